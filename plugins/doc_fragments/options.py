@@ -1,0 +1,39 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options that several modules share."""
+
+    DOCUMENTATION = r"""
+options:
+  instance:
+    description:
+      - The set of rules and switches to work on, with a state file of its own under C(/etc/ipmasq).
+      - Its table is C(inet ipmasq) for V(default), and C(inet ipmasq_<instance>) for others.
+      - 1 to 10 lower-case letters, digits and underscores, beginning with a letter.
+    type: str
+    default: default
+requirements:
+  - C(nft) (nftables 0.9.8 or later) or C(iptables) 1.8 or later
+  - C(ip) of iproute2
+notes:
+  - Has to run as root.
+  - Needs nothing but Python's standard library on the managed host.
+"""
+
+    BACKEND = r"""
+options:
+  backend:
+    description:
+      - The packet filter that holds the rules.
+      - V(auto) stays with the one this instance already uses. At first it takes iptables where others' iptables rules
+        are in use (a table of nftables could not overrule their drops), otherwise nftables if C(nft) is installed.
+      - The choice and its reason are in the return value RV(ignore:backend).
+    type: str
+    default: auto
+    choices: [auto, nftables, iptables]
+"""

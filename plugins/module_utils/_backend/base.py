@@ -1,0 +1,67 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The contract of a backend: pure text work, and two methods that touch the host."""
+
+from __future__ import annotations
+
+import typing as t
+from abc import ABC, abstractmethod
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .._plan import Row, Rows
+    from .._rules import RuleSet
+
+
+class Backend(ABC):
+    """One packet filter. ``render`` gives exactly the rows that ``parse`` finds after a load (the fixpoint)."""
+
+    #: "nftables" or "iptables"
+    name: str
+    #: Named abilities; what a rule set needs beyond them is refused before anything is touched.
+    features: t.FrozenSet[str]
+
+    @property
+    @abstractmethod
+    def programs(self) -> str:
+        """What this backend runs, for messages and for the state file: "nft", "iptables-nft", "iptables-legacy"."""
+
+    @abstractmethod
+    def render(self, ruleset: RuleSet) -> Rows:
+        """Neutral rules as canonical rows."""
+
+    @abstractmethod
+    def parse(self, listing: str, instance: str) -> Rows:
+        """The tool's listing as canonical rows: those of our table or chains, whoever put them there."""
+
+    @abstractmethod
+    def script(self, desired: Rows, live: Rows, instance: str) -> str:
+        """The input of one load that replaces the live rows by the desired ones. No rows: take everything away."""
+
+    @abstractmethod
+    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
+        """What is loaded at boot: ending of the file name to text."""
+
+    @abstractmethod
+    def boot_lines(self, stem: str, instance: str) -> t.List[str]:
+        """Lines of shell that load the boot files with this path, less the ending, and fail if one is refused."""
+
+    @abstractmethod
+    def read(self, host: Host, instance: str) -> str:
+        """The live listing, empty if nothing of ours is there. Raises GatewayError if the tool fails."""
+
+    @abstractmethod
+    def load(self, host: Host, script: str) -> None:
+        """Apply a script. Raises GatewayError with the tool's words if it is refused."""
+
+    @abstractmethod
+    def is_frame(self, row: Row) -> bool:
+        """Whether a row is a chain, or a jump from the kernel's chains to ours: alone they do nothing."""
+
+    def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
+        """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
+        return []

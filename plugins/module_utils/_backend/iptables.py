@@ -1,0 +1,308 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""iptables: chains IPMASQ-* in the kernel's tables, read by ``iptables-save``, replaced by ``iptables-restore``.
+
+One restore is atomic for each table of each family, not across them, and ``--test`` proves nothing (measured with
+iptables-nft 1.8.9: accepted a file whose second table then failed at load, with the first one applied). So whoever
+loads keeps the live rows and loads them again when anything fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import shlex
+import typing as t
+from dataclasses import dataclass
+
+from .._errors import GatewayError
+from .._plan import Row
+from .._rules import CT_STATES, Match, Rule, RuleSet, owner, split_wildcards
+from .base import Backend
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .._plan import Rows
+
+TABLES = {"mangle": "mangle", "filter": "filter", "nat": "nat", "guard": "mangle", "": "filter"}
+HOOKS = {"forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
+FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
+REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
+#: XT_EXTENSION_MAXNAMELEN - 1, include/uapi/linux/netfilter/x_tables.h
+CHAIN_LENGTH = 28
+#: Targets that end the walk through a chain of the kernel: above our jump, they decide instead of us.
+FINAL = frozenset(
+    ("ACCEPT", "DROP", "REJECT", "QUEUE", "NFQUEUE", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "REDIRECT", "TPROXY")
+)
+#: Before each listing inside one text, so that both families travel as one string.
+MARK = "# family "
+OWNER = re.compile(r"ipmasq:([a-z0-9_]+)/(.+)\Z")
+#: How long to wait for the xtables lock, in seconds; then it is an error, never a missing rule.
+LOCK_WAIT = "5"
+
+
+@dataclass(frozen=True)
+class Iptables(Backend):
+    """``variant`` is ``nft`` or ``legacy``; ``families`` are those that the kernel has."""
+
+    variant: str = "nft"
+    families: t.Tuple[str, ...] = ("ip", "ip6")
+
+    name: t.ClassVar[str] = "iptables"  # type: ignore[misc]
+    features: t.ClassVar[t.FrozenSet[str]] = frozenset(("masquerade", "exempt", "clamp_mss", "guard"))  # type: ignore[misc]
+
+    @property
+    def programs(self) -> str:
+        return "iptables-" + self.variant
+
+    def program(self, family: str, action: str) -> str:
+        """Such as ip6tables-legacy-restore."""
+        return "{0}-{1}-{2}".format(FAMILIES[family], self.variant, action)
+
+    def render(self, ruleset: RuleSet) -> Rows:
+        where = {
+            chain.name: (TABLES[chain.stage], chain_name(ruleset.instance, chain.name)) for chain in ruleset.chains
+        }
+        rows: t.List[Row] = []
+        for family in self.families:
+            for chain in ruleset.chains:
+                table, ours = where[chain.name]
+                rows.append(_chain_row(family, table, ours))
+                if chain.hook:
+                    rows.append(_jump_row(family, table, HOOKS[chain.hook], ours, ruleset.instance))
+            for rule in ruleset.rules:
+                table, ours = where[rule.chain]
+                target = where[rule.action.target][1] if rule.action.target else ""
+                if rule.match.family in ("", family):
+                    for text in _rule_texts(rule, family, target, ruleset.owner(rule)):
+                        rows.append(Row("{0} {1} {2}".format(family, table, ours), text, rule.key))
+        return tuple(rows)
+
+    def parse(self, listing: str, instance: str) -> Rows:
+        rows: t.List[Row] = []
+        family = table = ""
+        above: t.Dict[str, t.List[str]] = {}
+        for line in listing.splitlines():
+            if line.startswith(MARK):
+                family = line[len(MARK) :]
+            elif line.startswith("*"):
+                table, above = line[1:], {}
+            elif line.startswith(":") and is_ours(line[1:].split()[0], instance):
+                rows.append(_chain_row(family, table, line[1:].split()[0]))
+            elif line.startswith(("-A ", "[")):
+                row = _parse_rule(line, family, table, instance, above)
+                if row:
+                    rows.append(row)
+        return tuple(rows)
+
+    def script(self, desired: Rows, live: Rows, instance: str) -> str:
+        counted = {row: row for row in live}
+        parts = []
+        for family in self.families:
+            sections = []
+            for table in ("mangle", "filter", "nat"):
+                place = "{0} {1} ".format(family, table)
+                old = [row for row in live if row.chain.startswith(place)]
+                new = [counted.get(row, row) for row in desired if row.chain.startswith(place)]
+                if old or new:
+                    sections.append(_section(table, new, old, instance))
+            if sections:
+                parts.append(MARK + family + "\n" + "".join(sections))
+        return "".join(parts)
+
+    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
+        """The same script, made for a host on which nothing of ours is loaded."""
+        script = self.script(desired, (), instance)
+        return {"." + FAMILIES[family]: text for family, text in _by_family(script)}
+
+    def boot_lines(self, stem: str, instance: str) -> t.List[str]:
+        """Jumps that another tool has restored are taken out first: restoring ours again would double them."""
+        lines = []
+        for family in self.families:
+            save, restore = self.program(family, "save"), self.program(family, "restore")
+            lines.append(
+                "{0} | sed -n -e '/^\\*/p' -e '/ipmasq:{1}\\/jump/s/^-A /-D /p' -e '/^COMMIT/p' "
+                "| {2} -w {3} --noflush".format(save, instance, restore, LOCK_WAIT)
+            )
+            lines.append("{0} -w {1} --noflush {2}.{3}".format(restore, LOCK_WAIT, stem, FAMILIES[family]))
+        return lines
+
+    def read(self, host: Host, instance: str) -> str:
+        parts = []
+        for family in self.families:
+            done = host.run([self.program(family, "save"), "-c"])
+            if done.rc != 0:
+                raise GatewayError(
+                    "{0}: cannot list the rules: {1}".format(self.program(family, "save"), _message(done.err))
+                )
+            parts.append(MARK + family + "\n" + done.out)
+        return "".join(parts)
+
+    def load(self, host: Host, script: str) -> None:
+        for family, text in _by_family(script):
+            restore = self.program(family, "restore")
+            done = host.run([restore, "-w", LOCK_WAIT, "--noflush", "--counters"], stdin=text)
+            if done.rc != 0:
+                raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
+
+    def is_frame(self, row: Row) -> bool:
+        return row.key in ("chain", "jump")
+
+
+def chain_name(instance: str, chain: str) -> str:
+    """IPMASQ-FORWARD, IPMASQ-LAN-office, IPMASQ-guests-FORWARD; too long a name ends in a hash of the whole."""
+    prefix = "IPMASQ-" if instance == "default" else "IPMASQ-{0}-".format(instance)
+    if chain.startswith("lan-"):
+        name = prefix + "LAN-" + chain[4:]
+    else:
+        name = prefix + chain.upper()
+    if len(name) <= CHAIN_LENGTH:
+        return name
+    return name[: CHAIN_LENGTH - 5] + "-" + hashlib.sha256(name.encode()).hexdigest()[:4]
+
+
+def is_ours(chain: str, instance: str) -> bool:
+    """Instances are lower case and our own chain words upper case, so no instance can look like another's chain."""
+    if instance == "default":
+        return re.match(r"IPMASQ-[A-Z]", chain) is not None
+    return chain.startswith("IPMASQ-{0}-".format(instance))
+
+
+def explain(err: str) -> str:
+    message = _message(err)
+    if "lock" in err:
+        return message + " (another program holds the xtables lock; find it with 'lsof /run/xtables.lock')"
+    if "Table does not exist" in err or "can't initialize" in err:
+        return message + " (this kernel lacks that table: modprobe iptable_nat, or use backend nftables)"
+    return message
+
+
+def _message(err: str) -> str:
+    lines = [line.strip() for line in err.splitlines() if line.strip() and not line.startswith(("#", "Try "))]
+    return "; ".join(lines[:2]) or "no message"
+
+
+def _by_family(script: str) -> t.List[t.Tuple[str, str]]:
+    parts = script.split(MARK)[1:]
+    return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
+
+
+def _section(table: str, new: t.List[Row], old: t.List[Row], instance: str) -> str:
+    """One table of a restore file. Declaring a chain with ":" empties it; jumps are deleted and inserted anew."""
+    lines = ["*" + table]
+    chains = [row.chain.split()[2] for row in new if row.key == "chain"]
+    gone = [row.chain.split()[2] for row in old if row.key == "chain"]
+    lines += [":{0} - [0:0]".format(name) for name in dict.fromkeys(chains + gone)]
+    for row in old:
+        if row.key == "jump":
+            lines.append("-D {0} {1}".format(row.chain.split()[2], _jump_text(row)))
+    for row in new:
+        counts = "[{0}:{1}] ".format(row.packets, row.bytes)
+        name = row.chain.split()[2]
+        if row.key == "jump":
+            lines.append("{0}-I {1} {2} {3}".format(counts, name, row.position, _jump_text(row)))
+        elif row.key != "chain":
+            lines.append("{0}-A {1} {2}".format(counts, name, row.text))
+    lines += ["-X {0}".format(name) for name in gone if name not in chains]
+    return "\n".join(lines + ["COMMIT", ""])
+
+
+def _chain_row(family: str, table: str, name: str) -> Row:
+    return Row("{0} {1} {2}".format(family, table, name), "chain", "chain")
+
+
+def _jump_row(family: str, table: str, hook: str, chain: str, instance: str) -> Row:
+    text = _join(["-m", "comment", "--comment", owner(instance, "jump"), "-j", chain])
+    return Row("{0} {1} {2}".format(family, table, hook), text, "jump")
+
+
+#: Shown in front of a jump that comes too late.
+LATE = "below '"
+
+
+def _jump_text(row: Row) -> str:
+    return row.text.split("': ", 1)[1] if row.text.startswith(LATE) else row.text
+
+
+def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict[str, t.List[str]]) -> t.Optional[Row]:
+    """A rule in a chain of ours, or a jump to one. ``above`` gathers the foreign rules seen so far in each chain."""
+    counts, _bracket, rest = line[1:].partition("] ") if line.startswith("[") else ("0:0", "", line)
+    packets, octets = (int(number) for number in counts.split(":"))
+    _append, chain, arguments = rest.split(" ", 2)
+    words = shlex.split(arguments)
+    comment = words[words.index("--comment") + 1] if "--comment" in words else ""
+    owned = OWNER.match(comment)
+    key = owned.group(2) if owned and owned.group(1) == instance else ""
+    place, text = "{0} {1} {2}".format(family, table, chain), _join(words)
+    target = words[words.index("-j") + 1] if "-j" in words else ""
+    if is_ours(chain, instance):
+        return Row(place, text, key, packets, octets)
+    seen = above.setdefault(chain, [])
+    seen.append(text)
+    if not is_ours(target, instance):
+        return None
+    deciding = [rule for rule in seen[:-1] if rule.split(" -j ")[-1].split()[0] in FINAL]
+    if deciding:
+        text = "{0}{1}': {2}".format(LATE, deciding[-1], text)
+    return Row(place, text, "jump", packets, octets, len(seen))
+
+
+def _join(words: t.Iterable[str]) -> str:
+    """Words as iptables-save prints them, quoted in the one way that iptables-restore reads back."""
+    return " ".join(_quote(word) for word in words)
+
+
+def _quote(word: str) -> str:
+    if word and not re.search(r"[\s\"'\\]", word):
+        return word
+    return '"{0}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def _rule_texts(rule: Rule, family: str, target: str, comment: str) -> t.List[str]:
+    """A rule as the product of its interfaces and networks, in the order of words that iptables-save prints."""
+    texts = []
+    note = ["-m", "comment", "--comment", comment]
+    for match in split_wildcards(rule.match):
+        for place in _places(match):
+            for middle, action in _middles(match, rule.action.kind, target, family):
+                texts.append(_join(place + middle + note + action))
+    return texts
+
+
+def _places(match: Match) -> t.List[t.List[str]]:
+    options = (("-s", match.source), ("-d", match.destination), ("-i", match.iif), ("-o", match.oif))
+    given = [[(option, value.replace("*", "+")) for value in values] for option, values in options if values]
+    return [[word for pair in pairs for word in pair] for pairs in itertools.product(*given)]
+
+
+def _middles(match: Match, kind: str, target: str, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+    if kind == "guard":
+        return [(words, ["-j", "DROP"]) for words in GUARDS]
+    middle: t.List[str] = []
+    if match.tcp_syn:
+        middle += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
+    if match.ct_state:
+        states = [state.upper() for state in CT_STATES if state in match.ct_state]
+        middle += ["-m", "conntrack", "--ctstate", ",".join(states)]
+    if kind == "jump":
+        return [(middle, ["-j", target])]
+    if kind == "reject":
+        return [(middle, ["-j", "REJECT", "--reject-with", REJECT_WITH[family]])]
+    if kind == "clamp_mss":
+        return [(middle, ["-j", "TCPMSS", "--clamp-mss-to-pmtu"])]
+    return [(middle, ["-j", kind.upper()])]
+
+
+#: No table of iptables stands behind nat POSTROUTING, so the guard looks at what conntrack has decided: untracked and
+#: invalid packets, and packets of flows that were not translated. The first packet of a flow passes here before it is
+#: translated; nat POSTROUTING sees to that one. "! --ctstate SNAT" is a second match, as one match cannot say both.
+GUARDS: t.Tuple[t.List[str], ...] = (
+    ["-m", "conntrack", "--ctstate", "INVALID,UNTRACKED"],
+    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir ORIGINAL -m conntrack ! --ctstate SNAT".split(),
+    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -m conntrack ! --ctstate DNAT".split(),
+)

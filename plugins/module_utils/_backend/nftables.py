@@ -1,0 +1,273 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""nftables: one table of our own, read by one ``nft -j list table``, replaced by one ``nft -j -f -``."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import typing as t
+
+from .._errors import GatewayError
+from .._plan import Row
+from .._rules import Match, Rule, RuleSet, collapse, family_of, split_wildcards
+from .base import Backend
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .._plan import Rows
+
+Json = t.Any
+
+#: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
+#: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
+#: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
+PRIORITIES = {"mangle": -155, "filter": -5, "nat": 95, "guard": 150}
+TYPES = {"mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
+
+OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
+
+
+class Nftables(Backend):
+    name = "nftables"
+    features = frozenset(("masquerade", "exempt", "clamp_mss", "guard", "guard_first_packet", "atomic"))
+    programs = "nft"
+
+    def render(self, ruleset: RuleSet) -> Rows:
+        rows = [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
+        for rule in ruleset.rules:
+            for match in split_wildcards(rule.match):
+                expr = _matches(match) + [{"counter": None}] + _action(rule)
+                rows.append(_rule_row(rule.chain, expr, ruleset.owner(rule)))
+        return tuple(rows)
+
+    def parse(self, listing: str, instance: str) -> Rows:
+        if not listing:
+            return ()
+        rows = []
+        for entry in json.loads(listing)["nftables"]:
+            ((kind, body),) = entry.items()
+            if kind == "rule":
+                packets, octets = _counted(body["expr"])
+                row = _rule_row(body["chain"], _canonical(body["expr"]), body.get("comment", ""))
+                rows.append(Row(row.chain, row.text, row.key, packets, octets))
+            elif kind == "chain":
+                kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
+                rows.append(Row(body["name"], _text({"chain": kept}), "chain"))
+            elif kind not in ("metainfo", "table"):
+                kept = {key: value for key, value in body.items() if key not in ("family", "table", "handle")}
+                rows.append(Row("", _text({kind: kept})))
+        # The chain before its rules, as render has it; nft lists all chains of a table before the first rule.
+        return tuple(rows)
+
+    def script(self, desired: Rows, live: Rows, instance: str) -> str:
+        counted = {row: row for row in live}
+        return _transaction([counted.get(row, row) for row in desired], instance)
+
+    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
+        return {".nft": _transaction(desired, instance)}
+
+    def boot_lines(self, stem: str, instance: str) -> t.List[str]:
+        return ["nft -j -f {0}.nft".format(stem)]
+
+    def read(self, host: Host, instance: str) -> str:
+        done = host.run(["nft", "-j", "list", "table", "inet", table(instance)])
+        if done.rc == 0:
+            return done.out
+        if "No such file or directory" in done.err:
+            return ""
+        raise GatewayError("nft: cannot list table inet {0}: {1}".format(table(instance), _first_line(done.err)))
+
+    def load(self, host: Host, script: str) -> None:
+        done = host.run(["nft", "-j", "-f", "-"], stdin=script)
+        if done.rc != 0:
+            raise GatewayError("nft: the rules were refused: {0}".format(explain(done.err)))
+
+    def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
+        """Lists chains only: listing foreign rules that a newer nft wrote can crash an older one (1.0.6)."""
+        done = host.run(["nft", "-j", "list", "chains"])
+        if done.rc != 0:
+            return []
+        chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]
+        return [
+            ("{family} {table}".format(**chain), chain["name"])
+            for chain in chains
+            if chain.get("hook") == "forward"
+            and chain.get("policy") == "drop"
+            and not (chain["family"] == "inet" and chain["table"] == table(instance))
+        ]
+
+    def is_frame(self, row: Row) -> bool:
+        return row.key == "chain"
+
+
+def table(instance: str) -> str:
+    return "ipmasq" if instance == "default" else "ipmasq_" + instance
+
+
+def explain(err: str) -> str:
+    """nft's words, with the meaning of those that hide it."""
+    line = _first_line(err)
+    if "Operation not supported" in err or ("No such file or directory" in err and "chain" in err):
+        return line + " (this kernel lacks nftables NAT or a module of it: modprobe nft_chain_nat nft_masq nft_ct)"
+    return line
+
+
+def _first_line(err: str) -> str:
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return lines[0] if lines else "no message"
+
+
+def _transaction(rows: t.Iterable[Row], instance: str) -> str:
+    """Add, delete, add: nft before 1.0.7 has no "destroy", and a chain's priority cannot change in place."""
+    place = {"family": "inet", "table": table(instance)}
+    whole = {"table": {"family": "inet", "name": table(instance)}}
+    commands: t.List[Json] = [{"add": whole}, {"delete": whole}]
+    listed = list(rows)
+    if listed:
+        commands.append({"add": whole})
+    for row in sorted(listed, key=lambda row: row.key != "chain"):
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "chain":
+            body = dict(body, name=row.chain)
+        elif kind == "rule":
+            body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
+        commands.append({"add": {kind: dict(body, **place)}})
+    # One command a line: people read this file too.
+    return '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
+
+
+def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
+    """What a kept rule had counted goes on counting."""
+    counts = {"packets": row.packets, "bytes": row.bytes} if row.packets else None
+    return [{"counter": counts} if "counter" in part else part for part in expr]
+
+
+def _counted(expr: t.List[Json]) -> t.Tuple[int, int]:
+    for part in expr:
+        if isinstance(part.get("counter"), dict):
+            return part["counter"]["packets"], part["counter"]["bytes"]
+    return 0, 0
+
+
+def _chain_row(name: str, hook: str, stage: str) -> Row:
+    body: t.Dict[str, Json] = {}
+    if hook:
+        body = {"type": TYPES[stage], "hook": hook, "prio": PRIORITIES[stage], "policy": "accept"}
+    return Row(name, _text({"chain": body}), "chain")
+
+
+def _rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
+    owned = OWNER.match(comment)
+    body = {"expr": expr, "comment": comment} if comment else {"expr": expr}
+    return Row(chain, _text({"rule": body}), owned.group(1) if owned else "")
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _match(left: Json, right: Json, op: str = "==") -> Json:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def _matches(match: Match) -> t.List[Json]:
+    expr = []
+    if match.iif:
+        expr.append(_match({"meta": {"key": "iifname"}}, _one_or_set(match.iif)))
+    if match.oif:
+        expr.append(_match({"meta": {"key": "oifname"}}, _one_or_set(match.oif)))
+    if match.family and not match.source and not match.destination:
+        expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
+    for side, networks in (("saddr", match.source), ("daddr", match.destination)):
+        if networks:
+            payload = {"payload": {"protocol": family_of(networks[0]), "field": side}}
+            expr.append(_match(payload, _one_or_set([_address(net) for net in networks])))
+    if match.ct_state:
+        states = sorted(match.ct_state)
+        expr.append(_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in"))
+    if match.tcp_syn:
+        flags = {"payload": {"protocol": "tcp", "field": "flags"}}
+        expr.append(_match({"&": [flags, ["rst", "syn"]]}, "syn"))
+    return expr
+
+
+def _action(rule: Rule) -> t.List[Json]:
+    kind = rule.action.kind
+    if kind == "jump":
+        return [{"jump": {"target": rule.action.target}}]
+    if kind == "reject":
+        return [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]
+    if kind == "clamp_mss":
+        # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
+        return [
+            {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": {"rt": {"key": "mtu"}}}}
+        ]
+    return [{"drop" if kind == "guard" else kind: None}]
+
+
+def _address(network: str) -> Json:
+    address, length = network.split("/")
+    if length == ("128" if ":" in address else "32"):
+        return address
+    return {"prefix": {"addr": address, "len": int(length)}}
+
+
+def _one_or_set(values: t.Sequence[Json]) -> Json:
+    """nft turns a set of one element into that element."""
+    ordered = sorted(values, key=_text)
+    return ordered[0] if len(ordered) == 1 else {"set": ordered}
+
+
+def _canonical(expr: t.List[Json]) -> t.List[Json]:
+    """Undo what differs between what is loaded and what is listed, and between versions of nft."""
+    parts = []
+    for part in expr:
+        if "counter" in part:
+            part = {"counter": None}
+        elif "match" in part:
+            match = part["match"]
+            part = _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
+        parts.append(part)
+    return parts
+
+
+def _flat(left: Json) -> Json:
+    """A mask of flags as one sorted list: nft 0.9.8 lists it as {"|": [...]}, 1.0.6 as [...]."""
+    if isinstance(left, dict) and "&" in left:
+        value, mask = left["&"]
+        return {"&": [value, _flags(mask)]}
+    return left
+
+
+def _flags(mask: Json) -> Json:
+    if isinstance(mask, dict) and "|" in mask:
+        mask = [flag for part in mask["|"] for flag in (_flags(part) if isinstance(part, dict) else [part])]
+    return sorted(mask) if isinstance(mask, list) else mask
+
+
+def _right(left: Json, right: Json) -> Json:
+    if isinstance(right, list):
+        return sorted(right, key=_text) if len(right) > 1 else right[0]
+    if not (isinstance(right, dict) and "set" in right):
+        return right
+    field = left.get("payload", {}).get("field") if isinstance(left, dict) else None
+    if field in ("saddr", "daddr"):
+        networks = [net for element in right["set"] for net in _covered(element)]
+        return _one_or_set([_address(net) for net in collapse(networks)])
+    return _one_or_set(right["set"])
+
+
+def _covered(element: Json) -> t.List[str]:
+    """The networks that an element of a set covers; nft lists neighbours that it merged as a range."""
+    if isinstance(element, str):
+        return [element + ("/128" if ":" in element else "/32")]
+    if "prefix" in element:
+        return ["{addr}/{len}".format(**element["prefix"])]
+    first, last = (t.cast(t.Any, ipaddress.ip_address(end)) for end in element["range"])
+    return [str(net) for net in ipaddress.summarize_address_range(first, last)]

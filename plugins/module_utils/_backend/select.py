@@ -1,0 +1,140 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Which backend, and why: the one in use, so that there is one place to look for the rules of a host."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._errors import GatewayError
+from .iptables import Iptables
+from .nftables import Nftables
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .base import Backend
+
+VARIANTS = ("nft", "legacy")
+
+
+@dataclass(frozen=True)
+class Choice:
+    backend: Backend
+    why: str
+
+
+def select(host: Host, requested: str, remembered: str) -> Choice:
+    """``requested`` is the option (auto, nftables, iptables), ``remembered`` what this instance runs by its state file.
+
+    Raises GatewayError where nothing fits, or where both variants of iptables hold rules: then the kernel asks both
+    filters, and no tool shows the whole.
+    """
+    if remembered and requested in ("auto", _family_of(remembered)):
+        backend = by_programs(host, remembered)
+        if _installed(host, backend):
+            return Choice(backend, "{0}: in use by this instance since it was first applied".format(remembered))
+    if requested == "nftables":
+        return _nftables(host, "nft: asked for by option backend")
+    if requested == "iptables":
+        return _iptables(host, "asked for by option backend")
+    return _auto(host)
+
+
+def by_programs(host: Host, programs: str) -> Backend:
+    """The backend with this name in a state file."""
+    if programs == "nft":
+        return Nftables()
+    return Iptables(programs.partition("-")[2], families(host))
+
+
+def families(host: Host) -> t.Tuple[str, ...]:
+    return ("ip", "ip6") if host.exists("/proc/sys/net/ipv6") else ("ip",)
+
+
+def in_use(listing: str) -> t.List[str]:
+    """The rules and policies of an iptables listing that others made."""
+    return [
+        line
+        for line in listing.splitlines()
+        if (line.startswith("-A ") and "IPMASQ-" not in line)
+        or (line.startswith(":") and line.split()[1] in ("DROP", "REJECT"))
+    ]
+
+
+def _family_of(programs: str) -> str:
+    return "nftables" if programs == "nft" else "iptables"
+
+
+def _installed(host: Host, backend: Backend) -> bool:
+    if isinstance(backend, Iptables):
+        return all(host.which(backend.program(family, "restore")) for family in backend.families)
+    return bool(host.which("nft"))
+
+
+def _nftables(host: Host, why: str) -> Choice:
+    if not host.which("nft"):
+        raise GatewayError("backend: nft is not installed; install the package nftables, or set backend=iptables")
+    return Choice(Nftables(), why)
+
+
+def _iptables(host: Host, why: str) -> Choice:
+    used = _used_variants(host)
+    if len(used) > 1:
+        raise GatewayError(
+            "backend: both variants of iptables hold rules (nft: {0!r}, legacy: {1!r}), so the kernel filters twice; "
+            "remove one set, for example with iptables-legacy -F and -X in each table".format(
+                used["nft"][0], used["legacy"][0]
+            )
+        )
+    variant = next(iter(used), "") or _default_variant(host)
+    if not variant:
+        raise GatewayError("backend: iptables is not installed; install the package iptables, or set backend=nftables")
+    backend = Iptables(variant, families(host))
+    if not _installed(host, backend):
+        raise GatewayError("backend: ip6tables is not installed, and this kernel has IPv6; install it")
+    reason = "its tables are in use" if used else "the variant that the command iptables runs"
+    return Choice(backend, "{0}: {1}, {2}".format(backend.programs, why, reason))
+
+
+def _auto(host: Host) -> Choice:
+    used = _used_variants(host)
+    if used:
+        rule = next(iter(used.values()))[0]
+        return _iptables(
+            host, "iptables already holds {0!r}, which a table of nftables could not overrule".format(rule)
+        )
+    if host.which("nft"):
+        return Choice(Nftables(), "nft: installed, and no iptables rules are in use")
+    if _default_variant(host):
+        return _iptables(host, "nft is not installed")
+    raise GatewayError("backend: neither nft nor iptables is installed; install the package nftables")
+
+
+def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
+    """What others have in each variant's tables. Asking legacy loads no module: it lists only loaded tables."""
+    used = {}
+    for variant in VARIANTS:
+        if variant == "legacy" and not (
+            host.read("/proc/net/ip_tables_names") or host.read("/proc/net/ip6_tables_names")
+        ):
+            continue
+        backend = Iptables(variant, families(host))
+        rules: t.List[str] = []
+        for family in backend.families:
+            if host.which(backend.program(family, "save")):
+                rules += in_use(host.run([backend.program(family, "save")]).out)
+        if rules:
+            used[variant] = rules
+    return used
+
+
+def _default_variant(host: Host) -> str:
+    done = host.run(["iptables", "--version"])
+    if done.rc != 0:
+        return ""
+    return "nft" if "nf_tables" in done.out else "legacy"

@@ -1,0 +1,526 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The one orchestration: every module that changes something goes through these steps, in this order.
+
+    resolve → compile → supported? → render → read → plan → (check mode ends here)
+    → load rules → set switches → re-read → write state
+
+Forwarding is the result of a successful load: it is turned on after the rules, and off before they go. If a step
+fails, what was done before it is undone, and the error says so.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from . import _persist as persist
+from . import _sysctl as sysctl
+from ._backend.select import by_programs, select
+from ._compile import compile_gateway, compile_item
+from ._describe import describe_gateway, describe_item
+from ._errors import GatewayError
+from ._facts import read_facts
+from ._features import check_supported
+from ._intent import Forwarding, Gateway, Item
+from ._plan import Plan, by_chain, replace_key
+from ._resolve import forwarded_families, resolve, resolve_item
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._backend.base import Backend
+    from ._backend.select import Choice
+    from ._host import Host
+    from ._persist import State
+    from ._plan import Rows
+
+
+@dataclass(frozen=True)
+class Change:
+    """All that one call would do. It is a value: check mode reports it, a normal run carries it out."""
+
+    instance: str
+    backend: t.Optional[Backend]
+    plan: Plan
+    targets: sysctl.Switches  # every switch that has to have its value, in the order of writing
+    switches: t.Tuple[sysctl.Change, ...]  # those that do not have it yet
+    state: t.Optional[State]  # None: nothing of this instance is left
+    files: t.Mapping[str, t.Tuple[str, int]]
+    outdated: t.Tuple[str, ...]
+    stale: t.Tuple[str, ...]
+    enable: bool = False
+    retired: t.Optional[t.Tuple[Backend, Rows]] = None  # an earlier backend of this instance, and what it still holds
+    notes: t.Tuple[str, ...] = ()
+    why: str = ""
+    lines_before: t.Tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.plan.changed or self.switches or self.outdated or self.stale or self.enable or self.retired)
+
+
+@dataclass(frozen=True)
+class Result:
+    change: Change
+    warnings: t.Tuple[str, ...] = ()
+    values: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    def to_dict(self) -> t.Dict[str, t.Any]:
+        change = self.change
+        described = {
+            "changed": change.changed,
+            "instance": change.instance,
+            "backend": {
+                "name": change.backend.name if change.backend else "none",
+                "programs": change.backend.programs if change.backend else "",
+                "why": change.why,
+            },
+            "notes": list(change.notes),
+            "differences": change.plan.differences() + _step_lines(change),
+            "diff": _diff(change),
+        }
+        described.update(self.values)
+        if self.warnings:
+            described["warnings"] = list(self.warnings)
+        return described
+
+
+def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool) -> Result:
+    """Make the host this gateway, and no longer anything that its instance does not declare."""
+    check_root(host)
+    state = persist.read_state(host, gateway.instance)
+    if state and state.owner != "gateway":
+        raise GatewayError(
+            "instance: '{0}' holds single items ({1}); remove them with state=absent, or choose another instance".format(
+                gateway.instance, ", ".join(sorted({row.key for row in state.rows if "/" in row.key})) or "switches"
+            )
+        )
+    choice = select(host, requested, state.programs if state else "")
+    facts = read_facts(host)
+    resolved = resolve(gateway, facts)
+    gateway = resolved.gateway
+    ruleset = compile_gateway(gateway)
+    check_supported(ruleset, choice.backend)
+    wans = [wan.interface for wan in gateway.wans or ()]
+    inside = [name for lan in gateway.lans or () for name in lan.interfaces]
+    switches = sysctl.gateway_switches(forwarded_families(gateway), wans, wans + inside, host, facts)
+    change = _change(
+        host,
+        gateway.instance,
+        choice=choice,
+        old=state,
+        new=persist.State(
+            instance=gateway.instance,
+            owner="gateway",
+            programs=choice.backend.programs,
+            rows=choice.backend.render(ruleset),
+            switches=sysctl.lasting(switches, state.switches if state else (), host),
+            lines=tuple(describe_gateway(gateway)),
+        ),
+        targets=switches,
+        notes=resolved.notes,
+    )
+    warnings = _carry_out(change, host, check_mode)
+    return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
+
+
+def apply_item(instance: str, item: Item, present: bool, requested: str, host: Host, check_mode: bool) -> Result:
+    """Add, replace or remove the rows of one item, and leave those of others as they are."""
+    check_root(host)
+    state = persist.read_state(host, instance)
+    _refuse_gateway_instance(state, instance)
+    choice = select(host, requested, state.programs if state else "")
+    notes: t.Tuple[str, ...] = ()
+    if present:
+        item, notes = resolve_item(item, read_facts(host))
+    ruleset = compile_item(instance, item)
+    check_supported(ruleset, choice.backend)
+    live = _live(choice.backend, host, instance)
+    rendered = choice.backend.render(ruleset)
+    mine = tuple(row for row in rendered if row.key == item.key) if present else ()
+    # Another item may have been declared while its rows were lost (a flush, say): it comes back with this run.
+    known = _with_frame(choice.backend, live, rendered if present else ())
+    desired = _without_empty_frame(choice.backend, replace_key(known, item.key, mine))
+    lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
+    if present:
+        lines += ("{0}: {1}".format(item.key, describe_item(item)),)
+    switches = state.switches if state else ()
+    new = None
+    if desired or switches:
+        new = persist.State(
+            instance=instance,
+            owner="items",
+            programs=choice.backend.programs if desired else "",
+            rows=desired,
+            switches=switches,
+            lines=tuple(sorted(lines)),
+        )
+    change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, live=live)
+    return Result(change, _carry_out(change, host, check_mode))
+
+
+def apply_switches(instance: str, wanted: Forwarding, host: Host, check_mode: bool) -> Result:
+    """Set forwarding switches now and at every boot."""
+    check_root(host)
+    state = persist.read_state(host, instance)
+    switches, repairs = sysctl.forwarding_switches(wanted, host, read_facts(host))
+    if state and state.owner == "gateway":
+        other = [switch for switch in switches if switch not in state.switches]
+        if other:
+            raise GatewayError(
+                "instance: '{0}' belongs to the gateway module, which sets {1}; use another instance".format(
+                    instance, ", ".join(key for key, _value in other)
+                )
+            )
+    held = dict(state.switches) if state else {}
+    held.update(switches)
+    new = persist.State(
+        instance=instance,
+        owner=state.owner if state else "items",
+        programs=state.programs if state else "",
+        rows=state.rows if state else (),
+        switches=sysctl.in_order(held),
+        lines=state.lines if state else (),
+    )
+    targets = sysctl.in_order(dict(repairs + new.switches))
+    change = _change(host, instance, choice=None, old=state, new=new, targets=targets)
+    warnings = _carry_out(change, host, check_mode)
+    others = sysctl.other_writers(switches, host, _own_files(host))
+    values = {
+        "switches": [{"key": each.key, "before": each.before, "after": each.after} for each in change.switches],
+        "overridden_by": [
+            {"file": other.file, "line": other.line, "key": other.key, "value": other.value} for other in others
+        ],
+    }
+    return Result(change, warnings + _other_sentences(others), values)
+
+
+def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
+    """Leave the host as it was before the first run: rules, switches, files and service."""
+    check_root(host)
+    state = persist.read_state(host, instance)
+    if state and state.owner != "gateway":
+        raise GatewayError(
+            "instance: '{0}' holds single items; remove each with its own module and state=absent".format(instance)
+        )
+    choice = None
+    if state and state.programs:
+        choice = select(host, "auto", state.programs)
+    elif not state and host.which("nft"):
+        # No state, but perhaps a table that a lost state file has left behind.
+        choice = select(host, "nftables", "")
+    change = _change(host, instance, choice=choice, old=state, new=None)
+    return Result(change, _carry_out(change, host, check_mode))
+
+
+def check_root(host: Host) -> None:
+    if not host.is_root():
+        raise GatewayError("this needs root; add 'become: true' to the task or play")
+
+
+def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
+    if state and state.owner == "gateway":
+        raise GatewayError(
+            "instance: '{0}' belongs to the gateway module, which removes what it does not declare; "
+            "declare this item there, or choose another instance".format(instance)
+        )
+
+
+def _live(backend: Backend, host: Host, instance: str) -> Rows:
+    return backend.parse(backend.read(host, instance), instance)
+
+
+def _with_frame(backend: Backend, live: Rows, rendered: Rows) -> Rows:
+    """Live rows with the chains and jumps of the rendered ones, correctly placed, where they are not yet so."""
+    frame = [row for row in rendered if backend.is_frame(row)]
+    chains = {row.chain for row in frame}
+    correct = [row for row in live if not (row.chain in chains and backend.is_frame(row))]
+    return tuple(frame + correct)
+
+
+def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
+    """Nothing at all once only chains and jumps are left."""
+    return rows if any(not backend.is_frame(row) for row in rows) else ()
+
+
+def _change(
+    host: Host,
+    instance: str,
+    choice: t.Optional[Choice],
+    old: t.Optional[State],
+    new: t.Optional[State],
+    targets: sysctl.Switches = (),
+    notes: t.Tuple[str, ...] = (),
+    live: t.Optional[Rows] = None,
+) -> Change:
+    """The difference between the host and a new state (None: no state at all)."""
+    backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
+    if live is None:
+        live = _live(backend, host, instance) if backend and choice else (old.rows if old else ())
+    restored = _restored(host, instance, old, new)
+    if new:
+        new = replace(new, before=_before(host, instance, old, new))
+    targets = restored + (targets or (new.switches if new else ()))
+    files = persist.files_of(new, backend, host) if new else {}
+    return Change(
+        instance=instance,
+        backend=backend,
+        plan=Plan(live, new.rows if new else ()),
+        targets=targets,
+        switches=sysctl.changes(targets, host),
+        state=new,
+        files=files,
+        outdated=tuple(persist.outdated(files, host)),
+        stale=tuple(persist.stale_files(new, instance, files, host)),
+        enable=bool(new) and persist.UNIT in files and not persist.service_enabled(host),
+        retired=_retired(host, old, backend, choice),
+        notes=notes,
+        why=choice.why if choice else "",
+        lines_before=old.lines if old else (),
+    )
+
+
+def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.Dict[str, str]:
+    """The switches as they were before anybody's first run: the oldest value that any instance knows.
+
+    Only switches that are new to this instance are looked up, so that an interface that comes and goes changes nothing.
+    """
+    known = dict(old.switches) if old else {}
+    before = sysctl.snapshot([key for key, _value in new.switches if key not in known], host)
+    for other in _others(host, instance):
+        before.update({key: value for key, value in other.before.items() if key in before})
+    dropped = sysctl.altered_by(_dropped(old, new), old.before if old else {})
+    before.update({key: value for key, value in (old.before if old else {}).items() if key not in dropped})
+    return before
+
+
+def _restored(host: Host, instance: str, old: t.Optional[State], new: t.Optional[State]) -> sysctl.Switches:
+    """The first values of switches that this instance no longer sets, less those that another instance still does."""
+    if not old:
+        return ()
+    needed = {key for other in _others(host, instance) for key in other.before}
+    dropped = sysctl.altered_by(_dropped(old, new), old.before) if new else set(old.before)
+    return sysctl.restoring({key: old.before[key] for key in dropped if key not in needed})
+
+
+def _dropped(old: t.Optional[State], new: t.Optional[State]) -> t.Set[str]:
+    kept = dict(new.switches) if new else {}
+    return {key for key, _value in (old.switches if old else ()) if key not in kept}
+
+
+def _others(host: Host, instance: str) -> t.List[State]:
+    states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
+    return [state for state in states if state]
+
+
+def _retired(
+    host: Host, old: t.Optional[State], backend: t.Optional[Backend], choice: t.Optional[Choice]
+) -> t.Optional[t.Tuple[Backend, Rows]]:
+    if not (old and old.programs and backend and choice) or old.programs == backend.programs:
+        return None
+    former = by_programs(host, old.programs)
+    rows = _live(former, host, old.instance)
+    return (former, rows) if rows else None
+
+
+def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...]:
+    """Everything that writes is in here and below. Gives back warnings."""
+    if not change.changed:
+        return ()
+    sysctl.check_writable(change.switches, host)
+    warnings = _foreign_drops(change, host)
+    if check_mode:
+        return warnings
+    undo: t.List[t.Callable[[], None]] = []
+    try:
+        if change.state:
+            _load_rules(change, host, undo)
+            _set_switches(change, host, undo)
+        else:
+            _set_switches(change, host, undo)
+            _load_rules(change, host, undo)
+        _verify(change, host)
+        _write_files(change, host, undo)
+    except GatewayError as error:
+        raise GatewayError(*(error.problems + _undo_all(undo))) from None
+    return warnings + _enable(change, host)
+
+
+def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    for backend, live, desired in _loads(change):
+        script = backend.script(desired, live, change.instance)
+
+        def load_live(backend: Backend = backend, live: Rows = live, desired: Rows = desired) -> None:
+            now = _live(backend, host, change.instance)
+            backend.load(host, backend.script(live, now, change.instance))
+
+        # Before the load: one that fails half-way (iptables, second table) has to be undone too.
+        undo.append(load_live)
+        backend.load(host, script)
+
+
+def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
+    loads = []
+    if change.backend and change.plan.changed:
+        loads.append((change.backend, change.plan.live, change.plan.desired))
+    if change.retired:
+        loads.append((change.retired[0], change.retired[1], ()))
+    return loads
+
+
+def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    if not change.switches:
+        return
+    before = sysctl.snapshot([each.key for each in change.switches], host)
+    undo.append(lambda: sysctl.write(sysctl.restoring(before), host))
+    # All of them, not only those that differ now: writing a global one alters others.
+    sysctl.write(change.targets, host)
+
+
+def _verify(change: Change, host: Host) -> None:
+    """What the kernel says now has to be what was asked for."""
+    if change.backend and change.plan.changed:
+        left = Plan(_live(change.backend, host, change.instance), change.plan.desired)
+        if left.changed:
+            raise GatewayError(
+                "{0}: the rules read back differ from those loaded: {1}".format(
+                    change.backend.programs, "; ".join(left.differences()[:3])
+                )
+            )
+    wrong = sysctl.changes(change.targets, host)
+    if wrong:
+        raise GatewayError(
+            "{0}: is {1} again after {2} was written".format(wrong[0].key, wrong[0].before, wrong[0].after)
+        )
+
+
+def _write_files(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    for path in change.outdated:
+        undo.append(_undo_file(path, host))
+        text, mode = change.files[path]
+        host.write(path, text, mode)
+    for path in change.stale:
+        if path == persist.UNIT:
+            host.run(["systemctl", "disable", "ipmasq.service"])
+        undo.append(_undo_file(path, host))
+        host.remove(path)
+    if not change.state:
+        host.remove_folder(persist.FOLDER)
+
+
+def _undo_file(path: str, host: Host) -> t.Callable[[], None]:
+    text = host.read(path)
+    if text is None:
+        return lambda: host.remove(path)
+    mode = host.mode(path)
+    return lambda: host.write(path, text, mode)
+
+
+def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
+    """Undo in reverse. One sentence for the user: all is as before, or what could not be put back."""
+    failed: t.List[str] = []
+    for step in reversed(undo):
+        try:
+            step()
+        except GatewayError as error:
+            failed += error.problems
+    if failed:
+        return ("this could not be undone, look at the host: {0}".format("; ".join(failed)),)
+    return ("the host is as it was before",)
+
+
+def _enable(change: Change, host: Host) -> t.Tuple[str, ...]:
+    """Tell systemd. A host without systemd is told that nothing will load the rules at boot."""
+    if persist.UNIT in change.outdated or persist.UNIT in change.stale:
+        host.run(["systemctl", "daemon-reload"])
+    if change.enable:
+        done = host.run(["systemctl", "enable", "ipmasq.service"])
+        if done.rc != 0:
+            return ("ipmasq.service could not be enabled: {0}".format(done.err.strip()),)
+    if change.state and persist.UNIT not in change.files:
+        return ("this host has no systemd; run 'sh {0}' from its boot scripts".format(persist.LOADER),)
+    return ()
+
+
+def _foreign_drops(change: Change, host: Host) -> t.Tuple[str, ...]:
+    """A table of nftables cannot overrule another's drop: an accept ends only its own base chain (measured)."""
+    if not (change.state and change.backend and change.backend.name == "nftables" and change.plan.changed):
+        return ()
+    return tuple(
+        "table {0} drops what it does not accept in its chain {1}: forwarded packets will not pass; accept them there, "
+        "or set backend=iptables if it belongs to iptables".format(table, chain)
+        for table, chain in change.backend.foreign_drops(host, change.instance)
+    )
+
+
+def _own_files(host: Host) -> t.Tuple[str, ...]:
+    return tuple(persist.sysctl_file(name) for name in persist.instances(host))
+
+
+def _sysctl_warnings(switches: sysctl.Switches, host: Host) -> t.Tuple[str, ...]:
+    return _other_sentences(sysctl.other_writers(switches, host, _own_files(host)))
+
+
+def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
+    return tuple(
+        "{0} line {1} sets {2} to {3}: whoever applies that file undoes this; remove the line".format(
+            other.file, other.line, other.key, other.value
+        )
+        for other in others
+    )
+
+
+def _step_lines(change: Change) -> t.List[str]:
+    lines = ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
+    lines += ["~ {0}: written".format(path) for path in change.outdated]
+    lines += ["- {0}: removed".format(path) for path in change.stale]
+    if change.enable:
+        lines.append("+ ipmasq.service: enabled")
+    if change.retired:
+        lines.append("- the rules of {0}".format(change.retired[0].programs))
+    return lines
+
+
+def _diff(change: Change) -> t.Dict[str, str]:
+    """What --diff shows: the gateway in words, then what the host lacks or has too much."""
+    after = list(change.state.lines) if change.state else []
+    live, desired = by_chain(change.plan.live), by_chain(change.plan.desired)
+    before = list(change.lines_before)
+    for chain in sorted(set(live) | set(desired)):
+        old, new = live.get(chain, []), desired.get(chain, [])
+        if old != new:
+            before += ["rule {0}: {1}".format(chain, row.text) for row in old]
+            after += ["rule {0}: {1}".format(chain, row.text) for row in new]
+    for each in change.switches:
+        before.append("{0} = {1}".format(each.key, each.before))
+        after.append("{0} = {1}".format(each.key, each.after))
+    for path in change.outdated:
+        after.append("file {0}".format(path))
+    for path in change.stale:
+        before.append("file {0}".format(path))
+    if not change.changed:
+        before = after
+    return {
+        "before_header": "gateway " + change.instance,
+        "after_header": "gateway " + change.instance,
+        "before": "".join(line + "\n" for line in before),
+        "after": "".join(line + "\n" for line in after),
+    }
+
+
+def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:
+    return {
+        "wans": [{"interface": wan.interface} for wan in gateway.wans or ()],
+        "lans": [
+            {
+                "name": lan.name,
+                "interfaces": list(lan.interfaces),
+                "networks": list(lan.networks or ()),
+                "reaches": list(lan.reaches),
+            }
+            for lan in gateway.lans or ()
+        ],
+    }

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The errors that reach a user, always as plain sentences and always all together."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class GatewayError(Exception):
+    """Something the user has to know. ``problems`` holds one complete sentence each, never empty."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: t.Tuple[str, ...] = problems
+
+
+class Problems:
+    """Collects every problem of one call, so that a user mends all of them in one go.
+
+    >>> problems = Problems()
+    >>> problems.add("lans[0] 'office'", "interfaces is empty; name at least one")
+    >>> problems.found
+    ["lans[0] 'office': interfaces is empty; name at least one"]
+    """
+
+    def __init__(self) -> None:
+        self.found: t.List[str] = []
+
+    def add(self, where: str, sentence: str) -> None:
+        self.found.append("{0}: {1}".format(where, sentence))
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise GatewayError(*self.found)

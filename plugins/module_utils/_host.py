@@ -1,0 +1,144 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The only way to the outside: processes and files of the managed host."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+import typing as t
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from ._errors import GatewayError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible.module_utils.basic import AnsibleModule
+
+
+@dataclass(frozen=True)
+class Done:
+    rc: int
+    out: str
+    err: str
+
+
+class Host(ABC):
+    """What the engine may do to a host. Paths are absolute; texts are UTF-8."""
+
+    @abstractmethod
+    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        """Run one process under ``LC_ALL=C``, without a shell. A program that is not there gives rc 127."""
+
+    @abstractmethod
+    def which(self, program: str) -> str:
+        """The path of a program, also where PATH lacks the sbin folders; empty if there is none."""
+
+    def is_root(self) -> bool:
+        return os.geteuid() == 0
+
+    def read(self, path: str) -> t.Optional[str]:
+        """The text of a file, None if it is not there."""
+        try:
+            with open(path, encoding="utf-8", errors="replace") as handle:
+                return handle.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise GatewayError("{0}: cannot be read: {1}".format(path, error.strerror)) from None
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def writable(self, path: str) -> bool:
+        return os.access(path, os.W_OK)
+
+    def find(self, pattern: str) -> t.List[str]:
+        """Paths that match a shell pattern, sorted."""
+        return sorted(glob.glob(pattern))
+
+    def write_switch(self, path: str, value: str) -> None:
+        """A value into a file of /proc/sys."""
+        try:
+            with open(path, "w", encoding="ascii") as handle:
+                handle.write(value + "\n")
+        except OSError as error:
+            raise GatewayError("{0}: cannot be set to {1}: {2}".format(path, value, error.strerror)) from None
+
+    def write(self, path: str, text: str, mode: int) -> None:
+        """Put a whole file in place at once: a reader, or a power cut, meets the old text or the new, never a part."""
+        folder = os.path.dirname(path)
+        try:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            handle, part = tempfile.mkstemp(dir=folder, prefix=".ipmasq-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                    stream.write(text)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.chmod(part, mode)
+                os.replace(part, path)
+            except BaseException:
+                os.unlink(part)
+                raise
+        except OSError as error:
+            raise GatewayError("{0}: cannot be written: {1}".format(path, error.strerror)) from None
+
+    def mode(self, path: str) -> int:
+        """The permission bits of a file that is there."""
+        return os.stat(path).st_mode & 0o7777
+
+    def remove(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise GatewayError("{0}: cannot be removed: {1}".format(path, error.strerror)) from None
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder if it is there and empty."""
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass
+
+
+class AnsibleHost(Host):
+    """The host that an Ansible module runs on."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+
+    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        program = self.which(argv[0])
+        if not program:
+            return Done(127, "", "{0}: not found".format(argv[0]))
+        rc, out, err = self._module.run_command(
+            [program] + list(argv[1:]),
+            data=stdin,
+            binary_data=True,  # otherwise a newline is added, which nft -j takes for a second document
+            environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
+        )
+        return Done(rc, out, err)
+
+    def which(self, program: str) -> str:
+        found = self._module.get_bin_path(program, opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin"])
+        return t.cast(str, found or "")
+
+
+def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any]]) -> t.NoReturn:
+    """Run a module's one step and exit. Errors become one message with one problem a line."""
+    try:
+        result = step(AnsibleHost(module))
+    except GatewayError as error:
+        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems))
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
+    module.exit_json(**result)
+    raise AssertionError("exit_json ends the process")  # pragma: no cover

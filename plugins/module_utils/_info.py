@@ -1,0 +1,76 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What is live, against what was applied."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import _persist as persist
+from . import _sysctl as sysctl
+from ._backend.select import select
+from ._engine import check_root
+from ._errors import Problems
+from ._intent import check_instance
+from ._plan import Plan
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
+    from ._plan import Rows
+
+
+def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
+    """The return values of the module gateway_info; reads only."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    state = persist.read_state(host, instance)
+    empty = persist.State(instance, owner="")
+    known = state or empty
+    choice = select(host, "auto", known.programs)
+    live = choice.backend.parse(choice.backend.read(host, instance), instance)
+    files = persist.files_of(known, choice.backend, host) if state else {}
+    drift = Plan(live, known.rows).differences()
+    drift += [
+        "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
+        for each in sysctl.changes(known.switches, host)
+    ]
+    drift += ["~ {0}: not as it was written".format(path) for path in persist.outdated(files, host)]
+    if persist.UNIT in files and not persist.service_enabled(host):
+        drift.append("- ipmasq.service: not enabled")
+    return {
+        "changed": False,
+        "applied": state is not None,
+        "as_applied": not drift,
+        "drift": drift,
+        "owner": known.owner,
+        "declared": list(known.lines),
+        "backend": {
+            "name": choice.backend.name,
+            "programs": choice.backend.programs,
+            "why": choice.why,
+        },
+        "items": _items(live),
+        "switches": [
+            {"key": key, "applied": value, "live": sysctl.read(host, key) or ""} for key, value in known.switches
+        ],
+        "instances": persist.instances(host),
+    }
+
+
+def _items(live: Rows) -> t.List[t.Dict[str, t.Any]]:
+    """Counters by item. Chains and jumps are no items, nor are rules that somebody else put among ours."""
+    items: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for row in live:
+        if row.key in ("", "chain", "jump"):
+            continue
+        item = items.setdefault(row.key, {"name": row.key, "rules": 0, "packets": 0, "bytes": 0})
+        item["rules"] += 1
+        item["packets"] += row.packets
+        item["bytes"] += row.bytes
+    return sorted(items.values(), key=lambda item: str(item["name"]))

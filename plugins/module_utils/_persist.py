@@ -1,0 +1,198 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What outlives a reboot: the state of each instance under /etc/ipmasq and the service that loads it.
+
+The order at boot is that of every change: rules first, forwarding last. If the rules of one instance are refused, the
+loader turns forwarding off and fails: better no route than an open one.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import typing as t
+from dataclasses import dataclass, field
+
+from ._errors import GatewayError
+from ._plan import Row
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._backend.base import Backend
+    from ._host import Host
+    from ._plan import Rows
+
+FOLDER = "/etc/ipmasq"
+LOADER = FOLDER + "/boot"
+UNIT = "/etc/systemd/system/ipmasq.service"
+ENABLED = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
+VERSION = 1
+#: Every ending that an instance may have a file with.
+ENDINGS = (".json", ".load", ".sysctl", ".nft", ".iptables", ".ip6tables")
+
+LOADER_TEXT = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux, run by ipmasq.service at boot.
+# Rules first, forwarding last. If rules are refused, this host does not route.
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+cd /etc/ipmasq || exit 1
+
+closed() {
+    echo "ipmasq: instance $1: $2; forwarding is off" >&2
+    echo 0 > /proc/sys/net/ipv4/ip_forward
+    [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
+    exit 1
+}
+
+for state in ./*.json; do
+    [ -e "$state" ] || continue
+    instance=$(basename "$state" .json)
+    [ -s "./$instance.load" ] || closed "$instance" "$instance.load is missing or empty"
+    sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
+done
+
+for switches in ./*.sysctl; do
+    [ -e "$switches" ] || continue
+    while read -r key value; do
+        # An interface that is not there yet gets the default values, which are set here too.
+        [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
+    done < "$switches"
+done
+"""
+
+UNIT_TEXT = """\
+# Written by the Ansible collection ipmasq.linux.
+[Unit]
+Description=NAT gateway: rules first, forwarding last
+Documentation=https://github.com/ipmasq/linux
+DefaultDependencies=no
+# What loads or flushes other rules at boot comes first, so that ours stay.
+After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
+Wants=network-pre.target
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /etc/ipmasq/boot
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+@dataclass(frozen=True)
+class State:
+    """What was applied to one instance. ``before`` are the switches as they were before the first run."""
+
+    instance: str
+    owner: str  # "gateway", or "items" for the modules that manage single items
+    programs: str = ""  # of the backend; empty while there are only switches
+    rows: Rows = ()
+    switches: t.Tuple[t.Tuple[str, str], ...] = ()
+    before: t.Mapping[str, str] = field(default_factory=dict)
+    lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
+
+
+def stem(instance: str) -> str:
+    return posixpath.join(FOLDER, instance)
+
+
+def read_state(host: Host, instance: str) -> t.Optional[State]:
+    """The state of an instance, None if it has none. A damaged file is an error that names it, never a fresh start."""
+    path = stem(instance) + ".json"
+    text = host.read(path)
+    if text is None:
+        return None
+    try:
+        raw = json.loads(text)
+        if raw["version"] != VERSION:
+            raise ValueError("version {0}".format(raw["version"]))
+        return State(
+            instance=raw["instance"],
+            owner=raw["owner"],
+            programs=raw["programs"],
+            rows=tuple(Row(*row) for row in raw["rows"]),
+            switches=tuple((key, value) for key, value in raw["switches"]),
+            before=raw["before"],
+            lines=tuple(raw["lines"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise GatewayError(
+            "{0}: is damaged or of another version ({1}); restore it from a backup, or remove it to start anew".format(
+                path, error
+            )
+        ) from None
+
+
+def instances(host: Host) -> t.List[str]:
+    return [posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json")]
+
+
+def state_text(state: State) -> str:
+    raw = {
+        "version": VERSION,
+        "instance": state.instance,
+        "owner": state.owner,
+        "programs": state.programs,
+        "rows": [[row.chain, row.text, row.key] for row in state.rows],
+        "switches": [list(switch) for switch in state.switches],
+        "before": dict(state.before),
+        "lines": list(state.lines),
+    }
+    return json.dumps(raw, indent=1, sort_keys=True) + "\n"
+
+
+def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[str, t.Tuple[str, int]]:
+    """Every file that this state needs: path to text and mode."""
+    path = stem(state.instance)
+    texts = {".json": state_text(state), ".load": "true\n"}
+    if state.switches:
+        texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in state.switches)
+    if backend and state.rows:
+        texts.update(backend.boot_files(state.rows, state.instance))
+        texts[".load"] = "".join(line + "\n" for line in backend.boot_lines("./" + state.instance, state.instance))
+    files = {path + ending: (text, 0o600) for ending, text in texts.items()}
+    files[LOADER] = (LOADER_TEXT, 0o700)
+    advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]
+    if advertised:
+        files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
+    if has_systemd(host):
+        files[UNIT] = (UNIT_TEXT, 0o644)
+    return files
+
+
+def sysctl_file(instance: str) -> str:
+    """Settings of single interfaces, which udev applies whenever that interface appears."""
+    return "/etc/sysctl.d/90-ipmasq-{0}.conf".format(instance)
+
+
+def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
+    lines = ["-{0} = {1}\n".format(key, value) for key, value in switches]
+    return "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
+
+
+def has_systemd(host: Host) -> bool:
+    return host.exists("/run/systemd/system") or host.exists("/lib/systemd/systemd")
+
+
+def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
+    """Files of this instance that its state no longer needs, and the common ones once no instance is left."""
+    paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance)]
+    if state is None and not [name for name in instances(host) if name != instance]:
+        paths += [LOADER, UNIT]
+    return [path for path in paths if path not in wanted and host.exists(path)]
+
+
+def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Host) -> t.List[str]:
+    """The files that are not there, or not so, or readable by more than they should be."""
+    return [path for path, (text, mode) in wanted.items() if host.read(path) != text or host.mode(path) != mode]
+
+
+def service_enabled(host: Host) -> bool:
+    return host.exists(ENABLED)

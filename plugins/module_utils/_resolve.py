@@ -1,0 +1,194 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Intent meets host: find what was left out, follow alternative names, and check what needs the host to be checked."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from ._errors import Problems
+from ._facts import Interface, is_private, manager_of
+from ._intent import INTERFACE_LENGTH, Forward, Gateway, Item, Lan, NatItem, Wan, check_references, overlaps, shorten
+from ._rules import family_of
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._facts import Facts
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A gateway in which every name is a kernel name and every LAN has networks, and how it came about."""
+
+    gateway: Gateway
+    notes: t.Tuple[str, ...] = ()
+
+
+def resolve(gateway: Gateway, facts: Facts) -> Resolved:
+    """Raises GatewayError with every problem that the host shows."""
+    problems = Problems()
+    notes: t.List[str] = []
+    kernel_name = _Names(facts, problems, notes)
+    wans = _wans(gateway, facts, kernel_name, problems, notes)
+    lans = _lans(gateway, wans, facts, kernel_name, problems, notes)
+    nat = tuple(
+        replace(item, wan=kernel_name("nat[{0}] '{1}'".format(index, item.name), item.wan) if item.wan else "")
+        for index, item in enumerate(gateway.nat)
+    )
+    resolved = replace(gateway, wans=wans, lans=lans, nat=nat)
+    if not problems.found:
+        # Names have changed and what was left out is there: the checks between items run again on the whole.
+        check_references(resolved, problems)
+    _check_wan_networks(lans, wans, facts, problems)
+    problems.raise_if_any()
+    return Resolved(resolved, tuple(dict.fromkeys(notes)))
+
+
+def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
+    """The same for the single items of the modules masquerade and forward."""
+    problems = Problems()
+    notes: t.List[str] = []
+    kernel_name = _Names(facts, problems, notes)
+    resolved = replace(item, out_interface=kernel_name("out_interface", item.out_interface))
+    if isinstance(resolved, Forward):
+        resolved = replace(resolved, in_interface=kernel_name("in_interface", resolved.in_interface))
+    problems.raise_if_any()
+    return resolved, tuple(notes)
+
+
+class _Names:
+    """Interface names as the kernel's rules need them.
+
+    A rule with an alternative name never matches, and says nothing about it (measured: nft 1.0.6, Linux 6.18).
+    """
+
+    def __init__(self, facts: Facts, problems: Problems, notes: t.List[str]) -> None:
+        self._facts, self._problems, self._notes = facts, problems, notes
+
+    def __call__(self, where: str, name: str) -> str:
+        found = self._facts.named(name)
+        if found and found.name != name:
+            self._notes.append("{0} is an alternative name of {1}; the rules use {1}".format(name, found.name))
+            return found.name
+        if not found and len(name.rstrip("*")) > INTERFACE_LENGTH:
+            self._problems.add(
+                where,
+                "interface '{0}' has more than {1} characters and is no alternative name here; "
+                "use the name that 'ip link' shows".format(shorten(name), INTERFACE_LENGTH),
+            )
+        return name
+
+
+def _wans(
+    gateway: Gateway, facts: Facts, kernel_name: _Names, problems: Problems, notes: t.List[str]
+) -> t.Tuple[Wan, ...]:
+    if gateway.wans is not None:
+        named = enumerate(gateway.wans)
+        return tuple(Wan(kernel_name("wans[{0}]".format(index), wan.interface)) for index, wan in named)
+    taken = {name for lan in gateway.lans or () for name in lan.interfaces}
+    found = tuple(Wan(name) for name in facts.default_routes if name not in taken)
+    if not found:
+        problems.add("wans", "there is no default route to find the WAN by; name it, such as [{interface: ppp0}]")
+    for wan in found:
+        notes.append("WAN {0}: chosen, it has the default route".format(wan.interface))
+    return found
+
+
+def _lans(
+    gateway: Gateway,
+    wans: t.Tuple[Wan, ...],
+    facts: Facts,
+    kernel_name: _Names,
+    problems: Problems,
+    notes: t.List[str],
+) -> t.Tuple[Lan, ...]:
+    if gateway.lans is None:
+        return _found_lans(wans, facts, problems, notes)
+    named = []
+    for index, lan in enumerate(gateway.lans):
+        where = "lans[{0}] '{1}'".format(index, lan.name)
+        lan = replace(lan, interfaces=tuple(kernel_name(where, name) for name in lan.interfaces))
+        named.append(replace(lan, networks=_networks(where, lan, facts, problems)))
+    return tuple(named)
+
+
+def _networks(where: str, lan: Lan, facts: Facts, problems: Problems) -> t.Tuple[str, ...]:
+    if lan.networks is not None:
+        return lan.networks
+    present = [interface for name in lan.interfaces for interface in facts.meant_by(name)]
+    networks = tuple(dict.fromkeys(net for interface in present for net in interface.networks))
+    if not networks:
+        problems.add(
+            where,
+            "{0} {1}, so its networks cannot be read; list them in networks".format(
+                ", ".join(lan.interfaces), "has no address" if present else "does not exist"
+            ),
+        )
+    return networks
+
+
+def _found_lans(wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems, notes: t.List[str]) -> t.Tuple[Lan, ...]:
+    wan_names = {interface.name for wan in wans for interface in facts.meant_by(wan.interface)}
+    found = []
+    for interface in facts.interfaces:
+        private = tuple(net for net in interface.networks if is_private(net))
+        if interface.name in wan_names or not private:
+            continue
+        manager = manager_of(interface)
+        if manager:
+            notes.append("{0}: not taken as a LAN, it belongs to {1}".format(interface.name, manager))
+            continue
+        found.append(Lan(interface.name, (interface.name,), _own_networks(interface)))
+        notes.append("LAN {0}: chosen, it has {1}".format(interface.name, ", ".join(private)))
+    if not found:
+        problems.add("lans", "no other interface has a private network; name the LAN, its interfaces and networks")
+    return tuple(found)
+
+
+def _own_networks(interface: Interface) -> t.Tuple[str, ...]:
+    """All networks of a LAN that was found by its private one: its public IPv6 prefix is as much its own."""
+    return interface.networks
+
+
+def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:
+    """RFC 4787 REQ-7: a LAN that has the WAN link's addresses too could not reach that link."""
+    for wan in wans:
+        for interface in facts.meant_by(wan.interface):
+            for index, lan in enumerate(lans):
+                for ours, theirs in overlaps(lan.networks or (), interface.networks):
+                    problems.add(
+                        "lans[{0}] '{1}'".format(index, lan.name),
+                        "network {0} overlaps {1} of WAN {2}; renumber the LAN".format(ours, theirs, interface.name),
+                    )
+
+
+def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
+    """The networks of a LAN that may never be seen on a WAN.
+
+    Under ``ipv6: route`` (RFC 6296 section 1: translation is a last resort for IPv6) a network of global addresses is
+    routed as it is, but a unique local one is translated, as no router out there would know the way back.
+    """
+    networks = lan.networks or ()
+    if gateway.ipv6 == "route":
+        networks = tuple(net for net in networks if family_of(net) == "ip" or is_private(net))
+    return networks
+
+
+def sources_of(gateway: Gateway, item: NatItem) -> t.Tuple[str, ...]:
+    """The networks that a NAT item translates: of the LANs that it names, or its own."""
+    lans = {lan.name: lan for lan in gateway.lans or ()}
+    if not item.source:
+        named = [nat_networks(gateway, lan) for lan in lans.values()]
+    else:
+        named = [nat_networks(gateway, lans[entry]) if entry in lans else (entry,) for entry in item.source]
+    return tuple(net for networks in named for net in networks)
+
+
+def forwarded_families(gateway: Gateway) -> t.Tuple[str, ...]:
+    """``ip`` and ``ip6``, each if a LAN has a network of it."""
+    present = {family_of(net) for lan in gateway.lans or () for net in lan.networks or ()}
+    return tuple(family for family in ("ip", "ip6") if family in present)

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The neutral rules: what both backends can say, in the words of RFC 2663 and netfilter.
+
+A rule set is a value. Chains that name a hook are entered by the kernel, the others by ``jump``. Rules of a chain are
+evaluated in order, the first verdict wins, and a chain without a verdict goes back to its caller.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass, replace
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+#: Where the kernel enters a chain, and at which point of that hook.
+#: ``mangle`` rewrites before filtering, ``filter`` decides, ``nat`` translates, ``guard`` sees what leaves after it.
+STAGES = ("mangle", "filter", "nat", "guard")
+
+#: ct states in the order in which both tools print them.
+CT_STATES = ("invalid", "new", "related", "established", "untracked")
+
+#: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
+VERDICTS = ("accept", "drop", "reject", "masquerade", "guard")
+
+
+@dataclass(frozen=True)
+class Chain:
+    name: str
+    hook: str = ""  # forward, input or postrouting; empty: reached by a jump only
+    stage: str = ""  # one of STAGES; empty for chains without a hook
+
+
+@dataclass(frozen=True)
+class Match:
+    """All given parts have to hold; an empty part matches everything.
+
+    ``iif`` and ``oif`` are interface names, where a trailing ``*`` stands for any ending. ``source`` and
+    ``destination`` hold networks of the one family named by ``family`` (``ip``, ``ip6``, or empty for both).
+    """
+
+    family: str = ""
+    iif: t.Tuple[str, ...] = ()
+    oif: t.Tuple[str, ...] = ()
+    source: t.Tuple[str, ...] = ()
+    destination: t.Tuple[str, ...] = ()
+    ct_state: t.Tuple[str, ...] = ()
+    tcp_syn: bool = False  # SYN and not RST: the packets that carry the MSS option
+
+
+@dataclass(frozen=True)
+class Action:
+    kind: str  # one of VERDICTS, or return, jump, clamp_mss
+    target: str = ""  # the chain, for jump
+
+
+@dataclass(frozen=True)
+class Rule:
+    chain: str
+    match: Match
+    action: Action
+    key: str  # the item it belongs to, such as "nat/default"
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    instance: str
+    chains: t.Tuple[Chain, ...]
+    rules: t.Tuple[Rule, ...]
+
+    def owner(self, rule: Rule) -> str:
+        """The comment that marks a rule as ours."""
+        return owner(self.instance, rule.key)
+
+
+def owner(instance: str, key: str) -> str:
+    return "ipmasq:{0}/{1}".format(instance, key)
+
+
+def family_of(network: str) -> str:
+    """``ip`` or ``ip6``, for an address or a network in text form."""
+    return "ip6" if ":" in network else "ip"
+
+
+def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:
+    """The smallest list of networks of one family that covers the same addresses, sorted.
+
+    nft merges neighbours when it stores a set (1.0.6: two /25 come back as one /24), so both sides are merged before
+    they are compared.
+    """
+    parsed = [ipaddress.ip_network(net) for net in networks]
+    return tuple(str(net) for net in ipaddress.collapse_addresses(t.cast(t.Any, parsed)))
+
+
+def by_family(networks: t.Iterable[str]) -> t.Dict[str, t.Tuple[str, ...]]:
+    """Networks sorted into ``ip`` and ``ip6``; a family without networks is left out."""
+    listed = list(networks)
+    grouped = {fam: [net for net in listed if family_of(net) == fam] for fam in ("ip", "ip6")}
+    return {fam: collapse(nets) for fam, nets in grouped.items() if nets}
+
+
+def matches_name(pattern: str, name: str) -> bool:
+    """Whether an interface name is meant by a name or a pattern such as ``ppp*``."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def patterns_overlap(one: str, other: str) -> bool:
+    """Whether some interface name could be meant by both."""
+    return matches_name(one, other.rstrip("*")) or matches_name(other, one.rstrip("*"))
+
+
+def split_wildcards(match: Match) -> t.List[Match]:
+    """Rules in which each side names either exact interfaces or one pattern.
+
+    nft before 1.0.3 takes "ppp*" inside a set as a literal name, so patterns never share a set with anything.
+    """
+    split = []
+    for iif in _exact_then_patterns(match.iif):
+        for oif in _exact_then_patterns(match.oif):
+            split.append(replace(match, iif=iif, oif=oif))
+    return split
+
+
+def _exact_then_patterns(names: t.Tuple[str, ...]) -> t.List[t.Tuple[str, ...]]:
+    exact = tuple(sorted({name for name in names if not name.endswith("*")}))
+    patterns = sorted({name for name in names if name.endswith("*")})
+    return ([exact] if exact or not patterns else []) + [(pattern,) for pattern in patterns]

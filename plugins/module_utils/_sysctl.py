@@ -1,0 +1,228 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The kernel's switches: which a gateway needs, in which order, what they were before, and who else writes them.
+
+Keys are written with slashes, as in /proc/sys: in "net.ipv4.conf.eth0.100.forwarding" nobody can tell which dots
+belong to the name of the VLAN. Source: Documentation/networking/ip-sysctl.rst
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ._errors import GatewayError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._facts import Facts
+    from ._host import Host
+    from ._intent import Forwarding
+
+PROC = "/proc/sys/"
+GLOBAL = {"ip": "net/ipv4/ip_forward", "ip6": "net/ipv6/conf/all/forwarding"}
+TREE = {"ip": "net/ipv4/conf", "ip6": "net/ipv6/conf"}
+#: Where sysctl settings are read from; a later folder's file hides an earlier one's of the same name (sysctl.d(5)).
+FOLDERS = ("/usr/lib/sysctl.d", "/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
+FILES = ("/etc/sysctl.conf", "/etc/ufw/sysctl.conf")
+
+#: In the order in which they are to be written.
+Switches = t.Tuple[t.Tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Other:
+    """A line of somebody else's file that sets one of our switches to another value."""
+
+    file: str
+    line: int
+    key: str
+    value: str
+
+
+def read(host: Host, key: str) -> t.Optional[str]:
+    text = host.read(PROC + key)
+    return None if text is None else text.strip()
+
+
+def gateway_switches(
+    families: t.Sequence[str], wans: t.Sequence[str], interfaces: t.Sequence[str], host: Host, facts: Facts
+) -> Switches:
+    """Everything that a gateway sets: routers' advertisements first, then forwarding, then what forwarding missed.
+
+    ``wans`` and ``interfaces`` are names or patterns. Turning IPv6 forwarding on removes at once a default route that
+    came by router advertisement, unless the interface has ``accept_ra=2`` by then (measured, Linux 6.18). An
+    interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written over 1, so each one is set.
+    """
+    switches: t.List[t.Tuple[str, str]] = []
+    if "ip6" in families:
+        switches += accept_ra_switches(_present(wans, facts), host)
+    for family in families:
+        switches.append((GLOBAL[family], "1"))
+        switches += interface_switches(family, _present(interfaces, facts), "1", host)
+    return in_order(dict(switches))
+
+
+def forwarding_switches(wanted: Forwarding, host: Host, facts: Facts) -> t.Tuple[Switches, Switches]:
+    """What is to be set now and at boot, and what is to be repaired now: interfaces that the global switch missed."""
+    switches: t.List[t.Tuple[str, str]] = []
+    repairs: t.List[t.Tuple[str, str]] = []
+    if wanted.values.get("ip6") == "1":
+        switches += accept_ra_switches(facts.default_routes, host)
+    for family, value in wanted.values.items():
+        if wanted.interfaces is not None:
+            names = [_kernel_name(name, facts) for name in wanted.interfaces]
+            switches += [("{0}/{1}/forwarding".format(TREE[family], name), value) for name in names]
+        else:
+            switches.append((GLOBAL[family], value))
+            repairs += interface_switches(family, [each.name for each in facts.interfaces], value, host)
+    return in_order(dict(switches)), tuple(repairs)
+
+
+def _kernel_name(name: str, facts: Facts) -> str:
+    found = facts.named(name)
+    return found.name if found else name
+
+
+def accept_ra_switches(interfaces: t.Iterable[str], host: Host) -> t.List[t.Tuple[str, str]]:
+    """accept_ra=2 for interfaces that listen to router advertisements; 0 is somebody's decision and stays."""
+    keys = ["{0}/{1}/accept_ra".format(TREE["ip6"], name) for name in interfaces]
+    return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
+
+
+def interface_switches(family: str, interfaces: t.Iterable[str], value: str, host: Host) -> t.List[t.Tuple[str, str]]:
+    keys = ["{0}/{1}/forwarding".format(TREE[family], name) for name in interfaces]
+    return [(key, value) for key in keys if host.exists(PROC + key)]
+
+
+def _present(patterns: t.Iterable[str], facts: Facts) -> t.List[str]:
+    return list(dict.fromkeys(found.name for pattern in patterns for found in facts.meant_by(pattern)))
+
+
+def changes(switches: Switches, host: Host) -> t.Tuple[Change, ...]:
+    """What is not yet as it should be. A key that the kernel lacks is an error, unless its interface is absent."""
+    found = []
+    for key, value in switches:
+        live = read(host, key)
+        if live is None and key in GLOBAL.values():
+            raise GatewayError("{0}: this kernel has no such switch; boot one with IP forwarding".format(PROC + key))
+        if live is not None and live != value:
+            found.append(Change(key, live, value))
+    return tuple(found)
+
+
+def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
+    """In many containers /proc/sys is read-only: better to hear it before the rules are loaded."""
+    blocked = [change for change in wanted if not host.writable(PROC + change.key)]
+    if blocked:
+        raise GatewayError(
+            "{0}: is {1}, has to be {2}, and is read-only; "
+            "set it from outside the container, or make /proc/sys/net writable".format(
+                PROC + blocked[0].key, blocked[0].before, blocked[0].after
+            )
+        )
+
+
+def snapshot(keys: t.Iterable[str], host: Host) -> t.Dict[str, str]:
+    """All that writing these keys can alter. A global forwarding switch alters every interface's, and redirects."""
+    listed: t.List[str] = []
+    for key in keys:
+        if key == GLOBAL["ip"]:
+            listed.append(TREE["ip"] + "/all/accept_redirects")
+        for family in ("ip", "ip6"):
+            if key == GLOBAL[family]:
+                listed += [path[len(PROC) :] for path in host.find(PROC + TREE[family] + "/*/forwarding")]
+        listed.append(key)
+    values = {key: read(host, key) for key in dict.fromkeys(listed)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def restoring(before: t.Mapping[str, str]) -> Switches:
+    """A snapshot in the order in which to write it back: global switches first, as they alter the others."""
+    return tuple(sorted(before.items(), key=lambda item: (item[0] not in GLOBAL.values(), item[0])))
+
+
+def write(wanted: t.Iterable[t.Tuple[str, str]], host: Host) -> None:
+    """Set what differs, one after the other: each write may alter a later one's value."""
+    for key, value in wanted:
+        live = read(host, key)
+        if live is not None and live != value:
+            host.write_switch(PROC + key, value)
+
+
+def normal_key(text: str) -> str:
+    """A key of a sysctl file, with slashes. Its first separator says what the others mean (sysctl.d(5))."""
+    text = text.strip().lstrip("-").strip()
+    first = re.search(r"[./]", text)
+    if first and first.group() == ".":
+        return text.translate(str.maketrans("./", "/."))
+    return text
+
+
+def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Sequence[str]) -> t.Tuple[Other, ...]:
+    """Lines in other files that set our switches to something else, and so undo ours whenever that file is applied."""
+    wanted = dict(switches)
+    # conf/all/forwarding is another name of ip_forward.
+    aliases = {TREE["ip"] + "/all/forwarding": GLOBAL["ip"]}
+    paths = [path for folder in FOLDERS for path in host.find(folder + "/*.conf")] + list(FILES)
+    found = {}
+    for path in paths:
+        if path in own:
+            continue
+        for number, line in enumerate((host.read(path) or "").splitlines(), 1):
+            key, equals, value = line.partition("=")
+            if not equals or line.lstrip().startswith(("#", ";")):
+                continue
+            pattern = normal_key(key)
+            for ours, mine in wanted.items():
+                same = fnmatch.fnmatchcase(ours, aliases.get(pattern, pattern))
+                if same and value.strip() != mine:
+                    # /lib is often a link to /usr/lib: the same line is told once.
+                    found[(path.replace("/usr/lib/", "/lib/"), number, ours)] = Other(path, number, ours, value.strip())
+    return tuple(found.values())
+
+
+def in_order(held: t.Mapping[str, str]) -> Switches:
+    """Switches in the order in which to write them: router advertisements, global forwarding, single interfaces."""
+
+    def rank(key: str) -> int:
+        if key.endswith("/accept_ra"):
+            return 0
+        return 1 if key in GLOBAL.values() else 2
+
+    return tuple(sorted(held.items(), key=lambda item: (rank(item[0]), item[0])))
+
+
+def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
+    """What has to be set again at boot.
+
+    Forwarding of single interfaces is not: it follows the global switch on a fresh start. A WAN's accept_ra stays
+    known while the WAN is away: a link that is down is not a change.
+    """
+    held = {key: value for key, value in switches if key in GLOBAL.values() or key.endswith("/accept_ra")}
+    for key, value in earlier:
+        if key.endswith("/accept_ra") and not host.exists(PROC + key):
+            held[key] = value
+    return in_order(held)
+
+
+def altered_by(keys: t.Iterable[str], before: t.Mapping[str, str]) -> t.Set[str]:
+    """Which switches of a snapshot had been altered by these keys."""
+    altered = set()
+    for key in keys:
+        trees = [TREE[family] + "/" for family in ("ip", "ip6") if key == GLOBAL[family]]
+        altered |= {known for known in before if known == key}
+        altered |= {known for known in before if trees and known.startswith(trees[0]) and "accept_ra" not in known}
+    return altered

@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: forwarding
+short_description: Switch IPv4 and IPv6 forwarding of the kernel
+version_added: 1.0.0
+description:
+  - Sets the kernel's forwarding switches now and at every boot, where C(ipmasq.service) sets them after the rules.
+  - Without O(interfaces) it sets the global switch, and repairs each interface that was left at another value, which
+    writing the global switch again would not do.
+  - Before IPv6 forwarding is turned on, C(accept_ra) becomes 2 on an interface whose default route comes from router
+    advertisements, as the kernel would otherwise remove that route.
+  - Writes no file of the system's. Lines in sysctl files that set another value are returned in RV(overridden_by)
+    with file and line.
+author:
+  - ipmasq.linux contributors (@ipmasq)
+extends_documentation_fragment:
+  - ipmasq.linux.attributes
+  - ipmasq.linux.options
+options:
+  ipv4:
+    description: Whether to forward IPv4. When left out, it stays as it is.
+    type: bool
+  ipv6:
+    description: Whether to forward IPv6. When left out, it stays as it is.
+    type: bool
+  interfaces:
+    description: Set only these interfaces, and leave the global switch as it is.
+    type: list
+    elements: str
+seealso:
+  - module: ipmasq.linux.masquerade
+  - module: ipmasq.linux.forward
+"""
+
+EXAMPLES = r"""
+- name: Forward IPv4
+  ipmasq.linux.forwarding:
+    ipv4: true
+
+- name: Forward IPv6 too, but keep the router advertisements of the provider
+  ipmasq.linux.forwarding:
+    ipv4: true
+    ipv6: true
+
+- name: No IPv4 forwarding for what comes in on the management port
+  ipmasq.linux.forwarding:
+    ipv4: false
+    interfaces: [mgmt0]
+"""
+
+RETURN = r"""
+switches:
+  description: The switches that had another value, with slashes as in C(/proc/sys).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    key:
+      description: The name of the switch.
+      type: str
+    before:
+      description: Its value before.
+      type: str
+    after:
+      description: Its value now.
+      type: str
+  sample: [{key: net/ipv4/ip_forward, before: "0", after: "1"}]
+overridden_by:
+  description: Lines of other sysctl files that set a switch to another value. Each is a warning too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    file:
+      description: The file.
+      type: str
+    line:
+      description: The number of the line.
+      type: int
+    key:
+      description: The switch.
+      type: str
+    value:
+      description: The value there.
+      type: str
+  sample: [{file: /etc/sysctl.conf, line: 28, key: net/ipv4/ip_forward, value: "0"}]
+differences:
+  description: What was different (C(~)) before this run.
+  returned: success
+  type: list
+  elements: str
+instance:
+  description: The instance that keeps the switches.
+  returned: success
+  type: str
+  sample: default
+problems:
+  description: Each problem as one sentence. The message holds the same, one a line.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_switches
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host, run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forwarding_from_params
+
+
+def main() -> None:
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.FORWARDING)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_one_of=[("ipv4", "ipv6")])
+
+    def step(host: Host) -> dict:
+        wanted = forwarding_from_params(module.params)
+        return apply_switches(module.params["instance"], wanted, host, module.check_mode).to_dict()
+
+    run_module(module, step)
+
+
+if __name__ == "__main__":
+    main()

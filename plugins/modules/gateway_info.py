@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_info
+short_description: Tell what a masquerade gateway does, and whether it is still what was applied
+version_added: 1.0.0
+description:
+  - Reads what is live, compares it with what was applied, and names every difference.
+  - The data are flat lists of dicts, made for C(json_query).
+author:
+  - ipmasq.linux contributors (@ipmasq)
+extends_documentation_fragment:
+  - ipmasq.linux.attributes.info
+  - ipmasq.linux.options
+seealso:
+  - module: ipmasq.linux.gateway
+"""
+
+EXAMPLES = r"""
+- name: Look at the gateway
+  ipmasq.linux.gateway_info:
+  register: gateway
+
+- name: Stop if somebody has changed the rules by hand
+  ansible.builtin.assert:
+    that: gateway.as_applied
+    fail_msg: "{{ gateway.drift | join('\n') }}"
+
+- name: Show how many packets were masqueraded
+  ansible.builtin.debug:
+    msg: "{{ gateway.items | community.general.json_query(\"[?starts_with(name, 'nat/')].packets | sum(@)\") }}"
+"""
+
+RETURN = r"""
+applied:
+  description: Whether anything was applied to this instance.
+  returned: success
+  type: bool
+as_applied:
+  description: Whether rules, switches and files are as they were applied.
+  returned: success
+  type: bool
+drift:
+  description: What is missing on the host (C(+)), too much (C(-)) or different (C(~)).
+  returned: success
+  type: list
+  elements: str
+  sample: ["- ip nat IPMASQ-SRCNAT: -j ACCEPT"]
+backend:
+  description: The packet filter in use, and why this one.
+  returned: success
+  type: dict
+  sample: {name: nftables, programs: nft, why: "nft: in use by this instance since it was first applied"}
+owner:
+  description: V(gateway) for a whole gateway, V(items) for single items, empty if nothing was applied.
+  returned: success
+  type: str
+  sample: gateway
+declared:
+  description: What was declared, in words, a line each.
+  returned: success
+  type: list
+  elements: str
+items:
+  description: Every item with live rules.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The item, as in the comments of its rules.
+      type: str
+    rules:
+      description: How many rules it has.
+      type: int
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+  sample: [{name: nat/default, rules: 1, packets: 42, bytes: 2520}]
+switches:
+  description: The switches of this instance, with the value that was applied and the live one.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{key: net/ipv4/ip_forward, applied: "1", live: "1"}]
+instances:
+  description: The names of all instances on this host.
+  returned: success
+  type: list
+  elements: str
+  sample: [default]
+problems:
+  description: Each problem as one sentence. The message holds the same, one a line.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host, run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_argspec.INSTANCE, supports_check_mode=True)
+
+    def step(host: Host) -> dict:
+        return gateway_info(module.params["instance"], host)
+
+    run_module(module, step)
+
+
+if __name__ == "__main__":
+    main()

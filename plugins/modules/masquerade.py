@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: masquerade
+short_description: Masquerade one LAN on one WAN interface
+version_added: 1.0.0
+description:
+  - One named item, the line C(-t nat -A POSTROUTING -s LAN -o ppp0 -j MASQUERADE), on nftables or iptables.
+  - Touches only the rules of this item. The interface need not exist yet.
+  - The rules are kept over a reboot.
+  - Items and a whole gateway of M(ipmasq.linux.gateway) cannot share an instance.
+author:
+  - ipmasq.linux contributors (@ipmasq)
+extends_documentation_fragment:
+  - ipmasq.linux.attributes
+  - ipmasq.linux.options
+  - ipmasq.linux.options.backend
+options:
+  name:
+    description: The name of this item. Another run with this name replaces it.
+    type: str
+    required: true
+  state:
+    description: Whether the item should be there. V(absent) removes every rule of it, duplicates too.
+    type: str
+    default: present
+    choices: [present, absent]
+  source:
+    description: The networks to masquerade. Needed when O(state=present).
+    type: list
+    elements: str
+  destination:
+    description: Only packets to these networks.
+    type: list
+    elements: str
+  out_interface:
+    description:
+      - The WAN interface. A V(*) at the end stands for any ending, as in V(ppp*).
+      - Needed when O(state=present).
+    type: str
+seealso:
+  - module: ipmasq.linux.forward
+  - module: ipmasq.linux.forwarding
+  - module: ipmasq.linux.gateway
+"""
+
+EXAMPLES = r"""
+# The four classic lines.
+- name: Forward packets
+  ipmasq.linux.forwarding:
+    ipv4: true
+
+- name: Masquerade the LAN on ppp0
+  ipmasq.linux.masquerade:
+    name: lan
+    source: 192.168.1.0/24
+    out_interface: ppp0
+
+- name: Let the LAN out
+  ipmasq.linux.forward:
+    name: out
+    source: 192.168.1.0/24
+    out_interface: ppp0
+
+- name: Let answers back in
+  ipmasq.linux.forward:
+    name: answers
+    destination: 192.168.1.0/24
+    in_interface: ppp0
+    ct_state: [established, related]
+"""
+
+RETURN = r"""
+backend:
+  description: The packet filter in use, and why this one.
+  returned: success
+  type: dict
+  sample: {name: nftables, programs: nft, why: "nft: installed, and no iptables rules are in use"}
+notes:
+  description: What was resolved, such as an alternative interface name, a sentence each.
+  returned: success
+  type: list
+  elements: str
+differences:
+  description: What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run.
+  returned: success
+  type: list
+  elements: str
+instance:
+  description: The instance worked on.
+  returned: success
+  type: str
+  sample: default
+problems:
+  description: Each problem as one sentence. The message holds the same, one a line.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host, run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import masquerade_from_params
+
+
+def main() -> None:
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.MASQUERADE)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    params = module.params
+
+    def step(host: Host) -> dict:
+        item = masquerade_from_params(params)
+        present = params["state"] == "present"
+        return apply_item(params["instance"], item, present, params["backend"], host, module.check_mode).to_dict()
+
+    run_module(module, step)
+
+
+if __name__ == "__main__":
+    main()
