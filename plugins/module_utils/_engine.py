@@ -56,6 +56,7 @@ class Change:
     notes: t.Tuple[str, ...] = ()
     why: str = ""
     lines_before: t.Tuple[str, ...] = ()
+    tables_before: t.Tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -94,7 +95,8 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
     state = persist.read_state(host, gateway.instance)
     if state and state.owner != "gateway":
         raise GatewayError(
-            "instance: '{0}' holds single items ({1}); remove them with state=absent, or choose another instance".format(
+            "instance: '{0}' holds single items ({1}); "
+            "remove them with state=absent, or choose another instance".format(
                 gateway.instance, ", ".join(sorted({row.key for row in state.rows if "/" in row.key})) or "switches"
             )
         )
@@ -138,7 +140,8 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
         item, notes = resolve_item(item, read_facts(host))
     ruleset = compile_item(instance, item)
     check_supported(ruleset, choice.backend)
-    live = _live(choice.backend, host, instance)
+    listing = choice.backend.read(host, instance)
+    live = choice.backend.parse(listing, instance)
     rendered = choice.backend.render(ruleset)
     mine = tuple(row for row in rendered if row.key == item.key) if present else ()
     # Another item may have been declared while its rows were lost (a flush, say): it comes back with this run.
@@ -158,35 +161,37 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
             switches=switches,
             lines=tuple(sorted(lines)),
         )
-    change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, live=live)
+    change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing)
     return Result(change, _carry_out(change, host, check_mode))
 
 
-def apply_switches(instance: str, wanted: Forwarding, host: Host, check_mode: bool) -> Result:
-    """Set forwarding switches now and at every boot."""
+def apply_switches(instance: str, wanted: t.Optional[Forwarding], host: Host, check_mode: bool) -> Result:
+    """Set forwarding switches now and at every boot; None: give back what this instance has set."""
     check_root(host)
     state = persist.read_state(host, instance)
-    switches, repairs = sysctl.forwarding_switches(wanted, host, read_facts(host))
+    switches: sysctl.Switches = ()
+    repairs: sysctl.Switches = ()
+    if wanted:
+        switches, repairs = sysctl.forwarding_switches(wanted, host, read_facts(host))
     if state and state.owner == "gateway":
-        other = [switch for switch in switches if switch not in state.switches]
-        if other:
+        other = [key for key, value in switches if (key, value) not in state.switches]
+        if other or not wanted:
             raise GatewayError(
                 "instance: '{0}' belongs to the gateway module, which sets {1}; use another instance".format(
-                    instance, ", ".join(key for key, _value in other)
+                    instance, ", ".join(other) or "its own switches"
                 )
             )
-    held = dict(state.switches) if state else {}
+    held = dict(state.switches) if state and wanted else {}
     held.update(switches)
-    new = persist.State(
-        instance=instance,
-        owner=state.owner if state else "items",
-        programs=state.programs if state else "",
-        rows=state.rows if state else (),
-        switches=sysctl.in_order(held),
-        lines=state.lines if state else (),
-    )
+    new = replace(state or persist.State(instance, "items"), switches=sysctl.in_order(held))
+    if not new.rows and not new.switches:
+        return _switches_result(_change(host, instance, choice=None, old=state, new=None), switches, host, check_mode)
     targets = sysctl.in_order(dict(repairs + new.switches))
     change = _change(host, instance, choice=None, old=state, new=new, targets=targets)
+    return _switches_result(change, switches, host, check_mode)
+
+
+def _switches_result(change: Change, switches: sysctl.Switches, host: Host, check_mode: bool) -> Result:
     warnings = _carry_out(change, host, check_mode)
     others = sysctl.other_writers(switches, host, _own_files(host))
     values = {
@@ -254,15 +259,18 @@ def _change(
     new: t.Optional[State],
     targets: sysctl.Switches = (),
     notes: t.Tuple[str, ...] = (),
-    live: t.Optional[Rows] = None,
+    listing: t.Optional[str] = None,
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
     backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
-    if live is None:
-        live = _live(backend, host, instance) if backend and choice else (old.rows if old else ())
+    if listing is None and backend and choice:
+        listing = backend.read(host, instance)
+    live = backend.parse(listing, instance) if backend and listing is not None else (old.rows if old else ())
     restored = _restored(host, instance, old, new)
     if new:
-        new = replace(new, before=_before(host, instance, old, new))
+        known = old.tables if old and old.programs == new.programs else None
+        tables = backend.tables(listing or "") if backend and known is None else known
+        new = replace(new, before=_before(host, instance, old, new), tables=tables or ())
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
     return Change(
@@ -280,6 +288,7 @@ def _change(
         notes=notes,
         why=choice.why if choice else "",
         lines_before=old.lines if old else (),
+        tables_before=old.tables if old else (),
     )
 
 
@@ -346,6 +355,8 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
         _write_files(change, host, undo)
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
+    if change.backend and not change.plan.desired:
+        change.backend.drop_tables(host, change.tables_before)
     return warnings + _enable(change, host)
 
 

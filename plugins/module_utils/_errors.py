@@ -19,6 +19,14 @@ class GatewayError(Exception):
         self.problems: t.Tuple[str, ...] = problems
 
 
+class MissingProgram(GatewayError):
+    """A program is not installed: the one problem that the role can mend by itself."""
+
+    def __init__(self, program: str, problem: str) -> None:
+        super().__init__(problem)
+        self.program = program
+
+
 class Problems:
     """Collects every problem of one call, so that a user mends all of them in one go.
 

@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ._errors import GatewayError
+from ._errors import GatewayError, MissingProgram
 from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -95,13 +95,18 @@ def manager_of(interface: Interface) -> str:
 
 def read_facts(host: Host) -> Facts:
     """One ``ip`` process, two files of /proc."""
+    if not host.which("ip"):
+        raise MissingProgram("ip", "ip is not installed; install the package iproute2")
     done = host.run(["ip", "-j", "-d", "addr", "show"])
     if done.rc != 0:
-        raise GatewayError("ip: cannot list interfaces ({0}); install iproute2".format(done.err.strip() or done.rc))
+        raise GatewayError(
+            "ip: cannot list interfaces: {0}".format(done.err.strip() or "exit code {0}".format(done.rc))
+        )
     try:
         links = json.loads(done.out or "[]")
     except ValueError:
-        raise GatewayError("ip: 'ip -j addr' printed no JSON; install iproute2 (busybox's ip cannot do it)") from None
+        # Alpine's own ip is busybox's, which knows no JSON.
+        raise MissingProgram("ip", "ip: 'ip -j addr' printed no JSON; install the package iproute2") from None
     routes = [best_route4(host.read("/proc/net/route") or ""), best_route6(host.read("/proc/net/ipv6_route") or "")]
     return Facts(
         interfaces=tuple(_interface(link) for link in links if link.get("ifname")),

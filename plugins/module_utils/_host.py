@@ -15,7 +15,7 @@ import typing as t
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from ._errors import GatewayError
+from ._errors import GatewayError, MissingProgram
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -137,7 +137,8 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
     try:
         result = step(AnsibleHost(module))
     except GatewayError as error:
-        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems))
+        missing = {"missing_programs": [error.program]} if isinstance(error, MissingProgram) else {}
+        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), changed=False, **missing)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)

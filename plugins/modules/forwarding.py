@@ -23,6 +23,11 @@ extends_documentation_fragment:
   - ipmasq.linux.attributes
   - ipmasq.linux.options
 options:
+  state:
+    description: V(absent) gives every switch that this instance has set the value that it had before.
+    type: str
+    default: present
+    choices: [present, absent]
   ipv4:
     description: Whether to forward IPv4. When left out, it stays as it is.
     type: bool
@@ -115,12 +120,17 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forwar
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.FORWARDING)
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, required_one_of=[("ipv4", "ipv6")])
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.FORWARDING)
+    module = AnsibleModule(
+        argument_spec=spec,
+        supports_check_mode=True,
+        required_if=[("state", "present", ("ipv4", "ipv6"), True)],
+    )
+    params = module.params
 
     def step(host: Host) -> dict:
-        wanted = forwarding_from_params(module.params)
-        return apply_switches(module.params["instance"], wanted, host, module.check_mode).to_dict()
+        wanted = forwarding_from_params(params) if params["state"] == "present" else None
+        return apply_switches(params["instance"], wanted, host, module.check_mode).to_dict()
 
     run_module(module, step)
 

@@ -65,3 +65,11 @@ class Backend(ABC):
     def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
         return []
+
+    def tables(self, listing: str) -> t.Tuple[str, ...]:
+        """The kernel's own tables that are there, such as "ip nat": a load may create the others."""
+        return ()
+
+    def drop_tables(self, host: Host, before: t.Sequence[str]) -> None:
+        """Remove tables that our loads have created, where nothing is left in them."""
+        return

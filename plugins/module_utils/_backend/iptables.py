@@ -150,6 +150,17 @@ class Iptables(Backend):
             if done.rc != 0:
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
+    def tables(self, listing: str) -> t.Tuple[str, ...]:
+        return tuple(_sections(listing))
+
+    def drop_tables(self, host: Host, before: t.Sequence[str]) -> None:
+        """Only iptables-nft can: the tables of iptables-legacy stay with their module, empty and without effect."""
+        if self.variant != "nft" or not host.which("nft"):
+            return
+        for place, lines in _sections(self.read(host, "")).items():
+            if place not in before and all(line.startswith(":") and " ACCEPT " in line for line in lines):
+                host.run(["nft", "delete", "table"] + place.split())
+
     def is_frame(self, row: Row) -> bool:
         return row.key in ("chain", "jump")
 
@@ -190,6 +201,21 @@ def _message(err: str) -> str:
 def _by_family(script: str) -> t.List[t.Tuple[str, str]]:
     parts = script.split(MARK)[1:]
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
+
+
+def _sections(listing: str) -> t.Dict[str, t.List[str]]:
+    """The tables of a listing, such as "ip nat", with their chains and rules."""
+    sections: t.Dict[str, t.List[str]] = {}
+    family = place = ""
+    for line in listing.splitlines():
+        if line.startswith(MARK):
+            family = line[len(MARK) :]
+        elif line.startswith("*"):
+            place = "{0} {1}".format(family, line[1:])
+            sections[place] = []
+        elif line.startswith((":", "-", "[")):
+            sections[place].append(line)
+    return sections
 
 
 def _section(table: str, new: t.List[Row], old: t.List[Row], instance: str) -> str:

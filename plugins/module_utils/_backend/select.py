@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import GatewayError
+from .._errors import GatewayError, MissingProgram
 from .iptables import Iptables
 from .nftables import Nftables
 
@@ -78,7 +78,9 @@ def _installed(host: Host, backend: Backend) -> bool:
 
 def _nftables(host: Host, why: str) -> Choice:
     if not host.which("nft"):
-        raise GatewayError("backend: nft is not installed; install the package nftables, or set backend=iptables")
+        raise MissingProgram(
+            "nft", "backend: nft is not installed; install the package nftables, or set backend=iptables"
+        )
     return Choice(Nftables(), why)
 
 
@@ -93,10 +95,12 @@ def _iptables(host: Host, why: str) -> Choice:
         )
     variant = next(iter(used), "") or _default_variant(host)
     if not variant:
-        raise GatewayError("backend: iptables is not installed; install the package iptables, or set backend=nftables")
+        raise MissingProgram(
+            "iptables", "backend: iptables is not installed; install the package iptables, or set backend=nftables"
+        )
     backend = Iptables(variant, families(host))
     if not _installed(host, backend):
-        raise GatewayError("backend: ip6tables is not installed, and this kernel has IPv6; install it")
+        raise MissingProgram("ip6tables", "backend: ip6tables is not installed, and this kernel has IPv6; install it")
     reason = "its tables are in use" if used else "the variant that the command iptables runs"
     return Choice(backend, "{0}: {1}, {2}".format(backend.programs, why, reason))
 
@@ -112,7 +116,7 @@ def _auto(host: Host) -> Choice:
         return Choice(Nftables(), "nft: installed, and no iptables rules are in use")
     if _default_variant(host):
         return _iptables(host, "nft is not installed")
-    raise GatewayError("backend: neither nft nor iptables is installed; install the package nftables")
+    raise MissingProgram("nft", "backend: neither nft nor iptables is installed; install the package nftables")
 
 
 def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
