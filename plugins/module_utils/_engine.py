@@ -27,7 +27,7 @@ from ._errors import GatewayError
 from ._facts import read_facts
 from ._features import check_supported
 from ._intent import Forwarding, Gateway, Item
-from ._plan import Plan, by_chain, replace_key
+from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -57,6 +57,7 @@ class Change:
     why: str = ""
     lines_before: t.Tuple[str, ...] = ()
     tables_before: t.Tuple[str, ...] = ()
+    drifted: bool = False  # somebody else has changed what was applied
 
     @property
     def changed(self) -> bool:
@@ -80,7 +81,7 @@ class Result:
                 "why": change.why,
             },
             "notes": list(change.notes),
-            "differences": change.plan.differences() + _step_lines(change),
+            "differences": _differences(change),
             "diff": _diff(change),
         }
         described.update(self.values)
@@ -289,6 +290,7 @@ def _change(
         why=choice.why if choice else "",
         lines_before=old.lines if old else (),
         tables_before=old.tables if old else (),
+        drifted=old is not None and Plan(live, old.rows).changed,
     )
 
 
@@ -398,7 +400,7 @@ def _verify(change: Change, host: Host) -> None:
         if left.changed:
             raise GatewayError(
                 "{0}: the rules read back differ from those loaded: {1}".format(
-                    change.backend.programs, "; ".join(left.differences()[:3])
+                    change.backend.programs, "; ".join(left.differences(change.backend.show)[:3])
                 )
             )
     wrong = sysctl.changes(change.targets, host)
@@ -484,8 +486,9 @@ def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
     )
 
 
-def _step_lines(change: Change) -> t.List[str]:
-    lines = ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
+def _differences(change: Change) -> t.List[str]:
+    lines = _rule_lines(change)
+    lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -496,30 +499,26 @@ def _step_lines(change: Change) -> t.List[str]:
 
 
 def _diff(change: Change) -> t.Dict[str, str]:
-    """What --diff shows: the gateway in words, then what the host lacks or has too much."""
-    after = list(change.state.lines) if change.state else []
-    live, desired = by_chain(change.plan.live), by_chain(change.plan.desired)
-    before = list(change.lines_before)
-    for chain in sorted(set(live) | set(desired)):
-        old, new = live.get(chain, []), desired.get(chain, [])
-        if old != new:
-            before += ["rule {0}: {1}".format(chain, row.text) for row in old]
-            after += ["rule {0}: {1}".format(chain, row.text) for row in new]
+    """What --diff shows: the gateway in words. Rules only where the words alone would not tell what is wrong."""
+    before, after = list(change.lines_before), list(change.state.lines if change.state else ())
+    if change.plan.changed and (before == after or change.drifted):
+        for line in _rule_lines(change):
+            (before if line.startswith("- ") else after).append("rule " + line[2:])
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
-    for path in change.outdated:
-        after.append("file {0}".format(path))
-    for path in change.stale:
-        before.append("file {0}".format(path))
-    if not change.changed:
-        before = after
+    after += ["file {0}".format(path) for path in change.outdated]
+    before += ["file {0}".format(path) for path in change.stale]
     return {
         "before_header": "gateway " + change.instance,
         "after_header": "gateway " + change.instance,
         "before": "".join(line + "\n" for line in before),
         "after": "".join(line + "\n" for line in after),
     }
+
+
+def _rule_lines(change: Change) -> t.List[str]:
+    return change.plan.differences(change.backend.show) if change.backend else []
 
 
 def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:

@@ -35,7 +35,7 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     choice = select(host, "auto", known.programs)
     live = choice.backend.parse(choice.backend.read(host, instance), instance)
     files = persist.files_of(known, choice.backend, host) if state else {}
-    drift = Plan(live, known.rows).differences()
+    drift = Plan(live, known.rows).differences(choice.backend.show)
     drift += [
         "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
         for each in sysctl.changes(known.switches, host)

@@ -55,10 +55,9 @@ class Plan:
         """The rows are all there, but in another order."""
         return self.changed and not self.add and not self.remove
 
-    def differences(self) -> t.List[str]:
+    def differences(self, show: t.Callable[[Row], str]) -> t.List[str]:
         """Each difference as a line: + is missing on the host, - should not be there."""
-        lines = ["- {0}: {1}".format(row.chain, row.text) for row in self.remove]
-        lines += ["+ {0}: {1}".format(row.chain, row.text) for row in self.add]
+        lines = ["- " + show(row) for row in self.remove] + ["+ " + show(row) for row in self.add]
         return lines or (["~ the order of rules"] if self.moved else [])
 
 

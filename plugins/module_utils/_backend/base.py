@@ -62,6 +62,10 @@ class Backend(ABC):
     def is_frame(self, row: Row) -> bool:
         """Whether a row is a chain, or a jump from the kernel's chains to ours: alone they do nothing."""
 
+    def show(self, row: Row) -> str:
+        """A row for people."""
+        return "{0}: {1}".format(row.chain, row.text)
+
     def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
         return []

@@ -102,6 +102,14 @@ class Nftables(Backend):
             and not (chain["family"] == "inet" and chain["table"] == table(instance))
         ]
 
+    def show(self, row: Row) -> str:
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "rule":
+            words = [word for part in body["expr"] for word in _words(part)]
+            note = ' comment "{0}"'.format(body["comment"]) if "comment" in body else ""
+            return "{0}: {1}{2}".format(row.chain, " ".join(words), note)
+        return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
+
     def is_frame(self, row: Row) -> bool:
         return row.key == "chain"
 
@@ -271,3 +279,41 @@ def _covered(element: Json) -> t.List[str]:
         return ["{addr}/{len}".format(**element["prefix"])]
     first, last = (t.cast(t.Any, ipaddress.ip_address(end)) for end in element["range"])
     return [str(net) for net in ipaddress.summarize_address_range(first, last)]
+
+
+def _words(part: Json) -> t.List[str]:
+    """A part of a rule much as nft writes it; what is not ours stays JSON."""
+    ((kind, body),) = part.items()
+    if kind == "counter":
+        return []
+    if kind == "match":
+        op = [body["op"]] if body["op"] not in ("==", "in") else []
+        return [_value(body["left"])] + op + [_value(body["right"])]
+    if kind == "jump":
+        return ["jump", body["target"]]
+    if kind == "reject" and body:
+        return ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()]
+    if kind == "mangle":
+        return [_value(body["key"]), "set", _value(body["value"])]
+    return [kind] if body is None else [kind, json.dumps(body)]
+
+
+def _value(value: Json) -> str:
+    if isinstance(value, list):
+        return ",".join(_value(element) for element in value)
+    if not isinstance(value, dict):
+        return str(value)
+    ((kind, body),) = value.items()
+    if kind == "set":
+        return "{ " + ", ".join(_value(element) for element in body) + " }"
+    if kind == "prefix":
+        return "{addr}/{len}".format(**body)
+    if kind == "payload":
+        return "{0} {1}".format(body.get("protocol", "@"), body.get("field", ""))
+    if kind == "&":
+        return "{0} & {1}".format(_value(body[0]), _value(body[1]))
+    if kind == "tcp option":
+        return "tcp option {name} {field}".format(**body)
+    if kind in ("meta", "ct", "rt") and "key" in body:
+        return body["key"] if kind == "meta" else "{0} {1}".format(kind, body["key"])
+    return json.dumps(value)
