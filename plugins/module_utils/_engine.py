@@ -136,18 +136,17 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
     state = persist.read_state(host, instance)
     _refuse_gateway_instance(state, instance)
     choice = select(host, requested, state.programs if state else "")
+    _refuse_second_backend(state, choice.backend)
     notes: t.Tuple[str, ...] = ()
     if present:
         item, notes = resolve_item(item, read_facts(host))
     ruleset = compile_item(instance, item)
     check_supported(ruleset, choice.backend)
     listing = choice.backend.read(host, instance)
-    live = choice.backend.parse(listing, instance)
-    rendered = choice.backend.render(ruleset)
-    mine = tuple(row for row in rendered if row.key == item.key) if present else ()
-    # Another item may have been declared while its rows were lost (a flush, say): it comes back with this run.
-    known = _with_frame(choice.backend, live, rendered if present else ())
-    desired = _without_empty_frame(choice.backend, replace_key(known, item.key, mine))
+    rendered = choice.backend.render(ruleset) if present else ()
+    others = _declared_rows(state, choice.backend.parse(listing, instance))
+    known = _with_frame(choice.backend, others, rendered)
+    desired = _without_empty_frame(choice.backend, replace_key(known, item.key, rendered))
     lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
     if present:
         lines += ("{0}: {1}".format(item.key, describe_item(item)),)
@@ -235,16 +234,35 @@ def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
         )
 
 
+def _refuse_second_backend(state: t.Optional[State], backend: Backend) -> None:
+    """Rows of one backend cannot be turned into another's, so the items of an instance share one."""
+    if state and state.rows and state.programs != backend.programs:
+        raise GatewayError(
+            "backend: the items of instance '{0}' are on {1}, this one would be on {2}; leave backend out, "
+            "or choose another instance".format(state.instance, state.programs, backend.programs)
+        )
+
+
+def _declared_rows(state: t.Optional[State], live: Rows) -> Rows:
+    """The rows of all items so far. Where the state file is lost, those that are live and bear an item's name."""
+    if state:
+        return state.rows
+    return tuple(row for row in live if row.key)
+
+
 def _live(backend: Backend, host: Host, instance: str) -> Rows:
     return backend.parse(backend.read(host, instance), instance)
 
 
-def _with_frame(backend: Backend, live: Rows, rendered: Rows) -> Rows:
-    """Live rows with the chains and jumps of the rendered ones, correctly placed, where they are not yet so."""
+def _with_frame(backend: Backend, rows: Rows, rendered: Rows) -> Rows:
+    """These rows with the chains and jumps that the rendered ones need, chain by chain.
+
+    Sorted, so that the state file does not depend on which item was applied last.
+    """
     frame = [row for row in rendered if backend.is_frame(row)]
     chains = {row.chain for row in frame}
-    correct = [row for row in live if not (row.chain in chains and backend.is_frame(row))]
-    return tuple(frame + correct)
+    others = [row for row in rows if not (row.chain in chains and backend.is_frame(row))]
+    return tuple(sorted(frame + others, key=lambda row: row.chain))
 
 
 def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:

@@ -80,11 +80,11 @@ def _less(rows: Rows, other: Rows) -> Rows:
     return tuple(found)
 
 
-def replace_key(live: Rows, key: str, mine: Rows) -> Rows:
-    """Live rows with those of one item replaced where they first stood, or added at the end of their chains."""
+def replace_key(rows: Rows, key: str, mine: Rows) -> Rows:
+    """Rows with those of one item replaced where they first stood, or added at the end of their chains."""
     result: t.List[Row] = []
     waiting = [row for row in mine if row.key == key]
-    for row in live:
+    for row in rows:
         if row.key != key:
             result.append(row)
             continue
