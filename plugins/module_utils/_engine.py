@@ -146,7 +146,9 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
     rendered = choice.backend.render(ruleset) if present else ()
     others = _declared_rows(state, choice.backend.parse(listing, instance))
     known = _with_frame(choice.backend, others, rendered)
-    desired = _without_empty_frame(choice.backend, replace_key(known, item.key, rendered))
+    # Chain by chain, so that the state file does not depend on which item was applied last.
+    ordered = sorted(replace_key(known, item.key, rendered), key=lambda row: row.chain)
+    desired = _without_empty_frame(choice.backend, tuple(ordered))
     lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
     if present:
         lines += ("{0}: {1}".format(item.key, describe_item(item)),)
@@ -255,14 +257,11 @@ def _live(backend: Backend, host: Host, instance: str) -> Rows:
 
 
 def _with_frame(backend: Backend, rows: Rows, rendered: Rows) -> Rows:
-    """These rows with the chains and jumps that the rendered ones need, chain by chain.
-
-    Sorted, so that the state file does not depend on which item was applied last.
-    """
+    """These rows, and in front of them the chains and jumps that the rendered ones need."""
     frame = [row for row in rendered if backend.is_frame(row)]
     chains = {row.chain for row in frame}
     others = [row for row in rows if not (row.chain in chains and backend.is_frame(row))]
-    return tuple(sorted(frame + others, key=lambda row: row.chain))
+    return tuple(frame + others)
 
 
 def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
