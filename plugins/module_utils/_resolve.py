@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ._errors import Problems
 from ._facts import Interface, is_private, manager_of
 from ._intent import INTERFACE_LENGTH, Forward, Gateway, Item, Lan, NatItem, Wan, check_references, overlaps, shorten
-from ._rules import family_of
+from ._rules import family_of, matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
@@ -89,9 +89,17 @@ def _wans(
     if gateway.wans is not None:
         named = enumerate(gateway.wans)
         return tuple(Wan(kernel_name("wans[{0}]".format(index), wan.interface)) for index, wan in named)
-    taken = {name for lan in gateway.lans or () for name in lan.interfaces}
-    found = tuple(Wan(name) for name in facts.default_routes if name not in taken)
-    if not found:
+    inside = [name for lan in gateway.lans or () for name in lan.interfaces]
+    found = tuple(
+        Wan(name) for name in facts.default_routes if not any(matches_name(pattern, name) for pattern in inside)
+    )
+    if facts.default_routes and not found:
+        problems.add(
+            "wans",
+            "the default route leaves by {0}, which is an interface of a LAN; name the WAN, "
+            "such as [{{interface: ppp0}}]".format(facts.default_routes[0]),
+        )
+    elif not found:
         problems.add("wans", "there is no default route to find the WAN by; name it, such as [{interface: ppp0}]")
     for wan in found:
         notes.append("WAN {0}: chosen, it has the default route".format(wan.interface))
@@ -142,16 +150,12 @@ def _found_lans(wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems, notes
         if manager:
             notes.append("{0}: not taken as a LAN, it belongs to {1}".format(interface.name, manager))
             continue
-        found.append(Lan(interface.name, (interface.name,), _own_networks(interface)))
+        # All its networks, not only the private ones: its public IPv6 prefix is as much its own.
+        found.append(Lan(interface.name, (interface.name,), interface.networks))
         notes.append("LAN {0}: chosen, it has {1}".format(interface.name, ", ".join(private)))
     if not found:
         problems.add("lans", "no other interface has a private network; name the LAN, its interfaces and networks")
     return tuple(found)
-
-
-def _own_networks(interface: Interface) -> t.Tuple[str, ...]:
-    """All networks of a LAN that was found by its private one: its public IPv6 prefix is as much its own."""
-    return interface.networks
 
 
 def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:
