@@ -1,0 +1,378 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host in memory: files, /proc/sys, and the parts of nft, iptables, ip and systemctl that the engine uses.
+
+Everything that alters the host goes through ``_event``, so that a test can read the order of steps (``events``), forbid
+all of them (``frozen``), or make one of them fail (``fail``).
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import json
+import typing as t
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+
+Event = t.Tuple[str, ...]
+
+NFT = ("nft", "ip", "systemctl")
+IPTABLES_NFT = ("iptables", "iptables-nft", "ip", "systemctl")
+IPTABLES_LEGACY = ("iptables", "iptables-legacy", "ip", "systemctl")
+
+BUILTIN = {
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+}
+ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+
+
+class Forbidden(AssertionError):
+    """The code under test wrote to a frozen host."""
+
+
+def link(name: str, *addresses: str, **more: t.Any) -> t.Dict[str, t.Any]:
+    """One interface as ``ip -j -d addr show`` prints it."""
+    found = {"ifname": name, "link_type": more.pop("link_type", "ether"), "addr_info": []}
+    for address in addresses:
+        local, length = address.split("/")
+        scope = "link" if local.startswith("fe80") else "global"
+        found["addr_info"].append({"local": local, "prefixlen": int(length), "scope": scope})
+    kind = more.pop("kind", "")
+    if kind:
+        found["linkinfo"] = {"info_kind": kind}
+    found.update(more)
+    return found
+
+
+def route4(*routes: t.Tuple[str, int]) -> str:
+    """/proc/net/route with default routes, each an interface and a metric."""
+    lines = ["{0}\t00000000\t010012AC\t0003\t0\t0\t{1}\t00000000\t0\t0\t0\n".format(*route) for route in routes]
+    return ROUTE_HEADER + "".join(lines)
+
+
+class FakeNft:
+    """Tables by name, each a list of objects as they were added."""
+
+    def __init__(self) -> None:
+        self.tables: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {}
+
+    def load(self, text: str) -> str:
+        """Apply a transaction as a whole or not at all; gives back an error."""
+        tables = copy.deepcopy(self.tables)
+        for command in json.loads(text)["nftables"]:
+            ((verb, what),) = command.items()
+            ((kind, body),) = what.items()
+            if kind == "table":
+                if verb == "add":
+                    tables.setdefault(body["name"], [])
+                elif tables.pop(body["name"], None) is None:
+                    return "Error: No such file or directory"
+                continue
+            place = tables[body["table"]]
+            if kind == "rule":
+                chains = [each["chain"]["name"] for each in place if "chain" in each]
+                targets = [part["jump"]["target"] for part in body["expr"] if "jump" in part]
+                for chain in [body["chain"]] + targets:
+                    if chain not in chains:
+                        return "Error: Could not process rule: No such file or directory\nadd rule {0}".format(chain)
+            place.append({kind: body})
+        self.tables = tables
+        return ""
+
+    def listing(self, table: str) -> str:
+        found: t.List[t.Any] = [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]
+        found.append({"table": {"family": "inet", "name": table, "handle": 1}})
+        place = self.tables[table]
+        for kind in ("chain", "rule"):
+            for handle, each in enumerate(place, 2):
+                if kind in each:
+                    body = dict(each[kind], family="inet", table=table, handle=handle)
+                    if kind == "rule":
+                        body["expr"] = [_counted(part) for part in body["expr"]]
+                    found.append({kind: body})
+        return json.dumps({"nftables": found})
+
+    def chains(self) -> str:
+        found = [
+            {"chain": dict(each["chain"], family="inet", table=table)}
+            for table, place in self.tables.items()
+            for each in place
+            if "chain" in each
+        ]
+        return json.dumps({"nftables": found})
+
+
+def _counted(part: t.Any) -> t.Any:
+    """What the kernel prints: counters with numbers, sets in its own order."""
+    if "counter" in part:
+        return {"counter": part["counter"] or {"packets": 0, "bytes": 0}}
+    right = part.get("match", {}).get("right")
+    if isinstance(right, dict) and "set" in right:
+        return {"match": dict(part["match"], right={"set": right["set"][::-1]})}
+    return part
+
+
+class FakeIptables:
+    """Chains of one family and one variant: table to chain to (policy, rules), each rule [packets, bytes, text]."""
+
+    def __init__(self) -> None:
+        self.tables: t.Dict[str, t.Dict[str, t.Tuple[str, t.List[t.List[t.Any]]]]] = {
+            table: {chain: ("ACCEPT", []) for chain in chains} for table, chains in BUILTIN.items()
+        }
+
+    def append(self, table: str, chain: str, text: str) -> None:
+        self.tables[table].setdefault(chain, ("-", []))[1].append([0, 0, text])
+
+    def insert(self, table: str, chain: str, text: str) -> None:
+        self.tables[table][chain][1].insert(0, [0, 0, text])
+
+    def save(self, counters: bool) -> str:
+        lines = ["# Generated by a fake"]
+        for table in sorted(self.tables):
+            lines.append("*" + table)
+            for chain, (policy, _rules) in self.tables[table].items():
+                lines.append(":{0} {1} [0:0]".format(chain, policy))
+            for chain, (_policy, rules) in self.tables[table].items():
+                for packets, octets, text in rules:
+                    counts = "[{0}:{1}] ".format(packets, octets) if counters else ""
+                    lines.append("{0}-A {1}{2}".format(counts, chain, " " + text if text else ""))
+            lines.append("COMMIT")
+        return "\n".join(lines) + "\n"
+
+    def restore(self, text: str, commit: t.Callable[[str], t.Optional[str]]) -> str:
+        """Table by table, as the kernel does it: an error leaves the tables before it applied."""
+        table = ""
+        staged: t.Dict[str, t.Any] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.startswith("*"):
+                table, staged = line[1:], copy.deepcopy(self.tables[line[1:]])
+            elif line == "COMMIT":
+                error = commit(table)
+                if error:
+                    return error
+                self.tables[table] = staged
+            elif line and not line.startswith("#"):
+                error = _apply(staged, line)
+                if error:
+                    return "iptables-restore: line {0} failed: {1}".format(number, error)
+        return ""
+
+
+def _apply(chains: t.Dict[str, t.Any], line: str) -> str:
+    counts, rest = ("0:0", line) if not line.startswith("[") else (line[1:].split("] ", 1)[0], line.split("] ", 1)[1])
+    packets, octets = (int(number) for number in counts.split(":"))
+    if rest.startswith(":"):
+        name, policy, _counts = rest[1:].split()
+        if len(name) > 28:
+            return "chain name too long (must be under 29 chars)"
+        chains[name] = (chains[name][0] if name in chains and policy == "-" else policy, [])
+        return ""
+    verb, name = rest.split(" ", 2)[:2]
+    text = (rest.split(" ", 2) + [""])[2]
+    if name not in chains:
+        return "No chain/target/match by that name."
+    rules = chains[name][1]
+    if verb == "-X":
+        used = [rule for _policy, others in chains.values() for rule in others if rule[2].endswith("-j " + name)]
+        if rules or used:
+            return "Device or resource busy"
+        del chains[name]
+    elif verb == "-D":
+        same = [rule for rule in rules if rule[2] == text]
+        if not same:
+            return "Bad rule (does a matching rule exist in that chain?)."
+        rules.remove(same[0])
+    elif verb == "-I":
+        position, text = text.split(" ", 1)
+        if int(position) > len(rules) + 1:
+            return "Index of insertion too big."
+        rules.insert(int(position) - 1, [packets, octets, text])
+    else:
+        rules.append([packets, octets, text])
+    return ""
+
+
+class FakeHost(Host):
+    """A gateway-to-be: WAN ppp0 with the default route, LAN lan0 with 192.168.1.0/24, both not yet forwarding."""
+
+    def __init__(
+        self,
+        programs: t.Sequence[str] = NFT,
+        links: t.Optional[t.Sequence[t.Mapping[str, t.Any]]] = None,
+        files: t.Optional[t.Mapping[str, str]] = None,
+        ipv6: bool = True,
+    ) -> None:
+        self.links = [link("lo"), link("ppp0", "203.0.113.1/32"), link("lan0", "192.168.1.1/24")]
+        if links is not None:
+            self.links = list(links)
+        self.programs = set(programs)
+        for name in ("iptables-nft", "iptables-legacy"):
+            if name in self.programs:
+                for action in ("save", "restore"):
+                    self.programs |= {name + "-" + action, name.replace("ip", "ip6", 1) + "-" + action}
+        self.files: t.Dict[str, str] = {"/proc/net/route": route4(("ppp0", 0)), "/run/systemd/system/x": ""}
+        self.modes: t.Dict[str, int] = {}
+        for family in ("ipv4", "ipv6") if ipv6 else ("ipv4",):
+            for name in ["all", "default"] + [each["ifname"] for each in self.links]:
+                folder = "/proc/sys/net/{0}/conf/{1}/".format(family, name)
+                self.files[folder + "forwarding"] = "0\n"
+                self.files[folder + ("accept_ra" if family == "ipv6" else "accept_redirects")] = "1\n"
+        self.files["/proc/sys/net/ipv4/ip_forward"] = "0\n"
+        self.files.update(files or {})
+        self.nft = FakeNft()
+        self.iptables = {(variant, family): FakeIptables() for variant in ("nft", "legacy") for family in ("ip", "ip6")}
+        self.root = True
+        self.frozen = False
+        self.read_only = False
+        self.events: t.List[Event] = []
+        self.calls: t.List[t.List[str]] = []
+        self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
+        self.fail: t.Optional[int] = None  # the event, counted from 0, that fails
+        self.forget = False  # the kernel says yes to every load and does nothing
+
+    # What a test looks at
+
+    def snapshot(self) -> t.Any:
+        """All that a change could alter, as one value."""
+        return copy.deepcopy(
+            (self.files, self.modes, self.nft.tables, {key: each.tables for key, each in self.iptables.items()})
+        )
+
+    def switch(self, key: str) -> str:
+        return self.files["/proc/sys/" + key].strip()
+
+    def kinds(self) -> t.List[str]:
+        """The kinds of events, repetitions left out."""
+        kinds = [event[0] for event in self.events]
+        return [kind for index, kind in enumerate(kinds) if index == 0 or kinds[index - 1] != kind]
+
+    def _event(self, *event: str) -> bool:
+        """Whether the event goes well."""
+        if self.frozen:
+            raise Forbidden("wrote to the host: {0}".format(event))
+        self.events.append(event)
+        return self.fail != len(self.events) - 1
+
+    # The seam
+
+    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        self.calls.append(list(argv))
+        for words, done in self.answers.items():
+            if " ".join(argv).startswith(words):
+                return done
+        if not self.which(argv[0]):
+            return Done(127, "", argv[0] + ": not found")
+        if argv[0] == "ip":
+            assert list(argv) == ["ip", "-j", "-d", "addr", "show"]
+            return Done(0, json.dumps(self.links), "")
+        if argv[0] == "nft":
+            return self._nft(list(argv), stdin)
+        if argv[0] == "systemctl":
+            return self._systemctl(list(argv))
+        if list(argv) == ["iptables", "--version"]:
+            legacy = "iptables-nft" not in self.programs
+            return Done(0, "iptables v1.8.9 ({0})\n".format("legacy" if legacy else "nf_tables"), "")
+        name, variant, action = argv[0].split("-")
+        return self._iptables(variant, "ip6" if name == "ip6tables" else "ip", action, list(argv), stdin)
+
+    def which(self, program: str) -> str:
+        return "/usr/sbin/" + program if program in self.programs else ""
+
+    def is_root(self) -> bool:
+        return self.root
+
+    def read(self, path: str) -> t.Optional[str]:
+        return self.files.get(path)
+
+    def exists(self, path: str) -> bool:
+        return path in self.files or any(known.startswith(path + "/") for known in self.files)
+
+    def writable(self, path: str) -> bool:
+        return not self.read_only
+
+    def find(self, pattern: str) -> t.List[str]:
+        depth = pattern.count("/")
+        return sorted(p for p in self.files if p.count("/") == depth and fnmatch.fnmatchcase(p, pattern))
+
+    def write_switch(self, path: str, value: str) -> None:
+        assert path.startswith("/proc/sys/")
+        if path not in self.files:
+            raise GatewayError(path + ": cannot be set to " + value + ": No such file or directory")
+        if not self._event("switch", path[len("/proc/sys/") :], value):
+            raise GatewayError(path + ": cannot be set to " + value + ": Input/output error")
+        self.files[path] = value + "\n"
+        family = path.split("/")[4]
+        if path.endswith(("/ip_forward", "/conf/all/forwarding")):
+            tree = "/proc/sys/net/{0}/".format(family)
+            for known in self.find(tree + "conf/*/forwarding"):
+                self.files[known] = value + "\n"
+            if family == "ipv4":
+                self.files[tree + "ip_forward"] = value + "\n"
+                self.files[tree + "conf/all/accept_redirects"] = "0\n" if value == "1" else "1\n"
+
+    def write(self, path: str, text: str, mode: int) -> None:
+        assert not path.startswith("/proc/")
+        if not self._event("write", path):
+            raise GatewayError(path + ": cannot be written: No space left on device")
+        self.files[path], self.modes[path] = text, mode
+
+    def mode(self, path: str) -> int:
+        assert path in self.files
+        return self.modes.get(path, 0o644)
+
+    def remove(self, path: str) -> None:
+        if not self._event("remove", path):
+            raise GatewayError(path + ": cannot be removed: Read-only file system")
+        self.files.pop(path, None)
+        self.modes.pop(path, None)
+
+    def remove_folder(self, path: str) -> None:
+        if self.frozen:
+            raise Forbidden("removed " + path)
+
+    # The tools
+
+    def _nft(self, argv: t.List[str], stdin: t.Optional[str]) -> Done:
+        if argv[1:] == ["-j", "-f", "-"]:
+            if not self._event("load", "nft"):
+                return Done(1, "", "Error: Could not process rule: Cannot allocate memory\n")
+            error = "" if self.forget else self.nft.load(stdin or "")
+            return Done(1 if error else 0, "", error)
+        if argv[1:] == ["-j", "list", "chains"]:
+            return Done(0, self.nft.chains(), "")
+        assert argv[1:5] == ["-j", "list", "table", "inet"], "foreign rules are never listed: {0}".format(argv)
+        if argv[5] not in self.nft.tables:
+            return Done(1, "", "Error: No such file or directory\nlist table inet " + argv[5])
+        return Done(0, self.nft.listing(argv[5]), "")
+
+    def _iptables(self, variant: str, family: str, action: str, argv: t.List[str], stdin: t.Optional[str]) -> Done:
+        tables = self.iptables[variant, family]
+        if action == "save":
+            return Done(0, tables.save("-c" in argv), "")
+        assert action == "restore" and "--noflush" in argv, "only --noflush spares the rules of others"
+
+        def commit(table: str) -> t.Optional[str]:
+            if not self._event("load", "-".join((family, variant)), table):
+                return "iptables-restore: line 1 failed: Cannot allocate memory"
+            return None
+
+        if self.forget:
+            return Done(0, "", "")
+        error = tables.restore(stdin or "", commit)
+        return Done(1 if error else 0, "", error)
+
+    def _systemctl(self, argv: t.List[str]) -> Done:
+        enabled = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
+        if not self._event("systemctl", *argv[1:]):
+            return Done(1, "", "Failed to connect to bus")
+        if argv[1] == "enable":
+            self.files[enabled] = ""
+        elif argv[1] == "disable":
+            self.files.pop(enabled, None)
+        return Done(0, "", "")

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module options as ansible-core hands them over: what the caller left out is filled in from the argument spec."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+
+
+def fill(spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Options with defaults; an option that the spec does not have is a mistake of the test."""
+    unknown = set(given) - set(spec)
+    assert not unknown, "no such option: {0}".format(sorted(unknown))
+    filled = {}
+    for name, option in spec.items():
+        value = given.get(name, option.get("default"))
+        if option.get("elements") == "dict" and value is not None:
+            value = [fill(option["options"], element) for element in value]
+        filled[name] = value
+    return filled
+
+
+def gateway_params(**given: t.Any) -> t.Dict[str, t.Any]:
+    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY), given)
+
+
+def masquerade_params(**given: t.Any) -> t.Dict[str, t.Any]:
+    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.MASQUERADE), given)
+
+
+def forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
+    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.FORWARD), given)
+
+
+def forwarding_params(**given: t.Any) -> t.Dict[str, t.Any]:
+    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.FORWARDING), given)

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Golden cases: a gateway as a person writes it, and the text that each tool is given for it.
+
+``IPMASQ_UPDATE_GOLDEN=1 pytest tests/unit/test_golden.py`` rewrites them; then read the diff, you are the reviewer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pathlib
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
+
+yaml = pytest.importorskip("yaml", reason="golden cases are YAML, and this Python has no PyYAML")
+
+GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/gateway.yml"))
+FILES = {".nft": "nftables.json", ".iptables": "iptables.rules", ".ip6tables": "ip6tables.rules"}
+BACKENDS = {"nftables": Nftables(), "iptables": Iptables("nft", ("ip", "ip6"))}
+
+
+def load(case: str) -> dict:
+    return yaml.safe_load((GOLDEN / case / "gateway.yml").read_text(encoding="utf-8"))
+
+
+def rendered(case: dict) -> dict:
+    """File name to text, for both backends."""
+    texts = {}
+    for backend in BACKENDS:
+        for ending, text in (_items if "items" in case else _gateway)(case, backend).items():
+            texts[FILES[ending]] = text
+    return texts
+
+
+def _gateway(case: dict, backend: str) -> dict:
+    raw = case.get("facts", {})
+    interfaces = (
+        Interface(name=each["name"], **{key: tuple(each[key]) for key in each if key != "name"})
+        for each in raw.get("interfaces", ())
+    )
+    facts = Facts(tuple(interfaces), tuple(raw.get("default_routes", ())))
+    gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
+    ruleset = compile_gateway(resolve(gateway, facts).gateway)
+    check_supported(ruleset, BACKENDS[backend])
+    return BACKENDS[backend].boot_files(BACKENDS[backend].render(ruleset), gateway.instance)
+
+
+def _items(case: dict, backend: str) -> dict:
+    """Items come one task after the other, so they go through the engine."""
+    host = fakes.FakeHost(fakes.NFT if backend == "nftables" else fakes.IPTABLES_NFT)
+    for each in case["items"]:
+        ((module, options),) = each.items()
+        if module == "masquerade":
+            item = _intent.masquerade_from_params(masquerade_params(**options))
+        else:
+            item = _intent.forward_from_params(forward_params(**options))
+        apply_item("default", item, True, backend, host, check_mode=False)
+    endings = [".nft"] if backend == "nftables" else [".iptables", ".ip6tables"]
+    return {ending: host.files["/etc/ipmasq/default" + ending] for ending in endings}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str) -> None:
+    texts = rendered(load(case))
+    assert set(texts) == set(FILES.values())
+    for name, text in texts.items():
+        path = GOLDEN / case / name
+        if os.environ.get("IPMASQ_UPDATE_GOLDEN"):
+            path.write_text(text, encoding="utf-8")
+        wanted = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text != wanted:
+            diff = difflib.unified_diff(wanted.splitlines(), text.splitlines(), "golden/" + name, "rendered", lineterm="")
+            pytest.fail("{0}:\n{1}".format(path, "\n".join(diff)), pytrace=False)
+
+
+def test_every_golden_folder_is_a_case() -> None:
+    assert len(CASES) >= 12
+    for folder in GOLDEN.iterdir():
+        assert sorted(path.name for path in folder.iterdir()) == sorted(["gateway.yml"] + list(FILES.values()))
+
+
+def test_golden_yaml_is_fit_for_people() -> None:
+    """Each case says in its first line what it shows."""
+    for case in CASES:
+        first = (GOLDEN / case / "gateway.yml").read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# ") and len(first) > 20, case
