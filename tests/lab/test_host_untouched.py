@@ -1,5 +1,5 @@
 # Copyright (c) 2026, ipmasq.linux contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The machine under a lab is the same before, while and after: addresses, routes, rules, filters, every sysctl."""
