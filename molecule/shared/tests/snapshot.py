@@ -1,0 +1,63 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everything on a gateway that the collection may touch, to compare before and after.
+
+As a program: write the snapshots of all gateways of the lab in the given folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import labtalk  # noqa: E402
+
+FILES = r"""find /etc -xdev \( -type f -exec sha256sum {} + -o -type l -printf '%l  %p\n' \) -o -type d -printf '%M %U  %p\n'"""
+UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}'"
+COUNTERS = re.compile(r"\[\d+:\d+\]")
+# Moved by the kernel itself.
+MOVING_SYSCTL = re.compile(r"^net\.netfilter\.nf_conntrack_count ")
+
+
+def lines(text: str) -> list[str]:
+    return sorted(line for line in text.splitlines() if line.strip())
+
+
+def tables(text: str) -> list[str]:
+    """Rules without the numbers that count packets, and without comments, which have the date."""
+    return [COUNTERS.sub("", line) for line in text.splitlines() if not line.startswith("#")]
+
+
+def take(node: labtalk.Node) -> dict[str, t.Any]:
+    sysctls = lines(node.run("sysctl", "-a", "--pattern", r"^net\.").stdout)
+    return {
+        "nft": node.must("nft", "--stateless", "list", "ruleset").splitlines(),
+        "iptables": tables(node.must("iptables-save")),
+        "ip6tables": tables(node.must("ip6tables-save")),
+        "sysctl": [line for line in sysctls if not MOVING_SYSCTL.match(line)],
+        "files in /etc": lines(node.must("sh", "-c", FILES)),
+        "enabled units": lines(node.must("sh", "-c", UNITS)),
+        "routes": lines(node.must("ip", "route")) + lines(node.must("ip", "-6", "route")),
+    }
+
+
+def path(node: labtalk.Node) -> Path:
+    return labtalk.directory() / f"before-{node.name}.json"
+
+
+def main() -> None:
+    os.environ["LAB_DIRECTORY"] = sys.argv[1]
+    for gateway in labtalk.load().gateways:
+        path(gateway).write_text(json.dumps(take(gateway), indent=1))
+
+
+if __name__ == "__main__":
+    main()
