@@ -201,7 +201,7 @@ def _matches(match: Match) -> t.List[Json]:
         expr.append(_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in"))
     if match.tcp_syn:
         flags = {"payload": {"protocol": "tcp", "field": "flags"}}
-        expr.append(_match({"&": [flags, ["rst", "syn"]]}, "syn"))
+        expr.append(_match({"&": [flags, {"|": ["rst", "syn"]}]}, "syn"))
     return expr
 
 
@@ -246,17 +246,19 @@ def _canonical(expr: t.List[Json]) -> t.List[Json]:
 
 
 def _flat(left: Json) -> Json:
-    """A mask of flags as one sorted list: nft 0.9.8 lists it as {"|": [...]}, 1.0.6 as [...]."""
+    """A mask of flags in the form that every version takes: 0.9.8 and 1.1.3 list {"|": [...]}, 1.0.6 lists [...]."""
     if isinstance(left, dict) and "&" in left:
         value, mask = left["&"]
-        return {"&": [value, _flags(mask)]}
+        if isinstance(mask, list) or (isinstance(mask, dict) and "|" in mask):
+            return {"&": [value, {"|": sorted(_flags(mask), key=str)}]}
     return left
 
 
-def _flags(mask: Json) -> Json:
+def _flags(mask: Json) -> t.List[Json]:
+    """The flags of a mask, however it is nested: [a, b], {"|": [a, b]} or {"|": [{"|": [a, b]}, c]}."""
     if isinstance(mask, dict) and "|" in mask:
-        mask = [flag for part in mask["|"] for flag in (_flags(part) if isinstance(part, dict) else [part])]
-    return sorted(mask) if isinstance(mask, list) else mask
+        mask = mask["|"]
+    return [flag for part in mask for flag in _flags(part)] if isinstance(mask, list) else [mask]
 
 
 def _right(left: Json, right: Json) -> Json:
@@ -310,6 +312,8 @@ def _value(value: Json) -> str:
         return "{addr}/{len}".format(**body)
     if kind == "payload":
         return "{0} {1}".format(body.get("protocol", "@"), body.get("field", ""))
+    if kind == "|":
+        return "({0})".format(" | ".join(_value(element) for element in body))
     if kind == "&":
         return "{0} & {1}".format(_value(body[0]), _value(body[1]))
     if kind == "tcp option":
