@@ -6,35 +6,125 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 
 CLONE_NEWNET = 0x40000000
+OWN_NAMESPACE = "/proc/thread-self/ns/net"
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _inodes(*paths: str) -> frozenset:
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found.add(os.stat(path).st_ino)
+    return frozenset(found)
+
+
+#: The namespaces that no test may touch: the one in which this process began, and that of the first process.
+FORBIDDEN = _inodes(OWN_NAMESPACE, "/proc/1/ns/net")
 
 
 def enter_network_namespace() -> None:
     """Move this process to a new network namespace. /proc/sys/net and /proc/net follow it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
+    if LIBC.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+    require_namespace()
+
+
+def require_namespace() -> None:
+    """Nothing may be wired, loaded or switched in the host's own namespace."""
+    if not FORBIDDEN or _inodes(OWN_NAMESPACE) & FORBIDDEN:
+        raise AssertionError("this is the namespace of the host; a test has to be in its own")
+
+
+def can_have_namespaces() -> str:
+    """The reason why tests in namespaces are not possible here, empty if they are."""
+    if os.geteuid() != 0:
+        return "needs root to make network namespaces"
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if LIBC.unshare(CLONE_NEWNET) == 0 else 1)
+    return "" if os.waitpid(pid, 0)[1] == 0 else "unshare(CLONE_NEWNET) is refused here"
+
+
+class Namespace:
+    """A network namespace that lives as long as this object. Sockets opened inside stay there."""
+
+    def __init__(self) -> None:
+        before = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            enter_network_namespace()
+            self._handle = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _setns(before)
+            os.close(before)
+
+    @property
+    def path(self) -> str:
+        """For ``ip link set … netns PATH``."""
+        return "/proc/{0}/fd/{1}".format(os.getpid(), self._handle)
+
+    @contextlib.contextmanager
+    def inside(self):
+        before = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(self._handle)
+            yield self
+        finally:
+            _setns(before)
+            os.close(before)
+
+    def sh(self, command: str) -> str:
+        with self.inside():
+            return sh(command)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _setns(handle: int) -> None:
+    if LIBC.setns(handle, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def sh(command: str, check: bool = True) -> str:
+    """A shell command of the test itself, such as wiring an interface; it has to succeed."""
+    require_namespace()
+    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, command + "\n" + done.stdout + done.stderr
+    return done.stdout
 
 
 class SandboxHost(Host):
-    """Everything below /proc is the kernel's, every other path lies under ``root``."""
+    """Everything below /proc is the kernel's, every other path lies under ``root``.
 
-    def __init__(self, root: pathlib.Path) -> None:
+    ``variant`` says what the command ``iptables`` of this host is (``nft`` or ``legacy``); empty: what it really is.
+    ``without`` are programs that this host does not have.
+    """
+
+    def __init__(self, root: pathlib.Path, variant: str = "", without: tuple = ()) -> None:
         self.root = root
+        self.variant = variant
+        self.without = without
         self.calls: list[list[str]] = []
+        self.writes: list[str] = []
 
     def run(self, argv, stdin=None):
+        require_namespace()
         self.calls.append(list(argv))
         if not self.which(argv[0]):
             return Done(127, "", argv[0] + ": not found")
+        if list(argv) == ["iptables", "--version"] and self.variant:
+            return Done(0, "iptables v1.8.9 ({0})\n".format(self.variant.replace("nft", "nf_tables")), "")
         done = subprocess.run(
             list(argv),
             input=stdin,
@@ -46,6 +136,8 @@ class SandboxHost(Host):
         return Done(done.returncode, done.stdout, done.stderr)
 
     def which(self, program):
+        if program in self.without:
+            return ""
         return shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
 
     def place(self, path: str) -> str:
@@ -64,20 +156,85 @@ class SandboxHost(Host):
         found = super().find(self.place(pattern))
         return [path if path.startswith("/proc/") else path[len(str(self.root)) :] for path in found]
 
+    def write_switch(self, path, value):
+        require_namespace()
+        self.writes.append(path)
+        super().write_switch(path, value)
+
     def write(self, path, text, mode):
+        self.writes.append(path)
         super().write(self.place(path), text, mode)
 
     def mode(self, path):
         return super().mode(self.place(path))
 
     def remove(self, path):
+        self.writes.append(path)
         super().remove(self.place(path))
 
     def remove_folder(self, path):
+        self.writes.append(path)
         super().remove_folder(self.place(path))
 
     def sh(self, command: str) -> str:
-        """A shell command of the test itself, such as wiring an interface; it has to succeed."""
-        done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return sh(command)
+
+    def put(self, path: str, text: str) -> None:
+        """A file that somebody else has written."""
+        target = pathlib.Path(self.place(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def boot(self) -> subprocess.CompletedProcess:
+        """Run the loader as ipmasq.service does, with /etc/ipmasq in the folder of this host."""
+        require_namespace()
+        loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
+        moved = loader.replace("/etc/ipmasq", self.place("/etc/ipmasq"))
+        assert moved != loader
+        env = dict(os.environ, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
+        return subprocess.run(["sh", "-c", moved], capture_output=True, text=True, check=False, env=env)
+
+    def snapshot(self) -> dict:
+        """All that a module could alter: rules, switches, files. Two snapshots are compared with ``==``."""
+        require_namespace()
+        return {"rules": foreign_rules(), "switches": switches(), "files": files(self.root)}
+
+
+def files(root: pathlib.Path) -> dict:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.name != "xtables.lock":
+            found[str(path)] = (path.read_bytes(), path.stat().st_mode)
+    return found
+
+
+def switches() -> dict:
+    found = {}
+    for folder in ("/proc/sys/net/ipv4", "/proc/sys/net/ipv6", "/proc/sys/net/netfilter"):
+        for path in pathlib.Path(folder).rglob("*"):
+            if "/neigh/" in str(path) or not path.is_file() or path.name == "nf_conntrack_count":
+                continue
+            with contextlib.suppress(OSError):
+                found[str(path)] = path.read_bytes()
+    return found
+
+
+COUNTS = re.compile(r"counter packets \d+ bytes \d+|expires \w+|\[\d+:\d+\]|^#.*$", re.M)
+
+
+def foreign_rules() -> str:
+    """Every rule of this namespace as the tools list them, less counters.
+
+    Empty legacy tables that accept everything are left out: a module once loaded cannot take its tables back.
+    """
+    parts = [sh("nft list ruleset 2>&1")]
+    for family, names in (("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")):
+        if pathlib.Path("/proc/net/" + names).exists() and pathlib.Path("/proc/net/" + names).read_text():
+            parts += legacy_tables(sh(family + "-legacy-save"))
+    return COUNTS.sub("", "\n".join(parts))
+
+
+def legacy_tables(listing: str) -> list:
+    tables = [part for part in re.split(r"^(?=\*)", COUNTS.sub("", listing), flags=re.M) if part.startswith("*")]
+    kept = [part for part in tables if re.search(r"^-A |^:\S+ (DROP|-)", part, re.M)]
+    return sorted(kept)

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each test of this folder runs in a network namespace of its own, and the process goes home afterwards."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+import sandbox
+from helpers import BACKENDS, Gate
+
+HERE = pathlib.Path(__file__).parent
+IMPOSSIBLE = sandbox.can_have_namespaces()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if IMPOSSIBLE and HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=IMPOSSIBLE))
+
+
+@pytest.fixture(autouse=True)
+def namespace():
+    """A fresh namespace for this test alone."""
+    own = sandbox.Namespace()
+    with own.inside():
+        sandbox.require_namespace()
+        sandbox.sh("ip link set lo up")
+        yield own
+    own.close()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def gate(backend, tmp_path):
+    """A gateway without interfaces, for each backend."""
+    return Gate(backend, tmp_path)
+
+
+@pytest.fixture
+def nft(tmp_path):
+    """The same for nftables alone, where the backend makes no difference."""
+    return Gate("nft", tmp_path)

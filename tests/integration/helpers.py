@@ -1,0 +1,122 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A gateway under test, and how to wire it."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+
+import pytest
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
+from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from sandbox import SandboxHost, sh
+
+#: As state files name them, with what each needs.
+BACKENDS = ("nft", "iptables-nft", "iptables-legacy")
+NEEDS = {
+    "nft": ("nft", "ip"),
+    "iptables-nft": ("iptables-nft-restore", "ip6tables-nft-restore", "nft", "ip"),
+    "iptables-legacy": ("iptables-legacy-restore", "ip6tables-legacy-restore", "nft", "ip"),
+}
+OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}
+GUESTS = {"name": "guests", "interfaces": ["guest0"], "networks": ["192.168.2.0/24", "fd00:2::/64"]}
+ONE_LAN = {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}
+TWO_LANS = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
+
+
+class Gate:
+    """The gateway under test: the engine, with one backend, on a SandboxHost."""
+
+    def __init__(self, programs: str, root: pathlib.Path, kind: type = SandboxHost, **host_options) -> None:
+        missing = [
+            program for program in NEEDS[programs] if not shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
+        ]
+        if missing:
+            pytest.skip("{0} is not installed".format(", ".join(missing)))
+        self.programs = programs
+        self.option = "nftables" if programs == "nft" else "iptables"
+        self.host = kind(root, variant=programs.partition("-")[2], **host_options)
+
+    def apply(self, check: bool = False, **params) -> engine.Result:
+        params.setdefault("instance", "default")
+        params.setdefault("ipv6", "route")
+        params.setdefault("clamp_mss", True)
+        requested = params.pop("backend", self.option)
+        gateway = intent.gateway_from_params(whole(params))
+        return engine.apply_gateway(gateway, requested, self.host, check)
+
+    def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
+        return engine.remove_instance(instance, self.host, check)
+
+    def item(self, kind: str, check: bool = False, state: str = "present", **params) -> engine.Result:
+        make = {"masquerade": intent.masquerade_from_params, "forward": intent.forward_from_params}[kind]
+        known = {"instance": "default", "action": "accept", "state": state}
+        for key in ("source", "destination", "in_interface", "out_interface", "ct_state"):
+            known[key] = None
+        known.update(params)
+        item = make(known)
+        return engine.apply_item(known["instance"], item, state == "present", self.option, self.host, check)
+
+    def forwarding(self, check: bool = False, state: str = "present", instance: str = "default", **params):
+        known = {"instance": instance, "ipv4": None, "ipv6": None, "interfaces": None}
+        known.update(params)
+        wanted = intent.forwarding_from_params(known) if state == "present" else None
+        return engine.apply_switches(instance, wanted, self.host, check)
+
+    def info(self, instance: str = "default") -> dict:
+        return gateway_info(instance, self.host)
+
+    def state(self, instance: str = "default"):
+        return persist.read_state(self.host, instance)
+
+    def live(self, instance: str = "default"):
+        backend = by_programs(self.host, self.programs)
+        return backend.parse(backend.read(self.host, instance), instance)
+
+    def rules(self) -> str:
+        """What the tools of this backend list, for assertions on text."""
+        if self.programs == "nft":
+            return sh("nft list ruleset")
+        variant = self.programs.partition("-")[2]
+        return sh("iptables-{0}-save; ip6tables-{0}-save".format(variant))
+
+    def tool(self, family: str = "ip") -> str:
+        """iptables of this variant, in the words of a shell."""
+        name = {"ip": "iptables", "ip6": "ip6tables"}[family]
+        lock = "XTABLES_LOCKFILE={0}/xtables.lock ".format(self.host.root)
+        return "{0}{1}-{2}".format(lock, name, self.programs.partition("-")[2])
+
+
+def whole(params: dict) -> dict:
+    """Parameters with what AnsibleModule would have filled in."""
+    params = dict(params)
+    if params.get("lans") is not None:
+        params["lans"] = [dict({"networks": None, "reaches": []}, **lan) for lan in params["lans"]]
+    if params.get("nat") is not None:
+        empty = {"action": "masquerade", "source": None, "destination": None, "wan": None}
+        params["nat"] = [dict(empty, **item) for item in params["nat"]]
+    return params
+
+
+def wire(**links: str) -> None:
+    """Interfaces with addresses, each with a peer that is up: wire(lan0="192.168.1.1/24 fd00:1::1/64")."""
+    for name, addresses in links.items():
+        sh("ip link add {0} type veth peer name {1}".format(name, "p" + name[:14]))
+        for each in addresses.split():
+            sh("ip addr add {0} dev {1}{2}".format(each, name, " nodad" if ":" in each else ""))
+        sh("ip link set {0} up; ip link set {1} up".format(name, "p" + name[:14]))
+
+
+def wire_gateway() -> None:
+    wire(
+        wan0="203.0.113.2/24 2001:db8:ff::2/64",
+        lan0="192.168.1.1/24 fd00:1::1/64",
+        guest0="192.168.2.1/24 fd00:2::1/64",
+    )
+    sh("ip route add default via 203.0.113.1; ip -6 route add default via 2001:db8:ff::1")
