@@ -56,7 +56,7 @@ class Change:
     notes: t.Tuple[str, ...] = ()
     why: str = ""
     lines_before: t.Tuple[str, ...] = ()
-    tables_before: t.Tuple[str, ...] = ()
+    chains_before: t.Tuple[str, ...] = ()
     drifted: bool = False  # somebody else has changed what was applied
 
     @property
@@ -286,9 +286,9 @@ def _change(
     live = backend.parse(listing, instance) if backend and listing is not None else (old.rows if old else ())
     restored = _restored(host, instance, old, new)
     if new:
-        known = old.tables if old and old.programs == new.programs else None
-        tables = backend.tables(listing or "") if backend and known is None else known
-        new = replace(new, before=_before(host, instance, old, new), tables=tables or ())
+        known = old.base_chains if old and old.programs == new.programs else None
+        chains = backend.base_chains(listing or "") if backend and known is None else known
+        new = replace(new, before=_before(host, instance, old, new), base_chains=chains or ())
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
     return Change(
@@ -306,7 +306,7 @@ def _change(
         notes=notes,
         why=choice.why if choice else "",
         lines_before=old.lines if old else (),
-        tables_before=old.tables if old else (),
+        chains_before=old.base_chains if old else (),
         drifted=old is not None and Plan(live, old.rows).changed,
     )
 
@@ -375,7 +375,7 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
     if change.backend and not change.plan.desired:
-        change.backend.drop_tables(host, change.tables_before)
+        change.backend.drop_base_chains(host, change.chains_before)
     return warnings + _enable(change, host)
 
 

@@ -28,6 +28,10 @@ INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\*?\Z")
 #: IFNAMSIZ - 1, include/uapi/linux/if.h
 INTERFACE_LENGTH = 15
 
+#: IPv4-mapped and IPv4-compatible addresses (RFC 4291 section 2.5.5) are never on a wire, and each tool prints them
+#: in its own way.
+EMBEDDED = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("::/96"))
+
 NAT_ACTIONS = ("masquerade", "exempt")
 IPV6_MODES = ("route", "masquerade")
 
@@ -385,9 +389,14 @@ def _network(where: str, raw: str, problems: Problems) -> str:
     """A network in its canonical text form, empty after a problem."""
     text = raw.strip()
     try:
-        return str(ipaddress.ip_network(text))
+        network = ipaddress.ip_network(text)
     except ValueError:
         pass
+    else:
+        if isinstance(network, ipaddress.IPv6Network) and any(network.subnet_of(net) for net in EMBEDDED):
+            problems.add(where, "{0} is IPv4 in IPv6 notation; write it as an IPv4 network".format(shorten(text)))
+            return ""
+        return str(network)
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -96,7 +96,7 @@ class State:
     rows: Rows = ()
     switches: t.Tuple[t.Tuple[str, str], ...] = ()
     before: t.Mapping[str, str] = field(default_factory=dict)
-    tables: t.Tuple[str, ...] = ()  # the kernel's tables that were there before the first load
+    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that were there before the first load
     lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
 
 
@@ -121,7 +121,7 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
             rows=tuple(Row(*row) for row in raw["rows"]),
             switches=tuple((key, value) for key, value in raw["switches"]),
             before=raw["before"],
-            tables=tuple(raw["tables"]),
+            base_chains=tuple(raw["base_chains"]),
             lines=tuple(raw["lines"]),
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -145,7 +145,7 @@ def state_text(state: State) -> str:
         "rows": [[row.chain, row.text, row.key] for row in state.rows],
         "switches": [list(switch) for switch in state.switches],
         "before": dict(state.before),
-        "tables": list(state.tables),
+        "base_chains": list(state.base_chains),
         "lines": list(state.lines),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"

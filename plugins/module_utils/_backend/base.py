@@ -70,10 +70,10 @@ class Backend(ABC):
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
         return []
 
-    def tables(self, listing: str) -> t.Tuple[str, ...]:
-        """The kernel's own tables that are there, such as "ip nat": a load may create the others."""
+    def base_chains(self, listing: str) -> t.Tuple[str, ...]:
+        """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
         return ()
 
-    def drop_tables(self, host: Host, before: t.Sequence[str]) -> None:
-        """Remove tables that our loads have created, where nothing is left in them."""
+    def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
+        """Remove chains and tables that our loads have created, where nothing is in them."""
         return

@@ -150,16 +150,20 @@ class Iptables(Backend):
             if done.rc != 0:
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
-    def tables(self, listing: str) -> t.Tuple[str, ...]:
-        return tuple(_sections(listing))
+    def base_chains(self, listing: str) -> t.Tuple[str, ...]:
+        return tuple("{0} {1}".format(place, name) for place, chains in _policies(listing).items() for name in chains)
 
-    def drop_tables(self, host: Host, before: t.Sequence[str]) -> None:
+    def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
         """Only iptables-nft can: the tables of iptables-legacy stay with their module, empty and without effect."""
         if self.variant != "nft" or not host.which("nft"):
             return
-        for place, lines in _sections(self.read(host, "")).items():
-            if place not in before and all(line.startswith(":") and " ACCEPT " in line for line in lines):
+        for place, chains in _policies(self.read(host, "")).items():
+            ours = [name for name, idle in chains.items() if idle and "{0} {1}".format(place, name) not in before]
+            if len(ours) == len(chains):
                 host.run(["nft", "delete", "table"] + place.split())
+            else:
+                for name in ours:
+                    host.run(["nft", "delete", "chain"] + place.split() + [name])
 
     def is_frame(self, row: Row) -> bool:
         return row.key in ("chain", "jump")
@@ -203,19 +207,22 @@ def _by_family(script: str) -> t.List[t.Tuple[str, str]]:
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 
 
-def _sections(listing: str) -> t.Dict[str, t.List[str]]:
-    """The tables of a listing, such as "ip nat", with their chains and rules."""
-    sections: t.Dict[str, t.List[str]] = {}
+def _policies(listing: str) -> t.Dict[str, t.Dict[str, bool]]:
+    """The chains of each table, such as "ip nat", and whether nothing is in them and their policy is ACCEPT."""
+    tables: t.Dict[str, t.Dict[str, bool]] = {}
     family = place = ""
     for line in listing.splitlines():
         if line.startswith(MARK):
             family = line[len(MARK) :]
         elif line.startswith("*"):
             place = "{0} {1}".format(family, line[1:])
-            sections[place] = []
-        elif line.startswith((":", "-", "[")):
-            sections[place].append(line)
-    return sections
+            tables[place] = {}
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            tables[place][name] = policy == "ACCEPT"
+        elif line.startswith(("-A ", "[")):
+            tables[place][line.partition("-A ")[2].split(" ", 1)[0]] = False
+    return tables
 
 
 def _section(table: str, new: t.List[Row], old: t.List[Row], instance: str) -> str:
@@ -302,7 +309,12 @@ def _rule_texts(rule: Rule, family: str, target: str, comment: str) -> t.List[st
 
 def _places(match: Match) -> t.List[t.List[str]]:
     options = (("-s", match.source), ("-d", match.destination), ("-i", match.iif), ("-o", match.oif))
-    given = [[(option, value.replace("*", "+")) for value in values] for option, values in options if values]
+    # iptables-save leaves out a network that is everything.
+    given = [
+        [(option, value.replace("*", "+")) for value in values]
+        for option, values in options
+        if values and not values[0].endswith("/0")
+    ]
     return [[word for pair in pairs for word in pair] for pairs in itertools.product(*given)]
 
 
