@@ -374,8 +374,9 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
         _write_files(change, host, undo)
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
-    if change.backend and not change.plan.desired:
-        change.backend.drop_base_chains(host, change.chains_before)
+    for backend, _rows, desired in _loads(change):
+        if not desired:
+            backend.drop_base_chains(host, change.chains_before)
     return warnings + _enable(change, host)
 
 
