@@ -37,4 +37,4 @@ def forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
 
 
 def forwarding_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.FORWARDING), given)
+    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.FORWARDING), given)

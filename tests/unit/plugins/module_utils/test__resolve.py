@@ -1,0 +1,198 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Intent meets host: what is found, what is followed, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+    forward_from_params,
+    gateway_from_params,
+    masquerade_from_params,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import (
+    forwarded_families,
+    nat_networks,
+    resolve,
+    resolve_item,
+    sources_of,
+)
+from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
+
+WAN = Interface("eth0", ("wan-port",), networks=("203.0.113.0/24",), addresses=("203.0.113.5",))
+LAN = Interface("eth1", ("a-long-alternative-name",), networks=("192.168.1.0/24", "fd00:1::/64"))
+DOCKER = Interface("docker0", networks=("172.17.0.0/16",))
+PUBLIC = Interface("eth2", networks=("198.51.100.0/24",))
+BARE = Interface("eth3")
+VPN = Interface("wg0", kind="wireguard", networks=("10.9.0.0/24",))
+HOST = Facts((Interface("lo"), WAN, LAN, DOCKER, PUBLIC, BARE, VPN), ("eth0",))
+
+
+def resolved(facts=HOST, **given):
+    return resolve(gateway_from_params(gateway_params(**given)), facts)
+
+
+def problems(facts=HOST, **given):
+    with pytest.raises(GatewayError) as caught:
+        resolved(facts, **given)
+    return list(caught.value.problems)
+
+
+def test_nothing_given():
+    found = resolved()
+    assert [wan.interface for wan in found.gateway.wans] == ["eth0"]
+    assert [(lan.name, lan.interfaces, lan.networks) for lan in found.gateway.lans] == [
+        ("eth1", ("eth1",), ("192.168.1.0/24", "fd00:1::/64"))
+    ]
+    assert found.notes == (
+        "WAN eth0: chosen, it has the default route",
+        "LAN eth1: chosen, it has 192.168.1.0/24, fd00:1::/64",
+        "docker0: not taken as a LAN, it belongs to Docker",
+        "wg0: not taken as a LAN, it belongs to a tunnel (wireguard)",
+    )
+
+
+def test_private_wan_is_no_lan():
+    wan = Interface("eth0", networks=("192.168.178.0/24",))
+    found = resolved(Facts((wan, LAN), ("eth0",)))
+    assert [lan.name for lan in found.gateway.lans] == ["eth1"]
+
+
+def test_found_lan_keeps_its_global_ipv6():
+    lan = Interface("eth1", networks=("192.168.1.0/24", "2001:db8:1::/64"))
+    gateway = resolved(Facts((WAN, lan), ("eth0",))).gateway
+    assert gateway.lans[0].networks == ("192.168.1.0/24", "2001:db8:1::/64")
+    assert nat_networks(gateway, gateway.lans[0]) == ("192.168.1.0/24",)
+
+
+def test_wans_may_be_absent_or_patterns():
+    found = resolved(wans=[{"interface": "ppp*"}, {"interface": "wwan7"}])
+    assert [wan.interface for wan in found.gateway.wans] == ["ppp*", "wwan7"]
+
+
+def test_wan_pattern_takes_its_interfaces_out_of_the_lans():
+    assert "lans: no other interface has a private network; name the LAN, its interfaces and networks" in problems(
+        wans=[{"interface": "eth*"}]
+    )
+
+
+def test_two_default_routes_are_two_wans():
+    facts = Facts((WAN, LAN, Interface("wwan0")), ("eth0", "wwan0"))
+    assert [wan.interface for wan in resolved(facts).gateway.wans] == ["eth0", "wwan0"]
+
+
+def test_networks_are_read_from_the_interfaces():
+    lan = {"name": "a", "interfaces": ["eth1", "eth3", "absent0"]}
+    assert resolved(lans=[lan]).gateway.lans[0].networks == ("192.168.1.0/24", "fd00:1::/64")
+    assert resolved(lans=[dict(lan, interfaces=["eth1*"])]).gateway.lans[0].networks == LAN.networks
+
+
+def test_alternative_names_are_followed_and_told():
+    found = resolved(
+        wans=[{"interface": "wan-port"}],
+        lans=[{"name": "a", "interfaces": ["a-long-alternative-name"]}],
+        nat=[{"name": "x", "wan": "wan-port"}],
+    )
+    assert found.gateway.wans[0].interface == found.gateway.nat[0].wan == "eth0"
+    assert found.gateway.lans[0].interfaces == ("eth1",)
+    assert found.notes == (
+        "wan-port is an alternative name of eth0; the rules use eth0",
+        "a-long-alternative-name is an alternative name of eth1; the rules use eth1",
+    )
+
+
+LONG = "sixteen-letters-"
+TEST_PROBLEMS = [
+    (Facts((LAN,), ()), dict(),
+     ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]"]),
+    (Facts((WAN,), ("eth0",)), dict(),
+     ["lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
+    (Facts((), ()), dict(),
+     ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]",
+      "lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
+     ["wans: the default route leaves by eth0, which is an interface of a LAN; name the WAN, "
+      "such as [{interface: ppp0}]"]),
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["absent0"]}]),
+     ["lans[0] 'a': absent0 does not exist, so its networks cannot be read; list them in networks"]),
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["eth3"]}]),
+     ["lans[0] 'a': eth3 has no address, so its networks cannot be read; list them in networks"]),
+    (HOST, dict(wans=[{"interface": LONG}]),
+     ["wans[0]: interface 'sixteen-letters-' has more than 15 characters and is no alternative name here; "
+      "use the name that 'ip link' shows"]),
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"], "networks": ["203.0.113.128/25"]}]),
+     ["lans[0] 'a': network 203.0.113.128/25 overlaps 203.0.113.0/24 of WAN eth0; renumber the LAN"]),
+    # the same interface under two names
+    (HOST, dict(wans=[{"interface": "eth0"}, {"interface": "wan-port"}]),
+     ["wans: 'eth0' is there twice; give each its own name"]),
+    (HOST, dict(wans=[{"interface": "wan-port"}],
+                lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
+     ["lans[0] 'a': interface eth0 is also WAN eth0; an interface is one or the other"]),
+    # networks that only the host knows
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"]},
+                      {"name": "b", "interfaces": ["eth9"], "networks": ["192.168.0.0/16"]}]),
+     ["lans[0] 'a' and lans[1] 'b': networks 192.168.1.0/24 and 192.168.0.0/16 overlap; "
+      "each address belongs to one LAN"]),
+    (HOST, dict(nat=[{"name": "x", "source": ["office"]}]),
+     ["nat[0] 'x': source 'office' is neither a LAN nor a network; known LANs are eth1"]),
+    (HOST, dict(nat=[{"name": "x", "wan": "eth9"}]), ["nat[0] 'x': wan eth9 is none of wans (eth0)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("facts, given, wanted", TEST_PROBLEMS)
+def test_problems(facts, given, wanted):
+    assert problems(facts, **given) == wanted
+
+
+def test_fifteen_characters_are_enough():
+    assert resolved(wans=[{"interface": "fifteen-letters"}]).gateway.wans[0].interface == "fifteen-letters"
+    assert resolved(wans=[{"interface": "fifteen-letters*"}])
+
+
+def test_items_follow_alternative_names_and_need_no_interface():
+    item = forward_from_params(forward_params(name="x", in_interface="wan-port", out_interface="ppp*"))
+    found, notes = resolve_item(item, HOST)
+    assert (found.in_interface, found.out_interface) == ("eth0", "ppp*")
+    assert notes == ("wan-port is an alternative name of eth0; the rules use eth0",)
+    item = masquerade_from_params(masquerade_params(name="x", source=["10.0.0.0/8"], out_interface="y" * 16))
+    with pytest.raises(GatewayError) as caught:
+        resolve_item(item, HOST)
+    assert caught.value.problems[0].startswith("out_interface: interface 'yyyyyyyyyyyyyyyy' has more than 15")
+
+
+#: ipv6, item source, networks translated
+TEST_SOURCES = [
+    ("route", None, ("10.0.0.0/24", "fd00:1::/64", "10.1.0.0/24")),
+    ("masquerade", None, ("10.0.0.0/24", "fd00:1::/64", "2001:db8::/64", "10.1.0.0/24")),
+    ("route", ["a"], ("10.0.0.0/24", "fd00:1::/64")),
+    ("route", ["b", "192.0.2.0/24"], ("10.1.0.0/24", "192.0.2.0/24")),
+    ("route", ["2001:db8::/64"], ("2001:db8::/64",)),
+]
+
+
+@pytest.mark.parametrize("ipv6, source, wanted", TEST_SOURCES)
+def test_sources_of(ipv6, source, wanted):
+    gateway = resolved(
+        ipv6=ipv6,
+        wans=[{"interface": "ppp0"}],
+        lans=[
+            {"name": "a", "interfaces": ["x"], "networks": ["10.0.0.0/24", "fd00:1::/64", "2001:db8::/64"]},
+            {"name": "b", "interfaces": ["y"], "networks": ["10.1.0.0/24"]},
+        ],
+        nat=[{"name": "n", "source": source}],
+    ).gateway
+    assert sources_of(gateway, gateway.nat[0]) == wanted
+    assert forwarded_families(gateway) == ("ip", "ip6")
+
+
+@pytest.mark.parametrize(
+    "networks, wanted", [(["10.0.0.0/8"], ("ip",)), (["fd00::/64"], ("ip6",)), (["fd00::/64", "10.0.0.0/8"], ("ip", "ip6"))]
+)
+def test_forwarded_families(networks, wanted):
+    lans = [{"name": "a", "interfaces": ["x"], "networks": networks}]
+    assert forwarded_families(resolved(wans=[{"interface": "p"}], lans=lans).gateway) == wanted
