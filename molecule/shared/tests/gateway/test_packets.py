@@ -94,15 +94,13 @@ def test_icmp_gets_an_answer(client: labtalk.Node, reflector: str) -> None:
 @pytest.mark.parametrize(("client", "address"), CLIENTS, ids=name)
 @pytest.mark.usefixtures("listeners", "route_from_wan")
 def test_wan_cannot_open_a_connection(client: labtalk.Node, address: str) -> None:
-    assert not LAB.wan.connects(address, PORT)
-    assert LAB.wan.ping(address, patience=1).rc != 0
+    assert LAB.wan.reaches(address, PORT) == set()
 
 
 @pytest.mark.parametrize(("caller", "called", "address"), STRANGERS, ids=name)
 @pytest.mark.usefixtures("listeners")
 def test_lans_cannot_reach_each_other(caller: labtalk.Node, called: labtalk.Node, address: str) -> None:
-    assert not caller.connects(address, PORT)
-    assert caller.ping(address, patience=1).rc != 0
+    assert caller.reaches(address, PORT) == set()
 
 
 def test_the_web_server_saw_only_gateways() -> None:
