@@ -1,0 +1,331 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""iptables: canonical rows, foreign rules around ours, and texts that restore what was there."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import (
+    CHAIN_LENGTH,
+    Iptables,
+    chain_name,
+    explain,
+    is_ours,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+V4 = Iptables("nft", ("ip",))
+BOTH = Iptables("nft", ("ip", "ip6"))
+JUMP = "-m comment --comment ipmasq:default/jump -j IPMASQ-SRCNAT"
+
+
+def ruleset(**given):
+    options = dict(
+        wans=[{"interface": "ppp*"}],
+        lans=[{"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}],
+    )
+    options.update(given)
+    return compile_gateway(resolve(gateway_from_params(gateway_params(**options)), Facts((), ())).gateway)
+
+
+def loaded(backend, desired, live=(), host=None):
+    """A host on which the script was applied."""
+    host = host or fakes.FakeHost(fakes.IPTABLES_NFT)
+    backend.load(host, backend.script(desired, live, "default"))
+    return host
+
+
+def listed(backend, host, instance="default"):
+    return backend.parse(backend.read(host, instance), instance)
+
+
+TEST_CHAIN_NAME = [
+    ("default", "forward", "IPMASQ-FORWARD"),
+    ("default", "lan-office", "IPMASQ-LAN-office"),
+    ("default", "lan-" + "x" * 17, "IPMASQ-LAN-" + "x" * 17),
+    ("guests", "srcnat", "IPMASQ-guests-SRCNAT"),
+    ("abcdefghij", "lan-office", "IPMASQ-abcdefghij-LAN-office"),
+]
+
+
+@pytest.mark.parametrize("instance, chain, name", TEST_CHAIN_NAME)
+def test_chain_name(instance, chain, name):
+    assert chain_name(instance, chain) == name
+    assert len(name) <= CHAIN_LENGTH
+
+
+def test_long_chain_names_stay_apart():
+    names = {chain_name("default", "lan-a-very-long-name-for-lan-{0}".format(number)) for number in range(50)}
+    assert len(names) == 50
+    assert all(name.startswith("IPMASQ-LAN-a-very-long-") and name[-5] == "-" for name in names)
+    assert all(len(name) == CHAIN_LENGTH and is_ours(name, "default") for name in names)
+
+
+TEST_IS_OURS = [
+    ("IPMASQ-FORWARD", "default", True),
+    ("IPMASQ-FORWARD", "lab", False),
+    ("IPMASQ-lab-FORWARD", "lab", True),
+    ("IPMASQ-lab-FORWARD", "default", False),
+    ("IPMASQ-lab2-FORWARD", "lab", False),
+    ("FORWARD", "default", False),
+    ("XIPMASQ-FORWARD", "default", False),
+]
+
+
+@pytest.mark.parametrize("chain, instance, wanted", TEST_IS_OURS)
+def test_is_ours(chain, instance, wanted):
+    assert is_ours(chain, instance) is wanted
+
+
+@pytest.mark.parametrize("backend", [V4, BOTH], ids=["v4", "both"])
+def test_fixpoint(backend):
+    desired = backend.render(ruleset())
+    live = listed(backend, loaded(backend, desired))
+    assert Plan(live, desired).differences(backend.show) == []
+    assert backend.script((), live, "default")
+
+
+def test_family_without_addresses_has_no_rules_with_them():
+    rows = Iptables("nft", ("ip6",)).render(ruleset())
+    assert rows and not [row for row in rows if "192.168" in row.text]
+    assert not [row for row in V4.render(ruleset()) if "fd00" in row.text or row.chain.startswith("ip6")]
+
+
+def test_others_rules_stay_as_they_were():
+    host = fakes.FakeHost(fakes.IPTABLES_NFT)
+    tables = host.iptables["nft", "ip"]
+    for table, chain, text in (
+        ("filter", "FORWARD", "-j DOCKER-USER"),
+        ("filter", "DOCKER-USER", "-j RETURN"),
+        ("nat", "POSTROUTING", '-s 172.17.0.0/16 ! -o docker0 -m comment --comment "it\\"s \'mine\'" -j MASQUERADE'),
+        ("mangle", "PREROUTING", "-j MARK --set-xmark 0x1/0xffffffff"),
+        ("filter", "IPMASQ-lab-FORWARD", "-j ACCEPT"),
+    ):
+        tables.append(table, chain, text)
+    before = host.snapshot()
+    desired = BOTH.render(ruleset())
+    loaded(BOTH, desired, listed(BOTH, host), host)
+    during = host.iptables["nft", "ip"].save(False)
+    for _table, _chain, text in (("", "", "-j DOCKER-USER"), ("", "", "-j MARK --set-xmark 0x1/0xffffffff")):
+        assert text in during
+    BOTH.load(host, BOTH.script((), listed(BOTH, host), "default"))
+    assert host.snapshot() == before
+
+
+def test_foreign_accept_above_our_jump_is_drift_and_is_mended():
+    desired = BOTH.render(ruleset())
+    host = loaded(BOTH, desired)
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-s 192.168.1.7/32 -j ACCEPT")
+    plan = Plan(listed(BOTH, host), desired)
+    assert plan.differences(BOTH.show) == [
+        "- ip nat POSTROUTING: below '-s 192.168.1.7/32 -j ACCEPT': " + JUMP,
+        "+ ip nat POSTROUTING: " + JUMP,
+    ]
+    loaded(BOTH, desired, plan.live, host)
+    rules = [rule[2] for rule in host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1]]
+    assert rules == [JUMP, "-s 192.168.1.7/32 -j ACCEPT"]
+    assert not Plan(listed(BOTH, host), desired).changed
+
+
+@pytest.mark.parametrize("target", ["DROP", "REJECT --reject-with icmp-port-unreachable", "MASQUERADE", "SNAT --to 1.2.3.4"])
+def test_every_final_target_above_our_jump_is_drift(target):
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-o eth0 -j " + target)
+    assert Plan(listed(V4, host), desired).changed
+
+
+@pytest.mark.parametrize("text", ["-j LOG", "-o eth0 -j OTHER", "-o eth0", "-g OTHER"])
+def test_foreign_rules_that_decide_nothing_are_no_drift(text):
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].append("nat", "OTHER", "-j RETURN")
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", text)
+    assert not Plan(listed(V4, host), desired).changed
+
+
+@pytest.mark.xfail(strict=True, reason="bugs-unit.md (5): a rule without words is a ValueError")
+def test_foreign_rule_without_any_word_is_read():
+    """``iptables -A FORWARD`` with neither match nor target: it counts packets."""
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].insert("filter", "FORWARD", "")
+    assert not Plan(listed(V4, host), desired).changed
+
+
+@pytest.mark.xfail(strict=True, reason="bugs-unit.md (6): the jump's text is cut out of a sentence")
+def test_late_jump_below_a_comment_with_quotes():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-m comment --comment \"a': b\" -j ACCEPT")
+    live = listed(V4, host)
+    V4.load(host, V4.script(desired, live, "default"))
+    assert not Plan(listed(V4, host), desired).changed
+
+
+@pytest.mark.xfail(strict=True, reason="bugs-unit.md (7): the target is searched in the text")
+def test_target_words_inside_a_log_prefix_do_not_decide():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", '-j LOG --log-prefix "x -j ACCEPT "')
+    assert not Plan(listed(V4, host), desired).changed
+
+
+def test_duplicates_are_all_removed():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    tables = host.iptables["nft", "ip"].tables
+    masquerade = tables["nat"]["IPMASQ-SRCNAT"][1]
+    masquerade += [list(masquerade[0]), list(masquerade[0])]
+    live = listed(V4, host)
+    assert len(Plan(live, desired).remove) == 2
+    loaded(V4, desired, live, host)
+    assert len(host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1]) == 1
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(
+            "desired",
+            marks=pytest.mark.xfail(strict=True, reason="bugs-unit.md (4): the position of a jump that was deleted"),
+        ),
+        "absent",
+    ],
+)
+def test_duplicate_jumps_are_all_removed(wanted):
+    """Another tool restored a saved rule set on top of ours."""
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    for _time in range(2):
+        host.iptables["nft", "ip"].append("nat", "POSTROUTING", JUMP)
+    live = listed(V4, host)
+    assert Plan(live, desired).changed
+    new = desired if wanted == "desired" else ()
+    V4.load(host, V4.script(new, live, "default"))
+    assert Plan(listed(V4, host), new).differences(V4.show) == []
+
+
+def test_rule_that_others_put_among_ours_is_removed():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].insert("nat", "IPMASQ-SRCNAT", "-j ACCEPT")
+    live = listed(V4, host)
+    assert Plan(live, desired).differences(V4.show) == ["- ip nat IPMASQ-SRCNAT: -j ACCEPT"]
+    loaded(V4, desired, live, host)
+    assert not Plan(listed(V4, host), desired).changed
+
+
+def test_instances_do_not_see_each_other():
+    host = loaded(V4, V4.render(ruleset()))
+    other = V4.render(ruleset(instance="lab"))
+    assert listed(V4, host, "lab") == ()
+    V4.load(host, V4.script(other, (), "lab"))
+    assert not Plan(listed(V4, host, "lab"), other).changed
+    assert not Plan(listed(V4, host), V4.render(ruleset())).changed
+
+
+def test_counters_go_on_over_a_load():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    rule = host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1][0]
+    rule[0], rule[1] = 42, 4200
+    live = listed(V4, host)
+    assert [row.packets for row in live if row.key == "nat/default"] == [42]
+    assert not Plan(live, desired).changed
+    loaded(V4, V4.render(ruleset(clamp_mss=False)), live, host)
+    assert host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1][0][:2] == [42, 4200]
+
+
+def test_boot_files_hold_no_counters():
+    desired = V4.render(ruleset())
+    host = loaded(V4, desired)
+    host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1][0][:2] = [42, 4200]
+    assert list(V4.boot_files(desired, "default")) == [".iptables"]
+    assert "[42:4200]" not in V4.boot_files(desired, "default")[".iptables"]
+
+
+def test_live_rows_make_the_rollback_script():
+    old, new = V4.render(ruleset()), V4.render(ruleset(wans=[{"interface": "eth9"}], clamp_mss=False))
+    host = loaded(V4, old)
+    live = listed(V4, host)
+    before = host.snapshot()
+    loaded(V4, new, live, host)
+    assert host.snapshot() != before
+    V4.load(host, V4.script(live, listed(V4, host), "default"))
+    assert not Plan(listed(V4, host), live).changed
+
+
+TEST_EXPLAIN = [
+    (
+        "Another app is currently holding the xtables lock. Perhaps you want to use the -w option?\n",
+        "Another app is currently holding the xtables lock. Perhaps you want to use the -w option? "
+        "(another program holds the xtables lock; find it with 'lsof /run/xtables.lock')",
+    ),
+    (
+        "iptables-restore v1.8.9 (legacy): iptables-restore: unable to initialize table 'nat'\n",
+        None,
+    ),
+    (
+        "iptables v1.8.9 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)\n",
+        "(this kernel lacks that table: modprobe iptable_nat, or use backend nftables)",
+    ),
+    ("# comment\nTry `iptables -h' for more\n", "no message"),
+    ("", "no message"),
+]
+
+
+@pytest.mark.parametrize("err, wanted", [each for each in TEST_EXPLAIN if each[1]])
+def test_explain(err, wanted):
+    assert explain(err).endswith(wanted)
+
+
+@pytest.mark.xfail(strict=True, reason="bugs-unit.md (9): restore's own words for a missing table are not explained")
+def test_explain_what_restore_says_without_nat():
+    """iptables-legacy-restore of a kernel without iptable_nat (1.8.9)."""
+    assert "modprobe" in explain(TEST_EXPLAIN[1][0])
+
+
+def test_a_held_lock_is_an_error_never_a_missing_rule():
+    host = fakes.FakeHost(fakes.IPTABLES_NFT)
+    host.answers["iptables-nft-restore"] = Done(4, "", TEST_EXPLAIN[0][0])
+    with pytest.raises(GatewayError) as caught:
+        V4.load(host, V4.script(V4.render(ruleset()), (), "default"))
+    assert caught.value.problems == ("iptables-nft-restore: the rules were refused: " + TEST_EXPLAIN[0][1],)
+
+
+def test_a_failing_list_is_an_error_never_an_empty_host():
+    host = fakes.FakeHost(fakes.IPTABLES_NFT)
+    host.answers["ip6tables-nft-save"] = Done(4, "", "Another app is currently holding the xtables lock.")
+    with pytest.raises(GatewayError) as caught:
+        listed(BOTH, host)
+    assert caught.value.problems == (
+        "ip6tables-nft-save: cannot list the rules: Another app is currently holding the xtables lock.",
+    )
+
+
+def test_load_waits_for_the_lock_and_never_flushes():
+    host = loaded(BOTH, BOTH.render(ruleset()))
+    loads = [call for call in host.calls if call[0].endswith("-restore")]
+    assert [call[0] for call in loads] == ["iptables-nft-restore", "ip6tables-nft-restore"]
+    assert all("-w" in call and "--noflush" in call for call in loads)
+    assert len(host.calls) == 2
+
+
+def test_boot_lines_clean_up_before_they_load():
+    lines = BOTH.boot_lines("./default", "default")
+    assert len(lines) == 4
+    assert lines[1].endswith("iptables-nft-restore -w 5 --noflush ./default.iptables")
+    assert lines[3].endswith("ip6tables-nft-restore -w 5 --noflush ./default.ip6tables")
+    assert "ipmasq:default\\/jump" in lines[0]
