@@ -294,6 +294,6 @@ def without_counts(text):
 def sections(text):
     """Tables in any order; in each table every line in its order. New tables of the kernel's own, empty, are no harm."""
     if "*" not in text:
-        return text
+        return text.strip()
     parts = [part for part in text.split("*")[1:]]
     return sorted(part for part in parts if "-A " in part or "DROP" in part)
