@@ -22,6 +22,7 @@ EGRESS = Chain("egress", "postrouting", "guard")
 
 ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")
 MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_mss")
+EXPECT_NAT = Action("expect_nat")
 
 
 def compile_gateway(gateway: Gateway) -> RuleSet:
@@ -109,8 +110,10 @@ def _srcnat(gateway: Gateway) -> t.List[Rule]:
 
 def _egress(gateway: Gateway) -> t.List[Rule]:
     """After translation no LAN source may be left, whatever happened to the rules before."""
-    exempt = [(item, match) for item in gateway.nat if item.action == "exempt" for match in _nat_matches(gateway, item)]
-    rules = [Rule(EGRESS.name, match, RETURN, "nat/" + item.name) for item, match in exempt]
+    rules = []
+    for item in gateway.nat:
+        action, key = (RETURN, "nat/" + item.name) if item.action == "exempt" else (EXPECT_NAT, "guard")
+        rules += [Rule(EGRESS.name, match, action, key) for match in _nat_matches(gateway, item)]
     guarded = by_family(net for lan in gateway.lans or () for net in nat_networks(gateway, lan))
     wans = _wan_interfaces(gateway)
     return rules + [

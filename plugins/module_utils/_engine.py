@@ -374,6 +374,10 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
         _write_files(change, host, undo)
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
+    except BaseException:
+        # A bug of ours, or the end of the process: not a reason to leave a host half-way.
+        _undo_all(undo)
+        raise
     for backend, _rows, desired in _loads(change):
         if not desired:
             backend.drop_base_chains(host, change.chains_before)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import tempfile
+import traceback
 import typing as t
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -119,13 +120,21 @@ class AnsibleHost(Host):
         program = self.which(argv[0])
         if not program:
             return Done(127, "", "{0}: not found".format(argv[0]))
-        rc, out, err = self._module.run_command(
+        try:
+            rc, out, err = self._run(program, argv, stdin)
+        except OSError as error:
+            raise GatewayError("{0}: cannot be run: {1}".format(program, error.strerror)) from None
+        return Done(rc, out, err)
+
+    def _run(self, program: str, argv: t.Sequence[str], stdin: t.Optional[str]) -> t.Tuple[int, str, str]:
+        result = self._module.run_command(
             [program] + list(argv[1:]),
             data=stdin,
             binary_data=True,  # otherwise a newline is added, which nft -j takes for a second document
             environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
+            handle_exceptions=False,
         )
-        return Done(rc, out, err)
+        return t.cast(t.Tuple[int, str, str], result)
 
     def which(self, program: str) -> str:
         found = self._module.get_bin_path(program, opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin"])
@@ -139,6 +148,12 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
     except GatewayError as error:
         missing = {"missing_programs": [error.program]} if isinstance(error, MissingProgram) else {}
         module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), changed=False, **missing)
+    except Exception as error:  # pylint: disable=broad-except
+        module.fail_json(
+            msg="this is a bug in ipmasq.linux, please report it: {0}: {1}".format(type(error).__name__, error),
+            exception=traceback.format_exc(),
+            changed=False,
+        )
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)

@@ -148,7 +148,7 @@ def masquerade_from_params(params: t.Mapping[str, t.Any]) -> Masquerade:
         out_interface=params["out_interface"] or "",
     )
     _check_item(item, params["instance"], problems)
-    if params["state"] == "present" and not item.source:
+    if params["state"] == "present" and not params["source"]:
         problems.add("source", "is empty; name the LAN networks to masquerade, such as 192.168.1.0/24")
     if params["state"] == "present" and not item.out_interface:
         problems.add("out_interface", "is missing; name the WAN interface, such as ppp0")
@@ -170,7 +170,7 @@ def forward_from_params(params: t.Mapping[str, t.Any]) -> Forward:
     _check_item(item, params["instance"], problems)
     if item.in_interface:
         check_interface("in_interface", item.in_interface, problems)
-    named = item.source or item.destination or item.in_interface or item.out_interface
+    named = any(params[option] for option in ("source", "destination", "in_interface", "out_interface"))
     if params["state"] == "present" and not named:
         problems.add(
             "forward '{0}'".format(item.name),
@@ -213,6 +213,8 @@ def _wan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Wan:
 def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     where = "lans[{0}] '{1}'".format(index, raw["name"])
     check_name(where, raw["name"], problems)
+    if is_network(raw["name"]):
+        problems.add(where, "name '{0}' looks like an address; give the LAN another one".format(raw["name"]))
     if not raw["interfaces"]:
         problems.add(where, "interfaces is empty; name at least one LAN interface")
     for name in raw["interfaces"]:
@@ -255,7 +257,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Nat
 
 def is_network(entry: str) -> bool:
     """Whether a NAT source is meant as a network, and not as the name of a LAN."""
-    return ":" in entry or "/" in entry or re.match(r"[0-9.]+\Z", entry) is not None
+    return ":" in entry or "/" in entry or re.match(r"[0-9]+(\.[0-9]+){3}\Z", entry) is not None
 
 
 def check_references(gateway: Gateway, problems: Problems) -> None:

@@ -118,13 +118,13 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
             instance=raw["instance"],
             owner=raw["owner"],
             programs=raw["programs"],
-            rows=tuple(Row(*row) for row in raw["rows"]),
+            rows=tuple(Row(*row[:3], position=row[3]) for row in raw["rows"]),
             switches=tuple((key, value) for key, value in raw["switches"]),
             before=raw["before"],
             base_chains=tuple(raw["base_chains"]),
             lines=tuple(raw["lines"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise GatewayError(
             "{0}: is damaged or of another version ({1}); restore it from a backup, or remove it to start anew".format(
                 path, error
@@ -142,7 +142,7 @@ def state_text(state: State) -> str:
         "instance": state.instance,
         "owner": state.owner,
         "programs": state.programs,
-        "rows": [[row.chain, row.text, row.key] for row in state.rows],
+        "rows": [[row.chain, row.text, row.key, row.position] for row in state.rows],
         "switches": [list(switch) for switch in state.switches],
         "before": dict(state.before),
         "base_chains": list(state.base_chains),

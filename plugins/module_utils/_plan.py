@@ -27,6 +27,7 @@ class Row:
     packets: int = field(default=0, compare=False)
     bytes: int = field(default=0, compare=False)
     position: int = field(default=1, compare=False)
+    below: str = ""  # a rule of others that decides before this one, which makes it another row
 
 
 Rows = t.Tuple[Row, ...]

@@ -13,7 +13,19 @@ from dataclasses import dataclass, replace
 
 from ._errors import Problems
 from ._facts import Interface, is_private, manager_of
-from ._intent import INTERFACE_LENGTH, Forward, Gateway, Item, Lan, NatItem, Wan, check_references, overlaps, shorten
+from ._intent import (
+    INTERFACE_LENGTH,
+    Forward,
+    Gateway,
+    Item,
+    Lan,
+    NatItem,
+    Wan,
+    check_references,
+    is_network,
+    overlaps,
+    shorten,
+)
 from ._rules import family_of, matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -43,6 +55,7 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)
+        _check_nat_reach(resolved, problems)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolved(resolved, tuple(dict.fromkeys(notes)))
@@ -168,6 +181,22 @@ def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts:
                         "lans[{0}] '{1}'".format(index, lan.name),
                         "network {0} overlaps {1} of WAN {2}; renumber the LAN".format(ours, theirs, interface.name),
                     )
+
+
+def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
+    """Items that could never match: the filter drops their sources as spoofed, or no packet has both their families."""
+    known = [net for lan in gateway.lans or () for net in lan.networks or ()]
+    lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
+    for index, item in enumerate(gateway.nat):
+        where = "nat[{0}] '{1}'".format(index, item.name)
+        for entry in item.source:
+            if is_network(entry) and not overlaps([entry], known):
+                problems.add(where, "source {0} is in none of the LANs ({1})".format(entry, lans))
+        sources = {family_of(net) for net in sources_of(gateway, item)}
+        if item.destination and sources and not sources & {family_of(net) for net in item.destination}:
+            problems.add(
+                where, "source and destination have no address family in common; give both in IPv4 or both in IPv6"
+            )
 
 
 def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:

@@ -27,6 +27,8 @@ STAGES = ("mangle", "filter", "nat", "guard")
 CT_STATES = ("invalid", "new", "related", "established", "untracked")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
+#: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
+#: NAT which packets will be.
 VERDICTS = ("accept", "drop", "reject", "masquerade", "guard")
 
 
@@ -56,7 +58,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Action:
-    kind: str  # one of VERDICTS, or return, jump, clamp_mss
+    kind: str  # one of VERDICTS, or return, jump, clamp_mss, expect_nat
     target: str = ""  # the chain, for jump
 
 

@@ -16,20 +16,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import shlex
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._errors import GatewayError
 from .._plan import Row
-from .._rules import CT_STATES, Match, Rule, RuleSet, owner, split_wildcards
+from .._rules import CT_STATES, Chain, Match, Rule, RuleSet, owner, split_wildcards
 from .base import Backend
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
 
-TABLES = {"mangle": "mangle", "filter": "filter", "nat": "nat", "guard": "mangle", "": "filter"}
+#: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
+TABLES = {"mangle": ("mangle",), "filter": ("filter",), "nat": ("nat",), "guard": ("mangle", "nat"), "": ("filter",)}
 HOOKS = {"forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
@@ -65,23 +65,28 @@ class Iptables(Backend):
         return "{0}-{1}-{2}".format(FAMILIES[family], self.variant, action)
 
     def render(self, ruleset: RuleSet) -> Rows:
-        where = {
-            chain.name: (TABLES[chain.stage], chain_name(ruleset.instance, chain.name)) for chain in ruleset.chains
-        }
         rows: t.List[Row] = []
         for family in self.families:
             for chain in ruleset.chains:
-                table, ours = where[chain.name]
-                rows.append(_chain_row(family, table, ours))
-                if chain.hook:
-                    rows.append(_jump_row(family, table, HOOKS[chain.hook], ours, ruleset.instance))
-            for rule in ruleset.rules:
-                table, ours = where[rule.chain]
-                target = where[rule.action.target][1] if rule.action.target else ""
-                if rule.match.family in ("", family):
-                    for text in _rule_texts(rule, family, target, ruleset.owner(rule)):
-                        rows.append(Row("{0} {1} {2}".format(family, table, ours), text, rule.key))
+                for table in TABLES[chain.stage]:
+                    rows += self._render_chain(ruleset, chain, family, table)
         return tuple(rows)
+
+    @staticmethod
+    def _render_chain(ruleset: RuleSet, chain: Chain, family: str, table: str) -> t.List[Row]:
+        name = chain_name(ruleset.instance, chain.name)
+        place = "{0} {1} {2}".format(family, table, name)
+        rows = [_chain_row(family, table, name)]
+        if chain.hook:
+            # In nat, the guard's half comes after the NAT itself.
+            position = 2 if chain.stage == "guard" and table == "nat" else 1
+            rows.append(_jump_row(family, table, HOOKS[chain.hook], name, ruleset.instance, position))
+        for rule in ruleset.rules:
+            if rule.chain == chain.name and rule.match.family in ("", family):
+                target = chain_name(ruleset.instance, rule.action.target) if rule.action.target else ""
+                texts = _rule_texts(rule, family, table, target, ruleset.owner(rule))
+                rows += [Row(place, text, rule.key) for text in texts]
+        return rows
 
     def parse(self, listing: str, instance: str) -> Rows:
         rows: t.List[Row] = []
@@ -102,13 +107,14 @@ class Iptables(Backend):
 
     def script(self, desired: Rows, live: Rows, instance: str) -> str:
         counted = {row: row for row in live}
+        desired = tuple(_with_counts(row, counted.get(row)) for row in desired)
         parts = []
         for family in self.families:
             sections = []
             for table in ("mangle", "filter", "nat"):
                 place = "{0} {1} ".format(family, table)
                 old = [row for row in live if row.chain.startswith(place)]
-                new = [counted.get(row, row) for row in desired if row.chain.startswith(place)]
+                new = [row for row in desired if row.chain.startswith(place)]
                 if old or new:
                     sections.append(_section(table, new, old, instance))
             if sections:
@@ -192,7 +198,7 @@ def explain(err: str) -> str:
     message = _message(err)
     if "lock" in err:
         return message + " (another program holds the xtables lock; find it with 'lsof /run/xtables.lock')"
-    if "Table does not exist" in err or "can't initialize" in err:
+    if any(words in err for words in ("Table does not exist", "can't initialize", "unable to initialize table")):
         return message + " (this kernel lacks that table: modprobe iptable_nat, or use backend nftables)"
     return message
 
@@ -233,12 +239,12 @@ def _section(table: str, new: t.List[Row], old: t.List[Row], instance: str) -> s
     lines += [":{0} - [0:0]".format(name) for name in dict.fromkeys(chains + gone)]
     for row in old:
         if row.key == "jump":
-            lines.append("-D {0} {1}".format(row.chain.split()[2], _jump_text(row)))
+            lines.append("-D {0} {1}".format(row.chain.split()[2], row.text))
     for row in new:
         counts = "[{0}:{1}] ".format(row.packets, row.bytes)
         name = row.chain.split()[2]
         if row.key == "jump":
-            lines.append("{0}-I {1} {2} {3}".format(counts, name, row.position, _jump_text(row)))
+            lines.append("{0}-I {1} {2} {3}".format(counts, name, row.position, row.text))
         elif row.key != "chain":
             lines.append("{0}-A {1} {2}".format(counts, name, row.text))
     lines += ["-X {0}".format(name) for name in gone if name not in chains]
@@ -249,44 +255,54 @@ def _chain_row(family: str, table: str, name: str) -> Row:
     return Row("{0} {1} {2}".format(family, table, name), "chain", "chain")
 
 
-def _jump_row(family: str, table: str, hook: str, chain: str, instance: str) -> Row:
+def _jump_row(family: str, table: str, hook: str, chain: str, instance: str, position: int) -> Row:
     text = _join(["-m", "comment", "--comment", owner(instance, "jump"), "-j", chain])
-    return Row("{0} {1} {2}".format(family, table, hook), text, "jump")
+    return Row("{0} {1} {2}".format(family, table, hook), text, "jump", position=position)
 
 
-#: Shown in front of a jump that comes too late.
-LATE = "below '"
-
-
-def _jump_text(row: Row) -> str:
-    return row.text.split("': ", 1)[1] if row.text.startswith(LATE) else row.text
+def _with_counts(row: Row, live: t.Optional[Row]) -> Row:
+    return replace(row, packets=live.packets, bytes=live.bytes) if live else row
 
 
 def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict[str, t.List[str]]) -> t.Optional[Row]:
-    """A rule in a chain of ours, or a jump to one. ``above`` gathers the foreign rules seen so far in each chain."""
+    """A rule in a chain of ours, or a jump to one.
+
+    ``above`` gathers, for each chain of the kernel, every rule so far: the text of one that decides, else nothing.
+    """
     counts, _bracket, rest = line[1:].partition("] ") if line.startswith("[") else ("0:0", "", line)
     packets, octets = (int(number) for number in counts.split(":"))
-    _append, chain, arguments = rest.split(" ", 2)
-    words = shlex.split(arguments)
-    comment = words[words.index("--comment") + 1] if "--comment" in words else ""
+    _append, chain, arguments = (rest + " ").split(" ", 2)
+    words = _split(arguments)
+    comment = _after("--comment", words)
     owned = OWNER.match(comment)
     key = owned.group(2) if owned and owned.group(1) == instance else ""
-    place, text = "{0} {1} {2}".format(family, table, chain), _join(words)
-    target = words[words.index("-j") + 1] if "-j" in words else ""
+    place, text, target = "{0} {1} {2}".format(family, table, chain), _join(words), _after("-j", words)
     if is_ours(chain, instance):
         return Row(place, text, key, packets, octets)
     seen = above.setdefault(chain, [])
-    seen.append(text)
+    deciding = next((rule for rule in reversed(seen) if rule), "")
+    seen.append(text if target in FINAL else "")
     if not is_ours(target, instance):
         return None
-    deciding = [rule for rule in seen[:-1] if rule.split(" -j ")[-1].split()[0] in FINAL]
-    if deciding:
-        text = "{0}{1}': {2}".format(LATE, deciding[-1], text)
-    return Row(place, text, "jump", packets, octets, len(seen))
+    return Row(place, text, "jump", packets, octets, len(seen), deciding)
+
+
+def _after(option: str, words: t.List[str]) -> str:
+    """The word that follows an option, looking from the end: comments and log prefixes come before the target."""
+    for index in range(len(words) - 2, -1, -1):
+        if words[index] == option:
+            return words[index + 1]
+    return ""
+
+
+def _split(text: str) -> t.List[str]:
+    """The words of a line of iptables-save: inside double quotes, a backslash stands before what it protects."""
+    words = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', text)
+    return [re.sub(r"\\(.)", r"\1", quoted) if not plain else plain for quoted, plain in words]
 
 
 def _join(words: t.Iterable[str]) -> str:
-    """Words as iptables-save prints them, quoted in the one way that iptables-restore reads back."""
+    """Words as iptables-restore reads them back."""
     return " ".join(_quote(word) for word in words)
 
 
@@ -296,15 +312,16 @@ def _quote(word: str) -> str:
     return '"{0}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))
 
 
-def _rule_texts(rule: Rule, family: str, target: str, comment: str) -> t.List[str]:
+def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str) -> t.List[str]:
     """A rule as the product of its interfaces and networks, in the order of words that iptables-save prints."""
-    texts = []
     note = ["-m", "comment", "--comment", comment]
-    for match in split_wildcards(rule.match):
-        for place in _places(match):
-            for middle, action in _middles(match, rule.action.kind, target, family):
-                texts.append(_join(place + middle + note + action))
-    return texts
+    endings = _endings(rule, family, table, target)
+    return [
+        _join(place + middle + note + action)
+        for match in split_wildcards(rule.match)
+        for place in _places(match)
+        for middle, action in endings
+    ]
 
 
 def _places(match: Match) -> t.List[t.List[str]]:
@@ -318,9 +335,13 @@ def _places(match: Match) -> t.List[t.List[str]]:
     return [[word for pair in pairs for word in pair] for pairs in itertools.product(*given)]
 
 
-def _middles(match: Match, kind: str, target: str, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+    """What follows addresses and interfaces: other matches, and after the comment the target."""
+    kind, match = rule.action.kind, rule.match
     if kind == "guard":
-        return [(words, ["-j", "DROP"]) for words in GUARDS]
+        return [(words, ["-j", "DROP"]) for words in GUARDS] if table == "mangle" else []
+    if kind == "expect_nat":
+        return [(NEW, ["-j", "RETURN"])] if table == "mangle" else [([], ["-j", "MASQUERADE"])]
     middle: t.List[str] = []
     if match.tcp_syn:
         middle += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
@@ -336,11 +357,14 @@ def _middles(match: Match, kind: str, target: str, family: str) -> t.List[t.Tupl
     return [(middle, ["-j", kind.upper()])]
 
 
-#: No table of iptables stands behind nat POSTROUTING, so the guard looks at what conntrack has decided: untracked and
-#: invalid packets, and packets of flows that were not translated. The first packet of a flow passes here before it is
-#: translated; nat POSTROUTING sees to that one. "! --ctstate SNAT" is a second match, as one match cannot say both.
+NEW = "-m conntrack --ctstate NEW".split()
+#: No table of iptables stands behind nat POSTROUTING, and nat refuses DROP. So the guard has two halves. The one in
+#: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of flows that
+#: began without translation, and new flows that no NAT item covers. It has to let new flows pass that an item does
+#: cover; for these the half in nat, behind the NAT items, says the same items once more, should somebody have removed
+#: them. "! --ctstate SNAT" is a second match, as one match cannot say both.
 GUARDS: t.Tuple[t.List[str], ...] = (
-    ["-m", "conntrack", "--ctstate", "INVALID,UNTRACKED"],
+    "-m conntrack --ctstate INVALID,NEW,UNTRACKED".split(),
     "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir ORIGINAL -m conntrack ! --ctstate SNAT".split(),
     "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -m conntrack ! --ctstate DNAT".split(),
 )

@@ -40,7 +40,8 @@ class Nftables(Backend):
 
     def render(self, ruleset: RuleSet) -> Rows:
         rows = [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
-        for rule in ruleset.rules:
+        # A chain behind the NAT sees its result; it need not be told what to expect.
+        for rule in (rule for rule in ruleset.rules if rule.action.kind != "expect_nat"):
             for match in split_wildcards(rule.match):
                 expr = _matches(match) + [{"counter": None}] + _action(rule)
                 rows.append(_rule_row(rule.chain, expr, ruleset.owner(rule)))
@@ -267,10 +268,15 @@ def _right(left: Json, right: Json) -> Json:
     if not (isinstance(right, dict) and "set" in right):
         return right
     field = left.get("payload", {}).get("field") if isinstance(left, dict) else None
-    if field in ("saddr", "daddr"):
+    if field in ("saddr", "daddr") and all(_is_network(element) for element in right["set"]):
         networks = [net for element in right["set"] for net in _covered(element)]
         return _one_or_set([_address(net) for net in collapse(networks)])
     return _one_or_set(right["set"])
+
+
+def _is_network(element: Json) -> bool:
+    """An element that we would write; one with a comment or a timeout is somebody else's and stays as it is."""
+    return isinstance(element, str) or (isinstance(element, dict) and bool({"prefix", "range"} & set(element)))
 
 
 def _covered(element: Json) -> t.List[str]:
