@@ -171,6 +171,10 @@ class Iptables(Backend):
                 for name in ours:
                     host.run(["nft", "delete", "chain"] + place.split() + [name])
 
+    def show(self, row: Row) -> str:
+        below = "below '{0}': ".format(row.below) if row.below else ""
+        return "{0}: {1}{2}".format(row.chain, below, row.text)
+
     def is_frame(self, row: Row) -> bool:
         return row.key in ("chain", "jump")
 
