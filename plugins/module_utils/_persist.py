@@ -118,7 +118,7 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
             instance=raw["instance"],
             owner=raw["owner"],
             programs=raw["programs"],
-            rows=tuple(Row(*row[:3], position=row[3]) for row in raw["rows"]),
+            rows=tuple(Row(chain, text, key, position=position) for chain, text, key, position in raw["rows"]),
             switches=tuple((key, value) for key, value in raw["switches"]),
             before=raw["before"],
             base_chains=tuple(raw["base_chains"]),
