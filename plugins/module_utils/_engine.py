@@ -439,11 +439,16 @@ def _write_files(change: Change, host: Host, undo: t.List[t.Callable[[], None]])
         host.write(path, text, mode)
     for path in change.stale:
         if path == persist.UNIT:
-            host.run(["systemctl", "disable", "ipmasq.service"])
+            undo.append(lambda: _systemctl(host, "enable"))
+            _systemctl(host, "disable")
         undo.append(_undo_file(path, host))
         host.remove(path)
     if not change.state:
         host.remove_folder(persist.FOLDER)
+
+
+def _systemctl(host: Host, verb: str) -> None:
+    host.run(["systemctl", verb, "ipmasq.service"])
 
 
 def _undo_file(path: str, host: Host) -> t.Callable[[], None]:
