@@ -59,7 +59,11 @@ def without_lifetimes(text: str) -> t.Any:
     """`ip -json` without the clocks of leases and router advertisements."""
 
     def clean(entry: dict[str, t.Any]) -> dict[str, t.Any]:
-        return {key: value for key, value in entry.items() if key not in ("valid_life_time", "preferred_life_time", "expires")}
+        return {
+            key: value
+            for key, value in entry.items()
+            if key not in ("valid_life_time", "preferred_life_time", "expires")
+        }
 
     return json.loads(text or "[]", object_hook=clean)
 
@@ -84,7 +88,9 @@ def snapshot(*prefix: str) -> dict[str, t.Any]:
     state["iptables"] = without_counters(output(*prefix, "iptables-save"))
     state["ip6tables"] = without_counters(output(*prefix, "ip6tables-save"))
     # sysctl ends with an error where single keys cannot be read.
-    state["sysctl"] = sysctls(subprocess.run([*prefix, "sysctl", "-a"], text=True, capture_output=True).stdout)
+    state["sysctl"] = sysctls(
+        subprocess.run([*prefix, "sysctl", "-a"], text=True, check=False, capture_output=True).stdout
+    )
     assert set(state) == set(VIEWS)
     return state
 
@@ -124,7 +130,7 @@ class Lab:
         """Run the playbook; returns how many tasks changed something."""
         argv = ["ansible-playbook", "ipmasq.linux.lab", "-e", f"lab_name={LAB} lab_state={state}"]
         argv += ["-e", f"lab_directory={self.directory}", *(["--check"] if check else [])]
-        result = subprocess.run(argv, env=self.environment, text=True, capture_output=True)
+        result = subprocess.run(argv, env=self.environment, text=True, check=False, capture_output=True)
         assert result.returncode == 0, result.stdout + result.stderr
         found = re.search(r"^localhost .* changed=(\d+)", result.stdout, re.MULTILINE)
         assert found, result.stdout
@@ -215,8 +221,11 @@ CHANGES = [
 @pytest.mark.parametrize(("view", "change"), CHANGES, ids=[view for view, _change in CHANGES])
 def test_the_snapshot_sees_a_change(view: str, change: str) -> None:
     """In a namespace of its own, or the test would be what it tests for."""
-    with subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # fmt: skip
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
         assert holder.stdout and holder.stdin
         holder.stdout.readline()
         enter = ("nsenter", "--target", str(holder.pid), "--net")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import labtalk  # noqa: E402
+import labtalk
 
 FILES = r"""find /etc -xdev \( -type f -exec sha256sum {} + -o -type l -printf '%l  %p\n' \) -o -type d -printf '%M %U  %p\n'"""
 UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}'"

@@ -15,9 +15,9 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-Interface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
-Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
-Prefix = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Interface: t.TypeAlias = "ipaddress.IPv4Interface | ipaddress.IPv6Interface"
+Address: t.TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+Prefix: t.TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 SERVICES = ("web", "stun", "echo", "dns", "iperf3", "ftp", "witness")
 RELEASES = ("bullseye", "bookworm", "trixie")
@@ -185,9 +185,9 @@ class Parser:
             return None
         for prefix in prefixes:
             if address.version == prefix.version and address in prefix:
-                if address.version == 4 and prefix.num_addresses > 2:
-                    if address in (prefix.network_address, prefix.broadcast_address):
-                        self.problem(where, f"{address} is the network or broadcast address of {prefix}")
+                reserved = prefix.version == 4 and prefix.num_addresses > 2
+                if reserved and address in (prefix.network_address, prefix.broadcast_address):
+                    self.problem(where, f"{address} is the network or broadcast address of {prefix}")
                 return ipaddress.ip_interface(f"{address}/{prefix.prefixlen}")
         shown = ", ".join(str(prefix) for prefix in prefixes) or "without prefixes"
         self.problem(where, f"{address} is not in network {network!r} ({shown})")
@@ -349,7 +349,9 @@ def node_files(lab: Lab, node: Node) -> dict[str, str]:
 def node_links(node: Node) -> dict[str, str]:
     """Symbolic link → target: the units that a node starts at boot beyond those of the image."""
     wants = "etc/systemd/system/multi-user.target.wants"
-    links = {f"{wants}/lab-{service}.service": f"/etc/systemd/system/lab-{service}.service" for service in node.services}
+    links = {
+        f"{wants}/lab-{service}.service": f"/etc/systemd/system/lab-{service}.service" for service in node.services
+    }
     if node.manager == "ifupdown":
         # One manager per host: links to nowhere turn networkd off, as `systemctl mask` does.
         links[f"{wants}/networking.service"] = "/lib/systemd/system/networking.service"

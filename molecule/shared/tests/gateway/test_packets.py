@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import typing as t
 
@@ -52,8 +53,8 @@ def listeners() -> t.Iterator[None]:
         client.must("systemd-run", "--quiet", "--unit", "listener", *serve)
     for client, address in CLIENTS:
         # From the LAN itself, or the tests below would prove nothing.
-        gateway = LAB.gateway_of(client)
-        assert labtalk.wait_until(lambda: gateway.connects(address, PORT)), f"{client.name} does not serve"
+        served = functools.partial(LAB.gateway_of(client).connects, address, PORT)
+        assert labtalk.wait_until(served), f"{client.name} does not serve"
     yield
     for client in LAB.clients:
         client.run("systemctl", "stop", "listener.service")
