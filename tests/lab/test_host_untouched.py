@@ -146,7 +146,7 @@ def containers() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, t.Any]]:
+def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     """A lab's whole life once, written down for the tests below."""
     lab = Lab(tmp_path_factory.mktemp("untouched"))
     load_kernel_modules()
@@ -174,7 +174,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[dict[str, t.An
         told["down"] = lab.play("absent")
     told["second down"] = lab.play("absent")
     told["after"] = snapshot()
-    yield told
+    return told
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -197,12 +197,14 @@ def test_up_repairs_what_a_restart_took_away(story: dict[str, t.Any]) -> None:
 
 
 def test_down_leaves_nothing_behind(story: dict[str, t.Any]) -> None:
-    assert story["down"] > 0 and story["second down"] == 0
-    assert len(story["containers"]) == 6 and not containers()
-    assert len(story["namespaces"]) == 6 and not story["namespaces"] & network_namespaces()
+    assert story["down"] > 0
+    assert story["second down"] == 0
+    assert len(story["containers"]) == len(story["namespaces"]) == 6
+    assert not containers()
+    assert not story["namespaces"] & network_namespaces()
     assert output("podman", "volume", "ls", "--quiet") == story["volumes before"]
     assert not story["lab"].directory.exists()
-    assert not list(Path("/var/tmp").glob("ipmasq-lab-*"))
+    assert not list(Path("/var/tmp").glob("ipmasq-lab-*"))  # noqa: S108
 
 
 CHANGES = [
@@ -226,7 +228,8 @@ def test_the_snapshot_sees_a_change(view: str, change: str) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as holder:
-        assert holder.stdout and holder.stdin
+        assert holder.stdout
+        assert holder.stdin
         holder.stdout.readline()
         enter = ("nsenter", "--target", str(holder.pid), "--net")
         before = snapshot(*enter)

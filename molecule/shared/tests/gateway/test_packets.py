@@ -92,16 +92,21 @@ def test_icmp_gets_an_answer(client: labtalk.Node, reflector: str) -> None:
     assert client.ping(reflector).rc == 0
 
 
+@pytest.mark.parametrize("client", LAB.clients, ids=name)
+def test_names_are_resolved_through_the_gateway(client: labtalk.Node) -> None:
+    assert client.must("getent", "ahostsv4", "wan.example").split()[0] in LAB.reflectors(4)
+
+
 @pytest.mark.parametrize(("client", "address"), CLIENTS, ids=name)
 @pytest.mark.usefixtures("listeners", "route_from_wan")
 def test_wan_cannot_open_a_connection(client: labtalk.Node, address: str) -> None:
-    assert LAB.wan.reaches(address, PORT) == set()
+    assert LAB.wan.reaches(address, PORT) == set(), f"{client.name} answers the WAN"
 
 
 @pytest.mark.parametrize(("caller", "called", "address"), STRANGERS, ids=name)
 @pytest.mark.usefixtures("listeners")
 def test_lans_cannot_reach_each_other(caller: labtalk.Node, called: labtalk.Node, address: str) -> None:
-    assert caller.reaches(address, PORT) == set()
+    assert caller.reaches(address, PORT) == set(), f"{called.name} answers {caller.name}"
 
 
 def test_the_web_server_saw_only_gateways() -> None:
