@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ._intent import Forward, Gateway, Item, Lan, Masquerade, NatItem
+from ._intent import Masquerade
 from ._resolve import nat_networks, sources_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
+
+if t.TYPE_CHECKING:
+    from ._intent import Forward, Gateway, Item, Lan, NatItem
 
 FORWARD = Chain("forward", "forward", "filter")
 INPUT = Chain("input", "input", "filter")

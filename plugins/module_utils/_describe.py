@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import typing as t
 
-from ._intent import Forward, Gateway, Item, Masquerade, NatItem
+from ._intent import Forward, Masquerade
+
+if t.TYPE_CHECKING:
+    from ._intent import Gateway, Item, NatItem
 
 
 def describe_gateway(gateway: Gateway) -> t.List[str]:
     lines = ["wan {0}".format(wan.interface) for wan in gateway.wans or ()]
-    for lan in gateway.lans or ():
-        lines.append(
-            "lan {0}: {1} on {2}, reaches {3}".format(
-                lan.name, _words(lan.networks or ()), _words(lan.interfaces), _words(lan.reaches, "no other LAN")
-            )
+    lines += [
+        "lan {0}: {1} on {2}, reaches {3}".format(
+            lan.name, _words(lan.networks or ()), _words(lan.interfaces), _words(lan.reaches, "no other LAN")
         )
+        for lan in gateway.lans or ()
+    ]
     lines += ["nat {0}: {1}".format(item.name, _describe_nat(item)) for item in gateway.nat]
     lines.append("ipv6: {0}".format(gateway.ipv6))
     lines.append("mss: {0}".format("clamped to the path MTU" if gateway.clamp_mss else "left alone"))

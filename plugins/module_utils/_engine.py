@@ -18,15 +18,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _persist as persist
-from . import _sysctl as sysctl
+from . import _persist as persist, _sysctl as sysctl
 from ._backend.select import by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._describe import describe_gateway, describe_item
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._features import check_supported
-from ._intent import Forwarding, Gateway, Item
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 
@@ -34,6 +32,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._backend.select import Choice
     from ._host import Host
+    from ._intent import Forwarding, Gateway, Item
     from ._persist import State
     from ._plan import Rows
 
@@ -272,6 +271,7 @@ def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
 def _change(
     host: Host,
     instance: str,
+    *,
     choice: t.Optional[Choice],
     old: t.Optional[State],
     new: t.Optional[State],
@@ -388,7 +388,7 @@ def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) 
     for backend, live, desired in _loads(change):
         script = backend.script(desired, live, change.instance)
 
-        def load_live(backend: Backend = backend, live: Rows = live, desired: Rows = desired) -> None:
+        def load_live(backend: Backend = backend, live: Rows = live) -> None:
             now = _live(backend, host, change.instance)
             backend.load(host, backend.script(live, now, change.instance))
 

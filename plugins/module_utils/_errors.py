@@ -19,7 +19,7 @@ class GatewayError(Exception):
         self.problems: t.Tuple[str, ...] = problems
 
 
-class MissingProgram(GatewayError):
+class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
     """A program is not installed: the one problem that the role can mend by itself."""
 
     def __init__(self, program: str, problem: str) -> None:

@@ -77,8 +77,8 @@ def is_private(network: str) -> bool:
     """RFC 1918 or unique local (RFC 4193)."""
     parsed = ipaddress.ip_network(network)
     if isinstance(parsed, ipaddress.IPv6Network):
-        return parsed.subnet_of(t.cast(ipaddress.IPv6Network, UNIQUE_LOCAL))
-    return any(parsed.subnet_of(t.cast(ipaddress.IPv4Network, private)) for private in PRIVATE)
+        return parsed.subnet_of(t.cast("ipaddress.IPv6Network", UNIQUE_LOCAL))
+    return any(parsed.subnet_of(t.cast("ipaddress.IPv4Network", private)) for private in PRIVATE)
 
 
 def manager_of(interface: Interface) -> str:
@@ -147,7 +147,7 @@ def best_route6(text: str) -> str:
     found = []
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) >= 10 and fields[0] == "0" * 32 and fields[1] == "00" and fields[9] != "lo":
-            if int(fields[8], 16) & 0x201 == 1:
-                found.append((int(fields[5], 16), fields[9]))
+        default = len(fields) >= 10 and fields[0] == "0" * 32 and fields[1] == "00" and fields[9] != "lo"
+        if default and int(fields[8], 16) & 0x201 == 1:
+            found.append((int(fields[5], 16), fields[9]))
     return min(found)[1] if found else ""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import tempfile
@@ -104,10 +105,8 @@ class Host(ABC):
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder if it is there and empty."""
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(path)
-        except OSError:
-            pass
 
 
 class AnsibleHost(Host):
@@ -134,11 +133,11 @@ class AnsibleHost(Host):
             environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
             handle_exceptions=False,
         )
-        return t.cast(t.Tuple[int, str, str], result)
+        return t.cast("t.Tuple[int, str, str]", result)
 
     def which(self, program: str) -> str:
         found = self._module.get_bin_path(program, opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin"])
-        return t.cast(str, found or "")
+        return t.cast("str", found or "")
 
 
 def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any]]) -> t.NoReturn:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _persist as persist
-from . import _sysctl as sysctl
+from . import _persist as persist, _sysctl as sysctl
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems

@@ -12,14 +12,11 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ._errors import Problems
-from ._facts import Interface, is_private, manager_of
+from ._facts import is_private, manager_of
 from ._intent import (
     INTERFACE_LENGTH,
     Forward,
-    Gateway,
-    Item,
     Lan,
-    NatItem,
     Wan,
     check_references,
     is_network,
@@ -30,6 +27,11 @@ from ._rules import family_of, matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
+    from ._intent import (
+        Gateway,
+        Item,
+        NatItem,
+    )
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ def _lans(
     named = []
     for index, lan in enumerate(gateway.lans):
         where = "lans[{0}] '{1}'".format(index, lan.name)
-        lan = replace(lan, interfaces=tuple(kernel_name(where, name) for name in lan.interfaces))
-        named.append(replace(lan, networks=_networks(where, lan, facts, problems)))
+        real = replace(lan, interfaces=tuple(kernel_name(where, name) for name in lan.interfaces))
+        named.append(replace(real, networks=_networks(where, real, facts, problems)))
     return tuple(named)
 
 

@@ -97,7 +97,7 @@ def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:
     they are compared.
     """
     parsed = [ipaddress.ip_network(net) for net in networks]
-    return tuple(str(net) for net in ipaddress.collapse_addresses(t.cast(t.Any, parsed)))
+    return tuple(str(net) for net in ipaddress.collapse_addresses(t.cast("t.Any", parsed)))
 
 
 def by_family(networks: t.Iterable[str]) -> t.Dict[str, t.Tuple[str, ...]]:
@@ -122,11 +122,11 @@ def split_wildcards(match: Match) -> t.List[Match]:
 
     nft before 1.0.3 takes "ppp*" inside a set as a literal name, so patterns never share a set with anything.
     """
-    split = []
-    for iif in _exact_then_patterns(match.iif):
-        for oif in _exact_then_patterns(match.oif):
-            split.append(replace(match, iif=iif, oif=oif))
-    return split
+    return [
+        replace(match, iif=iif, oif=oif)
+        for iif in _exact_then_patterns(match.iif)
+        for oif in _exact_then_patterns(match.oif)
+    ]
 
 
 def _exact_then_patterns(names: t.Tuple[str, ...]) -> t.List[t.Tuple[str, ...]]:

@@ -212,9 +212,8 @@ def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
     known while the WAN is away: a link that is down is not a change.
     """
     held = {key: value for key, value in switches if key in GLOBAL.values() or key.endswith("/accept_ra")}
-    for key, value in earlier:
-        if key.endswith("/accept_ra") and not host.exists(PROC + key):
-            held[key] = value
+    away = {key: value for key, value in earlier if key.endswith("/accept_ra") and not host.exists(PROC + key)}
+    held.update(away)
     return in_order(held)
 
 

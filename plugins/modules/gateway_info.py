@@ -104,10 +104,16 @@ problems:
   elements: str
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host, run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
 
 
 def main() -> None:

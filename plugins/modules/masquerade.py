@@ -103,11 +103,17 @@ problems:
   elements: str
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host, run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import masquerade_from_params
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
 
 
 def main() -> None:

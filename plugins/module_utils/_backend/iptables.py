@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 
 from .._errors import GatewayError
 from .._plan import Row
-from .._rules import CT_STATES, Chain, Match, Rule, RuleSet, owner, split_wildcards
+from .._rules import CT_STATES, owner, split_wildcards
 from .base import Backend
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
+    from .._rules import Chain, Match, Rule, RuleSet
 
 #: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
 TABLES = {"mangle": ("mangle",), "filter": ("filter",), "nat": ("nat",), "guard": ("mangle", "nat"), "": ("filter",)}
@@ -116,7 +117,7 @@ class Iptables(Backend):
                 old = [row for row in live if row.chain.startswith(place)]
                 new = [row for row in desired if row.chain.startswith(place)]
                 if old or new:
-                    sections.append(_section(table, new, old, instance))
+                    sections.append(_section(table, new, old))
             if sections:
                 parts.append(MARK + family + "\n" + "".join(sections))
         return "".join(parts)
@@ -182,10 +183,7 @@ class Iptables(Backend):
 def chain_name(instance: str, chain: str) -> str:
     """IPMASQ-FORWARD, IPMASQ-LAN-office, IPMASQ-guests-FORWARD; too long a name ends in a hash of the whole."""
     prefix = "IPMASQ-" if instance == "default" else "IPMASQ-{0}-".format(instance)
-    if chain.startswith("lan-"):
-        name = prefix + "LAN-" + chain[4:]
-    else:
-        name = prefix + chain.upper()
+    name = prefix + ("LAN-" + chain[4:] if chain.startswith("lan-") else chain.upper())
     if len(name) <= CHAIN_LENGTH:
         return name
     return name[: CHAIN_LENGTH - 5] + "-" + hashlib.sha256(name.encode()).hexdigest()[:4]
@@ -235,7 +233,7 @@ def _policies(listing: str) -> t.Dict[str, t.Dict[str, bool]]:
     return tables
 
 
-def _section(table: str, new: t.List[Row], old: t.List[Row], instance: str) -> str:
+def _section(table: str, new: t.List[Row], old: t.List[Row]) -> str:
     """One table of a restore file. Declaring a chain with ":" empties it; jumps are deleted and inserted anew."""
     lines = ["*" + table]
     chains = [row.chain.split()[2] for row in new if row.key == "chain"]
@@ -302,7 +300,7 @@ def _after(option: str, words: t.List[str]) -> str:
 def _split(text: str) -> t.List[str]:
     """The words of a line of iptables-save: inside double quotes, a backslash stands before what it protects."""
     words = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', text)
-    return [re.sub(r"\\(.)", r"\1", quoted) if not plain else plain for quoted, plain in words]
+    return [plain if plain else re.sub(r"\\(.)", r"\1", quoted) for quoted, plain in words]
 
 
 def _join(words: t.Iterable[str]) -> str:
@@ -361,14 +359,38 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     return [(middle, ["-j", kind.upper()])]
 
 
-NEW = "-m conntrack --ctstate NEW".split()
+NEW = ["-m", "conntrack", "--ctstate", "NEW"]
 #: No table of iptables stands behind nat POSTROUTING, and nat refuses DROP. So the guard has two halves. The one in
 #: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of flows that
 #: began without translation, and new flows that no NAT item covers. It has to let new flows pass that an item does
 #: cover; for these the half in nat, behind the NAT items, says the same items once more, should somebody have removed
 #: them. "! --ctstate SNAT" is a second match, as one match cannot say both.
 GUARDS: t.Tuple[t.List[str], ...] = (
-    "-m conntrack --ctstate INVALID,NEW,UNTRACKED".split(),
-    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir ORIGINAL -m conntrack ! --ctstate SNAT".split(),
-    "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -m conntrack ! --ctstate DNAT".split(),
+    ["-m", "conntrack", "--ctstate", "INVALID,NEW,UNTRACKED"],
+    [
+        "-m",
+        "conntrack",
+        "--ctstate",
+        "RELATED,ESTABLISHED",
+        "--ctdir",
+        "ORIGINAL",
+        "-m",
+        "conntrack",
+        "!",
+        "--ctstate",
+        "SNAT",
+    ],
+    [
+        "-m",
+        "conntrack",
+        "--ctstate",
+        "RELATED,ESTABLISHED",
+        "--ctdir",
+        "REPLY",
+        "-m",
+        "conntrack",
+        "!",
+        "--ctstate",
+        "DNAT",
+    ],
 )

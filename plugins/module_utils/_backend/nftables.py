@@ -15,12 +15,13 @@ import typing as t
 
 from .._errors import GatewayError
 from .._plan import Row
-from .._rules import Match, Rule, RuleSet, collapse, family_of, split_wildcards
+from .._rules import collapse, family_of, split_wildcards
 from .base import Backend
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
+    from .._rules import Match, Rule, RuleSet
 
 Json = t.Any
 
@@ -235,15 +236,16 @@ def _one_or_set(values: t.Sequence[Json]) -> Json:
 
 def _canonical(expr: t.List[Json]) -> t.List[Json]:
     """Undo what differs between what is loaded and what is listed, and between versions of nft."""
-    parts = []
-    for part in expr:
-        if "counter" in part:
-            part = {"counter": None}
-        elif "match" in part:
-            match = part["match"]
-            part = _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
-        parts.append(part)
-    return parts
+    return [_canonical_part(part) for part in expr]
+
+
+def _canonical_part(part: Json) -> Json:
+    if "counter" in part:
+        return {"counter": None}
+    if "match" in part:
+        match = part["match"]
+        return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
+    return part
 
 
 def _flat(left: Json) -> Json:
@@ -285,7 +287,7 @@ def _covered(element: Json) -> t.List[str]:
         return [element + ("/128" if ":" in element else "/32")]
     if "prefix" in element:
         return ["{addr}/{len}".format(**element["prefix"])]
-    first, last = (t.cast(t.Any, ipaddress.ip_address(end)) for end in element["range"])
+    first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in element["range"])
     return [str(net) for net in ipaddress.summarize_address_range(first, last)]
 
 
@@ -312,18 +314,24 @@ def _value(value: Json) -> str:
     if not isinstance(value, dict):
         return str(value)
     ((kind, body),) = value.items()
-    if kind == "set":
-        return "{ " + ", ".join(_value(element) for element in body) + " }"
-    if kind == "prefix":
-        return "{addr}/{len}".format(**body)
-    if kind == "payload":
-        return "{0} {1}".format(body.get("protocol", "@"), body.get("field", ""))
-    if kind == "|":
-        return "({0})".format(" | ".join(_value(element) for element in body))
+    if kind in ("set", "|"):
+        joined = (", " if kind == "set" else " | ").join(_value(element) for element in body)
+        return "{ " + joined + " }" if kind == "set" else "(" + joined + ")"
     if kind == "&":
         return "{0} & {1}".format(_value(body[0]), _value(body[1]))
-    if kind == "tcp option":
-        return "tcp option {name} {field}".format(**body)
-    if kind in ("meta", "ct", "rt") and "key" in body:
-        return body["key"] if kind == "meta" else "{0} {1}".format(kind, body["key"])
-    return json.dumps(value)
+    form = FORMS.get(kind, "")
+    try:
+        return form.format(**body) if form else json.dumps(value)
+    except (KeyError, TypeError):
+        return json.dumps(value)
+
+
+#: How nft writes what a rule compares, less what would be written of somebody else's rules only.
+FORMS = {
+    "prefix": "{addr}/{len}",
+    "payload": "{protocol} {field}",
+    "tcp option": "tcp option {name} {field}",
+    "meta": "{key}",
+    "ct": "ct {key}",
+    "rt": "rt {key}",
+}
