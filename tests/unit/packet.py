@@ -83,7 +83,8 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> st
     """The verdict of a chain, empty if it goes back to its caller."""
     assert chain in [known.name for known in ruleset.chains], "jump to {0}, which is not declared".format(chain)
     for rule in ruleset.rules:
-        if rule.chain != chain or not _holds(rule.match, packet):
+        # expect_nat is for a guard that stands before the NAT; this one sees the source itself.
+        if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
         path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind

@@ -55,29 +55,38 @@ def gateways(draw: t.Any) -> t.Dict[str, t.Any]:
                 "reaches": draw(_subset(others, 0, 3)) if others else [],
             }
         )
+    ipv6 = draw(st.sampled_from(("route", "masquerade")))
+    items = st.lists(nat_items(lans, wans, ipv6), min_size=1, max_size=4, unique_by=lambda item: item["name"])
     return gateway_params(
         instance=draw(st.sampled_from(("default", "lab", "x_1", "abcdefghij"))),
         wans=[{"interface": name} for name in wans],
         lans=lans,
-        nat=draw(st.none() | st.lists(nat_items(names, wans), min_size=1, max_size=4, unique_by=lambda i: i["name"])),
-        ipv6=draw(st.sampled_from(("route", "masquerade"))),
+        nat=draw(st.none() | items),
+        ipv6=ipv6,
         clamp_mss=draw(st.booleans()),
     )
 
 
-def nat_items(lans: t.Sequence[str], wans: t.Sequence[str]) -> t.Any:
-    # "0" alone reads as an address, so a NAT item cannot name such a LAN.
-    named = [name for name in lans if not name.isdigit()]
-    sources = st.sampled_from(NETWORKS4 + NETWORKS6 + tuple(named))
-    return st.fixed_dictionaries(
-        {
-            "name": st.sampled_from(("vpn", "rest", "mail", "x.1", "N_-")),
-            "action": st.sampled_from(("masquerade", "exempt")),
-            "source": st.none() | st.lists(sources, max_size=3, unique=True),
-            "destination": st.none() | _subset(DESTINATIONS),
-            "wan": st.none() | st.sampled_from(tuple(wans)),
-        }
-    )
+@st.composite
+def nat_items(draw: t.Any, lans: t.Sequence[t.Mapping[str, t.Any]], wans: t.Sequence[str], ipv6: str) -> t.Any:
+    """A NAT item that can match: sources of the LANs, and destinations of a family that a source has."""
+    named = {lan["name"]: [net for net in lan["networks"] if ipv6 != "route" or _translated(net)] for lan in lans}
+    networks = [net for lan in lans for net in lan["networks"]]
+    source = draw(st.none() | st.lists(st.sampled_from(tuple(named) + tuple(networks)), max_size=3, unique=True))
+    translated = [net for entry in source or named for net in named.get(entry, [entry])]
+    families = {":" in net for net in translated}
+    destinations = [net for net in DESTINATIONS if (":" in net) in families]
+    return {
+        "name": draw(st.sampled_from(("vpn", "rest", "mail", "x.1", "N_-"))),
+        "action": draw(st.sampled_from(("masquerade", "exempt"))),
+        "source": source,
+        "destination": draw(st.none() | _subset(destinations)) if destinations else None,
+        "wan": draw(st.none() | st.sampled_from(tuple(wans))),
+    }
+
+
+def _translated(network: str) -> bool:
+    return ":" not in network or network.startswith("fd")
 
 
 def garbage() -> t.Any:

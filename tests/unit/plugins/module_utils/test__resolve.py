@@ -140,6 +140,11 @@ TEST_PROBLEMS = [
       "each address belongs to one LAN"]),
     (HOST, dict(nat=[{"name": "x", "source": ["office"]}]),
      ["nat[0] 'x': source 'office' is neither a LAN nor a network; known LANs are eth1"]),
+    # NAT items that could never match
+    (HOST, dict(nat=[{"name": "x", "source": ["10.5.0.0/16"]}]),
+     ["nat[0] 'x': source 10.5.0.0/16 is in none of the LANs (eth1 192.168.1.0/24 fd00:1::/64)"]),
+    (HOST, dict(nat=[{"name": "x", "source": ["192.168.1.0/24"], "destination": ["fd00:9::/64"]}]),
+     ["nat[0] 'x': source and destination have no address family in common; give both in IPv4 or both in IPv6"]),
     (HOST, dict(nat=[{"name": "x", "wan": "eth9"}]), ["nat[0] 'x': wan eth9 is none of wans (eth0)"]),
 ]  # fmt: skip
 
@@ -170,7 +175,7 @@ TEST_SOURCES = [
     ("route", None, ("10.0.0.0/24", "fd00:1::/64", "10.1.0.0/24")),
     ("masquerade", None, ("10.0.0.0/24", "fd00:1::/64", "2001:db8::/64", "10.1.0.0/24")),
     ("route", ["a"], ("10.0.0.0/24", "fd00:1::/64")),
-    ("route", ["b", "192.0.2.0/24"], ("10.1.0.0/24", "192.0.2.0/24")),
+    ("route", ["b", "10.0.0.128/25"], ("10.1.0.0/24", "10.0.0.128/25")),
     ("route", ["2001:db8::/64"], ("2001:db8::/64",)),
 ]
 

@@ -125,16 +125,7 @@ TEST_FOREIGN = {
 }  # fmt: skip
 
 
-BROKEN = {"element comment": "bugs-unit.md (8): a set element with a comment is a KeyError"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=BROKEN[name])) if name in BROKEN else name
-        for name in TEST_FOREIGN
-    ],
-)
+@pytest.mark.parametrize("name", TEST_FOREIGN)
 def test_foreign_rule_in_our_table_is_drift(name):
     desired = NFT.render(ruleset())
     host = loaded(desired)

@@ -1,0 +1,567 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one orchestration, on a host in memory: order of steps, check mode, undo, and hosts that cannot."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
+from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+    Forwarding,
+    forward_from_params,
+    gateway_from_params,
+    masquerade_from_params,
+)
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
+
+TOOLS = {"nft": fakes.NFT, "iptables-nft": fakes.IPTABLES_NFT, "iptables-legacy": fakes.IPTABLES_LEGACY}
+IP4 = "net/ipv4/ip_forward"
+DUAL = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}]
+
+
+@pytest.fixture(params=list(TOOLS))
+def host(request):
+    """A host with each backend in turn, on which others have rules, switches and files of their own."""
+    found = fakes.FakeHost(TOOLS[request.param], files={"/etc/sysctl.conf": "# mine\n"})
+    found.nft.tables["theirs"] = [{"chain": {"name": "c"}}]
+    for family in ("ip", "ip6"):
+        variant = "legacy" if request.param == "iptables-legacy" else "nft"
+        if request.param != "nft":
+            found.files["/proc/net/ip_tables_names"] = "filter\nnat\nmangle\n" if variant == "legacy" else ""
+            found.iptables[variant, family].append("filter", "FORWARD", "-j DOCKER-USER")
+            found.iptables[variant, family].append("filter", "DOCKER-USER", "-j RETURN")
+    found.programs_name = request.param
+    return found
+
+
+def apply(host, check_mode=False, backend="auto", **given):
+    given.setdefault("lans", DUAL)
+    return engine.apply_gateway(gateway_from_params(gateway_params(**given)), backend, host, check_mode)
+
+
+def remove(host, check_mode=False, instance="default"):
+    return engine.remove_instance(instance, host, check_mode)
+
+
+def masquerade(host, name="lan", state="present", check_mode=False, **given):
+    given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
+    item = masquerade_from_params(masquerade_params(name=name, state=state, **given))
+    return engine.apply_item("default", item, state == "present", "auto", host, check_mode)
+
+
+def forward(host, name="out", state="present", **given):
+    given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
+    item = forward_from_params(forward_params(name=name, state=state, **given))
+    return engine.apply_item("default", item, state == "present", "auto", host, False)
+
+
+def problems(function, *args, **kwargs):
+    with pytest.raises(GatewayError) as caught:
+        function(*args, **kwargs)
+    return list(caught.value.problems)
+
+
+def counted(host):
+    """Packets pass: every rule of ours counts."""
+    for place in host.nft.tables.values():
+        for each in place:
+            if "rule" in each:
+                each["rule"]["expr"] = [
+                    {"counter": {"packets": 9, "bytes": 900}} if "counter" in part else part
+                    for part in each["rule"]["expr"]
+                ]
+    for tables in host.iptables.values():
+        for chains in tables.tables.values():
+            for _policy, rules in chains.values():
+                for rule in rules:
+                    rule[0], rule[1] = 9, 900
+
+
+# The gateway
+
+
+def test_apply_then_nothing_to_do(host):
+    result = apply(host).to_dict()
+    assert result["changed"] and result["backend"]["programs"] == host.programs_name
+    assert host.switch(IP4) == host.switch("net/ipv6/conf/all/forwarding") == "1"
+    host.frozen = True
+    again = apply(host).to_dict()
+    assert (again["changed"], again["differences"]) == (False, [])
+    assert again["diff"]["before"] == again["diff"]["after"]
+    assert apply(host, check_mode=True).to_dict()["changed"] is False
+
+
+def test_packets_are_no_change(host):
+    apply(host)
+    counted(host)
+    host.frozen = True
+    assert apply(host).to_dict()["changed"] is False
+    assert gateway_info("default", host)["as_applied"] is True
+
+
+def test_rules_first_forwarding_last(host):
+    apply(host)
+    assert host.kinds() == ["load", "switch", "write", "systemctl"]
+    switched = [event[1] for event in host.events if event[0] == "switch"]
+    assert switched[0] == "net/ipv6/conf/ppp0/accept_ra"
+    assert switched.index("net/ipv6/conf/ppp0/accept_ra") < switched.index("net/ipv6/conf/all/forwarding")
+
+
+def test_absent_turns_forwarding_off_first_and_leaves_nothing(host):
+    before = host.snapshot()
+    apply(host)
+    host.events.clear()
+    assert remove(host).to_dict()["changed"]
+    assert host.kinds()[:2] == ["switch", "load"]
+    assert host.snapshot() == before
+    host.frozen = True
+    assert remove(host).to_dict()["changed"] is False
+
+
+def test_absent_on_a_host_that_never_was_a_gateway(host):
+    host.frozen = True
+    assert remove(host).to_dict()["changed"] is False
+
+
+def test_absent_gives_back_what_forwarding_was(host):
+    host.files["/proc/sys/" + IP4] = "1\n"
+    host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "1\n"
+    before = host.snapshot()
+    apply(host)
+    apply(host, clamp_mss=False)
+    remove(host)
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("step", ["apply", "change", "remove"])
+def test_check_mode_writes_nothing_and_tells_the_same(host, step):
+    if step != "apply":
+        apply(host)
+    given = {"clamp_mss": False} if step == "change" else {}
+    host.frozen = True
+    function = remove if step == "remove" else apply
+    told = function(host, check_mode=True, **given).to_dict()
+    host.frozen = False
+    done = function(host, **given).to_dict()
+    assert told == done
+    assert told["changed"] and told["differences"]
+
+
+@pytest.mark.parametrize("step", ["apply", "change", "remove"])
+def test_a_failure_at_any_step_undoes_the_earlier_ones(host, step):
+    """Every event of a run fails once; each time the host is as it was, and the message says so."""
+    if step != "apply":
+        apply(host)
+    given = {"ipv6": "masquerade", "lans": [dict(DUAL[0], networks=["10.0.0.0/8"])]} if step == "change" else {}
+    function = remove if step == "remove" else apply
+    before = host.snapshot()
+    host.events.clear()
+    rehearsal = copy.deepcopy(host)
+    function(rehearsal, **given)
+    failing = [index for index, event in enumerate(rehearsal.events) if event[0] != "systemctl"]
+    assert len(failing) > 5
+    for index in failing:
+        host.events.clear()
+        host.fail = index
+        found = problems(function, host, **given)
+        assert found[-1] == "the host is as it was before", rehearsal.events[index]
+        host.fail = None
+        assert host.snapshot() == before, rehearsal.events[index]
+
+
+def test_a_failure_after_the_service_was_disabled(host):
+    apply(host)
+    before = host.snapshot()
+    host.remove = lambda path: (_ for _ in ()).throw(GatewayError(path + ": cannot be removed"))
+    assert problems(remove, host)[-1] == "the host is as it was before"
+    assert host.snapshot() == before
+
+
+def test_a_load_that_does_nothing_is_noticed(host):
+    host.forget = True
+    found = problems(apply, host)
+    assert found[0].startswith(host.programs_name + ": the rules read back differ from those loaded: + ")
+    assert found[-1] == "the host is as it was before"
+
+
+def test_an_undo_that_fails_is_told(host):
+    apply(host)
+    host.answers["nft -j -f -"] = fakes.Done(1, "", "Error: no")
+    for family in ("iptables", "ip6tables"):
+        for variant in ("nft", "legacy"):
+            host.answers["{0}-{1}-restore".format(family, variant)] = fakes.Done(1, "", "no")
+    found = problems(apply, host, clamp_mss=False)
+    assert found[-1].startswith("this could not be undone, look at the host: ")
+
+
+def test_what_is_no_longer_declared_is_purged(host):
+    apply(host, lans=DUAL + [{"name": "guests", "interfaces": ["wlan*"], "networks": ["10.9.0.0/16"]}])
+    apply(host)
+    live = gateway_info("default", host)
+    assert live["as_applied"] and not [each for each in live["items"] if "guests" in each["name"]]
+
+
+def test_drift_is_seen_and_mended(host):
+    apply(host)
+    if host.programs_name == "nft":
+        place = host.nft.tables["ipmasq"]
+        place[:] = [each for each in place if each.get("rule", {}).get("chain") != "srcnat"]
+    else:
+        variant = host.programs_name.split("-")[1]
+        host.iptables[variant, "ip"].tables["nat"]["IPMASQ-SRCNAT"][1].clear()
+    host.files["/proc/sys/" + IP4] = "0\n"
+    info = gateway_info("default", host)
+    assert info["as_applied"] is False
+    assert [line for line in info["drift"] if "masquerade" in line.lower()]
+    assert "~ net/ipv4/ip_forward: 0, applied was 1" in info["drift"]
+    assert apply(host).to_dict()["changed"]
+    assert gateway_info("default", host)["drift"] == []
+
+
+def test_interface_left_at_zero_is_repaired(host):
+    apply(host)
+    host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "0\n"
+    assert apply(host).to_dict()["differences"] == ["~ net/ipv4/conf/lan0/forwarding: 0 to 1"]
+    assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
+
+
+def test_wan_that_vanishes_is_no_change(host):
+    wans = [{"interface": "ppp0"}]
+    apply(host, wans=wans)
+    host.links = [each for each in host.links if each["ifname"] != "ppp0"]
+    for path in [path for path in host.files if "/ppp0/" in path]:
+        del host.files[path]
+    host.frozen = True
+    assert apply(host, wans=wans).to_dict()["changed"] is False
+
+
+def test_a_file_that_somebody_edited_is_written_again(host):
+    apply(host)
+    host.files[persist.LOADER] += "exit 0\n"
+    host.modes["/etc/ipmasq/default.json"] = 0o644
+    assert apply(host).to_dict()["differences"] == ["~ /etc/ipmasq/default.json: written", "~ /etc/ipmasq/boot: written"]
+    assert host.modes["/etc/ipmasq/default.json"] == 0o600
+
+
+def test_service_is_enabled_again(host):
+    apply(host)
+    del host.files[persist.ENABLED]
+    assert apply(host).to_dict()["differences"] == ["+ ipmasq.service: enabled"]
+    assert persist.ENABLED in host.files
+
+
+def test_service_that_cannot_be_enabled_is_a_warning(host):
+    host.answers["systemctl enable"] = fakes.Done(1, "", "Failed to connect to bus\n")
+    assert "ipmasq.service could not be enabled: Failed to connect to bus" in apply(host).warnings
+
+
+def test_no_systemd_is_a_warning(host):
+    del host.files["/run/systemd/system/x"]
+    assert apply(host).warnings == ("this host has no systemd; run 'sh /etc/ipmasq/boot' from its boot scripts",)
+
+
+def test_two_instances(host):
+    before = host.snapshot()
+    apply(host)
+    apply(host, instance="lab", lans=[{"name": "lab", "interfaces": ["lab0"], "networks": ["10.7.0.0/16"]}])
+    assert gateway_info("default", host)["instances"] == ["default", "lab"]
+    assert gateway_info("default", host)["as_applied"] and gateway_info("lab", host)["as_applied"]
+    remove(host)
+    assert host.switch(IP4) == "1", "the other instance still forwards"
+    assert gateway_info("lab", host)["as_applied"]
+    remove(host, instance="lab")
+    assert host.snapshot() == before
+
+
+def test_moving_to_another_backend():
+    host = fakes.FakeHost(fakes.NFT + fakes.IPTABLES_NFT)
+    apply(host, backend="iptables")
+    assert [rule for rule in host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1]]
+    done = apply(host, backend="nftables").to_dict()
+    assert "- the rules of iptables-nft" in done["differences"]
+    assert not host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1]
+    assert list(host.nft.tables) == ["ipmasq"]
+    assert not [path for path in host.files if path.endswith("tables") and "/etc/ipmasq/" in path]
+    host.frozen = True
+    assert apply(host).to_dict()["changed"] is False
+
+
+def test_table_left_by_a_lost_state_file():
+    host = fakes.FakeHost()
+    before = host.snapshot()
+    apply(host)
+    for path in [path for path in host.files if path.startswith("/etc/")]:
+        del host.files[path]
+    assert remove(host).to_dict()["changed"]
+    assert host.snapshot()[2] == before[2]
+
+
+# Hosts that cannot
+
+
+def test_not_root(host):
+    host.root, host.frozen = False, True
+    sentence = ["this needs root; add 'become: true' to the task or play"]
+    assert problems(apply, host) == sentence
+    assert problems(remove, host) == sentence
+    assert problems(masquerade, host) == sentence
+    assert problems(engine.apply_switches, "default", Forwarding(ipv4=True), host, False) == sentence
+    assert problems(gateway_info, "default", host) == sentence
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_read_only_proc_sys(host, check_mode):
+    host.read_only = host.frozen = True
+    assert problems(apply, host, check_mode=check_mode) == [
+        "/proc/sys/net/ipv6/conf/ppp0/accept_ra: is 1, has to be 2, and is read-only; "
+        "set it from outside the container, or make /proc/sys/net writable"
+    ]
+
+
+def test_read_only_proc_sys_that_is_right_already(host):
+    apply(host)
+    host.read_only = True
+    assert apply(host, clamp_mss=False).to_dict()["changed"]
+
+
+def test_neither_nft_nor_iptables():
+    host = fakes.FakeHost(("ip", "systemctl"))
+    host.frozen = True
+    with pytest.raises(MissingProgram) as caught:
+        apply(host)
+    assert caught.value.problems == (
+        "backend: neither nft nor iptables is installed; install the package nftables",
+    )
+    assert remove(host).to_dict()["changed"] is False
+
+
+def test_kernel_without_nat():
+    host = fakes.FakeHost()
+    before = host.snapshot()
+    host.answers["nft -j -f -"] = fakes.Done(1, "", "Error: Could not process rule: Operation not supported\n")
+    found = problems(apply, host)
+    assert "modprobe nft_chain_nat nft_masq nft_ct" in found[0]
+    assert host.snapshot() == before
+
+
+def test_kernel_without_ipv6():
+    host = fakes.FakeHost(ipv6=False)
+    host.frozen = True
+    assert problems(apply, host) == [
+        "/proc/sys/net/ipv6/conf/all/forwarding: this kernel has no such switch; boot one with IP forwarding"
+    ]
+
+
+def test_damaged_state_touches_nothing(host):
+    host.files["/etc/ipmasq/default.json"] = "{"
+    host.frozen = True
+    for function in (apply, remove, masquerade):
+        assert problems(function, host)[0].startswith("/etc/ipmasq/default.json: is damaged")
+
+
+def test_damaged_state_of_another_instance_touches_nothing(host):
+    host.files["/etc/ipmasq/lab.json"] = "{"
+    host.frozen = True
+    assert problems(apply, host)[0].startswith("/etc/ipmasq/lab.json: is damaged")
+
+
+def test_foreign_drop_is_a_warning_before_the_load():
+    host = fakes.FakeHost()
+    host.nft.tables["filter"] = [{"chain": {"name": "FORWARD", "hook": "forward", "policy": "drop"}}]
+    sentence = (
+        "table inet filter drops what it does not accept in its chain FORWARD: forwarded packets will not pass; "
+        "accept them there, or set backend=iptables if it belongs to iptables"
+    )
+    host.frozen = True
+    assert apply(host, check_mode=True).warnings == (sentence,)
+    host.frozen = False
+    assert apply(host).warnings == (sentence,)
+    assert list(host.nft.tables) == ["filter", "ipmasq"]
+
+
+def test_other_writers_are_warned_of_and_left_alone(host):
+    host.files["/etc/sysctl.conf"] = "net.ipv4.ip_forward=0\n# mine\n"
+    (warning,) = apply(host).warnings
+    assert warning == (
+        "/etc/sysctl.conf line 1 sets net/ipv4/ip_forward to 0: whoever applies that file undoes this; remove the line"
+    )
+    assert host.files["/etc/sysctl.conf"] == "net.ipv4.ip_forward=0\n# mine\n"
+
+
+# Single items
+
+
+def test_items_are_additive_and_independent_of_order(host):
+    before = host.snapshot()
+    masquerade(host)
+    forward(host)
+    one = host.snapshot()
+    host.frozen = True
+    assert not masquerade(host).to_dict()["changed"]
+    assert not forward(host).to_dict()["changed"]
+    host.frozen = False
+    assert forward(host, state="absent").to_dict()["changed"]
+    assert forward(host).to_dict()["changed"]
+    assert host.snapshot() == one
+    masquerade(host, state="absent")
+    forward(host, state="absent")
+    assert host.snapshot() == before
+
+
+def test_items_that_count_packets_are_no_change(host):
+    masquerade(host)
+    forward(host)
+    forward(host, "back", in_interface="ppp0", out_interface="", source=[], destination=["192.168.1.0/24"])
+    counted(host)
+    host.frozen = True
+    assert not masquerade(host).to_dict()["changed"]
+    assert not forward(host).to_dict()["changed"]
+
+
+def test_another_item_does_not_lose_its_counters(host):
+    masquerade(host)
+    counted(host)
+    forward(host)
+    items = {each["name"]: each["packets"] for each in gateway_info("default", host)["items"]}
+    assert items == {"masquerade/lan": 9, "forward/out": 0}
+
+
+def test_item_is_replaced_in_its_place(host):
+    for name in ("a", "b", "c"):
+        forward(host, name)
+    forward(host, "b", action="drop")
+    order = [row.key for row in persist.read_state(host, "default").rows if row.key.startswith("forward/")]
+    assert list(dict.fromkeys(order)) == ["forward/a", "forward/b", "forward/c"]
+
+
+def test_three_duplicates_are_all_removed(host):
+    masquerade(host)
+    forward(host)
+    if host.programs_name == "nft":
+        rules = [each for each in host.nft.tables["ipmasq"] if each.get("rule", {}).get("chain") == "srcnat"]
+        host.nft.tables["ipmasq"] += rules * 2
+    else:
+        rules = host.iptables[host.programs_name.split("-")[1], "ip"].tables["nat"]["IPMASQ-SRCNAT"][1]
+        rules += [list(rules[0]), list(rules[0])]
+    assert masquerade(host, state="absent").to_dict()["changed"]
+    assert [each["name"] for each in gateway_info("default", host)["items"]] == ["forward/out"]
+
+
+def test_item_rows_that_were_flushed_come_back(host):
+    masquerade(host)
+    forward(host)
+    host.nft.tables.pop("ipmasq", None)
+    for tables in host.iptables.values():
+        for chains in tables.tables.values():
+            for name in [name for name in chains if name.startswith("IPMASQ")]:
+                del chains[name]
+            for _policy, rules in chains.values():
+                rules[:] = [rule for rule in rules if "IPMASQ" not in rule[2]]
+    assert masquerade(host).to_dict()["changed"]
+    assert gateway_info("default", host)["as_applied"]
+
+
+def test_item_absent_that_never_was(host):
+    host.frozen = True
+    assert not masquerade(host, state="absent").to_dict()["changed"]
+
+
+def test_item_check_mode(host):
+    host.frozen = True
+    assert masquerade(host, check_mode=True).to_dict()["changed"]
+
+
+def test_items_and_a_gateway_do_not_share_an_instance(host):
+    apply(host)
+    assert problems(masquerade, host) == [
+        "instance: 'default' belongs to the gateway module, which removes what it does not declare; "
+        "declare this item there, or choose another instance"
+    ]
+    remove(host)
+    masquerade(host)
+    assert problems(apply, host) == [
+        "instance: 'default' holds single items (masquerade/lan); remove them with state=absent, "
+        "or choose another instance"
+    ]
+    assert problems(remove, host) == [
+        "instance: 'default' holds single items; remove each with its own module and state=absent"
+    ]
+
+
+# Forwarding
+
+
+def test_forwarding_on_and_back(host):
+    before = host.snapshot()
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    assert done["switches"] == [{"key": IP4, "before": "0", "after": "1"}] + [
+        {"key": "net/ipv4/conf/{0}/forwarding".format(name), "before": "0", "after": "1"}
+        for name in ("lan0", "lo", "ppp0")
+    ]
+    assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
+    assert host.switch("net/ipv6/conf/all/forwarding") == "0"
+    host.frozen = True
+    assert not engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()["changed"]
+    host.frozen = False
+    assert engine.apply_switches("default", None, host, False).to_dict()["changed"]
+    assert host.snapshot() == before
+
+
+def test_forwarding_repairs_an_interface(host):
+    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
+    host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "0\n"
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    assert done["switches"] == [{"key": "net/ipv4/conf/lan0/forwarding", "before": "0", "after": "1"}]
+    assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
+
+
+def test_forwarding_names_who_overrides_it(host):
+    host.files["/etc/sysctl.d/99-cis.conf"] = "# hardening\nnet.ipv4.ip_forward = 0\n"
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    assert done["overridden_by"] == [{"file": "/etc/sysctl.d/99-cis.conf", "line": 2, "key": IP4, "value": "0"}]
+    assert len(done["warnings"]) == 1
+
+
+def test_accept_ra_before_ipv6_forwarding(host):
+    engine.apply_switches("default", Forwarding(ipv6=True), host, False)
+    switched = [event[1] for event in host.events if event[0] == "switch"]
+    assert switched[:2] == ["net/ipv6/conf/ppp0/accept_ra", "net/ipv6/conf/all/forwarding"]
+
+
+def test_forwarding_and_items_share_an_instance(host):
+    before = host.snapshot()
+    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
+    masquerade(host)
+    assert gateway_info("default", host)["as_applied"]
+    masquerade(host, state="absent")
+    assert host.switch(IP4) == "1"
+    engine.apply_switches("default", None, host, False)
+    assert host.snapshot() == before
+
+
+def test_gateway_info_on_a_bare_host(host):
+    host.frozen = True
+    info = gateway_info("default", host)
+    assert (info["applied"], info["as_applied"], info["drift"], info["items"], info["owner"]) == (False, True, [], [], "")
+
+
+def test_gateway_info_counts(host):
+    apply(host)
+    counted(host)
+    nat = [each for each in gateway_info("default", host)["items"] if each["name"] == "nat/default"]
+    assert nat == [{"name": "nat/default", "rules": 2, "packets": 18, "bytes": 1800}]
+
+
+def test_gateway_info_bad_instance(host):
+    assert problems(gateway_info, "../x", host) == [
+        "instance: '../x' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"
+    ]

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of a real folder: whole or not at all, with the mode asked for, and errors that name them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+
+
+class LocalHost(Host):
+    def run(self, argv, stdin=None):
+        return Done(127, "", "")
+
+    def which(self, program):
+        return ""
+
+
+HOST = LocalHost()
+
+
+def test_write_is_whole_and_has_its_mode(tmp_path):
+    path = str(tmp_path / "a" / "b" / "file")
+    HOST.write(path, "one\n", 0o600)
+    HOST.write(path, "zwei ü\n", 0o640)
+    assert (HOST.read(path), HOST.mode(path)) == ("zwei ü\n", 0o640)
+    assert os.listdir(os.path.dirname(path)) == ["file"], "no part is left beside it"
+
+
+def test_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch):
+    path = str(tmp_path / "file")
+    HOST.write(path, "old\n", 0o600)
+    monkeypatch.setattr(os, "replace", lambda *_names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(GatewayError) as caught:
+        HOST.write(path, "new\n", 0o600)
+    assert caught.value.problems == (path + ": cannot be written: No space left on device",)
+    assert HOST.read(path) == "old\n" and os.listdir(str(tmp_path)) == ["file"]
+
+
+def test_read(tmp_path):
+    assert HOST.read(str(tmp_path / "absent")) is None
+    assert HOST.read(str(tmp_path / "absent" / "below")) is None
+    (tmp_path / "latin").write_bytes(b"caf\xe9\n")
+    assert HOST.read(str(tmp_path / "latin")) == "caf\ufffd\n"
+    with pytest.raises(GatewayError) as caught:
+        HOST.read(str(tmp_path))
+    assert caught.value.problems == ("{0}: cannot be read: Is a directory".format(tmp_path),)
+
+
+def test_write_switch(tmp_path):
+    path = tmp_path / "switch"
+    path.write_text("0\n")
+    HOST.write_switch(str(path), "1")
+    assert path.read_text() == "1\n"
+    with pytest.raises(GatewayError) as caught:
+        HOST.write_switch(str(tmp_path), "1")
+    assert caught.value.problems == ("{0}: cannot be set to 1: Is a directory".format(tmp_path),)
+
+
+def test_remove(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    HOST.remove(str(path))
+    HOST.remove(str(path))
+    assert not path.exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    HOST.remove_folder(str(tmp_path / "full"))
+    assert (tmp_path / "full").exists()
+    HOST.remove(str(tmp_path / "full" / "x"))
+    HOST.remove_folder(str(tmp_path / "full"))
+    HOST.remove_folder(str(tmp_path / "full"))
+    assert not (tmp_path / "full").exists()
+
+
+def test_exists_sees_broken_links(tmp_path):
+    """systemctl enable makes one where the unit is not there yet."""
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    assert HOST.exists(str(tmp_path / "link")) and not HOST.exists(str(tmp_path / "absent"))
+
+
+def test_find_is_sorted(tmp_path):
+    for name in ("b.conf", "a.conf", "c.txt"):
+        (tmp_path / name).write_text("")
+    assert HOST.find(str(tmp_path / "*.conf")) == [str(tmp_path / "a.conf"), str(tmp_path / "b.conf")]

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What outlives a reboot: files, modes, and a state file that is never taken for another."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+
+RULESET = compile_item("default", Masquerade("lan", ("192.168.1.0/24",), "ppp0"))
+BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft", ("ip", "ip6"))}
+
+
+def state(programs="nft", **more):
+    values = dict(
+        instance="default",
+        owner="items",
+        programs=programs,
+        rows=BACKENDS[programs].render(RULESET),
+        switches=(("net/ipv6/conf/ppp0/accept_ra", "2"), ("net/ipv4/ip_forward", "1")),
+        before={"net/ipv4/ip_forward": "0"},
+        lines=("masquerade/lan: on ppp0",),
+    )
+    values.update(more)
+    return persist.State(**values)
+
+
+@pytest.mark.parametrize("programs", BACKENDS)
+def test_state_is_a_round_trip(programs):
+    host = fakes.FakeHost(files={"/etc/ipmasq/default.json": persist.state_text(state(programs))})
+    assert persist.read_state(host, "default") == state(programs)
+    assert persist.read_state(host, "lab") is None
+    assert persist.instances(host) == ["default"]
+
+
+GOOD = json.loads(persist.state_text(state()))
+TEST_DAMAGED = {
+    "empty": "",
+    "cut off": persist.state_text(state())[:40],
+    "no object": "[]",
+    "another version": json.dumps(dict(GOOD, version=2)),
+    "no version": json.dumps({key: GOOD[key] for key in GOOD if key != "version"}),
+    "a key is missing": json.dumps({key: GOOD[key] for key in GOOD if key != "before"}),
+    "rows are no rows": json.dumps(dict(GOOD, rows=[["a"]])),
+    "rows are numbers": json.dumps(dict(GOOD, rows=[1])),
+    "switches": json.dumps(dict(GOOD, switches=[["a"]])),
+    "null": json.dumps(dict(GOOD, rows=None)),
+}
+
+
+@pytest.mark.parametrize("name", TEST_DAMAGED)
+def test_damaged_state_is_an_error_that_names_the_file(name):
+    host = fakes.FakeHost(files={"/etc/ipmasq/default.json": TEST_DAMAGED[name]})
+    with pytest.raises(GatewayError) as caught:
+        persist.read_state(host, "default")
+    (problem,) = caught.value.problems
+    assert problem.startswith("/etc/ipmasq/default.json: is damaged or of another version (")
+    assert problem.endswith("restore it from a backup, or remove it to start anew")
+
+
+COMMON = {"/etc/ipmasq/default.json": 0o600, "/etc/ipmasq/default.load": 0o600, "/etc/ipmasq/boot": 0o700}
+SWITCHES = {"/etc/ipmasq/default.sysctl": 0o600, "/etc/sysctl.d/90-ipmasq-default.conf": 0o644}
+UNIT = {"/etc/systemd/system/ipmasq.service": 0o644}
+#: state, files and modes
+TEST_FILES = [
+    (state(), dict(COMMON, **SWITCHES, **UNIT, **{"/etc/ipmasq/default.nft": 0o600})),
+    (
+        state("iptables-nft"),
+        dict(COMMON, **SWITCHES, **UNIT, **{"/etc/ipmasq/default.iptables": 0o600, "/etc/ipmasq/default.ip6tables": 0o600}),
+    ),
+    (
+        state(switches=(("net/ipv4/ip_forward", "1"),)),
+        dict(COMMON, **UNIT, **{"/etc/ipmasq/default.nft": 0o600, "/etc/ipmasq/default.sysctl": 0o600}),
+    ),
+    (state(rows=(), switches=()), dict(COMMON, **UNIT)),
+]
+
+
+@pytest.mark.parametrize("given, modes", TEST_FILES)
+def test_files_and_modes(given, modes):
+    files = persist.files_of(given, BACKENDS[given.programs], fakes.FakeHost())
+    assert {path: mode for path, (_text, mode) in files.items()} == modes
+    assert all(text.endswith("\n") for text, _mode in files.values())
+
+
+def test_no_unit_without_systemd():
+    host = fakes.FakeHost()
+    del host.files["/run/systemd/system/x"]
+    assert persist.UNIT not in persist.files_of(state(), BACKENDS["nft"], host)
+
+
+def test_what_the_files_say():
+    files = persist.files_of(state(), BACKENDS["nft"], fakes.FakeHost())
+    assert files["/etc/ipmasq/default.sysctl"][0] == "net/ipv6/conf/ppp0/accept_ra 2\nnet/ipv4/ip_forward 1\n"
+    assert files["/etc/sysctl.d/90-ipmasq-default.conf"][0].splitlines()[1:] == ["-net/ipv6/conf/ppp0/accept_ra = 2"]
+    assert "default.nft" in files["/etc/ipmasq/default.load"][0]
+
+
+def test_outdated():
+    host = fakes.FakeHost()
+    files = persist.files_of(state(), BACKENDS["nft"], host)
+    assert persist.outdated(files, host) == list(files)
+    for path, (text, mode) in files.items():
+        host.write(path, text, mode)
+    assert persist.outdated(files, host) == []
+    host.modes["/etc/ipmasq/default.json"] = 0o644
+    host.files["/etc/ipmasq/boot"] += "# mine\n"
+    assert persist.outdated(files, host) == ["/etc/ipmasq/default.json", "/etc/ipmasq/boot"]
+
+
+def test_stale_files():
+    host = fakes.FakeHost()
+    for name in ("default.json", "default.load", "default.iptables", "default.sysctl", "lab.json", "lab.nft", "boot"):
+        host.files["/etc/ipmasq/" + name] = ""
+    host.files[persist.UNIT] = ""
+    wanted = {"/etc/ipmasq/default.json": 0, "/etc/ipmasq/default.load": 0, "/etc/ipmasq/boot": 0, persist.UNIT: 0}
+    assert persist.stale_files(state(), "default", wanted, host) == [
+        "/etc/ipmasq/default.sysctl",
+        "/etc/ipmasq/default.iptables",
+    ]
+    gone = persist.stale_files(None, "default", {}, host)
+    assert persist.LOADER not in gone and persist.UNIT not in gone
+    host.files = {path: text for path, text in host.files.items() if "/lab." not in path}
+    assert {persist.LOADER, persist.UNIT} <= set(persist.stale_files(None, "default", {}, host))
+
+
+@pytest.fixture
+def boot(tmp_path):
+    """The loader with /etc/ipmasq and /proc/sys of its own; gives back exit code and what was written, in order."""
+    etc, proc = tmp_path / "etc", tmp_path / "proc"
+    etc.mkdir()
+    for key in ("net/ipv4", "net/ipv6/conf/all", "net/ipv6/conf/ppp0"):
+        (proc / key).mkdir(parents=True)
+    for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/ppp0/accept_ra"):
+        (proc / key).write_text("1\n")
+    text = persist.LOADER_TEXT.replace("/etc/ipmasq", str(etc)).replace("/proc/sys", str(proc))
+
+    def run(files):
+        for name, content in files.items():
+            (etc / name).write_text(content)
+        loader = etc / "boot"
+        loader.write_text(text)
+        loader.chmod(stat.S_IRWXU)
+        done = subprocess.run(["/bin/sh", str(loader)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+        values = {str(path.relative_to(proc)): path.read_text().strip() for path in proc.rglob("*") if path.is_file()}
+        return done.returncode, values, done.stderr.decode()
+
+    return run
+
+
+def test_boot_loads_and_then_switches(boot):
+    code, values, _err = boot({"a.json": "", "a.load": "true\n", "a.sysctl": "net/ipv6/conf/ppp0/accept_ra 2\nabsent/x 1\n"})
+    assert (code, values["net/ipv6/conf/ppp0/accept_ra"]) == (0, "2")
+
+
+TEST_CLOSED = [
+    ({"a.json": "", "a.load": "false\ntrue\n", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a: its rules were not loaded"),
+    ({"a.json": "", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a.load is missing or empty"),
+    ({"a.json": "", "a.load": "", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a.load is missing or empty"),
+    ({"a.json": "", "a.load": "true\n", "b.json": "", "b.load": "exit 3\n"}, "b: its rules were not loaded"),
+]
+
+
+@pytest.mark.parametrize("files, message", TEST_CLOSED)
+def test_boot_fails_closed(boot, files, message):
+    code, values, err = boot(files)
+    assert code == 1 and message in err
+    assert values["net/ipv4/ip_forward"] == values["net/ipv6/conf/all/forwarding"] == "0"
+
+
+def test_boot_without_any_instance(boot):
+    assert boot({})[0] == 0

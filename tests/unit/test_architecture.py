@@ -1,0 +1,291 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The house rules that a machine can check: who imports whom, who may touch the host, and that texts agree."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import pathlib
+import re
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+UTILS = PLUGINS / "module_utils"
+HEADER = (
+    "# Copyright (c) 2026, ipmasq.linux contributors\n"
+    "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)\n"
+    "# SPDX-License-Identifier: GPL-3.0-or-later\n"
+)
+MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
+
+#: What each file of module_utils may import at run time, beside the standard library. Type hints may name more.
+MAY_IMPORT = {
+    "_errors": set(),
+    "_rules": set(),
+    "_plan": set(),
+    "_intent": {"_errors", "_rules"},
+    "_argspec": {"_intent", "_rules"},
+    "_describe": {"_intent"},
+    "_facts": {"_errors", "_rules"},
+    "_resolve": {"_errors", "_facts", "_intent", "_rules"},
+    "_compile": {"_intent", "_resolve", "_rules"},
+    "_features": {"_errors"},
+    "_backend/__init__": set(),
+    "_backend/base": set(),
+    "_backend/nftables": {"_errors", "_plan", "_rules", "base"},
+    "_backend/iptables": {"_errors", "_plan", "_rules", "base"},
+    "_backend/select": {"_errors", "iptables", "nftables"},
+    "_host": {"_errors"},
+    "_sysctl": {"_errors"},
+    "_persist": {"_errors", "_plan"},
+    "_engine": {
+        "_persist", "_sysctl", "select", "_compile", "_describe", "_errors", "_facts", "_features", "_intent", "_plan",
+        "_resolve",
+    },
+    "_info": {"_persist", "_sysctl", "select", "_engine", "_errors", "_intent", "_plan"},
+}  # fmt: skip
+#: Standard library that does I/O: only the seam may have it.
+OUTSIDE = {"os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib"}
+MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent"}
+
+UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}
+PYTHON = [
+    path
+    for folder in ("plugins", "tests/unit")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "__pycache__" not in path.parts
+]
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(path):
+    """Names imported at run time: what stands below ``if t.TYPE_CHECKING`` is for type checkers."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = (node.module or "").split(".")
+            if node.level and not node.module:
+                found.extend("." + alias.name for alias in node.names)
+            elif node.level:
+                found.append("." + module[-1])
+            elif module[0] == "ansible_collections":
+                found.extend(
+                    "." + (alias.name if module[-1] == "module_utils" else module[-1]) for alias in node.names
+                )
+            else:
+                found.append(module[0])
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree_of(path))
+    return found
+
+
+def test_every_file_has_its_line_in_the_table():
+    assert set(UTIL_FILES) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("name", sorted(UTIL_FILES))
+def test_imports(name):
+    siblings = {each[1:] for each in imports_of(UTIL_FILES[name]) if each.startswith(".")}
+    assert siblings <= MAY_IMPORT[name]
+    absolute = {each for each in imports_of(UTIL_FILES[name]) if not each.startswith(".")}
+    if name != "_host":
+        assert not absolute & OUTSIDE, "only _host.py touches the outside"
+    if hasattr(sys, "stdlib_module_names"):
+        assert absolute <= set(sys.stdlib_module_names), "the managed node has the standard library only"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_wire_and_exit(name):
+    siblings = {each[1:] for each in imports_of(PLUGINS / "modules" / (name + ".py")) if each.startswith(".")}
+    assert siblings <= MODULE_IMPORTS
+
+
+def test_ansible_lives_in_the_modules_only():
+    """_host.py names AnsibleModule in type hints."""
+    for name, path in UTIL_FILES.items():
+        assert "ansible" not in imports_of(path), name
+        if name != "_host":
+            assert "AnsibleModule" not in path.read_text(encoding="utf-8"), name
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_no_process_but_through_the_host(path):
+    for node in ast.walk(tree_of(path)):
+        name = ""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            name = node.func.id
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            name = "{0}.{1}".format(owner.id if isinstance(owner, ast.Name) else "?", node.func.attr)
+        banned = ("os.system", "os.popen", "exec", "eval", "__import__", "print")
+        assert name not in banned and not name.startswith(("subprocess.", "os.exec", "os.spawn")), name
+        if name == "open":
+            assert path.name == "_host.py"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(ROOT)))
+def test_file(path):
+    text = path.read_text(encoding="utf-8")
+    if not text and path.name == "__init__.py":
+        return  # ansible-test wants it empty
+    body = text[len("#!/usr/bin/python\n") :] if text.startswith("#!") else text
+    assert body.startswith(HEADER)
+    code = compile(text, str(path), "exec")
+    if code.co_code and body.strip() != HEADER.strip() and "import" in text and path.name != "__init__.py":
+        assert "from __future__ import annotations" in text
+    assert max(len(line) for line in text.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("name", sorted(UTIL_FILES))
+def test_private_files_say_so(name):
+    assert "# PRIVATE: part of ipmasq.linux" in UTIL_FILES[name].read_text(encoding="utf-8") or "__init__" in name
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_python_3_7(path):
+    """compile() shows it on 3.7 itself; here the nodes that 3.7 lacks, and what it lacks in the standard library."""
+    text = path.read_text(encoding="utf-8")
+    newer = tuple(getattr(ast, name) for name in ("NamedExpr", "Match", "TryStar") if hasattr(ast, name))
+    for node in ast.walk(tree_of(path)):
+        assert not isinstance(node, newer)
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            assert not getattr(node.args, "posonlyargs", [])
+    assert not re.search(r"\.remove(prefix|suffix)\(|functools\.cache\b|slots=True|math\.prod|shlex\.join", text)
+
+
+def test_mirrored():
+    """Every layer has its test, at the same place."""
+    missing = []
+    for name in UTIL_FILES:
+        folder, _slash, file = name.rpartition("/")
+        if file not in ("__init__", "base", "_host"):
+            path = ROOT / "tests/unit/plugins/module_utils" / folder / "test_{0}.py".format(file)
+            missing += [] if path.exists() else [str(path)]
+    assert missing == []
+
+
+# Documentation and argument spec
+
+
+def document(text):
+    yaml = pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
+    return yaml.safe_load(text)
+
+
+def constants_of(path):
+    found = {}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                pass
+    return found
+
+
+def documentation_of(name):
+    """DOCUMENTATION with the options of its fragments."""
+    doc = document(constants_of(PLUGINS / "modules" / (name + ".py"))["DOCUMENTATION"])
+    options = dict(doc.get("options") or {})
+    for fragment in doc["extends_documentation_fragment"]:
+        parts = fragment.split(".")
+        assert parts[:2] == ["ipmasq", "linux"]
+        constants = constants_of(PLUGINS / "doc_fragments" / (parts[2] + ".py"))
+        extra = document(constants[parts[3].upper() if len(parts) > 3 else "DOCUMENTATION"])
+        assert not set(options) & set(extra.get("options") or {})
+        options.update(extra.get("options") or {})
+    return doc, options
+
+
+def spec_of(name):
+    """The argument spec that main() hands to AnsibleModule, which is stopped there."""
+    basic = pytest.importorskip("ansible.module_utils.basic", reason="no ansible-core on this Python")
+    module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
+    caught = {}
+
+    class Stop(Exception):
+        pass
+
+    class Catch(object):
+        def __init__(self, argument_spec, **more):
+            caught.update(argument_spec=argument_spec, **more)
+            raise Stop
+
+    assert module.AnsibleModule is basic.AnsibleModule
+    module.AnsibleModule = Catch
+    try:
+        with pytest.raises(Stop):
+            module.main()
+    finally:
+        module.AnsibleModule = basic.AnsibleModule
+    return caught
+
+
+def agree(spec, options, where):
+    assert set(spec) == set(options), where
+    for name, declared in spec.items():
+        written = options[name]
+        for key in ("type", "default", "elements"):
+            assert written.get(key) == declared.get(key), (where, name, key)
+        assert bool(written.get("required")) == bool(declared.get("required")), (where, name)
+        assert list(written.get("choices") or []) == list(declared.get("choices") or []), (where, name)
+        assert written["description"], (where, name)
+        agree(declared.get("options") or {}, written.get("suboptions") or {}, where + "." + name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documentation_says_what_the_spec_says(name):
+    doc, options = documentation_of(name)
+    caught = spec_of(name)
+    agree(caught["argument_spec"], options, name)
+    assert caught["supports_check_mode"] is True
+    assert doc["module"] == name
+    assert re.match(r"\d+\.\d+\.\d+\Z", str(doc["version_added"]))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_and_return_values(name):
+    constants = constants_of(PLUGINS / "modules" / (name + ".py"))
+    _doc, options = documentation_of(name)
+    tasks = document(constants["EXAMPLES"])
+    own = 0
+    for task in tasks:
+        for key, values in task.items():
+            if key.startswith("ipmasq.linux."):
+                other = key.split(".")[2]
+                known = options if other == name else documentation_of(other)[1]
+                assert set(values or {}) <= set(known), key
+                own += other == name
+    assert own, "no example of the module itself"
+    for key, value in document(constants["RETURN"]).items():
+        assert value["description"] and value["returned"] and value["type"], key
+
+
+def test_action_group_lists_exactly_the_modules():
+    path = ROOT / "meta" / "runtime.yml"
+    runtime = document(path.read_text(encoding="utf-8"))
+    assert runtime["requires_ansible"] == ">=2.17.0"
+    groups = runtime["action_groups"]
+    listed = [name for names in groups.values() for name in names if isinstance(name, str)]
+    assert sorted(listed) == MODULES
+
+
+def test_nothing_here_needs_the_folder_it_runs_in():
+    assert os.path.isabs(str(ROOT))
