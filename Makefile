@@ -1,0 +1,38 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Every target sets up what it needs: system packages (after saying which), a virtual environment, the lab's image.
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/site-packages)
+
+STAGES := lint sanity unit house integration lab molecule
+
+.PHONY: help setup demo test $(STAGES) build down clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z $$()A-Z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/one stage/' | expand -t 12
+	@echo "stages of make test: $(STAGES)"
+
+setup:
+	@tools/setup
+
+demo: setup  ## a lab, our role on its gateway, and a picture of who saw whom
+	@$(PYTHON) tools/demo.py
+
+test: setup  ## everything we prove, all stages
+	@$(PYTHON) tools/test.py $(STAGES)
+
+$(STAGES): setup  ## one stage of make test
+	@$(PYTHON) tools/test.py $@
+
+build: setup  ## the collection as a tarball, in .cache/dist
+	@ansible-galaxy collection build --force --output-path .cache/dist
+
+down:  ## take away the demo's lab, and what tests have left behind
+	@if [ -x $(PYTHON) ]; then $(PYTHON) tools/demo.py --down; else echo "nothing to take away"; fi
+
+clean: down  ## that, and the virtual environment and caches
+	rm -rf .venv .cache

@@ -1,0 +1,173 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The runner behind make test: stages one after the other, and one summary at the end.
+
+python tools/test.py lint unit molecule
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import unit_matrix
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
+
+
+@dataclass
+class Outcome:
+    """What a stage came to. ``counts`` are pytest's, where the stage ran pytest."""
+
+    stage: str
+    ok: bool = True
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def main(stages: list[str]) -> int:
+    outcomes = []
+    for stage in stages:
+        print(f"\n══ {stage} " + "═" * (90 - len(stage)), flush=True)
+        outcome = Outcome(stage)
+        start = time.monotonic()
+        STAGES[stage](outcome)
+        outcome.seconds = time.monotonic() - start
+        outcomes.append(outcome)
+    summarise(outcomes)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def summarise(outcomes: list[Outcome]) -> None:
+    total: dict[str, int] = {}
+    print("\n══ summary " + "═" * 83)
+    for outcome in outcomes:
+        counts = ", ".join(f"{number} {word}" for word, number in outcome.counts.items())
+        print(f"{'ok' if outcome.ok else 'FAILED':7}{outcome.stage:13}{outcome.seconds:6.0f} s  {counts}")
+        for note in outcome.notes:
+            print(f"{'':20}{note}")
+        for word, number in outcome.counts.items():
+            total[word] = total.get(word, 0) + number
+    if total:
+        seconds = sum(outcome.seconds for outcome in outcomes)
+        print(f"=== {', '.join(f'{number} {word}' for word, number in total.items())} in {seconds:.2f}s ===")
+
+
+def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
+    """A command of a stage, its output passed on as it comes; pytest's closing line is counted."""
+    print("$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command), flush=True)
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout
+    last = ""
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if re.match(r"=+ .* in [\d.]+s", line):
+            last = line
+    if process.wait() != 0:
+        outcome.ok = False
+        outcome.notes.append(f"failed: {' '.join(command[-3:])}")
+    for number, word in COUNTS.findall(last):
+        outcome.counts[word] = outcome.counts.get(word, 0) + int(number)
+
+
+def pytest(outcome: Outcome, *arguments: str, **env: str) -> None:
+    run(outcome, sys.executable, "-m", "pytest", *arguments, PYTHONPATH=f"{CACHE}/collections:{ROOT}/tests", **env)
+
+
+def lint(outcome: Outcome) -> None:
+    run(outcome, "ruff", "check", ".")
+    run(outcome, "ruff", "format", "--check", ".")
+    run(outcome, "yamllint", "--strict", ".")
+    run(outcome, "mypy", "plugins/module_utils")
+    run(outcome, "antsibull-changelog", "lint")
+    run(outcome, "ansible-lint", "--offline", "--profile", "production", cwd=copy_of_collection("lint"))
+
+
+def sanity(outcome: Outcome) -> None:
+    """ansible-test wants a path that ends in ansible_collections/ipmasq/linux, and a git checkout."""
+    folder = copy_of_collection("sanity")
+    provide_get_pip()
+    run(outcome, "ansible-test", "sanity", "--local", "--color", "no", cwd=folder)
+
+
+def copy_of_collection(name: str) -> Path:
+    """What git tracks or would track, as a collection of its own."""
+    folder = CACHE / name / "ansible_collections" / "ipmasq" / "linux"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for path in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if path and (ROOT / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, folder / path, follow_symlinks=False)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+    return folder
+
+
+def provide_get_pip() -> None:
+    """ansible-test downloads a get-pip.py of a certain name; where that cannot be had, ensurepip does the same."""
+    from ansible_test._internal import python_requirements  # noqa: PLC0415 - only this stage needs it
+
+    source = Path(python_requirements.__file__).read_text(encoding="utf-8")
+    for version in set(re.findall(r"get_pip_[0-9_]+\.py", source)) or {"get_pip_24_2.py"}:
+        cached = Path.home() / ".ansible" / "test" / "cache" / version
+        if not cached.exists():
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            cached.write_text("import ensurepip\n\nensurepip.bootstrap(upgrade=True)\n", encoding="utf-8")
+
+
+def unit(outcome: Outcome) -> None:
+    pytest(outcome, "tests/unit", "-q", "-n", "2")
+    for member in unit_matrix.MEMBERS:
+        interpreter = unit_matrix.find_interpreter(member.python)
+        if not interpreter:
+            outcome.notes.append(f"not run: this machine has no Python {member.python} (for core {member.core})")
+            continue
+        print(f"-- Python {member.python}, ansible-core {member.core}", flush=True)
+        command, env = unit_matrix.command(member, interpreter, ROOT)
+        run(outcome, *command, **env)
+
+
+def house(outcome: Outcome) -> None:
+    pytest(outcome, "tests/house", "-v")
+
+
+def integration(outcome: Outcome) -> None:
+    pytest(outcome, "tests/integration", "-q")
+
+
+def lab(outcome: Outcome) -> None:
+    pytest(outcome, "tests/lab", "tests/lan_client", "-v")
+
+
+def molecule(outcome: Outcome) -> None:
+    pytest(outcome, "tests/molecule", "-v", "-s")
+
+
+STAGES = {
+    "lint": lint,
+    "sanity": sanity,
+    "unit": unit,
+    "house": house,
+    "integration": integration,
+    "lab": lab,
+    "molecule": molecule,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(STAGES)))
