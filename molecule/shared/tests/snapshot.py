@@ -25,6 +25,8 @@ find /etc -xdev -type f -exec sha256sum {} +
 find /etc -xdev -printf '%M %U:%G %p -> %l\n'
 """
 UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}'"
+COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
+UNTOUCHED_CHAIN = re.compile(r":[A-Z]+ ACCEPT")
 COUNTERS = re.compile(r"\[\d+:\d+\]")
 # Moved by the kernel itself.
 MOVING_SYSCTL = re.compile(r"^net\.netfilter\.nf_conntrack_count ")
@@ -35,8 +37,17 @@ def lines(text: str) -> list[str]:
 
 
 def tables(text: str) -> list[str]:
-    """Rules without the numbers that count packets, and without comments, which have the date."""
-    return [COUNTERS.sub("", line) for line in text.splitlines() if not line.startswith("#")]
+    """Rules without the numbers that count packets, and without comments, which have the date.
+
+    A table of the legacy variant, once looked at, exists until the next boot: without chains of its own, without
+    rules and with every policy ACCEPT it is as good as none.
+    """
+    found: list[str] = []
+    for part in COMMENT.sub("", text).split("COMMIT"):
+        rows = [COUNTERS.sub("", row).strip() for row in part.splitlines() if row.strip()]
+        if any(not row.startswith("*") and not UNTOUCHED_CHAIN.fullmatch(row) for row in rows):
+            found += rows
+    return found
 
 
 def take(node: labtalk.Node) -> dict[str, t.Any]:
