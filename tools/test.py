@@ -101,7 +101,9 @@ def sanity(outcome: Outcome) -> None:
     """ansible-test wants a path that ends in ansible_collections/ipmasq/linux, and a git checkout."""
     folder = copy_of_collection("sanity")
     provide_get_pip()
-    run(outcome, "ansible-test", "sanity", "--local", "--color", "no", cwd=folder)
+    # Only the Python that is running: a shim of pyenv for another one may be on PATH and not work.
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    run(outcome, "ansible-test", "sanity", "--local", "--color", "no", "--python", python, cwd=folder)
 
 
 def copy_of_collection(name: str) -> Path:
