@@ -32,7 +32,7 @@ BUILTIN = {
 ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 
 
-class Forbidden(AssertionError):
+class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
     """The code under test wrote to a frozen host."""
 
 
@@ -164,7 +164,7 @@ class FakeIptables:
         return ""
 
 
-def _apply(chains: t.Dict[str, t.Any], line: str) -> str:
+def _apply(chains: t.Dict[str, t.Any], line: str) -> str:  # noqa: PLR0911 - an error each
     counts, rest = ("0:0", line) if not line.startswith("[") else (line[1:].split("] ", 1)[0], line.split("] ", 1)[1])
     packets, octets = (int(number) for number in counts.split(":"))
     if rest.startswith(":"):
@@ -261,7 +261,7 @@ class FakeHost(Host):
 
     # The seam
 
-    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:  # noqa: PLR0911 - a program each
         self.calls.append(list(argv))
         for words, done in self.answers.items():
             if " ".join(argv).startswith(words):
@@ -355,10 +355,11 @@ class FakeHost(Host):
         tables = self.iptables[variant, family]
         if action == "save":
             return Done(0, tables.save("-c" in argv), "")
-        assert action == "restore" and "--noflush" in argv, "only --noflush spares the rules of others"
+        assert action == "restore"
+        assert "--noflush" in argv, "only --noflush spares the rules of others"
 
         def commit(table: str) -> t.Optional[str]:
-            if not self._event("load", "-".join((family, variant)), table):
+            if not self._event("load", "{0}-{1}".format(family, variant), table):
                 return "iptables-restore: line 1 failed: Cannot allocate memory"
             return None
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import os
 import pathlib
@@ -84,9 +85,7 @@ def imports_of(path):
             elif node.level:
                 found.append("." + module[-1])
             elif module[0] == "ansible_collections":
-                found.extend(
-                    "." + (alias.name if module[-1] == "module_utils" else module[-1]) for alias in node.names
-                )
+                found.extend("." + (alias.name if module[-1] == "module_utils" else module[-1]) for alias in node.names)
             else:
                 found.append(module[0])
         for child in ast.iter_child_nodes(node):
@@ -135,7 +134,8 @@ def test_no_process_but_through_the_host(path):
             owner = node.func.value
             name = "{0}.{1}".format(owner.id if isinstance(owner, ast.Name) else "?", node.func.attr)
         banned = ("os.system", "os.popen", "exec", "eval", "__import__", "print")
-        assert name not in banned and not name.startswith(("subprocess.", "os.exec", "os.spawn")), name
+        assert name not in banned
+        assert not name.startswith(("subprocess.", "os.exec", "os.spawn"))
         if name == "open":
             assert path.name == "_host.py"
 
@@ -193,10 +193,8 @@ def constants_of(path):
     found = {}
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
+            with contextlib.suppress(ValueError):
                 found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                pass
     return found
 
 
@@ -220,10 +218,10 @@ def spec_of(name):
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
     caught = {}
 
-    class Stop(Exception):
+    class Stop(Exception):  # noqa: N818 - it is no error
         pass
 
-    class Catch(object):
+    class Catch:
         def __init__(self, argument_spec, **more):
             caught.update(argument_spec=argument_spec, **more)
             raise Stop
@@ -275,7 +273,7 @@ def test_examples_and_return_values(name):
                 own += other == name
     assert own, "no example of the module itself"
     for key, value in document(constants["RETURN"]).items():
-        assert value["description"] and value["returned"] and value["type"], key
+        assert all(value.get(part) for part in ("description", "returned", "type")), key
 
 
 def test_action_group_lists_exactly_the_modules():

@@ -84,7 +84,9 @@ def test_golden(case: str) -> None:
             path.write_text(text, encoding="utf-8")
         wanted = path.read_text(encoding="utf-8") if path.exists() else ""
         if text != wanted:
-            diff = difflib.unified_diff(wanted.splitlines(), text.splitlines(), "golden/" + name, "rendered", lineterm="")
+            diff = difflib.unified_diff(
+                wanted.splitlines(), text.splitlines(), "golden/" + name, "rendered", lineterm=""
+            )
             pytest.fail("{0}:\n{1}".format(path, "\n".join(diff)), pytrace=False)
 
 
@@ -98,4 +100,5 @@ def test_golden_yaml_is_fit_for_people() -> None:
     """Each case says in its first line what it shows."""
     for case in CASES:
         first = (GOLDEN / case / "gateway.yml").read_text(encoding="utf-8").splitlines()[0]
-        assert first.startswith("# ") and len(first) > 20, case
+        assert first.startswith("# "), case
+        assert len(first) > 20, case

@@ -96,6 +96,12 @@ TRACES = {
     "container to the wan": (Packet("docker0", "ppp0", "172.17.0.2", FAR), "accept", "172.17.0.2", ""),
     "wan to a container": (Packet("ppp0", "docker0", FAR, "172.17.0.2"), "accept", FAR, ""),
     "container to the lan": (Packet("docker0", "lan0", "172.17.0.2", PC), "accept", "172.17.0.2", ""),
+    "answers between a container and the lan are not ours either": (
+        Packet("docker0", "lan0", "172.17.0.2", PC, "established"), "accept", "172.17.0.2", "",
+    ),
+    "answers between the wan and a container neither": (
+        Packet("ppp0", "docker0", FAR, "172.17.0.2", "established"), "accept", FAR, "",
+    ),
     "name that only begins like a lan": (Packet("lan01", "eth9", PC, FAR), "accept", PC, ""),
     # 5. Spoof safe
     "foreign source on a lan": (Packet("lan0", "ppp0", FAR, FAR), "drop", "", "spoofed/office"),
@@ -116,7 +122,8 @@ def test_guarantee(name):
 
 @pytest.mark.parametrize("state", ["new", "established", "related", "untracked", "invalid"])
 @pytest.mark.parametrize(
-    "iif, source, far", [("lan0", PC, FAR), ("wlan0", GUEST, FAR), ("prn0", PRINTER, FAR), ("lan0", PC6_ULA, FAR6)]
+    ("iif", "source", "far"),
+    [("lan0", PC, FAR), ("wlan0", GUEST, FAR), ("prn0", PRINTER, FAR), ("lan0", PC6_ULA, FAR6)],
 )
 def test_guard_without_the_nat_rules(iif, source, far, state):
     """An accident has taken the NAT rules away: nothing leaves with a LAN source all the same."""
@@ -153,7 +160,7 @@ TEST_MSS = [
 ]
 
 
-@pytest.mark.parametrize("packet, clamped", TEST_MSS)
+@pytest.mark.parametrize(("packet", "clamped"), TEST_MSS)
 def test_mss(packet, clamped):
     assert ("mss" in trace(compiled(), packet).keys) == clamped
     assert "mss" not in trace(compiled(clamp_mss=False), packet).keys
@@ -206,7 +213,7 @@ TEST_ITEM_FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("given, families", TEST_ITEM_FAMILIES)
+@pytest.mark.parametrize(("given", "families"), TEST_ITEM_FAMILIES)
 def test_item_families(given, families):
     rules = compile_item("default", forward_from_params(forward_params(name="x", **given))).rules
     assert [rule.match.family for rule in rules] == families

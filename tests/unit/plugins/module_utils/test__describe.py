@@ -41,7 +41,7 @@ TEST_ITEMS = [
 ]
 
 
-@pytest.mark.parametrize("item, wanted", TEST_ITEMS)
+@pytest.mark.parametrize(("item", "wanted"), TEST_ITEMS)
 def test_items(item, wanted):
     assert describe_item(item) == wanted
 

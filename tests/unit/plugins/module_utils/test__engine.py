@@ -10,8 +10,7 @@ import copy
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
@@ -91,7 +90,8 @@ def counted(host):
 
 def test_apply_then_nothing_to_do(host):
     result = apply(host).to_dict()
-    assert result["changed"] and result["backend"]["programs"] == host.programs_name
+    assert result["changed"]
+    assert result["backend"]["programs"] == host.programs_name
     assert host.switch(IP4) == host.switch("net/ipv6/conf/all/forwarding") == "1"
     host.frozen = True
     again = apply(host).to_dict()
@@ -142,6 +142,34 @@ def test_absent_gives_back_what_forwarding_was(host):
     assert host.snapshot() == before
 
 
+def test_absent_gives_back_an_interface_that_was_on_while_the_host_was_off(host):
+    """Writing the global switch alters the interfaces, so theirs are written after it even if they were right."""
+    host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "1\n"
+    host.files["/proc/sys/net/ipv6/conf/ppp0/forwarding"] = "1\n"
+    before = host.snapshot()
+    apply(host)
+    remove(host)
+    assert host.snapshot() == before
+
+
+def test_undo_turns_forwarding_off_before_the_rules_go(host):
+    def full(path, *_more):
+        raise GatewayError(path + ": cannot be written: No space left on device")
+
+    host.write = full
+    problems(apply, host)
+    assert host.kinds() == ["load", "switch", "remove", "switch", "load"]
+
+
+def test_any_exception_undoes(host):
+    """A bug of ours, or the end of the process."""
+    before = host.snapshot()
+    host.write = lambda *_call: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        apply(host)
+    assert host.snapshot() == before
+
+
 @pytest.mark.parametrize("step", ["apply", "change", "remove"])
 def test_check_mode_writes_nothing_and_tells_the_same(host, step):
     if step != "apply":
@@ -153,7 +181,8 @@ def test_check_mode_writes_nothing_and_tells_the_same(host, step):
     host.frozen = False
     done = function(host, **given).to_dict()
     assert told == done
-    assert told["changed"] and told["differences"]
+    assert told["changed"]
+    assert told["differences"]
 
 
 @pytest.mark.parametrize("step", ["apply", "change", "remove"])
@@ -179,9 +208,12 @@ def test_a_failure_at_any_step_undoes_the_earlier_ones(host, step):
 
 
 def test_a_failure_after_the_service_was_disabled(host):
+    def stuck(path):
+        raise GatewayError(path + ": cannot be removed: Read-only file system")
+
     apply(host)
     before = host.snapshot()
-    host.remove = lambda path: (_ for _ in ()).throw(GatewayError(path + ": cannot be removed"))
+    host.remove = stuck
     assert problems(remove, host)[-1] == "the host is as it was before"
     assert host.snapshot() == before
 
@@ -207,7 +239,8 @@ def test_what_is_no_longer_declared_is_purged(host):
     apply(host, lans=DUAL + [{"name": "guests", "interfaces": ["wlan*"], "networks": ["10.9.0.0/16"]}])
     apply(host)
     live = gateway_info("default", host)
-    assert live["as_applied"] and not [each for each in live["items"] if "guests" in each["name"]]
+    assert live["as_applied"]
+    assert not [each for each in live["items"] if "guests" in each["name"]]
 
 
 def test_drift_is_seen_and_mended(host):
@@ -248,7 +281,10 @@ def test_a_file_that_somebody_edited_is_written_again(host):
     apply(host)
     host.files[persist.LOADER] += "exit 0\n"
     host.modes["/etc/ipmasq/default.json"] = 0o644
-    assert apply(host).to_dict()["differences"] == ["~ /etc/ipmasq/default.json: written", "~ /etc/ipmasq/boot: written"]
+    assert apply(host).to_dict()["differences"] == [
+        "~ /etc/ipmasq/default.json: written",
+        "~ /etc/ipmasq/boot: written",
+    ]
     assert host.modes["/etc/ipmasq/default.json"] == 0o600
 
 
@@ -274,7 +310,8 @@ def test_two_instances(host):
     apply(host)
     apply(host, instance="lab", lans=[{"name": "lab", "interfaces": ["lab0"], "networks": ["10.7.0.0/16"]}])
     assert gateway_info("default", host)["instances"] == ["default", "lab"]
-    assert gateway_info("default", host)["as_applied"] and gateway_info("lab", host)["as_applied"]
+    assert gateway_info("default", host)["as_applied"]
+    assert gateway_info("lab", host)["as_applied"]
     remove(host)
     assert host.switch(IP4) == "1", "the other instance still forwards"
     assert gateway_info("lab", host)["as_applied"]
@@ -285,7 +322,7 @@ def test_two_instances(host):
 def test_moving_to_another_backend():
     host = fakes.FakeHost(fakes.NFT + fakes.IPTABLES_NFT)
     apply(host, backend="iptables")
-    assert [rule for rule in host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1]]
+    assert list(host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1])
     done = apply(host, backend="nftables").to_dict()
     assert "- the rules of iptables-nft" in done["differences"]
     assert not host.iptables["nft", "ip"].tables["nat"]["POSTROUTING"][1]
@@ -338,9 +375,7 @@ def test_neither_nft_nor_iptables():
     host.frozen = True
     with pytest.raises(MissingProgram) as caught:
         apply(host)
-    assert caught.value.problems == (
-        "backend: neither nft nor iptables is installed; install the package nftables",
-    )
+    assert caught.value.problems == ("backend: neither nft nor iptables is installed; install the package nftables",)
     assert remove(host).to_dict()["changed"] is False
 
 
@@ -551,7 +586,13 @@ def test_forwarding_and_items_share_an_instance(host):
 def test_gateway_info_on_a_bare_host(host):
     host.frozen = True
     info = gateway_info("default", host)
-    assert (info["applied"], info["as_applied"], info["drift"], info["items"], info["owner"]) == (False, True, [], [], "")
+    assert (info["applied"], info["as_applied"], info["drift"], info["items"], info["owner"]) == (
+        False,
+        True,
+        [],
+        [],
+        "",
+    )
 
 
 def test_gateway_info_counts(host):

@@ -76,6 +76,24 @@ def test_read_facts():
     assert facts.interfaces[0].networks == ()
 
 
+#: addresses of one interface, its networks
+TEST_NETWORKS = [
+    ([{"local": "10.0.0.5", "prefixlen": 32}], ()),  # the host alone
+    ([{"local": "fd00::5", "prefixlen": 128}], ()),
+    ([{"local": "10.0.0.1", "address": "10.9.0.0", "prefixlen": 24}], ()),  # the other end of a link
+    ([{"local": "10.0.0.1", "prefixlen": 24}, {"local": "10.0.0.2", "prefixlen": 24}], ("10.0.0.0/24",)),
+    ([{"local": "10.0.0.1", "prefixlen": 31}], ("10.0.0.0/31",)),
+    ([{"local": "169.254.0.1", "prefixlen": 16, "scope": "link"}], ()),
+]
+
+
+@pytest.mark.parametrize(("addresses", "networks"), TEST_NETWORKS)
+def test_networks_of_an_interface(addresses, networks):
+    info = [dict({"scope": "global"}, **address) for address in addresses]
+    host = fakes.FakeHost(links=[fakes.link("eth0", addr_info=info)])
+    assert read_facts(host).interfaces[0].networks == networks
+
+
 def test_one_default_route_of_both_families_is_one_wan():
     route6 = ROUTES6.replace("wwan0", "ppp0")
     host = fakes.FakeHost(files={"/proc/net/route": ROUTES4, "/proc/net/ipv6_route": route6})
@@ -94,7 +112,7 @@ TEST_ROUTE4 = [
 ]
 
 
-@pytest.mark.parametrize("text, wanted", TEST_ROUTE4)
+@pytest.mark.parametrize(("text", "wanted"), TEST_ROUTE4)
 def test_best_route4(text, wanted):
     assert best_route4(text) == wanted
 
@@ -123,7 +141,7 @@ TEST_PRIVATE = [
 ]
 
 
-@pytest.mark.parametrize("network, wanted", TEST_PRIVATE)
+@pytest.mark.parametrize(("network", "wanted"), TEST_PRIVATE)
 def test_is_private(network, wanted):
     assert is_private(network) is wanted
 
@@ -158,7 +176,7 @@ TEST_MANAGER = [
 ]
 
 
-@pytest.mark.parametrize("interface, manager", TEST_MANAGER, ids=[each[0].name for each in TEST_MANAGER])
+@pytest.mark.parametrize(("interface", "manager"), TEST_MANAGER, ids=[each[0].name for each in TEST_MANAGER])
 def test_manager_of(interface, manager):
     assert manager_of(interface) == manager
 
@@ -181,7 +199,7 @@ TEST_ERRORS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("done, error, message", TEST_ERRORS)
+@pytest.mark.parametrize(("done", "error", "message"), TEST_ERRORS)
 def test_errors(done, error, message):
     host = fakes.FakeHost(("nft",) if done is None else fakes.NFT)
     if done:

@@ -40,7 +40,8 @@ def test_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch):
     with pytest.raises(GatewayError) as caught:
         HOST.write(path, "new\n", 0o600)
     assert caught.value.problems == (path + ": cannot be written: No space left on device",)
-    assert HOST.read(path) == "old\n" and os.listdir(str(tmp_path)) == ["file"]
+    assert HOST.read(path) == "old\n"
+    assert os.listdir(str(tmp_path)) == ["file"]
 
 
 def test_read(tmp_path):
@@ -82,7 +83,8 @@ def test_remove(tmp_path):
 def test_exists_sees_broken_links(tmp_path):
     """systemctl enable makes one where the unit is not there yet."""
     (tmp_path / "link").symlink_to(tmp_path / "absent")
-    assert HOST.exists(str(tmp_path / "link")) and not HOST.exists(str(tmp_path / "absent"))
+    assert HOST.exists(str(tmp_path / "link"))
+    assert not HOST.exists(str(tmp_path / "absent"))
 
 
 def test_find_is_sorted(tmp_path):

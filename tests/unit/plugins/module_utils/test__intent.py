@@ -164,7 +164,7 @@ TEST_GATEWAY = [
 ]
 
 
-@pytest.mark.parametrize("given, problem", TEST_GATEWAY, ids=[each[1][:60] for each in TEST_GATEWAY])
+@pytest.mark.parametrize(("given", "problem"), TEST_GATEWAY, ids=[each[1][:60] for each in TEST_GATEWAY])
 def test_gateway_problem(given, problem):
     assert problems_of(gateway_from_params, gateway_params(**given)) == [problem]
 
@@ -231,7 +231,7 @@ TEST_MASQUERADE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("given, wanted", TEST_MASQUERADE)
+@pytest.mark.parametrize(("given", "wanted"), TEST_MASQUERADE)
 def test_masquerade_problems(given, wanted):
     assert problems_of(masquerade_from_params, masquerade_params(name="x", **given)) == wanted
 
@@ -254,7 +254,7 @@ TEST_FORWARD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("given, wanted", TEST_FORWARD)
+@pytest.mark.parametrize(("given", "wanted"), TEST_FORWARD)
 def test_forward_problems(given, wanted):
     found = problems_of(forward_from_params, forward_params(name="x", **given))
     assert found[: len(wanted)] == wanted
@@ -281,7 +281,7 @@ TEST_FORWARDING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("given, wanted", TEST_FORWARDING)
+@pytest.mark.parametrize(("given", "wanted"), TEST_FORWARDING)
 def test_forwarding_problems(given, wanted):
     assert problems_of(forwarding_from_params, forwarding_params(**given)) == wanted
 
@@ -303,7 +303,7 @@ TEST_OVERLAPS = [
 ]
 
 
-@pytest.mark.parametrize("ours, theirs, wanted", TEST_OVERLAPS)
+@pytest.mark.parametrize(("ours", "theirs", "wanted"), TEST_OVERLAPS)
 def test_overlaps(ours, theirs, wanted):
     assert overlaps(ours, theirs) == wanted
 

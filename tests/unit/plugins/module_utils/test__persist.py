@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 RULESET = compile_item("default", Masquerade("lan", ("192.168.1.0/24",), "ppp0"))
@@ -79,7 +79,12 @@ TEST_FILES = [
     (state(), dict(COMMON, **SWITCHES, **UNIT, **{"/etc/ipmasq/default.nft": 0o600})),
     (
         state("iptables-nft"),
-        dict(COMMON, **SWITCHES, **UNIT, **{"/etc/ipmasq/default.iptables": 0o600, "/etc/ipmasq/default.ip6tables": 0o600}),
+        dict(
+            COMMON,
+            **SWITCHES,
+            **UNIT,
+            **{"/etc/ipmasq/default.iptables": 0o600, "/etc/ipmasq/default.ip6tables": 0o600},
+        ),
     ),
     (
         state(switches=(("net/ipv4/ip_forward", "1"),)),
@@ -89,7 +94,7 @@ TEST_FILES = [
 ]
 
 
-@pytest.mark.parametrize("given, modes", TEST_FILES)
+@pytest.mark.parametrize(("given", "modes"), TEST_FILES)
 def test_files_and_modes(given, modes):
     files = persist.files_of(given, BACKENDS[given.programs], fakes.FakeHost())
     assert {path: mode for path, (_text, mode) in files.items()} == modes
@@ -132,7 +137,8 @@ def test_stale_files():
         "/etc/ipmasq/default.iptables",
     ]
     gone = persist.stale_files(None, "default", {}, host)
-    assert persist.LOADER not in gone and persist.UNIT not in gone
+    assert persist.LOADER not in gone
+    assert persist.UNIT not in gone
     host.files = {path: text for path, text in host.files.items() if "/lab." not in path}
     assert {persist.LOADER, persist.UNIT} <= set(persist.stale_files(None, "default", {}, host))
 
@@ -154,7 +160,7 @@ def boot(tmp_path):
         loader = etc / "boot"
         loader.write_text(text)
         loader.chmod(stat.S_IRWXU)
-        done = subprocess.run(["/bin/sh", str(loader)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+        done = subprocess.run(["/bin/sh", str(loader)], capture_output=True, timeout=20, check=False)
         values = {str(path.relative_to(proc)): path.read_text().strip() for path in proc.rglob("*") if path.is_file()}
         return done.returncode, values, done.stderr.decode()
 
@@ -162,7 +168,9 @@ def boot(tmp_path):
 
 
 def test_boot_loads_and_then_switches(boot):
-    code, values, _err = boot({"a.json": "", "a.load": "true\n", "a.sysctl": "net/ipv6/conf/ppp0/accept_ra 2\nabsent/x 1\n"})
+    code, values, _err = boot(
+        {"a.json": "", "a.load": "true\n", "a.sysctl": "net/ipv6/conf/ppp0/accept_ra 2\nabsent/x 1\n"}
+    )
     assert (code, values["net/ipv6/conf/ppp0/accept_ra"]) == (0, "2")
 
 
@@ -174,10 +182,11 @@ TEST_CLOSED = [
 ]
 
 
-@pytest.mark.parametrize("files, message", TEST_CLOSED)
+@pytest.mark.parametrize(("files", "message"), TEST_CLOSED)
 def test_boot_fails_closed(boot, files, message):
     code, values, err = boot(files)
-    assert code == 1 and message in err
+    assert code == 1
+    assert message in err
     assert values["net/ipv4/ip_forward"] == values["net/ipv6/conf/all/forwarding"] == "0"
 
 

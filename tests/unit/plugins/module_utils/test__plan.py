@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan, Row, by_chain, replace_key
 
+
 def show(row):
     return "{0}: {1}".format(row.chain, row.text)
 
@@ -32,7 +33,7 @@ TEST_PLAN = [
 ]
 
 
-@pytest.mark.parametrize("live, desired, changed, lines", TEST_PLAN)
+@pytest.mark.parametrize(("live", "desired", "changed", "lines"), TEST_PLAN)
 def test_plan(live, desired, changed, lines):
     plan = Plan(live, desired)
     assert (plan.changed, plan.differences(show)) == (changed, lines)
@@ -57,6 +58,6 @@ TEST_REPLACE = [
 ]
 
 
-@pytest.mark.parametrize("live, mine, wanted", TEST_REPLACE)
+@pytest.mark.parametrize(("live", "mine", "wanted"), TEST_REPLACE)
 def test_replace_key(live, mine, wanted):
     assert replace_key(live, "k/a", mine) == wanted

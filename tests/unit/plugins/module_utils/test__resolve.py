@@ -149,7 +149,7 @@ TEST_PROBLEMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("facts, given, wanted", TEST_PROBLEMS)
+@pytest.mark.parametrize(("facts", "given", "wanted"), TEST_PROBLEMS)
 def test_problems(facts, given, wanted):
     assert problems(facts, **given) == wanted
 
@@ -180,7 +180,7 @@ TEST_SOURCES = [
 ]
 
 
-@pytest.mark.parametrize("ipv6, source, wanted", TEST_SOURCES)
+@pytest.mark.parametrize(("ipv6", "source", "wanted"), TEST_SOURCES)
 def test_sources_of(ipv6, source, wanted):
     gateway = resolved(
         ipv6=ipv6,
@@ -196,7 +196,8 @@ def test_sources_of(ipv6, source, wanted):
 
 
 @pytest.mark.parametrize(
-    "networks, wanted", [(["10.0.0.0/8"], ("ip",)), (["fd00::/64"], ("ip6",)), (["fd00::/64", "10.0.0.0/8"], ("ip", "ip6"))]
+    ("networks", "wanted"),
+    [(["10.0.0.0/8"], ("ip",)), (["fd00::/64"], ("ip6",)), (["fd00::/64", "10.0.0.0/8"], ("ip", "ip6"))],
 )
 def test_forwarded_families(networks, wanted):
     lans = [{"name": "a", "interfaces": ["x"], "networks": networks}]

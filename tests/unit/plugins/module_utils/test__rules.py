@@ -30,7 +30,7 @@ TEST_COLLAPSE = [
 ]
 
 
-@pytest.mark.parametrize("networks, wanted", TEST_COLLAPSE)
+@pytest.mark.parametrize(("networks", "wanted"), TEST_COLLAPSE)
 def test_collapse(networks, wanted):
     assert collapse(networks) == wanted
 
@@ -55,7 +55,7 @@ TEST_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("pattern, name, wanted", TEST_NAMES)
+@pytest.mark.parametrize(("pattern", "name", "wanted"), TEST_NAMES)
 def test_matches_name(pattern, name, wanted):
     assert matches_name(pattern, name) is wanted
 
@@ -72,7 +72,7 @@ TEST_OVERLAP = [
 ]
 
 
-@pytest.mark.parametrize("one, other, wanted", TEST_OVERLAP)
+@pytest.mark.parametrize(("one", "other", "wanted"), TEST_OVERLAP)
 def test_patterns_overlap(one, other, wanted):
     assert patterns_overlap(one, other) is wanted
     assert patterns_overlap(other, one) is wanted
@@ -92,7 +92,7 @@ TEST_SPLIT = [
 ]
 
 
-@pytest.mark.parametrize("iif, oif, wanted", TEST_SPLIT)
+@pytest.mark.parametrize(("iif", "oif", "wanted"), TEST_SPLIT)
 def test_split_wildcards(iif, oif, wanted):
     match = Match("ip", iif, oif, source=("10.0.0.0/8",), ct_state=("new",))
     split = split_wildcards(match)

@@ -56,7 +56,7 @@ def test_patterns_and_absent_interfaces():
 TEST_ACCEPT_RA = [("0", []), ("1", [(RA, "2")]), ("2", [(RA, "2")]), (None, [])]
 
 
-@pytest.mark.parametrize("before, wanted", TEST_ACCEPT_RA)
+@pytest.mark.parametrize(("before", "wanted"), TEST_ACCEPT_RA)
 def test_accept_ra(before, wanted):
     host = fakes.FakeHost()
     if before is None:
@@ -77,7 +77,7 @@ TEST_FORWARDING = [
 ]
 
 
-@pytest.mark.parametrize("wanted, switches, repairs", TEST_FORWARDING)
+@pytest.mark.parametrize(("wanted", "switches", "repairs"), TEST_FORWARDING)
 def test_forwarding_switches(wanted, switches, repairs):
     host = fakes.FakeHost()
     found, repaired = sysctl.forwarding_switches(wanted, host, read_facts(host))
@@ -141,6 +141,11 @@ def test_snapshot_and_restoring_are_a_round_trip(changed):
     assert host.files == before
 
 
+def test_restoring_begins_with_what_alters_the_others():
+    before = {one4("lan0"): "1", IP4: "0", RA: "1", one6("all"): "0", one6("lan0"): "1"}
+    assert [key for key, _value in sysctl.restoring(before)][:2] == [IP4, IP6]
+
+
 def test_write_sets_only_what_differs():
     host = fakes.FakeHost()
     sysctl.write(((IP4, "1"), (one4("lan0"), "1"), (one4("absent0"), "1"), (one6("lan0"), "0")), host)
@@ -157,7 +162,7 @@ TEST_NORMAL_KEY = [
 ]
 
 
-@pytest.mark.parametrize("text, key", TEST_NORMAL_KEY)
+@pytest.mark.parametrize(("text", "key"), TEST_NORMAL_KEY)
 def test_normal_key(text, key):
     assert sysctl.normal_key(text) == key
 
@@ -187,7 +192,7 @@ TEST_WRITERS = [
 ]
 
 
-@pytest.mark.parametrize("path, text, wanted", TEST_WRITERS)
+@pytest.mark.parametrize(("path", "text", "wanted"), TEST_WRITERS)
 def test_other_writers(path, text, wanted):
     host = fakes.FakeHost(files={path: text})
     host.frozen = True

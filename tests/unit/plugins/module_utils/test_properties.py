@@ -12,20 +12,25 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypothesis")
 
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import (
+    HealthCheck,
+    example,
+    given,
+    settings,
+    strategies as st,
+)
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import CHAIN_LENGTH, Iptables  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan  # noqa: E402
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import nat_networks, resolve, sources_of  # noqa: E402
-from ansible_collections.ipmasq.linux.tests.unit import fakes, params, strategies  # noqa: E402
-from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, trace, without  # noqa: E402
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import CHAIN_LENGTH, Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import nat_networks, resolve, sources_of
+from ansible_collections.ipmasq.linux.tests.unit import fakes, params, strategies
+from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, trace, without
 
 HOST = Facts((), ())
 BACKENDS = {
@@ -75,7 +80,7 @@ def test_boot_files_are_what_was_rendered(options):
             assert host.nft.load(files[".nft"]) == ""
         for family, ending in (("ip", ".iptables"), ("ip6", ".ip6tables")):
             if ending in files:
-                assert host.iptables[backend.variant, family].restore(files[ending], lambda table: None) == ""
+                assert host.iptables[backend.variant, family].restore(files[ending], lambda _table: None) == ""
         assert not Plan(backend.parse(backend.read(host, instance), instance), desired).changed
 
 
@@ -84,7 +89,9 @@ def test_boot_files_are_what_was_rendered(options):
 def test_iptables_rows_fit_the_tool(options):
     for row in BACKENDS["iptables-nft"][0].render(compile_gateway(resolved(options))):
         family, table, chain = row.chain.split(" ")
-        assert family in ("ip", "ip6") and table in ("mangle", "filter", "nat") and len(chain) <= CHAIN_LENGTH
+        assert family in ("ip", "ip6")
+        assert table in ("mangle", "filter", "nat")
+        assert len(chain) <= CHAIN_LENGTH
         assert "*" not in row.text
         assert not ("." in row.text.partition(" -m comment")[0] and family == "ip6" and "-s 1" in row.text)
 
@@ -176,7 +183,9 @@ def test_spoof_safe(situation, spoofed):
 @SETTINGS
 def test_others_are_left_alone(situation):
     gateway, _lan, packet = situation
-    seen = trace(compile_gateway(gateway), Packet("docker0", "veth1", packet.source, packet.destination, packet.ct_state))
+    seen = trace(
+        compile_gateway(gateway), Packet("docker0", "veth1", packet.source, packet.destination, packet.ct_state)
+    )
     assert (seen.verdict, seen.path) == ("accept", ())
 
 
@@ -185,7 +194,8 @@ def test_others_are_left_alone(situation):
 def test_described_in_one_line_each(options):
     lines = describe_gateway(resolved(options))
     count = len(options["wans"]) + len(options["lans"]) + len(options["nat"] or [1]) + 2
-    assert len(lines) == count and not [line for line in lines if "\n" in line]
+    assert len(lines) == count
+    assert not [line for line in lines if "\n" in line]
 
 
 # Garbage
@@ -194,9 +204,11 @@ def test_described_in_one_line_each(options):
 def refused_or_valid(function, options):
     try:
         return function(options)
-    except GatewayError as error:
-        assert error.problems and all(error.problems)
-        return None
+    except GatewayError as caught:
+        problems = caught.problems
+    assert problems
+    assert all(problems)
+    return None
 
 
 UGLY = "lan0\n\x1b[31m\u202e"
@@ -266,7 +278,14 @@ def test_garbage_one_option_at_a_time(name, text, interface, instance):
             assert Plan(live, desired).differences(backend.show) == []
 
 
-@given(name=TEXT, source=TEXT, destination=TEXT, interface=TEXT, instance=TEXT, state=st.sampled_from(("present", "absent")))
+@given(
+    name=TEXT,
+    source=TEXT,
+    destination=TEXT,
+    interface=TEXT,
+    instance=TEXT,
+    state=st.sampled_from(("present", "absent")),
+)
 @settings(parent=SETTINGS, max_examples=300)
 def test_garbage_in_items(name, source, destination, interface, instance, state):
     common = dict(name=name, instance=instance, state=state, source=[source], destination=[destination])

@@ -23,7 +23,7 @@ class Ended(BaseException):
     """exit_json or fail_json: what it was called with. Like SystemExit, it passes through ``except Exception``."""
 
     def __init__(self, failed, values):
-        super(Ended, self).__init__(repr(values))
+        super().__init__(repr(values))
         self.failed, self.values = failed, values
 
 
@@ -34,7 +34,7 @@ def run(monkeypatch):
     def run_module(*call, **options):
         name, host, check_mode = (call + (None, False)[len(call) - 1 :])[:3]
         module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
-        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check_mode, _ansible_remote_tmp="/tmp")}
+        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check_mode, _ansible_remote_tmp="/")}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(arguments).encode("utf-8"))
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)  # 2.19 and later
 

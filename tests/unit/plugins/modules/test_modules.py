@@ -10,7 +10,7 @@ import importlib
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import AnsibleHost, Done
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 LAN = {"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
@@ -34,12 +34,13 @@ TEST_SPEC = [
 ]
 
 
-@pytest.mark.parametrize("name, options, message", TEST_SPEC)
+@pytest.mark.parametrize(("name", "options", "message"), TEST_SPEC)
 def test_argument_spec(run, name, options, message):
     host = fakes.FakeHost()
     host.frozen = True
     failed, values = run(name, host, **options)
-    assert failed and message in values["msg"]
+    assert failed
+    assert message in values["msg"]
 
 
 #: module, options, problems
@@ -78,7 +79,7 @@ TEST_PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize("name, options, problems", TEST_PROBLEMS, ids=[each[0] for each in TEST_PROBLEMS])
+@pytest.mark.parametrize(("name", "options", "problems"), TEST_PROBLEMS, ids=[each[0] for each in TEST_PROBLEMS])
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_problems_come_as_one_message(run, name, options, problems, check_mode):
     host = fakes.FakeHost()
@@ -98,33 +99,39 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize("name, options", ALL)
+@pytest.mark.parametrize(("name", "options"), ALL)
 def test_not_root(run, name, options):
     host = fakes.FakeHost()
     host.root, host.frozen = False, True
     failed, values = run(name, host, **options)
-    assert failed and values["problems"] == ["this needs root; add 'become: true' to the task or play"]
+    assert failed
+    assert values["problems"] == ["this needs root; add 'become: true' to the task or play"]
 
 
-@pytest.mark.parametrize("name, options", [each for each in ALL if each[0] in ("gateway", "masquerade", "forward")][:1])
+@pytest.mark.parametrize(
+    ("name", "options"), [each for each in ALL if each[0] in ("gateway", "masquerade", "forward")][:1]
+)
 def test_missing_program_is_named_for_the_role(run, name, options):
     failed, values = run(name, fakes.FakeHost(("ip",)), **options)
-    assert failed and values["missing_programs"] == ["nft"]
+    assert failed
+    assert values["missing_programs"] == ["nft"]
     assert values["problems"] == ["backend: neither nft nor iptables is installed; install the package nftables"]
 
 
-@pytest.mark.parametrize("name, options", ALL)
+@pytest.mark.parametrize(("name", "options"), ALL)
 def test_a_bug_of_ours_is_a_sentence_too(run, name, options):
     """A traceback belongs into ``exception``, where Ansible shows it at -vvv."""
     host = fakes.FakeHost(files={"/etc/ipmasq/default.json": "[]"})
-    host.read = lambda path: 1 // 0
+    host.read = lambda _path: 1 // 0
     failed, values = run(name, host, **options)
-    assert failed and values["changed"] is False
+    assert failed
+    assert values["changed"] is False
     assert values["msg"].startswith("this is a bug in ipmasq.linux, please report it: ZeroDivisionError")
-    assert "Traceback" in values["exception"] and "Traceback" not in values["msg"]
+    assert "Traceback" in values["exception"]
+    assert "Traceback" not in values["msg"]
 
 
-@pytest.mark.parametrize("name, options", [each for each in ALL if each[1] != {"state": "absent"}])
+@pytest.mark.parametrize(("name", "options"), [each for each in ALL if each[1] != {"state": "absent"}])
 def test_runs_and_tells_the_same_in_check_mode(run, name, options):
     host = fakes.FakeHost()
     host.frozen = True
@@ -132,17 +139,19 @@ def test_runs_and_tells_the_same_in_check_mode(run, name, options):
     assert not failed
     host.frozen = False
     failed, done = run(name, host, **options)
-    assert not failed and done == told
+    assert not failed
+    assert done == told
     assert done["changed"] is (name != "gateway_info")
     failed, again = run(name, host, **options)
-    assert not failed and again["changed"] is False
+    assert not failed
+    assert again["changed"] is False
 
 
 UNDOCUMENTED = pytest.mark.xfail(strict=True, reason="bugs-unit.md (15): forwarding returns backend and notes")
 
 
 @pytest.mark.parametrize(
-    "name, options", [pytest.param(*each, marks=UNDOCUMENTED) if each[0] == "forwarding" else each for each in ALL]
+    ("name", "options"), [pytest.param(*each, marks=UNDOCUMENTED) if each[0] == "forwarding" else each for each in ALL]
 )
 def test_every_returned_value_is_documented(run, name, options):
     yaml = pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
@@ -155,12 +164,15 @@ def test_modules_of_one_kind_share_an_instance(run):
     host = fakes.FakeHost()
     for name, options in ALL[2:5]:
         failed, values = run(name, host, **options)
-        assert not failed and values["changed"]
+        assert not failed
+        assert values["changed"]
     _failed, info = run("gateway_info", host)
-    assert info["as_applied"] and info["owner"] == "items"
+    assert info["as_applied"]
+    assert info["owner"] == "items"
     assert [each["name"] for each in info["items"]] == ["forward/x", "masquerade/x"]
     failed, values = run("gateway", host)
-    assert failed and "holds single items (forward/x, masquerade/x)" in values["msg"]
+    assert failed
+    assert "holds single items (forward/x, masquerade/x)" in values["msg"]
 
 
 def test_absent_items_and_forwarding(run):
@@ -170,18 +182,15 @@ def test_absent_items_and_forwarding(run):
         run(name, host, **options)
     for name, options in (("masquerade", {"name": "x"}), ("forward", {"name": "x"}), ("forwarding", {})):
         failed, values = run(name, host, state="absent", **options)
-        assert not failed and values["changed"], name
+        assert (failed, values["changed"]) == (False, True), name
     assert host.snapshot() == before
 
 
-def test_the_real_host_runs_programs_by_list_and_without_locale(run, monkeypatch):
+def test_the_real_host_runs_programs_by_list_and_without_locale():
     """AnsibleHost itself, on a module whose run_command is caught."""
-    from ansible.module_utils import basic
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import AnsibleHost
-
     caught = []
 
-    class Module(object):
+    class Module:
         def get_bin_path(self, program, opt_dirs):
             assert "/usr/sbin" in opt_dirs
             return "/usr/sbin/" + program if program == "nft" else None
@@ -190,7 +199,6 @@ def test_the_real_host_runs_programs_by_list_and_without_locale(run, monkeypatch
             caught.append((argv, more))
             return 0, "out", ""
 
-    assert basic.AnsibleModule
     host = AnsibleHost(Module())
     assert host.run(["nft", "-f", "-"], stdin="x") == Done(0, "out", "")
     ((argv, more),) = caught

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import (
@@ -59,10 +61,28 @@ TEST_CHAIN_NAME = [
 ]
 
 
-@pytest.mark.parametrize("instance, chain, name", TEST_CHAIN_NAME)
+@pytest.mark.parametrize(("instance", "chain", "name"), TEST_CHAIN_NAME)
 def test_chain_name(instance, chain, name):
     assert chain_name(instance, chain) == name
     assert len(name) <= CHAIN_LENGTH
+
+
+def test_chain_name_is_cut_at_29_characters():
+    cut = chain_name("default", "lan-" + "x" * 18)
+    assert re.match(r"IPMASQ-LAN-x{12}-[0-9a-f]{4}\Z", cut)
+
+
+def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
+    """Row by row: what a guard in mangle has to say, as it cannot see the NAT's result."""
+    texts = [row.text for row in V4.render(ruleset()) if row.chain == "ip mangle IPMASQ-EGRESS"][1:]
+    assert [(text.split("-m comment")[0].strip(), text.split(" -j ")[1]) for text in texts] == [
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW", "RETURN"),
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate INVALID,NEW,UNTRACKED", "DROP"),
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate RELATED,ESTABLISHED --ctdir ORIGINAL "
+         "-m conntrack ! --ctstate SNAT", "DROP"),
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY "
+         "-m conntrack ! --ctstate DNAT", "DROP"),
+    ]  # fmt: skip
 
 
 def test_long_chain_names_stay_apart():
@@ -83,7 +103,7 @@ TEST_IS_OURS = [
 ]
 
 
-@pytest.mark.parametrize("chain, instance, wanted", TEST_IS_OURS)
+@pytest.mark.parametrize(("chain", "instance", "wanted"), TEST_IS_OURS)
 def test_is_ours(chain, instance, wanted):
     assert is_ours(chain, instance) is wanted
 
@@ -98,7 +118,8 @@ def test_fixpoint(backend):
 
 def test_family_without_addresses_has_no_rules_with_them():
     rows = Iptables("nft", ("ip6",)).render(ruleset())
-    assert rows and not [row for row in rows if "192.168" in row.text]
+    assert rows
+    assert not [row for row in rows if "192.168" in row.text]
     assert not [row for row in V4.render(ruleset()) if "fd00" in row.text or row.chain.startswith("ip6")]
 
 
@@ -138,7 +159,9 @@ def test_foreign_accept_above_our_jump_is_drift_and_is_mended():
     assert not Plan(listed(BOTH, host), desired).changed
 
 
-@pytest.mark.parametrize("target", ["DROP", "REJECT --reject-with icmp-port-unreachable", "MASQUERADE", "SNAT --to 1.2.3.4"])
+@pytest.mark.parametrize(
+    "target", ["DROP", "REJECT --reject-with icmp-port-unreachable", "MASQUERADE", "SNAT --to 1.2.3.4"]
+)
 def test_every_final_target_above_our_jump_is_drift(target):
     desired = V4.render(ruleset())
     host = loaded(V4, desired)
@@ -166,7 +189,7 @@ def test_foreign_rule_without_any_word_is_read():
 def test_late_jump_below_a_comment_with_quotes():
     desired = V4.render(ruleset())
     host = loaded(V4, desired)
-    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-m comment --comment \"a': b\" -j ACCEPT")
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", '-m comment --comment "a\': b" -j ACCEPT')
     live = listed(V4, host)
     V4.load(host, V4.script(desired, live, "default"))
     assert not Plan(listed(V4, host), desired).changed
@@ -266,7 +289,7 @@ TEST_EXPLAIN = [
         None,
     ),
     (
-        "iptables v1.8.9 (legacy): can't initialize iptables table `nat': Table does not exist (do you need to insmod?)\n",
+        "iptables v1.8.9 (legacy): can't initialize iptables table `nat': Table does not exist\n",
         "(this kernel lacks that table: modprobe iptable_nat, or use backend nftables)",
     ),
     ("# comment\nTry `iptables -h' for more\n", "no message"),
@@ -274,7 +297,7 @@ TEST_EXPLAIN = [
 ]
 
 
-@pytest.mark.parametrize("err, wanted", [each for each in TEST_EXPLAIN if each[1]])
+@pytest.mark.parametrize(("err", "wanted"), [each for each in TEST_EXPLAIN if each[1]])
 def test_explain(err, wanted):
     assert explain(err).endswith(wanted)
 

@@ -162,6 +162,6 @@ TEST_IN_USE = [
 ]
 
 
-@pytest.mark.parametrize("listing, wanted", TEST_IN_USE)
+@pytest.mark.parametrize(("listing", "wanted"), TEST_IN_USE)
 def test_in_use(listing, wanted):
     assert in_use(listing) == wanted
