@@ -1,0 +1,808 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role lan_client has to do on one host. Pure: text of the host and variables in, plan out."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: lan_client_plan
+short_description: What a LAN client needs to send its traffic through a gateway
+version_added: 1.0.0
+author:
+  - ipmasq.linux contributors (@ipmasq)
+description:
+  - Decides for the role P(ipmasq.linux.lan_client#role) which address of which gateway is in a network of the host,
+    which network manager is in charge, and which files and commands make the default route and DNS go there.
+  - Needs C(netaddr) on the controller.
+positional: _input
+options:
+  _input:
+    description: What C(look.sh) of the role printed on the host.
+    type: str
+    required: true
+  state:
+    description: V(absent) takes back what earlier runs did.
+    type: str
+    choices: [present, absent]
+    default: present
+  gateway:
+    description: The gateway's IPv4 address, V(none), or empty to find it.
+    type: str
+    default: ''
+  gateway6:
+    description: The gateway's IPv6 address, V(none), or empty to find it.
+    type: str
+    default: ''
+  interface:
+    description: The interface towards the gateway, or empty to find it.
+    type: str
+    default: ''
+  dns:
+    description: Addresses of DNS servers.
+    type: list
+    elements: str
+    default: []
+  replace_default:
+    description: Whether a default route that goes elsewhere may be outranked.
+    type: bool
+    default: false
+  group:
+    description: The group of gateways, for messages.
+    type: str
+    default: gateways
+  hosts:
+    description: Names of the gateways.
+    type: list
+    elements: str
+    default: []
+  known:
+    description: Lists as long as O(hosts), each with one list of addresses per gateway.
+    type: list
+    elements: list
+    default: []
+  hints:
+    description: One string per gateway that may be an address.
+    type: list
+    elements: str
+    default: []
+  asked:
+    description: Results of C(ip -j address show) on the gateways.
+    type: list
+    elements: dict
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Show what would be done
+  ansible.builtin.debug:
+    msg: "{{ seen.stdout | ipmasq.linux.lan_client_plan(gateway='192.168.1.1') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The keys C(ask) (whether the gateways have to be asked), C(problems), C(notes) and C(changes) (sentences), C(folders),
+      C(write) and C(remove) (files), C(run) (shell commands), and C(manager), C(interface), C(gateway), C(gateway6).
+  type: dict
+"""
+
+import base64
+import json
+import re
+import shlex
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    import netaddr
+except ImportError:  # said in words where it is used
+    netaddr = None
+
+NETWORKD = "systemd-networkd"
+IFUPDOWN = "ifupdown"
+
+DROPIN = re.compile(r"/etc/systemd/network/[^/]+\.network\.d/ipmasq-lan-client\.conf")
+RESOLVED = "/etc/systemd/resolved.conf.d/ipmasq-lan-client.conf"
+IF_UP = "/etc/network/if-up.d/ipmasq-lan-client"
+RESOLV = "/etc/resolv.conf"
+RESOLV_BEFORE = "/etc/resolv.conf.before-ipmasq"
+
+HEAD = '# Written by the role ipmasq.linux.lan_client; "lan_client_state: absent" takes it back.'
+
+# Lines of a foreign resolv.conf that say nothing about servers and stay true behind another gateway.
+RESOLV_KEPT = re.compile(r"(search|domain|options|sortlist)\s")
+
+# What to do by hand where this role cannot, yet.
+BY_HAND = {
+    "NetworkManager": "with `nmcli connection modify CONNECTION {ipv}.gateway {gateway}` and `nmcli device reapply {interface}`",
+    "netplan": "with `routes: [{{to: {to}, via: {gateway}}}]` for {interface} in /etc/netplan and `netplan apply`",
+    "dhcpcd": "with `static routers={gateway}` for {interface} in /etc/dhcpcd.conf",
+    "connman": "with `connmanctl config SERVICE --{ipv} manual ADDRESS NETMASK {gateway}`",
+    "wicked": "with the line `default {gateway} - {interface}` in /etc/sysconfig/network/ifroute-{interface}",
+}
+
+Json = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A default route as ``ip route`` takes it."""
+
+    gateway: str
+    dev: str
+    metric: int = 0
+    protocol: str = "static"
+    onlink: bool = False
+    prefsrc: str = ""
+
+    @property
+    def version(self) -> int:
+        return 6 if ":" in self.gateway else 4
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return (self.gateway, self.dev, self.metric)
+
+    def __str__(self) -> str:
+        words = ["default"]
+        words += ["via", self.gateway] if self.gateway else []
+        words += ["dev", self.dev] if self.dev else []
+        words += ["proto", self.protocol] if self.protocol else []
+        words += ["src", self.prefsrc] if self.prefsrc else []
+        words += ["metric", str(self.metric)] if self.metric else []
+        return " ".join(words + (["onlink"] if self.onlink else []))
+
+    @classmethod
+    def parse(cls, text: str) -> Route:
+        words = text.split()
+        pairs = dict(zip(words[1::2], words[2::2]))
+        return cls(
+            gateway=pairs.get("via", ""),
+            dev=pairs.get("dev", ""),
+            metric=int(pairs.get("metric", 0)),
+            protocol=pairs.get("proto", ""),
+            onlink=words[-1] == "onlink",
+            prefsrc=pairs.get("src", ""),
+        )
+
+    @classmethod
+    def of_kernel(cls, raw: Json) -> Route:
+        return cls(
+            gateway=raw.get("gateway") or raw.get("via", {}).get("host", ""),
+            dev=raw.get("dev", ""),
+            metric=int(raw.get("metric", 0)),
+            protocol=raw.get("protocol", ""),
+            onlink="onlink" in raw.get("flags", []),
+            prefsrc=raw.get("prefsrc", ""),
+        )
+
+
+@dataclass(frozen=True)
+class File:
+    path: str
+    content: str
+    mode: str = "0644"
+    owner: str = "0"
+    group: str = "0"
+
+    def said(self, word: str) -> list[str]:
+        """The values of our own comments ``# Word: value``."""
+        return re.findall(rf"^# {word}: (.+)$", self.content, re.MULTILINE)
+
+    @property
+    def ours(self) -> bool:
+        return HEAD in self.content
+
+
+@dataclass(frozen=True)
+class Address:
+    interface: str
+    version: int
+    local: str
+    length: int
+    dynamic: bool
+
+    def holds(self, address: str) -> bool:
+        if "/" in address or (":" in address) != (self.version == 6):
+            return False
+        return netaddr.IPAddress(address) in netaddr.IPNetwork(f"{self.local}/{self.length}")
+
+    def __str__(self) -> str:
+        return f"{self.interface} {self.local}/{self.length}"
+
+
+@dataclass(frozen=True)
+class Link:
+    network_file: str
+    state: str
+
+
+@dataclass
+class Seen:
+    """What look.sh printed."""
+
+    addresses: list[Address]
+    interfaces: list[str]
+    routes: dict[int, list[Route]]
+    links: dict[str, Link]
+    ifstate: set[str]
+    managers: list[tuple[str, str]]
+    resolved: bool
+    resolv_target: str
+    files: dict[str, File]
+
+    @classmethod
+    def parse(cls, text: str) -> Seen:
+        parts = re.split(r"^=== (\w+)\n", text, flags=re.MULTILINE)
+        part = dict(zip(parts[1::2], parts[2::2]))
+        try:
+            links = json.loads(part["addresses"])
+            routes = {
+                v: [Route.of_kernel(raw) for raw in json.loads(part[f"routes{v}"].strip() or "[]")] for v in (4, 6)
+            }
+        except (KeyError, ValueError) as error:
+            raise AnsibleFilterError(
+                "`ip -j address show` on this host printed no JSON: iproute2 is missing there, or older than 4.14"
+            ) from error
+        resolver = part.get("resolver", "").split()
+        return cls(
+            addresses=addresses_of(links),
+            interfaces=[link["ifname"] for link in links if link.get("ifname", "lo") != "lo"],
+            routes=routes,
+            links=links_of(part.get("networkd", "")),
+            ifstate={line.partition("=")[2].strip() for line in part.get("ifupdown", "").splitlines()},
+            managers=[
+                (name, where)
+                for name, _blank, where in (x.partition(" ") for x in part.get("managers", "").splitlines())
+                if name
+            ],
+            resolved="active" in resolver,
+            resolv_target=next((word for word in resolver if word.startswith("/")), ""),
+            files={file.path: file for file in files_of(part.get("files", ""))},
+        )
+
+    def manager(self, interface: str) -> str:
+        """Who keeps the interface's addresses. NetworkManager goes first: it keeps others off what it manages."""
+        if ("NetworkManager", interface) in self.managers:
+            return "NetworkManager"
+        link = self.links.get(interface)
+        if link and link.network_file and link.state != "unmanaged":
+            generated = link.network_file.startswith("/run/systemd/network/") and "netplan" in link.network_file
+            return "netplan" if generated else NETWORKD
+        if interface in self.ifstate:
+            return IFUPDOWN
+        return next((name for name, where in self.managers if where == "-"), "")
+
+
+@dataclass
+class Plan:
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    write: list[File] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    run: list[str] = field(default_factory=list)
+    ask: bool = False
+    manager: str = ""
+    interface: str = ""
+    gateways: dict[int, str] = field(default_factory=dict)
+
+    def result(self) -> Json:
+        stop = bool(self.problems)
+        folders = {
+            file.path.rpartition("/")[0] for file in self.write if file.path.endswith(".conf") and ".d/" in file.path
+        }
+        return {
+            "ask": self.ask,
+            "problems": self.problems,
+            "notes": [] if stop else self.notes,
+            "changes": [] if stop else self.changes,
+            "folders": [] if stop else sorted(folders),
+            "write": [] if stop else [vars(file) for file in self.write],
+            "remove": [] if stop else self.remove,
+            "run": "" if stop or not self.run else "\n".join(["set -eu", *self.run]),
+            "manager": self.manager,
+            "interface": self.interface,
+            "gateway": self.gateways.get(4, ""),
+            "gateway6": self.gateways.get(6, ""),
+        }
+
+
+def addresses_of(links: list[Json]) -> list[Address]:
+    return [
+        Address(
+            interface=link["ifname"],
+            version=6 if info["family"] == "inet6" else 4,
+            local=info["local"],
+            length=int(info["prefixlen"]),
+            dynamic=bool(info.get("dynamic")),
+        )
+        for link in links
+        if link.get("ifname", "lo") != "lo"
+        for info in link.get("addr_info", [])
+        if info.get("scope") == "global" and info.get("family") in ("inet", "inet6") and "local" in info
+    ]
+
+
+def links_of(status: str) -> dict[str, Link]:
+    """Blocks of ``networkctl status -a``. Its JSON would be nicer, but came after the systemd of Debian 11."""
+    links = {}
+    for block in re.split(r"^\S+ +(?=\d+: )", status, flags=re.MULTILINE)[1:]:
+        name = block.splitlines()[0].partition(": ")[2].strip()
+        values = dict(re.findall(r"^ *(Network File|State): (.*?) *$", block, re.MULTILINE))
+        state = re.search(r"\((.*)\)", values.get("State", ""))
+        file = values.get("Network File", "")
+        links[name] = Link(network_file=file if file.startswith("/") else "", state=state.group(1) if state else "")
+    return links
+
+
+def files_of(text: str) -> t.Iterator[File]:
+    for line in text.splitlines():
+        meta, _slash, rest = line.partition(" /")
+        if not rest:
+            continue
+        mode, owner, group = meta.split()
+        path, _blank, content = rest.partition(" ")
+        yield File(
+            "/" + path, base64.b64decode(content).decode("utf-8", "surrogateescape"), mode.zfill(4), owner, group
+        )
+
+
+def is_address(text: str, version: int = 0) -> bool:
+    try:
+        return netaddr.IPAddress(text).version == version or not version
+    except (netaddr.AddrFormatError, ValueError, TypeError):
+        return False
+
+
+class Planner:
+    def __init__(self, seen: Seen, options: Json) -> None:
+        self.seen = seen
+        self.plan = Plan()
+        self.dns: list[str] = options["dns"]
+        self.wanted: dict[int, str] = {4: options["gateway"].strip(), 6: options["gateway6"].strip()}
+        self.interface: str = options["interface"].strip()
+        self.replace: bool = options["replace_default"]
+        self.options = options
+        self.own = {address.local for address in seen.addresses}
+        self.conf = [file for path, file in seen.files.items() if DROPIN.fullmatch(path)]
+        self.if_up = seen.files.get(IF_UP)
+        # Routes that earlier runs brought, so that they count as ours when a variable has changed since.
+        self.earlier = [Route.parse(x) for file in [*self.conf, self.if_up] if file for x in file.said("Route")]
+
+    # ---- which gateway -------------------------------------------------------------------------------------------
+
+    def candidates(self) -> dict[str, str]:
+        """Addresses of the gateways, each with the host it belongs to. Addresses of this host itself, such as those of
+        the bridges that container managers give to every machine, are no gateway."""
+        found: dict[str, str] = {}
+
+        def add(host: str, text: str) -> None:
+            if text not in self.own:
+                found.setdefault(text, host)
+
+        for per_host in self.options["known"]:
+            for host, addresses in zip(self.options["hosts"], per_host):
+                for address in [addresses] if isinstance(addresses, str) else addresses or []:
+                    plain = str(address).split("/")[0]
+                    if is_address(plain):
+                        add(host, str(netaddr.IPAddress(plain)))
+                    else:
+                        self.problem(f"gateway_addresses of {host}: {address!r} is not an IP address")
+        for host, hint in zip(self.options["hosts"], self.options["hints"]):
+            if is_address(hint):
+                add(host, str(netaddr.IPAddress(hint)))
+        for result in self.options["asked"]:
+            try:
+                links = json.loads(result.get("stdout") or "[]")
+            except ValueError:
+                continue
+            for one in addresses_of(links):
+                add(str(result.get("item", "")), one.local)
+        return found
+
+    def problem(self, sentence: str) -> None:
+        if sentence not in self.plan.problems:
+            self.plan.problems.append(sentence)
+
+    def places(self, address: str) -> list[Address]:
+        """The host's own addresses whose network contains this one."""
+        return [
+            own
+            for own in self.seen.addresses
+            if (not self.interface or own.interface == self.interface) and own.holds(address) and own.local != address
+        ]
+
+    def choose(self) -> None:
+        if self.interface and self.interface not in self.seen.interfaces:
+            known = ", ".join(self.seen.interfaces) or "none but lo"
+            self.problem(
+                f"lan_client_interface: there is no interface {self.interface!r} on this host (it has {known})"
+            )
+            return
+        found = self.candidates()
+        for version in (4, 6):
+            self.choose_family(version, found)
+        chosen = self.plan.gateways
+        if not chosen and not self.plan.problems:
+            if self.wanted[4] == self.wanted[6] == "none":
+                self.problem(
+                    "lan_client_gateway and lan_client_gateway6 are both none: use lan_client_state: absent to take all back"
+                )
+            elif not self.options["asked"] and self.options["hosts"]:
+                self.plan.ask = True
+            else:
+                self.none_found(found)
+
+    def choose_family(self, version: int, found: dict[str, str]) -> None:
+        name = "lan_client_gateway" if version == 4 else "lan_client_gateway6"
+        wanted = self.wanted[version]
+        if wanted == "none":
+            return
+        if wanted:
+            if not is_address(wanted, version):
+                self.problem(f"{name}: {wanted!r} is not an IPv{version} address")
+                return
+            wanted = str(netaddr.IPAddress(wanted))
+            if wanted in self.own:
+                self.problem(f"{name}: {wanted} is an address of this host itself")
+                return
+            if not self.places(wanted):
+                networks = ", ".join(str(own) for own in self.seen.addresses if own.version == version)
+                self.problem(
+                    f"{name}: {wanted} is in none of this host's networks ({networks or f'it has no IPv{version} address'})"
+                )
+                return
+            matches = [wanted]
+        else:
+            matches = [address for address in found if is_address(address, version) and self.places(address)]
+            if version == 6 and self.plan.interface:
+                matches = [x for x in matches if self.plan.interface in {own.interface for own in self.places(x)}]
+        if len(matches) > 1:
+            several = ", ".join(f"{address} of {found[address]}" for address in matches)
+            self.problem(
+                f"several addresses of gateways are in networks of this host ({several}): set {name} to one of them"
+            )
+            return
+        if not matches:
+            return
+        interfaces = sorted({own.interface for own in self.places(matches[0])})
+        if version == 6 and self.plan.interface in interfaces:
+            interfaces = [self.plan.interface]
+        if len(interfaces) > 1:
+            self.problem(
+                f"{matches[0]} is in the networks of {' and '.join(interfaces)}: set lan_client_interface to one of them"
+            )
+            return
+        if self.plan.interface and self.plan.interface != interfaces[0]:
+            self.problem(
+                f"{name}: {matches[0]} is reached by {interfaces[0]}, but the IPv4 gateway by {self.plan.interface}: this role sets up one interface"
+            )
+            return
+        if version == 6 and not wanted and self.advertised(interfaces[0]):
+            self.plan.notes.append(
+                f"IPv6 is left alone: {interfaces[0]} learns its default route from router advertisements"
+            )
+            return
+        self.plan.interface = interfaces[0]
+        self.plan.gateways[version] = matches[0]
+
+    def advertised(self, interface: str) -> bool:
+        return any(route.dev == interface and route.protocol == "ra" for route in self.seen.routes[6])
+
+    def none_found(self, found: dict[str, str]) -> None:
+        group = self.options["group"]
+        if not self.options["hosts"]:
+            self.problem(
+                f"the inventory has no (other) host in group {group!r}: set lan_client_gateway, or lan_client_gateways to the right group"
+            )
+            return
+        own = ", ".join(str(one) for one in self.seen.addresses) or "none"
+        theirs = ", ".join(f"{address} of {host}" for address, host in found.items()) or "none of them answered"
+        self.problem(
+            f"no gateway of group {group!r} has an address in a network of this host: set lan_client_gateway (own addresses: {own}; gateways: {theirs})"
+        )
+
+    # ---- routes --------------------------------------------------------------------------------------------------
+
+    def routes(self) -> list[Route]:
+        """The routes to have, after a look at those that are in the way."""
+        routes = []
+        for version, gateway in self.plan.gateways.items():
+            here = self.plan.interface
+            mine = {(gateway, here), *((route.gateway, route.dev) for route in self.earlier)}
+            others = [route for route in self.seen.routes[version] if (route.gateway, route.dev) not in mine]
+            metric = 0 if version == 4 else 1024
+            if others and not self.replace:
+                listed = " and ".join(f"`{route}`" for route in others)
+                self.problem(
+                    f"this host already has the IPv{version} default route {listed}, by which the controller may reach it: "
+                    f"set lan_client_replace_default to true to let {gateway} on {here} win"
+                )
+                continue
+            lowest = min((route.metric for route in others), default=metric + 1)
+            if version == 6 and lowest <= metric:
+                metric = lowest - 1
+            # Lower than 0 (in IPv6: 1) there is nothing.
+            in_place = [route for route in others if (route.metric == 0 if version == 4 else metric < 1)]
+            # ifupdown replaces what the interface's own stanza has brought. Nothing else can be outranked for sure: it
+            # would come back whenever its owner sets it up again, or stop its owner from doing so.
+            if in_place and not (
+                self.plan.manager == IFUPDOWN and version == 4 and all(r.dev == here for r in in_place)
+            ):
+                listed = " and ".join(f"`{route}`" for route in in_place)
+                self.problem(
+                    f"the IPv{version} default route {listed} has the highest priority there is: remove it where it is configured, "
+                    f"or give it a metric of 100 there, and run this again"
+                )
+                continue
+            places = self.places(gateway)
+            onlink = all(own.dynamic for own in places)
+            routes.append(Route(gateway, here, metric, onlink=onlink))
+            if others:
+                self.plan.notes.append(
+                    f"IPv{version} goes through {gateway} on {here} instead of " + " and ".join(str(r) for r in others)
+                )
+        return routes
+
+    def lives(self, route: Route) -> bool:
+        return any(live.key == route.key for live in self.seen.routes[route.version])
+
+    # ---- what to do ----------------------------------------------------------------------------------------------
+
+    def present(self) -> None:
+        for server in self.dns:
+            if not is_address(server):
+                self.problem(f"lan_client_dns: {server!r} is not an IP address")
+        self.choose()
+        plan = self.plan
+        if plan.ask or not plan.gateways:
+            return
+        plan.manager = self.seen.manager(plan.interface)
+        if plan.manager not in (NETWORKD, IFUPDOWN):
+            self.other_manager()
+            return
+        routes = self.routes()
+        resolver = self.resolver()
+        if plan.problems:
+            return
+        files: list[File] = []
+        if plan.manager == NETWORKD:
+            files += self.networkd(routes, self.dns if resolver == "resolved" else [])
+        else:
+            files.append(self.ifupdown(routes))
+            if resolver == "resolved":
+                files.append(File(RESOLVED, f"{HEAD}\n[Resolve]\nDNS={' '.join(self.dns)}\n"))
+        if not plan.problems:
+            self.carry_out(files, routes, self.dns if resolver == "file" else [])
+
+    def other_manager(self) -> None:
+        plan = self.plan
+        done = [
+            gw for gw in plan.gateways.values() if any(r.gateway == gw for r in self.seen.routes[6 if ":" in gw else 4])
+        ]
+        asked_for = [
+            gw for version, gw in plan.gateways.items() if version == 4 or self.wanted[6] or 4 not in plan.gateways
+        ]
+        who = plan.manager or "nothing that this role knows"
+        if all(gw in done for gw in asked_for) and not self.dns:
+            plan.notes.append(
+                f"{plan.interface} is managed by {who} and already goes through {' and '.join(done)}: left as it is"
+            )
+            return
+        gateway = asked_for[0]
+        values = {"gateway": gateway, "interface": plan.interface}
+        values |= {"ipv": "ipv6", "to": '"::/0"'} if ":" in gateway else {"ipv": "ipv4", "to": "0.0.0.0/0"}
+        how = BY_HAND[plan.manager].format(**values) if plan.manager in BY_HAND else "where its address is configured"
+        self.problem(
+            f"{plan.interface} is managed by {who}, and lan_client can configure only {NETWORKD} and {IFUPDOWN} so far: "
+            f"give it the default route via {gateway} {how}"
+            + (", set DNS there too and leave lan_client_dns empty" if self.dns else "")
+            + ", or take this host out of the group"
+        )
+
+    def networkd(self, routes: list[Route], dns: list[str]) -> list[File]:
+        here = self.plan.interface
+        network_file = self.seen.links[here].network_file
+        sharing = sorted(name for name, link in self.seen.links.items() if link.network_file == network_file)
+        if len(sharing) > 1:
+            self.problem(
+                f"{network_file} configures {', '.join(sharing)} alike, so that a gateway in it would hold for all of them: "
+                f"give {here} a .network file of its own that sorts before it"
+            )
+            return []
+        lines = [HEAD, f"# Interface: {here}", *(f"# Route: {route}" for route in routes)]
+        for route in routes:
+            lines += ["", "[Route]", f"Gateway={route.gateway}"]
+            # Only where it says something: 0 and 1024 are what networkd takes itself.
+            lines += [f"Metric={route.metric}"] if route.version == 6 and route.metric != 1024 else []
+            # By DHCP the address comes after the route, which would have no way to its gateway until then.
+            lines += ["GatewayOnLink=yes"] if route.onlink else []
+        lines += ["", "[Network]", *(f"DNS={server}" for server in dns)] if dns else []
+        name = network_file.rpartition("/")[2]
+        return [File(f"/etc/systemd/network/{name}.d/ipmasq-lan-client.conf", "\n".join(lines) + "\n")]
+
+    def ifupdown(self, routes: list[Route]) -> File:
+        here = self.plan.interface
+        lines = ["#!/bin/sh", HEAD, f"# Interface: {here}", *(f"# Route: {route}" for route in routes)]
+        lines += [f"# Before: {route}" for route in self.before(routes)]
+        lines += [
+            f'[ "${{IFACE:-}}" = {here} ] || exit 0',
+            "status=0",
+            "# ifupdown comes here once per family. The other family's address may not be there yet, which is no error.",
+            'ours() { [ "${ADDRFAM:-$1}" = "$1" ]; }',
+        ]
+        for route in routes:
+            family = "inet6" if route.version == 6 else "inet"
+            lines.append(f"if ours {family}; then ip -{route.version} route replace {route} || status=1; fi")
+        return File(IF_UP, "\n".join([*lines, "exit $status"]) + "\n", "0755")
+
+    def before(self, routes: list[Route]) -> list[Route]:
+        """What the script will replace, from the time when there was no script."""
+        if self.if_up and self.if_up.ours and self.plan.interface in self.if_up.said("Interface"):
+            return [Route.parse(text) for text in self.if_up.said("Before")]
+        here = {(route.version, route.metric) for route in routes}
+        return [
+            live
+            for version in (4, 6)
+            for live in self.seen.routes[version]
+            if (version, live.metric) in here and live.dev == self.plan.interface and live.gateway
+        ]
+
+    def carry_out(self, files: list[File], routes: list[Route], dns: list[str]) -> None:
+        """Files and routes that differ from those to have, as steps. Without any arguments: take all back."""
+        plan, seen = self.plan, self.seen
+        paths = {file.path for file in files}
+        plan.write += [file for file in files if seen.files.get(file.path) != file]
+        stale = [file.path for file in self.conf if file.path not in paths]
+        stale += [path for path in (IF_UP, RESOLVED) if path in seen.files and path not in paths]
+        plan.remove += stale
+        touched = {file.path for file in plan.write} | set(stale)
+        # Whom to tell: networkd about its own file, by the interface that the file is for.
+        told = {name for file in self.conf if file.path in touched for name in file.said("Interface")}
+        told |= (
+            {plan.interface} if plan.manager == NETWORKD and any(DROPIN.fullmatch(path) for path in touched) else set()
+        )
+        missing = [route for route in routes if not self.lives(route)]
+
+        kept = {route.key for route in routes}
+        gone = [route for route in self.earlier if route.key not in kept and self.lives(route)]
+        for route in gone:
+            plan.changes.append(f"remove the route {route}")
+            plan.run.append(f"ip -{route.version} route del {route} 2>/dev/null || true")
+        if self.if_up and IF_UP in stale:
+            for route in [Route.parse(text) for text in self.if_up.said("Before")]:
+                plan.changes.append(f"restore the route {route}")
+                plan.run.append(f"ip -{route.version} route replace {route}")
+        if told:
+            # Only interfaces whose files have changed are set up anew by this.
+            plan.run.append("networkctl reload")
+        elif plan.manager == NETWORKD and missing:
+            plan.run.append(f"networkctl reconfigure {shlex.quote(plan.interface)}")
+        if plan.manager == IFUPDOWN and (IF_UP in touched or missing):
+            plan.run.append(f"IFACE={shlex.quote(plan.interface)} {IF_UP}")
+        for route in missing:
+            plan.changes.append(f"add the route {route}")
+        if told or plan.manager == NETWORKD and missing:
+            self.wait(sorted(told | ({plan.interface} if missing else set())), routes)
+        for folder in sorted({path.rpartition("/")[0] for path in stale if ".d/" in path and path != IF_UP}):
+            plan.run.append(f"rmdir {shlex.quote(folder)} 2>/dev/null || true")
+        if RESOLVED in touched:
+            plan.run.append("systemctl restart systemd-resolved")
+        self.resolv_conf(dns)
+        if plan.run and not plan.changes:
+            plan.changes.append(f"let {plan.manager or NETWORKD} read its files again")
+
+    def wait(self, interfaces: list[str], routes: list[Route]) -> None:
+        """networkd answers before it has done its work; the host is as declared only then."""
+        tests = [
+            f"networkctl --no-pager -n 0 status {shlex.quote(one)} 2>/dev/null | grep -q '(configured)'"
+            for one in interfaces
+        ]
+        tests += [
+            f"ip -{r.version} route show default via {r.gateway} dev {r.dev}"
+            + (f" metric {r.metric}" if r.metric else "")
+            + " | grep -q ."
+            for r in routes
+        ]
+        self.plan.run += [
+            f"here() {{ {' && '.join(tests) or ':'}; }}",
+            "tries=0",
+            "until here; do",
+            '    tries=$((tries + 1)); [ "$tries" -lt 100 ] || {',
+            "        echo 'systemd-networkd did not bring the default route: see journalctl -u systemd-networkd' >&2; exit 1",
+            "    }",
+            "    sleep 0.1",
+            "done",
+        ]
+
+    # ---- DNS -----------------------------------------------------------------------------------------------------
+
+    def resolver(self) -> str:
+        """Where DNS servers are written: nowhere, to systemd-resolved or to the file."""
+        if not self.dns:
+            return ""
+        target = self.seen.resolv_target
+        file = self.seen.files.get(RESOLV)
+        if target.startswith("/run/systemd/resolve/") or (file and self.seen.resolved and "127.0.0.53" in file.content):
+            if self.seen.resolved:
+                return "resolved"
+            self.problem(
+                f"{RESOLV} is a link to {target}, but systemd-resolved does not run: start it, or leave lan_client_dns empty"
+            )
+            return ""
+        if target:
+            self.problem(
+                f"{RESOLV} is a link to {target}, and this role does not know who writes that: "
+                f"set the DNS servers where it comes from and leave lan_client_dns empty"
+            )
+            return ""
+        return "file"
+
+    def resolv_conf(self, dns: list[str]) -> None:
+        plan = self.plan
+        file, before = self.seen.files.get(RESOLV), self.seen.files.get(RESOLV_BEFORE)
+        ours = bool(file and file.ours)
+        if dns:
+            original = before if ours else file
+            kept = [line for line in (original.content.splitlines() if original else []) if RESOLV_KEPT.match(line)]
+            content = "\n".join([HEAD, *kept, *(f"nameserver {server}" for server in dns)]) + "\n"
+            if file and not ours:
+                saved = File(RESOLV_BEFORE, file.content, file.mode, file.owner, file.group)
+                plan.write += [saved] if saved != before else []
+            new = File(RESOLV, content, file.mode, file.owner, file.group) if file else File(RESOLV, content)
+            plan.write += [new] if new != file else []
+            return
+        if ours and before:
+            plan.write.append(File(RESOLV, before.content, before.mode, before.owner, before.group))
+        elif ours:
+            plan.remove.append(RESOLV)
+        # Where somebody else has written the file since, theirs is the truth.
+        plan.remove += [RESOLV_BEFORE] if before else []
+
+
+def lan_client_plan(
+    seen: str,
+    state: str = "present",
+    gateway: str = "",
+    gateway6: str = "",
+    interface: str = "",
+    dns: list[str] | None = None,
+    replace_default: bool = False,
+    group: str = "gateways",
+    hosts: list[str] | None = None,
+    known: list[list[t.Any]] | None = None,
+    hints: list[str] | None = None,
+    asked: list[Json] | None = None,
+) -> Json:
+    if netaddr is None:
+        raise AnsibleFilterError(
+            "the filter ipmasq.linux.lan_client_plan needs netaddr on the controller: pip install netaddr"
+        )
+    options: Json = {
+        "gateway": gateway or "",
+        "gateway6": gateway6 or "",
+        "interface": interface or "",
+        "dns": [str(server) for server in dns or []],
+        "replace_default": bool(replace_default),
+        "group": group,
+        "hosts": list(hosts or []),
+        "known": list(known or []),
+        "hints": [str(hint or "") for hint in hints or []],
+        "asked": list(asked or []),
+    }
+    planner = Planner(Seen.parse(seen), options)
+    if state == "present":
+        planner.present()
+    else:
+        planner.carry_out([], [], [])
+    return planner.plan.result()
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"lan_client_plan": lan_client_plan}
