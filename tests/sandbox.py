@@ -99,7 +99,7 @@ def _setns(handle: int) -> None:
 def sh(command: str, check: bool = True) -> str:
     """A shell command of the test itself, such as wiring an interface; it has to succeed."""
     require_namespace()
-    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, errors="replace", check=False)
     assert not check or done.returncode == 0, command + "\n" + done.stdout + done.stderr
     return done.stdout
 
@@ -130,6 +130,7 @@ class SandboxHost(Host):
             input=stdin,
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # as AnsibleModule.run_command does
             check=False,
             env=dict(os.environ, LC_ALL="C", XTABLES_LOCKFILE=str(self.root / "xtables.lock")),
         )

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Any valid intent is loaded by the real tools, reads back equal and plans nothing more; any other is refused whole.
+
+``IPMASQ_EXAMPLES=1000 pytest tests/integration/test_any_intent.py`` looks further.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.tests.unit import strategies
+from helpers import wire_gateway
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+EXAMPLES = int(os.environ.get("IPMASQ_EXAMPLES", "60"))
+BOUNDED = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="IPMASQ_EXAMPLES" not in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def plain(gate):
+    """A gateway with interfaces, and what its namespace held before all examples."""
+    wire_gateway()
+    gate.before = gate.host.snapshot()["rules"]
+    return gate
+
+
+def cleared(gate):
+    for instance in ("default", "lab", "x_1", "abcdefghij"):
+        gate.absent(instance)
+
+
+@BOUNDED
+@given(first=strategies.gateways(), second=strategies.gateways())
+def test_any_intent_is_a_fixpoint(plain, first, second):
+    second = dict(second, instance=first["instance"])
+    for params in (first, second):
+        params = {key: params[key] for key in ("instance", "wans", "lans", "nat", "ipv6", "clamp_mss")}
+        try:
+            wanted = intent.gateway_from_params(params)
+        except GatewayError as error:
+            # Not every draw is valid; then all problems are sentences.
+            assert all(": " in problem for problem in error.problems)
+            continue
+        assert wanted.instance == params["instance"]
+        done = plain.apply(**params)
+        assert plain.live(params["instance"]) and not plain.apply(**params).change.changed
+        assert plain.info(params["instance"])["drift"] == [], done.to_dict()["differences"]
+    cleared(plain)
+    assert "ipmasq" not in plain.rules() and "IPMASQ" not in plain.rules()
+
+
+NAMES = st.sampled_from(["a", "b", "x.1", "long-" * 12])
+ITEMS = st.fixed_dictionaries(
+    {
+        "name": NAMES,
+        "source": st.lists(
+            st.sampled_from(strategies.NETWORKS4 + strategies.NETWORKS6 + ("0.0.0.0/0", "::/0")), max_size=3
+        ),
+        "destination": st.none() | st.lists(st.sampled_from(strategies.DESTINATIONS), max_size=2),
+        "in_interface": st.none() | st.sampled_from(["lan0", "ppp*", "eth0.5"]),
+        "out_interface": st.sampled_from(["wan0", "ppp*", "abcdefghijklmno"]),
+        "action": st.sampled_from(["accept", "drop", "reject"]),
+        "ct_state": st.none() | st.lists(st.sampled_from(["invalid", "new", "related", "established", "untracked"])),
+    }
+)
+
+
+@BOUNDED
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["masquerade", "forward"]), st.booleans(), ITEMS), min_size=1, max_size=6)
+)
+def test_any_sequence_of_items_ends_as_the_last_of_each_said(plain, steps):
+    held = {}
+    for kind, present, item in steps:
+        if kind == "masquerade":
+            item = {key: item[key] for key in ("name", "source", "destination", "out_interface")}
+        state = "present" if present else "absent"
+        try:
+            plain.item(kind, state=state, **item)
+        except GatewayError as error:
+            assert all(": " in problem for problem in error.problems), error.problems
+            continue
+        held[(kind, item["name"])] = item if present else None
+        assert not plain.item(kind, state=state, **item).change.changed
+        keys = {row.key for row in plain.live()} - {"chain", "jump"}
+        wanted = {"{0}/{1}".format(*key) for key, value in held.items() if value}
+        assert keys == wanted
+        assert plain.info()["drift"] == []
+    for (kind, name), item in held.items():
+        if item:
+            plain.item(kind, state="absent", name=name)
+    assert "ipmasq" not in plain.rules() and "IPMASQ" not in plain.rules()
+
+
+WORDS = strategies.garbage() | st.sampled_from(["lan0", "wan0", "guest0", "192.168.1.0/24", "fd00:1::/64", "office"])
+GARBAGE = st.fixed_dictionaries(
+    {
+        "instance": st.sampled_from(["default"]) | WORDS,
+        "wans": st.none() | st.lists(st.fixed_dictionaries({"interface": WORDS}), max_size=3),
+        "lans": st.none()
+        | st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": WORDS,
+                    "interfaces": st.lists(WORDS, max_size=3),
+                    "networks": st.none() | st.lists(WORDS, max_size=3),
+                    "reaches": st.lists(WORDS, max_size=2),
+                }
+            ),
+            max_size=3,
+        ),
+        "nat": st.none()
+        | st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": WORDS,
+                    "action": st.sampled_from(["masquerade", "exempt"]),
+                    "source": st.none() | st.lists(WORDS, max_size=3),
+                    "destination": st.none() | st.lists(WORDS, max_size=3),
+                    "wan": st.none() | WORDS,
+                }
+            ),
+            max_size=3,
+        ),
+    }
+)
+
+
+@BOUNDED
+@given(params=GARBAGE)
+def test_any_garbage_is_one_clear_error_and_touches_nothing(plain, params):
+    instance = params["instance"]
+    plain.host.writes.clear()
+    try:
+        plain.apply(**params)
+    except GatewayError as error:
+        for problem in error.problems:
+            assert problem.isprintable() and len(problem) < 2000, problem
+        assert plain.host.writes == []
+    else:
+        plain.absent(instance)
