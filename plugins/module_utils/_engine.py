@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from . import _persist as persist, _sysctl as sysctl
-from ._backend.select import by_programs, select
+from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._describe import describe_gateway, describe_item
 from ._errors import GatewayError
@@ -51,7 +51,7 @@ class Change:
     outdated: t.Tuple[str, ...]
     stale: t.Tuple[str, ...]
     enable: bool = False
-    retired: t.Optional[t.Tuple[Backend, Rows]] = None  # an earlier backend of this instance, and what it still holds
+    retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and what they still hold
     notes: t.Tuple[str, ...] = ()
     why: str = ""
     lines_before: t.Tuple[str, ...] = ()
@@ -215,9 +215,6 @@ def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
     choice = None
     if state and state.programs:
         choice = select(host, "auto", state.programs)
-    elif not state and host.which("nft"):
-        # No state, but perhaps a table that a lost state file has left behind.
-        choice = select(host, "nftables", "")
     change = _change(host, instance, choice=choice, old=state, new=None)
     return Result(change, _carry_out(change, host, check_mode))
 
@@ -288,6 +285,10 @@ def _change(
     if new:
         known = old.base_chains if old and old.programs == new.programs else None
         chains = backend.base_chains(listing or "") if backend and known is None else known
+        for other in _others(host, instance):
+            # What another instance has created was not there before, though it is now.
+            if new.programs and other.programs == new.programs:
+                chains = tuple(chain for chain in chains or () if chain in other.base_chains)
         new = replace(new, before=_before(host, instance, old, new), base_chains=chains or ())
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
@@ -302,7 +303,7 @@ def _change(
         outdated=tuple(persist.outdated(files, host)),
         stale=tuple(persist.stale_files(new, instance, files, host)),
         enable=bool(new) and persist.UNIT in files and not persist.service_enabled(host),
-        retired=_retired(host, old, backend, choice),
+        retired=_retired(host, instance, old, backend),
         notes=notes,
         why=choice.why if choice else "",
         lines_before=old.lines if old else (),
@@ -345,13 +346,15 @@ def _others(host: Host, instance: str) -> t.List[State]:
 
 
 def _retired(
-    host: Host, old: t.Optional[State], backend: t.Optional[Backend], choice: t.Optional[Choice]
-) -> t.Optional[t.Tuple[Backend, Rows]]:
-    if not (old and old.programs and backend and choice) or old.programs == backend.programs:
-        return None
-    former = by_programs(host, old.programs)
-    rows = _live(former, host, old.instance)
-    return (former, rows) if rows else None
+    host: Host, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
+) -> t.Tuple[t.Tuple[Backend, Rows], ...]:
+    """Rules of this instance on another backend than now: the former one, or whatever a lost state file has left."""
+    if old and (not old.programs or not backend or old.programs == backend.programs):
+        return ()
+    candidates = [by_programs(host, old.programs)] if old else all_backends(host)
+    others = [other for other in candidates if not backend or other.programs != backend.programs]
+    listed = [(other, _live(other, host, instance)) for other in others]
+    return tuple((other, rows) for other, rows in listed if rows)
 
 
 def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...]:
@@ -401,9 +404,7 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
     loads = []
     if change.backend and change.plan.changed:
         loads.append((change.backend, change.plan.live, change.plan.desired))
-    if change.retired:
-        loads.append((change.retired[0], change.retired[1], ()))
-    return loads
+    return loads + [(backend, rows, ()) for backend, rows in change.retired]
 
 
 def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
@@ -520,9 +521,7 @@ def _differences(change: Change) -> t.List[str]:
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
         lines.append("+ ipmasq.service: enabled")
-    if change.retired:
-        lines.append("- the rules of {0}".format(change.retired[0].programs))
-    return lines
+    return lines + ["- the rules of {0}".format(backend.programs) for backend, _rows in change.retired]
 
 
 def _diff(change: Change) -> t.Dict[str, str]:

@@ -27,6 +27,11 @@ class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
         self.program = program
 
 
+def printable(text: str) -> str:
+    """Without what a terminal would obey: line ends, escapes, marks that change the direction."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 class Problems:
     """Collects every problem of one call, so that a user mends all of them in one go.
 
@@ -40,7 +45,8 @@ class Problems:
         self.found: t.List[str] = []
 
     def add(self, where: str, sentence: str) -> None:
-        self.found.append("{0}: {1}".format(where, sentence))
+        """One printable line, whatever names and values in it were."""
+        self.found.append(printable("{0}: {1}".format(where, sentence)))
 
     def raise_if_any(self) -> None:
         if self.found:

@@ -17,7 +17,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ._errors import Problems
+from ._errors import Problems, printable
 from ._rules import CT_STATES, family_of, patterns_overlap
 
 #: Names become part of rule comments (nft: 128 bytes), chain names (iptables: 28) and file names.
@@ -371,7 +371,11 @@ def check_name(where: str, name: str, problems: Problems) -> None:
 
 def check_interface(where: str, name: str, problems: Problems) -> None:
     """What can be said without the host. A name over 15 characters may still be an alternative name there."""
-    if "/" in name:
+    if name in ("all", "default"):
+        problems.add(
+            where, "interface '{0}' is the kernel's word for a group, no interface has it as name".format(name)
+        )
+    elif "/" in name:
         problems.add(where, "interface '{0}' has a slash, which no interface name can have".format(shorten(name)))
     elif not INTERFACE.match(name):
         problems.add(
@@ -415,5 +419,5 @@ def _network(where: str, raw: str, problems: Problems) -> str:
 
 def shorten(text: str, limit: int = 60) -> str:
     """A value for an error message: printable, on one line, not endless."""
-    printable = "".join(char if char.isprintable() else "?" for char in text)
-    return printable if len(printable) <= limit else printable[:limit] + "…"
+    shown = printable(text)
+    return shown if len(shown) <= limit else shown[:limit] + "…"

@@ -17,7 +17,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass, field
 
-from ._errors import GatewayError
+from ._errors import GatewayError, printable
 from ._plan import Row
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -30,6 +30,8 @@ LOADER = FOLDER + "/boot"
 UNIT = "/etc/systemd/system/ipmasq.service"
 ENABLED = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
 VERSION = 1
+#: What may run the rules of an instance.
+PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every ending that an instance may have a file with.
 ENDINGS = (".json", ".load", ".sysctl", ".nft", ".iptables", ".ip6tables")
 
@@ -111,25 +113,38 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
     if text is None:
         return None
     try:
-        raw = json.loads(text)
-        if raw["version"] != VERSION:
-            raise ValueError("version {0}".format(raw["version"]))
-        return State(
-            instance=raw["instance"],
-            owner=raw["owner"],
-            programs=raw["programs"],
-            rows=tuple(Row(chain, text, key, position=position) for chain, text, key, position in raw["rows"]),
-            switches=tuple((key, value) for key, value in raw["switches"]),
-            before=raw["before"],
-            base_chains=tuple(raw["base_chains"]),
-            lines=tuple(raw["lines"]),
-        )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return _parse_state(json.loads(text), instance)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise GatewayError(
             "{0}: is damaged or of another version ({1}); restore it from a backup, or remove it to start anew".format(
-                path, error
+                path, printable(str(error))
             )
         ) from None
+
+
+def _parse_state(raw: t.Any, instance: str) -> State:
+    """Raises one of the errors that read_state catches on anything that we would not have written."""
+    if raw["version"] != VERSION or raw["instance"] != instance:
+        raise ValueError("version {0} of instance {1}".format(raw["version"], raw["instance"]))
+    if raw["owner"] not in ("gateway", "items") or raw["programs"] not in PROGRAMS:
+        raise ValueError("owner {0} with {1}".format(raw["owner"], raw["programs"]))
+    rows = tuple(Row(_word(chain), _word(text), _word(key), position=int(at)) for chain, text, key, at in raw["rows"])
+    return State(
+        instance=instance,
+        owner=raw["owner"],
+        programs=raw["programs"],
+        rows=rows,
+        switches=tuple((_word(key), _word(value)) for key, value in raw["switches"]),
+        before={_word(key): _word(value) for key, value in raw["before"].items()},
+        base_chains=tuple(_word(chain) for chain in raw["base_chains"]),
+        lines=tuple(_word(line) for line in raw["lines"]),
+    )
+
+
+def _word(value: t.Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("{0!r} is no text".format(value))
+    return value
 
 
 def instances(host: Host) -> t.List[str]:

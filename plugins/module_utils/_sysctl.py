@@ -13,6 +13,7 @@ belong to the name of the VLAN. Source: Documentation/networking/ip-sysctl.rst
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
 import typing as t
 from dataclasses import dataclass
@@ -174,11 +175,8 @@ def normal_key(text: str) -> str:
 def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Sequence[str]) -> t.Tuple[Other, ...]:
     """Lines in other files that set our switches to something else, and so undo ours whenever that file is applied."""
     wanted = dict(switches)
-    # conf/all/forwarding is another name of ip_forward.
-    aliases = {TREE["ip"] + "/all/forwarding": GLOBAL["ip"]}
-    paths = [path for folder in FOLDERS for path in host.find(folder + "/*.conf")] + list(FILES)
-    found = {}
-    for path in paths:
+    found = []
+    for path in _sysctl_files(host):
         if path in own:
             continue
         for number, line in enumerate((host.read(path) or "").splitlines(), 1):
@@ -187,11 +185,23 @@ def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Se
                 continue
             pattern = normal_key(key)
             for ours, mine in wanted.items():
-                same = fnmatch.fnmatchcase(ours, aliases.get(pattern, pattern))
+                same = any(fnmatch.fnmatchcase(name, pattern) for name in (ours, ALIASES.get(ours, ours)))
                 if same and value.strip() != mine:
-                    # /lib is often a link to /usr/lib: the same line is told once.
-                    found[(path.replace("/usr/lib/", "/lib/"), number, ours)] = Other(path, number, ours, value.strip())
-    return tuple(found.values())
+                    found.append(Other(path, number, ours, value.strip()))
+    return tuple(found)
+
+
+#: Another name of the same switch.
+ALIASES = {GLOBAL["ip"]: TREE["ip"] + "/all/forwarding"}
+
+
+def _sysctl_files(host: Host) -> t.List[str]:
+    """The files that are applied: of those with the same name only the one in the last folder (sysctl.d(5))."""
+    by_name = {}
+    for folder in FOLDERS:
+        for path in host.find(folder + "/*.conf"):
+            by_name[posixpath.basename(path)] = path
+    return [by_name[name] for name in sorted(by_name)] + list(FILES)
 
 
 def in_order(held: t.Mapping[str, str]) -> Switches:

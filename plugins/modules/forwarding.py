@@ -95,6 +95,16 @@ overridden_by:
       description: The value there.
       type: str
   sample: [{file: /etc/sysctl.conf, line: 28, key: net/ipv4/ip_forward, value: "0"}]
+backend:
+  description: The packet filter of this instance's items, if it has any.
+  returned: success
+  type: dict
+  sample: {name: none, programs: "", why: ""}
+notes:
+  description: What was resolved, a sentence each.
+  returned: success
+  type: list
+  elements: str
 differences:
   description: What was different (C(~)) before this run.
   returned: success

@@ -269,8 +269,9 @@ def _right(left: Json, right: Json) -> Json:
         return sorted(right, key=_text) if len(right) > 1 else right[0]
     if not (isinstance(right, dict) and "set" in right):
         return right
-    field = left.get("payload", {}).get("field") if isinstance(left, dict) else None
-    if field in ("saddr", "daddr") and all(_is_network(element) for element in right["set"]):
+    payload = left.get("payload", {}) if isinstance(left, dict) else {}
+    addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
+    if addresses and all(_is_network(element) for element in right["set"]):
         networks = [net for element in right["set"] for net in _covered(element)]
         return _one_or_set([_address(net) for net in collapse(networks)])
     return _one_or_set(right["set"])

@@ -19,8 +19,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .base import Backend
 
-VARIANTS = ("nft", "legacy")
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -119,21 +117,23 @@ def _auto(host: Host) -> Choice:
     raise MissingProgram("nft", "backend: neither nft nor iptables is installed; install the package nftables")
 
 
+def all_backends(host: Host) -> t.List[Backend]:
+    """Every backend that could hold rules on this host. Asking legacy loads no module: it lists only loaded tables."""
+    found: t.List[Backend] = [Nftables(), Iptables("nft", families(host))]
+    if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
+        found.append(Iptables("legacy", families(host)))
+    return [backend for backend in found if _installed(host, backend)]
+
+
 def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
-    """What others have in each variant's tables. Asking legacy loads no module: it lists only loaded tables."""
+    """What others have in each variant's tables."""
     used = {}
-    for variant in VARIANTS:
-        if variant == "legacy" and not (
-            host.read("/proc/net/ip_tables_names") or host.read("/proc/net/ip6_tables_names")
-        ):
-            continue
-        backend = Iptables(variant, families(host))
-        rules: t.List[str] = []
-        for family in backend.families:
-            if host.which(backend.program(family, "save")):
-                rules += in_use(host.run([backend.program(family, "save")]).out)
-        if rules:
-            used[variant] = rules
+    for backend in all_backends(host):
+        if isinstance(backend, Iptables):
+            listings = [host.run([backend.program(family, "save")]).out for family in backend.families]
+            rules = [rule for listing in listings for rule in in_use(listing)]
+            if rules:
+                used[backend.variant] = rules
     return used
 
 
