@@ -351,10 +351,22 @@ def _retired(
     """Rules of this instance on another backend than now: the former one, or whatever a lost state file has left."""
     if old and (not old.programs or not backend or old.programs == backend.programs):
         return ()
-    candidates = [by_programs(host, old.programs)] if old else all_backends(host)
-    others = [other for other in candidates if not backend or other.programs != backend.programs]
-    listed = [(other, _live(other, host, instance)) for other in others]
-    return tuple((other, rows) for other, rows in listed if rows)
+    if old:
+        former = by_programs(host, old.programs)
+        listed = [(former, _live(former, host, instance))]
+    else:
+        listed = [(other, _left_on(other, host, instance)) for other in all_backends(host)]
+    return tuple(
+        (other, rows) for other, rows in listed if rows and (not backend or other.programs != backend.programs)
+    )
+
+
+def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
+    """What a backend holds of us; nothing if it cannot be asked, as nobody has said that it is in use."""
+    try:
+        return _live(backend, host, instance)
+    except GatewayError:
+        return ()
 
 
 def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...]:
