@@ -42,8 +42,9 @@ def cache() -> Path:
 
 
 def labs() -> list[str]:
-    """The demo's lab and whatever tests have left behind."""
-    return sorted(path.name for path in cache().glob("*") if path.is_dir())
+    """The demo's lab, and those that an interrupted test has left behind; never a lab that somebody named."""
+    names = [path.name for path in cache().glob("*") if path.is_dir()]
+    return sorted(name for name in names if name == NAME or name.startswith(("molecule-", "test-")))
 
 
 def inventory() -> Path:
