@@ -332,14 +332,32 @@ def test_moving_to_another_backend():
     assert apply(host).to_dict()["changed"] is False
 
 
-def test_table_left_by_a_lost_state_file():
-    host = fakes.FakeHost()
+@pytest.mark.parametrize("then", ["remove", "apply"])
+def test_rules_left_by_a_lost_state_file(host, then):
+    """Nobody knows any more what forwarding was, but no rule of ours is left behind, and none is there twice."""
     before = host.snapshot()
     apply(host)
-    for path in [path for path in host.files if path.startswith("/etc/")]:
+    live = host.snapshot()
+    for path in [path for path in host.files if path.startswith("/etc/ipmasq/")]:
         del host.files[path]
-    assert remove(host).to_dict()["changed"]
-    assert host.snapshot()[2] == before[2]
+    if then == "remove":
+        assert remove(host).to_dict()["changed"]
+        assert host.snapshot()[2:] == before[2:]
+    else:
+        assert apply(host).to_dict()["changed"]
+        assert host.snapshot()[2:] == live[2:]
+
+
+def test_items_left_by_a_lost_state_file(host):
+    masquerade(host)
+    forward(host)
+    live = host.snapshot()
+    for path in [path for path in host.files if path.startswith("/etc/ipmasq/")]:
+        del host.files[path]
+    masquerade(host)
+    assert host.snapshot()[2:] == live[2:]
+    forward(host, state="absent")
+    assert [each["name"] for each in gateway_info("default", host)["items"]] == ["masquerade/lan"]
 
 
 # Hosts that cannot

@@ -116,6 +116,14 @@ TEST_GATEWAY = [
         dict(wans=[{"interface": ""}]),
         "wans[0]: interface '' is not a name that an interface can have; '*' may only stand at its end",
     ),
+    (
+        dict(lans=[lan(interfaces=["all"])]),
+        "lans[0] 'a': interface 'all' is the kernel's word for a group, no interface has it as name",
+    ),
+    (
+        dict(wans=[{"interface": "default"}]),
+        "wans[0]: interface 'default' is the kernel's word for a group, no interface has it as name",
+    ),
     # names
     (
         dict(instance="Lab-1"),

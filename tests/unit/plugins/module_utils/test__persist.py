@@ -43,6 +43,9 @@ def test_state_is_a_round_trip(programs):
     host = fakes.FakeHost(files={"/etc/ipmasq/default.json": persist.state_text(state(programs))})
     assert persist.read_state(host, "default") == state(programs)
     assert persist.read_state(host, "lab") is None
+    assert [row.position for row in persist.read_state(host, "default").rows] == [
+        row.position for row in state(programs).rows
+    ]
     assert persist.instances(host) == ["default"]
 
 
@@ -57,6 +60,12 @@ TEST_DAMAGED = {
     "rows are no rows": json.dumps(dict(GOOD, rows=[["a"]])),
     "rows are numbers": json.dumps(dict(GOOD, rows=[1])),
     "switches": json.dumps(dict(GOOD, switches=[["a"]])),
+    "before is no object": json.dumps(dict(GOOD, before=[])),
+    "before holds numbers": json.dumps(dict(GOOD, before={"net/ipv4/ip_forward": 0})),
+    "another owner": json.dumps(dict(GOOD, owner="me")),
+    "another program": json.dumps(dict(GOOD, programs="pf")),
+    "another instance": json.dumps(dict(GOOD, instance="lab")),
+    "a row of numbers": json.dumps(dict(GOOD, rows=[[1, 2, 3, 4]])),
     "null": json.dumps(dict(GOOD, rows=None)),
 }
 

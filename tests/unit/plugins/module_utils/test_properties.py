@@ -215,7 +215,6 @@ UGLY = "lan0\n\x1b[31m\u202e"
 IN_A_LAN = {"name": "a", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 
 
-@pytest.mark.xfail(strict=True, reason="bugs-unit.md (14): names reach the message as they were written")
 @pytest.mark.parametrize(
     "given_options",
     [

@@ -147,12 +147,7 @@ def test_runs_and_tells_the_same_in_check_mode(run, name, options):
     assert again["changed"] is False
 
 
-UNDOCUMENTED = pytest.mark.xfail(strict=True, reason="bugs-unit.md (15): forwarding returns backend and notes")
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), [pytest.param(*each, marks=UNDOCUMENTED) if each[0] == "forwarding" else each for each in ALL]
-)
+@pytest.mark.parametrize(("name", "options"), ALL)
 def test_every_returned_value_is_documented(run, name, options):
     yaml = pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
