@@ -204,7 +204,7 @@ class SandboxHost(Host):
 def files(root: pathlib.Path) -> dict:
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name != "xtables.lock":
+        if path.is_file() and not path.is_symlink() and path.name != "xtables.lock":
             found[str(path)] = (path.read_bytes(), path.stat().st_mode)
     return found
 
