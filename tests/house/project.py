@@ -1,0 +1,61 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files of the project, and the collection as a user gets it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files_of_project() -> list[Path]:
+    """What git tracks or would track."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return sorted({ROOT / name for name in listed if name and (ROOT / name).is_file()})
+
+
+class Installed:
+    """The collection, built, and installed from the tarball into a folder that holds nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.collections = folder / "collections"
+        site_packages = sysconfig.get_path("purelib")
+        self.env = {
+            # What it depends on comes from the package ansible; our own working tree must not be found.
+            "ANSIBLE_COLLECTIONS_PATH": f"{self.collections}:{site_packages}",
+            "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+            "HOME": str(folder),
+            "LC_ALL": "C.UTF-8",
+            "NO_COLOR": "1",
+            "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        }
+        self.run("ansible-galaxy", "collection", "build", "--output-path", str(folder), str(ROOT))
+        (self.tarball,) = folder.glob("ipmasq-linux-*.tar.gz")
+        self.run("ansible-galaxy", "collection", "install", "--offline", "--no-deps", str(self.tarball))
+        self.path = self.collections / "ansible_collections" / "ipmasq" / "linux"
+
+    def run(self, *command: str) -> str:
+        # The program is looked for on our own PATH, not on the one that it gets.
+        program = shutil.which(command[0], path=self.env["PATH"])
+        done = subprocess.run(
+            [program or command[0], *command[1:]],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The collection as a user gets it: built, installed into an empty folder, and run from there by full names."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import typing as t
+
+import pytest
+from project import ROOT
+
+if t.TYPE_CHECKING:
+    from project import Installed
+
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+PLUGINS = [
+    (kind, path.stem)
+    for kind, folder in (("module", "modules"), ("filter", "filter"))
+    for path in sorted((ROOT / "plugins" / folder).glob("[a-z]*.py"))
+]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+NEEDED = {
+    "README.md",
+    "LICENSE",
+    "meta/runtime.yml",
+    "requirements.txt",
+    "changelogs/changelog.yaml",
+    "tests/config.yml",
+}
+UNWANTED = (".git", ".venv", ".cache", ".ci", ".ansible/", ".config", "molecule/", "tools/", "tests/output")
+
+
+def test_there_is_something_to_try() -> None:
+    assert "site" in PLAYBOOKS
+    assert ("module", "gateway") in PLUGINS
+    assert {"gateway", "lan_client", "lab"} <= set(ROLES)
+
+
+def test_what_is_in_it(installed: Installed) -> None:
+    with tarfile.open(installed.tarball) as tar:
+        names = set(tar.getnames())
+    assert names >= NEEDED
+    assert not [name for name in names if name.startswith(UNWANTED) or name.endswith((".pyc", ".tar.gz"))]
+
+
+def test_it_is_small(installed: Installed) -> None:
+    """Galaxy refuses 20 MB; ours is text."""
+    assert installed.tarball.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_playbook_by_its_full_name(installed: Installed, playbook: str) -> None:
+    shown = installed.run("ansible-playbook", f"ipmasq.linux.{playbook}", "--syntax-check", "-i", "localhost,")
+    assert str(installed.path / "playbooks" / f"{playbook}.yml") in shown
+
+
+@pytest.mark.parametrize(("kind", "name"), PLUGINS, ids=["-".join(each) for each in PLUGINS])
+def test_plugin_has_its_documentation(installed: Installed, kind: str, name: str) -> None:
+    full = f"ipmasq.linux.{name}"
+    shown = json.loads(installed.run("ansible-doc", "--json", "--type", kind, full))[full]
+    assert shown["doc"]["filename"].startswith(str(installed.path))
+    assert shown["doc"]["short_description"]
+    assert shown["examples"].strip()
+    assert shown["return"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_has_its_documentation(installed: Installed, role: str) -> None:
+    full = f"ipmasq.linux.{role}"
+    shown = json.loads(installed.run("ansible-doc", "--json", "--type", "role", full))[full]
+    assert shown["path"].startswith(str(installed.path))
+    assert shown["entry_points"]["main"]["options"]
+
+
+def test_site_runs_where_there_is_nothing_to_do(installed: Installed) -> None:
+    """Empty groups: the playbook loads its roles and their plugins, and reaches its end."""
+    (installed.folder / "hosts.ini").write_text("[gateways]\n[lan_clients]\n", encoding="utf-8")
+    installed.run("ansible-playbook", "-i", "hosts.ini", "ipmasq.linux.site")
