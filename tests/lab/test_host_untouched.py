@@ -152,6 +152,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
     load_kernel_modules()
     told: dict[str, t.Any] = {"lab": lab, "volumes before": output("podman", "volume", "ls", "--quiet")}
     told["before"] = snapshot()
+    told["check of a new lab"] = (lab.play("present", check=True) > 0, containers(), lab.directory.exists())
     try:
         told["first up"] = lab.play("present")
         told["up"] = snapshot()
@@ -185,6 +186,10 @@ def test_host_is_as_before(story: dict[str, t.Any], moment: str, view: str) -> N
 
 def test_every_node_boots_without_a_failed_unit(story: dict[str, t.Any]) -> None:
     assert story["states"] == ["running"] * 5
+
+
+def test_check_mode_announces_and_does_nothing(story: dict[str, t.Any]) -> None:
+    assert story["check of a new lab"] == (True, [], False)
 
 
 def test_up_twice_changes_nothing(story: dict[str, t.Any]) -> None:

@@ -206,6 +206,7 @@ class Parser:
             self.matching(where, "group", group, GROUP_NAME, "inventory groups have letters, digits and '_'")
         for service in raw.get("services") or []:
             self.choice(where, "service", service, SERVICES)
+        before = len(self.problems)
         cables = [
             self.cable(f"{where} interfaces[{number}]", name, entry, networks)
             for number, entry in enumerate(raw.get("interfaces") or [])
@@ -223,7 +224,9 @@ class Parser:
             loopback=tuple(address for address in loopback if address is not None),
             gateways=tuple(address for address in gateways if address is not None),
         )
-        self.check_gateways(where, node)
+        if len(self.problems) == before:
+            # On a node with a wrong interface this would only say the same again.
+            self.check_gateways(where, node)
         return node
 
     def check_gateways(self, where: str, node: Node) -> None:
