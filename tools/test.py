@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ import unit_matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
+#: pytest's last line; with -q it has no frame.
+CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.]+s")
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 
@@ -37,16 +40,35 @@ class Outcome:
 
 
 def main(stages: list[str]) -> int:
+    """Two lanes side by side: molecule mostly waits for containers, the others mostly compute."""
+    lanes = [[name for name in stages if name == "molecule"], [name for name in stages if name != "molecule"]]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = [outcome for lane in pool.map(run_lane, lanes) for outcome in lane]
+    summarise(sorted(outcomes, key=lambda outcome: stages.index(outcome.stage)))
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def run_lane(stages: list[str]) -> list[Outcome]:
     outcomes = []
     for stage in stages:
-        print(f"\n══ {stage} " + "═" * (90 - len(stage)), flush=True)
         outcome = Outcome(stage)
+        say(outcome, "═" * 60)
         start = time.monotonic()
-        STAGES[stage](outcome)
+        try:
+            STAGES[stage](outcome)
+        except (OSError, subprocess.SubprocessError, ImportError) as error:
+            outcome.ok = False
+            outcome.notes.append(f"broke off: {error}")
         outcome.seconds = time.monotonic() - start
+        say(outcome, f"{'ok' if outcome.ok else 'FAILED'} after {outcome.seconds:.0f} s")
         outcomes.append(outcome)
-    summarise(outcomes)
-    return 0 if all(outcome.ok for outcome in outcomes) else 1
+    return outcomes
+
+
+def say(outcome: Outcome, line: str) -> None:
+    """A line of a stage, marked with it, as two lanes print at the same time."""
+    sys.stdout.write(f"{outcome.stage:12}│ {line.rstrip()}\n")
+    sys.stdout.flush()
 
 
 def summarise(outcomes: list[Outcome]) -> None:
@@ -66,16 +88,15 @@ def summarise(outcomes: list[Outcome]) -> None:
 
 def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
     """A command of a stage, its output passed on as it comes; pytest's closing line is counted."""
-    print("$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command), flush=True)
+    say(outcome, "$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
     process = subprocess.Popen(
         command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout
     last = ""
     for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        if re.match(r"=+ .* in [\d.]+s", line):
+        say(outcome, line)
+        if CLOSING.match(line):
             last = line
     if process.wait() != 0:
         outcome.ok = False
@@ -140,7 +161,7 @@ def unit(outcome: Outcome) -> None:
         if not interpreter:
             outcome.notes.append(f"not run: this machine has no Python {member.python} (for core {member.core})")
             continue
-        print(f"-- Python {member.python}, ansible-core {member.core}", flush=True)
+        say(outcome, f"Python {member.python}, ansible-core {member.core}")
         command, env = unit_matrix.command(member, interpreter, ROOT)
         run(outcome, *command, **env)
 

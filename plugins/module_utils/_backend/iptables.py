@@ -186,7 +186,7 @@ def chain_name(instance: str, chain: str) -> str:
     name = prefix + ("LAN-" + chain[4:] if chain.startswith("lan-") else chain.upper())
     if len(name) <= CHAIN_LENGTH:
         return name
-    return name[: CHAIN_LENGTH - 5] + "-" + hashlib.sha256(name.encode()).hexdigest()[:4]
+    return name[: CHAIN_LENGTH - 9] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def is_ours(chain: str, instance: str) -> bool:

@@ -118,23 +118,27 @@ def _auto(host: Host) -> Choice:
 
 
 def all_backends(host: Host) -> t.List[Backend]:
-    """Every backend that could hold rules on this host. Asking legacy loads no module: it lists only loaded tables."""
-    found: t.List[Backend] = [Nftables(), Iptables("nft", families(host))]
-    if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
-        found.append(Iptables("legacy", families(host)))
-    return [backend for backend in found if _installed(host, backend)]
+    """Every backend that could hold rules of ours on this host."""
+    return [backend for backend in (Nftables(), *_variants(host)) if _installed(host, backend)]
 
 
 def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
-    """What others have in each variant's tables."""
+    """What others have in each variant's tables, of the families whose programs are there."""
     used = {}
-    for backend in all_backends(host):
-        if isinstance(backend, Iptables):
-            listings = [host.run([backend.program(family, "save")]).out for family in backend.families]
-            rules = [rule for listing in listings for rule in in_use(listing)]
-            if rules:
-                used[backend.variant] = rules
+    for backend in _variants(host):
+        saves = [backend.program(family, "save") for family in backend.families]
+        rules = [rule for save in saves if host.which(save) for rule in in_use(host.run([save]).out)]
+        if rules:
+            used[backend.variant] = rules
     return used
+
+
+def _variants(host: Host) -> t.List[Iptables]:
+    """Asking legacy loads no module: it is asked only where its tables are loaded."""
+    found = [Iptables("nft", families(host))]
+    if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
+        found.append(Iptables("legacy", families(host)))
+    return found
 
 
 def _default_variant(host: Host) -> str:

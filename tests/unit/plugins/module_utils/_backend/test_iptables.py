@@ -69,7 +69,7 @@ def test_chain_name(instance, chain, name):
 
 def test_chain_name_is_cut_at_29_characters():
     cut = chain_name("default", "lan-" + "x" * 18)
-    assert re.match(r"IPMASQ-LAN-x{12}-[0-9a-f]{4}\Z", cut)
+    assert re.match(r"IPMASQ-LAN-x{8}-[0-9a-f]{8}\Z", cut)
 
 
 def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
@@ -88,7 +88,7 @@ def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
 def test_long_chain_names_stay_apart():
     names = {chain_name("default", "lan-a-very-long-name-for-lan-{0}".format(number)) for number in range(50)}
     assert len(names) == 50
-    assert all(name.startswith("IPMASQ-LAN-a-very-long-") and name[-5] == "-" for name in names)
+    assert all(name.startswith("IPMASQ-LAN-a-very-") and name[-9] == "-" for name in names)
     assert all(len(name) == CHAIN_LENGTH and is_ours(name, "default") for name in names)
 
 

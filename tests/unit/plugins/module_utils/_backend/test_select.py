@@ -138,7 +138,6 @@ def test_no_ip6tables():
     assert select(without, "iptables", "").backend.families == ("ip",)
 
 
-@pytest.mark.xfail(strict=True, reason="bugs-unit.md (16): rules are looked for where both families are installed")
 def test_rules_are_seen_where_ip6tables_is_missing():
     on = host(("nft",) + fakes.IPTABLES_NFT)
     on.programs -= {"ip6tables-nft-save", "ip6tables-nft-restore"}
