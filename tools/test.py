@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
             last = line
     if process.wait() != 0:
         outcome.ok = False
-        outcome.notes.append(f"failed: {' '.join(command[-3:])}")
+        outcome.notes.append("failed: " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
     for number, word in COUNTS.findall(last):
         outcome.counts[word] = outcome.counts.get(word, 0) + int(number)
 
@@ -143,15 +144,23 @@ def copy_of_collection(name: str) -> Path:
 
 
 def provide_get_pip() -> None:
-    """ansible-test downloads a get-pip.py of a certain name; where that cannot be had, ensurepip does the same."""
+    """ansible-test downloads a get-pip.py of its own; where that cannot be had, ensurepip does the same."""
     from ansible_test._internal import python_requirements  # noqa: PLC0415 - only this stage needs it
 
     source = Path(python_requirements.__file__).read_text(encoding="utf-8")
-    for version in set(re.findall(r"get_pip_[0-9_]+\.py", source)) or {"get_pip_24_2.py"}:
-        cached = Path.home() / ".ansible" / "test" / "cache" / version
-        if not cached.exists():
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            cached.write_text("import ensurepip\n\nensurepip.bootstrap(upgrade=True)\n", encoding="utf-8")
+    version = re.findall(r"\bpip='([\d.]+)'", source)[0]
+    cached = Path.home() / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
+    if not cached.exists() and not answers(f"https://ci-files.testing.ansible.com/ansible-test/get-pip-{version}.py"):
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_text("import ensurepip\n\nensurepip.bootstrap(upgrade=True)\n", encoding="utf-8")
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - a constant
+            return True
+    except OSError:
+        return False
 
 
 def unit(outcome: Outcome) -> None:
