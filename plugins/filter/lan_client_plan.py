@@ -83,8 +83,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The keys C(ask) (whether the gateways have to be asked), C(problems), C(notes) and C(changes) (sentences), C(folders),
-      C(write) and C(remove) (files), C(run) (shell commands), and C(manager), C(interface), C(gateway), C(gateway6).
+    - The keys C(ask) (whether the gateways have to be asked), C(problems), C(notes) and C(changes) (sentences),
+      C(folders), C(write) and C(remove) (files), C(run) (shell commands), and C(manager), C(interface), C(gateway) and
+      C(gateway6).
   type: dict
 """
 
@@ -118,12 +119,16 @@ RESOLV_KEPT = re.compile(r"(search|domain|options|sortlist)\s")
 
 # What to do by hand where this role cannot, yet.
 BY_HAND = {
-    "NetworkManager": "with `nmcli connection modify CONNECTION {ipv}.gateway {gateway}` and `nmcli device reapply {interface}`",
+    "NetworkManager": (
+        "with `nmcli connection modify CONNECTION {ipv}.gateway {gateway}` and `nmcli device reapply {interface}`"
+    ),
     "netplan": "with `routes: [{{to: {to}, via: {gateway}}}]` for {interface} in /etc/netplan and `netplan apply`",
     "dhcpcd": "with `static routers={gateway}` for {interface} in /etc/dhcpcd.conf",
     "connman": "with `connmanctl config SERVICE --{ipv} manual ADDRESS NETMASK {gateway}`",
     "wicked": "with the line `default {gateway} - {interface}` in /etc/sysconfig/network/ifroute-{interface}",
 }
+
+OPTION = {4: "lan_client_gateway", 6: "lan_client_gateway6"}
 
 Json = dict[str, t.Any]
 
@@ -159,7 +164,7 @@ class Route:
     @classmethod
     def parse(cls, text: str) -> Route:
         words = text.split()
-        pairs = dict(zip(words[1::2], words[2::2]))
+        pairs = dict(zip(words[1::2], words[2::2], strict=False))
         return cls(
             gateway=pairs.get("via", ""),
             dev=pairs.get("dev", ""),
@@ -238,7 +243,7 @@ class Seen:
     @classmethod
     def parse(cls, text: str) -> Seen:
         parts = re.split(r"^=== (\w+)\n", text, flags=re.MULTILINE)
-        part = dict(zip(parts[1::2], parts[2::2]))
+        part = dict(zip(parts[1::2], parts[2::2], strict=True))
         try:
             links = json.loads(part["addresses"])
             routes = {
@@ -352,6 +357,14 @@ def files_of(text: str) -> t.Iterator[File]:
         )
 
 
+def answered(result: Json) -> list[Address]:
+    """What a gateway said when it was asked: nothing, where it was not reached or has no ``ip``."""
+    try:
+        return addresses_of(json.loads(result.get("stdout") or "[]"))
+    except ValueError:
+        return []
+
+
 def is_address(text: str, version: int = 0) -> bool:
     try:
         return netaddr.IPAddress(text).version == version or not version
@@ -386,24 +399,23 @@ class Planner:
                 found.setdefault(text, host)
 
         for per_host in self.options["known"]:
-            for host, addresses in zip(self.options["hosts"], per_host):
-                for address in [addresses] if isinstance(addresses, str) else addresses or []:
-                    plain = str(address).split("/")[0]
-                    if is_address(plain):
-                        add(host, str(netaddr.IPAddress(plain)))
-                    else:
-                        self.problem(f"gateway_addresses of {host}: {address!r} is not an IP address")
-        for host, hint in zip(self.options["hosts"], self.options["hints"]):
+            for host, addresses in zip(self.options["hosts"], per_host, strict=True):
+                for address in self.declared(host, addresses):
+                    add(host, address)
+        for host, hint in zip(self.options["hosts"], self.options["hints"], strict=False):
             if is_address(hint):
                 add(host, str(netaddr.IPAddress(hint)))
         for result in self.options["asked"]:
-            try:
-                links = json.loads(result.get("stdout") or "[]")
-            except ValueError:
-                continue
-            for one in addresses_of(links):
+            for one in answered(result):
                 add(str(result.get("item", "")), one.local)
         return found
+
+    def declared(self, host: str, addresses: t.Any) -> list[str]:
+        plain = [str(one).split("/")[0] for one in ([addresses] if isinstance(addresses, str) else addresses or [])]
+        for one in plain:
+            if not is_address(one):
+                self.problem(f"gateway_addresses of {host}: {one!r} is not an IP address")
+        return [str(netaddr.IPAddress(one)) for one in plain if is_address(one)]
 
     def problem(self, sentence: str) -> None:
         if sentence not in self.plan.problems:
@@ -431,7 +443,8 @@ class Planner:
         if not chosen and not self.plan.problems:
             if self.wanted[4] == self.wanted[6] == "none":
                 self.problem(
-                    "lan_client_gateway and lan_client_gateway6 are both none: use lan_client_state: absent to take all back"
+                    "lan_client_gateway and lan_client_gateway6 are both none: "
+                    "use lan_client_state: absent to take everything back"
                 )
             elif not self.options["asked"] and self.options["hosts"]:
                 self.plan.ask = True
@@ -439,57 +452,71 @@ class Planner:
                 self.none_found(found)
 
     def choose_family(self, version: int, found: dict[str, str]) -> None:
-        name = "lan_client_gateway" if version == 4 else "lan_client_gateway6"
+        """Add the gateway of this family and the interface towards it, unless there is none or something is wrong."""
         wanted = self.wanted[version]
         if wanted == "none":
             return
-        if wanted:
-            if not is_address(wanted, version):
-                self.problem(f"{name}: {wanted!r} is not an IPv{version} address")
-                return
-            wanted = str(netaddr.IPAddress(wanted))
-            if wanted in self.own:
-                self.problem(f"{name}: {wanted} is an address of this host itself")
-                return
-            if not self.places(wanted):
-                networks = ", ".join(str(own) for own in self.seen.addresses if own.version == version)
-                self.problem(
-                    f"{name}: {wanted} is in none of this host's networks ({networks or f'it has no IPv{version} address'})"
-                )
-                return
-            matches = [wanted]
-        else:
-            matches = [address for address in found if is_address(address, version) and self.places(address)]
-            if version == 6 and self.plan.interface:
-                matches = [x for x in matches if self.plan.interface in {own.interface for own in self.places(x)}]
+        gateway = self.named(version, wanted) if wanted else self.found(version, found)
+        interface = self.way(version, gateway) if gateway else ""
+        if not interface:
+            return
+        if version == 6 and not wanted and self.advertised(interface):
+            self.plan.notes.append(
+                f"IPv6 is left alone: {interface} learns its default route from router advertisements"
+            )
+            return
+        self.plan.interface = interface
+        self.plan.gateways[version] = gateway
+
+    def named(self, version: int, wanted: str) -> str:
+        """The gateway that the user named, if it can be one."""
+        name = OPTION[version]
+        if not is_address(wanted, version):
+            self.problem(f"{name}: {wanted!r} is not an IPv{version} address")
+            return ""
+        address = str(netaddr.IPAddress(wanted))
+        if address in self.own:
+            self.problem(f"{name}: {address} is an address of this host itself")
+            return ""
+        if not self.places(address):
+            own = ", ".join(str(own) for own in self.seen.addresses if own.version == version)
+            own = own or f"it has no IPv{version} address"
+            self.problem(f"{name}: {address} is in none of this host's networks ({own})")
+            return ""
+        return address
+
+    def found(self, version: int, found: dict[str, str]) -> str:
+        """The one address of a gateway that this host can reach."""
+        reached = {address: self.places(address) for address in found if is_address(address, version)}
+        if self.plan.interface:
+            here = self.plan.interface
+            reached = {x: [own for own in places if own.interface == here] for x, places in reached.items()}
+        matches = [address for address, places in reached.items() if places]
         if len(matches) > 1:
             several = ", ".join(f"{address} of {found[address]}" for address in matches)
             self.problem(
-                f"several addresses of gateways are in networks of this host ({several}): set {name} to one of them"
+                f"several addresses of gateways are in networks of this host ({several}): "
+                f"set {OPTION[version]} to one of them"
             )
-            return
-        if not matches:
-            return
-        interfaces = sorted({own.interface for own in self.places(matches[0])})
-        if version == 6 and self.plan.interface in interfaces:
-            interfaces = [self.plan.interface]
+        return matches[0] if len(matches) == 1 else ""
+
+    def way(self, version: int, gateway: str) -> str:
+        """The interface towards the gateway: the same for both families, since one file sets up one interface."""
+        interfaces = sorted({own.interface for own in self.places(gateway)})
+        other = self.plan.interface
+        if other in interfaces:
+            return other
+        if other:
+            self.problem(
+                f"{OPTION[version]}: {gateway} is reached by {interfaces[0]}, but the IPv4 gateway by {other}: "
+                f"this role sets up one interface"
+            )
+            return ""
         if len(interfaces) > 1:
-            self.problem(
-                f"{matches[0]} is in the networks of {' and '.join(interfaces)}: set lan_client_interface to one of them"
-            )
-            return
-        if self.plan.interface and self.plan.interface != interfaces[0]:
-            self.problem(
-                f"{name}: {matches[0]} is reached by {interfaces[0]}, but the IPv4 gateway by {self.plan.interface}: this role sets up one interface"
-            )
-            return
-        if version == 6 and not wanted and self.advertised(interfaces[0]):
-            self.plan.notes.append(
-                f"IPv6 is left alone: {interfaces[0]} learns its default route from router advertisements"
-            )
-            return
-        self.plan.interface = interfaces[0]
-        self.plan.gateways[version] = matches[0]
+            names = " and ".join(interfaces)
+            self.problem(f"{gateway} is in the networks of {names}: set lan_client_interface to one of them")
+            return ""
+        return interfaces[0]
 
     def advertised(self, interface: str) -> bool:
         return any(route.dev == interface and route.protocol == "ra" for route in self.seen.routes[6])
@@ -498,13 +525,15 @@ class Planner:
         group = self.options["group"]
         if not self.options["hosts"]:
             self.problem(
-                f"the inventory has no (other) host in group {group!r}: set lan_client_gateway, or lan_client_gateways to the right group"
+                f"the inventory has no (other) host in group {group!r}: "
+                f"set lan_client_gateway, or lan_client_gateways to the right group"
             )
             return
         own = ", ".join(str(one) for one in self.seen.addresses) or "none"
         theirs = ", ".join(f"{address} of {host}" for address, host in found.items()) or "none of them answered"
         self.problem(
-            f"no gateway of group {group!r} has an address in a network of this host: set lan_client_gateway (own addresses: {own}; gateways: {theirs})"
+            f"no gateway of group {group!r} has an address in a network of this host: "
+            f"set lan_client_gateway (own addresses: {own}; gateways: {theirs})"
         )
 
     # ---- routes --------------------------------------------------------------------------------------------------
@@ -520,8 +549,9 @@ class Planner:
             if others and not self.replace:
                 listed = " and ".join(f"`{route}`" for route in others)
                 self.problem(
-                    f"this host already has the IPv{version} default route {listed}, by which the controller may reach it: "
-                    f"set lan_client_replace_default to true to let {gateway} on {here} win"
+                    f"this host already has the IPv{version} default route {listed}, "
+                    f"by which the controller may reach it: set lan_client_replace_default to true "
+                    f"to let {gateway} on {here} win"
                 )
                 continue
             lowest = min((route.metric for route in others), default=metric + 1)
@@ -536,8 +566,8 @@ class Planner:
             ):
                 listed = " and ".join(f"`{route}`" for route in in_place)
                 self.problem(
-                    f"the IPv{version} default route {listed} has the highest priority there is: remove it where it is configured, "
-                    f"or give it a metric of 100 there, and run this again"
+                    f"the IPv{version} default route {listed} has the highest priority there is: "
+                    f"remove it where it is configured, or give it a metric of 100 there, and run this again"
                 )
                 continue
             places = self.places(gateway)
@@ -599,8 +629,8 @@ class Planner:
         values |= {"ipv": "ipv6", "to": '"::/0"'} if ":" in gateway else {"ipv": "ipv4", "to": "0.0.0.0/0"}
         how = BY_HAND[plan.manager].format(**values) if plan.manager in BY_HAND else "where its address is configured"
         self.problem(
-            f"{plan.interface} is managed by {who}, and lan_client can configure only {NETWORKD} and {IFUPDOWN} so far: "
-            f"give it the default route via {gateway} {how}"
+            f"{plan.interface} is managed by {who}, and lan_client can configure only "
+            f"{NETWORKD} and {IFUPDOWN} so far: give it the default route via {gateway} {how}"
             + (", set DNS there too and leave lan_client_dns empty" if self.dns else "")
             + ", or take this host out of the group"
         )
@@ -611,8 +641,8 @@ class Planner:
         sharing = sorted(name for name, link in self.seen.links.items() if link.network_file == network_file)
         if len(sharing) > 1:
             self.problem(
-                f"{network_file} configures {', '.join(sharing)} alike, so that a gateway in it would hold for all of them: "
-                f"give {here} a .network file of its own that sorts before it"
+                f"{network_file} configures {', '.join(sharing)} alike, so that a gateway in it would hold for "
+                f"all of them: give {here} a .network file of its own that sorts before it"
             )
             return []
         lines = [HEAD, f"# Interface: {here}", *(f"# Route: {route}" for route in routes)]
@@ -633,7 +663,7 @@ class Planner:
         lines += [
             f'[ "${{IFACE:-}}" = {here} ] || exit 0',
             "status=0",
-            "# ifupdown comes here once per family. The other family's address may not be there yet, which is no error.",
+            "# ifupdown comes here once per family, when the other family's address may not be there yet.",
             'ours() { [ "${ADDRFAM:-$1}" = "$1" ]; }',
         ]
         for route in routes:
@@ -644,7 +674,7 @@ class Planner:
     def before(self, routes: list[Route]) -> list[Route]:
         """What the script will replace, from the time when there was no script."""
         if self.if_up and self.if_up.ours and self.plan.interface in self.if_up.said("Interface"):
-            return [Route.parse(text) for text in self.if_up.said("Before")]
+            return self.before_the_script()
         here = {(route.version, route.metric) for route in routes}
         return [
             live
@@ -653,49 +683,61 @@ class Planner:
             if (version, live.metric) in here and live.dev == self.plan.interface and live.gateway
         ]
 
+    def before_the_script(self) -> list[Route]:
+        return [Route.parse(text) for text in self.if_up.said("Before")] if self.if_up else []
+
     def carry_out(self, files: list[File], routes: list[Route], dns: list[str]) -> None:
-        """Files and routes that differ from those to have, as steps. Without any arguments: take all back."""
+        """Files and routes that differ from those to have, as steps. With none of these: take everything back."""
         plan, seen = self.plan, self.seen
         paths = {file.path for file in files}
-        plan.write += [file for file in files if seen.files.get(file.path) != file]
         stale = [file.path for file in self.conf if file.path not in paths]
         stale += [path for path in (IF_UP, RESOLVED) if path in seen.files and path not in paths]
+        plan.write += [file for file in files if seen.files.get(file.path) != file]
         plan.remove += stale
         touched = {file.path for file in plan.write} | set(stale)
-        # Whom to tell: networkd about its own file, by the interface that the file is for.
-        told = {name for file in self.conf if file.path in touched for name in file.said("Interface")}
-        told |= (
-            {plan.interface} if plan.manager == NETWORKD and any(DROPIN.fullmatch(path) for path in touched) else set()
-        )
         missing = [route for route in routes if not self.lives(route)]
 
-        kept = {route.key for route in routes}
-        gone = [route for route in self.earlier if route.key not in kept and self.lives(route)]
-        for route in gone:
-            plan.changes.append(f"remove the route {route}")
-            plan.run.append(f"ip -{route.version} route del {route} 2>/dev/null || true")
-        if self.if_up and IF_UP in stale:
-            for route in [Route.parse(text) for text in self.if_up.said("Before")]:
-                plan.changes.append(f"restore the route {route}")
-                plan.run.append(f"ip -{route.version} route replace {route}")
-        if told:
-            # Only interfaces whose files have changed are set up anew by this.
-            plan.run.append("networkctl reload")
-        elif plan.manager == NETWORKD and missing:
-            plan.run.append(f"networkctl reconfigure {shlex.quote(plan.interface)}")
+        self.take_back(routes, restore=IF_UP in stale)
         if plan.manager == IFUPDOWN and (IF_UP in touched or missing):
             plan.run.append(f"IFACE={shlex.quote(plan.interface)} {IF_UP}")
+        self.tell_networkd(touched, routes if plan.manager == NETWORKD else [], missing)
         for route in missing:
             plan.changes.append(f"add the route {route}")
-        if told or plan.manager == NETWORKD and missing:
-            self.wait(sorted(told | ({plan.interface} if missing else set())), routes)
-        for folder in sorted({path.rpartition("/")[0] for path in stale if ".d/" in path and path != IF_UP}):
+        for folder in sorted({path.rpartition("/")[0] for path in stale if path != IF_UP}):
             plan.run.append(f"rmdir {shlex.quote(folder)} 2>/dev/null || true")
         if RESOLVED in touched:
             plan.run.append("systemctl restart systemd-resolved")
         self.resolv_conf(dns)
         if plan.run and not plan.changes:
-            plan.changes.append(f"let {plan.manager or NETWORKD} read its files again")
+            plan.changes.append("let the network manager read its files again")
+
+    def take_back(self, routes: list[Route], restore: bool) -> None:
+        """Remove the routes of earlier runs that are not to stay; ``restore`` what an if-up script has replaced."""
+        plan = self.plan
+        kept = {route.key for route in routes}
+        for route in self.earlier:
+            if route.key not in kept and self.lives(route):
+                plan.changes.append(f"remove the route {route}")
+                plan.run.append(f"ip -{route.version} route del {route} 2>/dev/null || true")
+        for route in self.before_the_script() if restore else []:
+            plan.changes.append(f"restore the route {route}")
+            plan.run.append(f"ip -{route.version} route replace {route}")
+
+    def tell_networkd(self, touched: set[str], routes: list[Route], missing: list[Route]) -> None:
+        """Let it read its files again, or bring back a route that somebody has removed at run time."""
+        told = {name for file in self.conf if file.path in touched for name in file.said("Interface")}
+        if routes and any(DROPIN.fullmatch(path) for path in touched):
+            told.add(self.plan.interface)
+        # An interface that is gone, or a networkd that is, need not be told and would never answer.
+        told &= set(self.seen.links)
+        if told:
+            # This sets up anew only the interfaces whose files have changed.
+            self.plan.run.append("networkctl reload")
+        elif routes and missing:
+            told = {self.plan.interface}
+            self.plan.run.append(f"networkctl reconfigure {shlex.quote(self.plan.interface)}")
+        if told:
+            self.wait(sorted(told), routes)
 
     def wait(self, interfaces: list[str], routes: list[Route]) -> None:
         """networkd answers before it has done its work; the host is as declared only then."""
@@ -714,7 +756,8 @@ class Planner:
             "tries=0",
             "until here; do",
             '    tries=$((tries + 1)); [ "$tries" -lt 100 ] || {',
-            "        echo 'systemd-networkd did not bring the default route: see journalctl -u systemd-networkd' >&2; exit 1",
+            "        echo 'systemd-networkd did not bring the default route: see journalctl -u systemd-networkd' >&2",
+            "        exit 1",
             "    }",
             "    sleep 0.1",
             "done",
@@ -732,7 +775,8 @@ class Planner:
             if self.seen.resolved:
                 return "resolved"
             self.problem(
-                f"{RESOLV} is a link to {target}, but systemd-resolved does not run: start it, or leave lan_client_dns empty"
+                f"{RESOLV} is a link to {target}, but systemd-resolved does not run: "
+                f"start it, or leave lan_client_dns empty"
             )
             return ""
         if target:

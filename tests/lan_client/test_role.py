@@ -1,0 +1,326 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role lan_client on real hosts, one per Debian release and network manager: there, kept over a reboot, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+COLLECTION = Path(__file__).resolve().parents[2]
+LAB = f"lanclient{os.getpid()}"
+
+# All clients in one network. The gateway serves DNS, so that the resolver is tested by use.
+TOPOLOGY = """
+lab_networks:
+  - {name: office, prefixes: [192.168.1.0/24, "fd00:1::/64"]}
+  - {name: spare, prefixes: [192.168.9.0/24]}
+lab_nodes:
+  - name: gateway
+    groups: [gateways]
+    interfaces: [{name: office0, network: office, addresses: [192.168.1.1, "fd00:1::1"]}]
+    loopback: [203.0.113.1, "2001:db8::1"]
+  - name: deb12
+    groups: [lan_clients]
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.12, "fd00:1::12"]}]
+  - name: deb13
+    groups: [lan_clients]
+    release: trixie
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.13, "fd00:1::13"]}]
+  - name: deb11
+    groups: [lan_clients]
+    release: bullseye
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.11, "fd00:1::11"]}]
+  - name: ifup12
+    groups: [lan_clients]
+    manager: ifupdown
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.22, "fd00:1::22"]}]
+  - name: ifup13
+    groups: [lan_clients]
+    manager: ifupdown
+    release: trixie
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.23, "fd00:1::23"]}]
+  - name: foreign
+    groups: [foreign]
+    interfaces:
+      - {name: lan0, network: office, addresses: [192.168.1.30]}
+      - {name: lan1, network: spare, addresses: [192.168.9.30]}
+    gateway: [192.168.9.1]
+"""
+CLIENTS = ["deb12", "deb13", "deb11", "ifup12", "ifup13"]
+DNS = "{lan_client_dns: [192.168.1.1]}"
+
+# Whatever the role may touch. Times are left out: what is taken back is written anew.
+STATE = """
+ip -4 route; ip -6 route show default; ip -o address show scope global | sort
+find /etc/systemd /etc/network /etc/resolv* -exec stat -c '%n %F %a %u %g' {} + | sort
+find /etc/systemd /etc/network /etc/resolv* -type f -exec md5sum {} + | sort
+"""
+
+
+def play(**extra: t.Any) -> str:
+    tasks = {
+        "hosts": "all",
+        "gather_facts": False,
+        "roles": [{"role": "ipmasq.linux.lan_client", "tags": ["lan_client"]}],
+    }
+    return yaml.safe_dump([{**tasks, **extra}])
+
+
+@dataclass(frozen=True)
+class Ran:
+    rc: int
+    out: str
+
+    def counts(self, word: str) -> dict[str, int]:
+        return {host: int(count) for host, count in re.findall(rf"^(\S+) +: .*?\b{word}=(\d+)", self.out, re.MULTILINE)}
+
+    def settled(self, hosts: list[str]) -> bool:
+        return self.rc == 0 and self.counts("changed") == dict.fromkeys(hosts, 0)
+
+
+@dataclass(frozen=True)
+class Lab:
+    folder: Path
+
+    def ansible(self, *words: str) -> Ran:
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "500"}
+        environment["ANSIBLE_COLLECTIONS_PATH"] = os.pathsep.join(
+            [str(COLLECTION / ".cache/collections"), *sys.path[1:]]
+        )
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        done = subprocess.run(
+            ["ansible-playbook", *words], env=environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+    def role(self, hosts: list[str], *words: str, play: str = play(), inventory: str = "") -> Ran:
+        (self.folder / "play.yml").write_text(play)
+        where = inventory or str(self.folder / "lab/inventory.yml")
+        return self.ansible("-i", where, "-l", ",".join(hosts), "play.yml", *words)
+
+    def sh(self, node: str, command: str) -> str:
+        done = subprocess.run(
+            ["podman", "exec", f"{LAB}-{node}", "sh", "-ec", command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{node}: {command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def states(self, nodes: list[str]) -> dict[str, str]:
+        return {node: self.sh(node, STATE) for node in nodes}
+
+    def reboot(self, node: str) -> None:
+        subprocess.run([str(self.folder / "lab/lab-wire"), "reboot", node], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed: the role lan_client is not tested on hosts")
+    if os.geteuid() != 0:
+        pytest.skip("not root: the role lan_client is not tested on hosts")
+    folder = tmp_path_factory.mktemp("lan_client")
+    (folder / "topology.yml").write_text(TOPOLOGY)
+    (folder / "ansible.cfg").write_text("[defaults]\n")
+    here = Lab(folder)
+    words = ["ipmasq.linux.lab", "-e", f"lab_name={LAB}", "-e", f"lab_directory={folder}/lab", "-e", "@topology.yml"]
+    try:
+        up = here.ansible(*words)
+        assert up.rc == 0, up.out
+        # A DNS server, and a resolver with lines to keep.
+        here.sh("gateway", "systemd-run -q dnsmasq -k --no-resolv --address=/www.example.org/203.0.113.1")
+        for node in CLIENTS:
+            here.sh(
+                node, r"printf 'search example.org\nnameserver 9.9.9.9\n' >/etc/resolv.conf; chmod 644 /etc/resolv.conf"
+            )
+        yield here
+    finally:
+        here.ansible(*words, "-e", "lab_state=absent")
+
+
+@pytest.fixture
+def clean(lab: Lab) -> t.Iterator[Lab]:
+    """A lab whose clients a test may leave in any state that the role can take back."""
+    yield lab
+    back = lab.role(CLIENTS, "-e", "lan_client_state=absent")
+    assert back.rc == 0, back.out
+
+
+@contextlib.contextmanager
+def marker(lab: Lab, node: str, make: str, remove: str) -> t.Iterator[None]:
+    lab.sh(node, make)
+    try:
+        yield
+    finally:
+        lab.sh(node, remove)
+
+
+def test_there_and_back(lab: Lab) -> None:
+    before = lab.states(CLIENTS)
+
+    foretold = lab.role(CLIENTS, "-e", DNS, "--check", "--diff")
+    assert foretold.rc == 0, foretold.out
+    assert lab.states(CLIENTS) == before
+    assert "+Gateway=192.168.1.1" in foretold.out
+    assert "+nameserver 192.168.1.1" in foretold.out
+
+    first = lab.role(CLIENTS, "-e", DNS)
+    assert first.rc == 0, first.out
+    assert first.counts("changed") == foretold.counts("changed")
+    during = lab.states(CLIENTS)
+    for node in CLIENTS:
+        assert "default via 192.168.1.1 dev lan0 proto static" in during[node]
+        assert "default via fd00:1::1 dev lan0 proto static" in during[node]
+        # By use: a name from the gateway's server, and addresses that only the default routes lead to.
+        assert "203.0.113.1" in lab.sh(node, "getent ahostsv4 www")
+        lab.sh(node, "ping -c1 -W3 -q 203.0.113.1 && ping -c1 -W3 -q 2001:db8::1")
+
+    assert lab.role(CLIENTS, "-e", DNS).settled(CLIENTS)
+    assert lab.role(CLIENTS, "-e", DNS, "--check").settled(CLIENTS)
+    assert lab.role(CLIENTS, "-e", DNS, "--tags", "lan_client", play=play(strategy="free")).settled(CLIENTS)
+
+    for node in CLIENTS:
+        lab.reboot(node)
+    assert lab.states(CLIENTS) == during
+    assert lab.role(CLIENTS, "-e", DNS).settled(CLIENTS)
+
+    assert lab.role(CLIENTS, "-e", "lan_client_state=absent", "--check").rc == 0
+    assert lab.states(CLIENTS) == during
+    back = lab.role(CLIENTS, "-e", "lan_client_state=absent")
+    assert back.rc == 0, back.out
+    assert lab.states(CLIENTS) == before
+    assert lab.role(CLIENTS, "-e", "lan_client_state=absent").settled(CLIENTS)
+
+
+def test_lost_route_and_changed_gateway(clean: Lab) -> None:
+    nodes = ["deb12", "deb13", "ifup12"]
+    assert clean.role(nodes).rc == 0
+    for node in nodes:
+        clean.sh(node, "ip route del default")
+    foretold = clean.role(nodes, "--check")
+    assert foretold.counts("changed") == dict.fromkeys(nodes, 1), foretold.out
+    assert clean.role(nodes).counts("changed") == dict.fromkeys(nodes, 1)
+    for node in nodes:
+        assert "via 192.168.1.1 " in clean.sh(node, "ip route show default")
+
+    clean.sh("gateway", "ip address add 192.168.1.2/24 dev office0")
+    assert clean.role(nodes, "-e", "lan_client_gateway=192.168.1.2 lan_client_gateway6=none").rc == 0
+    for node in nodes:
+        assert "via 192.168.1.2 " in clean.sh(node, "ip route show default")
+        assert len(clean.sh(node, "ip route show default").splitlines()) == 1
+        assert clean.sh(node, "ip -6 route show default") == ""
+    clean.sh("gateway", "ip address del 192.168.1.2/24 dev office0")
+
+
+def test_gateways_are_asked_where_the_inventory_is_silent(clean: Lab) -> None:
+    inventory = yaml.safe_load((clean.folder / "lab/inventory.yml").read_text())
+    for host in inventory["all"]["hosts"].values():
+        host.pop("lab_addresses")
+        host.pop("lab_interfaces", None)
+    silent = clean.folder / "silent.yml"
+    silent.write_text(yaml.safe_dump(inventory))
+    done = clean.role(["deb12"], inventory=str(silent))
+    assert done.rc == 0, done.out
+    assert "deb12 -> gateway" in done.out
+    assert "via 192.168.1.1 " in clean.sh("deb12", "ip route show default")
+
+    inventory["all"]["children"]["gateways"]["vars"] = {"gateway_addresses": ["192.168.1.1"]}
+    silent.write_text(yaml.safe_dump(inventory))
+    done = clean.role(["deb12"], "-e", "lan_client_gateway6=fd00:1::1", inventory=str(silent))
+    assert "deb12 -> gateway" not in done.out
+    assert done.settled(["deb12"]), done.out
+
+
+def test_other_manager(lab: Lab) -> None:
+    """The marker that NetworkManager leaves for a device that it manages."""
+    before = lab.states(["deb12"])
+    make = "mkdir -p /run/NetworkManager/devices; i=$(cat /sys/class/net/lan0/ifindex); "
+    make += r"printf '[device]\nmanaged=true\n' >/run/NetworkManager/devices/$i"
+    with marker(lab, "deb12", make, "rm -r /run/NetworkManager"):
+        refused = lab.role(["deb12"])
+        assert refused.rc != 0
+        assert "lan0 is managed by NetworkManager, and lan_client can configure only systemd-networkd" in refused.out
+        assert "nmcli connection modify" in refused.out
+        assert refused.counts("changed") == {"deb12": 0}
+    assert lab.states(["deb12"]) == before
+
+
+def test_foreign_default_route(lab: Lab) -> None:
+    before = lab.states(["foreign"])
+    refused = lab.role(["foreign"])
+    assert refused.rc != 0
+    assert "already has the IPv4 default route `default via 192.168.9.1 dev lan1 proto static`" in refused.out
+    # It has metric 0, which nothing can outrank.
+    refused = lab.role(["foreign"], "-e", "lan_client_replace_default=true")
+    assert "has the highest priority there is" in refused.out
+    assert lab.states(["foreign"]) == before
+
+    lower = "sed -i '/^Gateway=/d' {0}; printf '[Route]\\nGateway=192.168.9.1\\nMetric=100\\n' >>{0}; networkctl reload; sleep 1"
+    lab.sh("foreign", lower.format("/etc/systemd/network/10-lan1.network"))
+    before = lab.states(["foreign"])
+    assert "metric 100" in before["foreign"]
+    done = lab.role(["foreign"], "-e", "lan_client_replace_default=true")
+    assert done.rc == 0, done.out
+    assert "dev lan0" in lab.sh("foreign", "ip route get 203.0.113.1")
+    assert lab.role(["foreign"], "-e", "lan_client_replace_default=true").settled(["foreign"])
+    assert lab.role(["foreign"], "-e", "lan_client_state=absent").rc == 0
+    assert lab.states(["foreign"]) == before
+
+
+def test_ifupdown_replaces_the_stanzas_own_gateway(clean: Lab) -> None:
+    stanza = "/etc/network/interfaces"
+    clean.sh("ifup12", f"cp -p {stanza} /root/interfaces")
+    clean.sh("ifup12", f"sed -i 's,^    address 192.*,&\\n    gateway 192.168.1.254,' {stanza}; ifdown lan0; ifup lan0")
+    before = clean.states(["ifup12"])
+    assert "default via 192.168.1.254" in before["ifup12"]
+    assert "set lan_client_replace_default" in clean.role(["ifup12"]).out
+    assert clean.states(["ifup12"]) == before
+
+    done = clean.role(["ifup12"], "-e", "lan_client_replace_default=true")
+    assert done.rc == 0, done.out
+    during = clean.states(["ifup12"])
+    assert "default via 192.168.1.1 " in during["ifup12"]
+    clean.reboot("ifup12")
+    assert clean.states(["ifup12"]) == during
+    assert clean.role(["ifup12"], "-e", "lan_client_replace_default=true").settled(["ifup12"])
+
+    assert clean.role(["ifup12"], "-e", "lan_client_state=absent").rc == 0
+    assert clean.states(["ifup12"]) == before
+    clean.sh("ifup12", f"mv /root/interfaces {stanza}; ip route del default")
+
+
+def test_resolved(clean: Lab) -> None:
+    """Debian 11 has systemd-resolved in the package systemd, and so in the lab's image."""
+    clean.sh("deb11", "systemctl start systemd-resolved; cp -p /etc/resolv.conf /root/resolv.conf")
+    clean.sh("deb11", "ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf")
+    try:
+        before = clean.states(["deb11"])
+        done = clean.role(["deb11"], "-e", DNS)
+        assert done.rc == 0, done.out
+        assert "192.168.1.1" in clean.sh("deb11", "resolvectl dns lan0")
+        assert clean.role(["deb11"], "-e", DNS).settled(["deb11"])
+        assert clean.role(["deb11"], "-e", "lan_client_state=absent").rc == 0
+        assert clean.states(["deb11"]) == before
+        assert "192.168.1.1" not in clean.sh("deb11", "resolvectl dns lan0")
+    finally:
+        clean.sh("deb11", "systemctl stop systemd-resolved; rm /etc/resolv.conf; mv /root/resolv.conf /etc/resolv.conf")
+
+
+def test_bad_variables_come_together(lab: Lab) -> None:
+    refused = lab.role(["deb12"], "-e", "lan_client_gateway=10.9.9.9", "-e", "{lan_client_dns: [dns.example.org]}")
+    assert refused.rc != 0
+    assert "lan_client_gateway: 10.9.9.9 is in none of this host's networks (lan0 192.168.1.12/24)" in refused.out
+    assert "lan_client_dns: 'dns.example.org' is not an IP address" in refused.out
+    assert refused.counts("changed") == {"deb12": 0}
