@@ -58,9 +58,8 @@ def host(
         for one in all_of_it:
             local, _slash, length = one.partition("/")
             family = "inet6" if ":" in local else "inet"
-            infos.append(
-                {"family": family, "local": local, "prefixlen": int(length), "scope": "global", "dynamic": dynamic}
-            )
+            infos.append({"family": family, "local": local, "prefixlen": int(length), "scope": "global"})
+            infos[-1] |= {"dynamic": True} if dynamic else {}
         infos.append({"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"})
         links.append({"ifname": name, "addr_info": infos})
     live = [Route.parse(route) for route in routes or []]
