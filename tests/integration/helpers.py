@@ -6,16 +6,22 @@
 
 from __future__ import annotations
 
-import pathlib
 import shutil
+import typing as t
 
 import pytest
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from sandbox import SandboxHost, sh
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _engine as engine,
+    _intent as intent,
+    _persist as persist,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
-from sandbox import SandboxHost, sh
+
+if t.TYPE_CHECKING:
+    import pathlib
 
 #: As state files name them, with what each needs.
 BACKENDS = ("nft", "iptables-nft", "iptables-legacy")

@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from helpers import wire_gateway
+from hypothesis import HealthCheck, given, settings, strategies as st
+
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import strategies
-from helpers import wire_gateway
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("IPMASQ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("IPMASQ_EXAMPLES", "40"))
 BOUNDED = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -13,10 +13,11 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from helpers import GUESTS, OFFICE, ONE_LAN, Gate, wire, wire_gateway
 from sandbox import SandboxHost, require_namespace, sh
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
 PACKAGE = "ansible_collections.ipmasq.linux.plugins.modules."
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"

@@ -15,9 +15,10 @@ import struct
 
 import pytest
 import sandbox
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire, wire_gateway
 from sandbox import Namespace, foreign_rules, sh
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 FORWARD4, FORWARD6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 
@@ -91,7 +92,8 @@ def test_measured_three_duplicates_are_all_removed_by_absent(gate):
             )
         else:
             sh(
-                "{0} -t nat -A IPMASQ-SRCNAT -s 192.168.1.0/24 -o wan0 -m comment --comment ipmasq:default/masquerade/lan "
+                "{0} -t nat -A IPMASQ-SRCNAT -s 192.168.1.0/24 -o wan0 -m comment "
+                "--comment ipmasq:default/masquerade/lan "
                 "-j MASQUERADE".format(gate.tool())
             )
     assert sum(row.key == "masquerade/lan" for row in gate.live()) == 3
@@ -161,7 +163,8 @@ def test_ansible_59002_nothing_to_undo_when_the_lock_was_held(legacy):
 
 
 def test_ansible_33974_foreign_lines_in_sysctl_files_stay(nft):
-    odd = "# comment\n\nnet.ipv4.ip_forward=0\n  net/ipv4/ip_forward   =  0 \n;x\nkernel.sysrq =1\nkernel.sysrq = 0\nno equals sign\n"
+    odd = "# comment\n\nnet.ipv4.ip_forward=0\n  net/ipv4/ip_forward   =  0 \n;x\n"
+    odd += "kernel.sysrq =1\nkernel.sysrq = 0\nno equals sign\n"
     paths = (
         "/etc/sysctl.conf",
         "/etc/sysctl.d/10-mine.conf",
@@ -285,7 +288,8 @@ def test_systemd_27639_ipv6_forwarding_keeps_the_default_route_of_router_adverti
         put("/proc/sys/net/ipv6/conf/{0}/accept_dad".format(setting), 0)
     sh("ip link add wan0 type veth peer name up0 netns {0}; ip link set wan0 up".format(isp.path))
     isp.sh(
-        "echo 0 > /proc/sys/net/ipv6/conf/up0/accept_dad; echo 1 > /proc/sys/net/ipv6/conf/up0/forwarding; ip link set up0 up"
+        "echo 0 > /proc/sys/net/ipv6/conf/up0/accept_dad; "
+        "echo 1 > /proc/sys/net/ipv6/conf/up0/forwarding; ip link set up0 up"
     )
     for _try in range(50):
         with contextlib.suppress(OSError):  # until its link-local address is there
@@ -323,10 +327,8 @@ def test_pitfall_32_both_variants_of_iptables_in_use_are_refused(tmp_path):
     assert gate.host.snapshot() == before
 
 
-def test_ipr_cnrs_64_two_instances_side_by_side(gate, request):
+def test_ipr_cnrs_64_two_instances_side_by_side(gate):
     """Removing one keeps forwarding for the other, and the last restores the original value."""
-    if gate.programs == "iptables-nft":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="B9: empty tables that the first instance made stay"))
     put("/proc/sys/net/ipv4/conf/all/accept_redirects", 1)
     before = gate.host.snapshot()
     gate.apply(instance="one", **ONE_LAN)
@@ -396,11 +398,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
-def test_a_damaged_state_file_is_an_error_that_names_it(nft, damage, request):
-    if damage in BROKEN_STATES:
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="B6: a state file that is JSON but wrong is believed")
-        )
+def test_a_damaged_state_file_is_an_error_that_names_it(nft, damage):
     nft.apply(**ONE_LAN)
     path = nft.host.root / "etc/ipmasq/default.json"
     path.write_text(DAMAGE[damage](path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -412,22 +410,8 @@ def test_a_damaged_state_file_is_an_error_that_names_it(nft, damage, request):
     assert nft.host.snapshot() == before
 
 
-BROKEN_STATES = (
-    "another instance",
-    "before a list",
-    "before of numbers",
-    "lines of numbers",
-    "programs null",
-    "programs unknown",
-)
-
-
 @pytest.mark.parametrize("what", ["absent", "present"])
-def test_lost_state_file_leaves_no_orphans(gate, what, request):
-    if gate.option == "iptables":
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="B8: without a state file only nftables is looked at")
-        )
+def test_lost_state_file_leaves_no_orphans(gate, what):
     gate.apply(**ONE_LAN)
     (gate.host.root / "etc/ipmasq/default.json").unlink()
     if what == "present":
@@ -457,14 +441,11 @@ FOREIGN_IN_OURS = [
 
 
 @pytest.mark.parametrize("rule", FOREIGN_IN_OURS)
-def test_whatever_stands_in_our_table_is_drift_and_goes(nft, rule, request):
-    if rule in BROKEN_FOREIGN:
-        request.applymarker(
-            pytest.mark.xfail(strict=True, reason="B7: parsing a foreign rule in our table ends in a traceback")
-        )
+def test_whatever_stands_in_our_table_is_drift_and_goes(nft, rule):
     nft.apply(**ONE_LAN)
     sh(
-        "nft add set inet ipmasq s '{ type ipv4_addr; flags timeout,dynamic; size 100; }'; nft add counter inet ipmasq c1"
+        "nft add set inet ipmasq s '{ type ipv4_addr; flags timeout,dynamic; size 100; }'; "
+        "nft add counter inet ipmasq c1"
     )
     sh("nft add map inet ipmasq m '{ type inet_service : verdict; elements = { 22 : jump lan-office } ; }'")
     sh('nft add {0} inet ipmasq {1} "{2}"'.format("rule", "srcnat" if "masq" in rule else "forward", rule))
@@ -472,8 +453,6 @@ def test_whatever_stands_in_our_table_is_drift_and_goes(nft, rule, request):
     assert nft.apply(**ONE_LAN).change.changed
     assert nft.info()["drift"] == []
 
-
-BROKEN_FOREIGN = ("ether saddr { 02:00:00:00:00:01, 02:00:00:00:00:02 } accept",)
 
 #: The same for iptables, in chains of the kernel or in ours.
 FOREIGN_LINES = [
@@ -539,7 +518,6 @@ def test_read_only_proc_sys_is_said_before_anything_is_touched(gate):
     put(FORWARD4, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="B10: conf/all and conf/default are written")
 def test_interfaces_all_and_default_are_no_interfaces(nft):
     """conf/all and conf/default are switches of the kernel's own, not of an interface of that name."""
     for name in ("all", "default"):

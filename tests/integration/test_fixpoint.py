@@ -10,7 +10,7 @@ import pathlib
 
 import pytest
 import yaml
-from helpers import Gate, GUESTS, OFFICE, ONE_LAN, TWO_LANS, wire_gateway
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import Namespace, foreign_rules, sh
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "unit" / "golden"
@@ -177,7 +177,8 @@ FOREIGN_NFT = r"""
 table inet somebody {
   set banned { type ipv4_addr; flags timeout; elements = { 198.51.100.66 timeout 10d } }
   set addr-set-sshd { type ipv4_addr; elements = { 198.51.100.67, 198.51.100.68 } }
-  chain forward { type filter hook forward priority 0; policy accept; ip saddr @banned counter drop comment "it's \ odd; #1"; }
+  chain forward { type filter hook forward priority 0; policy accept
+    ip saddr @banned counter drop comment "it's \ odd; #1"; }
   chain docker-like { jump inner; }
   chain inner { tcp dport { 80, 443 } counter accept; }
 }
@@ -279,8 +280,8 @@ def without_counts(text):
 
 
 def sections(text):
-    """Tables in any order; in each table every line in its order. New tables of the kernel's own, empty, are no harm."""
+    """Tables in any order; in each table every line in its order. Empty tables are left out."""
     if "*" not in text:
         return text.strip()
-    parts = [part for part in text.split("*")[1:]]
+    parts = text.split("*")[1:]
     return sorted(part for part in parts if "-A " in part or "DROP" in part)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, sh
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
 
 class FailingHost(SandboxHost):

@@ -85,7 +85,7 @@ class Topology:
             client.settimeout(timeout)
             try:
                 client.connect((address, port))
-            except socket.timeout:
+            except TimeoutError:
                 return "timeout"
             except OSError as error:
                 return "refused: {0}".format(error.strerror)
@@ -113,7 +113,7 @@ class Topology:
                 seen = server.recvfrom(10)[1]
                 server.sendto(b"pong", seen)
                 assert client.recv(10) == b"pong"
-            except socket.timeout:
+            except TimeoutError:
                 return "timeout"
             except OSError as error:
                 return "refused: {0}".format(error.strerror)
@@ -128,7 +128,7 @@ class Topology:
             try:
                 client.send(b"x")
                 client.recv(1)
-            except socket.timeout:
+            except TimeoutError:
                 return "timeout"
             except OSError as error:
                 return error.strerror
@@ -286,4 +286,4 @@ def gateway_mac(node: str, family: int) -> bytes:
 
 
 def _mac(text: str, before: str) -> bytes:
-    return bytes.fromhex(text.split(before)[1].split()[0].replace(":", ""))
+    return bytes.fromhex(text.split(before)[1].split(maxsplit=1)[0].replace(":", ""))
