@@ -284,7 +284,7 @@ def _change(
     restored = _restored(host, instance, old, new)
     if new:
         known = old.base_chains if old and old.programs == new.programs else None
-        chains = backend.base_chains(listing or "") if backend and known is None else known
+        chains = backend.base_chains(host) if backend and known is None else known
         for other in _others(host, instance):
             # What another instance has created was not there before, though it is now.
             if new.programs and other.programs == new.programs:

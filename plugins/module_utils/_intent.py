@@ -173,7 +173,7 @@ def forward_from_params(params: t.Mapping[str, t.Any]) -> Forward:
     named = any(params[option] for option in ("source", "destination", "in_interface", "out_interface"))
     if params["state"] == "present" and not named:
         problems.add(
-            "forward '{0}'".format(item.name),
+            "forward '{0}'".format(shorten(item.name)),
             "matches everything; give at least one of source, destination, in_interface, out_interface",
         )
     problems.raise_if_any()
@@ -211,7 +211,7 @@ def _wan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Wan:
 
 
 def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
-    where = "lans[{0}] '{1}'".format(index, raw["name"])
+    where = "lans[{0}] '{1}'".format(index, shorten(raw["name"]))
     check_name(where, raw["name"], problems)
     if is_network(raw["name"]):
         problems.add(where, "name '{0}' looks like an address; give the LAN another one".format(raw["name"]))
@@ -237,7 +237,7 @@ def _nat(raw: t.Optional[t.Sequence[t.Mapping[str, t.Any]]], problems: Problems)
 
 
 def _nat_item(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> NatItem:
-    where = "nat[{0}] '{1}'".format(index, raw["name"])
+    where = "nat[{0}] '{1}'".format(index, shorten(raw["name"]))
     check_name(where, raw["name"], problems)
     if raw.get("wan"):
         check_interface(where, raw["wan"], problems)
@@ -268,7 +268,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("wans", [wan.interface for wan in gateway.wans or ()]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            problems.add(kind, "'{0}' is there twice; give each its own name".format(name))
+            problems.add(kind, "'{0}' is there twice; give each its own name".format(shorten(name)))
     if gateway.wans is not None and not gateway.wans:
         problems.add("wans", "is empty; name the WAN interface, or leave it out to use the default route's")
     if gateway.lans is not None and not gateway.lans:
@@ -287,7 +287,7 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
         for other in lan.reaches:
             if other not in known or other == lan.name:
                 problems.add(
-                    "lans[{0}] '{1}'".format(index, lan.name),
+                    "lans[{0}] '{1}'".format(index, shorten(lan.name)),
                     "reaches '{0}', which is {1}; known are {2}".format(
                         other, "the LAN itself" if other == lan.name else "no LAN", ", ".join(known)
                     ),
@@ -298,7 +298,7 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
         for entry in item.source:
             if not is_network(entry) and entry not in known:
                 problems.add(
-                    "nat[{0}] '{1}'".format(index, item.name),
+                    "nat[{0}] '{1}'".format(index, shorten(item.name)),
                     "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(entry, ", ".join(known)),
                 )
 
@@ -320,13 +320,13 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
             for wan in names:
                 if patterns_overlap(name, wan):
                     problems.add(
-                        "lans[{0}] '{1}'".format(index, lan.name),
+                        "lans[{0}] '{1}'".format(index, shorten(lan.name)),
                         "interface {0} is also WAN {1}; an interface is one or the other".format(name, wan),
                     )
     for index, item in enumerate(gateway.nat):
         if item.wan and item.wan not in names:
             problems.add(
-                "nat[{0}] '{1}'".format(index, item.name),
+                "nat[{0}] '{1}'".format(index, shorten(item.name)),
                 "wan {0} is none of wans ({1})".format(item.wan, ", ".join(names)),
             )
 

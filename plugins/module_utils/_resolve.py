@@ -89,7 +89,14 @@ class _Names:
         if found and found.name != name:
             self._notes.append("{0} is an alternative name of {1}; the rules use {1}".format(name, found.name))
             return found.name
-        if not found and len(name.rstrip("*")) > INTERFACE_LENGTH:
+        if name.endswith("*") and len(name) > INTERFACE_LENGTH:
+            self._problems.add(
+                where,
+                "pattern '{0}' has more than {1} characters; shorten what stands before the star".format(
+                    shorten(name), INTERFACE_LENGTH
+                ),
+            )
+        elif not found and len(name) > INTERFACE_LENGTH:
             self._problems.add(
                 where,
                 "interface '{0}' has more than {1} characters and is no alternative name here; "

@@ -70,7 +70,7 @@ class Backend(ABC):
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
         return []
 
-    def base_chains(self, listing: str) -> t.Tuple[str, ...]:
+    def base_chains(self, host: Host) -> t.Tuple[str, ...]:
         """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
         return ()
 

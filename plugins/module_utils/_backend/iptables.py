@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 import typing as t
 from dataclasses import dataclass, replace
@@ -157,20 +158,37 @@ class Iptables(Backend):
             if done.rc != 0:
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
-    def base_chains(self, listing: str) -> t.Tuple[str, ...]:
-        return tuple("{0} {1}".format(place, name) for place, chains in _policies(listing).items() for name in chains)
+    def base_chains(self, host: Host) -> t.Tuple[str, ...]:
+        """Asks nft, as iptables-save lists all chains of a table that is there, also those that are not."""
+        if self.variant != "nft" or not host.which("nft"):
+            return ()
+        done = host.run(["nft", "-j", "list", "chains"])
+        if done.rc != 0:
+            return ()
+        chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]
+        return tuple(
+            "{family} {table} {name}".format(**chain)
+            for chain in chains
+            if "hook" in chain and chain["family"] in FAMILIES
+        )
 
     def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
         """Only iptables-nft can: the tables of iptables-legacy stay with their module, empty and without effect."""
-        if self.variant != "nft" or not host.which("nft"):
+        created = [chain.split() for chain in self.base_chains(host) if chain not in before]
+        if not created:
             return
-        for place, chains in _policies(self.read(host, "")).items():
-            ours = [name for name, idle in chains.items() if idle and "{0} {1}".format(place, name) not in before]
-            if len(ours) == len(chains):
-                host.run(["nft", "delete", "table"] + place.split())
-            else:
-                for name in ours:
-                    host.run(["nft", "delete", "chain"] + place.split() + [name])
+        tables = _policies(self.read(host, ""))
+        emptied = [
+            place
+            for place in dict.fromkeys("{0} {1}".format(*chain) for chain in created)
+            if all(tables.get(place, {}).values()) and not any(chain.startswith(place + " ") for chain in before)
+        ]
+        for place in emptied:
+            host.run(["nft", "delete", "table"] + place.split())
+        for family, table, name in created:
+            place = "{0} {1}".format(family, table)
+            if place not in emptied and tables.get(place, {}).get(name):
+                host.run(["nft", "delete", "chain", family, table, name])
 
     def show(self, row: Row) -> str:
         below = "below '{0}': ".format(row.below) if row.below else ""
