@@ -53,7 +53,7 @@ options:
     type: str
     default: gateways
   hosts:
-    description: Names of the gateways.
+    description: Names of the gateways. A name may be an address.
     type: list
     elements: str
     default: []
@@ -402,7 +402,8 @@ class Planner:
             for host, addresses in zip(self.options["hosts"], per_host, strict=True):
                 for address in self.declared(host, addresses):
                     add(host, address)
-        for host, hint in zip(self.options["hosts"], self.options["hints"], strict=False):
+        names = [(host, host) for host in self.options["hosts"]]
+        for host, hint in names + list(zip(self.options["hosts"], self.options["hints"], strict=False)):
             if is_address(hint):
                 add(host, str(netaddr.IPAddress(hint)))
         for result in self.options["asked"]:

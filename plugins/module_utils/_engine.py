@@ -406,6 +406,8 @@ def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) 
         def load_live(backend: Backend = backend, live: Rows = live) -> None:
             now = _live(backend, host, change.instance)
             backend.load(host, backend.script(live, now, change.instance))
+            if not live and change.state:
+                backend.drop_base_chains(host, change.state.base_chains)
 
         # Before the load: one that fails half-way (iptables, second table) has to be undone too.
         undo.append(load_live)

@@ -263,7 +263,6 @@ def listing(gate):
     return foreign_rules() if gate.programs == "nft" else without_counts(gate.rules())
 
 
-@pytest.mark.xfail(strict=True, reason="B3: an empty base chain stays in a table that was there")
 def test_absent_takes_base_chains_back_that_a_load_created(tmp_path):
     """A table of iptables-nft that was there, with only some of the kernel's chains in it."""
     gate = Gate("iptables-nft", tmp_path)

@@ -92,9 +92,7 @@ def failed(gate, act, *words):
     assert holds(gate) == before
 
 
-def test_a_rollback_leaves_no_empty_tables(failing, request):
-    if failing.programs == "iptables-nft":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="B11: empty tables stay after a rollback"))
+def test_a_rollback_leaves_no_empty_tables(failing):
     before = failing.host.snapshot()
     failing.host.refuse = Nth("write")
     with pytest.raises(GatewayError):
