@@ -93,7 +93,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
 
 
 @pytest.fixture
-def gateway(directory: Path) -> None:  # noqa: ARG001 - the lab must be up
+def gateway(directory: Path) -> None:  # the lab must be up
     shell("gateway", BY_HAND)
 
 
