@@ -22,10 +22,14 @@ def files_of_project() -> list[Path]:
     return sorted({ROOT / name for name in listed if name and (ROOT / name).is_file()})
 
 
+#: Where ansible-playbook and its kin of the virtual environment are.
+OUR_PROGRAMS = sysconfig.get_path("scripts")
+
+
 class Installed:
     """The collection, built, and installed from the tarball into a folder that holds nothing else."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: str = OUR_PROGRAMS) -> None:
         self.folder = folder
         self.collections = folder / "collections"
         site_packages = sysconfig.get_path("purelib")
@@ -38,7 +42,7 @@ class Installed:
             "HOME": str(folder),
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
-            "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
         }
         self.run("ansible-galaxy", "collection", "build", "--output-path", str(folder), str(ROOT))
         (self.tarball,) = folder.glob("ipmasq-linux-*.tar.gz")
@@ -46,9 +50,15 @@ class Installed:
         self.path = self.collections / "ansible_collections" / "ipmasq" / "linux"
 
     def run(self, *command: str) -> str:
+        """What a command prints; it must not fail."""
+        done = self.try_to_run(*command)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def try_to_run(self, *command: str) -> subprocess.CompletedProcess[str]:
         # The program is looked for on our own PATH, not on the one that it gets.
         program = shutil.which(command[0], path=self.env["PATH"])
-        done = subprocess.run(
+        return subprocess.run(
             [program or command[0], *command[1:]],
             cwd=self.folder,
             env=self.env,
@@ -57,5 +67,3 @@ class Installed:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout

@@ -21,13 +21,13 @@ except ModuleNotFoundError:  # Python 3.10
 
 FILES = files_of_project()
 TEXTS = [path for path in FILES if path.name != "LICENSE" and path.parent.name != "LICENSES"]
-LICENCE = "SPDX-License-Identifier: GPL-3.0-or-later"
+LICENCE = "SPDX-License-" + "Identifier: GPL-3.0-or-later"  # in one piece, it would be a header of this line
 COPYRIGHT = "Copyright (c) 2026, ipmasq.linux contributors"
 ANNOTATED = tomllib.loads((ROOT / "REUSE.toml").read_text(encoding="utf-8"))["annotations"][0]["path"]
 
 #: Whose machine this was written on is nobody's business, and would not work elsewhere.
 PRIVATE = re.compile(
-    r"/home/[a-z]+/|(?<![\w.])/(?:root|work)/|\.pyenv/versions|/opt/(?:wheels|pypi)|(?<!noreply\.)@gmail"
+    r"/home/[a-z]+/|/root/\.|(?<![\w.])/work/|\.pyenv/versions|/opt/(?:wheels|pypi)|(?<!noreply\.)@gmail"
 )
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
