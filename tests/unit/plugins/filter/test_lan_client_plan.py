@@ -130,6 +130,7 @@ def test_the_gateway_is_the_address_in_the_clients_network() -> None:
         {"known": [[["10.0.0.1/8", "192.168.1.1/24"]]]},
         {"known": [["192.168.1.1"]]},
         {"known": [[[]]], "hints": ["192.168.1.1"]},
+        {"known": [[[]]], "hosts": ["192.168.1.1"]},
         {"known": [[[]]], "hints": ["gw.example.org"], "gateway": "192.168.1.1"},
         {"known": [[[]]], "asked": [{"item": "gw", "stdout": host({"office0": ["192.168.1.1/24"]}).split("\n")[2]}]},
     ],
