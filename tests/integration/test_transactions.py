@@ -120,9 +120,9 @@ def test_a_refused_load_restores_the_other_family(failing, earlier, family):
 def test_a_file_that_cannot_be_written_restores_all(failing, earlier, number):
     if earlier:
         failing.apply(**ONE_LAN)
+    before, rows = holds(failing), failing.live()
     failing.host.refuse = Nth("write", number)
     try:
-        before, rows = holds(failing), failing.live()
         failing.apply(**TWO_LANS)
     except GatewayError as error:
         failing.host.refuse = lambda what, detail: False

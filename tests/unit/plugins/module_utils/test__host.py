@@ -36,7 +36,11 @@ def test_write_is_whole_and_has_its_mode(tmp_path):
 def test_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch):
     path = str(tmp_path / "file")
     HOST.write(path, "old\n", 0o600)
-    monkeypatch.setattr(os, "replace", lambda *_names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    def full(*_names):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(GatewayError) as caught:
         HOST.write(path, "new\n", 0o600)
     assert caught.value.problems == (path + ": cannot be written: No space left on device",)
