@@ -412,7 +412,7 @@ class Planner:
         return found
 
     def declared(self, host: str, addresses: t.Any) -> list[str]:
-        plain = [str(one).split("/")[0] for one in ([addresses] if isinstance(addresses, str) else addresses or [])]
+        plain = [str(one).split("/", 1)[0] for one in ([addresses] if isinstance(addresses, str) else addresses or [])]
         for one in plain:
             if not is_address(one):
                 self.problem(f"gateway_addresses of {host}: {one!r} is not an IP address")
