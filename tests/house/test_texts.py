@@ -89,8 +89,8 @@ def test_licence_is_told_where_it_is_looked_for() -> None:
 
 @pytest.mark.parametrize("pattern", ANNOTATED)
 def test_every_annotation_is_needed(pattern: str) -> None:
-    if pattern == "CHANGELOG.md":
-        return  # written by the first release
+    if pattern in ("CHANGELOG.md", "changelogs/fragments/**"):
+        return  # a release writes the one from the other
     assert list(ROOT.glob(pattern)), "names no file any more"
 
 

@@ -74,9 +74,8 @@ TEST_OVERLAP = [
 
 @pytest.mark.parametrize(("one", "other", "wanted"), TEST_OVERLAP)
 def test_patterns_overlap(one, other, wanted):
-    assert patterns_overlap(one, other) is wanted
-    swapped = (other, one)
-    assert patterns_overlap(*swapped) is wanted
+    for left, right in ((one, other), (other, one)):
+        assert patterns_overlap(left, right) is wanted
 
 
 TEST_SPLIT = [
