@@ -10,7 +10,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ._intent import IPV6_MODES, NAT_ACTIONS
+from ._intent import (
+    BALANCES,
+    FILTER_ACTIONS,
+    FORWARDED,
+    HAIRPIN_SOURCES,
+    IPV6_MODES,
+    NAT_ACTIONS,
+    PROFILES,
+    PROTOCOLS,
+    TO_ADDRESS,
+)
 from ._rules import CT_STATES
 
 Spec = t.Dict[str, t.Dict[str, t.Any]]
@@ -20,8 +30,48 @@ BACKEND: Spec = {"backend": {"type": "str", "default": "auto", "choices": ["auto
 STATE: Spec = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 NAMES: Spec = {"type": "list", "elements": "str"}  # type: ignore[dict-item]
 
+#: Which packets an item is about, in the same words for every kind of item.
+TRAFFIC: Spec = {
+    "name": {"type": "str", "required": True},
+    "source": NAMES,
+    "destination": NAMES,
+    "wan": {"type": "str"},
+    "protocol": {"type": "list", "elements": "str", "choices": list(PROTOCOLS)},
+    "port": NAMES,
+}
+NAT: Spec = {
+    "action": {"type": "str", "default": "masquerade", "choices": list(NAT_ACTIONS)},
+    "to": NAMES,
+    "to_port": {"type": "str"},
+    "to_address": {"type": "str", "choices": list(TO_ADDRESS)},
+    "random": {"type": "bool"},
+    "persistent": {"type": "bool"},
+    "ipsec": {"type": "bool"},
+    "inbound": {"type": "bool"},
+}
+PORT_FORWARD: Spec = {
+    "to": {"type": "list", "elements": "str", "required": True},
+    "to_port": {"type": "int"},
+    "hairpin": {"type": "bool", "default": False},
+    "hairpin_source": {"type": "str", "default": "external", "choices": list(HAIRPIN_SOURCES)},
+    "balance": {"type": "str", "default": "round_robin", "choices": list(BALANCES)},
+}
+#: What a forward cannot do without.
+FORWARDED_TRAFFIC: Spec = dict(
+    TRAFFIC,
+    protocol={"type": "list", "elements": "str", "default": ["tcp"], "choices": list(FORWARDED)},
+    port={"type": "list", "elements": "str", "required": True},
+)
+OUTBOUND: Spec = {
+    "action": {"type": "str", "default": "accept", "choices": list(FILTER_ACTIONS)},
+    "rate": {"type": "str"},
+}
 GATEWAY: Spec = {
-    "wans": {"type": "list", "elements": "dict", "options": {"interface": {"type": "str", "required": True}}},
+    "wans": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"interface": {"type": "str", "required": True}, "mss": {"type": "str"}},
+    },
     "lans": {
         "type": "list",
         "elements": "dict",
@@ -30,21 +80,16 @@ GATEWAY: Spec = {
             "interfaces": {"type": "list", "elements": "str", "required": True},
             "networks": NAMES,
             "reaches": {"type": "list", "elements": "str", "default": []},
+            "spoof_check": {"type": "bool", "default": True},
         },
     },
-    "nat": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "action": {"type": "str", "default": "masquerade", "choices": list(NAT_ACTIONS)},
-            "source": NAMES,
-            "destination": NAMES,
-            "wan": {"type": "str"},
-        },
-    },
+    "nat": {"type": "list", "elements": "dict", "options": dict(TRAFFIC, **NAT)},
+    "port_forwards": {"type": "list", "elements": "dict", "options": dict(FORWARDED_TRAFFIC, **PORT_FORWARD)},
+    "outbound": {"type": "list", "elements": "dict", "options": dict(TRAFFIC, **OUTBOUND)},
+    "profile": {"type": "str", "default": "peer_to_peer", "choices": list(PROFILES)},
     "ipv6": {"type": "str", "default": "route", "choices": list(IPV6_MODES)},
-    "clamp_mss": {"type": "bool", "default": True},
+    "mss": {"type": "str", "default": "pmtu"},
+    "drop_bogons": {"type": "bool", "default": False},
 }
 MASQUERADE: Spec = {
     "name": {"type": "str", "required": True},

@@ -13,7 +13,7 @@ import typing as t
 from ._intent import Forward, Masquerade
 
 if t.TYPE_CHECKING:
-    from ._intent import Gateway, Item, NatItem
+    from ._intent import Gateway, Item, NatItem, Outbound, PortForward, Traffic
 
 
 def describe_gateway(gateway: Gateway) -> t.List[str]:
@@ -25,8 +25,14 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
         for lan in gateway.lans or ()
     ]
     lines += ["nat {0}: {1}".format(item.name, _describe_nat(item)) for item in gateway.nat]
+    lines += ["port_forward {0}: {1}".format(item.name, _describe_forward(item)) for item in gateway.port_forwards]
+    lines += ["outbound {0}: {1}".format(item.name, _describe_outbound(item)) for item in gateway.outbound]
     lines.append("ipv6: {0}".format(gateway.ipv6))
-    lines.append("mss: {0}".format("clamped to the path MTU" if gateway.clamp_mss else "left alone"))
+    for wan in gateway.wans or ():
+        meaning = {"pmtu": "clamped to the path MTU", "keep": "left alone"}
+        lines.append("mss on {0}: {1}".format(wan.interface, meaning.get(wan.mss, wan.mss)))
+    if gateway.drop_bogons:
+        lines.append("bogons: dropped")
     return lines
 
 
@@ -46,10 +52,48 @@ def describe_item(item: Item) -> str:
 
 
 def _describe_nat(item: NatItem) -> str:
-    destination = " to " + _words(item.destination) if item.destination else ""
-    return "{0} {1}{2} on {3}".format(
-        item.action, _words(item.source, "every LAN"), destination, item.wan or "every WAN"
-    )
+    words = [item.action, _traffic(item, "every LAN")]
+    if item.ipsec:
+        words.append("that IPsec encrypts")
+    if item.to:
+        words.append("as " + _words(item.to))
+    if item.to_port:
+        words.append("from ports {0}-{1}".format(*item.to_port))
+    if item.random:
+        words.append("at random")
+    if item.action == "snat" and not item.persistent:
+        words.append("not persistent")
+    if item.action in ("static", "prefix"):
+        words.append("and back" if item.inbound else "closed from outside")
+    return " ".join(words)
+
+
+def _describe_forward(item: PortForward) -> str:
+    words = [_traffic(item, "anybody"), "goes to", _words(item.to)]
+    if item.to_port:
+        words.append("port {0}".format(item.to_port))
+    if len(item.to) > 1:
+        words.append("balanced by " + item.balance)
+    if item.hairpin:
+        words.append("also from inside, seen as " + item.hairpin_source)
+    return " ".join(words)
+
+
+def _describe_outbound(item: Outbound) -> str:
+    return " ".join([item.action, _traffic(item, "every LAN")] + (["up to " + item.rate] if item.rate else []))
+
+
+def _traffic(item: Traffic, anybody: str) -> str:
+    words = [_words(item.source, anybody)]
+    if item.destination:
+        words.append("to " + _words(item.destination))
+    if item.protocol:
+        words.append(_words(item.protocol))
+    if item.port:
+        words.append(
+            "port " + _words([str(low) if low == high else "{0}-{1}".format(low, high) for low, high in item.port])
+        )
+    return " ".join(words) + " on " + (item.wan or "every WAN")
 
 
 def _words(values: t.Sequence[str], none: str = "nothing", most: int = 20) -> str:

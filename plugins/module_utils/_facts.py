@@ -44,8 +44,6 @@ MANAGED = (
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
 TUNNELS = ("tun", "wireguard", "ppp", "ipip", "sit", "gre", "gretap", "ip6tnl", "vti", "xfrm", "vxlan", "geneve")
-PRIVATE = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
-UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,6 @@ class Facts:
 
     def meant_by(self, pattern: str) -> t.List[Interface]:
         return [interface for interface in self.interfaces if matches_name(pattern, interface.name)]
-
-
-def is_private(network: str) -> bool:
-    """RFC 1918 or unique local (RFC 4193)."""
-    parsed = ipaddress.ip_network(network)
-    if isinstance(parsed, ipaddress.IPv6Network):
-        return parsed.subnet_of(t.cast("ipaddress.IPv6Network", UNIQUE_LOCAL))
-    return any(parsed.subnet_of(t.cast("ipaddress.IPv4Network", private)) for private in PRIVATE)
 
 
 def manager_of(interface: Interface) -> str:

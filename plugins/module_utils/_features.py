@@ -4,7 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What a rule set needs against what a backend can: all that is missing, in one message, before anything is touched."""
+"""What a rule set needs against what a backend can: all that is missing, in one message, before anything is touched.
+
+Each backend declares its features with a remark on how it does them. ``docs/backends.md`` shows these declarations.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,60 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._rules import Rule, RuleSet
 
-#: Actions that are a feature of their own; every backend has the others.
-ACTIONS = {"masquerade": "masquerade", "clamp_mss": "clamp_mss", "guard": "guard"}
+#: Feature to what a user writes to get it, and what to write where a backend lacks it (empty: nothing is like it).
+FEATURES: t.Dict[str, t.Tuple[str, str]] = {
+    "masquerade": ("`nat: action: masquerade`", ""),
+    "snat": ("`nat: action: snat`, one address or one range", ""),
+    "snat_pool": ("`nat: action: snat`, several ranges that are apart", "give one range in to"),
+    "netmap": ("`nat: action: static` or `prefix`, a network", ""),
+    "dnat": ("`port_forwards`", ""),
+    "dnat_shift": ("`port_forwards: to_port` for a range of ports", "name each port in a forward of its own"),
+    "balance_round_robin": ("`port_forwards: to` several servers", "name one server in to"),
+    "balance_source": ("`port_forwards: balance: source`", "set balance to round_robin"),
+    "hairpin_external": ("`hairpin: true`", "set hairpin_source to gateway"),
+    "random_ports": ("`random: true`, `profile: server_egress`", "set random to false"),
+    "to_port": ("`nat: to_port`", "leave to_port out"),
+    "ipsec": ("`nat: ipsec: true`", "exempt by destination"),
+    "rate": ("`outbound: rate`", "leave rate out"),
+    "guard": ("egress guard", ""),
+    "clamp_mss": ("`mss: pmtu`", "set mss to a number"),
+    "set_mss": ("`mss: 1452`", "set mss to pmtu"),
+}
+
+#: Actions that are a feature of their own name; every backend has accept, drop, reject, return and jump.
+ACTIONS = frozenset(("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss"))
 
 
-def needed_by(rule: Rule) -> t.FrozenSet[str]:
+def needed_by(rule: Rule) -> t.List[str]:
     """The features that a backend has to have for this rule."""
-    feature = ACTIONS.get(rule.action.kind)
-    return frozenset((feature,)) if feature else frozenset()
+    action, match = rule.action, rule.match
+    several = len(action.to) > 1
+    needs = {
+        action.kind: action.kind in ACTIONS,
+        "snat_pool": action.kind == "snat" and several,
+        "dnat_shift": action.shift,
+        "balance_" + action.balance: action.kind == "dnat" and several,
+        "hairpin_external": action.kind == "hairpin",
+        "random_ports": action.random,
+        "to_port": action.kind in ("masquerade", "snat") and action.ports is not None,
+        "ipsec": match.ipsec,
+        "rate": bool(match.rate),
+    }
+    return [feature for feature, needed in needs.items() if needed]
 
 
 def check_supported(ruleset: RuleSet, backend: Backend) -> None:
+    """Raises GatewayError with a sentence for each item and feature that this backend does not have."""
     missing = [
-        "{0}: {1} is not possible with backend {2}; remove it or choose another backend".format(
-            rule.key, feature, backend.name
+        "{0}: {1} is not possible with backend {2}; {3}".format(
+            rule.key,
+            FEATURES[feature][0].replace("`", ""),
+            backend.name,
+            FEATURES[feature][1] or "remove it or choose another backend",
         )
         for rule in ruleset.rules
-        for feature in sorted(needed_by(rule) - backend.features)
+        for feature in needed_by(rule)
+        if feature not in backend.features
     ]
     if missing:
         raise GatewayError(*dict.fromkeys(missing))

@@ -14,8 +14,8 @@ from . import _persist as persist, _sysctl as sysctl
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems
-from ._intent import check_instance
 from ._plan import Plan
+from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host

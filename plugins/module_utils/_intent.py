@@ -12,33 +12,43 @@ The options say what they mean in RFC 2663's words. ``*_from_params`` check ever
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import typing as t
 from dataclasses import dataclass
 
-from ._errors import Problems, printable
-from ._rules import CT_STATES, family_of, patterns_overlap
+from ._conflicts import check_references
+from ._errors import Problems
+from ._rules import CT_STATES, Ports, family_of
+from ._values import (
+    check_instance,
+    check_interface,
+    check_name,
+    check_rate,
+    is_network,
+    read_addresses,
+    read_networks,
+    read_port_range,
+    read_ports,
+    shorten,
+)
 
-#: Names become part of rule comments (nft: 128 bytes), chain names (iptables: 28) and file names.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
-INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
-#: What the kernel takes as a name, less what needs quoting in a rule; "*" at the end is ours.
-INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\*?\Z")
-#: IFNAMSIZ - 1, include/uapi/linux/if.h
-INTERFACE_LENGTH = 15
-
-#: IPv4-mapped and IPv4-compatible addresses (RFC 4291 section 2.5.5) are never on a wire, and each tool prints them
-#: in its own way.
-EMBEDDED = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("::/96"))
-
-NAT_ACTIONS = ("masquerade", "exempt")
-IPV6_MODES = ("route", "masquerade")
+NAT_ACTIONS = ("masquerade", "snat", "static", "prefix", "exempt")
+IPV6_MODES = ("route", "masquerade", "prefix")
+PROFILES = ("peer_to_peer", "server_egress")
+#: "both" is short for tcp and udp; icmp is ICMPv6 where the addresses are IPv6.
+PROTOCOLS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
+FORWARDED = ("tcp", "udp", "sctp", "both")
+WITH_PORTS = ("tcp", "udp", "sctp")
+FILTER_ACTIONS = ("accept", "reject", "drop")
+HAIRPIN_SOURCES = ("external", "gateway")
+BALANCES = ("round_robin", "source")
+#: How the addresses that NAT uses come to this host: they are there, or a router sends them here.
+TO_ADDRESS = ("existing", "routed")
 
 
 @dataclass(frozen=True)
 class Wan:
     interface: str
+    mss: str = "pmtu"  # pmtu, keep, or a number of bytes
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,48 @@ class Lan:
     interfaces: t.Tuple[str, ...]
     networks: t.Optional[t.Tuple[str, ...]] = None
     reaches: t.Tuple[str, ...] = ()
+    spoof_check: bool = True
 
 
 @dataclass(frozen=True)
-class NatItem:
+class Traffic:
+    """Which packets an item is about. What is empty matches everything."""
+
     name: str
-    action: str = "masquerade"
     source: t.Tuple[str, ...] = ()  # names of LANs, or networks; empty: every LAN
     destination: t.Tuple[str, ...] = ()
     wan: str = ""  # empty: every WAN
+    protocol: t.Tuple[str, ...] = ()
+    port: t.Tuple[Ports, ...] = ()
+
+
+@dataclass(frozen=True)
+class NatItem(Traffic):
+    action: str = "masquerade"
+    to: t.Tuple[str, ...] = ()  # snat: addresses and ranges; static and prefix: one network
+    to_port: t.Optional[Ports] = None
+    random: bool = False
+    persistent: bool = True
+    ipsec: bool = False
+    inbound: bool = False
+    to_address: str = "existing"
+
+
+@dataclass(frozen=True)
+class PortForward(Traffic):
+    """``source`` and ``destination`` are what outside clients have and ask for; empty: anybody, every WAN address."""
+
+    to: t.Tuple[str, ...] = ()
+    to_port: t.Optional[int] = None
+    hairpin: bool = False
+    hairpin_source: str = "external"
+    balance: str = "round_robin"
+
+
+@dataclass(frozen=True)
+class Outbound(Traffic):
+    action: str = "accept"
+    rate: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +111,12 @@ class Gateway:
     wans: t.Optional[t.Tuple[Wan, ...]] = None
     lans: t.Optional[t.Tuple[Lan, ...]] = None
     nat: t.Tuple[NatItem, ...] = (NatItem("default"),)
+    port_forwards: t.Tuple[PortForward, ...] = ()
+    outbound: t.Tuple[Outbound, ...] = ()
+    profile: str = "peer_to_peer"
     ipv6: str = "route"
-    clamp_mss: bool = True
+    mss: str = "pmtu"
+    drop_bogons: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,13 +173,21 @@ def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
     problems = Problems()
     check_instance(params["instance"], problems)
     wans, lans = params.get("wans"), params.get("lans")
+    profile = params["profile"]
+    mss = _mss("mss", params["mss"], problems)
     gateway = Gateway(
         instance=params["instance"],
-        wans=None if wans is None else tuple(_wan(index, wan, problems) for index, wan in enumerate(wans)),
+        wans=None if wans is None else tuple(_wan(index, wan, mss, problems) for index, wan in enumerate(wans)),
         lans=None if lans is None else tuple(_lan(index, lan, problems) for index, lan in enumerate(lans)),
-        nat=_nat(params.get("nat"), problems),
+        nat=_nat(params.get("nat"), profile, problems),
+        port_forwards=tuple(
+            _port_forward(index, raw, problems) for index, raw in enumerate(params.get("port_forwards") or ())
+        ),
+        outbound=tuple(_outbound(index, raw, problems) for index, raw in enumerate(params.get("outbound") or ())),
+        profile=profile,
         ipv6=params["ipv6"],
-        clamp_mss=params["clamp_mss"],
+        mss=mss,
+        drop_bogons=params["drop_bogons"],
     )
     check_references(gateway, problems)
     problems.raise_if_any()
@@ -143,8 +198,8 @@ def masquerade_from_params(params: t.Mapping[str, t.Any]) -> Masquerade:
     problems = Problems()
     item = Masquerade(
         name=params["name"],
-        source=_networks("source", params["source"], problems),
-        destination=_networks("destination", params["destination"], problems),
+        source=read_networks("source", params["source"], problems),
+        destination=read_networks("destination", params["destination"], problems),
         out_interface=params["out_interface"] or "",
     )
     _check_item(item, params["instance"], problems)
@@ -161,8 +216,8 @@ def forward_from_params(params: t.Mapping[str, t.Any]) -> Forward:
     item = Forward(
         name=params["name"],
         action=params["action"],
-        source=_networks("source", params["source"], problems),
-        destination=_networks("destination", params["destination"], problems),
+        source=read_networks("source", params["source"], problems),
+        destination=read_networks("destination", params["destination"], problems),
         in_interface=params["in_interface"] or "",
         out_interface=params["out_interface"] or "",
         ct_state=tuple(state for state in CT_STATES if state in (params["ct_state"] or ())),
@@ -205,9 +260,21 @@ def _check_item(item: Item, instance: str, problems: Problems) -> None:
         problems.add("source and destination", "have no address family in common; give both in IPv4 or both in IPv6")
 
 
-def _wan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Wan:
-    check_interface("wans[{0}]".format(index), raw["interface"], problems)
-    return Wan(raw["interface"])
+def _wan(index: int, raw: t.Mapping[str, t.Any], mss: str, problems: Problems) -> Wan:
+    where = "wans[{0}]".format(index)
+    check_interface(where, raw["interface"], problems)
+    given = raw.get("mss")
+    return Wan(raw["interface"], mss if given is None else _mss(where + ": mss", given, problems))
+
+
+def _mss(where: str, raw: str, problems: Problems) -> str:
+    """pmtu, keep, or bytes. RFC 9293 section 3.7.1 takes 536 where nothing is said; less than 88 no kernel sends."""
+    if raw in ("pmtu", "keep"):
+        return raw
+    if raw.isascii() and raw.isdigit() and len(raw) <= 5 and 88 <= int(raw) <= 65495:
+        return str(int(raw))
+    problems.add(where, "'{0}' is neither pmtu, keep nor a number of bytes from 88 to 65495".format(shorten(raw)))
+    return "pmtu"
 
 
 def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
@@ -225,19 +292,103 @@ def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     return Lan(
         name=raw["name"],
         interfaces=tuple(raw["interfaces"]),
-        networks=None if networks is None else _networks(where + ": networks", networks, problems),
+        networks=None if networks is None else read_networks(where + ": networks", networks, problems),
         reaches=tuple(raw.get("reaches") or ()),
+        spoof_check=raw["spoof_check"],
     )
 
 
-def _nat(raw: t.Optional[t.Sequence[t.Mapping[str, t.Any]]], problems: Problems) -> t.Tuple[NatItem, ...]:
+def _nat(raw: t.Optional[t.Sequence[t.Mapping[str, t.Any]]], profile: str, problems: Problems) -> t.Tuple[NatItem, ...]:
     if raw is None:
-        return Gateway.nat
-    return tuple(_nat_item(index, item, problems) for index, item in enumerate(raw))
+        raw = [{"name": "default", "action": "masquerade"}]
+    return tuple(_nat_item(index, item, profile, problems) for index, item in enumerate(raw))
 
 
-def _nat_item(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> NatItem:
+#: Options that say something about some actions only; on others they are a mistake, not a wish to be ignored.
+NAT_OPTIONS = {
+    "to": ("snat", "static", "prefix"),
+    "to_port": ("masquerade", "snat"),
+    "random": ("masquerade", "snat"),
+    "persistent": ("snat",),
+    "ipsec": ("exempt",),
+    "inbound": ("static", "prefix"),
+    "to_address": ("snat", "static"),
+    "protocol": ("masquerade", "snat", "exempt"),
+    "port": ("masquerade", "snat", "exempt"),
+}
+
+
+def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Problems) -> NatItem:
     where = "nat[{0}] '{1}'".format(index, shorten(raw["name"]))
+    action = raw["action"]
+    for option, actions in NAT_OPTIONS.items():
+        if raw.get(option) is not None and raw[option] is not False and action not in actions:
+            problems.add(
+                where, "{0} means nothing for action {1}, only for {2}".format(option, action, " and ".join(actions))
+            )
+    traffic = _traffic(where, raw, problems)
+    if action in ("static", "prefix"):
+        to = read_networks(where + ": to", raw.get("to"), problems)
+    else:
+        to = read_addresses(where + ": to", raw.get("to"), problems)
+    if action in ("snat", "static", "prefix") and not raw.get("to"):
+        problems.add(
+            where, "to is missing; name the {0} to translate to".format("addresses" if action == "snat" else "network")
+        )
+    random = raw.get("random")
+    if random is None:
+        random = profile == "server_egress" and action in ("masquerade", "snat")
+    to_port = read_port_range(where + ": to_port", raw.get("to_port"), problems)
+    if to_port is None and profile == "server_egress" and action in ("masquerade", "snat"):
+        # Ports below 1024 stay below 1024 otherwise (measured), of which there are only a few hundred.
+        to_port = (1024, 65535)
+    item = NatItem(
+        **traffic,
+        action=action,
+        to=to,
+        to_port=to_port,
+        random=random,
+        persistent=raw.get("persistent") is not False,
+        ipsec=bool(raw.get("ipsec")),
+        inbound=action == "static" if raw.get("inbound") is None else raw["inbound"],
+        to_address=raw.get("to_address") or "existing",
+    )
+    _check_one_to_one(where, item, problems)
+    return item
+
+
+def _check_one_to_one(where: str, item: NatItem, problems: Problems) -> None:
+    """static and prefix map one network to one other of the same size."""
+    if item.action not in ("static", "prefix") or not item.to:
+        return
+    networks = [entry for entry in item.source if is_network(entry)]
+    if len(item.to) > 1:
+        problems.add(where, "to names {0} networks; {1} maps one to one".format(len(item.to), item.action))
+    if len(item.source) != 1:
+        problems.add(where, "source has to be the one network (or the LAN) that to stands for outside")
+    for inside in networks:
+        for outside in item.to[:1]:
+            check_same_size(where, item.action, inside, outside, problems)
+
+
+def check_same_size(where: str, action: str, inside: str, outside: str, problems: Problems) -> None:
+    if family_of(inside) != family_of(outside):
+        problems.add(where, "source {0} and to {1} are of different address families".format(inside, outside))
+    elif inside.split("/")[1] != outside.split("/")[1]:
+        problems.add(
+            where,
+            "source {0} and to {1} are of different length; {2} maps each address to its own".format(
+                inside, outside, action
+            ),
+        )
+    elif action == "prefix" and family_of(inside) == "ip":
+        problems.add(where, "prefix is for IPv6 (RFC 6296); for IPv4 use action static")
+    elif action == "prefix" and int(inside.split("/")[1]) > 64:
+        problems.add(where, "{0} is longer than /64, the longest that RFC 6296 translates".format(inside))
+
+
+def _traffic(where: str, raw: t.Mapping[str, t.Any], problems: Problems) -> t.Dict[str, t.Any]:
+    """The options that every kind of item has in common."""
     check_name(where, raw["name"], problems)
     if raw.get("wan"):
         check_interface(where, raw["wan"], problems)
@@ -245,179 +396,78 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Nat
     for entry in named:
         check_name(where + ": source", entry, problems)
     networks = [entry for entry in raw.get("source") or () if is_network(entry)]
-    source = tuple(named) + _networks(where + ": source", networks, problems)
-    return NatItem(
-        name=raw["name"],
-        action=raw["action"],
-        source=source,
-        destination=_networks(where + ": destination", raw.get("destination") or (), problems),
-        wan=raw.get("wan") or "",
+    protocol = _protocols(raw.get("protocol"))
+    port = read_ports(where + ": port", raw.get("port"), problems)
+    if port and (not protocol or set(protocol) - set(WITH_PORTS)):
+        problems.add(where, "port needs protocol to be tcp, udp, sctp or both")
+    return {
+        "name": raw["name"],
+        "source": tuple(named) + read_networks(where + ": source", networks, problems),
+        "destination": read_networks(where + ": destination", raw.get("destination"), problems),
+        "wan": raw.get("wan") or "",
+        "protocol": protocol,
+        "port": port,
+    }
+
+
+def _protocols(raw: t.Optional[t.Sequence[str]]) -> t.Tuple[str, ...]:
+    """In the order of PROTOCOLS, each once."""
+    named = {one for entry in raw or () for one in (("tcp", "udp") if entry == "both" else (entry,))}
+    return tuple(entry for entry in PROTOCOLS if entry in named)
+
+
+def _port_forward(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> PortForward:
+    where = "port_forwards[{0}] '{1}'".format(index, shorten(raw["name"]))
+    for entry in raw.get("source") or ():
+        if not is_network(entry):
+            problems.add(where, "source '{0}' is no network; outside are no LANs".format(shorten(entry)))
+    forward = PortForward(
+        **_traffic(where, raw, problems),
+        to=read_addresses(where + ": to", raw["to"], problems),
+        to_port=raw.get("to_port"),
+        hairpin=raw["hairpin"],
+        hairpin_source=raw["hairpin_source"],
+        balance=raw["balance"],
     )
+    _check_forward(where, raw, forward, problems)
+    return forward
 
 
-def is_network(entry: str) -> bool:
-    """Whether a NAT source is meant as a network, and not as the name of a LAN."""
-    return ":" in entry or "/" in entry or re.match(r"[0-9]+(\.[0-9]+){3}\Z", entry) is not None
+def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward, problems: Problems) -> None:
+    if not raw["port"]:
+        problems.add(where, "port is empty; name the ports to forward, such as 443")
+    if not raw["protocol"]:
+        problems.add(where, "protocol is empty; name tcp, udp, sctp or both")
+    if not raw["to"]:
+        problems.add(where, "to is empty; name the server to forward to")
+    for entry in forward.to:
+        if "-" in entry:
+            problems.add(where, "to {0} is a range; list the servers".format(entry))
+    if len({family_of(entry) for entry in forward.to}) > 1:
+        problems.add(where, "to names IPv4 and IPv6 servers; make it two forwards")
+    if forward.to_port is not None:
+        width = forward.port[0][1] - forward.port[0][0] if forward.port else 0
+        if len(forward.port) > 1:
+            problems.add(where, "to_port with several ports; make it one forward for each range")
+        elif not 1 <= forward.to_port <= 65535 - width:
+            problems.add(where, "to_port {0} leads outside 1-65535".format(forward.to_port))
+    for nets in (forward.source, forward.destination):
+        if forward.to and nets and family_of(forward.to[0]) not in {family_of(net) for net in nets}:
+            problems.add(where, "to {0} has no address family in common with {1}".format(forward.to[0], nets[0]))
 
 
-def check_references(gateway: Gateway, problems: Problems) -> None:
-    lans = gateway.lans or ()
-    for kind, names in (
-        ("lans", [lan.name for lan in lans]),
-        ("nat", [item.name for item in gateway.nat]),
-        ("wans", [wan.interface for wan in gateway.wans or ()]),
-    ):
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            problems.add(kind, "'{0}' is there twice; give each its own name".format(shorten(name)))
-    if gateway.wans is not None and not gateway.wans:
-        problems.add("wans", "is empty; name the WAN interface, or leave it out to use the default route's")
-    if gateway.lans is not None and not gateway.lans:
-        problems.add("lans", "is empty; name a LAN, or leave it out to use every private network found")
-    if not gateway.nat:
-        problems.add("nat", "is empty; leave it out to masquerade every LAN, or name what to exempt")
-    if gateway.lans is not None:
-        _check_lan_references(gateway, lans, problems)
-    if gateway.wans is not None:
-        _check_wan_references(gateway, lans, problems)
-
-
-def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
-    known = [lan.name for lan in lans]
-    for index, lan in enumerate(lans):
-        for other in lan.reaches:
-            if other not in known or other == lan.name:
-                problems.add(
-                    "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                    "reaches '{0}', which is {1}; known are {2}".format(
-                        other, "the LAN itself" if other == lan.name else "no LAN", ", ".join(known)
-                    ),
-                )
-        for later, other_lan in enumerate(lans[index + 1 :], index + 1):
-            _check_lan_pair(index, lan, later, other_lan, problems)
-    for index, item in enumerate(gateway.nat):
-        for entry in item.source:
-            if not is_network(entry) and entry not in known:
-                problems.add(
-                    "nat[{0}] '{1}'".format(index, shorten(item.name)),
-                    "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(entry, ", ".join(known)),
-                )
-
-
-def _check_lan_pair(index: int, lan: Lan, later: int, other: Lan, problems: Problems) -> None:
-    where = "lans[{0}] '{1}' and lans[{2}] '{3}'".format(index, lan.name, later, other.name)
-    for name in lan.interfaces:
-        for second in other.interfaces:
-            if patterns_overlap(name, second):
-                problems.add(where, "both have interface {0}; an interface belongs to one LAN".format(second))
-    for one, two in overlaps(lan.networks or (), other.networks or ()):
-        problems.add(where, "networks {0} and {1} overlap; each address belongs to one LAN".format(one, two))
-
-
-def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
-    names = [wan.interface for wan in gateway.wans or ()]
-    for index, lan in enumerate(lans):
-        for name in lan.interfaces:
-            for wan in names:
-                if patterns_overlap(name, wan):
-                    problems.add(
-                        "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                        "interface {0} is also WAN {1}; an interface is one or the other".format(name, wan),
-                    )
-    for index, item in enumerate(gateway.nat):
-        if item.wan and item.wan not in names:
-            problems.add(
-                "nat[{0}] '{1}'".format(index, shorten(item.name)),
-                "wan {0} is none of wans ({1})".format(item.wan, ", ".join(names)),
-            )
-
-
-def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[str, str]]:
-    """Pairs of networks that share addresses, found in one pass over the sorted list (10,000 networks: no pairs)."""
-    tagged = []
-    for side, nets in ((0, ours), (1, theirs)):
-        for net in nets:
-            parsed = ipaddress.ip_network(net)
-            tagged.append((parsed.version, int(parsed.network_address), -parsed.prefixlen, side, net, parsed))
-    tagged.sort(key=lambda entry: entry[:4])
-    found: t.List[t.Tuple[str, str]] = []
-    open_nets: t.List[t.Any] = []
-    for entry in tagged:
-        first = entry[1]
-        open_nets = [seen for seen in open_nets if seen[0] == entry[0] and int(seen[5].broadcast_address) >= first]
-        for seen in open_nets:
-            if seen[3] != entry[3]:
-                pair = (seen, entry) if seen[3] == 0 else (entry, seen)
-                found.append((pair[0][4], pair[1][4]))
-        open_nets.append(entry)
-    return found
-
-
-def check_instance(instance: str, problems: Problems) -> None:
-    if not INSTANCE.match(instance):
-        problems.add(
-            "instance", "'{0}' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter".format(shorten(instance))
-        )
-
-
-def check_name(where: str, name: str, problems: Problems) -> None:
-    if not NAME.match(name):
+def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Outbound:
+    where = "outbound[{0}] '{1}'".format(index, shorten(raw["name"]))
+    rate = raw.get("rate") or ""
+    if rate and raw["action"] != "accept":
         problems.add(
             where,
-            "name '{0}' has to be 1 to 63 letters, digits, '_', '.' or '-', beginning with a letter or digit".format(
-                shorten(name)
+            "rate means nothing for action {0}; above the rate of an accept, packets are rejected".format(
+                raw["action"]
             ),
         )
-
-
-def check_interface(where: str, name: str, problems: Problems) -> None:
-    """What can be said without the host. A name over 15 characters may still be an alternative name there."""
-    if name in ("all", "default"):
-        problems.add(
-            where, "interface '{0}' is the kernel's word for a group, no interface has it as name".format(name)
-        )
-    elif "/" in name:
-        problems.add(where, "interface '{0}' has a slash, which no interface name can have".format(shorten(name)))
-    elif not INTERFACE.match(name):
-        problems.add(
-            where,
-            "interface '{0}' is not a name that an interface can have; '*' may only stand at its end".format(
-                shorten(name)
-            ),
-        )
-
-
-def _networks(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[str, ...]:
-    checked = (_network(where, entry, problems) for entry in raw or ())
-    return tuple(network for network in checked if network)
-
-
-def _network(where: str, raw: str, problems: Problems) -> str:
-    """A network in its canonical text form, empty after a problem."""
-    text = raw.strip()
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        pass
-    else:
-        if isinstance(network, ipaddress.IPv6Network) and any(network.subnet_of(net) for net in EMBEDDED):
-            problems.add(where, "{0} is IPv4 in IPv6 notation; write it as an IPv4 network".format(shorten(text)))
-            return ""
-        return str(network)
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        problems.add(
-            where,
-            "'{0}' is neither an IPv4 nor an IPv6 network; write it as 192.168.1.0/24 or fd00:1::/64".format(
-                shorten(text)
-            ),
-        )
-    else:
-        problems.add(where, "{0} has host bits set; did you mean {1}?".format(shorten(text), network))
-    return ""
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """A value for an error message: printable, on one line, not endless."""
-    shown = printable(text)
-    return shown if len(shown) <= limit else shown[:limit] + "…"
+    return Outbound(
+        **_traffic(where, raw, problems),
+        action=raw["action"],
+        rate=check_rate(where + ": rate", rate, problems) if rate else "",
+    )

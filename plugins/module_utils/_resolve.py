@@ -8,30 +8,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
 from dataclasses import dataclass, replace
 
+from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
-from ._facts import is_private, manager_of
-from ._intent import (
-    INTERFACE_LENGTH,
-    Forward,
-    Lan,
-    Wan,
-    check_references,
-    is_network,
-    overlaps,
-    shorten,
-)
+from ._facts import manager_of
+from ._intent import Lan, Traffic, Wan, check_same_size
 from ._rules import family_of, matches_name
+from ._values import INTERFACE_LENGTH, ends_of, is_network, is_private, networks_of, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
-    from ._intent import (
-        Gateway,
-        Item,
-        NatItem,
-    )
+    from ._intent import Gateway, Item, NatItem
+
+
+AnyItem = t.TypeVar("AnyItem", bound=Traffic)
 
 
 @dataclass(frozen=True)
@@ -49,18 +42,32 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     kernel_name = _Names(facts, problems, notes)
     wans = _wans(gateway, facts, kernel_name, problems, notes)
     lans = _lans(gateway, wans, facts, kernel_name, problems, notes)
-    nat = tuple(
-        replace(item, wan=kernel_name("nat[{0}] '{1}'".format(index, item.name), item.wan) if item.wan else "")
-        for index, item in enumerate(gateway.nat)
+    resolved = replace(
+        gateway,
+        wans=wans,
+        lans=lans,
+        nat=_with_kernel_names("nat", gateway.nat, kernel_name),
+        port_forwards=_with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
+        outbound=_with_kernel_names("outbound", gateway.outbound, kernel_name),
     )
-    resolved = replace(gateway, wans=wans, lans=lans, nat=nat)
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)
         _check_nat_reach(resolved, problems)
+        _check_one_to_one(resolved, problems)
+        _check_prefixes(resolved, problems)
+        _check_forwards(resolved, problems)
+        _check_addresses(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolved(resolved, tuple(dict.fromkeys(notes)))
+
+
+def _with_kernel_names(kind: str, items: t.Tuple[AnyItem, ...], kernel_name: _Names) -> t.Tuple[AnyItem, ...]:
+    return tuple(
+        replace(item, wan=kernel_name("{0}[{1}] '{2}'".format(kind, index, item.name), item.wan) if item.wan else "")
+        for index, item in enumerate(items)
+    )
 
 
 def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
@@ -68,9 +75,11 @@ def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
     problems = Problems()
     notes: t.List[str] = []
     kernel_name = _Names(facts, problems, notes)
-    resolved = replace(item, out_interface=kernel_name("out_interface", item.out_interface))
-    if isinstance(resolved, Forward):
-        resolved = replace(resolved, in_interface=kernel_name("in_interface", resolved.in_interface))
+    resolved: Item = item
+    for option in ("in_interface", "out_interface"):
+        if hasattr(item, option):
+            name = kernel_name(option, getattr(item, option))
+            resolved = replace(resolved, **t.cast("t.Any", {option: name}))
     problems.raise_if_any()
     return resolved, tuple(notes)
 
@@ -110,10 +119,14 @@ def _wans(
 ) -> t.Tuple[Wan, ...]:
     if gateway.wans is not None:
         named = enumerate(gateway.wans)
-        return tuple(Wan(kernel_name("wans[{0}]".format(index), wan.interface)) for index, wan in named)
+        return tuple(
+            replace(wan, interface=kernel_name("wans[{0}]".format(index), wan.interface)) for index, wan in named
+        )
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
     found = tuple(
-        Wan(name) for name in facts.default_routes if not any(matches_name(pattern, name) for pattern in inside)
+        Wan(name, gateway.mss)
+        for name in facts.default_routes
+        if not any(matches_name(pattern, name) for pattern in inside)
     )
     if facts.default_routes and not found:
         problems.add(
@@ -196,16 +209,120 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
     """Items that could never match: the filter drops their sources as spoofed, or no packet has both their families."""
     known = [net for lan in gateway.lans or () for net in lan.networks or ()]
     lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
-    for index, item in enumerate(gateway.nat):
-        where = "nat[{0}] '{1}'".format(index, item.name)
+    items: t.List[t.Tuple[str, Traffic, t.Tuple[str, ...]]] = [
+        ("nat[{0}] '{1}'".format(index, item.name), item, sources_of(gateway, item))
+        for index, item in enumerate(gateway.nat)
+    ]
+    items += [
+        ("outbound[{0}] '{1}'".format(index, item.name), item, inside_of(gateway, item))
+        for index, item in enumerate(gateway.outbound)
+    ]
+    for where, item, networks in items:
         for entry in item.source:
             if is_network(entry) and not overlaps([entry], known):
                 problems.add(where, "source {0} is in none of the LANs ({1})".format(entry, lans))
-        sources = {family_of(net) for net in sources_of(gateway, item)}
+        sources = {family_of(net) for net in networks}
         if item.destination and sources and not sources & {family_of(net) for net in item.destination}:
             problems.add(
                 where, "source and destination have no address family in common; give both in IPv4 or both in IPv6"
             )
+        to = {family_of(entry) for entry in getattr(item, "to", ())}
+        if to and sources and not sources & to:
+            problems.add(where, "source and to have no address family in common; give both in IPv4 or both in IPv6")
+
+
+def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
+    """What a LAN's name stood for is known now: it has to be one network, as long as the one outside."""
+    for index, item in enumerate(gateway.nat):
+        if item.action not in ("static", "prefix") or is_network(item.source[0]):
+            continue
+        where = "nat[{0}] '{1}'".format(index, item.name)
+        family = family_of(item.to[0])
+        networks = [net for net in sources_of(gateway, item) if family_of(net) == family]
+        if len(networks) != 1:
+            problems.add(
+                where,
+                "source {0} has {1} networks of the family of to {2}; name the one to map".format(
+                    item.source[0], len(networks), item.to[0]
+                ),
+            )
+        else:
+            check_same_size(where, item.action, networks[0], item.to[0], problems)
+
+
+def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
+    """ipv6: prefix is the promise that every IPv6 network of a LAN has a prefix outside, on every WAN."""
+    items = [(index, item) for index, item in enumerate(gateway.nat) if item.action == "prefix"]
+    if gateway.ipv6 != "prefix":
+        for index, item in items:
+            problems.add("nat[{0}] '{1}'".format(index, item.name), "action prefix needs ipv6 to be prefix")
+        return
+    for lan_index, lan in enumerate(gateway.lans or ()):
+        for net in lan.networks or ():
+            if family_of(net) == "ip":
+                continue
+            for wan in gateway.wans or ():
+                covering = [
+                    item
+                    for _index, item in items
+                    if item.wan in ("", wan.interface) and overlaps([net], sources_of(gateway, item))
+                ]
+                if not covering:
+                    problems.add(
+                        "lans[{0}] '{1}'".format(lan_index, lan.name),
+                        "network {0} has no prefix outside on {1}; add a NAT item with action prefix".format(
+                            net, wan.interface
+                        ),
+                    )
+
+
+def lan_of(gateway: Gateway, address: str) -> t.Optional[Lan]:
+    """The LAN in whose networks an address is."""
+    for lan in gateway.lans or ():
+        if overlaps(networks_of(address), lan.networks or ()):
+            return lan
+    return None
+
+
+def _check_forwards(gateway: Gateway, problems: Problems) -> None:
+    known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
+    for index, item in enumerate(gateway.port_forwards):
+        where = "port_forwards[{0}] '{1}'".format(index, item.name)
+        found = [lan_of(gateway, server) for server in item.to]
+        for server, lan in zip(item.to, found):
+            if not lan:
+                problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
+        if len({lan.name for lan in found if lan}) > 1:
+            problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
+        if is_pinhole(gateway, item) and item.to_port not in (None, item.port[0][0] if item.port else None):
+            problems.add(
+                where,
+                "to {0} is routed, not translated (ipv6: route), so to_port cannot differ from port".format(item.to[0]),
+            )
+
+
+def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+    """An address that nobody has gets no answers back."""
+    here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
+    for index, item in enumerate(gateway.nat):
+        if item.action != "snat" or item.to_address != "existing":
+            continue
+        for entry in item.to:
+            missing = _first_missing(entry, here)
+            if missing:
+                problems.add(
+                    "nat[{0}] '{1}'".format(index, item.name),
+                    "to {0}: no interface of this host has {1}; add it, set to_address to routed if a router sends it "
+                    "here, or use action masquerade".format(entry, missing),
+                )
+
+
+def _first_missing(entry: str, here: t.Set[t.Any]) -> str:
+    """The first address of a range that is not among those here; empty if all are."""
+    first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in ends_of(entry))
+    while first <= last and first in here:
+        first += 1
+    return str(first) if first <= last else ""
 
 
 def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
@@ -222,11 +339,19 @@ def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
 
 def sources_of(gateway: Gateway, item: NatItem) -> t.Tuple[str, ...]:
     """The networks that a NAT item translates: of the LANs that it names, or its own."""
-    lans = {lan.name: lan for lan in gateway.lans or ()}
-    if not item.source:
-        named = [nat_networks(gateway, lan) for lan in lans.values()]
-    else:
-        named = [nat_networks(gateway, lans[entry]) if entry in lans else (entry,) for entry in item.source]
+    networks = _inside(item, {lan.name: nat_networks(gateway, lan) for lan in gateway.lans or ()})
+    if gateway.ipv6 == "prefix" and item.action in ("masquerade", "snat"):
+        return tuple(net for net in networks if family_of(net) == "ip")
+    return networks
+
+
+def inside_of(gateway: Gateway, item: Traffic) -> t.Tuple[str, ...]:
+    """The networks of an item that filters: all those of the LANs that it names, or its own."""
+    return _inside(item, {lan.name: lan.networks or () for lan in gateway.lans or ()})
+
+
+def _inside(item: Traffic, lans: t.Mapping[str, t.Tuple[str, ...]]) -> t.Tuple[str, ...]:
+    named = [lans.get(entry, (entry,)) for entry in item.source] if item.source else list(lans.values())
     return tuple(net for networks in named for net in networks)
 
 

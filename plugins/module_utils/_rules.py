@@ -28,14 +28,17 @@ CT_STATES = ("invalid", "new", "related", "established", "untracked")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
-#: NAT which packets will be.
-VERDICTS = ("accept", "drop", "reject", "masquerade", "guard")
+#: NAT which packets will be, and how.
+VERDICTS = ("accept", "drop", "reject", "masquerade", "snat", "dnat", "hairpin", "netmap", "guard")
+
+#: First and last port, both included.
+Ports = t.Tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Chain:
     name: str
-    hook: str = ""  # forward, input or postrouting; empty: reached by a jump only
+    hook: str = ""  # prerouting, forward, input or postrouting; empty: reached by a jump only
     stage: str = ""  # one of STAGES; empty for chains without a hook
 
 
@@ -43,8 +46,8 @@ class Chain:
 class Match:
     """All given parts have to hold; an empty part matches everything.
 
-    ``iif`` and ``oif`` are interface names, where a trailing ``*`` stands for any ending. ``source`` and
-    ``destination`` hold networks of the one family named by ``family`` (``ip``, ``ip6``, or empty for both).
+    ``iif`` and ``oif`` are interface names, where a trailing ``*`` stands for any ending. ``source``, ``destination``
+    and ``not_destination`` hold networks of the one family named by ``family`` (``ip``, ``ip6``, or empty for both).
     """
 
     family: str = ""
@@ -54,12 +57,35 @@ class Match:
     destination: t.Tuple[str, ...] = ()
     ct_state: t.Tuple[str, ...] = ()
     tcp_syn: bool = False  # SYN and not RST: the packets that carry the MSS option
+    not_destination: t.Tuple[str, ...] = ()
+    local: bool = False  # the destination is an address of this host
+    protocol: str = ""  # tcp, udp, sctp, icmp or icmpv6
+    port: t.Tuple[Ports, ...] = ()  # destination ports of ``protocol``
+    icmp_type: t.Tuple[int, ...] = ()  # RFC 792 or RFC 4443 types of ``protocol``
+    translated: bool = False  # conntrack has given this flow another destination than it asked for
+    ipsec: bool = False  # an IPsec policy will encrypt the packet on its way out
+    rate: str = ""  # holds only so often, such as "10/second", after a burst of 5
 
 
 @dataclass(frozen=True)
 class Action:
-    kind: str  # one of VERDICTS, or return, jump, clamp_mss, expect_nat
-    target: str = ""  # the chain, for jump
+    """What is done to a packet that matches.
+
+    ``snat`` and ``dnat`` name addresses or ranges such as ``203.0.113.9-203.0.113.12`` in ``to``; ``netmap`` names one
+    network, and maps the source in postrouting, the destination in prerouting. ``hairpin`` gives the packet the source
+    to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
+    """
+
+    kind: str  # one of VERDICTS, or return, jump, clamp_mss, set_mss, log, expect_nat
+    target: str = ""  # the chain, for jump; the prefix, for log
+    to: t.Tuple[str, ...] = ()
+    ports: t.Optional[Ports] = None  # from which masquerade and snat take one, or to which dnat sends
+    shift: bool = False  # dnat: the first port of the match becomes the first of ``ports``, and so on
+    random: bool = False  # masquerade, snat: a random port, in place of the client's own where that is free
+    persistent: bool = True  # snat: one client keeps one address of ``to``
+    balance: str = "round_robin"  # dnat to several: round_robin, or source (one client keeps one server)
+    size: int = 0  # set_mss: bytes
+    nat: t.Optional[Action] = None  # expect_nat: what the NAT rule does
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ description:
     and what is no longer declared is removed. Rules of others stay as they are.
   - Forwarding is the result of a successful load. Rules come first, C(ip_forward) last, now and at every boot.
   - No packet leaves a WAN with a private LAN source unless an item with O(nat[].action=exempt) says so.
-  - From a WAN to a LAN passes only what belongs to a connection from inside.
+  - From a WAN to a LAN passes only what belongs to a connection from inside, or to a port forward.
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -41,6 +41,9 @@ options:
           - A V(*) at the end stands for any ending, as in V(ppp*).
         type: str
         required: true
+      mss:
+        description: As O(mss), for this WAN only.
+        type: str
   lans:
     description:
       - The local networks behind the gateway, isolated from each other.
@@ -69,6 +72,12 @@ options:
         type: list
         elements: str
         default: []
+      spoof_check:
+        description:
+          - Whether to drop what comes from this LAN with a source outside its networks.
+          - The list of networks decides, not the routes, so several WANs and asymmetric routes are no trouble.
+        type: bool
+        default: true
   nat:
     description:
       - NAT items in order; the first that matches decides.
@@ -83,10 +92,15 @@ options:
       action:
         description:
           - V(masquerade) rewrites the source to the address that the WAN interface has at that moment.
+          - V(snat) rewrites it to the addresses in O(nat[].to), one or a pool.
+          - V(static) maps each address of one network to its own address outside, in both directions (1:1, NETMAP).
+          - V(prefix) does so with an IPv6 prefix (NPTv6, RFC 6296). With prefixes of /48 or shorter checksums stay as
+            they are. With longer ones the host bits stay instead, and the kernel corrects the checksums of TCP, UDP,
+            ICMPv6, SCTP and DCCP.
           - V(exempt) leaves the source as it is.
         type: str
         default: masquerade
-        choices: [masquerade, exempt]
+        choices: [masquerade, snat, static, prefix, exempt]
       source:
         description: Names of LANs, or networks. When left out, every LAN.
         type: list
@@ -98,18 +112,181 @@ options:
       wan:
         description: Only on this WAN, one of O(wans). When left out, on every WAN.
         type: str
+      protocol:
+        description: Only these protocols. V(both) is short for V(tcp) and V(udp); V(icmp) is ICMPv6 in IPv6.
+        type: list
+        elements: str
+        choices: [tcp, udp, sctp, both, icmp, esp]
+      port:
+        description: Only these destination ports and ranges, such as V(443) or V(8000-8010). Needs O(nat[].protocol).
+        type: list
+        elements: str
+      to:
+        description:
+          - For V(snat) addresses and ranges such as V(203.0.113.9-203.0.113.12). For V(static) and V(prefix) the network
+            outside, as long as the one in O(nat[].source).
+        type: list
+        elements: str
+      to_port:
+        description:
+          - The range of ports to translate to, such as V(1024-65535), for TCP, UDP and SCTP.
+          - When left out, a client keeps its port where that is free. When all ports towards a destination are taken,
+            new connections to it are lost without a word; the counter C(insert_failed) of C(conntrack -S) tells.
+        type: str
+      to_address:
+        description:
+          - How the addresses in O(nat[].to) come to this host.
+          - V(existing) means that an interface has them, which is checked. V(routed) means that a router outside sends
+            them here.
+        type: str
+        choices: [existing, routed]
+      random:
+        description:
+          - Whether to take a random port for each connection. The price is that the mapping then depends on the
+            destination (against RFC 4787 REQ-1), so hole punching fails, as in games, calls and VPNs between peers.
+          - When left out, as O(profile) says.
+        type: bool
+      persistent:
+        description: Whether a client keeps one address of a pool (RFC 4787 REQ-2). When left out, it does.
+        type: bool
+      ipsec:
+        description: For V(exempt), whether only packets that an IPsec policy encrypts are meant.
+        type: bool
+      inbound:
+        description:
+          - Whether connections from outside to the mapped addresses are let in. When left out, yes for V(static) and no
+            for V(prefix).
+        type: bool
+  port_forwards:
+    description:
+      - Connections from outside that a server in a LAN gets. The FORWARD rule is part of it.
+      - A server with a global IPv6 address under O(ipv6=route) is opened, not translated; clients ask for its own
+        address.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the forward.
+        type: str
+        required: true
+      protocol:
+        description: The protocols to forward. V(both) is short for V(tcp) and V(udp).
+        type: list
+        elements: str
+        choices: [tcp, udp, sctp, both]
+        default: [tcp]
+      port:
+        description: The ports and ranges outside, such as V(443) or V(8000-8010).
+        type: list
+        elements: str
+        required: true
+      to:
+        description: The server. Several of one LAN share the connections.
+        type: list
+        elements: str
+        required: true
+      to_port:
+        description: The port of the server, for a range the first one. When left out, the same as outside.
+        type: int
+      source:
+        description: Only clients outside with these networks.
+        type: list
+        elements: str
+      destination:
+        description: Only connections to these addresses outside. When left out, to any address of this host.
+        type: list
+        elements: str
+      wan:
+        description: Only on this WAN. When left out, on every WAN.
+        type: str
+      hairpin:
+        description: Whether clients in the LANs reach the server by the address outside, too (RFC 4787 REQ-9).
+        type: bool
+        default: false
+      hairpin_source:
+        description:
+          - What the server sees of such a client. V(external) is the address outside that it asked for (REQ-9a),
+            V(gateway) is the address that the gateway has in the server's LAN.
+          - The iptables backend knows the addresses that the WAN has during the run; for others it takes V(gateway).
+        type: str
+        default: external
+        choices: [external, gateway]
+      balance:
+        description:
+          - How several servers share. With V(round_robin) each connection goes to the next one. With V(source) a client
+            gets the same one each time.
+        type: str
+        default: round_robin
+        choices: [round_robin, source]
+  outbound:
+    description:
+      - What LANs may open towards the WANs, in order; the first that matches decides. What no item matches is accepted.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the item.
+        type: str
+        required: true
+      action:
+        description: V(reject) tells the client, V(drop) lets it wait.
+        type: str
+        default: accept
+        choices: [accept, reject, drop]
+      source:
+        description: Names of LANs, or networks. When left out, every LAN.
+        type: list
+        elements: str
+      destination:
+        description: Only to these networks.
+        type: list
+        elements: str
+      wan:
+        description: Only on this WAN. When left out, on every WAN.
+        type: str
+      protocol:
+        description: Only these protocols.
+        type: list
+        elements: str
+        choices: [tcp, udp, sctp, both, icmp, esp]
+      port:
+        description: Only these destination ports and ranges. Needs O(outbound[].protocol).
+        type: list
+        elements: str
+      rate:
+        description: For V(accept), how many connections may be opened, such as V(10/second). What is more is rejected.
+        type: str
+  profile:
+    description:
+      - What NAT items do that do not say it themselves.
+      - V(peer_to_peer) keeps ports where they are free, so that peers find each other (RFC 4787 REQ-1).
+      - V(server_egress) takes random ports from 1024 up, for many clients of few servers. Hole punching fails then.
+    type: str
+    default: peer_to_peer
+    choices: [peer_to_peer, server_egress]
   ipv6:
     description:
       - V(route) routes LAN networks of global addresses as they are, and masquerades unique local ones (RFC 4193),
         which nobody outside could answer.
       - V(masquerade) masquerades them all (NAT66).
+      - V(prefix) translates them by prefix only (NPTv6, RFC 6296); every IPv6 network of a LAN needs a NAT item with
+        O(nat[].action=prefix).
     type: str
     default: route
-    choices: [route, masquerade]
-  clamp_mss:
-    description: Whether to lower the MSS of TCP connections through a WAN to the path MTU, in both directions.
+    choices: [route, masquerade, prefix]
+  mss:
+    description:
+      - What becomes of the MSS that TCP connections through a WAN announce, in both directions.
+      - V(pmtu) lowers it to the path MTU, V(keep) leaves it alone, a number such as V(1452) sets it to that many bytes.
+    type: str
+    default: pmtu
+  drop_bogons:
+    description:
+      - Whether to keep addresses off the WANs that are never on the Internet (RFC 6890), as destinations of LAN clients
+        and as sources from outside. Networks that an item with O(nat[].action=exempt) names are let through.
+      - Leave it off where the provider's own network or modem has private addresses that clients need.
     type: bool
-    default: true
+    default: false
 seealso:
   - module: ipmasq.linux.gateway_info
   - module: ipmasq.linux.masquerade
@@ -136,7 +313,23 @@ EXAMPLES = r"""
         source: [office]
         destination: [10.0.0.0/8]
         action: exempt
+      - name: mail
+        source: [192.168.1.25]
+        action: snat
+        to: [203.0.113.9]
       - name: rest
+    port_forwards:
+      - name: web
+        port: [443]
+        to: [192.168.1.20]
+        to_port: 8443
+        hairpin: true
+    outbound:
+      - name: no-mail
+        source: [guests]
+        protocol: [tcp]
+        port: [25]
+        action: reject
 
 - name: Be no gateway any more
   ipmasq.linux.gateway:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,18 @@ def test_readme_table_names_every_variable_of_the_gateway() -> None:
     _before, _heading, table = read(ROOT / "README.md").partition("### Variables of the role `gateway`")
     described = set(re.findall(r"^\| `(gateway_\w+)` \|", table, flags=re.MULTILINE))
     assert described == set(options)
+
+
+def test_what_the_code_says_is_written_where_people_read_it() -> None:
+    """The role's options are the module's, and the table of backends is what the backends declare."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "generate.py"), "--check"],
+        env=dict(os.environ, PYTHONPATH=str(ROOT / ".cache" / "collections")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def released() -> bool:

@@ -19,6 +19,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 if t.TYPE_CHECKING:
     import pathlib
@@ -50,11 +51,8 @@ class Gate:
         self.host = kind(root, variant=programs.partition("-")[2], **host_options)
 
     def apply(self, check: bool = False, **params) -> engine.Result:
-        params.setdefault("instance", "default")
-        params.setdefault("ipv6", "route")
-        params.setdefault("clamp_mss", True)
         requested = params.pop("backend", self.option)
-        gateway = intent.gateway_from_params(whole(params))
+        gateway = intent.gateway_from_params(gateway_params(**params))
         return engine.apply_gateway(gateway, requested, self.host, check)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
@@ -97,17 +95,6 @@ class Gate:
         name = {"ip": "iptables", "ip6": "ip6tables"}[family]
         lock = "XTABLES_LOCKFILE={0}/xtables.lock ".format(self.host.root)
         return "{0}{1}-{2}".format(lock, name, self.programs.partition("-")[2])
-
-
-def whole(params: dict) -> dict:
-    """Parameters with what AnsibleModule would have filled in."""
-    params = dict(params)
-    if params.get("lans") is not None:
-        params["lans"] = [dict({"networks": None, "reaches": []}, **lan) for lan in params["lans"]]
-    if params.get("nat") is not None:
-        empty = {"action": "masquerade", "source": None, "destination": None, "wan": None}
-        params["nat"] = [dict(empty, **item) for item in params["nat"]]
-    return params
 
 
 def wire(**links: str) -> None:

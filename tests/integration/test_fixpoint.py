@@ -13,6 +13,8 @@ import yaml
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import Namespace, foreign_rules, sh
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+
 GOLDEN = pathlib.Path(__file__).parent.parent / "unit" / "golden"
 LONG = "a-very-long-name.of_a-LAN-that-no-chain-of-iptables-can-have-63"
 
@@ -76,7 +78,7 @@ OWN = {
             {"name": "rest"},
         ],
     },
-    "no-clamp": dict(ONE_LAN, clamp_mss=False),
+    "no-clamp": dict(ONE_LAN, mss="keep"),
     "everything-but": {
         "wans": [{"interface": "wan0"}],
         "lans": [OFFICE],
@@ -108,7 +110,7 @@ def golden_cases():
             for key in ("gateway", "params", "input", "intent"):
                 params = params.get(key, params) if isinstance(params, dict) else params
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
-                known = ("instance", "wans", "lans", "nat", "ipv6", "clamp_mss")
+                known = tuple(_argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}
     return found
 
@@ -248,7 +250,7 @@ def test_foreign_rules_survive_byte_for_byte(gate):
     load_foreign(gate)
     listed = listing(gate)
     before = gate.host.snapshot()
-    for params in (ONE_LAN, TWO_LANS, dict(TWO_LANS, clamp_mss=False), ONE_LAN):
+    for params in (ONE_LAN, TWO_LANS, dict(TWO_LANS, mss="keep"), ONE_LAN):
         assert gate.apply(**params).change.changed
         assert not gate.apply(**params).change.changed
         now = listing(gate)

@@ -331,7 +331,7 @@ def test_related_icmp_errors_pass_to_the_client(gate, net):
 def test_mss_is_clamped_to_the_path_mtu(gate, net):
     sh("ip link set wan0 mtu 1400")
     for clamp, expected in ((False, 1460), (True, 1360)):
-        gate.apply(**dict(TWO_LANS, clamp_mss=clamp))
+        gate.apply(**dict(TWO_LANS, mss="pmtu" if clamp else "keep"))
         with (
             net.socket("wan", socket.AF_INET, socket.SOCK_STREAM) as server,
             net.socket("office", socket.AF_INET, socket.SOCK_STREAM) as client,

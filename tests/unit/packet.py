@@ -19,12 +19,17 @@ if t.TYPE_CHECKING:
 
 #: The address of every WAN interface of the traced gateway, by family.
 GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
-STAGES = {"forward": ("mangle", "filter"), "input": ("mangle", "filter"), "postrouting": ("mangle", "nat", "guard")}
+STAGES = {
+    "prerouting": ("nat",),
+    "forward": ("mangle", "filter"),
+    "input": ("mangle", "filter"),
+    "postrouting": ("mangle", "nat", "guard"),
+}
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet as it arrives at the forward hook, or at the input hook where ``oif`` is empty.
+    """A packet as it arrives. ``oif`` is where its destination is found, after translation; empty: this host.
 
     ``mapped`` is the source that conntrack gave this flow when it began; empty: the flow was not translated.
     """
@@ -36,6 +41,10 @@ class Packet:
     ct_state: str = "new"
     tcp_syn: bool = False
     mapped: str = ""
+    protocol: str = ""
+    port: int = 0
+    asked: str = ""  # the destination before translation; filled in by the trace
+    ipsec: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Verdict:
     verdict: str  # accept, drop or reject
     source_seen: str  # the source with which it left; empty if it did not leave
     path: t.Tuple[str, ...]  # "chain key" of every rule that matched, in order
+    destination_seen: str = ""  # where it went, with the port: "192.168.1.20:8443"
 
     @property
     def keys(self) -> t.Tuple[str, ...]:
@@ -51,20 +61,48 @@ class Verdict:
 
 def trace(ruleset: RuleSet, packet: Packet) -> Verdict:
     path: t.List[str] = []
-    for hook in ("forward", "postrouting") if packet.oif else ("input",):
+    for hook in ("prerouting", "forward", "postrouting") if packet.oif else ("prerouting", "input"):
         for stage in STAGES[hook]:
             if stage == "nat" and packet.ct_state != "new":
                 # Only the first packet of a flow enters nat chains; conntrack repeats the mapping for the others.
-                if packet.ct_state in ("established", "related") and packet.mapped:
+                if hook == "postrouting" and packet.ct_state in ("established", "related") and packet.mapped:
                     packet = replace(packet, source=packet.mapped)
                 continue
             seen = replace(packet, iif="") if hook == "postrouting" else packet
-            kind = _enter(ruleset, hook, stage, seen, path)
+            seen = replace(seen, oif="") if hook == "prerouting" else seen
+            kind, rule = _enter(ruleset, hook, stage, seen, path)
             if kind in ("drop", "reject"):
                 return Verdict(kind, "", tuple(path))
-            if kind == "masquerade":
-                packet = replace(packet, source=GATEWAY_ADDRESS[ipaddress.ip_address(packet.source).version])
-    return Verdict("accept", packet.source, tuple(path))
+            if rule and stage == "nat":
+                packet = _translated(packet, rule, hook)
+    to = packet.destination + (":{0}".format(packet.port) if packet.port else "")
+    return Verdict("accept", packet.source, tuple(path), to)
+
+
+def _translated(packet: Packet, rule: Rule, hook: str) -> Packet:
+    action = rule.action
+    if action.kind == "masquerade":
+        return replace(packet, source=GATEWAY_ADDRESS[ipaddress.ip_address(packet.source).version])
+    if action.kind == "snat":
+        return replace(packet, source=action.to[0].split("-")[0])
+    if action.kind == "hairpin":
+        return replace(packet, source=packet.asked)
+    if action.kind == "netmap" and hook == "postrouting":
+        return replace(packet, source=_mapped(packet.source, action.to[0]))
+    if action.kind == "netmap":
+        return replace(packet, destination=_mapped(packet.destination, action.to[0]), asked=packet.destination)
+    if action.kind == "dnat":
+        port = packet.port
+        if action.ports:
+            port = action.ports[0] + (port - rule.match.port[0][0] if action.shift else 0)
+        return replace(packet, destination=action.to[0], port=port, asked=packet.destination)
+    return packet
+
+
+def _mapped(address: str, network: str) -> str:
+    """The address of the same number in another network."""
+    net = ipaddress.ip_network(network)
+    return str(net[int(ipaddress.ip_address(address)) & int(net.hostmask)])
 
 
 def without(ruleset: RuleSet, chain: str) -> RuleSet:
@@ -72,15 +110,17 @@ def without(ruleset: RuleSet, chain: str) -> RuleSet:
     return replace(ruleset, rules=tuple(rule for rule in ruleset.rules if rule.chain != chain))
 
 
-def _enter(ruleset: RuleSet, hook: str, stage: str, packet: Packet, path: t.List[str]) -> str:
+def _enter(
+    ruleset: RuleSet, hook: str, stage: str, packet: Packet, path: t.List[str]
+) -> t.Tuple[str, t.Optional[Rule]]:
     entered = [chain.name for chain in ruleset.chains if (chain.hook, chain.stage) == (hook, stage)]
     assert len(entered) <= 1, "two chains of one instance in {0}/{1} have no order".format(hook, stage)
-    kind = _walk(ruleset, entered[0], packet, path) if entered else ""
-    return "drop" if kind == "guard" else kind or "accept"
+    kind, rule = _walk(ruleset, entered[0], packet, path) if entered else ("", None)
+    return "drop" if kind == "guard" else kind or "accept", rule
 
 
-def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> str:
-    """The verdict of a chain, empty if it goes back to its caller."""
+def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.Tuple[str, t.Optional[Rule]]:
+    """The verdict of a chain and the rule that gave it, empty if it goes back to its caller."""
     assert chain in [known.name for known in ruleset.chains], "jump to {0}, which is not declared".format(chain)
     for rule in ruleset.rules:
         # expect_nat is for a guard that stands before the NAT; this one sees the source itself.
@@ -89,14 +129,14 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> st
         path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind
         if kind == "return":
-            return ""
+            return "", None
         if kind == "jump":
-            kind = _walk(ruleset, rule.action.target, packet, path)
-        elif kind == "clamp_mss":
+            kind, rule = _walk(ruleset, rule.action.target, packet, path)
+        elif kind in ("clamp_mss", "set_mss", "log"):
             kind = ""
         if kind:
-            return kind
-    return ""
+            return kind, rule
+    return "", None
 
 
 def _holds(match: Match, packet: Packet) -> bool:
@@ -109,6 +149,12 @@ def _holds(match: Match, packet: Packet) -> bool:
         and _address_in(match.destination, packet.destination)
         and (not match.ct_state or packet.ct_state in match.ct_state)
         and (not match.tcp_syn or packet.tcp_syn)
+        and not (match.not_destination and _address_in(match.not_destination, packet.destination))
+        and (not match.local or packet.destination in GATEWAY_ADDRESS.values())
+        and (not match.protocol or match.protocol == packet.protocol)
+        and (not match.port or any(first <= packet.port <= last for first, last in match.port))
+        and (not match.translated or bool(packet.asked))
+        and (not match.ipsec or packet.ipsec)
     )
 
 

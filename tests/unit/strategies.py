@@ -63,7 +63,7 @@ def gateways(draw: t.Any) -> t.Dict[str, t.Any]:
         lans=lans,
         nat=draw(st.none() | items),
         ipv6=ipv6,
-        clamp_mss=draw(st.booleans()),
+        mss=draw(st.sampled_from(("pmtu", "keep", "1452"))),
     )
 
 

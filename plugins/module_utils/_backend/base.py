@@ -22,8 +22,9 @@ class Backend(ABC):
 
     #: "nftables" or "iptables"
     name: str
-    #: Named abilities; what a rule set needs beyond them is refused before anything is touched.
-    features: t.FrozenSet[str]
+    #: The abilities of _features.FEATURES that it has, with a remark where there is something to know. What a rule
+    #: set needs beyond them is refused before anything is touched.
+    features: t.Mapping[str, str]
 
     @property
     @abstractmethod

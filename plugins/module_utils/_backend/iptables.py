@@ -28,11 +28,11 @@ from .base import Backend
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
-    from .._rules import Chain, Match, Rule, RuleSet
+    from .._rules import Action, Chain, Match, Rule, RuleSet
 
 #: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
 TABLES = {"mangle": ("mangle",), "filter": ("filter",), "nat": ("nat",), "guard": ("mangle", "nat"), "": ("filter",)}
-HOOKS = {"forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
+HOOKS = {"prerouting": "PREROUTING", "forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
 #: XT_EXTENSION_MAXNAMELEN - 1, include/uapi/linux/netfilter/x_tables.h
@@ -56,7 +56,24 @@ class Iptables(Backend):
     families: t.Tuple[str, ...] = ("ip", "ip6")
 
     name: t.ClassVar[str] = "iptables"  # type: ignore[misc]
-    features: t.ClassVar[t.FrozenSet[str]] = frozenset(("masquerade", "exempt", "clamp_mss", "guard"))  # type: ignore[misc]
+    features: t.ClassVar[t.Dict[str, str]] = {  # type: ignore[misc]
+        "masquerade": "",
+        "snat": "",
+        "snat_pool": "by a hash of the client's address (`-m cluster`)",
+        "netmap": "",
+        "dnat": "",
+        "dnat_shift": "",
+        "balance_round_robin": "",
+        "balance_source": "by a hash of the client's address (`-m cluster`)",
+        "hairpin_external": "the addresses that WAN and `destination` have at the time of the run; else the gateway's own",
+        "random_ports": "",
+        "to_port": "",
+        "ipsec": "",
+        "rate": "the kernel keeps 1/10,000 s, so 3000/second becomes 3333/second",
+        "guard": "in two halves, see below",
+        "clamp_mss": "",
+        "set_mss": "",
+    }
 
     @property
     def programs(self) -> str:
@@ -333,13 +350,14 @@ def _quote(word: str) -> str:
 
 
 def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str) -> t.List[str]:
-    """A rule as the product of its interfaces and networks, in the order of words that iptables-save prints."""
+    """A rule as the product of its interfaces, networks and ports, in the order of words that iptables-save prints."""
     note = ["-m", "comment", "--comment", comment]
     endings = _endings(rule, family, table, target)
     return [
-        _join(place + middle + note + action)
+        _join(place + protocol + middle + note + action)
         for match in split_wildcards(rule.match)
         for place in _places(match)
+        for protocol in _protocols(match)
         for middle, action in endings
     ]
 
@@ -355,28 +373,147 @@ def _places(match: Match) -> t.List[t.List[str]]:
     return [[word for pair in pairs for word in pair] for pairs in itertools.product(*given)]
 
 
+def _protocols(match: Match) -> t.List[t.List[str]]:
+    """The words from -p to the port; one rule for each port or range."""
+    if not match.protocol:
+        return [[]]
+    named = ["-p", "ipv6-icmp" if match.protocol == "icmpv6" else match.protocol]
+    if match.port:
+        words = named + ["-m", match.protocol, "--dport"]
+        return [words + [_port_words(ports, ":")] for ports in match.port]
+    if match.icmp_type:
+        module, option = ("icmp6", "--icmpv6-type") if match.protocol == "icmpv6" else ("icmp", "--icmp-type")
+        return [named + ["-m", module, option, str(kind)] for kind in match.icmp_type]
+    return [named]
+
+
+def _port_words(ports: t.Tuple[int, int], between: str) -> str:
+    return str(ports[0]) if ports[0] == ports[1] else "{0}{1}{2}".format(ports[0], between, ports[1])
+
+
 def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
     """What follows addresses and interfaces: other matches, and after the comment the target."""
-    kind, match = rule.action.kind, rule.match
+    action, kind = rule.action, rule.action.kind
+    middle = _middle(rule.match)
     if kind == "guard":
         return [(words, ["-j", "DROP"]) for words in GUARDS] if table == "mangle" else []
     if kind == "expect_nat":
-        return [(NEW, ["-j", "RETURN"])] if table == "mangle" else [([], ["-j", "MASQUERADE"])]
-    middle: t.List[str] = []
-    if match.tcp_syn:
-        middle += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
-    if match.ct_state:
-        states = [state.upper() for state in CT_STATES if state in match.ct_state]
-        middle += ["-m", "conntrack", "--ctstate", ",".join(states)]
+        if table == "mangle":
+            return [(middle + NEW, ["-j", "RETURN"])]
+        return [(middle + words, end) for words, end in _translations(t.cast("Action", action.nat), family)]
     if kind == "jump":
         return [(middle, ["-j", target])]
+    if kind == "log":
+        return [(middle, ["-j", "LOG", "--log-prefix", action.target])]
     if kind == "reject":
         return [(middle, ["-j", "REJECT", "--reject-with", REJECT_WITH[family]])]
     if kind == "clamp_mss":
         return [(middle, ["-j", "TCPMSS", "--clamp-mss-to-pmtu"])]
+    if kind == "set_mss":
+        return [(middle, ["-j", "TCPMSS", "--set-mss", str(action.size)])]
+    if kind in ("masquerade", "snat", "netmap", "hairpin"):
+        return [(middle + words, end) for words, end in _translations(action, family)]
+    if kind == "dnat":
+        return [(middle + words, end) for words, end in _redirections(rule, family)]
     return [(middle, ["-j", kind.upper()])]
 
 
+def _middle(match: Match) -> t.List[str]:
+    words: t.List[str] = []
+    if match.tcp_syn:
+        words += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
+    if match.local:
+        words += ["-m", "addrtype", "--dst-type", "LOCAL"]
+    for net in match.not_destination:
+        words += ["-m", "conntrack", "!", "--ctorigdst", net]
+    if match.ct_state:
+        states = [state.upper() for state in CT_STATES if state in match.ct_state]
+        words += ["-m", "conntrack", "--ctstate", ",".join(states)]
+    if match.translated:
+        words += ["-m", "conntrack", "--ctstate", "DNAT"]
+    if match.ipsec:
+        words += ["-m", "policy", "--dir", "out", "--pol", "ipsec"]
+    if match.rate:
+        words += ["-m", "limit", "--limit", limit_text(match.rate)]
+    return words
+
+
+#: XT_LIMIT_SCALE and print_rate(), libxt_limit.c: the kernel keeps a period in 1/10000 s, so 3000/sec becomes 3333/sec.
+LIMIT_SCALE = 10000
+UNITS = (("day", 86400), ("hour", 3600), ("min", 60), ("sec", 1))
+
+
+def limit_text(rate: str) -> str:
+    """A rate such as 60/minute as iptables-save prints it: 1/sec."""
+    number, per = rate.split("/")
+    seconds = dict(day=86400, hour=3600, minute=60, second=1)[per]
+    period = LIMIT_SCALE * seconds // int(number)
+    chosen = UNITS[0]
+    for unit in UNITS[1:]:
+        size = unit[1] * LIMIT_SCALE
+        if period > size or size // period < size % period:
+            break
+        chosen = unit
+    return "{0}/{1}".format(chosen[1] * LIMIT_SCALE // period, chosen[0])
+
+
+def _translations(action: Action, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+    """Matches and targets that change a source."""
+    random = ["--random-fully"] if action.random else []
+    if action.kind == "masquerade":
+        ports = ["--to-ports", _port_words(action.ports, "-")] if action.ports else []
+        return [([], ["-j", "MASQUERADE"] + ports + random)]
+    if action.kind == "netmap":
+        return [([], ["-j", "NETMAP", "--to", action.to[0]])]
+    if action.kind == "hairpin":
+        known = [
+            (["-m", "conntrack", "--ctorigdst", address], ["-j", "SNAT", "--to-source", address])
+            for address in action.to
+        ]
+        # iptables has no word for "the address that was asked for": of one that was not known, the gateway's own.
+        return known + [([], ["-j", "MASQUERADE"])]
+    ends = []
+    for index, entry in enumerate(action.to):
+        place = _with_ports(entry, action.ports, family)
+        kept = ["--persistent"] if action.persistent and "-" in entry else []
+        chosen = _share(index, len(action.to), "source" if action.persistent else "round_robin")
+        ends.append((chosen, ["-j", "SNAT", "--to-source", place] + random + kept))
+    return ends
+
+
+def _redirections(rule: Rule, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+    """Matches and targets that change a destination."""
+    action = rule.action
+    ends = []
+    for index, server in enumerate(action.to):
+        place = _with_ports(server, action.ports, family)
+        if action.shift:
+            place += "/{0}".format(rule.match.port[0][0])
+        ends.append((_share(index, len(action.to), action.balance), ["-j", "DNAT", "--to-destination", place]))
+    return ends
+
+
+def _with_ports(address: str, ports: t.Optional[t.Tuple[int, int]], family: str) -> str:
+    if not ports:
+        return address
+    form = "[{0}]:{1}" if family == "ip6" else "{0}:{1}"
+    return form.format(address, _port_words(ports, "-"))
+
+
+def _share(index: int, count: int, balance: str) -> t.List[str]:
+    """The match that gives one of several targets its share of the flows. The last one takes what is left."""
+    if balance == "source" and count > 1:
+        # Hashes the address of the client, so that it meets the same target every time.
+        mask = "0x{0:08x}".format(1 << index)
+        total = ["--cluster-total-nodes", str(count), "--cluster-hash-seed", CLUSTER_SEED]
+        return ["-m", "cluster", "--cluster-local-nodemask", mask] + total
+    if count - index > 1:
+        return ["-m", "statistic", "--mode", "nth", "--every", str(count - index), "--packet", "0"]
+    return []
+
+
+#: Any number does; it is part of the rule, so it must not change.
+CLUSTER_SEED = "0x00000001"
 NEW = ["-m", "conntrack", "--ctstate", "NEW"]
 #: No table of iptables stands behind nat POSTROUTING, and nat refuses DROP. So the guard has two halves. The one in
 #: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of flows that

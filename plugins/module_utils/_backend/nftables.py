@@ -16,19 +16,27 @@ import typing as t
 from .._errors import GatewayError
 from .._plan import Row
 from .._rules import collapse, family_of, split_wildcards
+from .._values import addresses_in, ends_of
 from .base import Backend
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
-    from .._rules import Match, Rule, RuleSet
+    from .._rules import Action, Match, Rule, RuleSet
 
 Json = t.Any
+
+#: Packets that a limit lets pass at once: nft's default, and iptables'.
+DEFAULT_BURST = 5
+#: Addresses in a pool of several ranges, each of which becomes an element of a map.
+MOST_IN_POOL = 1024
 
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
 PRIORITIES = {"mangle": -155, "filter": -5, "nat": 95, "guard": 150}
+#: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
+DSTNAT_PRIORITY = -105
 TYPES = {"mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
 
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
@@ -36,7 +44,24 @@ OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
 class Nftables(Backend):
     name = "nftables"
-    features = frozenset(("masquerade", "exempt", "clamp_mss", "guard", "guard_first_packet", "atomic"))
+    features: t.ClassVar[t.Dict[str, str]] = {  # type: ignore[misc]
+        "masquerade": "",
+        "snat": "",
+        "snat_pool": "by a hash of the client's address; up to 1,024 addresses",
+        "netmap": "",
+        "dnat": "",
+        "dnat_shift": "",
+        "balance_round_robin": "",
+        "balance_source": "",
+        "hairpin_external": "the address that the client asked for",
+        "random_ports": "",
+        "to_port": "",
+        "ipsec": "",
+        "rate": "",
+        "guard": "behind the NAT, sees every packet",
+        "clamp_mss": "",
+        "set_mss": "",
+    }
     programs = "nft"
 
     def render(self, ruleset: RuleSet) -> Rows:
@@ -168,7 +193,8 @@ def _counted(expr: t.List[Json]) -> t.Tuple[int, int]:
 def _chain_row(name: str, hook: str, stage: str) -> Row:
     body: t.Dict[str, Json] = {}
     if hook:
-        body = {"type": TYPES[stage], "hook": hook, "prio": PRIORITIES[stage], "policy": "accept"}
+        priority = DSTNAT_PRIORITY if hook == "prerouting" else PRIORITIES[stage]
+        body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
     return Row(name, _text({"chain": body}), "chain")
 
 
@@ -192,33 +218,132 @@ def _matches(match: Match) -> t.List[Json]:
         expr.append(_match({"meta": {"key": "iifname"}}, _one_or_set(match.iif)))
     if match.oif:
         expr.append(_match({"meta": {"key": "oifname"}}, _one_or_set(match.oif)))
-    if match.family and not match.source and not match.destination:
+    if match.family and not match.source and not match.destination and not match.not_destination:
         expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
-    for side, networks in (("saddr", match.source), ("daddr", match.destination)):
+    for side, networks, op in (
+        ("saddr", match.source, "=="),
+        ("daddr", match.destination, "=="),
+        ("daddr", match.not_destination, "!="),
+    ):
         if networks:
-            payload = {"payload": {"protocol": family_of(networks[0]), "field": side}}
-            expr.append(_match(payload, _one_or_set([_address(net) for net in networks])))
+            payload = _payload(family_of(networks[0]), side)
+            expr.append(_match(payload, _one_or_set([_address(net) for net in networks]), op))
+    if match.local:
+        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
     if match.ct_state:
         states = sorted(match.ct_state)
         expr.append(_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in"))
+    if match.translated:
+        expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
+    if match.ipsec:
+        expr.append(_match({"rt": {"key": "ipsec"}}, True))
+    expr += _protocol(match)
     if match.tcp_syn:
-        flags = {"payload": {"protocol": "tcp", "field": "flags"}}
-        expr.append(_match({"&": [flags, {"|": ["rst", "syn"]}]}, "syn"))
+        expr.append(_match({"&": [_payload("tcp", "flags"), {"|": ["rst", "syn"]}]}, "syn"))
+    if match.rate:
+        rate, per = match.rate.split("/")
+        expr.append({"limit": {"rate": int(rate), "per": per}})
     return expr
 
 
+def _protocol(match: Match) -> t.List[Json]:
+    if match.port:
+        return [_match(_payload(match.protocol, "dport"), _one_or_set([_ports(ports) for ports in match.port]))]
+    if match.icmp_type:
+        return [_match(_payload(match.protocol, "type"), _one_or_set(match.icmp_type))]
+    if match.protocol:
+        # nft has two names for it, and lists this one.
+        protocol = "ipv6-icmp" if match.protocol == "icmpv6" else match.protocol
+        return [_match({"meta": {"key": "l4proto"}}, protocol)]
+    return []
+
+
+def _payload(protocol: str, field: str) -> Json:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _ports(ports: t.Sequence[int]) -> Json:
+    first, last = ports
+    return first if first == last else {"range": [first, last]}
+
+
 def _action(rule: Rule) -> t.List[Json]:
-    kind = rule.action.kind
+    action, kind = rule.action, rule.action.kind
     if kind == "jump":
-        return [{"jump": {"target": rule.action.target}}]
+        return [{"jump": {"target": action.target}}]
     if kind == "reject":
         return [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]
-    if kind == "clamp_mss":
+    if kind == "log":
+        return [{"log": {"prefix": action.target}}]
+    if kind in ("clamp_mss", "set_mss"):
         # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
-        return [
-            {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": {"rt": {"key": "mtu"}}}}
-        ]
+        size: Json = {"rt": {"key": "mtu"}} if kind == "clamp_mss" else action.size
+        return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
+    if kind == "masquerade":
+        return [{"masquerade": _with_flags(action, {}) or None}]
+    if kind in ("snat", "dnat", "netmap", "hairpin"):
+        return [_translation(rule)]
     return [{"drop" if kind == "guard" else kind: None}]
+
+
+def _translation(rule: Rule) -> Json:
+    action, family = rule.action, rule.match.family
+    body: t.Dict[str, Json] = {"family": family}
+    if action.kind == "hairpin":
+        body["addr"] = {"ct": {"key": family + " daddr", "dir": "original"}}
+        return {"snat": body}
+    if action.kind == "netmap":
+        body.update(addr=_address(action.to[0]), flags="netmap", type_flags="prefix")
+        return {"dnat" if rule.match.iif else "snat": body}
+    if action.kind == "snat":
+        body["addr"] = _pool(action, family)
+        return {"snat": _with_flags(action, body)}
+    body["addr"] = action.to[0] if len(action.to) == 1 else _spread(action.to, _chooser(action.balance, family))
+    if action.ports:
+        body["port"] = _shifted(rule) if action.shift else action.ports[0]
+    return {"dnat": body}
+
+
+def _pool(action: Action, family: str) -> Json:
+    """One address or range as it is. Several that are apart: by a hash of the client, or in turn."""
+    if len(action.to) == 1:
+        first, last = ends_of(action.to[0])
+        return first if first == last else {"range": [first, last]}
+    addresses = [address for entry in action.to for address in addresses_in(entry, MOST_IN_POOL) or ()]
+    return _spread(addresses, _chooser("source" if action.persistent else "round_robin", family))
+
+
+def _chooser(balance: str, family: str) -> Json:
+    if balance == "source":
+        return {"jhash": {"expr": _payload(family, "saddr")}}
+    return {"numgen": {"mode": "inc", "offset": 0}}
+
+
+def _spread(values: t.Sequence[Json], chooser: Json) -> Json:
+    ((kind, body),) = chooser.items()
+    key = {kind: dict(body, mod=len(values))}
+    return {"map": {"key": key, "data": {"set": [[index, value] for index, value in enumerate(values)]}}}
+
+
+def _shifted(rule: Rule) -> Json:
+    """nft has no word for "the same distance from the first port", so each port is named."""
+    (first, last), (to_first, _to_last) = rule.match.port[0], t.cast("t.Any", rule.action.ports)
+    pairs = [[first + step, to_first + step] for step in range(last - first + 1)]
+    return {"map": {"key": _payload(rule.match.protocol, "dport"), "data": {"set": pairs}}}
+
+
+def _with_flags(action: Action, body: t.Dict[str, Json]) -> t.Dict[str, Json]:
+    if action.ports:
+        body["port"] = _ports(action.ports)
+    pool = action.kind == "snat" and action.persistent and _is_range(action.to)
+    flags = ["fully-random"] * action.random + ["persistent"] * pool
+    if flags:
+        body["flags"] = flags[0] if len(flags) == 1 else flags
+    return body
+
+
+def _is_range(to: t.Sequence[str]) -> bool:
+    return len(to) == 1 and "-" in to[0]
 
 
 def _address(network: str) -> Json:
@@ -242,10 +367,23 @@ def _canonical(expr: t.List[Json]) -> t.List[Json]:
 def _canonical_part(part: Json) -> Json:
     if "counter" in part:
         return {"counter": None}
+    if "limit" in part and part["limit"].get("burst") == DEFAULT_BURST:
+        # 0.9.8 leaves out what later ones print.
+        return {"limit": {key: value for key, value in part["limit"].items() if key != "burst"}}
+    if "snat" in part and part["snat"].get("flags") != "netmap":
+        # A range that happens to be a network comes back as one.
+        return {"snat": dict(part["snat"], addr=_range(part["snat"].get("addr")))}
     if "match" in part:
         match = part["match"]
         return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
     return part
+
+
+def _range(addr: Json) -> Json:
+    if isinstance(addr, dict) and "prefix" in addr:
+        net = ipaddress.ip_network("{addr}/{len}".format(**addr["prefix"]))
+        return {"range": [str(net.network_address), str(net.broadcast_address)]}
+    return addr
 
 
 def _flat(left: Json) -> Json:

@@ -163,7 +163,7 @@ TEST_MSS = [
 @pytest.mark.parametrize(("packet", "clamped"), TEST_MSS)
 def test_mss(packet, clamped):
     assert ("mss" in trace(compiled(), packet).keys) == clamped
-    assert "mss" not in trace(compiled(clamp_mss=False), packet).keys
+    assert "mss" not in trace(compiled(mss="keep"), packet).keys
 
 
 def test_first_nat_item_decides():

@@ -21,15 +21,15 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
 
 def test_gateway():
     lans = (Lan("a", ("lan0", "lan1"), ("10.0.0.0/8",), ("b",)), Lan("b", ("lan2",), ("192.168.1.0/24",)))
-    nat = (NatItem("vpn", "exempt", ("a",), ("172.16.0.0/12",), "ppp0"), NatItem("default"))
-    assert describe_gateway(Gateway(wans=(Wan("ppp0"),), lans=lans, nat=nat, clamp_mss=False)) == [
+    nat = (NatItem("vpn", ("a",), ("172.16.0.0/12",), "ppp0", action="exempt"), NatItem("default"))
+    assert describe_gateway(Gateway(wans=(Wan("ppp0", "keep"),), lans=lans, nat=nat)) == [
         "wan ppp0",
         "lan a: 10.0.0.0/8 on lan0 lan1, reaches b",
         "lan b: 192.168.1.0/24 on lan2, reaches no other LAN",
         "nat vpn: exempt a to 172.16.0.0/12 on ppp0",
         "nat default: masquerade every LAN on every WAN",
         "ipv6: route",
-        "mss: left alone",
+        "mss on ppp0: left alone",
     ]
 
 

@@ -137,7 +137,7 @@ def test_absent_gives_back_what_forwarding_was(host):
     host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "1\n"
     before = host.snapshot()
     apply(host)
-    apply(host, clamp_mss=False)
+    apply(host, mss="keep")
     remove(host)
     assert host.snapshot() == before
 
@@ -174,7 +174,7 @@ def test_any_exception_undoes(host):
 def test_check_mode_writes_nothing_and_tells_the_same(host, step):
     if step != "apply":
         apply(host)
-    given = {"clamp_mss": False} if step == "change" else {}
+    given = {"mss": "keep"} if step == "change" else {}
     host.frozen = True
     function = remove if step == "remove" else apply
     told = function(host, check_mode=True, **given).to_dict()
@@ -231,7 +231,7 @@ def test_an_undo_that_fails_is_told(host):
     for family in ("iptables", "ip6tables"):
         for variant in ("nft", "legacy"):
             host.answers["{0}-{1}-restore".format(family, variant)] = fakes.Done(1, "", "no")
-    found = problems(apply, host, clamp_mss=False)
+    found = problems(apply, host, mss="keep")
     assert found[-1].startswith("this could not be undone, look at the host: ")
 
 
@@ -385,7 +385,7 @@ def test_read_only_proc_sys(host, check_mode):
 def test_read_only_proc_sys_that_is_right_already(host):
     apply(host)
     host.read_only = True
-    assert apply(host, clamp_mss=False).to_dict()["changed"]
+    assert apply(host, mss="keep").to_dict()["changed"]
 
 
 def test_neither_nft_nor_iptables():

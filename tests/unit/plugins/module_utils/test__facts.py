@@ -16,11 +16,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts import (
     Interface,
     best_route4,
     best_route6,
-    is_private,
     manager_of,
     read_facts,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._values import is_private
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: Recorded with iproute2 6.1 (ip -j -d addr show), shortened to what is read and a little around it.

@@ -25,11 +25,11 @@ def test_both_backends_have_all_of_it(backend):
 
 def test_missing_features_come_together():
     class Poor(Nftables):
-        features = frozenset()
+        features = {}
 
     with pytest.raises(GatewayError) as caught:
         check_supported(RULESET, Poor())
     assert caught.value.problems == (
-        "nat/x: masquerade is not possible with backend nftables; remove it or choose another backend",
-        "nat/x: clamp_mss is not possible with backend nftables; remove it or choose another backend",
+        "nat/x: nat: action: masquerade is not possible with backend nftables; remove it or choose another backend",
+        "nat/x: mss: pmtu is not possible with backend nftables; set mss to a number",
     )

@@ -16,9 +16,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     forwarding_from_params,
     gateway_from_params,
     masquerade_from_params,
-    overlaps,
-    shorten,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._values import overlaps, shorten
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,
     forwarding_params,
@@ -215,7 +214,7 @@ def test_gateway_values():
     )
     assert gateway.lans[0].networks == ("10.0.0.1/32", "fd00::/64")
     assert (gateway.lans[1].networks, gateway.lans[1].reaches) == (None, ("a",))
-    assert gateway.nat == (NatItem("x", "exempt", ("b", "10.0.0.0/24", "10.1.0.0/24"), (), "ppp0"),)
+    assert gateway.nat == (NatItem("x", ("b", "10.0.0.0/24", "10.1.0.0/24"), wan="ppp0", action="exempt"),)
 
 
 #: A name over 15 characters may be an alternative name: only the host knows.

@@ -193,7 +193,7 @@ def test_others_are_left_alone(situation):
 @SETTINGS
 def test_described_in_one_line_each(options):
     lines = describe_gateway(resolved(options))
-    count = len(options["wans"]) + len(options["lans"]) + len(options["nat"] or [1]) + 2
+    count = 2 * len(options["wans"]) + len(options["lans"]) + len(options["nat"] or [1]) + 1
     assert len(lines) == count
     assert not [line for line in lines if "\n" in line]
 

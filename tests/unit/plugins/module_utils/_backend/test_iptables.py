@@ -255,7 +255,7 @@ def test_counters_go_on_over_a_load():
     live = listed(V4, host)
     assert [row.packets for row in live if row.key == "nat/default"] == [42]
     assert not Plan(live, desired).changed
-    loaded(V4, V4.render(ruleset(clamp_mss=False)), live, host)
+    loaded(V4, V4.render(ruleset(mss="keep")), live, host)
     assert host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1][0][:2] == [42, 4200]
 
 
@@ -268,7 +268,7 @@ def test_boot_files_hold_no_counters():
 
 
 def test_live_rows_make_the_rollback_script():
-    old, new = V4.render(ruleset()), V4.render(ruleset(wans=[{"interface": "eth9"}], clamp_mss=False))
+    old, new = V4.render(ruleset()), V4.render(ruleset(wans=[{"interface": "eth9"}], mss="keep"))
     host = loaded(V4, old)
     live = listed(V4, host)
     before = host.snapshot()

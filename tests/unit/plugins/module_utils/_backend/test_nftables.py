@@ -233,7 +233,7 @@ def test_counters_go_on_over_a_load():
     live = listed(host)
     assert {row.packets for row in live if row.key == "nat/default"} == {42}
     assert not Plan(live, desired).changed
-    loaded(NFT.render(ruleset(clamp_mss=False)), live, host)
+    loaded(NFT.render(ruleset(mss="keep")), live, host)
     assert {row.bytes for row in listed(host) if row.key == "nat/default"} == {4200}
     assert "4200" not in NFT.boot_files(desired, "default")[".nft"]
 
@@ -242,7 +242,7 @@ def test_live_rows_make_the_rollback_script():
     host = loaded(NFT.render(ruleset()))
     host.nft.tables["ipmasq"] += [TEST_FOREIGN["vmap"], TEST_FOREIGN["no comment"]]
     live = listed(host)
-    loaded(NFT.render(ruleset(clamp_mss=False)), live, host)
+    loaded(NFT.render(ruleset(mss="keep")), live, host)
     loaded(live, (), host)
     assert not Plan(listed(host), live).changed
 

@@ -1,0 +1,163 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Items against each other: names that are missing or there twice, and claims that contradict."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._rules import family_of, patterns_overlap
+from ._values import is_network, is_private, overlaps, shorten
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._errors import Problems
+    from ._intent import Gateway, Lan, PortForward, Traffic
+
+
+def check_references(gateway: Gateway, problems: Problems) -> None:
+    lans = gateway.lans or ()
+    for kind, names in (
+        ("lans", [lan.name for lan in lans]),
+        ("nat", [item.name for item in gateway.nat]),
+        ("port_forwards", [item.name for item in gateway.port_forwards]),
+        ("outbound", [item.name for item in gateway.outbound]),
+        ("wans", [wan.interface for wan in gateway.wans or ()]),
+    ):
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            problems.add(kind, "'{0}' is there twice; give each its own name".format(shorten(name)))
+    if gateway.wans is not None and not gateway.wans:
+        problems.add("wans", "is empty; name the WAN interface, or leave it out to use the default route's")
+    if gateway.lans is not None and not gateway.lans:
+        problems.add("lans", "is empty; name a LAN, or leave it out to use every private network found")
+    if not gateway.nat:
+        problems.add("nat", "is empty; leave it out to masquerade every LAN, or name what to exempt")
+    if gateway.lans is not None:
+        _check_lan_references(gateway, lans, problems)
+    if gateway.wans is not None:
+        _check_wan_references(gateway, lans, problems)
+    _check_doubled_forwards(gateway, problems)
+    _check_doubled_statics(gateway, problems)
+
+
+def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
+    known = [lan.name for lan in lans]
+    for index, lan in enumerate(lans):
+        for other in lan.reaches:
+            if other not in known or other == lan.name:
+                problems.add(
+                    "lans[{0}] '{1}'".format(index, shorten(lan.name)),
+                    "reaches '{0}', which is {1}; known are {2}".format(
+                        other, "the LAN itself" if other == lan.name else "no LAN", ", ".join(known)
+                    ),
+                )
+        for later, other_lan in enumerate(lans[index + 1 :], index + 1):
+            _check_lan_pair(index, lan, later, other_lan, problems)
+    for where, item in _inside_items(gateway):
+        for entry in item.source:
+            if not is_network(entry) and entry not in known:
+                problems.add(
+                    where,
+                    "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(entry, ", ".join(known)),
+                )
+
+
+def _check_lan_pair(index: int, lan: Lan, later: int, other: Lan, problems: Problems) -> None:
+    where = "lans[{0}] '{1}' and lans[{2}] '{3}'".format(index, lan.name, later, other.name)
+    for name in lan.interfaces:
+        for second in other.interfaces:
+            if patterns_overlap(name, second):
+                problems.add(where, "both have interface {0}; an interface belongs to one LAN".format(second))
+    for one, two in overlaps(lan.networks or (), other.networks or ()):
+        problems.add(where, "networks {0} and {1} overlap; each address belongs to one LAN".format(one, two))
+
+
+def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
+    names = [wan.interface for wan in gateway.wans or ()]
+    for index, lan in enumerate(lans):
+        for name in lan.interfaces:
+            for wan in names:
+                if patterns_overlap(name, wan):
+                    problems.add(
+                        "lans[{0}] '{1}'".format(index, shorten(lan.name)),
+                        "interface {0} is also WAN {1}; an interface is one or the other".format(name, wan),
+                    )
+    for where, item in _inside_items(gateway) + _named("port_forwards", gateway.port_forwards):
+        if item.wan and item.wan not in names:
+            problems.add(where, "wan {0} is none of wans ({1})".format(item.wan, ", ".join(names)))
+
+
+def _named(kind: str, items: t.Sequence[Traffic]) -> t.List[t.Tuple[str, Traffic]]:
+    """Items with the words that an error calls them by."""
+    return [("{0}[{1}] '{2}'".format(kind, index, shorten(item.name)), item) for index, item in enumerate(items)]
+
+
+def _inside_items(gateway: Gateway) -> t.List[t.Tuple[str, Traffic]]:
+    """Items whose source is in a LAN."""
+    return _named("nat", gateway.nat) + _named("outbound", gateway.outbound)
+
+
+def _check_doubled_forwards(gateway: Gateway, problems: Problems) -> None:
+    """Two forwards that claim the same packets. Those of different sources may share a port: the first one wins."""
+    claims: t.Dict[t.Tuple[str, str], t.List[t.Tuple[int, int, int]]] = {}
+    forwards = gateway.port_forwards
+    for index, item in enumerate(forwards):
+        for protocol in item.protocol:
+            # A server that is opened and not translated is asked by its own address.
+            asked = item.to[0] if is_pinhole(gateway, item) else family_of((item.to or ("",))[0])
+            taken = claims.setdefault((protocol, asked), [])
+            taken += [(first, last, index) for first, last in item.port]
+    doubled: t.Dict[t.Tuple[int, int], str] = {}
+    for (protocol, _asked), ranges in claims.items():
+        ranges.sort()
+        reach: t.List[t.Tuple[int, int, int]] = []
+        for first, last, index in ranges:
+            reach = [other for other in reach if other[1] >= first]
+            for _first, other_last, other in reach:
+                if other != index and _same_clients(forwards[other], forwards[index]):
+                    pair = (min(other, index), max(other, index))
+                    doubled.setdefault(pair, "{0} port {1}".format(protocol, first))
+            reach.append((first, last, index))
+    for (one, two), what in sorted(doubled.items()):
+        problems.add(
+            "port_forwards[{0}] '{1}' and port_forwards[{2}] '{3}'".format(
+                one, shorten(forwards[one].name), two, shorten(forwards[two].name)
+            ),
+            "both forward {0}; give them different ports, WANs, sources or destinations".format(what),
+        )
+
+
+def _same_clients(one: PortForward, other: PortForward) -> bool:
+    if one.wan and other.wan and one.wan != other.wan:
+        return False
+    pairs = ((one.source, other.source), (one.destination, other.destination))
+    # A forward for some sources before one for all is how exceptions are written.
+    return all(ours == theirs or (ours and theirs and overlaps(ours, theirs)) for ours, theirs in pairs)
+
+
+def _check_doubled_statics(gateway: Gateway, problems: Problems) -> None:
+    """One address outside can stand for one inside only."""
+    statics = [(index, item) for index, item in enumerate(gateway.nat) if item.action in ("static", "prefix")]
+    for position, (index, item) in enumerate(statics):
+        for later, other in statics[position + 1 :]:
+            if item.wan and other.wan and item.wan != other.wan:
+                continue
+            for ours, theirs in overlaps(item.to, other.to):
+                problems.add(
+                    "nat[{0}] '{1}' and nat[{2}] '{3}'".format(index, shorten(item.name), later, shorten(other.name)),
+                    "both map to {0}; an address outside stands for one inside".format(
+                        ours if ours == theirs else "{0} and {1}, which overlap".format(ours, theirs)
+                    ),
+                )
+
+
+def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
+    """A server with a global IPv6 address that is routed: it is opened, and nothing is translated."""
+    return (
+        gateway.ipv6 == "route"
+        and bool(item.to)
+        and all(family_of(to) == "ip6" and not is_private(to) for to in item.to)
+    )

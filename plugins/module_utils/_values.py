@@ -1,0 +1,234 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Values of options: what an interface, a network, a port or a name may look like, and how an error shows it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from ._errors import printable
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._errors import Problems
+    from ._rules import Ports
+
+#: Names become part of rule comments (nft: 128 bytes), chain names (iptables: 28) and file names.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
+#: What the kernel takes as a name, less what needs quoting in a rule; "*" at the end is ours.
+INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\*?\Z")
+PORTS = re.compile(r"([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\Z", re.ASCII)
+#: IFNAMSIZ - 1, include/uapi/linux/if.h
+INTERFACE_LENGTH = 15
+
+PRIVATE = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+#: IPv4-mapped and IPv4-compatible addresses (RFC 4291 section 2.5.5) are never on a wire, and each tool prints them
+#: in its own way.
+EMBEDDED = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("::/96"))
+
+
+def check_instance(instance: str, problems: Problems) -> None:
+    if not INSTANCE.match(instance):
+        problems.add(
+            "instance", "'{0}' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter".format(shorten(instance))
+        )
+
+
+def check_name(where: str, name: str, problems: Problems) -> None:
+    if not NAME.match(name):
+        problems.add(
+            where,
+            "name '{0}' has to be 1 to 63 letters, digits, '_', '.' or '-', beginning with a letter or digit".format(
+                shorten(name)
+            ),
+        )
+
+
+def check_interface(where: str, name: str, problems: Problems) -> None:
+    """What can be said without the host. A name over 15 characters may still be an alternative name there."""
+    if name in ("all", "default"):
+        problems.add(
+            where, "interface '{0}' is the kernel's word for a group, no interface has it as name".format(name)
+        )
+    elif "/" in name:
+        problems.add(where, "interface '{0}' has a slash, which no interface name can have".format(shorten(name)))
+    elif not INTERFACE.match(name):
+        problems.add(
+            where,
+            "interface '{0}' is not a name that an interface can have; '*' may only stand at its end".format(
+                shorten(name)
+            ),
+        )
+
+
+def read_networks(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[str, ...]:
+    checked = (read_network(where, entry, problems) for entry in raw or ())
+    return tuple(network for network in checked if network)
+
+
+def read_network(where: str, raw: str, problems: Problems) -> str:
+    """A network in its canonical text form, empty after a problem."""
+    text = raw.strip()
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    else:
+        if isinstance(network, ipaddress.IPv6Network) and any(network.subnet_of(net) for net in EMBEDDED):
+            problems.add(where, "{0} is IPv4 in IPv6 notation; write it as an IPv4 network".format(shorten(text)))
+            return ""
+        return str(network)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        problems.add(
+            where,
+            "'{0}' is neither an IPv4 nor an IPv6 network; write it as 192.168.1.0/24 or fd00:1::/64".format(
+                shorten(text)
+            ),
+        )
+    else:
+        problems.add(where, "{0} has host bits set; did you mean {1}?".format(shorten(text), network))
+    return ""
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A value for an error message: printable, on one line, not endless."""
+    shown = printable(text)
+    return shown if len(shown) <= limit else shown[:limit] + "…"
+
+
+def read_ports(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[Ports, ...]:
+    """Ports and ranges of ports, sorted, with neighbours merged."""
+    listed = [ports for ports in (read_port_range(where, entry, problems) for entry in raw or ()) if ports]
+    merged: t.List[Ports] = []
+    for first, last in sorted(listed):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def read_port_range(where: str, raw: t.Optional[str], problems: Problems) -> t.Optional[Ports]:
+    """ "443" or "8000-8010" as first and last port, None after a problem or for nothing."""
+    if raw is None:
+        return None
+    text = raw.strip()
+    given = PORTS.match(text)
+    if not given:
+        problems.add(where, "'{0}' is no port; write it as 443 or 8000-8010".format(shorten(text)))
+        return None
+    first = int(given.group(1))
+    last = int(given.group(2)) if given.group(2) else first
+    if last < first:
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+    elif not 1 <= first <= last <= 65535:
+        problems.add(where, "{0} is outside 1-65535, the ports there are".format(text))
+    else:
+        return first, last
+    return None
+
+
+def check_rate(where: str, raw: str, problems: Problems) -> str:
+    """Such as 10/second, in the form that nft and iptables share."""
+    given = re.match(r"([0-9]{1,5})\s*/\s*(second|minute|hour|day)\Z", raw.strip(), re.ASCII)
+    if given and 1 <= int(given.group(1)) <= 10000:
+        return "{0}/{1}".format(int(given.group(1)), given.group(2))
+    problems.add(
+        where, "'{0}' is no rate; write it as 10/second, minute, hour or day, up to 10000".format(shorten(raw))
+    )
+    return ""
+
+
+def read_addresses(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[str, ...]:
+    """Addresses and ranges of addresses such as 203.0.113.9-203.0.113.12, in canonical form."""
+    read = (_address_range(where, entry, problems) for entry in raw or ())
+    return tuple(entry for entry in read if entry)
+
+
+def _address_range(where: str, raw: str, problems: Problems) -> str:
+    text = raw.strip()
+    ends = [_plain_address(end) for end in text.split("-", 1)]
+    if None in ends:
+        problems.add(where, "'{0}' is no address; write 203.0.113.9, or 203.0.113.9-203.0.113.12".format(shorten(text)))
+        return ""
+    first, last = t.cast("t.Any", (ends[0], ends[-1]))
+    if first.version != last.version:
+        problems.add(where, "{0} begins in one address family and ends in the other".format(text))
+    elif last < first:
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+    else:
+        return str(first) if first == last else "{0}-{1}".format(first, last)
+    return ""
+
+
+def _plain_address(text: str) -> t.Optional[t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
+    try:
+        # A host network is accepted too: people copy 203.0.113.9/32 from "ip addr".
+        network = ipaddress.ip_network(text.strip())
+    except ValueError:
+        return None
+    if network.num_addresses != 1 or any(network.version == 6 and network.subnet_of(net) for net in EMBEDDED):
+        return None
+    return network.network_address
+
+
+def ends_of(entry: str) -> t.Tuple[str, str]:
+    """First and last address of an address or a range."""
+    first, _dash, last = entry.partition("-")
+    return first, last or first
+
+
+def networks_of(entry: str) -> t.Tuple[str, ...]:
+    """An address or a range as networks."""
+    first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in ends_of(entry))
+    return tuple(str(net) for net in ipaddress.summarize_address_range(first, last))
+
+
+def addresses_in(entry: str, most: int) -> t.Optional[t.List[str]]:
+    """Every address of a range, None if there are more than ``most``."""
+    first, last = (ipaddress.ip_address(end) for end in ends_of(entry))
+    count = int(last) - int(first) + 1
+    return [str(first + step) for step in range(count)] if count <= most else None
+
+
+def is_network(entry: str) -> bool:
+    """Whether a NAT source is meant as a network, and not as the name of a LAN."""
+    return ":" in entry or "/" in entry or re.match(r"[0-9]+(\.[0-9]+){3}\Z", entry) is not None
+
+
+def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[str, str]]:
+    """Pairs of networks that share addresses, found in one pass over the sorted list (10,000 networks: no pairs)."""
+    tagged = []
+    for side, nets in ((0, ours), (1, theirs)):
+        for net in nets:
+            parsed = ipaddress.ip_network(net)
+            tagged.append((parsed.version, int(parsed.network_address), -parsed.prefixlen, side, net, parsed))
+    tagged.sort(key=lambda entry: entry[:4])
+    found: t.List[t.Tuple[str, str]] = []
+    open_nets: t.List[t.Any] = []
+    for entry in tagged:
+        first = entry[1]
+        open_nets = [seen for seen in open_nets if seen[0] == entry[0] and int(seen[5].broadcast_address) >= first]
+        for seen in open_nets:
+            if seen[3] != entry[3]:
+                pair = (seen, entry) if seen[3] == 0 else (entry, seen)
+                found.append((pair[0][4], pair[1][4]))
+        open_nets.append(entry)
+    return found
+
+
+def is_private(network: str) -> bool:
+    """RFC 1918 or unique local (RFC 4193)."""
+    parsed = ipaddress.ip_network(network)
+    if isinstance(parsed, ipaddress.IPv6Network):
+        return parsed.subnet_of(t.cast("ipaddress.IPv6Network", UNIQUE_LOCAL))
+    return any(parsed.subnet_of(t.cast("ipaddress.IPv4Network", private)) for private in PRIVATE)

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Items that contradict each other: each pair once, whichever comes first, and nothing that merely looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
+
+
+def problems(**params):
+    params = dict({"wans": [{"interface": "wan0"}, {"interface": "wan1"}], "lans": [LAN]}, **params)
+    try:
+        gateway_from_params(gateway_params(**params))
+    except GatewayError as error:
+        return list(error.problems)
+    return []
+
+
+def forward(name, port="443", to="192.168.1.20", **more):
+    return dict({"name": name, "port": [port], "to": [to]}, **more)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (forward("a"), forward("b")),
+        (forward("a", "400-500"), forward("b")),
+        (forward("a", protocol=["both"]), forward("b", to="192.168.1.21")),
+        (forward("a", wan="wan0"), forward("b")),
+        (forward("a", source=["198.51.100.0/24"]), forward("b", source=["198.51.100.7"])),
+        (forward("a", destination=["203.0.113.9"]), forward("b", destination=["203.0.113.8/31"])),
+        (forward("a", to="fd00::1"), forward("b", to="fd00::2")),
+    ],
+)
+def test_two_forwards_on_one_port(one, other):
+    for pair in ([one, other], [other, one]):
+        (found,) = problems(port_forwards=pair)
+        assert found.startswith(
+            "port_forwards[0] '{0}' and port_forwards[1] '{1}'".format(*[each["name"] for each in pair])
+        )
+        assert "443" in found or "400" in found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (forward("a"), forward("b", "444")),
+        (forward("a"), forward("b", protocol=["udp"])),
+        (forward("a", wan="wan0"), forward("b", wan="wan1")),
+        (forward("a", source=["198.51.100.0/24"]), forward("b")),
+        (forward("a", destination=["203.0.113.9"]), forward("b", destination=["203.0.113.10"])),
+        (forward("a"), forward("b", to="fd00::1")),
+        (forward("a", to="2001:db8::1"), forward("b", to="2001:db8::2")),
+    ],
+)
+def test_two_forwards_that_get_along(one, other):
+    assert problems(port_forwards=[one, other]) == []
+
+
+def static(name, to, source="192.168.1.25", **more):
+    return dict({"name": name, "action": "static", "source": [source], "to": [to]}, **more)
+
+
+def test_two_that_stand_for_one():
+    (found,) = problems(nat=[static("a", "203.0.113.9"), static("b", "203.0.113.9", "192.168.1.26")])
+    assert found == ("nat[0] 'a' and nat[1] 'b': both map to 203.0.113.9/32; an address outside stands for one inside")
+    assert problems(nat=[static("a", "203.0.113.9", wan="wan0"), static("b", "203.0.113.9", wan="wan1")]) == []
+
+
+def test_names_that_are_not_there():
+    assert problems(
+        outbound=[{"name": "x", "source": ["guests"], "wan": "ppp0"}], port_forwards=[forward("y", wan="ppp0")]
+    ) == [
+        "outbound[0] 'x': source 'guests' is neither a LAN nor a network; known LANs are office",
+        "outbound[0] 'x': wan ppp0 is none of wans (wan0, wan1)",
+        "port_forwards[0] 'y': wan ppp0 is none of wans (wan0, wan1)",
+    ]
+
+
+def test_ten_thousand_forwards_are_compared_in_passing():
+    many = [forward("f{0}".format(number), str(number)) for number in range(1, 10001)]
+    assert problems(port_forwards=many) == []

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ports, rates and addresses as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._values import (
+    addresses_in,
+    check_rate,
+    networks_of,
+    read_addresses,
+    read_ports,
+)
+
+
+def read(function, raw):
+    problems = Problems()
+    return function("x", raw, problems), problems.found
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        (["443"], ((443, 443),)),
+        (["8000-8010", "80"], ((80, 80), (8000, 8010))),
+        (["1-10", "11-20", "15"], ((1, 20),)),
+        ([" 5 - 9 "], ((5, 9),)),
+        (None, ()),
+    ],
+)
+def test_ports(raw, wanted):
+    assert read(read_ports, raw) == (wanted, [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("http", "'http' is no port; write it as 443 or 8000-8010"),
+        ("10-5", "10-5 is upside down; did you mean 5-10?"),
+        ("0", "0 is outside 1-65535"),
+        ("65536", "65536 is outside"),
+        ("1-70000", "1-70000 is outside"),
+        ("٣", "is no port"),
+        ("-1", "is no port"),
+        ("", "'' is no port"),
+    ],
+)
+def test_no_ports(raw, words):
+    found, problems = read(read_ports, [raw])
+    assert found == () and len(problems) == 1
+    assert words in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9/32", "203.0.113.9"),
+        ("203.0.113.9-203.0.113.12", "203.0.113.9-203.0.113.12"),
+        ("203.0.113.9 - 203.0.113.9", "203.0.113.9"),
+        ("2001:DB8::1", "2001:db8::1"),
+    ],
+)
+def test_addresses(raw, wanted):
+    assert read(read_addresses, [raw]) == ((wanted,), [])
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("203.0.113.0/24", "is no address"),
+        ("203.0.113.12-203.0.113.9", "upside down; did you mean 203.0.113.9-203.0.113.12?"),
+        ("203.0.113.9-2001:db8::1", "begins in one address family"),
+        ("::ffff:1.2.3.4", "is no address"),
+        ("host", "is no address"),
+        ("1.2.3.4-", "is no address"),
+    ],
+)
+def test_no_addresses(raw, words):
+    found, problems = read(read_addresses, [raw])
+    assert found == () and len(problems) == 1
+    assert words in problems[0]
+
+
+def test_ranges_as_networks_and_addresses():
+    assert networks_of("203.0.113.9-203.0.113.12") == ("203.0.113.9/32", "203.0.113.10/31", "203.0.113.12/32")
+    assert addresses_in("203.0.113.9-203.0.113.10", 4) == ["203.0.113.9", "203.0.113.10"]
+    assert addresses_in("2001:db8::-2001:db8::ffff", 4) is None
+
+
+@pytest.mark.parametrize(("raw", "wanted"), [("10/second", "10/second"), (" 5 / minute", "5/minute")])
+def test_rates(raw, wanted):
+    assert read(check_rate, raw) == (wanted, [])
+
+
+@pytest.mark.parametrize("raw", ["10", "ten/second", "0/second", "10001/second", "10/sec", ""])
+def test_no_rates(raw):
+    found, problems = read(check_rate, raw)
+    assert found == "" and len(problems) == 1
+    assert "is no rate; write it as 10/second" in problems[0]

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Write what the code already says: the role's options from the module's, the table of backends from their features.
+
+tools/generate.py           writes the files
+tools/generate.py --check   exits 1 and names those that differ
+"""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+import re
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SPEC = ROOT / "roles/gateway/meta/argument_specs.yml"
+TABLE = ROOT / "docs/backends.md"
+COLLECTION = "ansible_collections.ipmasq.linux.plugins"
+BEGIN, END = "<!-- begin: features, written by tools/generate.py -->", "<!-- end: features -->"
+HEADER = """\
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Written by tools/generate.py from the documentation of the module gateway. Change it there.
+---
+"""
+DESCRIPTION = [
+    "Without any variable the WAN is the interface of the default route, and every other interface with a private "
+    "address is a LAN. What was chosen is printed.",
+    "One module execution on a host where nothing has to be installed; facts are not needed.",
+]
+#: What the role has and the module has not.
+ROLE_ONLY = {
+    "gateway_install": {
+        "description": "Whether to install nftables (or iptables) and iproute2 where they are missing.",
+        "type": "bool",
+        "default": True,
+    }
+}
+
+
+class Dumper(yaml.SafeDumper):
+    """YAML as people write it: lists stand below their key, indented."""
+
+    def increase_indent(self, flow=False, indentless=False):
+        return super().increase_indent(flow, False)
+
+    def ignore_aliases(self, _data):
+        return True
+
+
+def role_spec() -> str:
+    module = importlib.import_module(COLLECTION + ".modules.gateway")
+    fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
+    options = {}
+    for text in (module.DOCUMENTATION, fragment.DOCUMENTATION, fragment.BACKEND):
+        options.update(yaml.safe_load(text)["options"])
+    main = {
+        "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],
+        "description": DESCRIPTION,
+        "author": ["ipmasq.linux contributors"],
+        "options": dict({"gateway_" + name: option_of(option) for name, option in options.items()}, **ROLE_ONLY),
+    }
+    return HEADER + yaml.dump(
+        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=116, allow_unicode=True
+    )
+
+
+def option_of(option: dict) -> dict:
+    """An option of the module in the words of a role: suboptions are options, and names carry the prefix."""
+    found = {}
+    for key, value in option.items():
+        if key == "suboptions":
+            found["options"] = {name: option_of(each) for name, each in value.items()}
+        elif key == "description":
+            found[key] = [prefixed(text) for text in value] if isinstance(value, list) else prefixed(value)
+        elif key != "version_added":
+            found[key] = value
+    return found
+
+
+def prefixed(text: str) -> str:
+    return re.sub(r"\bO\(", "V(gateway_", text)
+
+
+def feature_table() -> str:
+    features = importlib.import_module(COLLECTION + ".module_utils._features").FEATURES
+    nftables = importlib.import_module(COLLECTION + ".module_utils._backend.nftables").Nftables
+    iptables = importlib.import_module(COLLECTION + ".module_utils._backend.iptables").Iptables
+    lines = ["| what you write | nftables | iptables |", "|---|---|---|"]
+    for name, (words, _remedy) in features.items():
+        cells = [cell(backend.features, name) for backend in (nftables, iptables)]
+        lines.append("| {0} | {1} | {2} |".format(words, *cells))
+    return "\n".join(lines)
+
+
+def cell(features: dict, name: str) -> str:
+    if name not in features:
+        return "no"
+    return "yes" + (": " + features[name] if features[name] else "")
+
+
+def table_page() -> str:
+    before, _begin, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
+    _old, _end, after = rest.partition(END)
+    return "{0}{1}\n\n{2}\n\n{3}{4}".format(before, BEGIN, feature_table(), END, after)
+
+
+def main(arguments: list) -> int:
+    wanted = {SPEC: role_spec(), TABLE: table_page()}
+    different = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+    if arguments == ["--check"]:
+        for path in different:
+            print("{0}: not as the code says; run tools/generate.py".format(path.relative_to(ROOT)))
+        return 1 if different else 0
+    for path in different:
+        path.write_text(wanted[path], encoding="utf-8")
+        print("{0}: written".format(path.relative_to(ROOT)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
