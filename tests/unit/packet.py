@@ -45,6 +45,7 @@ class Packet:
     port: int = 0
     asked: str = ""  # the destination before translation; filled in by the trace
     ipsec: bool = False
+    over_rate: bool = False  # more often than a rule with a rate holds
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def _translated(packet: Packet, rule: Rule, hook: str) -> Packet:
         return replace(packet, source=action.to[0].split("-")[0])
     if action.kind == "hairpin":
         return replace(packet, source=packet.asked)
-    if action.kind == "netmap" and hook == "postrouting":
-        return replace(packet, source=_mapped(packet.source, action.to[0]))
     if action.kind == "netmap":
-        return replace(packet, destination=_mapped(packet.destination, action.to[0]), asked=packet.destination)
+        if hook == "postrouting":
+            return replace(packet, source=_mapped(packet.source, action.to[0]))
+        packet = replace(packet, destination=_mapped(packet.destination, action.to[0]), asked=packet.destination)
     if action.kind == "dnat":
         port = packet.port
         if action.ports:
@@ -155,6 +156,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.port or any(first <= packet.port <= last for first, last in match.port))
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
+        and not (match.rate and packet.over_rate)
     )
 
 
