@@ -318,3 +318,337 @@ def test_overlaps(ours, theirs, wanted):
 def test_shorten():
     assert shorten("a\nb\u202ec\x1b[0m") == "a?b?c?[0m"
     assert shorten("x" * 61) == "x" * 60 + "…"
+
+
+# --- NAT items, port forwards, outbound items -----------------------------------------------------------------------
+
+LANS = [lan(), lan("b", ["lan1"], ["192.168.2.0/24", "fd00:2::/64"])]
+
+
+def nat(action="masquerade", **more):
+    return dict(nat=[dict(more, name="x", action=action)])
+
+
+def forward(**more):
+    return dict(port_forwards=[dict(dict(name="web", port=["443"], to=["192.168.1.20"]), **more)])
+
+
+def outbound(**more):
+    return dict(outbound=[dict(more, name="o")])
+
+
+#: option, a value, the actions for which it means something
+TEST_OPTION_OF_ACTIONS = [
+    ("to", ["203.0.113.9"], ["snat", "static", "prefix"]),
+    ("to_port", "1024-65535", ["masquerade", "snat"]),
+    ("random", True, ["masquerade", "snat"]),
+    ("persistent", True, ["snat"]),
+    ("ipsec", True, ["exempt"]),
+    ("inbound", True, ["static", "prefix"]),
+    ("to_address", "routed", ["snat", "static"]),
+    ("protocol", ["tcp"], ["masquerade", "snat", "exempt"]),
+    ("port", ["443"], ["masquerade", "snat", "exempt"]),
+]
+#: What each action cannot do without.
+NEEDED = {
+    "masquerade": {},
+    "snat": {"to": ["203.0.113.9"]},
+    "static": {"source": ["192.168.1.0/28"], "to": ["203.0.113.0/28"]},
+    "prefix": {"source": ["fd00:1::/64"], "to": ["2001:db8:1::/64"]},
+    "exempt": {},
+}
+
+
+@pytest.mark.parametrize("action", NEEDED)
+@pytest.mark.parametrize(
+    ("option", "value", "actions"), TEST_OPTION_OF_ACTIONS, ids=[o[0] for o in TEST_OPTION_OF_ACTIONS]
+)
+def test_option_that_means_nothing_for_an_action(option, value, actions, action):
+    given = dict({option: value}, **NEEDED[action])
+    if option == "port":
+        given["protocol"] = ["tcp"]
+    wanted = "nat[0] 'x': {0} means nothing for action {1}, only for {2}".format(option, action, " and ".join(actions))
+    if action in actions:
+        assert gateway_from_params(gateway_params(**nat(action, **given)))
+    else:
+        assert wanted in problems_of(gateway_from_params, gateway_params(**nat(action, **given)))
+
+
+@pytest.mark.parametrize("option", ["random", "persistent", "ipsec", "inbound"])
+@pytest.mark.parametrize("action", NEEDED)
+def test_an_option_that_is_off_is_no_problem(option, action):
+    assert gateway_from_params(gateway_params(**nat(action, **dict(NEEDED[action], **{option: False}))))
+
+
+SPEC = "write it as 192.168.1.0/24 or fd00:1::/64"
+ADDRESS = "write 203.0.113.9, or 203.0.113.9-203.0.113.12"
+#: options of gateway, its one problem
+TEST_VOCABULARY = [
+    # to
+    (nat("snat"), "nat[0] 'x': to is missing; name the addresses to translate to"),
+    (nat("snat", to=[]), "nat[0] 'x': to is missing; name the addresses to translate to"),
+    (nat("static", source=["192.168.1.0/28"]), "nat[0] 'x': to is missing; name the network to translate to"),
+    (nat("prefix", source=["fd00:1::/64"]), "nat[0] 'x': to is missing; name the network to translate to"),
+    (nat("snat", to=["203.0.113.0/28"]), "nat[0] 'x': to: '203.0.113.0/28' is no address; " + ADDRESS),
+    (nat("snat", to=["example.org"]), "nat[0] 'x': to: 'example.org' is no address; " + ADDRESS),
+    (nat("snat", to=["::ffff:203.0.113.9"]), "nat[0] 'x': to: '::ffff:203.0.113.9' is no address; " + ADDRESS),
+    (nat("snat", to=["203.0.113.9-"]), "nat[0] 'x': to: '203.0.113.9-' is no address; " + ADDRESS),
+    (nat("snat", to=["203.0.113.9-.12"]), "nat[0] 'x': to: '203.0.113.9-.12' is no address; " + ADDRESS),
+    (
+        nat("snat", to=["203.0.113.12-203.0.113.9"]),
+        "nat[0] 'x': to: 203.0.113.12-203.0.113.9 is upside down; did you mean 203.0.113.9-203.0.113.12?",
+    ),
+    (
+        nat("snat", to=["203.0.113.12-2001:db8::1"]),
+        "nat[0] 'x': to: 203.0.113.12-2001:db8::1 begins in one address family and ends in the other",
+    ),
+    (
+        nat("static", source=["192.168.1.0/28"], to=["203.0.113.1-203.0.113.16"]),
+        "nat[0] 'x': to: '203.0.113.1-203.0.113.16' is neither an IPv4 nor an IPv6 network; " + SPEC,
+    ),
+    (
+        nat("static", source=["192.168.1.0/28"], to=["203.0.113.1/28"]),
+        "nat[0] 'x': to: 203.0.113.1/28 has host bits set; did you mean 203.0.113.0/28?",
+    ),
+    # one to one
+    (
+        nat("static", source=["192.168.1.0/28"], to=["203.0.113.0/29"]),
+        "nat[0] 'x': source 192.168.1.0/28 and to 203.0.113.0/29 are of different length; "
+        "static maps each address to its own",
+    ),
+    (
+        nat("prefix", source=["fd00:1::/48"], to=["2001:db8:1::/56"]),
+        "nat[0] 'x': source fd00:1::/48 and to 2001:db8:1::/56 are of different length; "
+        "prefix maps each address to its own",
+    ),
+    (
+        nat("static", source=["192.168.1.0/28"], to=["2001:db0::/28"]),
+        "nat[0] 'x': source 192.168.1.0/28 and to 2001:db0::/28 are of different address families",
+    ),
+    (
+        nat("static", source=["192.168.1.0/29"], to=["203.0.113.0/29", "203.0.113.8/29"]),
+        "nat[0] 'x': to names 2 networks; static maps one to one",
+    ),
+    (
+        nat("static", source=["192.168.1.0/29", "192.168.1.8/29"], to=["203.0.113.0/29"]),
+        "nat[0] 'x': source has to be the one network (or the LAN) that to stands for outside",
+    ),
+    (
+        nat("static", to=["203.0.113.0/29"]),
+        "nat[0] 'x': source has to be the one network (or the LAN) that to stands for outside",
+    ),
+    (
+        nat("prefix", source=["192.168.1.0/28"], to=["203.0.113.0/28"]),
+        "nat[0] 'x': prefix is for IPv6 (RFC 6296); for IPv4 use action static",
+    ),
+    (
+        nat("prefix", source=["fd00:1::/65"], to=["2001:db8:1::/65"]),
+        "nat[0] 'x': fd00:1::/65 is longer than /64, the longest that RFC 6296 translates",
+    ),
+    (
+        dict(
+            nat=[
+                dict(name="x", action="static", source=["192.168.1.0/28"], to=["203.0.113.0/28"]),
+                dict(name="y", action="static", source=["192.168.1.16/28"], to=["203.0.113.0/28"]),
+            ]
+        ),
+        "nat[0] 'x' and nat[1] 'y': both map to 203.0.113.0/28; an address outside stands for one inside",
+    ),
+    # ports
+    (nat(to_port="0"), "nat[0] 'x': to_port: 0 is outside 1-65535, the ports there are"),
+    (nat(to_port="1024-65536"), "nat[0] 'x': to_port: 1024-65536 is outside 1-65535, the ports there are"),
+    (nat(to_port="2000-1000"), "nat[0] 'x': to_port: 2000-1000 is upside down; did you mean 1000-2000?"),
+    (nat(to_port="high"), "nat[0] 'x': to_port: 'high' is no port; write it as 443 or 8000-8010"),
+    (nat(to_port=""), "nat[0] 'x': to_port: '' is no port; write it as 443 or 8000-8010"),
+    (nat(port=["443"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
+    (nat(port=["443"], protocol=["icmp"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
+    (nat(port=["443"], protocol=["tcp", "esp"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
+    (nat(port=["https"], protocol=["tcp"]), "nat[0] 'x': port: 'https' is no port; write it as 443 or 8000-8010"),
+    (nat(port=["99-1"], protocol=["tcp"]), "nat[0] 'x': port: 99-1 is upside down; did you mean 1-99?"),
+    (nat(wan="a/b"), "nat[0] 'x': interface 'a/b' has a slash, which no interface name can have"),
+    # port forwards
+    (forward(port=[]), "port_forwards[0] 'web': port is empty; name the ports to forward, such as 443"),
+    (forward(to=[]), "port_forwards[0] 'web': to is empty; name the server to forward to"),
+    (forward(to=["web.example.org"]), "port_forwards[0] 'web': to: 'web.example.org' is no address; " + ADDRESS),
+    (
+        forward(to=["192.168.1.20-192.168.1.22"]),
+        "port_forwards[0] 'web': to 192.168.1.20-192.168.1.22 is a range; list the servers",
+    ),
+    (
+        forward(to=["192.168.1.20", "fd00:1::20"]),
+        "port_forwards[0] 'web': to names IPv4 and IPv6 servers; make it two forwards",
+    ),
+    (forward(port=["65536"]), "port_forwards[0] 'web': port: 65536 is outside 1-65535, the ports there are"),
+    (
+        forward(port=["80", "443"], to_port=8080),
+        "port_forwards[0] 'web': to_port with several ports; make it one forward for each range",
+    ),
+    (forward(to_port=0), "port_forwards[0] 'web': to_port 0 leads outside 1-65535"),
+    (forward(to_port=-5), "port_forwards[0] 'web': to_port -5 leads outside 1-65535"),
+    (forward(to_port=65536), "port_forwards[0] 'web': to_port 65536 leads outside 1-65535"),
+    (forward(port=["8000-8010"], to_port=65530), "port_forwards[0] 'web': to_port 65530 leads outside 1-65535"),
+    (
+        forward(source=["fd00:9::/64"]),
+        "port_forwards[0] 'web': to 192.168.1.20 has no address family in common with fd00:9::/64",
+    ),
+    (
+        forward(destination=["2001:db8::1"]),
+        "port_forwards[0] 'web': to 192.168.1.20 has no address family in common with 2001:db8::1/128",
+    ),
+    (forward(source=["office"]), "port_forwards[0] 'web': source 'office' is no network; outside are no LANs"),
+    (dict(forward(wan="ppp1"), wans=[WAN]), "port_forwards[0] 'web': wan ppp1 is none of wans (ppp0)"),
+    (
+        dict(port_forwards=[dict(name="a", port=[port], to=["192.168.1.20"]) for port in ("80", "443")]),
+        "port_forwards: 'a' is there twice; give each its own name",
+    ),
+    (
+        dict(port_forwards=[dict(name=name, port=["80-90"], to=["192.168.1.20"]) for name in "ab"]),
+        "port_forwards[0] 'a' and port_forwards[1] 'b': both forward tcp port 80; "
+        "give them different ports, WANs, sources or destinations",
+    ),
+    # outbound
+    (outbound(port=["25"]), "outbound[0] 'o': port needs protocol to be tcp, udp, sctp or both"),
+    (
+        outbound(rate="10 a second"),
+        "outbound[0] 'o': rate: '10 a second' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+    ),
+    (
+        outbound(rate="0/second"),
+        "outbound[0] 'o': rate: '0/second' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+    ),
+    (
+        outbound(rate="10001/day"),
+        "outbound[0] 'o': rate: '10001/day' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+    ),
+    (
+        outbound(rate="10/second", action="drop"),
+        "outbound[0] 'o': rate means nothing for action drop; above the rate of an accept, packets are rejected",
+    ),
+    (
+        dict(outbound(source=["guests"]), lans=LANS),
+        "outbound[0] 'o': source 'guests' is neither a LAN nor a network; known LANs are a, b",
+    ),
+    (dict(outbound(wan="ppp1"), wans=[WAN]), "outbound[0] 'o': wan ppp1 is none of wans (ppp0)"),
+    (dict(outbound=[{"name": "o"}, {"name": "o"}]), "outbound: 'o' is there twice; give each its own name"),
+    # MSS
+    (dict(mss="1452 bytes"), "mss: '1452 bytes' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (dict(mss="87"), "mss: '87' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (dict(mss="65496"), "mss: '65496' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (dict(mss="-1452"), "mss: '-1452' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (dict(mss=""), "mss: '' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (
+        dict(wans=[WAN, {"interface": "ppp1", "mss": "max"}]),
+        "wans[1]: mss: 'max' is neither pmtu, keep nor a number of bytes from 88 to 65495",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    TEST_VOCABULARY,
+    ids=["{0} {1}".format(number, each[1][:50]) for number, each in enumerate(TEST_VOCABULARY)],
+)
+def test_vocabulary_problem(given, problem):
+    # A LAN was named by its own words in the table above where it matters.
+    assert problems_of(gateway_from_params, gateway_params(**given)) == [problem]
+
+
+def test_forward_without_a_protocol():
+    problem = "port_forwards[0] 'web': protocol is empty; name tcp, udp, sctp or both"
+    assert problem in problems_of(gateway_from_params, gateway_params(**forward(protocol=[])))
+
+
+def test_all_problems_of_all_items_together():
+    found = problems_of(
+        gateway_from_params,
+        gateway_params(
+            wans=[dict(WAN, mss="big")],
+            lans=LANS,
+            mss="x",
+            nat=[
+                {"name": "a", "action": "snat", "to": ["x"], "ipsec": True},
+                {"name": "b", "action": "static", "source": ["192.168.1.0/28"], "to": ["203.0.113.0/27"], "wan": "no"},
+            ],
+            port_forwards=[{"name": "c", "port": ["x", "0"], "protocol": ["udp"], "to": ["192.168.1.1-192.168.1.2"]}],
+            outbound=[{"name": "d", "action": "drop", "rate": "1/x", "source": ["nobody"], "port": ["1"]}],
+        ),
+    )
+    assert [problem.split(":")[0] for problem in found] == [
+        "mss",
+        "wans[0]",
+        "nat[0] 'a'",
+        "nat[0] 'a'",
+        "nat[1] 'b'",
+        "port_forwards[0] 'c'",
+        "port_forwards[0] 'c'",
+        "port_forwards[0] 'c'",
+        "outbound[0] 'd'",
+        "outbound[0] 'd'",
+        "outbound[0] 'd'",
+        "outbound[0] 'd'",
+        "nat[1] 'b'",
+    ]
+
+
+def only_nat(action="masquerade", **given):
+    (found,) = gateway_from_params(gateway_params(**nat(action, **dict(NEEDED[action], **given)))).nat
+    return found
+
+
+def test_nat_values():
+    pool = only_nat("snat", to=[" 203.0.113.16 - 203.0.113.19", "203.0.113.30/32", "203.0.113.31-203.0.113.31"])
+    assert pool.to == ("203.0.113.16-203.0.113.19", "203.0.113.30", "203.0.113.31")
+    assert (pool.persistent, pool.random, pool.to_address, pool.to_port) == (True, False, "existing", None)
+    assert only_nat("snat", to=["2001:DB8::0009"]).to == ("2001:db8::9",)
+    assert not only_nat("snat", persistent=False).persistent
+    assert only_nat("snat", to_address="routed").to_address == "routed"
+    assert [only_nat(action).inbound for action in ("static", "prefix")] == [True, False]
+    assert [only_nat(action, inbound=given).inbound for action, given in (("static", False), ("prefix", True))] == [
+        False,
+        True,
+    ]
+    assert only_nat(protocol=["udp", "tcp", "both"]).protocol == ("tcp", "udp")
+    assert only_nat(protocol=["both"], port=["8000-8010", "53", "54", "8005-8020"]).port == ((53, 54), (8000, 8020))
+    assert only_nat(to_port="1024-65535").to_port == (1024, 65535)
+
+
+def test_profile_fills_in_what_an_item_leaves_out():
+    items = [
+        {"name": "plain"},
+        {"name": "kept", "random": False, "to_port": "5000-5999"},
+        {"name": "fixed", "action": "snat", "to": ["203.0.113.9"]},
+        {"name": "not", "action": "exempt"},
+    ]
+    found = gateway_from_params(gateway_params(nat=items, profile="server_egress")).nat
+    assert [(item.random, item.to_port) for item in found] == [
+        (True, (1024, 65535)),
+        (False, (5000, 5999)),
+        (True, (1024, 65535)),
+        (False, None),
+    ]
+    found = gateway_from_params(gateway_params(profile="server_egress")).nat
+    assert [(item.name, item.random) for item in found] == [("default", True)]
+
+
+def test_forward_values():
+    (found,) = gateway_from_params(
+        gateway_params(**forward(protocol=["both"], port=["443", "8000-8010"]))
+    ).port_forwards
+    assert (found.protocol, found.port, found.to_port) == (("tcp", "udp"), ((443, 443), (8000, 8010)), None)
+    assert (found.hairpin, found.hairpin_source, found.balance) == (False, "external", "round_robin")
+    # Ports side by side are one range, which may have one port inside.
+    (found,) = gateway_from_params(gateway_params(**forward(port=["81", "80"], to_port=8080))).port_forwards
+    assert (found.port, found.to_port) == (((80, 81),), 8080)
+    assert gateway_from_params(gateway_params(**forward(port=["1-65535"], to_port=1)))
+
+
+def test_outbound_values():
+    (found,) = gateway_from_params(gateway_params(**outbound(rate=" 010/minute "))).outbound
+    assert (found.action, found.rate) == ("accept", "10/minute")
+
+
+def test_mss_values():
+    gateway = gateway_from_params(
+        gateway_params(mss="01452", wans=[WAN, {"interface": "a", "mss": "keep"}, {"interface": "b", "mss": "88"}])
+    )
+    assert [wan.mss for wan in gateway.wans] == ["1452", "keep", "88"]
