@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 import time
+import typing as t
 
 from sandbox import Namespace, sh
 
@@ -25,6 +26,10 @@ CLIENTS = {
     "office": ("lan0", "192.168.1.10", "fd00:1::10"),
     "guest": ("guest0", "192.168.2.10", "fd00:2::10"),
 }
+#: A second host in the office LAN, and a second WAN.
+SERVER4, SERVER6 = "192.168.1.20", "fd00:1::20"
+ISP4, ISP6 = "198.51.100.1", "2001:db8:ee::1"
+SECOND4, SECOND6 = "198.51.100.2", "2001:db8:ee::2"
 PRIVATE = [ipaddress.ip_network(net) for net in ("192.168.0.0/16", "fd00::/8", "10.0.0.0/8")]
 ETH_P_ALL = 3
 
@@ -32,10 +37,10 @@ ETH_P_ALL = 3
 class Topology:
     def __init__(self, wan: str = "wan0") -> None:
         self.wan_name = wan
-        self.nodes = {name: Namespace() for name in ("office", "guest", "wan")}
+        self.nodes: dict = {}
         sh(QUIET)
-        for node in self.nodes.values():
-            node.sh("ip link set lo up; " + QUIET)
+        for name in ("office", "guest", "wan"):
+            self._node(name)
         for name, (link, v4, v6) in CLIENTS.items():
             net4, net6 = v4.rpartition(".")[0], v6.rpartition("::")[0]
             self._link(link, name, "{0}.1/24".format(net4), "{0}::1/64".format(net6), v4 + "/24", v6 + "/64")
@@ -49,15 +54,49 @@ class Topology:
         # A hostile neighbour: it knows the way to the private networks.
         self.nodes["wan"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(v4, v6))
 
+    def wire_second_wan(self) -> None:
+        """wan1, with a node of its own behind it; the default route stays with the first."""
+        self._node("isp")
+        self._link("wan1", "isp", SECOND4 + "/24", SECOND6 + "/64", ISP4 + "/24", ISP6 + "/64")
+
+    def wire_server(self) -> None:
+        """A second host in the office LAN: both sit at a switch, and lan0 is its third port."""
+        self._node("server")
+        switch = self.nodes["switch"] = Namespace()
+        switch.sh("ip link add br0 type bridge; ip link set br0 up")
+        sh("ip link del lan0")
+        for name, v4, v6 in (("office",) + CLIENTS["office"][1:], ("server", SERVER4, SERVER6)):
+            switch.sh("ip link add {0} type veth peer name up0 netns {1}".format(name, self.nodes[name].path))
+            self._address(name, v4 + "/24", v6 + "/64")
+            self.nodes[name].sh("ip route add default via 192.168.1.1; ip -6 route add default via fd00:1::1")
+        sh("ip link add lan0 type veth peer name gate netns {0}".format(switch.path))
+        sh("ip addr add 192.168.1.1/24 dev lan0; ip addr add fd00:1::1/64 dev lan0 nodad; ip link set lan0 up")
+        switch.sh("for port in office server gate; do ip link set $port master br0; ip link set $port up; done")
+        # A port of a bridge forwards only after the kernel has got round to its carrier, up to a second later.
+        for name in ("office", "server"):
+            assert any(self.ping(name, "192.168.1.1") for _attempt in range(10)), name
+
+    def crowd(self, count: int, node: str = "office") -> list:
+        """More clients: addresses of a node, from .100 up, to send from."""
+        net = CLIENTS[node][1].rpartition(".")[0]
+        addresses = ["{0}.{1}".format(net, 100 + index) for index in range(count)]
+        self.nodes[node].sh("; ".join("ip addr add {0}/24 dev up0".format(address) for address in addresses))
+        return addresses
+
+    def _node(self, name: str) -> None:
+        self.nodes[name] = Namespace()
+        self.nodes[name].sh("ip link set lo up; " + QUIET)
+
     def unwire_wan(self) -> None:
         sh("ip link del {0}".format(self.wan_name))
 
     def _link(self, ours: str, node: str, ours4: str, ours6: str, theirs4: str, theirs6: str) -> None:
         sh("ip link add {0} type veth peer name up0 netns {1}".format(ours, self.nodes[node].path))
         sh("ip addr add {1} dev {0}; ip addr add {2} dev {0} nodad; ip link set {0} up".format(ours, ours4, ours6))
-        self.nodes[node].sh(
-            "ip addr add {0} dev up0; ip addr add {1} dev up0 nodad; ip link set up0 up".format(theirs4, theirs6)
-        )
+        self._address(node, theirs4, theirs6)
+
+    def _address(self, node: str, v4: str, v6: str) -> None:
+        self.nodes[node].sh("ip addr add {0} dev up0; ip addr add {1} dev up0 nodad; ip link set up0 up".format(v4, v6))
 
     def close(self) -> None:
         for node in self.nodes.values():
@@ -134,6 +173,11 @@ class Topology:
                 return error.strerror
         return "answered"
 
+    def asks(self, kind: str, source: str, target: str, address: str, port: int, **options) -> t.Any:
+        """One question to one server: what it saw of the client, or why nothing came."""
+        with Servers(self, kind, (target, options.pop("at", port))) as servers:
+            return servers.asked(source, address, port, **options)
+
     def ping(self, source: str, address: str) -> bool:
         with self.inside(source):
             return sh("ping -n -c1 -W0.4 {0} >/dev/null && echo yes || echo no".format(address)).strip() == "yes"
@@ -148,11 +192,99 @@ echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
 """
 
 
-class Sniffer:
-    """Every IP packet that reaches the WAN's interface."""
+class Seen(t.NamedTuple):
+    """The server that was reached, by node and port, and the client as that server saw it."""
 
-    def __init__(self, topology: Topology) -> None:
-        self.socket = topology.socket("wan", socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    node: str
+    port: int
+    peer: str
+    peer_port: int
+
+
+class Servers:
+    """Sockets that wait in several places at once: which one is reached, and by whom.
+
+    ``kind`` is tcp or udp; a place is a node and a port, for tcp also an IPv4 address if not all of the node are meant.
+    """
+
+    def __init__(self, topology: Topology, kind: str, *places: tuple) -> None:
+        self.topology, self.kind = topology, kind
+        self.waiting: dict = {}
+        for node, port, *address in places:
+            family, bind = (socket.AF_INET, address[0]) if address else (socket.AF_INET6, "::")
+            self.waiting[self._open(node, family, (bind, port))] = (node, port)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error) -> None:
+        for each in self.waiting:
+            each.close()
+
+    def _open(self, node: str, family: int, bind: tuple) -> socket.socket:
+        made = self.topology.socket(node, family, socket.SOCK_STREAM if self.kind == "tcp" else socket.SOCK_DGRAM)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(bind)
+        if self.kind == "tcp":
+            made.listen(64)
+        return made
+
+    def asked(self, source: str, address: str, port: int, bind: tuple = ("", 0), timeout: float = 0.4) -> t.Any:
+        """A question and its answer; Seen, or the words "timeout" or "refused: …"."""
+        client = self.client(source, address, bind)
+        with client:
+            return self.ask(client, address, port, timeout)
+
+    def client(self, source: str, address: str, bind: tuple = ("", 0)) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = self.topology.socket(source, family, socket.SOCK_STREAM if self.kind == "tcp" else socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(bind)
+        return made
+
+    def ask(self, client: socket.socket, address: str, port: int, timeout: float = 0.4) -> t.Any:
+        client.settimeout(timeout)
+        try:
+            client.connect((address, port))
+            client.send(b"ping")
+            ready = select.select([*self.waiting, client], [], [], timeout)[0]
+            if not ready:
+                return "timeout"
+            if ready == [client]:
+                client.recv(1)  # raises what an ICMP error said
+                return "answered by nobody here"
+            seen = self._answer(ready[0], timeout)
+            # A connected socket takes answers from the address that it asked only.
+            assert client.recv(10) == b"pong"
+        except TimeoutError:
+            return "timeout"
+        except OSError as error:
+            return "refused: {0}".format(error.strerror)
+        return seen
+
+    def _answer(self, server: socket.socket, timeout: float) -> Seen:
+        if self.kind == "udp":
+            data, (asked,), _flags, peer = server.recvmsg(10, 64)
+            # From the address that was asked, of which a node has many: struct in6_pktinfo, with any interface.
+            server.sendmsg([b"pong"], [(*asked[:2], asked[2][:16] + bytes(4))], 0, peer)
+        else:
+            accepted, peer = server.accept()
+            with accepted:
+                accepted.settimeout(timeout)
+                data = accepted.recv(10)
+                accepted.sendall(b"pong")
+        assert data == b"ping"
+        return Seen(*self.waiting[server], peer[0].replace("::ffff:", ""), peer[1])
+
+
+class Sniffer:
+    """Every IP packet that reaches the WAN's interface, or that of another node."""
+
+    def __init__(self, topology: Topology, node: str = "wan") -> None:
+        self.socket = topology.socket(node, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
         self.socket.setblocking(False)
 
     def __enter__(self):
@@ -161,19 +293,37 @@ class Sniffer:
     def __exit__(self, *_error) -> None:
         self.socket.close()
 
-    def sources(self, wait: float = 0.05) -> list:
-        """Source, protocol of the packets that came in since the last call, of those that other hosts sent."""
+    def packets(self, wait: float = 0.05) -> list:
+        """The IP packets that came in since the last call, of those that other hosts sent."""
         found = []
         time.sleep(wait)
         while select.select([self.socket], [], [], 0)[0]:
             data, (_name, proto, kind, _hatype, _addr) = self.socket.recvfrom(4096)
-            if kind == socket.PACKET_OUTGOING:
-                continue
-            if proto == 0x0800:
-                found.append((ipaddress.ip_address(data[12:16]), data[9]))
-            elif proto == 0x86DD:
-                found.append((ipaddress.ip_address(data[8:24]), data[6]))
+            if kind != socket.PACKET_OUTGOING and proto in (0x0800, 0x86DD):
+                found.append(data)
         return found
+
+    def sources(self, wait: float = 0.05) -> list:
+        """Source and protocol of these packets."""
+        return [
+            (ipaddress.ip_address(data[12:16]), data[9])
+            if data[0] >> 4 == 4
+            else (ipaddress.ip_address(data[8:24]), data[6])
+            for data in self.packets(wait)
+        ]
+
+    def refusals(self, wait: float = 0.05) -> int:
+        """How many of these packets are ICMP "administratively prohibited", or its IPv6 sister."""
+        icmp4, icmp6 = (socket.IPPROTO_ICMP, b"\3\15"), (socket.IPPROTO_ICMPV6, b"\1\1")
+        kinds = [
+            (data[9], data[20:22]) == icmp4 if data[0] >> 4 == 4 else (data[6], data[40:42]) == icmp6
+            for data in self.packets(wait)
+        ]
+        return kinds.count(True)
+
+    def announced(self, wait: float = 0.05) -> list:
+        """The MSS of every SYN and SYN/ACK among these packets."""
+        return [size for size in (_mss(data) for data in self.packets(wait)) if size]
 
     def leaks(self, wait: float = 0.05) -> list:
         return [
@@ -181,6 +331,17 @@ class Sniffer:
             for source, proto in self.sources(wait)
             if any(source in net for net in PRIVATE if net.version == source.version)
         ]
+
+
+def _mss(packet: bytes) -> int:
+    """What a SYN announces: TCP option 2. 0 for every other packet."""
+    head, proto = ((packet[0] & 15) * 4, packet[9]) if packet[0] >> 4 == 4 else (40, packet[6])
+    if proto != socket.IPPROTO_TCP or not packet[head + 13] & SYN:
+        return 0
+    options = packet[head + 20 : head + (packet[head + 12] >> 4) * 4]
+    while options and options[0] != 2:
+        options = options[1 if options[0] < 2 else max(options[1], 2) :]
+    return struct.unpack("!H", options[2:4])[0] if options else 0
 
 
 # --- raw packets -------------------------------------------------------------------------------------------------
