@@ -18,6 +18,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match, Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -307,3 +308,260 @@ def test_show_is_for_people():
         'srcnat: oifname ppp0 ip saddr {0} masquerade comment "ipmasq:default/nat/default"'.format(addresses) in shown
     )
     assert not [line for line in shown if '": ' in line]
+
+
+# --- NAT kinds, port forwards, rates --------------------------------------------------------------------------------
+
+SRCNAT, DSTNAT = Chain("srcnat", "postrouting", "nat"), Chain("dstnat", "prerouting", "nat")
+OUT = Match("ip", oif=("ppp0",))
+ASKED = Match("ip", iif=("ppp0",), protocol="tcp", port=((7000, 7002),))
+ASKED6 = Match("ip6", iif=("ppp0",), protocol="udp", port=((53, 53),))
+POOL = ("203.0.113.16-203.0.113.17", "203.0.113.30")
+IN_POOL = [[0, "203.0.113.16"], [1, "203.0.113.17"], [2, "203.0.113.30"]]
+
+
+def spread(chooser, data):
+    return {"map": {"key": chooser, "data": {"set": data}}}
+
+
+def by_client(count):
+    return {"jhash": {"expr": SADDR, "mod": count}}
+
+
+def in_turn(count):
+    return {"numgen": {"mode": "inc", "mod": count, "offset": 0}}
+
+
+PAIRS = [[7000, 27000], [7001, 27001], [7002, 27002]]
+SHIFTED = spread({"payload": {"protocol": "tcp", "field": "dport"}}, PAIRS)
+RANGE = {"range": ["203.0.113.16", "203.0.113.17"]}
+#: chain, match, action: what nft is told
+TEST_STATEMENTS = [
+    (SRCNAT, OUT, Action("masquerade"), {"masquerade": None}),
+    (SRCNAT, OUT, Action("masquerade", random=True), {"masquerade": {"flags": "fully-random"}}),
+    (SRCNAT, OUT, Action("masquerade", ports=(1024, 65535)), {"masquerade": {"port": {"range": [1024, 65535]}}}),
+    (SRCNAT, OUT, Action("masquerade", ports=(1024, 1024)), {"masquerade": {"port": 1024}}),
+    (SRCNAT, OUT, Action("snat", to=("203.0.113.9",)), {"snat": {"family": "ip", "addr": "203.0.113.9"}}),
+    (
+        SRCNAT,
+        Match("ip6", oif=("ppp0",)),
+        Action("snat", to=("2001:db8::9",), ports=(1, 2)),
+        {"snat": {"family": "ip6", "addr": "2001:db8::9", "port": {"range": [1, 2]}}},
+    ),
+    (SRCNAT, OUT, Action("snat", to=POOL[:1]), {"snat": {"family": "ip", "addr": RANGE, "flags": "persistent"}}),
+    (SRCNAT, OUT, Action("snat", to=POOL[:1], persistent=False), {"snat": {"family": "ip", "addr": RANGE}}),
+    (
+        SRCNAT,
+        OUT,
+        Action("snat", to=POOL[:1], random=True),
+        {"snat": {"family": "ip", "addr": RANGE, "flags": ["fully-random", "persistent"]}},
+    ),
+    (SRCNAT, OUT, Action("snat", to=POOL), {"snat": {"family": "ip", "addr": spread(by_client(3), IN_POOL)}}),
+    (
+        SRCNAT,
+        OUT,
+        Action("snat", to=POOL, persistent=False, random=True),
+        {"snat": {"family": "ip", "addr": spread(in_turn(3), IN_POOL), "flags": "fully-random"}},
+    ),
+    (
+        SRCNAT,
+        OUT,
+        Action("netmap", to=("203.0.113.32/28",)),
+        {
+            "snat": {
+                "family": "ip",
+                "addr": {"prefix": {"addr": "203.0.113.32", "len": 28}},
+                "flags": "netmap",
+                "type_flags": "prefix",
+            }
+        },
+    ),
+    (
+        DSTNAT,
+        Match("ip6", iif=("ppp0",), destination=("2001:db8:1::/64",)),
+        Action("netmap", to=("fd00:1::/64",)),
+        {
+            "dnat": {
+                "family": "ip6",
+                "addr": {"prefix": {"addr": "fd00:1::", "len": 64}},
+                "flags": "netmap",
+                "type_flags": "prefix",
+            }
+        },
+    ),
+    (
+        SRCNAT,
+        OUT,
+        Action("hairpin", to=("203.0.113.7",)),
+        {"snat": {"family": "ip", "addr": {"ct": {"key": "ip daddr", "dir": "original"}}}},
+    ),
+    (DSTNAT, ASKED, Action("dnat", to=("10.0.0.5",)), {"dnat": {"family": "ip", "addr": "10.0.0.5"}}),
+    (
+        DSTNAT,
+        ASKED6,
+        Action("dnat", to=("fd00::5",), ports=(8443, 8443)),
+        {"dnat": {"family": "ip6", "addr": "fd00::5", "port": 8443}},
+    ),
+    (
+        DSTNAT,
+        ASKED,
+        Action("dnat", to=("10.0.0.5",), ports=(27000, 27002), shift=True),
+        {"dnat": {"family": "ip", "addr": "10.0.0.5", "port": SHIFTED}},
+    ),
+    (
+        DSTNAT,
+        ASKED,
+        Action("dnat", to=("10.0.0.5", "10.0.0.6"), ports=(27000, 27002), shift=True),
+        {
+            "dnat": {
+                "family": "ip",
+                "addr": spread(in_turn(2), [[0, "10.0.0.5"], [1, "10.0.0.6"]]),
+                "port": SHIFTED,
+            }
+        },
+    ),
+    (
+        DSTNAT,
+        ASKED,
+        Action("dnat", to=("10.0.0.5", "10.0.0.6"), balance="source"),
+        {"dnat": {"family": "ip", "addr": spread(by_client(2), [[0, "10.0.0.5"], [1, "10.0.0.6"]])}},
+    ),
+    (
+        Chain("mss", "forward", "mangle"),
+        Match(oif=("ppp0",), tcp_syn=True),
+        Action("set_mss", size=1452),
+        {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": 1452}},
+    ),
+]
+
+
+def told(chain, match, action):
+    (row,) = NFT.render(RuleSet("default", (chain,), (Rule(chain.name, match, action, "nat/x"),)))[1:]
+    return json.loads(row.text)["rule"]["expr"]
+
+
+@pytest.mark.parametrize(("chain", "match", "action", "statement"), TEST_STATEMENTS)
+def test_statement(chain, match, action, statement):
+    assert told(chain, match, action)[-1] == statement
+
+
+@pytest.mark.parametrize(("chain", "match", "action", "statement"), TEST_STATEMENTS)
+def test_statement_is_a_fixpoint(chain, match, action, statement):
+    desired = NFT.render(RuleSet("default", (chain,), (Rule(chain.name, match, action, "nat/x"),)))
+    assert Plan(listed(loaded(desired)), desired).differences(NFT.show) == []
+
+
+LAN_CHAIN = Chain("lan-a")
+L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "field": "dport"}}
+LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+#: match: what nft is told, in order
+TEST_MATCHES = [
+    (Match(protocol="esp"), [match(L4PROTO, "esp")]),
+    (Match(protocol="icmp"), [match(L4PROTO, "icmp")]),
+    (Match(protocol="icmpv6"), [match(L4PROTO, "ipv6-icmp")]),
+    (Match(protocol="udp", port=((53, 53),)), [match(DPORT, 53)]),
+    (Match(protocol="udp", port=((53, 60),)), [match(DPORT, {"range": [53, 60]})]),
+    (Match(protocol="udp", port=((5, 5), (7, 9))), [match(DPORT, {"set": [5, {"range": [7, 9]}]})]),
+    (Match(translated=True), [match({"ct": {"key": "status"}}, "dnat", "in")]),
+    (Match(ipsec=True), [match({"rt": {"key": "ipsec"}}, True)]),
+    (Match(rate="10/second"), [{"limit": {"rate": 10, "per": "second"}}]),
+    (Match(local=True), [LOCAL]),
+    (
+        Match("ip", local=True, not_destination=("10.0.0.0/8", "192.168.1.1/32")),
+        [
+            match(
+                {"payload": {"protocol": "ip", "field": "daddr"}},
+                {"set": ["192.168.1.1", {"prefix": {"addr": "10.0.0.0", "len": 8}}]},
+                "!=",
+            ),
+            LOCAL,
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "parts"), TEST_MATCHES)
+def test_match(wanted, parts):
+    assert told(LAN_CHAIN, wanted, Action("accept")) == parts + [{"counter": None}, {"accept": None}]
+    desired = NFT.render(RuleSet("default", (LAN_CHAIN,), (Rule("lan-a", wanted, Action("accept"), "x"),)))
+    assert Plan(listed(loaded(desired)), desired).differences(NFT.show) == []
+
+
+LIMIT = {"rate": 10, "per": "second"}
+SNAT = {"family": "ip", "flags": "persistent"}
+#: What nft has been seen to print for one and the same thing.
+TEST_CANONICAL_NAT = [
+    # 1.0.6 prints the burst, 0.9.8 does not
+    ({"limit": dict(LIMIT, burst=5)}, {"limit": LIMIT}),
+    # a range that happens to be a network
+    (
+        {"snat": dict(SNAT, addr={"prefix": {"addr": "203.0.113.16", "len": 30}})},
+        {"snat": dict(SNAT, addr={"range": ["203.0.113.16", "203.0.113.19"]})},
+    ),
+    (
+        {"snat": {"family": "ip6", "addr": {"prefix": {"addr": "2001:db8::", "len": 127}}}},
+        {"snat": {"family": "ip6", "addr": {"range": ["2001:db8::", "2001:db8::1"]}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), TEST_CANONICAL_NAT)
+def test_the_same_translation_in_two_ways(one, other):
+    assert row_of(one) == row_of(other)
+
+
+#: What is not the same, however alike
+TEST_DIFFERENT = [
+    ({"limit": dict(LIMIT, burst=6)}, {"limit": LIMIT}),
+    ({"limit": dict(LIMIT, rate=11)}, {"limit": LIMIT}),
+    ({"limit": dict(LIMIT, inv=True)}, {"limit": LIMIT}),
+    (
+        {"snat": {"family": "ip", "addr": {"prefix": {"addr": "203.0.113.16", "len": 30}}, "flags": "netmap"}},
+        {"snat": {"family": "ip", "addr": {"range": ["203.0.113.16", "203.0.113.19"]}}},
+    ),
+    ({"snat": dict(SNAT, addr="203.0.113.9")}, {"snat": {"family": "ip", "addr": "203.0.113.9"}}),
+    (
+        {"snat": {"family": "ip", "addr": spread(in_turn(3), IN_POOL)}},
+        {"snat": {"family": "ip", "addr": spread(by_client(3), IN_POOL)}},
+    ),
+    (
+        {"dnat": {"family": "ip", "addr": "10.0.0.5", "port": SHIFTED}},
+        {"dnat": {"family": "ip", "addr": "10.0.0.5", "port": spread(L4PROTO, PAIRS)}},
+    ),
+    ({"masquerade": {"flags": "random"}}, {"masquerade": {"flags": "fully-random"}}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), TEST_DIFFERENT)
+def test_another_translation_is_drift(one, other):
+    assert row_of(one) != row_of(other)
+
+
+def test_hooks_and_priorities():
+    """Destinations before docker and everybody else (-100), sources before the default (100)."""
+    rows = NFT.render(RuleSet("default", (DSTNAT, SRCNAT), ()))
+    assert [json.loads(row.text)["chain"] for row in rows] == [
+        {"type": "nat", "hook": "prerouting", "prio": -105, "policy": "accept"},
+        {"type": "nat", "hook": "postrouting", "prio": 95, "policy": "accept"},
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="_pool() leaves out what addresses_in() finds too long, without a word")
+@pytest.mark.parametrize("to", [("10.0.0.0-10.0.15.255", "203.0.113.9"), ("10.0.0.0-10.0.15.255",) * 2])
+def test_no_address_of_a_large_pool_is_left_out(to):
+    """Refuse it or spread it, but a pool of 4,097 addresses must not become one address, or none."""
+    given = {"name": "x", "action": "snat", "to": list(to), "to_address": "routed"}
+    try:
+        rows = NFT.render(ruleset(nat=[given]))
+    except GatewayError:
+        return
+    ((snat,),) = [
+        [part["snat"] for part in json.loads(row.text)["rule"]["expr"] if "snat" in part]
+        for row in rows
+        if row.key == "nat/x" and row.chain == "srcnat" and "ppp0" in row.text
+    ]
+    assert len(snat["addr"]["map"]["data"]["set"]) > 4096
+
+
+def test_expect_nat_is_for_backends_that_guard_before_the_nat():
+    assert not [row for row in NFT.render(ruleset()) if row.chain == "egress" and "masquerade" in row.text]
