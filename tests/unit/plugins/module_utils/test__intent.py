@@ -652,3 +652,24 @@ def test_mss_values():
         gateway_params(mss="01452", wans=[WAN, {"interface": "a", "mss": "keep"}, {"interface": "b", "mss": "88"}])
     )
     assert [wan.mss for wan in gateway.wans] == ["1452", "keep", "88"]
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="is_pinhole() takes a range of IPv6 addresses for a network")
+def test_forward_to_a_range_of_ipv6_addresses():
+    assert problems_of(gateway_from_params, gateway_params(**forward(to=["fd00:1::20-fd00:1::22"]))) == [
+        "port_forwards[0] 'web': to fd00:1::20-fd00:1::22 is a range; list the servers"
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="ipaddress takes fe80::1%eth0 since Python 3.9, and no packet filter does")
+@pytest.mark.parametrize(
+    "given",
+    [
+        nat(destination=["fe80::1%eth0"]),
+        nat("snat", to=["2001:db8::9%eth0"], to_address="routed"),
+        dict(lans=[lan(networks=["fd00::%eth0/64"])]),
+    ],
+    ids=["destination", "to", "networks"],
+)
+def test_a_zone_is_no_part_of_a_network(given):
+    assert len(problems_of(gateway_from_params, gateway_params(**given))) == 1
