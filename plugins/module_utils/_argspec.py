@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import typing as t
 
+from ._conntrack import TIMEOUTS
+from ._helpers import HELPERS
 from ._intent import (
     BALANCES,
     FILTER_ACTIONS,
     FORWARDED,
     HAIRPIN_SOURCES,
+    INPUTS,
     IPV6_MODES,
+    LOGGED,
     NAT_ACTIONS,
     PROFILES,
     PROTOCOLS,
@@ -90,6 +94,21 @@ GATEWAY: Spec = {
     "ipv6": {"type": "str", "default": "route", "choices": list(IPV6_MODES)},
     "mss": {"type": "str", "default": "pmtu"},
     "drop_bogons": {"type": "bool", "default": False},
+    "input": {"type": "str", "default": "open", "choices": list(INPUTS)},
+    "input_allow": {"type": "list", "elements": "dict", "options": TRAFFIC},
+    "helpers": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True, "choices": sorted(HELPERS)},
+            "port": {"type": "list", "elements": "int"},
+        },
+    },
+    "conntrack_max": {"type": "str", "default": "keep"},
+    "timeouts": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(TIMEOUTS)}},
+    "log": {"type": "list", "elements": "str", "choices": list(LOGGED)},
+    "log_prefix": {"type": "str", "default": "ipmasq "},
+    "log_rate": {"type": "str", "default": "10/minute"},
 }
 MASQUERADE: Spec = {
     "name": {"type": "str", "required": True},

@@ -25,6 +25,8 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("nat", [item.name for item in gateway.nat]),
         ("port_forwards", [item.name for item in gateway.port_forwards]),
         ("outbound", [item.name for item in gateway.outbound]),
+        ("input_allow", [item.name for item in gateway.input_allow]),
+        ("helpers", [item.name for item in gateway.helpers]),
         ("wans", [wan.interface for wan in gateway.wans or ()]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
@@ -85,7 +87,8 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                         "lans[{0}] '{1}'".format(index, shorten(lan.name)),
                         "interface {0} is also WAN {1}; an interface is one or the other".format(name, wan),
                     )
-    for where, item in _inside_items(gateway) + _named("port_forwards", gateway.port_forwards):
+    outside_items = _named("port_forwards", gateway.port_forwards) + _named("input_allow", gateway.input_allow)
+    for where, item in _inside_items(gateway) + outside_items:
         if item.wan and item.wan not in names:
             problems.add(where, "wan {0} is none of wans ({1})".format(item.wan, ", ".join(names)))
 
@@ -116,7 +119,7 @@ def _check_doubled_forwards(gateway: Gateway, problems: Problems) -> None:
         reach: t.List[t.Tuple[int, int, int]] = []
         for first, last, index in ranges:
             reach = [other for other in reach if other[1] >= first]
-            for _first, other_last, other in reach:
+            for _first, _last, other in reach:
                 if other != index and _same_clients(forwards[other], forwards[index]):
                     pair = (min(other, index), max(other, index))
                     doubled.setdefault(pair, "{0} port {1}".format(protocol, first))

@@ -19,8 +19,12 @@ if t.TYPE_CHECKING:
 def describe_gateway(gateway: Gateway) -> t.List[str]:
     lines = ["wan {0}".format(wan.interface) for wan in gateway.wans or ()]
     lines += [
-        "lan {0}: {1} on {2}, reaches {3}".format(
-            lan.name, _words(lan.networks or ()), _words(lan.interfaces), _words(lan.reaches, "no other LAN")
+        "lan {0}: {1} on {2}, reaches {3}{4}".format(
+            lan.name,
+            _words(lan.networks or ()),
+            _words(lan.interfaces),
+            _words(lan.reaches, "no other LAN"),
+            "" if lan.spoof_check else ", sources not checked",
         )
         for lan in gateway.lans or ()
     ]
@@ -33,6 +37,18 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
         lines.append("mss on {0}: {1}".format(wan.interface, meaning.get(wan.mss, wan.mss)))
     if gateway.drop_bogons:
         lines.append("bogons: dropped")
+    if gateway.input == "protect":
+        ports = _words([str(port) for port in gateway.controller_ports])
+        lines.append("input: protected, tcp port {0} open for the controller".format(ports))
+    lines += ["input_allow {0}: {1}".format(item.name, _traffic(item, "anybody")) for item in gateway.input_allow]
+    for helper in gateway.helpers:
+        ports = _words([str(port) for port in helper.port], "its own ports")
+        lines.append("helper {0}: on {1}".format(helper.name, ports))
+    if gateway.conntrack_max != "keep":
+        lines.append("conntrack_max: {0}".format(gateway.conntrack_max))
+    lines.append("timeouts: {0}".format(_words(["{0} {1} s".format(*timeout) for timeout in gateway.timeouts])))
+    if gateway.log:
+        lines.append("log: {0}, up to {1} each".format(_words(gateway.log), gateway.log_rate))
     return lines
 
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _persist as persist, _sysctl as sysctl
+from . import _conntrack as conntrack, _persist as persist, _sysctl as sysctl
 from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
+from ._controller import controller_ports
 from ._describe import describe_gateway, describe_item
 from ._errors import GatewayError
 from ._facts import read_facts
@@ -104,11 +105,15 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
     facts = read_facts(host)
     resolved = resolve(gateway, facts)
     gateway = resolved.gateway
+    if gateway.input == "protect":
+        gateway = replace(gateway, controller_ports=controller_ports(host))
     ruleset = compile_gateway(gateway)
     check_supported(ruleset, choice.backend)
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
-    switches = sysctl.gateway_switches(forwarded_families(gateway), wans, wans + inside, host, facts)
+    tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
+    forwarding = sysctl.gateway_switches(forwarded_families(gateway), wans, wans + inside, host, facts)
+    switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     change = _change(
         host,
         gateway.instance,
@@ -123,7 +128,7 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
             lines=tuple(describe_gateway(gateway)),
         ),
         targets=switches,
-        notes=resolved.notes,
+        notes=resolved.notes + notes,
     )
     warnings = _carry_out(change, host, check_mode)
     return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))

@@ -37,10 +37,12 @@ FEATURES: t.Dict[str, t.Tuple[str, str]] = {
     "guard": ("egress guard", ""),
     "clamp_mss": ("`mss: pmtu`", "set mss to a number"),
     "set_mss": ("`mss: 1452`", "set mss to pmtu"),
+    "helper": ("`helpers`", "leave helpers out"),
+    "log": ("`log`", "leave log out"),
 }
 
 #: Actions that are a feature of their own name; every backend has accept, drop, reject, return and jump.
-ACTIONS = frozenset(("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss"))
+ACTIONS = frozenset(("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss", "helper", "log"))
 
 
 def needed_by(rule: Rule) -> t.List[str]:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from ._conflicts import check_references
 from ._errors import Problems
-from ._rules import CT_STATES, Ports, family_of
+from ._rules import CT_STATES, family_of
 from ._values import (
+    addresses_in,
     check_instance,
     check_interface,
     check_name,
@@ -31,6 +32,9 @@ from ._values import (
     shorten,
 )
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._rules import Ports
+
 NAT_ACTIONS = ("masquerade", "snat", "static", "prefix", "exempt")
 IPV6_MODES = ("route", "masquerade", "prefix")
 PROFILES = ("peer_to_peer", "server_egress")
@@ -41,6 +45,13 @@ WITH_PORTS = ("tcp", "udp", "sctp")
 FILTER_ACTIONS = ("accept", "reject", "drop")
 HAIRPIN_SOURCES = ("external", "gateway")
 BALANCES = ("round_robin", "source")
+INPUTS = ("open", "protect")
+#: Kinds of events that can be logged.
+LOGGED = ("invalid", "spoofed", "isolation", "closed", "outbound", "bogons", "guard", "protected")
+#: What iptables has room for (29), less the longest kind of event with its colon and space.
+LOG_PREFIX_LENGTH = 29 - len("isolation: ")
+#: RFC 4787 REQ-5 asks for 5 minutes, RFC 5508 REQ-2 for 60 seconds; the kernel has 30 and 120, and 30.
+DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))
 #: How the addresses that NAT uses come to this host: they are there, or a router sends them here.
 TO_ADDRESS = ("existing", "routed")
 
@@ -104,6 +115,14 @@ class Outbound(Traffic):
 
 
 @dataclass(frozen=True)
+class HelperItem:
+    """A conntrack helper for what LANs open. Without ``port`` it is the service's own."""
+
+    name: str
+    port: t.Tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Gateway:
     """A whole gateway. ``wans`` or ``lans`` of None are to be found on the host."""
 
@@ -117,6 +136,15 @@ class Gateway:
     ipv6: str = "route"
     mss: str = "pmtu"
     drop_bogons: bool = False
+    input: str = "open"
+    input_allow: t.Tuple[Traffic, ...] = ()
+    controller_ports: t.Tuple[int, ...] = (22,)  # by which Ansible reaches this host
+    helpers: t.Tuple[HelperItem, ...] = ()
+    conntrack_max: str = "keep"  # keep, auto, or a number of connections
+    timeouts: t.Tuple[t.Tuple[str, int], ...] = DEFAULT_TIMEOUTS  # seconds
+    log: t.Tuple[str, ...] = ()
+    log_prefix: str = "ipmasq "
+    log_rate: str = "10/minute"
 
 
 @dataclass(frozen=True)
@@ -188,7 +216,17 @@ def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
         ipv6=params["ipv6"],
         mss=mss,
         drop_bogons=params["drop_bogons"],
+        input=params["input"],
+        input_allow=tuple(_allow(index, raw, problems) for index, raw in enumerate(params.get("input_allow") or ())),
+        helpers=tuple(_helper(index, raw, problems) for index, raw in enumerate(params.get("helpers") or ())),
+        conntrack_max=_conntrack_max(params["conntrack_max"], problems),
+        timeouts=_timeouts(params.get("timeouts"), problems),
+        log=tuple(event for event in LOGGED if event in (params.get("log") or ())),
+        log_prefix=_log_prefix(params["log_prefix"], problems),
+        log_rate=check_rate("log_rate", params["log_rate"], problems) or Gateway.log_rate,
     )
+    if gateway.input_allow and gateway.input == "open":
+        problems.add("input_allow", "means nothing while input is open; set input to protect")
     check_references(gateway, problems)
     problems.raise_if_any()
     return gateway
@@ -342,6 +380,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
     if to_port is None and profile == "server_egress" and action in ("masquerade", "snat"):
         # Ports below 1024 stay below 1024 otherwise (measured), of which there are only a few hundred.
         to_port = (1024, 65535)
+    _check_pool(where, to if action == "snat" else (), problems)
     item = NatItem(
         **traffic,
         action=action,
@@ -355,6 +394,26 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
     )
     _check_one_to_one(where, item, problems)
     return item
+
+
+#: CLUSTER_NODES_MAX, include/uapi/linux/netfilter/xt_cluster.h
+MOST_SHARES = 32
+#: Each address of a pool whose ranges are apart becomes an element of a map.
+MOST_IN_POOL = 1024
+
+
+def _check_pool(where: str, to: t.Sequence[str], problems: Problems) -> None:
+    for family in ("ip", "ip6"):
+        ranges = [entry for entry in to if family_of(entry) == family]
+        if len(ranges) > MOST_SHARES:
+            problems.add(where, "to names {0} ranges; {1} is the most".format(len(ranges), MOST_SHARES))
+        elif len(ranges) > 1 and None in (addresses_in(entry, MOST_IN_POOL // len(ranges)) for entry in ranges):
+            problems.add(
+                where,
+                "to names {0} ranges, of which each may have up to {1} addresses; a single range has no limit".format(
+                    len(ranges), MOST_IN_POOL // len(ranges)
+                ),
+            )
 
 
 def _check_one_to_one(where: str, item: NatItem, problems: Problems) -> None:
@@ -440,11 +499,7 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
         problems.add(where, "protocol is empty; name tcp, udp, sctp or both")
     if not raw["to"]:
         problems.add(where, "to is empty; name the server to forward to")
-    for entry in forward.to:
-        if "-" in entry:
-            problems.add(where, "to {0} is a range; list the servers".format(entry))
-    if len({family_of(entry) for entry in forward.to}) > 1:
-        problems.add(where, "to names IPv4 and IPv6 servers; make it two forwards")
+    _check_servers(where, forward, problems)
     if forward.to_port is not None:
         width = forward.port[0][1] - forward.port[0][0] if forward.port else 0
         if len(forward.port) > 1:
@@ -454,6 +509,16 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
     for nets in (forward.source, forward.destination):
         if forward.to and nets and family_of(forward.to[0]) not in {family_of(net) for net in nets}:
             problems.add(where, "to {0} has no address family in common with {1}".format(forward.to[0], nets[0]))
+
+
+def _check_servers(where: str, forward: PortForward, problems: Problems) -> None:
+    for entry in forward.to:
+        if "-" in entry:
+            problems.add(where, "to {0} is a range; list the servers".format(entry))
+    if len(forward.to) > MOST_SHARES:
+        problems.add(where, "to names {0} servers; {1} is the most".format(len(forward.to), MOST_SHARES))
+    if len({family_of(entry) for entry in forward.to}) > 1:
+        problems.add(where, "to names IPv4 and IPv6 servers; make it two forwards")
 
 
 def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Outbound:
@@ -471,3 +536,54 @@ def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Out
         action=raw["action"],
         rate=check_rate(where + ": rate", rate, problems) if rate else "",
     )
+
+
+def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffic:
+    where = "input_allow[{0}] '{1}'".format(index, shorten(raw["name"]))
+    for entry in raw.get("source") or ():
+        if not is_network(entry):
+            problems.add(where, "source '{0}' is no network; LANs may ask the gateway anyway".format(shorten(entry)))
+    return Traffic(**_traffic(where, raw, problems))
+
+
+def _helper(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> HelperItem:
+    where = "helpers[{0}] '{1}'".format(index, raw["name"])
+    for port in raw.get("port") or ():
+        if not 1 <= port <= 65535:
+            problems.add(where, "port {0} is outside 1-65535, the ports there are".format(port))
+    if raw.get("port") and raw["name"] == "h323":
+        problems.add(where, "port means nothing for h323, which has two services on ports of their own")
+    return HelperItem(raw["name"], tuple(sorted(set(raw.get("port") or ()))))
+
+
+def _conntrack_max(raw: str, problems: Problems) -> str:
+    if raw in ("keep", "auto"):
+        return raw
+    if raw.isascii() and raw.isdigit() and len(raw) <= 9 and int(raw) >= 1024:
+        return str(int(raw))
+    problems.add(
+        "conntrack_max", "'{0}' is neither keep, auto nor a number of connections from 1024".format(shorten(raw))
+    )
+    return "keep"
+
+
+def _timeouts(raw: t.Optional[t.Mapping[str, t.Optional[int]]], problems: Problems) -> t.Tuple[t.Tuple[str, int], ...]:
+    wanted: t.Dict[str, t.Optional[int]] = dict(DEFAULT_TIMEOUTS)
+    wanted.update({name: seconds for name, seconds in (raw or {}).items() if seconds is not None})
+    for name, seconds in wanted.items():
+        if seconds is not None and not 0 <= seconds <= 31536000:
+            problems.add("timeouts.{0}".format(name), "{0} is no time in seconds from 1 to 31536000".format(seconds))
+    # 0 leaves the kernel's own.
+    return tuple((name, seconds) for name, seconds in sorted(wanted.items()) if seconds)
+
+
+def _log_prefix(raw: str, problems: Problems) -> str:
+    if len(raw) <= LOG_PREFIX_LENGTH and raw.isascii() and raw.isprintable() and '"' not in raw and "\\" not in raw:
+        return raw
+    problems.add(
+        "log_prefix",
+        "'{0}' has to be up to {1} printable ASCII characters without quotes and backslashes".format(
+            shorten(raw), LOG_PREFIX_LENGTH
+        ),
+    )
+    return Gateway.log_prefix

@@ -49,6 +49,7 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
         nat=_with_kernel_names("nat", gateway.nat, kernel_name),
         port_forwards=_with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=_with_kernel_names("outbound", gateway.outbound, kernel_name),
+        input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
     )
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
@@ -250,6 +251,10 @@ def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
             check_same_size(where, item.action, networks[0], item.to[0], problems)
 
 
+#: 256 networks of /64: each becomes a rule.
+LONGEST_LAN = 56
+
+
 def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
     """ipv6: prefix is the promise that every IPv6 network of a LAN has a prefix outside, on every WAN."""
     items = [(index, item) for index, item in enumerate(gateway.nat) if item.action == "prefix"]
@@ -263,9 +268,10 @@ def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
                 continue
             for wan in gateway.wans or ():
                 covering = [
-                    item
+                    source
                     for _index, item in items
-                    if item.wan in ("", wan.interface) and overlaps([net], sources_of(gateway, item))
+                    for source in sources_of(gateway, item)
+                    if item.wan in ("", wan.interface) and _holds(source, net)
                 ]
                 if not covering:
                     problems.add(
@@ -274,14 +280,26 @@ def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
                             net, wan.interface
                         ),
                     )
+            if int(net.split("/")[1]) < LONGEST_LAN:
+                problems.add(
+                    "lans[{0}] '{1}'".format(lan_index, lan.name),
+                    "network {0} has more than 256 subnets of /64 to translate; name those that are used".format(net),
+                )
+
+
+def _holds(outer: str, inner: str) -> bool:
+    ours, theirs = ipaddress.ip_network(outer), t.cast("t.Any", ipaddress.ip_network(inner))
+    return ours.version == theirs.version and bool(theirs.subnet_of(ours))
 
 
 def lan_of(gateway: Gateway, address: str) -> t.Optional[Lan]:
     """The LAN in whose networks an address is."""
-    for lan in gateway.lans or ():
-        if overlaps(networks_of(address), lan.networks or ()):
-            return lan
-    return None
+    return next(iter(lans_with(gateway, networks_of(address))), None)
+
+
+def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
+    """The LANs that have addresses in these networks."""
+    return [lan for lan in gateway.lans or () if overlaps(networks, lan.networks or ())]
 
 
 def _check_forwards(gateway: Gateway, problems: Problems) -> None:
@@ -298,6 +316,13 @@ def _check_forwards(gateway: Gateway, problems: Problems) -> None:
             problems.add(
                 where,
                 "to {0} is routed, not translated (ipv6: route), so to_port cannot differ from port".format(item.to[0]),
+            )
+        if is_pinhole(gateway, item) and item.destination and not overlaps(networks_of(item.to[0]), item.destination):
+            problems.add(
+                where,
+                "to {0} is routed, not translated (ipv6: route); clients ask for it, not for destination {1}".format(
+                    item.to[0], item.destination[0]
+                ),
             )
 
 

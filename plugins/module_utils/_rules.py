@@ -21,7 +21,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Where the kernel enters a chain, and at which point of that hook.
 #: ``mangle`` rewrites before filtering, ``filter`` decides, ``nat`` translates, ``guard`` sees what leaves after it.
-STAGES = ("mangle", "filter", "nat", "guard")
+#: ``helper`` comes once a connection is known and before it is translated.
+STAGES = ("helper", "mangle", "filter", "nat", "guard")
 
 #: ct states in the order in which both tools print them.
 CT_STATES = ("invalid", "new", "related", "established", "untracked")
@@ -76,8 +77,8 @@ class Action:
     to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
     """
 
-    kind: str  # one of VERDICTS, or return, jump, clamp_mss, set_mss, log, expect_nat
-    target: str = ""  # the chain, for jump; the prefix, for log
+    kind: str  # one of VERDICTS, or return, jump, clamp_mss, set_mss, helper, log, log_guard, expect_nat
+    target: str = ""  # the chain, for jump; the prefix, for log and log_guard; the kernel's name, for helper
     to: t.Tuple[str, ...] = ()
     ports: t.Optional[Ports] = None  # from which masquerade and snat take one, or to which dnat sends
     shift: bool = False  # dnat: the first port of the match becomes the first of ``ports``, and so on

@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Forwarding
 
 PROC = "/proc/sys/"
+#: Timers and size of connection tracking; they are there once its module is loaded, with the first rule at the latest.
+CONNTRACK = "net/netfilter/nf_conntrack_"
 GLOBAL = {"ip": "net/ipv4/ip_forward", "ip6": "net/ipv6/conf/all/forwarding"}
 TREE = {"ip": "net/ipv4/conf", "ip6": "net/ipv6/conf"}
 #: Where sysctl settings are read from; a later folder's file hides an earlier one's of the same name (sysctl.d(5)).
@@ -205,10 +207,10 @@ def _sysctl_files(host: Host) -> t.List[str]:
 
 
 def in_order(held: t.Mapping[str, str]) -> Switches:
-    """Switches in the order in which to write them: router advertisements, global forwarding, single interfaces."""
+    """Switches in the order in which to write them: what forwarding relies on, global forwarding, single interfaces."""
 
     def rank(key: str) -> int:
-        if key.endswith("/accept_ra"):
+        if key.endswith("/accept_ra") or key.startswith(CONNTRACK):
             return 0
         return 1 if key in GLOBAL.values() else 2
 
@@ -221,7 +223,11 @@ def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
     Forwarding of single interfaces is not: it follows the global switch on a fresh start. A WAN's accept_ra stays
     known while the WAN is away: a link that is down is not a change.
     """
-    held = {key: value for key, value in switches if key in GLOBAL.values() or key.endswith("/accept_ra")}
+    held = {
+        key: value
+        for key, value in switches
+        if key in GLOBAL.values() or key.endswith("/accept_ra") or key.startswith(CONNTRACK)
+    }
     away = {key: value for key, value in earlier if key.endswith("/accept_ra") and not host.exists(PROC + key)}
     held.update(away)
     return in_order(held)

@@ -170,7 +170,7 @@ def _address_range(where: str, raw: str, problems: Problems) -> str:
     return ""
 
 
-def _plain_address(text: str) -> t.Optional[t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
+def _plain_address(text: str) -> t.Any:
     try:
         # A host network is accepted too: people copy 203.0.113.9/32 from "ip addr".
         network = ipaddress.ip_network(text.strip())

@@ -123,8 +123,8 @@ options:
         elements: str
       to:
         description:
-          - For V(snat) addresses and ranges such as V(203.0.113.9-203.0.113.12). For V(static) and V(prefix) the network
-            outside, as long as the one in O(nat[].source).
+          - For V(snat) addresses and ranges such as V(203.0.113.9-203.0.113.12).
+          - For V(static) and V(prefix) the network outside, as long as the one in O(nat[].source).
         type: list
         elements: str
       to_port:
@@ -287,6 +287,132 @@ options:
       - Leave it off where the provider's own network or modem has private addresses that clients need.
     type: bool
     default: false
+  input:
+    description:
+      - Whether to filter what WANs ask of the gateway itself.
+      - With V(protect) it answers its own connections, errors and echo requests of ICMP, neighbour discovery, DHCP as a
+        client, what O(input_allow) names, and the SSH port by which this run of Ansible came in. The rest is dropped.
+        LANs may ask anything. What is let in still has to pass the rules of others.
+    type: str
+    default: open
+    choices: [open, protect]
+  input_allow:
+    description: What else WANs may ask of the gateway itself, with O(input=protect).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the item.
+        type: str
+        required: true
+      source:
+        description: Only clients outside with these networks.
+        type: list
+        elements: str
+      destination:
+        description: Only to these addresses of the gateway.
+        type: list
+        elements: str
+      wan:
+        description: Only on this WAN. When left out, on every WAN.
+        type: str
+      protocol:
+        description: Only these protocols.
+        type: list
+        elements: str
+        choices: [tcp, udp, sctp, both, icmp, esp]
+      port:
+        description: Only these ports and ranges. Needs O(input_allow[].protocol).
+        type: list
+        elements: str
+  helpers:
+    description:
+      - Services that break through NAT unless the kernel reads along, assigned to what LANs open, and to port forwards
+        on the same port. Each is code that parses what strangers send; name only what you use.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The service.
+        type: str
+        required: true
+        choices: [amanda, ftp, h323, irc, netbios-ns, pptp, sip, snmp, tftp]
+      port:
+        description: Its ports, in place of the usual one.
+        type: list
+        elements: int
+  conntrack_max:
+    description:
+      - How many connections the host can hold. V(keep) leaves the kernel's own choice, V(auto) gives a sixteenth of the
+        memory to them, and a number is a number.
+      - In a container the size can only be read; it is skipped there with a note.
+    type: str
+    default: keep
+  timeouts:
+    description:
+      - Seconds after which an idle connection is forgotten, for the whole host. V(0) leaves the kernel's own value.
+      - When left out, UDP has 300 seconds (RFC 4787 REQ-5) and ICMP 60 (RFC 5508 REQ-2).
+    type: dict
+    suboptions:
+      generic:
+        description: Protocols without a timer of their own.
+        type: int
+      icmp:
+        description: ICMP queries. 60 when left out.
+        type: int
+      icmpv6:
+        description: ICMPv6 queries. 60 when left out.
+        type: int
+      tcp_close:
+        description: TCP after a reset.
+        type: int
+      tcp_close_wait:
+        description: TCP in CLOSE_WAIT.
+        type: int
+      tcp_established:
+        description: TCP connections that are open; RFC 5382 REQ-5 asks for 7440.
+        type: int
+      tcp_fin_wait:
+        description: TCP in FIN_WAIT.
+        type: int
+      tcp_last_ack:
+        description: TCP in LAST_ACK.
+        type: int
+      tcp_syn_recv:
+        description: TCP in SYN_RECV.
+        type: int
+      tcp_syn_sent:
+        description: TCP in SYN_SENT.
+        type: int
+      tcp_time_wait:
+        description: TCP in TIME_WAIT.
+        type: int
+      tcp_unacknowledged:
+        description: TCP with data that nobody has acknowledged.
+        type: int
+      udp:
+        description: UDP seen in one direction only. 300 when left out.
+        type: int
+      udp_stream:
+        description: UDP seen in both directions. 300 when left out.
+        type: int
+  log:
+    description:
+      - Kinds of events to write to the kernel's log. V(guard) is a packet that would have left with a LAN's source,
+        V(closed) is a WAN that asks for a LAN, V(isolation) a LAN that may not reach where it wants to, V(spoofed) a
+        source that is not the LAN's own, V(protected) what O(input=protect) drops.
+      - In a container the kernel's log stays silent unless the host sets C(net.netfilter.nf_log_all_netns).
+    type: list
+    elements: str
+    choices: [invalid, spoofed, isolation, closed, outbound, bogons, guard, protected]
+  log_prefix:
+    description: What each line of the log begins with, before the kind of event.
+    type: str
+    default: "ipmasq "
+  log_rate:
+    description: How many lines each rule may log, such as V(10/minute).
+    type: str
+    default: 10/minute
 seealso:
   - module: ipmasq.linux.gateway_info
   - module: ipmasq.linux.masquerade

@@ -106,9 +106,7 @@ def golden_cases():
     found = {}
     for path in sorted(GOLDEN.rglob("*.y*ml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            params = document
-            for key in ("gateway", "params", "input", "intent"):
-                params = params.get(key, params) if isinstance(params, dict) else params
+            params = document.get("gateway")
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
                 known = tuple(_argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}

@@ -230,6 +230,7 @@ class FakeHost(Host):
         self.root = True
         self.frozen = False
         self.read_only = False
+        self.locked: t.Tuple[str, ...] = ()
         self.events: t.List[Event] = []
         self.calls: t.List[t.List[str]] = []
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
@@ -294,7 +295,7 @@ class FakeHost(Host):
         return path in self.files or any(known.startswith(path + "/") for known in self.files)
 
     def writable(self, path: str) -> bool:
-        return not self.read_only
+        return not self.read_only and path not in self.locked
 
     def find(self, pattern: str) -> t.List[str]:
         depth = pattern.count("/")

@@ -31,7 +31,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Action, Chain, Match, Rule, RuleSet
 
 #: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
-TABLES = {"mangle": ("mangle",), "filter": ("filter",), "nat": ("nat",), "guard": ("mangle", "nat"), "": ("filter",)}
+TABLES = {
+    "helper": ("raw",),
+    "mangle": ("mangle",),
+    "filter": ("filter",),
+    "nat": ("nat",),
+    "guard": ("mangle", "nat"),
+    "": ("filter",),
+}
 HOOKS = {"prerouting": "PREROUTING", "forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
@@ -65,7 +72,7 @@ class Iptables(Backend):
         "dnat_shift": "",
         "balance_round_robin": "",
         "balance_source": "by a hash of the client's address (`-m cluster`)",
-        "hairpin_external": "the addresses that WAN and `destination` have at the time of the run; else the gateway's own",
+        "hairpin_external": "the addresses that are known during the run, of others the gateway's own",
         "random_ports": "",
         "to_port": "",
         "ipsec": "",
@@ -73,6 +80,8 @@ class Iptables(Backend):
         "guard": "in two halves, see below",
         "clamp_mss": "",
         "set_mss": "",
+        "helper": "",
+        "log": "",
     }
 
     @property
@@ -130,7 +139,7 @@ class Iptables(Backend):
         parts = []
         for family in self.families:
             sections = []
-            for table in ("mangle", "filter", "nat"):
+            for table in ("raw", "mangle", "filter", "nat"):
                 place = "{0} {1} ".format(family, table)
                 old = [row for row in live if row.chain.startswith(place)]
                 new = [row for row in desired if row.chain.startswith(place)]
@@ -395,27 +404,32 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     """What follows addresses and interfaces: other matches, and after the comment the target."""
     action, kind = rule.action, rule.action.kind
     middle = _middle(rule.match)
-    if kind == "guard":
-        return [(words, ["-j", "DROP"]) for words in GUARDS] if table == "mangle" else []
+    if kind in ("guard", "log_guard"):
+        return [(middle + words, _target(action, family, target)) for words in GUARDS] if table == "mangle" else []
+    if kind == "expect_nat" and table == "mangle":
+        return [(middle + NEW, ["-j", "RETURN"])]
     if kind == "expect_nat":
-        if table == "mangle":
-            return [(middle + NEW, ["-j", "RETURN"])]
         return [(middle + words, end) for words, end in _translations(t.cast("Action", action.nat), family)]
-    if kind == "jump":
-        return [(middle, ["-j", target])]
-    if kind == "log":
-        return [(middle, ["-j", "LOG", "--log-prefix", action.target])]
-    if kind == "reject":
-        return [(middle, ["-j", "REJECT", "--reject-with", REJECT_WITH[family]])]
-    if kind == "clamp_mss":
-        return [(middle, ["-j", "TCPMSS", "--clamp-mss-to-pmtu"])]
-    if kind == "set_mss":
-        return [(middle, ["-j", "TCPMSS", "--set-mss", str(action.size)])]
     if kind in ("masquerade", "snat", "netmap", "hairpin"):
         return [(middle + words, end) for words, end in _translations(action, family)]
     if kind == "dnat":
         return [(middle + words, end) for words, end in _redirections(rule, family)]
-    return [(middle, ["-j", kind.upper()])]
+    return [(middle, _target(action, family, target))]
+
+
+def _target(action: Action, family: str, chain: str) -> t.List[str]:
+    """Targets that translate nothing."""
+    known = {
+        "jump": [chain],
+        "guard": ["DROP"],
+        "log": ["LOG", "--log-prefix", action.target],
+        "log_guard": ["LOG", "--log-prefix", action.target],
+        "reject": ["REJECT", "--reject-with", REJECT_WITH[family]],
+        "clamp_mss": ["TCPMSS", "--clamp-mss-to-pmtu"],
+        "set_mss": ["TCPMSS", "--set-mss", str(action.size)],
+        "helper": ["CT", "--helper", action.target],
+    }
+    return ["-j"] + known.get(action.kind, [action.kind.upper()])
 
 
 def _middle(match: Match) -> t.List[str]:

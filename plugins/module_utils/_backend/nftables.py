@@ -34,10 +34,10 @@ MOST_IN_POOL = 1024
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
-PRIORITIES = {"mangle": -155, "filter": -5, "nat": 95, "guard": 150}
+PRIORITIES = {"helper": -155, "mangle": -155, "filter": -5, "nat": 95, "guard": 150}
 #: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
 DSTNAT_PRIORITY = -105
-TYPES = {"mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
+TYPES = {"helper": "filter", "mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
 
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
@@ -61,11 +61,14 @@ class Nftables(Backend):
         "guard": "behind the NAT, sees every packet",
         "clamp_mss": "",
         "set_mss": "",
+        "helper": "",
+        "log": "",
     }
     programs = "nft"
 
     def render(self, ruleset: RuleSet) -> Rows:
-        rows = [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
+        rows = _helper_rows(ruleset)
+        rows += [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
         # A chain behind the NAT sees its result; it need not be told what to expect.
         for rule in (rule for rule in ruleset.rules if rule.action.kind != "expect_nat"):
             for match in split_wildcards(rule.match):
@@ -88,7 +91,7 @@ class Nftables(Backend):
                 rows.append(Row(body["name"], _text({"chain": kept}), "chain"))
             elif kind not in ("metainfo", "table"):
                 kept = {key: value for key, value in body.items() if key not in ("family", "table", "handle")}
-                rows.append(Row("", _text({kind: kept})))
+                rows.append(Row("", _text({kind: kept}), "helper" if kind == "ct helper" else ""))
         # The chain before its rules, as render has it; nft lists all chains of a table before the first rule.
         return tuple(rows)
 
@@ -138,7 +141,7 @@ class Nftables(Backend):
         return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
 
     def is_frame(self, row: Row) -> bool:
-        return row.key == "chain"
+        return row.key == "chain" or not row.chain
 
 
 def table(instance: str) -> str:
@@ -166,7 +169,8 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
     listed = list(rows)
     if listed:
         commands.append({"add": whole})
-    for row in sorted(listed, key=lambda row: row.key != "chain"):
+    # What rules refer to comes before them.
+    for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
         ((kind, body),) = json.loads(row.text).items()
         if kind == "chain":
             body = dict(body, name=row.chain)
@@ -198,6 +202,21 @@ def _chain_row(name: str, hook: str, stage: str) -> Row:
     return Row(name, _text({"chain": body}), "chain")
 
 
+def _helper_rows(ruleset: RuleSet) -> t.List[Row]:
+    """Helpers are objects of the table, one for each protocol and family."""
+    names = {}
+    for rule in ruleset.rules:
+        if rule.action.kind == "helper":
+            body = {"type": rule.action.target, "protocol": rule.match.protocol, "l3proto": rule.match.family}
+            names[_helper_name(rule)] = _text({"ct helper": dict(body, name=_helper_name(rule))})
+    return [Row("", text, "helper") for _name, text in sorted(names.items())]
+
+
+def _helper_name(rule: Rule) -> str:
+    """Such as sip-udp-ip6. A name may hold no dot, as the kernel's Q.931 does."""
+    return "-".join((rule.action.target.replace(".", ""), rule.match.protocol, rule.match.family)).lower()
+
+
 def _rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
     owned = OWNER.match(comment)
     body = {"expr": expr, "comment": comment} if comment else {"expr": expr}
@@ -218,18 +237,7 @@ def _matches(match: Match) -> t.List[Json]:
         expr.append(_match({"meta": {"key": "iifname"}}, _one_or_set(match.iif)))
     if match.oif:
         expr.append(_match({"meta": {"key": "oifname"}}, _one_or_set(match.oif)))
-    if match.family and not match.source and not match.destination and not match.not_destination:
-        expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
-    for side, networks, op in (
-        ("saddr", match.source, "=="),
-        ("daddr", match.destination, "=="),
-        ("daddr", match.not_destination, "!="),
-    ):
-        if networks:
-            payload = _payload(family_of(networks[0]), side)
-            expr.append(_match(payload, _one_or_set([_address(net) for net in networks]), op))
-    if match.local:
-        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
+    expr += _addresses(match)
     if match.ct_state:
         states = sorted(match.ct_state)
         expr.append(_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in"))
@@ -238,15 +246,33 @@ def _matches(match: Match) -> t.List[Json]:
     if match.ipsec:
         expr.append(_match({"rt": {"key": "ipsec"}}, True))
     expr += _protocol(match)
-    if match.tcp_syn:
-        expr.append(_match({"&": [_payload("tcp", "flags"), {"|": ["rst", "syn"]}]}, "syn"))
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})
     return expr
 
 
+def _addresses(match: Match) -> t.List[Json]:
+    sides = (
+        ("saddr", match.source, "=="),
+        ("daddr", match.destination, "=="),
+        ("daddr", match.not_destination, "!="),
+    )
+    expr = [
+        _match(_payload(family_of(nets[0]), side), _one_or_set([_address(net) for net in nets]), op)
+        for side, nets, op in sides
+        if nets
+    ]
+    if match.family and not expr:
+        expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
+    if match.local:
+        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
+    return expr
+
+
 def _protocol(match: Match) -> t.List[Json]:
+    if match.tcp_syn:
+        return [_match({"&": [_payload("tcp", "flags"), {"|": ["rst", "syn"]}]}, "syn")]
     if match.port:
         return [_match(_payload(match.protocol, "dport"), _one_or_set([_ports(ports) for ports in match.port]))]
     if match.icmp_type:
@@ -269,21 +295,22 @@ def _ports(ports: t.Sequence[int]) -> Json:
 
 def _action(rule: Rule) -> t.List[Json]:
     action, kind = rule.action, rule.action.kind
-    if kind == "jump":
-        return [{"jump": {"target": action.target}}]
-    if kind == "reject":
-        return [{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]
-    if kind == "log":
-        return [{"log": {"prefix": action.target}}]
+    if kind in ("snat", "dnat", "netmap", "hairpin"):
+        return [_translation(rule)]
     if kind in ("clamp_mss", "set_mss"):
         # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
         size: Json = {"rt": {"key": "mtu"}} if kind == "clamp_mss" else action.size
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
-    if kind == "masquerade":
-        return [{"masquerade": _with_flags(action, {}) or None}]
-    if kind in ("snat", "dnat", "netmap", "hairpin"):
-        return [_translation(rule)]
-    return [{"drop" if kind == "guard" else kind: None}]
+    known: t.Dict[str, Json] = {
+        "jump": {"jump": {"target": action.target}},
+        "guard": {"drop": None},
+        "log": {"log": {"prefix": action.target}},
+        "log_guard": {"log": {"prefix": action.target}},
+        "reject": {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
+        "masquerade": {"masquerade": _with_flags(action, {}) or None},
+        "helper": {"ct helper": _helper_name(rule)},
+    }
+    return [known.get(kind, {kind: None})]
 
 
 def _translation(rule: Rule) -> Json:
@@ -315,7 +342,8 @@ def _pool(action: Action, family: str) -> Json:
 
 def _chooser(balance: str, family: str) -> Json:
     if balance == "source":
-        return {"jhash": {"expr": _payload(family, "saddr")}}
+        # Without a seed each load takes another one, and deals the clients anew.
+        return {"jhash": {"expr": _payload(family, "saddr"), "seed": 1}}
     return {"numgen": {"mode": "inc", "offset": 0}}
 
 

@@ -362,7 +362,6 @@ def test_static_inbound_is_for_new_connections_of_valid_state():
     assert trace(ruleset, Packet("ppp0", "lan0", FAR, "203.0.113.20", "untracked")).verdict == "drop"
 
 
-@pytest.mark.xfail(strict=True, reason="dstnat() and let_in_static() do not ask for the destination of the item")
 def test_static_of_one_destination_is_open_for_that_destination_only():
     """``destination`` says with whom the 1:1 mapping is for; nobody else may open connections by it."""
     ruleset = compiled(nat=NATS["static, one destination"])
@@ -370,7 +369,6 @@ def test_static_of_one_destination_is_open_for_that_destination_only():
     assert trace(ruleset, Packet("ppp0", "lan0", FAR, "203.0.113.20")).verdict == "drop"
 
 
-@pytest.mark.xfail(strict=True, reason="lan_of() looks at the first address: no LAN has it, so any way out is let in")
 def test_static_of_more_than_a_lan_lets_nothing_in_elsewhere():
     """192.168.0.0/23 begins below the LAN 192.168.1.0/24; what is not in a LAN is left alone or closed."""
     nat = [item("wide", "static", source=["192.168.0.0/23"], to=["203.0.112.0/23"]), REST]
@@ -611,7 +609,6 @@ def test_hairpins_come_before_nat_items():
     assert rules[0].match.source == ("192.168.1.0/24", "192.168.2.0/24", "192.168.9.0/24")
 
 
-@pytest.mark.xfail(strict=True, reason="let_in() leaves hairpin out where nothing is translated")
 def test_hairpin_to_a_pinhole():
     """The address outside of a server that is not translated is its own; other LANs ask for that."""
     ruleset = compiled(
@@ -667,7 +664,6 @@ def test_no_lan_source_leaves_a_wan_untranslated(nat):
     assert not seen
 
 
-@pytest.mark.xfail(strict=True, reason="the guard's RETURN for exempt items does not ask what comes before them")
 def test_exempt_item_behind_another_is_no_hole_in_the_guard():
     """The first item takes TCP; should the NAT rules be gone, TCP may not leave as the second one says."""
     nat = [item("tcp", protocol=["tcp"]), item("vpn", "exempt", destination=["10.0.0.0/8"])]
@@ -750,9 +746,6 @@ def test_rate_is_one_accept_and_one_reject():
     assert replace(rules[0].match, rate="") == rules[1].match
 
 
-@pytest.mark.xfail(
-    strict=True, reason="outbound rules ask for the LAN's own networks, even where sources are not checked"
-)
 def test_outbound_holds_where_sources_are_not_checked():
     """A guest that takes an address of another network must not be freed of what is said about guests."""
     ruleset = compiled(lans=[OFFICE, dict(GUESTS, spoof_check=False), PRINTERS], outbound=WEB_ONLY)
@@ -809,7 +802,6 @@ def test_bogons(kept, packet, verdict, key):
     assert "bogons" not in trace(compiled(nat=nat, port_forwards=forwards), packet).keys
 
 
-@pytest.mark.xfail(strict=True, reason="_lan() puts outbound items before the bogons, and an accept ends the walk")
 def test_what_outbound_allows_is_no_bogon():
     """To allow the web does not mean to allow it to addresses that are never on the Internet."""
     ruleset = compiled(drop_bogons=True, outbound=WEB_ONLY)

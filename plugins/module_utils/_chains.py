@@ -1,0 +1,83 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What all parts of a gateway's rules share: chains, plain actions, its interfaces, and items as matches."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ._rules import Action, Chain, Match, by_family
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway, Traffic
+
+HELPER = Chain("helper", "prerouting", "helper")
+DSTNAT = Chain("dstnat", "prerouting", "nat")
+FORWARD = Chain("forward", "forward", "filter")
+INPUT = Chain("input", "input", "filter")
+MSS = Chain("mss", "forward", "mangle")
+SRCNAT = Chain("srcnat", "postrouting", "nat")
+EGRESS = Chain("egress", "postrouting", "guard")
+
+ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")
+MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_mss")
+
+
+def lan_interfaces(gateway: Gateway) -> t.Tuple[str, ...]:
+    return tuple(name for lan in gateway.lans or () for name in lan.interfaces)
+
+
+def wan_interfaces(gateway: Gateway, item: t.Optional[Traffic] = None) -> t.Tuple[str, ...]:
+    """All WANs, or the one that an item is about."""
+    if item and item.wan:
+        return (item.wan,)
+    return tuple(wan.interface for wan in gateway.wans or ())
+
+
+def declared(gateway: Gateway) -> t.Tuple[str, ...]:
+    return lan_interfaces(gateway) + wan_interfaces(gateway)
+
+
+def matches(gateway: Gateway, item: Traffic, sources: t.Tuple[str, ...]) -> t.List[Match]:
+    """An item from these sources towards its WANs, one match for each family and protocol."""
+    return [
+        each
+        for match in address_matches(sources, item.destination, oif=wan_interfaces(gateway, item))
+        for each in with_protocols(match, item)
+    ]
+
+
+def with_protocols(match: Match, item: Traffic) -> t.List[Match]:
+    """The match for each protocol of an item. ICMP is another protocol in each family."""
+    found = []
+    for protocol in item.protocol or ("",):
+        if protocol == "icmp":
+            named = {"ip": "icmp", "ip6": "icmpv6"}
+            families = (match.family,) if match.family else ("ip", "ip6")
+            found += [replace(match, family=family, protocol=named[family]) for family in families]
+        else:
+            found.append(replace(match, protocol=protocol, port=item.port))
+    return found
+
+
+def address_matches(
+    source: t.Tuple[str, ...],
+    destination: t.Tuple[str, ...],
+    iif: t.Tuple[str, ...] = (),
+    oif: t.Tuple[str, ...] = (),
+    ct_state: t.Tuple[str, ...] = (),
+) -> t.List[Match]:
+    """A match for each family that both ends have; one for both families where no end has an address."""
+    if not source and not destination:
+        return [Match("", iif, oif, ct_state=ct_state)]
+    sources, destinations = by_family(source), by_family(destination)
+    return [
+        Match(family, iif, oif, sources.get(family, ()), destinations.get(family, ()), ct_state)
+        for family in ("ip", "ip6")
+        if (family in sources or not source) and (family in destinations or not destination)
+    ]

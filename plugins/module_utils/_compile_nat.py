@@ -1,0 +1,243 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""NAT items and port forwards as rules: what becomes of sources, of destinations, and who is let in by that."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ._chains import (
+    ACCEPT,
+    DSTNAT,
+    EGRESS,
+    FORWARD,
+    GUARD,
+    MASQUERADE,
+    RETURN,
+    SRCNAT,
+    lan_interfaces,
+    matches,
+    wan_interfaces,
+)
+from ._conflicts import is_pinhole
+from ._intent import WITH_PORTS
+from ._prefix import neutral_pairs
+from ._resolve import lan_of, lans_with, nat_networks, sources_of
+from ._rules import Action, Match, Rule, by_family, family_of
+from ._values import networks_of
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway, NatItem, PortForward
+
+
+def srcnat(gateway: Gateway) -> t.List[Rule]:
+    """Hairpins, then NAT items in the user's order; in this table the first rule that matches decides."""
+    rules = [rule for forward in gateway.port_forwards if forward.hairpin for rule in _hairpin(gateway, forward)]
+    for item in gateway.nat:
+        rules += [
+            Rule(SRCNAT.name, match, action, "nat/" + item.name) for match, action in _translations(gateway, item)
+        ]
+    return rules
+
+
+def egress(gateway: Gateway) -> t.List[Rule]:
+    """After translation no LAN source may be left, whatever happened to the rules before."""
+    rules = []
+    exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
+    for index, item in enumerate(gateway.nat):
+        for match, action in _translations(gateway, item):
+            if action == ACCEPT:
+                rules.append(Rule(EGRESS.name, match, RETURN, "nat/" + item.name))
+                continue
+            rules.append(Rule(EGRESS.name, match, Action("expect_nat", nat=action), "guard"))
+            if exempts and index < exempts[-1]:
+                # A later item exempts others; what this one should have translated is not among them.
+                rules.append(Rule(EGRESS.name, match, GUARD, "guard"))
+    guarded = by_family(net for lan in gateway.lans or () for net in nat_networks(gateway, lan))
+    wans = wan_interfaces(gateway)
+    return rules + [
+        Rule(EGRESS.name, Match(family, oif=wans, source=nets), GUARD, "guard") for family, nets in guarded.items()
+    ]
+
+
+def _translations(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[Match, Action]]:
+    """Which packets an item is about, and what it does to them; ACCEPT for those it exempts."""
+    if item.action in ("static", "prefix"):
+        wans = wan_interfaces(gateway, item)
+        return [
+            (
+                Match(family_of(inside), oif=wans, source=(inside,), destination=_of_family(item.destination, inside)),
+                _map_source(inside, outside),
+            )
+            for inside, outside in _pairs(gateway, item)
+            if not item.destination or _of_family(item.destination, inside)
+        ]
+    sources = sources_of(gateway, item)
+    if not sources:
+        return []
+    found = []
+    for match in matches(gateway, item, sources):
+        if item.action == "exempt":
+            found.append((replace(match, ipsec=item.ipsec), ACCEPT))
+        elif item.to_port and not match.protocol:
+            # Only these have ports; the others are translated without.
+            found += [(replace(match, protocol=each), _source_action(item, match)) for each in WITH_PORTS]
+            found.append((match, replace(_source_action(item, match), ports=None)))
+        elif item.to_port and match.protocol not in WITH_PORTS:
+            found.append((match, replace(_source_action(item, match), ports=None)))
+        else:
+            found.append((match, _source_action(item, match)))
+    return [(match, action) for match, action in found if action.kind != "snat" or action.to]
+
+
+def _source_action(item: NatItem, match: Match) -> Action:
+    if item.action == "masquerade":
+        return Action("masquerade", ports=item.to_port, random=item.random)
+    to = tuple(entry for entry in item.to if family_of(entry) == match.family)
+    return Action("snat", to=to, ports=item.to_port, random=item.random, persistent=item.persistent)
+
+
+def _of_family(networks: t.Iterable[str], like: str) -> t.Tuple[str, ...]:
+    return by_family(networks).get(family_of(like), ())
+
+
+def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
+    """Network inside to network outside, of an item that maps one to one."""
+    outside = item.to[0]
+    inside = [net for net in sources_of(gateway, item) if family_of(net) == family_of(outside)]
+    if item.action == "prefix":
+        return neutral_pairs(inside[0], outside, [net for lan in gateway.lans or () for net in lan.networks or ()])
+    return [(inside[0], outside)]
+
+
+def _map_source(inside: str, outside: str) -> Action:
+    if _is_host(inside):
+        return Action("snat", to=(outside.split("/", maxsplit=1)[0],))
+    return Action("netmap", to=(outside,))
+
+
+def _is_host(network: str) -> bool:
+    return network.endswith("/32" if family_of(network) == "ip" else "/128")
+
+
+def dstnat(gateway: Gateway) -> t.List[Rule]:
+    rules = []
+    for forward in gateway.port_forwards:
+        if not is_pinhole(gateway, forward):
+            rules += _redirect(gateway, forward)
+    for item in gateway.nat:
+        if item.action in ("static", "prefix"):
+            wans = wan_interfaces(gateway, item)
+            for inside, outside in _pairs(gateway, item):
+                if item.destination and not _of_family(item.destination, outside):
+                    continue
+                # Whom the item is for outside is the destination of what goes out, and the source of what comes in.
+                asking = _of_family(item.destination, outside)
+                match = Match(family_of(outside), iif=wans, source=asking, destination=(outside,))
+                action = replace(_map_source(outside, inside), kind="dnat" if _is_host(outside) else "netmap")
+                rules.append(Rule(DSTNAT.name, match, action, "nat/" + item.name))
+    return rules
+
+
+def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+    """From outside, and for a hairpin from the LANs, to the server."""
+    family = family_of(forward.to[0])
+    key = "port_forward/" + forward.name
+    asked = by_family(forward.destination).get(family, ())
+    rules = []
+    for protocol in forward.protocol:
+        for ports in forward.port:
+            match = Match(
+                family,
+                iif=wan_interfaces(gateway, forward),
+                source=by_family(forward.source).get(family, ()),
+                destination=asked,
+                local=not asked,
+                protocol=protocol,
+                port=(ports,),
+            )
+            action = Action("dnat", to=forward.to, ports=_to_ports(forward, ports), balance=forward.balance)
+            action = replace(action, shift=action.ports is not None and ports[0] != ports[1])
+            rules.append(Rule(DSTNAT.name, match, action, key))
+            if forward.hairpin:
+                # Addresses of the gateway inside the LANs are not those that are known outside.
+                inside = () if asked else _lan_networks(gateway, family)
+                around = replace(match, iif=lan_interfaces(gateway), source=(), not_destination=inside)
+                rules.append(Rule(DSTNAT.name, around, action, key))
+    return rules
+
+
+def _lan_networks(gateway: Gateway, family: str) -> t.Tuple[str, ...]:
+    return by_family(net for lan in gateway.lans or () for net in lan.networks or ()).get(family, ())
+
+
+def _to_ports(forward: PortForward, ports: t.Tuple[int, int]) -> t.Optional[t.Tuple[int, int]]:
+    if forward.to_port is None or forward.to_port == ports[0]:
+        return None
+    return forward.to_port, forward.to_port + ports[1] - ports[0]
+
+
+def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
+    """The packets of a forward on their way to its servers."""
+    lan = lan_of(gateway, forward.to[0])
+    servers = by_family(net for to in forward.to for net in networks_of(to))
+    ((family, destination),) = servers.items()
+    return [
+        Match(
+            family,
+            oif=lan.interfaces if lan else (),
+            destination=destination,
+            protocol=protocol,
+            port=(_to_ports(forward, ports) or ports,),
+            translated=not is_pinhole(gateway, forward),
+        )
+        for protocol in forward.protocol
+        for ports in forward.port
+    ]
+
+
+def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+    key, rules = "port_forward/" + forward.name, []
+    for match in _server_side(gateway, forward):
+        source = by_family(forward.source).get(match.family, ())
+        outside = replace(match, iif=wan_interfaces(gateway, forward), source=source)
+        rules.append(Rule(FORWARD.name, outside, ACCEPT, key))
+        if forward.hairpin:
+            rules.append(Rule(FORWARD.name, replace(match, iif=lan_interfaces(gateway)), ACCEPT, key))
+    return rules
+
+
+def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
+    rules = []
+    for inside, _outside in _pairs(gateway, item):
+        asking = _of_family(item.destination, inside)
+        if item.destination and not asking:
+            continue
+        match = Match(
+            family_of(inside),
+            iif=wan_interfaces(gateway, item),
+            oif=tuple(name for lan in lans_with(gateway, [inside]) for name in lan.interfaces),
+            source=asking,
+            destination=(inside,),
+            translated=True,
+        )
+        rules.append(Rule(FORWARD.name, match, ACCEPT, "nat/" + item.name))
+    return rules
+
+
+def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+    """RFC 4787 REQ-9a: the server sees the address outside, as it would of a client outside."""
+    if is_pinhole(gateway, forward):
+        return []
+    rules = []
+    for match in _server_side(gateway, forward):
+        inside = replace(match, source=_lan_networks(gateway, match.family))
+        known = tuple(net.split("/")[0] for net in by_family(forward.destination).get(match.family, ()))
+        action = Action("hairpin", to=known) if forward.hairpin_source == "external" else MASQUERADE
+        rules.append(Rule(SRCNAT.name, inside, action, "port_forward/" + forward.name))
+    return rules

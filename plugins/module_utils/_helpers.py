@@ -1,0 +1,52 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Conntrack helpers: services whose packets carry addresses or ports, and so break through NAT without help.
+
+Names are the kernel's, as registered in net/netfilter/nf_conntrack_*.c; ports are its defaults. None is assigned by the
+kernel itself any more (nf_conntrack_helper is gone since Linux 6.0), and each is code that parses what strangers send.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Helper:
+    name: str  # the kernel's
+    protocol: str
+    port: int
+    families: t.Tuple[str, ...] = ("ip", "ip6")
+    module: str = ""  # what translates for it, loaded before the rules; the tracking half comes with the rule
+
+
+IPV4 = ("ip",)
+#: The name that people know to the kernel's helpers.
+HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {
+    "amanda": (Helper("amanda", "udp", 10080, module="nf_nat_amanda"),),
+    "ftp": (Helper("ftp", "tcp", 21, module="nf_nat_ftp"),),
+    "h323": (
+        Helper("Q.931", "tcp", 1720, module="nf_nat_h323"),
+        Helper("RAS", "udp", 1719, module="nf_nat_h323"),
+    ),
+    "irc": (Helper("irc", "tcp", 6667, IPV4, module="nf_nat_irc"),),
+    "netbios-ns": (Helper("netbios-ns", "udp", 137, IPV4),),
+    "pptp": (Helper("pptp", "tcp", 1723, IPV4, module="nf_nat_pptp"),),
+    "sip": (
+        Helper("sip", "udp", 5060, module="nf_nat_sip"),
+        Helper("sip", "tcp", 5060, module="nf_nat_sip"),
+    ),
+    "snmp": (Helper("snmp", "udp", 161, IPV4, module="nf_nat_snmp_basic"),),
+    "tftp": (Helper("tftp", "udp", 69, module="nf_nat_tftp"),),
+}
+
+
+def modules_for(names: t.Iterable[str]) -> t.List[str]:
+    """The kernel modules that translate for these helpers, each once."""
+    listed = (helper.module for name in names for helper in HELPERS[name] if helper.module)
+    return list(dict.fromkeys(listed))
