@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ._errors import GatewayError
+
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
 
@@ -26,11 +28,19 @@ def controller_ports(host: Host) -> t.Tuple[int, ...]:
     """
     pid = "self"
     for _generation in range(MOST_ANCESTORS):
-        found = re.search(r"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)", host.read("/proc/{0}/environ".format(pid)) or "")
+        found = re.search(r"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)", _text(host, pid, "environ"))
         if found:
             return (int(found.group(1)),)
-        parent = re.search(r"^PPid:\s+(\d+)", host.read("/proc/{0}/status".format(pid)) or "", re.MULTILINE)
+        parent = re.search(r"^PPid:\s+(\d+)", _text(host, pid, "status"), re.MULTILINE)
         if not parent or parent.group(1) == "0":
             break
         pid = parent.group(1)
     return (SSH,)
+
+
+def _text(host: Host, pid: str, name: str) -> str:
+    """A file of a process, empty if it has ended or is nobody's business (another user namespace, hidepid)."""
+    try:
+        return host.read("/proc/{0}/{1}".format(pid, name)) or ""
+    except GatewayError:
+        return ""

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "_resolve": {"_conflicts", "_errors", "_facts", "_intent", "_rules", "_values"},
     "_helpers": set(),
     "_conntrack": set(),
-    "_controller": set(),
+    "_controller": {"_errors"},
     "_chains": {"_rules"},
     "_compile_nat": {"_chains", "_conflicts", "_intent", "_prefix", "_resolve", "_rules", "_values"},
     "_compile": {"_chains", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules"},

@@ -39,6 +39,26 @@ PRIORITIES = {"helper": -155, "mangle": -155, "filter": -5, "nat": 95, "guard": 
 DSTNAT_PRIORITY = -105
 TYPES = {"helper": "filter", "mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
 
+#: nft takes numbers, and lists them by these names: src/proto.c
+ICMP_NAMES = {
+    "icmp": {3: "destination-unreachable", 8: "echo-request", 11: "time-exceeded", 12: "parameter-problem"},
+    "icmpv6": {
+        1: "destination-unreachable",
+        2: "packet-too-big",
+        3: "time-exceeded",
+        4: "parameter-problem",
+        128: "echo-request",
+        130: "mld-listener-query",
+        131: "mld-listener-report",
+        132: "mld-listener-done",
+        133: "nd-router-solicit",
+        134: "nd-router-advert",
+        135: "nd-neighbor-solicit",
+        136: "nd-neighbor-advert",
+        143: "mld2-listener-report",
+    },
+}
+
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
 
@@ -263,7 +283,8 @@ def _addresses(match: Match) -> t.List[Json]:
         for side, nets, op in sides
         if nets
     ]
-    if match.family and not expr:
+    # A type of ICMP is of one family; nft leaves the other match out.
+    if match.family and not expr and not match.icmp_type:
         expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     if match.local:
         expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
@@ -276,7 +297,8 @@ def _protocol(match: Match) -> t.List[Json]:
     if match.port:
         return [_match(_payload(match.protocol, "dport"), _one_or_set([_ports(ports) for ports in match.port]))]
     if match.icmp_type:
-        return [_match(_payload(match.protocol, "type"), _one_or_set(match.icmp_type))]
+        names = [ICMP_NAMES[match.protocol][kind] for kind in match.icmp_type]
+        return [_match(_payload(match.protocol, "type"), _one_or_set(names))]
     if match.protocol:
         # nft has two names for it, and lists this one.
         protocol = "ipv6-icmp" if match.protocol == "icmpv6" else match.protocol

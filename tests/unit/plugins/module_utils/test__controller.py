@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._controller import controller_ports
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
@@ -37,6 +38,18 @@ def test_without_ssh_it_is_the_usual_port():
 
 def test_a_parent_that_is_gone():
     assert controller_ports(host_with(self=(99, []))) == (22,)
+
+
+def test_a_parent_that_may_not_be_read():
+    class Hidden(fakes.FakeHost):
+        def read(self, path):
+            if path == "/proc/1/environ":
+                raise GatewayError("/proc/1/environ: cannot be read: Permission denied")
+            return super().read(path)
+
+    host = Hidden(fakes.NFT)
+    host.files.update({"/proc/self/status": "PPid:\t1\n", "/proc/1/status": "PPid:\t0\n"})
+    assert controller_ports(host) == (22,)
 
 
 def test_a_variable_that_only_looks_like_it():
