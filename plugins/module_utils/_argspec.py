@@ -125,6 +125,17 @@ FORWARD: Spec = {
     "out_interface": {"type": "str"},
     "ct_state": {"type": "list", "elements": "str", "choices": list(CT_STATES)},
 }
+SINGLE_PORT_FORWARD: Spec = {
+    "name": {"type": "str", "required": True},
+    "in_interface": {"type": "str"},
+    "source": NAMES,
+    "destination": NAMES,
+    "protocol": {"type": "list", "elements": "str", "default": ["tcp"], "choices": list(FORWARDED)},
+    "port": NAMES,
+    "to": NAMES,
+    "to_port": {"type": "int"},
+    "balance": {"type": "str", "default": "round_robin", "choices": list(BALANCES)},
+}
 FORWARDING: Spec = {
     "ipv4": {"type": "bool"},
     "ipv6": {"type": "bool"},

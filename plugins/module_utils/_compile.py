@@ -33,11 +33,12 @@ from ._chains import (
     wan_interfaces,
     with_protocols,
 )
-from ._compile_nat import dstnat, egress, let_in, let_in_static, srcnat
+from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
-from ._intent import Masquerade
+from ._intent import Masquerade, PortForwardItem
 from ._resolve import inside_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
+from ._values import networks_of
 
 if t.TYPE_CHECKING:
     from ._intent import Forward, Gateway, Item, Lan
@@ -76,7 +77,25 @@ def compile_item(instance: str, item: Item) -> RuleSet:
         matches = address_matches(item.source, item.destination, oif=(item.out_interface,))
         rules = [Rule(SRCNAT.name, match, MASQUERADE, item.key) for match in matches]
         return RuleSet(instance, (SRCNAT,), tuple(rules))
+    if isinstance(item, PortForwardItem):
+        return RuleSet(instance, (DSTNAT, FORWARD), tuple(_port_forward_item(item)))
     return RuleSet(instance, (FORWARD,), tuple(_forward_item(item)))
+
+
+def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
+    """Whole without any other item: the translation, the way in, and the way back of the answers."""
+    if not item.to:
+        return []
+    iif = (item.in_interface,)
+    rules = [Rule(DSTNAT.name, match, action, item.key) for match, action in redirections(item, iif)]
+    for match in arrivals(item):
+        coming = replace(match, iif=iif, source=by_family(item.source).get(match.family, ()))
+        rules.append(Rule(FORWARD.name, coming, ACCEPT, item.key))
+    servers = by_family(net for to in item.to for net in networks_of(to))
+    for family, nets in servers.items():
+        back = Match(family, oif=iif, source=nets, ct_state=("related", "established"), translated=True)
+        rules.append(Rule(FORWARD.name, back, ACCEPT, item.key))
+    return rules
 
 
 def lan_chain(lan: Lan) -> str:

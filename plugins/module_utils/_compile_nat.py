@@ -146,30 +146,29 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
 
 def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     """From outside, and for a hairpin from the LANs, to the server."""
+    key, rules = "port_forward/" + forward.name, []
+    for match, action in redirections(forward, wan_interfaces(gateway, forward)):
+        rules.append(Rule(DSTNAT.name, match, action, key))
+        if forward.hairpin:
+            # Addresses of the gateway inside the LANs are not those that are known outside.
+            inside = _lan_networks(gateway, match.family) if match.local else ()
+            around = replace(match, iif=lan_interfaces(gateway), source=(), not_destination=inside)
+            rules.append(Rule(DSTNAT.name, around, action, key))
+    return rules
+
+
+def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple[Match, Action]]:
+    """What comes in by these interfaces for a forward, and to where it is sent."""
     family = family_of(forward.to[0])
-    key = "port_forward/" + forward.name
     asked = by_family(forward.destination).get(family, ())
-    rules = []
+    source = by_family(forward.source).get(family, ())
+    found = []
     for protocol in forward.protocol:
         for ports in forward.port:
-            match = Match(
-                family,
-                iif=wan_interfaces(gateway, forward),
-                source=by_family(forward.source).get(family, ()),
-                destination=asked,
-                local=not asked,
-                protocol=protocol,
-                port=(ports,),
-            )
+            match = Match(family, iif, (), source, asked, local=not asked, protocol=protocol, port=(ports,))
             action = Action("dnat", to=forward.to, ports=_to_ports(forward, ports), balance=forward.balance)
-            action = replace(action, shift=action.ports is not None and ports[0] != ports[1])
-            rules.append(Rule(DSTNAT.name, match, action, key))
-            if forward.hairpin:
-                # Addresses of the gateway inside the LANs are not those that are known outside.
-                inside = () if asked else _lan_networks(gateway, family)
-                around = replace(match, iif=lan_interfaces(gateway), source=(), not_destination=inside)
-                rules.append(Rule(DSTNAT.name, around, action, key))
-    return rules
+            found.append((match, replace(action, shift=action.ports is not None and ports[0] != ports[1])))
+    return found
 
 
 def _lan_networks(gateway: Gateway, family: str) -> t.Tuple[str, ...]:
@@ -185,16 +184,16 @@ def _to_ports(forward: PortForward, ports: t.Tuple[int, int]) -> t.Optional[t.Tu
 def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
     """The packets of a forward on their way to its servers."""
     lan = lan_of(gateway, forward.to[0])
-    servers = by_family(net for to in forward.to for net in networks_of(to))
-    ((family, destination),) = servers.items()
+    oif = lan.interfaces if lan else ()
+    return [replace(match, oif=oif, translated=not is_pinhole(gateway, forward)) for match in arrivals(forward)]
+
+
+def arrivals(forward: PortForward) -> t.List[Match]:
+    """Packets that a forward has sent to its servers."""
+    ((family, servers),) = by_family(net for to in forward.to for net in networks_of(to)).items()
     return [
         Match(
-            family,
-            oif=lan.interfaces if lan else (),
-            destination=destination,
-            protocol=protocol,
-            port=(_to_ports(forward, ports) or ports,),
-            translated=not is_pinhole(gateway, forward),
+            family, destination=servers, protocol=protocol, port=(_to_ports(forward, ports) or ports,), translated=True
         )
         for protocol in forward.protocol
         for ports in forward.port

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
-from ._intent import Forward, Masquerade
+from ._intent import Forward, Masquerade, PortForwardItem
 
 if t.TYPE_CHECKING:
     from ._intent import Gateway, Item, NatItem, Outbound, PortForward, Traffic
@@ -53,6 +54,8 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
 
 
 def describe_item(item: Item) -> str:
+    if isinstance(item, PortForwardItem):
+        return _describe_forward(replace(item, wan=item.in_interface))
     parts = []
     if isinstance(item, Forward):
         parts += [item.action] + (["in " + item.in_interface] if item.in_interface else [])

@@ -109,6 +109,17 @@ class PortForward(Traffic):
 
 
 @dataclass(frozen=True)
+class PortForwardItem(PortForward):
+    """One port forward by itself, without a gateway around it."""
+
+    in_interface: str = ""
+
+    @property
+    def key(self) -> str:
+        return "port_forward/" + self.name
+
+
+@dataclass(frozen=True)
 class Outbound(Traffic):
     action: str = "accept"
     rate: str = ""
@@ -193,7 +204,7 @@ class Forwarding:
         return {family: "1" if wanted else "0" for family, wanted in given.items() if wanted is not None}
 
 
-Item = t.Union[Masquerade, Forward]
+Item = t.Union[Masquerade, Forward, PortForwardItem]
 
 
 def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
@@ -273,6 +284,34 @@ def forward_from_params(params: t.Mapping[str, t.Any]) -> Forward:
     return item
 
 
+def port_forward_from_params(params: t.Mapping[str, t.Any]) -> PortForwardItem:
+    problems = Problems()
+    check_instance(params["instance"], problems)
+    where = "port_forward '{0}'".format(shorten(params["name"]))
+    if params["state"] == "absent":
+        check_name("name", params["name"], problems)
+        problems.raise_if_any()
+        return PortForwardItem(params["name"])
+    given = dict(params, port=params["port"] or (), to=params["to"] or ())
+    for entry in given["source"] or ():
+        if not is_network(entry):
+            problems.add(where, "source '{0}' is no network; write it as 198.51.100.0/24".format(shorten(entry)))
+    item = PortForwardItem(
+        **_traffic(where, dict(given, wan=None), problems),
+        to=read_addresses(where + ": to", given["to"], problems),
+        to_port=given["to_port"],
+        balance=given["balance"],
+        in_interface=given["in_interface"] or "",
+    )
+    if not item.in_interface:
+        problems.add("in_interface", "is missing; name the WAN interface, such as ppp0")
+    else:
+        check_interface("in_interface", item.in_interface, problems)
+    _check_forward(where, given, item, problems)
+    problems.raise_if_any()
+    return item
+
+
 def forwarding_from_params(params: t.Mapping[str, t.Any]) -> Forwarding:
     problems = Problems()
     check_instance(params["instance"], problems)
@@ -288,7 +327,7 @@ def forwarding_from_params(params: t.Mapping[str, t.Any]) -> Forwarding:
     return Forwarding(params["ipv4"], params["ipv6"], None if names is None else tuple(names))
 
 
-def _check_item(item: Item, instance: str, problems: Problems) -> None:
+def _check_item(item: t.Union[Masquerade, Forward], instance: str, problems: Problems) -> None:
     check_instance(instance, problems)
     check_name("name", item.name, problems)
     if item.out_interface:

@@ -19,7 +19,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
-from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.params import (
+    forward_params,
+    gateway_params,
+    masquerade_params,
+    port_forward_params,
+)
 
 if t.TYPE_CHECKING:
     import pathlib
@@ -59,11 +64,12 @@ class Gate:
         return engine.remove_instance(instance, self.host, check)
 
     def item(self, kind: str, check: bool = False, state: str = "present", **params) -> engine.Result:
-        make = {"masquerade": intent.masquerade_from_params, "forward": intent.forward_from_params}[kind]
-        known = {"instance": "default", "action": "accept", "state": state}
-        for key in ("source", "destination", "in_interface", "out_interface", "ct_state"):
-            known[key] = None
-        known.update(params)
+        make, fill = {
+            "masquerade": (intent.masquerade_from_params, masquerade_params),
+            "forward": (intent.forward_from_params, forward_params),
+            "port_forward": (intent.port_forward_from_params, port_forward_params),
+        }[kind]
+        known = fill(state=state, **params)
         item = make(known)
         return engine.apply_item(known["instance"], item, state == "present", self.option, self.host, check)
 

@@ -38,3 +38,8 @@ def forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
 
 def forwarding_params(**given: t.Any) -> t.Dict[str, t.Any]:
     return fill(_argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.FORWARDING), given)
+
+
+def port_forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.SINGLE_PORT_FORWARD)
+    return fill(spec, given)

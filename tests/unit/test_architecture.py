@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "_controller": {"_errors"},
     "_chains": {"_rules"},
     "_compile_nat": {"_chains", "_conflicts", "_intent", "_prefix", "_resolve", "_rules", "_values"},
-    "_compile": {"_chains", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules"},
+    "_compile": {"_chains", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values"},
     "_features": {"_errors"},
     "_backend/__init__": set(),
     "_backend/base": set(),

@@ -24,13 +24,23 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, 
 from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes
-from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
+from ansible_collections.ipmasq.linux.tests.unit.params import (
+    forward_params,
+    gateway_params,
+    masquerade_params,
+    port_forward_params,
+)
 
 yaml = pytest.importorskip("yaml", reason="golden cases are YAML, and this Python has no PyYAML")
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/gateway.yml"))
 FILES = {".nft": "nftables.json", ".iptables": "iptables.rules", ".ip6tables": "ip6tables.rules"}
+MAKE = {
+    "masquerade": lambda options: _intent.masquerade_from_params(masquerade_params(**options)),
+    "forward": lambda options: _intent.forward_from_params(forward_params(**options)),
+    "port_forward": lambda options: _intent.port_forward_from_params(port_forward_params(**options)),
+}
 BACKENDS = {"nftables": Nftables(), "iptables": Iptables("nft", ("ip", "ip6"))}
 
 
@@ -65,10 +75,7 @@ def _items(case: dict, backend: str) -> dict:
     host = fakes.FakeHost(fakes.NFT if backend == "nftables" else fakes.IPTABLES_NFT)
     for each in case["items"]:
         ((module, options),) = each.items()
-        if module == "masquerade":
-            item = _intent.masquerade_from_params(masquerade_params(**options))
-        else:
-            item = _intent.forward_from_params(forward_params(**options))
+        item = MAKE[module](options)
         apply_item("default", item, True, backend, host, check_mode=False)
     endings = [".nft"] if backend == "nftables" else [".iptables", ".ip6tables"]
     return {ending: host.files["/etc/ipmasq/default" + ending] for ending in endings}

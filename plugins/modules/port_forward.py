@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: port_forward
+short_description: Forward ports of a WAN interface to a server
+version_added: 1.0.0
+description:
+  - One named item, the translation of the destination (DNAT) together with the FORWARD rules for the connection and its
+    answers, on nftables or iptables.
+  - Touches only the rules of this item. The interface need not exist yet.
+  - The rules are kept over a reboot.
+  - Items and a whole gateway of M(ipmasq.linux.gateway) cannot share an instance. Only the gateway knows the LANs, so
+    only O(ipmasq.linux.gateway#module:port_forwards) can do hairpin.
+author:
+  - ipmasq.linux contributors (@ipmasq)
+extends_documentation_fragment:
+  - ipmasq.linux.attributes
+  - ipmasq.linux.options
+  - ipmasq.linux.options.backend
+options:
+  name:
+    description: The name of this item. Another run with this name replaces it.
+    type: str
+    required: true
+  state:
+    description: Whether the item should be there. V(absent) removes every rule of it, duplicates too.
+    type: str
+    default: present
+    choices: [present, absent]
+  in_interface:
+    description:
+      - The WAN interface. A V(*) at the end stands for any ending, as in V(ppp*).
+      - Needed when O(state=present).
+    type: str
+  source:
+    description: Only clients outside with these networks.
+    type: list
+    elements: str
+  destination:
+    description: Only connections to these addresses. When left out, to any address of this host.
+    type: list
+    elements: str
+  protocol:
+    description: The protocols to forward. V(both) is short for V(tcp) and V(udp).
+    type: list
+    elements: str
+    choices: [tcp, udp, sctp, both]
+    default: [tcp]
+  port:
+    description: The ports and ranges outside, such as V(443) or V(8000-8010). Needed when O(state=present).
+    type: list
+    elements: str
+  to:
+    description: The server; several share the connections. Needed when O(state=present).
+    type: list
+    elements: str
+  to_port:
+    description: The port of the server, for a range the first one. When left out, the same as outside.
+    type: int
+  balance:
+    description:
+      - How several servers share. With V(round_robin) each connection goes to the next one. With V(source) a client
+        gets the same one each time.
+    type: str
+    default: round_robin
+    choices: [round_robin, source]
+seealso:
+  - module: ipmasq.linux.forward
+  - module: ipmasq.linux.masquerade
+  - module: ipmasq.linux.gateway
+"""
+
+EXAMPLES = r"""
+- name: Forward HTTPS to the web server
+  ipmasq.linux.port_forward:
+    name: web
+    in_interface: ppp0
+    port: [443]
+    to: [192.168.1.20]
+    to_port: 8443
+
+- name: Forward it no more
+  ipmasq.linux.port_forward:
+    name: web
+    state: absent
+"""
+
+RETURN = r"""
+backend:
+  description: The packet filter in use, and why this one.
+  returned: success
+  type: dict
+  sample: {name: nftables, programs: nft, why: "nft: installed, and no iptables rules are in use"}
+notes:
+  description: What was resolved, such as an alternative interface name, a sentence each.
+  returned: success
+  type: list
+  elements: str
+differences:
+  description: What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run.
+  returned: success
+  type: list
+  elements: str
+instance:
+  description: The instance worked on.
+  returned: success
+  type: str
+  sample: default
+problems:
+  description: Each problem as one sentence. The message holds the same, one a line.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import port_forward_from_params
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+
+
+def main() -> None:
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.SINGLE_PORT_FORWARD)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    params = module.params
+
+    def step(host: Host) -> dict:
+        item = port_forward_from_params(params)
+        present = params["state"] == "present"
+        return apply_item(params["instance"], item, present, params["backend"], host, module.check_mode).to_dict()
+
+    run_module(module, step)
+
+
+if __name__ == "__main__":
+    main()
