@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ._chains import (
     ACCEPT,
+    BETWEEN,
     CLAMP,
     DROP,
     DSTNAT,
@@ -26,6 +27,7 @@ from ._chains import (
     REJECT,
     RETURN,
     SRCNAT,
+    TO,
     address_matches,
     declared,
     lan_interfaces,
@@ -54,19 +56,21 @@ BOGONS = (
 
 def compile_gateway(gateway: Gateway) -> RuleSet:
     """A resolved gateway as rules. Between interfaces that it does not name, nothing is matched."""
-    parts = (
+    parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
         (FORWARD, _forward(gateway)),
+        (TO, []),
+        (BETWEEN, _between(gateway)),
         (INPUT, _invalid(gateway, INPUT.name) + _protect(gateway)),
         (SRCNAT, srcnat(gateway)),
         (EGRESS, egress(gateway)),
         (MSS, _mss(gateway)),
     )
-    chains = [chain for chain, rules in parts if rules or chain in (FORWARD, INPUT, SRCNAT, EGRESS)]
+    chains = [chain for chain, rules in parts if rules or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     rules = [rule for _chain, part in parts for rule in part]
     for lan in gateway.lans or ():
-        chains.append(Chain(lan_chain(lan)))
+        chains += [Chain(lan_chain(lan)), Chain(opens_chain(lan))]
         rules += _lan(gateway, lan)
     return RuleSet(gateway.instance, tuple(chains), tuple(_logged(gateway, rules)))
 
@@ -102,6 +106,11 @@ def lan_chain(lan: Lan) -> str:
     return "lan-" + lan.name
 
 
+def opens_chain(lan: Lan) -> str:
+    """Where packets go on whose sources are the LAN's own."""
+    return "opens-" + lan.name
+
+
 def _forward_item(item: Forward) -> t.List[Rule]:
     iif = (item.in_interface,) if item.in_interface else ()
     oif = (item.out_interface,) if item.out_interface else ()
@@ -115,36 +124,50 @@ def _invalid(gateway: Gateway, chain: str) -> t.List[Rule]:
 
 
 def _forward(gateway: Gateway) -> t.List[Rule]:
-    lan_side, wan_side, known = lan_interfaces(gateway), wan_interfaces(gateway), declared(gateway)
-    answers = Match(iif=known, oif=known, ct_state=("related", "established"))
+    """By where a packet comes from: invalid, from a LAN, and then by where it goes."""
     rules = _invalid(gateway, FORWARD.name)
     for lan in gateway.lans or ():
         # Before the answers: a source that is not the LAN's own is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
-    rules.append(Rule(FORWARD.name, answers, ACCEPT, "answers"))
+    return rules + [Rule(FORWARD.name, Match(iif=declared(gateway)), Action("jump", TO.name), "declared")]
+
+
+def _between(gateway: Gateway) -> t.List[Rule]:
+    """Packets between declared interfaces that no LAN has been allowed to begin.
+
+    Two chains, one for the way in and one for the way out: iptables takes one interface a rule, and hundreds of VLANs
+    in both places would be their product.
+    """
+    lan_side, wan_side = lan_interfaces(gateway), wan_interfaces(gateway)
+    answers = Match(ct_state=("related", "established"))
+    rules = [
+        Rule(TO.name, Match(oif=declared(gateway)), Action("jump", BETWEEN.name), "declared"),
+        Rule(BETWEEN.name, answers, ACCEPT, "answers"),
+    ]
     rules += _bogon_sources(gateway)
     for forward in gateway.port_forwards:
         rules += let_in(gateway, forward)
     for item in gateway.nat:
         if item.inbound:
             rules += let_in_static(gateway, item)
-    rules.append(Rule(FORWARD.name, Match(iif=lan_side, oif=known), REJECT, "isolation"))
-    rules.append(Rule(FORWARD.name, Match(iif=wan_side, oif=known), DROP, "closed"))
+    rules.append(Rule(BETWEEN.name, Match(iif=lan_side), REJECT, "isolation"))
+    rules.append(Rule(BETWEEN.name, Match(iif=wan_side), DROP, "closed"))
     return rules
 
 
 def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     """What a LAN may begin: to itself, to the WANs and to the LANs it reaches, from its own networks only."""
-    chain, key = lan_chain(lan), "lan/" + lan.name
+    chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
     reached = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
     allowed = lan.interfaces + wan_interfaces(gateway) + reached
-    rules = _bogon_destinations(gateway, lan) + _outbound(gateway, lan)
-    if not lan.spoof_check:
-        return rules + [Rule(chain, Match(oif=allowed), ACCEPT, key)]
-    own = by_family(lan.networks or ())
-    rules += [Rule(chain, Match(family, oif=allowed, source=nets), ACCEPT, key) for family, nets in own.items()]
-    rules += [Rule(chain, Match(family, source=nets), RETURN, key) for family, nets in own.items()]
-    return rules + [Rule(chain, Match(), DROP, "spoofed/" + lan.name)]
+    if lan.spoof_check:
+        own = by_family(lan.networks or ()).items()
+        rules = [Rule(chain, Match(family, source=nets), Action("goto", opens), key) for family, nets in own]
+        rules.append(Rule(chain, Match(), DROP, "spoofed/" + lan.name))
+    else:
+        rules = [Rule(chain, Match(), Action("goto", opens), key)]
+    rules += _bogon_destinations(gateway, lan) + _outbound(gateway, lan)
+    return rules + [Rule(opens, Match(oif=allowed), ACCEPT, key)]
 
 
 # --- What LANs may open towards a WAN -------------------------------------------------------------------------------
@@ -164,10 +187,10 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
         for each in matches(gateway, item, sources):
             match = replace(each, ct_state=("new",))
             if item.rate:
-                rules.append(Rule(lan_chain(lan), replace(match, rate=item.rate), ACCEPT, key))
-                rules.append(Rule(lan_chain(lan), match, REJECT, key))
+                rules.append(Rule(opens_chain(lan), replace(match, rate=item.rate), ACCEPT, key))
+                rules.append(Rule(opens_chain(lan), match, REJECT, key))
             else:
-                rules.append(Rule(lan_chain(lan), match, Action(item.action), key))
+                rules.append(Rule(opens_chain(lan), match, Action(item.action), key))
     return rules
 
 
@@ -190,7 +213,7 @@ def _bogon_destinations(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
     wans = wan_interfaces(gateway)
     return [
-        Rule(lan_chain(lan), Match(family, oif=wans, destination=nets, ct_state=("new",)), REJECT, "bogons")
+        Rule(opens_chain(lan), Match(family, oif=wans, destination=nets, ct_state=("new",)), REJECT, "bogons")
         for family, nets in by_family(_without(BOGONS, kept)).items()
     ]
 
@@ -199,9 +222,9 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
     if not gateway.drop_bogons:
         return []
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
-    wans, known = wan_interfaces(gateway), declared(gateway)
+    wans = wan_interfaces(gateway)
     return [
-        Rule(FORWARD.name, Match(family, iif=wans, oif=known, source=nets, ct_state=("new",)), DROP, "bogons")
+        Rule(BETWEEN.name, Match(family, iif=wans, source=nets, ct_state=("new",)), DROP, "bogons")
         for family, nets in by_family(_without(BOGONS, kept)).items()
     ]
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from ._chains import (
     ACCEPT,
+    BETWEEN,
     DSTNAT,
     EGRESS,
-    FORWARD,
     GUARD,
     MASQUERADE,
     RETURN,
@@ -205,9 +205,9 @@ def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     for match in _server_side(gateway, forward):
         source = by_family(forward.source).get(match.family, ())
         outside = replace(match, iif=wan_interfaces(gateway, forward), source=source)
-        rules.append(Rule(FORWARD.name, outside, ACCEPT, key))
+        rules.append(Rule(BETWEEN.name, outside, ACCEPT, key))
         if forward.hairpin:
-            rules.append(Rule(FORWARD.name, replace(match, iif=lan_interfaces(gateway)), ACCEPT, key))
+            rules.append(Rule(BETWEEN.name, replace(match, iif=lan_interfaces(gateway)), ACCEPT, key))
     return rules
 
 
@@ -225,7 +225,7 @@ def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
             destination=(inside,),
             translated=True,
         )
-        rules.append(Rule(FORWARD.name, match, ACCEPT, "nat/" + item.name))
+        rules.append(Rule(BETWEEN.name, match, ACCEPT, "nat/" + item.name))
     return rules
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ._rules import family_of, patterns_overlap
-from ._values import is_network, is_private, overlaps, shorten
+from ._values import is_network, is_private, networks_of, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
@@ -162,5 +162,5 @@ def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
     return (
         gateway.ipv6 == "route"
         and bool(item.to)
-        and all(family_of(to) == "ip6" and not is_private(to) for to in item.to)
+        and all(family_of(to) == "ip6" and not is_private(networks_of(to)[0]) for to in item.to)
     )

@@ -4,9 +4,9 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Connection tracking: its timers and the size of its table.
+"""Connection tracking on a host: its timers, the size of its table, and the connections in it.
 
-Source: Documentation/networking/nf_conntrack-sysctl.rst
+Source: Documentation/networking/nf_conntrack-sysctl.rst, conntrack(8)
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ._flows import parse
+
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ._flows import Flow
     from ._host import Host
 
 PREFIX = "net/netfilter/nf_conntrack_"
@@ -68,3 +71,24 @@ def _from_memory(host: Host) -> int:
     while size * 2 <= min(fitting, MOST):
         size *= 2
     return size
+
+
+def flows(host: Host) -> t.Optional[t.List[Flow]]:
+    """Every connection that the host knows, None if it cannot be asked."""
+    if not host.which("conntrack"):
+        return None
+    listings = [host.run(["conntrack", "-L", "-f", family]) for family in ("ipv4", "ipv6")]
+    if any(done.rc != 0 for done in listings):
+        return None
+    # 1.4.7 shows both families when asked for one; a connection is counted once.
+    return list(dict.fromkeys(flow for done in listings for flow in parse(done.out)))
+
+
+def forget(listed: t.Sequence[Flow], host: Host) -> None:
+    """Delete these connections. One that has ended meanwhile is no error."""
+    lines = [["-D"] + flow.delete_words for flow in listed]
+    done = host.run(["conntrack", "--load-file", "-"], stdin="".join(" ".join(line) + "\n" for line in lines))
+    if done.rc != 0:
+        # Before 1.4.7 there is no such option.
+        for line in lines:
+            host.run(["conntrack"] + line)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _conntrack as conntrack, _persist as persist, _sysctl as sysctl
+from . import _conntrack as conntrack, _flows as flows, _persist as persist, _sysctl as sysctl
 from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._controller import controller_ports
@@ -32,6 +32,7 @@ from ._resolve import forwarded_families, resolve, resolve_item
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._backend.select import Choice
+    from ._flows import Flow
     from ._host import Host
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
@@ -58,6 +59,7 @@ class Change:
     lines_before: t.Tuple[str, ...] = ()
     chains_before: t.Tuple[str, ...] = ()
     drifted: bool = False  # somebody else has changed what was applied
+    flows: int = 0  # connections that it makes wrong, and forgets
 
     @property
     def changed(self) -> bool:
@@ -130,7 +132,15 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
         targets=switches,
         notes=resolved.notes + notes,
     )
-    warnings = _carry_out(change, host, check_mode)
+    local = [address for interface in facts.interfaces for address in interface.addresses]
+
+    def obsolete() -> t.Optional[t.List[Flow]]:
+        known = conntrack.flows(host)
+        return None if known is None else flows.wrong(known, ruleset, gateway, local)
+
+    stale = obsolete() if change.changed else []
+    change = replace(change, flows=len(stale or ()))
+    warnings = _carry_out(change, host, check_mode) + _forget(stale, obsolete, host, check_mode)
     return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
 
 
@@ -222,6 +232,22 @@ def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
         choice = select(host, "auto", state.programs)
     change = _change(host, instance, choice=choice, old=state, new=None)
     return Result(change, _carry_out(change, host, check_mode))
+
+
+def _forget(
+    stale: t.Optional[t.List[Flow]], obsolete: t.Callable[[], t.Optional[t.List[Flow]]], host: Host, check_mode: bool
+) -> t.Tuple[str, ...]:
+    """Forget what the new rules have made wrong, now that they are there and nothing new can begin wrongly."""
+    if stale is None:
+        return (
+            "conntrack is not installed, so connections that began before this change stay as they are; "
+            "install the package conntrack (conntrack-tools)",
+        )
+    if not check_mode:
+        found = obsolete() if stale else []
+        if found:
+            conntrack.forget(found, host)
+    return ()
 
 
 def check_root(host: Host) -> None:
@@ -540,6 +566,8 @@ def _differences(change: Change) -> t.List[str]:
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
         lines.append("+ ipmasq.service: enabled")
+    if change.flows:
+        lines.append("- {0} connections that began under other rules: forgotten".format(change.flows))
     return lines + ["- the rules of {0}".format(backend.programs) for backend, _rows in change.retired]
 
 

@@ -204,7 +204,8 @@ class Forwarding:
         return {family: "1" if wanted else "0" for family, wanted in given.items() if wanted is not None}
 
 
-Item = t.Union[Masquerade, Forward, PortForwardItem]
+Line = t.Union[Masquerade, Forward]
+Item = t.Union[Line, PortForwardItem]
 
 
 def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
@@ -327,7 +328,7 @@ def forwarding_from_params(params: t.Mapping[str, t.Any]) -> Forwarding:
     return Forwarding(params["ipv4"], params["ipv6"], None if names is None else tuple(names))
 
 
-def _check_item(item: t.Union[Masquerade, Forward], instance: str, problems: Problems) -> None:
+def _check_item(item: Line, instance: str, problems: Problems) -> None:
     check_instance(instance, problems)
     check_name("name", item.name, problems)
     if item.out_interface:

@@ -77,8 +77,8 @@ class Action:
     to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
     """
 
-    kind: str  # one of VERDICTS, or return, jump, clamp_mss, set_mss, helper, log, log_guard, expect_nat
-    target: str = ""  # the chain, for jump; the prefix, for log and log_guard; the kernel's name, for helper
+    kind: str  # one of VERDICTS, or return, jump, goto, clamp_mss, set_mss, helper, log, log_guard, expect_nat
+    target: str = ""  # the chain, for jump and goto; the prefix, for log and log_guard; the kernel's name, for helper
     to: t.Tuple[str, ...] = ()
     ports: t.Optional[Ports] = None  # from which masquerade and snat take one, or to which dnat sends
     shift: bool = False  # dnat: the first port of the match becomes the first of ``ports``, and so on

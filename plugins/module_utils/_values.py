@@ -76,6 +76,10 @@ def read_networks(where: str, raw: t.Optional[t.Sequence[str]], problems: Proble
 def read_network(where: str, raw: str, problems: Problems) -> str:
     """A network in its canonical text form, empty after a problem."""
     text = raw.strip()
+    if "%" in text:
+        # ipaddress takes a zone since Python 3.9; no packet filter does.
+        problems.add(where, "{0} names a zone; write the address without what follows the '%'".format(shorten(text)))
+        return ""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
@@ -176,7 +180,11 @@ def _plain_address(text: str) -> t.Any:
         network = ipaddress.ip_network(text.strip())
     except ValueError:
         return None
-    if network.num_addresses != 1 or any(network.version == 6 and network.subnet_of(net) for net in EMBEDDED):
+    if (
+        "%" in text
+        or network.num_addresses != 1
+        or any(network.version == 6 and network.subnet_of(net) for net in EMBEDDED)
+    ):
         return None
     return network.network_address
 

@@ -20,9 +20,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Ho
 
 Event = t.Tuple[str, ...]
 
-NFT = ("nft", "ip", "systemctl")
-IPTABLES_NFT = ("iptables", "iptables-nft", "ip", "systemctl")
-IPTABLES_LEGACY = ("iptables", "iptables-legacy", "ip", "systemctl")
+NFT = ("nft", "ip", "systemctl", "conntrack")
+IPTABLES_NFT = ("iptables", "iptables-nft", "ip", "systemctl", "conntrack")
+IPTABLES_LEGACY = ("iptables", "iptables-legacy", "ip", "systemctl", "conntrack")
 
 BUILTIN = {
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
@@ -231,6 +231,7 @@ class FakeHost(Host):
         self.frozen = False
         self.read_only = False
         self.locked: t.Tuple[str, ...] = ()
+        self.connections = ""  # what conntrack -L lists
         self.events: t.List[Event] = []
         self.calls: t.List[t.List[str]] = []
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
@@ -274,6 +275,8 @@ class FakeHost(Host):
             return Done(0, json.dumps(self.links), "")
         if argv[0] == "nft":
             return self._nft(list(argv), stdin)
+        if argv[0] == "conntrack":
+            return Done(0, self.connections if argv[1] == "-L" else "", "")
         if argv[0] == "systemctl":
             return self._systemctl(list(argv))
         if list(argv) == ["iptables", "--version"]:

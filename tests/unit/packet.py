@@ -131,6 +131,8 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
         kind = rule.action.kind
         if kind == "return":
             return "", None
+        if kind == "goto":
+            return _walk(ruleset, rule.action.target, packet, path)
         if kind == "jump":
             kind, rule = _walk(ruleset, rule.action.target, packet, path)
         elif kind in ("clamp_mss", "set_mss", "log"):

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "_facts": {"_errors", "_rules"},
     "_resolve": {"_conflicts", "_errors", "_facts", "_intent", "_rules", "_values"},
     "_helpers": set(),
-    "_conntrack": set(),
+    "_conntrack": {"_flows"},
+    "_flows": {"_rules", "_values"},
     "_controller": {"_errors"},
     "_chains": {"_rules"},
     "_compile_nat": {"_chains", "_conflicts", "_intent", "_prefix", "_resolve", "_rules", "_values"},
@@ -55,8 +56,8 @@ MAY_IMPORT = {
     "_sysctl": {"_errors"},
     "_persist": {"_errors", "_plan"},
     "_engine": {
-        "_conntrack", "_persist", "_sysctl", "select", "_compile", "_controller", "_describe", "_errors", "_facts",
-        "_features", "_intent", "_plan", "_resolve",
+        "_conntrack", "_flows", "_persist", "_sysctl", "select", "_compile", "_controller", "_describe", "_errors",
+        "_facts", "_features", "_intent", "_plan", "_resolve",
     },
     "_info": {"_persist", "_sysctl", "select", "_engine", "_errors", "_plan", "_values"},
 }  # fmt: skip

@@ -225,9 +225,10 @@ class Iptables(Backend):
 
 
 def chain_name(instance: str, chain: str) -> str:
-    """IPMASQ-FORWARD, IPMASQ-LAN-office, IPMASQ-guests-FORWARD; too long a name ends in a hash of the whole."""
+    """IPMASQ-FORWARD, IPMASQ-OPENS-office, IPMASQ-guests-FORWARD; too long a name ends in a hash of the whole."""
     prefix = "IPMASQ-" if instance == "default" else "IPMASQ-{0}-".format(instance)
-    name = prefix + ("LAN-" + chain[4:] if chain.startswith("lan-") else chain.upper())
+    word, dash, rest = chain.partition("-")
+    name = prefix + word.upper() + dash + rest
     if len(name) <= CHAIN_LENGTH:
         return name
     return name[: CHAIN_LENGTH - 9] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -429,6 +430,8 @@ def _target(action: Action, family: str, chain: str) -> t.List[str]:
         "set_mss": ["TCPMSS", "--set-mss", str(action.size)],
         "helper": ["CT", "--helper", action.target],
     }
+    if action.kind == "goto":
+        return ["-g", chain]
     return ["-j"] + known.get(action.kind, [action.kind.upper()])
 
 

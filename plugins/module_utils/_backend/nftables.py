@@ -325,6 +325,7 @@ def _action(rule: Rule) -> t.List[Json]:
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
     known: t.Dict[str, Json] = {
         "jump": {"jump": {"target": action.target}},
+        "goto": {"goto": {"target": action.target}},
         "guard": {"drop": None},
         "log": {"log": {"prefix": action.target}},
         "log_guard": {"log": {"prefix": action.target}},
@@ -488,8 +489,8 @@ def _words(part: Json) -> t.List[str]:
     if kind == "match":
         op = [body["op"]] if body["op"] not in ("==", "in") else []
         return [_value(body["left"])] + op + [_value(body["right"])]
-    if kind == "jump":
-        return ["jump", body["target"]]
+    if kind in ("jump", "goto"):
+        return [kind, body["target"]]
     if kind == "reject" and body:
         return ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()]
     if kind == "mangle":

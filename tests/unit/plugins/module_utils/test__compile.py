@@ -96,13 +96,13 @@ TRACES = {
     "between others": (Packet("docker0", "eth9", "172.17.0.2", FAR), "accept", "172.17.0.2", ""),
     "invalid between others": (Packet("docker0", "eth9", "172.17.0.2", FAR, "invalid"), "accept", "172.17.0.2", ""),
     "container to the wan": (Packet("docker0", "ppp0", "172.17.0.2", FAR), "accept", "172.17.0.2", ""),
-    "wan to a container": (Packet("ppp0", "docker0", FAR, "172.17.0.2"), "accept", FAR, ""),
+    "wan to a container": (Packet("ppp0", "docker0", FAR, "172.17.0.2"), "accept", FAR, "declared"),
     "container to the lan": (Packet("docker0", "lan0", "172.17.0.2", PC), "accept", "172.17.0.2", ""),
     "answers between a container and the lan are not ours either": (
         Packet("docker0", "lan0", "172.17.0.2", PC, "established"), "accept", "172.17.0.2", "",
     ),
     "answers between the wan and a container neither": (
-        Packet("ppp0", "docker0", FAR, "172.17.0.2", "established"), "accept", FAR, "",
+        Packet("ppp0", "docker0", FAR, "172.17.0.2", "established"), "accept", FAR, "declared",
     ),
     "name that only begins like a lan": (Packet("lan01", "eth9", PC, FAR), "accept", PC, ""),
     # 5. Spoof safe
@@ -375,7 +375,7 @@ def test_static_of_more_than_a_lan_lets_nothing_in_elsewhere():
     ruleset = compiled(nat=nat)
     assert trace(ruleset, Packet("ppp0", "lan0", FAR, "203.0.113.20")).verdict == "accept"
     assert "nat/wide" not in trace(without(ruleset, "dstnat"), Packet("ppp0", "wlan0", FAR, GUEST, asked=FAR)).keys
-    forward = [rule for rule in rules_of(ruleset, "forward") if rule.key == "nat/wide"]
+    forward = [rule for rule in rules_of(ruleset, "between") if rule.key == "nat/wide"]
     assert [rule.match.oif for rule in forward] == [("lan0", "lan1")]
 
 
@@ -741,7 +741,7 @@ def test_outbound(name):
 
 
 def test_rate_is_one_accept_and_one_reject():
-    rules = [rule for rule in rules_of(compiled(outbound=OUTBOUND["slowly"]), "lan-guests") if "slow" in rule.key]
+    rules = [rule for rule in rules_of(compiled(outbound=OUTBOUND["slowly"]), "opens-guests") if "slow" in rule.key]
     assert [(rule.match.rate, rule.action.kind) for rule in rules] == [("10/second", "accept"), ("", "reject")]
     assert replace(rules[0].match, rate="") == rules[1].match
 

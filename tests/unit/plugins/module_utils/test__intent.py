@@ -654,14 +654,12 @@ def test_mss_values():
     assert [wan.mss for wan in gateway.wans] == ["1452", "keep", "88"]
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="is_pinhole() takes a range of IPv6 addresses for a network")
 def test_forward_to_a_range_of_ipv6_addresses():
     assert problems_of(gateway_from_params, gateway_params(**forward(to=["fd00:1::20-fd00:1::22"]))) == [
         "port_forwards[0] 'web': to fd00:1::20-fd00:1::22 is a range; list the servers"
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="ipaddress takes fe80::1%eth0 since Python 3.9, and no packet filter does")
 @pytest.mark.parametrize(
     "given",
     [
