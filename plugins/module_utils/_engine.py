@@ -18,7 +18,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from . import _conntrack as conntrack, _flows as flows, _persist as persist, _sysctl as sysctl
+from . import (
+    _conntrack as conntrack,
+    _flows as flows,
+    _helpers as helpers,
+    _persist as persist,
+    _sysctl as sysctl,
+)
 from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._controller import controller_ports
@@ -28,6 +34,7 @@ from ._facts import read_facts
 from ._features import check_supported
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
+from ._rfc import requirements
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
@@ -128,6 +135,7 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
             rows=choice.backend.render(ruleset),
             switches=sysctl.lasting(switches, state.switches if state else (), host),
             lines=tuple(describe_gateway(gateway)),
+            modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
         ),
         targets=switches,
         notes=resolved.notes + notes,
@@ -140,6 +148,8 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
 
     stale = obsolete() if change.changed else []
     change = replace(change, flows=len(stale or ()))
+    if change.plan.changed:
+        helpers.check_known([item.name for item in gateway.helpers], host)
     warnings = _carry_out(change, host, check_mode) + _forget(stale, obsolete, host, check_mode)
     return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
 
@@ -431,6 +441,7 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
 
 
 def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    helpers.load(change.state.modules if change.state else (), host)
     for backend, live, desired in _loads(change):
         script = backend.script(desired, live, change.instance)
 
@@ -596,6 +607,7 @@ def _rule_lines(change: Change) -> t.List[str]:
 
 def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:
     return {
+        "rfc": [{"requirement": each.name, "holds": each.holds, "why": each.why} for each in requirements(gateway)],
         "wans": [{"interface": wan.interface} for wan in gateway.wans or ()],
         "lans": [
             {

@@ -12,8 +12,14 @@ kernel itself any more (nf_conntrack_helper is gone since Linux 6.0), and each i
 
 from __future__ import annotations
 
+import json
 import typing as t
 from dataclasses import dataclass
+
+from ._errors import GatewayError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,37 @@ def modules_for(names: t.Iterable[str]) -> t.List[str]:
     """The kernel modules that translate for these helpers, each once."""
     listed = (helper.module for name in names for helper in HELPERS[name] if helper.module)
     return list(dict.fromkeys(listed))
+
+
+def load(modules: t.Iterable[str], host: Host) -> None:
+    """Load what translates for helpers. A kernel that has it built in, or a container without modprobe, needs none."""
+    for module in modules:
+        if host.which("modprobe"):
+            host.run(["modprobe", "-q", module])
+
+
+def check_known(names: t.Sequence[str], host: Host) -> None:
+    """Raises GatewayError naming every helper that this kernel lacks. Without nft only the load itself can tell."""
+    if not names or not host.which("nft") or _accepted(names, host):
+        return
+    unknown = [name for name in names if not _accepted([name], host)]
+    if unknown:
+        raise GatewayError(
+            *(
+                "helpers: '{0}' is unknown to this kernel; load nf_conntrack_{1}, or leave it out".format(
+                    name, name.replace("-", "_")
+                )
+                for name in unknown
+            )
+        )
+
+
+def _accepted(names: t.Iterable[str], host: Host) -> bool:
+    """Whether nft would take these helpers: it asks the kernel, and changes nothing."""
+    place = {"family": "inet", "table": "ipmasq_probe"}
+    commands: t.List[t.Any] = [{"add": {"table": {"family": "inet", "name": "ipmasq_probe"}}}]
+    for number, helper in enumerate(helper for name in names for helper in HELPERS[name]):
+        body = {"name": "h{0}".format(number), "type": helper.name, "protocol": helper.protocol, "l3proto": "ip"}
+        commands.append({"add": {"ct helper": dict(body, **place)}})
+    done = host.run(["nft", "-c", "-j", "-f", "-"], stdin=json.dumps({"nftables": commands}))
+    return done.rc == 0

@@ -100,6 +100,7 @@ class State:
     before: t.Mapping[str, str] = field(default_factory=dict)
     base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that were there before the first load
     lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
+    modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
 
 
 def stem(instance: str) -> str:
@@ -138,6 +139,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         before={_word(key): _word(value) for key, value in raw["before"].items()},
         base_chains=tuple(_word(chain) for chain in raw["base_chains"]),
         lines=tuple(_word(line) for line in raw["lines"]),
+        modules=tuple(_word(module) for module in raw["modules"]),
     )
 
 
@@ -162,6 +164,7 @@ def state_text(state: State) -> str:
         "before": dict(state.before),
         "base_chains": list(state.base_chains),
         "lines": list(state.lines),
+        "modules": list(state.modules),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 
@@ -174,7 +177,9 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in state.switches)
     if backend and state.rows:
         texts.update(backend.boot_files(state.rows, state.instance))
-        texts[".load"] = "".join(line + "\n" for line in backend.boot_lines("./" + state.instance, state.instance))
+        lines = ["modprobe -q {0} || true".format(module) for module in state.modules]
+        lines += backend.boot_lines("./" + state.instance, state.instance)
+        texts[".load"] = "".join(line + "\n" for line in lines)
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
     files[LOADER] = (LOADER_TEXT, 0o700)
     advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]

@@ -498,6 +498,22 @@ notes:
   type: list
   elements: str
   sample: ["WAN ppp0: chosen, it has the default route"]
+rfc:
+  description: The requirements of NAT RFCs that options decide, and whether this gateway meets them.
+  returned: when O(state=present)
+  type: list
+  elements: dict
+  contains:
+    requirement:
+      description: RFC and number.
+      type: str
+      sample: RFC 4787 REQ-1
+    holds:
+      description: Whether it is met.
+      type: bool
+    why:
+      description: What that means, or the option that is in the way.
+      type: str
 differences:
   description: What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run.
   returned: success

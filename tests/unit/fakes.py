@@ -232,6 +232,7 @@ class FakeHost(Host):
         self.read_only = False
         self.locked: t.Tuple[str, ...] = ()
         self.connections = ""  # what conntrack -L lists
+        self.unknown_helpers: t.Tuple[str, ...] = ()
         self.events: t.List[Event] = []
         self.calls: t.List[t.List[str]] = []
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
@@ -348,6 +349,9 @@ class FakeHost(Host):
                 return Done(1, "", "Error: Could not process rule: Cannot allocate memory\n")
             error = "" if self.forget else self.nft.load(stdin or "")
             return Done(1 if error else 0, "", error)
+        if argv[1:] == ["-c", "-j", "-f", "-"]:
+            asked = [body["add"].get("ct helper", {}).get("type") for body in json.loads(stdin or "")["nftables"]]
+            return Done(1 if set(asked) & set(self.unknown_helpers) else 0, "", "")
         if argv[1:] == ["-j", "list", "chains"]:
             return Done(0, self.nft.chains(), "")
         assert argv[1:5] == ["-j", "list", "table", "inet"], "foreign rules are never listed: {0}".format(argv)

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "_describe": {"_intent"},
     "_facts": {"_errors", "_rules"},
     "_resolve": {"_conflicts", "_errors", "_facts", "_intent", "_rules", "_values"},
-    "_helpers": set(),
+    "_helpers": {"_errors"},
+    "_rfc": {"_prefix"},
     "_conntrack": {"_flows"},
     "_flows": {"_rules", "_values"},
     "_controller": {"_errors"},
@@ -56,8 +57,8 @@ MAY_IMPORT = {
     "_sysctl": {"_errors"},
     "_persist": {"_errors", "_plan"},
     "_engine": {
-        "_conntrack", "_flows", "_persist", "_sysctl", "select", "_compile", "_controller", "_describe", "_errors",
-        "_facts", "_features", "_intent", "_plan", "_resolve",
+        "_conntrack", "_flows", "_helpers", "_persist", "_sysctl", "select", "_compile", "_controller", "_describe",
+        "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc",
     },
     "_info": {"_persist", "_sysctl", "select", "_engine", "_errors", "_plan", "_values"},
 }  # fmt: skip

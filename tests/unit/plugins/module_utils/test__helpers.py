@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._helpers import HELPERS, modules_for
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._helpers import (
+    HELPERS,
+    check_known,
+    load,
+    modules_for,
+)
+from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
 def test_the_services_that_break_through_masquerade():
@@ -27,3 +34,31 @@ def test_each_has_what_a_rule_needs(name):
 
 def test_modules_each_once():
     assert modules_for(["sip", "ftp", "h323", "netbios-ns"]) == ["nf_nat_sip", "nf_nat_ftp", "nf_nat_h323"]
+
+
+def test_all_that_this_kernel_lacks_in_one_message():
+    host = fakes.FakeHost(fakes.NFT)
+    check_known(["ftp", "sip"], host)
+    host.unknown_helpers = ("netbios-ns", "Q.931")
+    with pytest.raises(GatewayError) as caught:
+        check_known(["ftp", "netbios-ns", "h323"], host)
+    assert caught.value.problems == (
+        "helpers: 'netbios-ns' is unknown to this kernel; load nf_conntrack_netbios_ns, or leave it out",
+        "helpers: 'h323' is unknown to this kernel; load nf_conntrack_h323, or leave it out",
+    )
+
+
+def test_nobody_is_asked_for_nothing():
+    host = fakes.FakeHost(fakes.NFT)
+    check_known([], host)
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_modules_are_loaded_where_there_is_a_way(there):
+    host = fakes.FakeHost(fakes.NFT)
+    if there:
+        host.programs.add("modprobe")
+        host.answers["modprobe"] = fakes.Done(1, "", "")
+    load(["nf_nat_ftp"], host)
+    assert host.calls == ([["modprobe", "-q", "nf_nat_ftp"]] if there else [])
