@@ -233,10 +233,13 @@ def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     """RFC 4787 REQ-9a: the server sees the address outside, as it would of a client outside."""
     if is_pinhole(gateway, forward):
         return []
+    # For a backend that has no word for the address that was asked for.
+    here = [] if forward.destination else [address for wan in gateway.wans or () for address in wan.addresses]
     rules = []
     for match in _server_side(gateway, forward):
         inside = replace(match, source=_lan_networks(gateway, match.family))
-        known = tuple(net.split("/")[0] for net in by_family(forward.destination).get(match.family, ()))
+        named = [net.split("/")[0] for net in forward.destination if _is_host(net)]
+        known = tuple(address for address in named or here if family_of(address) == match.family)
         action = Action("hairpin", to=known) if forward.hairpin_source == "external" else MASQUERADE
         rules.append(Rule(SRCNAT.name, inside, action, "port_forward/" + forward.name))
     return rules

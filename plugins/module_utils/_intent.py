@@ -60,6 +60,7 @@ TO_ADDRESS = ("existing", "routed")
 class Wan:
     interface: str
     mss: str = "pmtu"  # pmtu, keep, or a number of bytes
+    addresses: t.Tuple[str, ...] = ()  # what it has now; filled in only where a rule cannot do without
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     kernel_name = _Names(facts, problems, notes)
     wans = _wans(gateway, facts, kernel_name, problems, notes)
     lans = _lans(gateway, wans, facts, kernel_name, problems, notes)
+    if any(item.hairpin for item in gateway.port_forwards):
+        wans = tuple(replace(wan, addresses=_addresses(wan, facts)) for wan in wans)
     resolved = replace(
         gateway,
         wans=wans,
@@ -62,6 +64,10 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolved(resolved, tuple(dict.fromkeys(notes)))
+
+
+def _addresses(wan: Wan, facts: Facts) -> t.Tuple[str, ...]:
+    return tuple(address for interface in facts.meant_by(wan.interface) for address in interface.addresses)
 
 
 def _with_kernel_names(kind: str, items: t.Tuple[AnyItem, ...], kernel_name: _Names) -> t.Tuple[AnyItem, ...]:

@@ -442,7 +442,8 @@ def _middle(match: Match) -> t.List[str]:
     if match.local:
         words += ["-m", "addrtype", "--dst-type", "LOCAL"]
     for net in match.not_destination:
-        words += ["-m", "conntrack", "!", "--ctorigdst", net]
+        # iptables-save leaves out the length of a single address here, other than after -d.
+        words += ["-m", "conntrack", "!", "--ctorigdst", re.sub(r"(\..*)/32\Z|(:.*)/128\Z", r"\1\2", net)]
     if match.ct_state:
         states = [state.upper() for state in CT_STATES if state in match.ct_state]
         words += ["-m", "conntrack", "--ctstate", ",".join(states)]

@@ -283,8 +283,8 @@ def _addresses(match: Match) -> t.List[Json]:
         for side, nets, op in sides
         if nets
     ]
-    # A type of ICMP is of one family; nft leaves the other match out.
-    if match.family and not expr and not match.icmp_type:
+    # ICMP is of one family; nft leaves the other match out.
+    if match.family and not expr and not match.protocol.startswith("icmp"):
         expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     if match.local:
         expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
