@@ -39,7 +39,7 @@ DESCRIPTION = [
 #: What the role has and the module has not.
 ROLE_ONLY = {
     "gateway_install": {
-        "description": "Whether to install nftables (or iptables), iproute2 and conntrack where the first two are missing.",
+        "description": "Whether to install nftables (or iptables), iproute2 and conntrack where nft or ip is missing.",
         "type": "bool",
         "default": True,
     }

@@ -48,6 +48,7 @@ class Flow:
     asked: End
     answer: End
     icmp_id: str = ""
+    helper: str = ""  # the kernel's name of the one that reads along
 
     @property
     def server(self) -> str:
@@ -87,7 +88,10 @@ def parse(listing: str) -> t.List[Flow]:
         if len(starts) != 2:
             continue
         asked, answer = dict(pairs[: starts[1]]), dict(pairs[starts[1] :])
-        found.append(Flow(line.split()[0], _end(asked), _end(answer), asked.get("id", "")))
+        helper = re.search(r"\bhelper=(\S+)", line)
+        found.append(
+            Flow(line.split()[0], _end(asked), _end(answer), asked.get("id", ""), helper.group(1) if helper else "")
+        )
     return found
 
 
@@ -135,6 +139,9 @@ class _Judge:
         return ()
 
     def _passes(self, flow: Flow, iif: str, oif: str) -> bool:
+        helper = self._walk("helper", flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        if (helper.action.target if helper else "") != flow.helper:
+            return False
         redirect = self._walk("dstnat", flow, iif, "", flow.asked.destination, flow.asked.destination_port)
         if not self._same_destination(flow, redirect):
             return False

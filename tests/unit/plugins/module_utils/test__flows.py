@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
@@ -23,7 +25,7 @@ GUESTS = {"name": "guests", "interfaces": ["guest*"], "networks": ["192.168.2.0/
 LISTING = """\
 conntrack v1.4.7 (conntrack-tools): 4 flow entries have been shown.
 tcp      6 431999 ESTABLISHED src=192.168.1.10 dst=198.51.100.1 sport=40000 dport=443 src=198.51.100.1 \
-dst=203.0.113.2 sport=443 dport=40000 [ASSURED] mark=0 use=1
+dst=203.0.113.2 sport=443 dport=40000 [ASSURED] mark=0 helper=ftp use=1
 icmp     1 29 src=192.168.1.10 dst=198.51.100.1 type=8 code=0 id=77 src=198.51.100.1 dst=203.0.113.2 type=0 code=0 \
 id=77 mark=0 use=1
 gre      47 99 src=192.168.1.9 dst=198.51.100.1 [UNREPLIED] src=198.51.100.1 dst=203.0.113.2 mark=0 use=1
@@ -33,7 +35,7 @@ udp      17 9 src=fd00:1::9 dst=2001:db8::1 sport=5 dport=53 [UNREPLIED] src=200
 
 def test_parse():
     tcp, icmp, gre, six = parse(LISTING)
-    assert tcp == Flow("tcp", End(PC, FAR, 40000, 443), End(FAR, WAN, 443, 40000))
+    assert tcp == Flow("tcp", End(PC, FAR, 40000, 443), End(FAR, WAN, 443, 40000), helper="ftp")
     assert (icmp.protocol, icmp.icmp_id, icmp.seen_source) == ("icmp", "77", WAN)
     assert (gre.asked, gre.redirected) == (End("192.168.1.9", FAR), False)
     assert six.seen_source == six.asked.source == "fd00:1::9"
@@ -81,6 +83,9 @@ MAPPED = {"source": ["192.168.1.0/27"], "to": ["203.0.113.32/27"]}
 NO_MAIL = {"outbound": [{"name": "x", "protocol": ["tcp"], "port": ["25"], "action": "reject"}]}
 
 
+FTP = {"helpers": [{"name": "ftp"}]}
+
+
 def six(source):
     return Flow("tcp", End(source, "2a00::1", 1, 2), End("2a00::1", source, 2, 1))
 
@@ -118,6 +123,9 @@ TEST_FLOWS = [
     ),
     ("what may no longer go out", out(port=25), NO_MAIL, True),
     ("what may still go out", out(), NO_MAIL, False),
+    ("without the helper that it should have", out(port=21), FTP, True),
+    ("with the helper that it should have", replace(out(port=21), helper="ftp"), FTP, False),
+    ("with a helper that is gone", replace(out(port=21), helper="ftp"), {}, True),
     ("of the gateway itself", out(source=WAN, seen=WAN), {}, False),
     ("of a container", out(source="172.17.0.2", seen="172.17.0.2"), {}, False),
     ("a guest, by a pattern", out(source="192.168.2.7"), {}, False),

@@ -1,0 +1,308 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Services that break through NAT, connections that began under other rules, and the gateway's own door."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from helpers import ONE_LAN, TWO_LANS
+from sandbox import sh
+from topology import CLIENTS, GATE4, WAN4, Servers, Topology
+
+OFFICE4 = CLIENTS["office"][1]
+SECOND = "203.0.113.9"
+TEXT = b"out of the lab\n" * 1000
+
+
+@pytest.fixture
+def net(gate):
+    made = Topology()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    yield made
+    made.close()
+
+
+# --- Helpers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def vsftpd(tmp_path_factory):
+    """Debian's vsftpd. Unpacked and not installed, as its package starts a server on this machine."""
+    folder = tmp_path_factory.mktemp("vsftpd")
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        pytest.skip("vsftpd is fetched with apt-get, which is not there")
+    # Not readable to apt's own user, which only costs a warning.
+    done = subprocess.run(["apt-get", "download", "vsftpd"], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("vsftpd cannot be fetched: {0}".format(done.stderr.strip().splitlines()[-1]))
+    (package,) = folder.glob("vsftpd_*.deb")
+    subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+    return folder / "usr/sbin/vsftpd"
+
+
+@contextlib.contextmanager
+def ftp_server(net, node, vsftpd, folder, port=21):
+    share, empty = folder / "share", folder / "empty"
+    for each in (share, empty):
+        each.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (share / "file").write_bytes(TEXT)
+    for parent in [folder, *folder.parents][:4]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    settings = {
+        "listen": "YES", "background": "NO", "listen_port": port, "anonymous_enable": "YES", "no_anon_password": "YES",
+        "ftp_username": "daemon", "nopriv_user": "nobody", "anon_root": share, "secure_chroot_dir": empty,
+        "seccomp_sandbox": "NO", "connect_from_port_20": "YES", "port_promiscuous": "NO", "pasv_promiscuous": "NO",
+        "connect_timeout": 2, "accept_timeout": 2,
+    }  # fmt: skip
+    config = folder / "vsftpd.conf"
+    config.write_text("".join("{0}={1}\n".format(*pair) for pair in settings.items()))
+    config.chmod(0o600)
+    with net.inside(node):
+        server = subprocess.Popen([str(vsftpd), str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        time.sleep(0.3)
+        assert server.poll() is None, server.stdout.read()
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def fetched(net, node, address, passive, port=21):
+    """The file by FTP, or the words of what went wrong."""
+    found = []
+    with net.inside(node):
+        try:
+            with ftplib.FTP(timeout=3) as client:  # noqa: S321 - it is what helpers are for
+                client.connect(address, port)
+                client.login()
+                client.set_pasv(passive)
+                client.retrbinary("RETR file", found.append)
+        except (OSError, EOFError, ftplib.Error) as error:
+            return "{0}: {1}".format(type(error).__name__, error)
+    return b"".join(found)
+
+
+def test_active_ftp_needs_the_helper(gate, net, vsftpd, tmp_path):
+    """The client names its own address in PORT: only the helper translates it, and lets the server come back."""
+    with ftp_server(net, "wan", vsftpd, tmp_path):
+        gate.apply(**ONE_LAN)
+        assert fetched(net, "office", WAN4, passive=True) == TEXT
+        assert isinstance(fetched(net, "office", WAN4, passive=False), str)
+        gate.apply(helpers=[{"name": "ftp"}], **ONE_LAN)
+        assert fetched(net, "office", WAN4, passive=False) == TEXT
+        assert fetched(net, "office", WAN4, passive=True) == TEXT
+
+
+def test_a_helper_on_another_port(gate, net, vsftpd, tmp_path):
+    with ftp_server(net, "wan", vsftpd, tmp_path, port=2121):
+        gate.apply(helpers=[{"name": "ftp"}], **ONE_LAN)
+        assert isinstance(fetched(net, "office", WAN4, False, 2121), str)
+        gate.apply(helpers=[{"name": "ftp", "port": [21, 2121]}], **ONE_LAN)
+        assert fetched(net, "office", WAN4, False, 2121) == TEXT
+
+
+def test_a_forwarded_ftp_server_in_passive_mode(gate, net, vsftpd, tmp_path):
+    """The server names its own address in its answer to PASV."""
+    forwards = [{"name": "ftp", "port": ["21"], "to": [OFFICE4]}]
+    with ftp_server(net, "office", vsftpd, tmp_path):
+        gate.apply(port_forwards=forwards, **ONE_LAN)
+        assert isinstance(fetched(net, "wan", GATE4, passive=True), str)
+        gate.apply(port_forwards=forwards, helpers=[{"name": "ftp"}], **ONE_LAN)
+        assert fetched(net, "wan", GATE4, passive=True) == TEXT
+
+
+def said(net, kind, port, message):
+    """What the far side reads of a message that a client sends."""
+    with (
+        net.socket("wan", socket.AF_INET, kind) as server,
+        net.socket("office", socket.AF_INET, kind) as client,
+    ):
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("0.0.0.0", port))
+        server.settimeout(1)
+        client.settimeout(1)
+        if kind == socket.SOCK_DGRAM:
+            client.bind((OFFICE4, port))
+            client.sendto(message, (WAN4, port))
+            return server.recv(4096)
+        server.listen(1)
+        client.connect((WAN4, port))
+        accepted, _peer = server.accept()
+        with accepted:
+            accepted.settimeout(1)
+            client.sendall(message)
+            return accepted.recv(4096)
+
+
+def test_irc_dcc_names_the_address_outside(gate, net):
+    """DCC SEND carries the client's address as a number."""
+    number = int.from_bytes(socket.inet_aton(OFFICE4), "big")
+    seen = int.from_bytes(socket.inet_aton(GATE4), "big")
+    offer = b"PRIVMSG friend :\x01DCC SEND file %d 5000 100\x01\r\n" % number
+    gate.apply(**ONE_LAN)
+    assert said(net, socket.SOCK_STREAM, 6667, offer) == offer
+    gate.apply(helpers=[{"name": "irc"}], **ONE_LAN)
+    assert b"DCC SEND file %d " % seen in said(net, socket.SOCK_STREAM, 6667, offer)
+
+
+INVITE = (
+    "INVITE sip:friend@{far} SIP/2.0\r\nVia: SIP/2.0/UDP {own}:5060;branch=z9hG4bK1\r\n"
+    "From: <sip:me@{own}>;tag=1\r\nTo: <sip:friend@{far}>\r\nCall-ID: 1@{own}\r\nCSeq: 1 INVITE\r\n"
+    "Contact: <sip:me@{own}:5060>\r\nContent-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}"
+)
+SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n".format(OFFICE4)
+
+
+def test_sip_is_left_alone_without_the_helper_and_translated_with_it(gate, net):
+    """RFC 4787 REQ-10: no NAT reads along unless it is told to."""
+    invite = INVITE.format(far=WAN4, own=OFFICE4, length=len(SDP), sdp=SDP).encode()
+    gate.apply(**ONE_LAN)
+    assert said(net, socket.SOCK_DGRAM, 5060, invite) == invite
+    gate.apply(helpers=[{"name": "sip"}], **ONE_LAN)
+    translated = said(net, socket.SOCK_DGRAM, 5060, invite).decode()
+    assert "c=IN IP4 " + GATE4 in translated
+    assert "Contact: <sip:me@{0}:".format(GATE4) in translated
+
+
+def test_every_helper_is_known_here(gate, net):
+    names = ["amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
+    gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN)
+    assert not gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN).change.changed
+
+
+# --- Timers ----------------------------------------------------------------------------------------------------------
+
+
+def seconds_left(protocol):
+    return [int(line.split()[2]) for line in sh("conntrack -L 2>/dev/null").splitlines() if line.startswith(protocol)]
+
+
+def test_timers_are_those_of_the_rfcs_and_go_back(gate, net):
+    before = sh("cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout").strip()
+    gate.apply(**ONE_LAN)
+    assert net.asks("udp", "office", "wan", WAN4, 5353).peer == GATE4
+    assert net.ping("office", WAN4)
+    assert min(seconds_left("udp")) > 295
+    assert min(seconds_left("icmp")) > 55
+    gate.apply(timeouts={"udp": 77, "icmp": 0}, **ONE_LAN)
+    assert sh("cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout").strip() == "77"
+    assert sh("cat /proc/sys/net/netfilter/nf_conntrack_icmp_timeout").strip() == "30"
+    gate.absent()
+    assert sh("cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout").strip() == before
+
+
+def test_the_size_of_the_table_is_skipped_where_it_is_not_ours(gate, net):
+    done = gate.apply(conntrack_max="auto", **ONE_LAN).to_dict()
+    assert [note for note in done["notes"] if note.startswith("conntrack_max: skipped, it is read-only")]
+
+
+# --- Connections that began under other rules ------------------------------------------------------------------------
+
+
+def snat(**match):
+    return {"nat": [dict({"name": "fixed", "action": "snat", "to": [SECOND]}, **match), {"name": "rest"}]}
+
+
+def test_a_connection_that_the_change_makes_wrong_begins_anew(gate, net):
+    gate.apply(**ONE_LAN)
+    with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        planned = gate.apply(check=True, **snat(), **ONE_LAN)
+        assert "- 1 connections that began under other rules: forgotten" in planned.to_dict()["differences"]
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        gate.apply(**snat(), **ONE_LAN)
+        assert servers.ask(client, WAN4, 5353).peer == SECOND
+
+
+@contextlib.contextmanager
+def connected(net, source, target, address, port, at=None):
+    """A TCP connection that stays open: both of its ends."""
+    with (
+        net.socket(target, socket.AF_INET, socket.SOCK_STREAM) as server,
+        net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client,
+    ):
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("0.0.0.0", at or port))
+        server.listen(1)
+        server.settimeout(1)
+        client.settimeout(0.5)
+        client.connect((address, port))
+        accepted, _peer = server.accept()
+        with accepted:
+            accepted.settimeout(0.5)
+            yield client, accepted
+
+
+def speaks(ends):
+    client, server = ends
+    try:
+        client.sendall(b"x")
+        server.recv(1)
+        server.sendall(b"y")
+        client.recv(1)
+    except OSError:
+        return False
+    return True
+
+
+def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
+    gate.apply(**TWO_LANS)
+    forwards = [{"name": "web", "port": ["443"], "to": [OFFICE4], "to_port": 8443}]
+    gate.apply(port_forwards=forwards, **TWO_LANS)
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as stays,
+        connected(net, "office", "wan", WAN4, 2525) as mail,
+        connected(net, "wan", "office", GATE4, 443, at=8443) as forwarded,
+    ):
+        assert speaks(stays) and speaks(mail) and speaks(forwarded)
+        no_mail = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["2525"], "action": "drop"}]}
+        gate.apply(port_forwards=forwards, **no_mail, **TWO_LANS)
+        assert speaks(stays) and speaks(forwarded)
+        assert not speaks(mail)
+        gate.apply(**no_mail, **TWO_LANS)
+        assert speaks(stays)
+        assert not speaks(forwarded)
+
+
+def test_without_the_program_there_is_a_warning(gate, net):
+    gate.host.without = ("conntrack",)
+    done = gate.apply(**ONE_LAN)
+    assert [each for each in done.warnings if each.startswith("conntrack is not installed")]
+    assert gate.apply(**ONE_LAN).warnings == ()
+
+
+# --- The gateway itself ----------------------------------------------------------------------------------------------
+
+
+def test_protect_closes_the_gateway_towards_the_wan_only(gate, net):
+    allow = [{"name": "vpn", "protocol": ["tcp"], "port": ["4000"]}]
+    with Servers(net, "tcp", ("gate", 22), ("gate", 80), ("gate", 4000), ("wan", 9000)) as servers:
+        gate.apply(**ONE_LAN)
+        assert servers.asked("wan", GATE4, 80).node == "gate"
+        gate.apply(input="protect", input_allow=allow, **ONE_LAN)
+        assert servers.asked("wan", GATE4, 80) == "timeout"
+        assert servers.asked("wan", GATE4, 22).node == "gate"
+        assert servers.asked("wan", GATE4, 4000).node == "gate"
+        for port in (22, 80, 4000):
+            assert servers.asked("office", "192.168.1.1", port).node == "gate"
+        assert servers.asked("gate", WAN4, 9000).node == "wan"
+        assert servers.asked("office", WAN4, 9000).node == "wan"
+    assert net.ping("wan", GATE4)
+
+
+def test_what_is_dropped_is_logged_first(gate, net):
+    """The kernel's log is silent in a namespace, so the rule's counter tells."""
+    gate.apply(log=["closed"], port_forwards=[{"name": "x", "port": ["1"], "to": [OFFICE4]}], **ONE_LAN)
+    assert net.asks("tcp", "wan", "office", OFFICE4, 8080) == "timeout"
+    logged = [row for row in gate.live() if row.key == "closed" and "ipmasq closed: " in row.text]
+    assert sum(row.packets for row in logged) >= 1
