@@ -1,0 +1,92 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The golden cases on the tools of each release: loaded, listed, and read back as they were meant.
+
+Each tool runs from the image that the lab uses, in a network namespace of its own; nothing of this machine is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import MARK, Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.tests.unit import test_golden
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+IMAGES = Path(__file__).resolve().parents[2] / "roles/lab/files/lab-image"
+RELEASES = ("bullseye", "bookworm", "trixie")
+BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft"), "iptables-legacy": Iptables("legacy")}
+
+#: Loads standard input and lists what is there then.
+NFT = "nft -j -f - && nft -j list table inet {0}"
+IPTABLES = "{0}-restore --noflush --counters && {0}-save -c"
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount an image and make a namespace for it"),
+    pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed"),
+]
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def root(request: t.Any) -> t.Iterator[str]:
+    """The files of a release."""
+    build = subprocess.run([sys.executable, str(IMAGES), request.param], capture_output=True, text=True, check=False)
+    if build.returncode:
+        pytest.skip(f"no image of {request.param}: {build.stderr.strip().splitlines()[-1]}")
+    image = json.loads(build.stdout)["images"][request.param]
+    mounted = subprocess.run(["podman", "image", "mount", image], capture_output=True, text=True, check=True)
+    yield mounted.stdout.strip()
+    subprocess.run(["podman", "image", "unmount", image], capture_output=True, check=False)
+
+
+def cases() -> t.Iterator[t.Any]:
+    for case in test_golden.CASES:
+        gateway = test_golden.load(case).get("gateway", {})
+        if gateway.get("wans") and gateway.get("lans"):
+            yield pytest.param(gateway, id=case)
+
+
+def listed(root: str, command: str, stdin: str) -> str:
+    """What a command prints in a fresh namespace with these files. The image itself is mounted read-only."""
+    setup = 'mount -t tmpfs t "$0/run" && mount -t proc p "$0/proc" && exec chroot "$0" sh -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", setup, root, command],
+        input=stdin, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("programs", BACKENDS)
+@pytest.mark.parametrize("options", cases())
+def test_read_back_as_it_was_meant(root: str, programs: str, options: dict[str, t.Any]) -> None:
+    gateway = intent.gateway_from_params(gateway_params(**options))
+    ruleset = compile_gateway(resolve(gateway, Facts((), ())).gateway)
+    backend = BACKENDS[programs]
+    rows = backend.render(ruleset)
+    script = backend.script(rows, (), gateway.instance)
+    if programs == "nft":
+        listing = listed(root, NFT.format(table(gateway.instance)), script)
+    else:
+        listing = ""
+        for part in script.split(MARK)[1:]:
+            family, text = part.split("\n", 1)
+            listing += MARK + family + "\n" + listed(root, IPTABLES.format(backend.program(family, "x")[:-2]), text)
+    plan = Plan(backend.parse(listing, gateway.instance), rows)
+    assert not plan.changed, plan.differences(backend.show)[:5]
