@@ -492,8 +492,6 @@ def test_port_forward_by_client_goes_on_after_another_run(gate, net):
 
 def test_port_forward_of_ipv6_to_a_unique_local_server_is_translated(gate, net):
     gate.apply(**with_forwards(forward(to=[OFFICE6], to_port=443)))
-    # A gateway that has never spoken to the server asks for its link address first, a second if the first try is lost.
-    net.ping("office", WAN6)
     met = net.asks("tcp", "wan", "office", GATE6, 8443, at=443)
     assert (met.port, met.peer) == (443, WAN6)
     assert net.asks("tcp", "wan", "office", OFFICE6, 443) == "timeout"
@@ -887,7 +885,7 @@ def test_wan_that_comes_back_with_another_address_needs_no_other_run(gate, net):
         assert net.asks("tcp", "wan", "office", GATE4, 8443).peer == WAN4
         net.unwire_wan()
         for _attempt in range(3):
-            assert servers.ask(client, WAN4, 4000, timeout=0.05) not in (GATE4,)
+            assert isinstance(servers.ask(client, WAN4, 4000, timeout=0.05), str)
         with Sniffer(net) as sniffer:
             net.wire_wan("203.0.113.77", "2001:db8:ff::77")
             assert servers.ask(client, WAN4, 4000).peer == "203.0.113.77"

@@ -46,6 +46,7 @@ class Topology:
             self._link(link, name, "{0}.1/24".format(net4), "{0}::1/64".format(net6), v4 + "/24", v6 + "/64")
             route = "ip route add default via {0}.1; ip -6 route add default via {1}::1".format(net4, net6)
             self.nodes[name].sh(route)
+            self._awake(name, net4 + ".1", net6 + "::1")
         self.wire_wan()
 
     def wire_wan(self, v4: str = GATE4, v6: str = GATE6) -> None:
@@ -53,11 +54,13 @@ class Topology:
         sh("ip route replace default via {0}; ip -6 route replace default via {1}".format(WAN4, WAN6))
         # A hostile neighbour: it knows the way to the private networks.
         self.nodes["wan"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(v4, v6))
+        self._awake("wan", v4, v6)
 
     def wire_second_wan(self) -> None:
         """wan1, with a node of its own behind it; the default route stays with the first."""
         self._node("isp")
         self._link("wan1", "isp", SECOND4 + "/24", SECOND6 + "/64", ISP4 + "/24", ISP6 + "/64")
+        self._awake("isp", SECOND4, SECOND6)
 
     def wire_server(self) -> None:
         """A second host in the office LAN: both sit at a switch, and lan0 is its third port."""
@@ -72,9 +75,8 @@ class Topology:
         sh("ip link add lan0 type veth peer name gate netns {0}".format(switch.path))
         sh("ip addr add 192.168.1.1/24 dev lan0; ip addr add fd00:1::1/64 dev lan0 nodad; ip link set lan0 up")
         switch.sh("for port in office server gate; do ip link set $port master br0; ip link set $port up; done")
-        # A port of a bridge forwards only after the kernel has got round to its carrier, up to a second later.
         for name in ("office", "server"):
-            assert any(self.ping(name, "192.168.1.1") for _attempt in range(10)), name
+            self._awake(name, "192.168.1.1", "fd00:1::1")
 
     def crowd(self, count: int, node: str = "office") -> list:
         """More clients: addresses of a node, from .100 up, to send from."""
@@ -94,6 +96,11 @@ class Topology:
         sh("ip link add {0} type veth peer name up0 netns {1}".format(ours, self.nodes[node].path))
         sh("ip addr add {1} dev {0}; ip addr add {2} dev {0} nodad; ip link set {0} up".format(ours, ours4, ours6))
         self._address(node, theirs4, theirs6)
+
+    def _awake(self, node: str, *addresses: str) -> None:
+        """Wait for a link: the kernel gets round to a new carrier up to a second later, on a bridge above all."""
+        for address in addresses:
+            assert any(self.ping(node, address) for _attempt in range(10)), "{0} never met {1}".format(node, address)
 
     def _address(self, node: str, v4: str, v6: str) -> None:
         self.nodes[node].sh("ip addr add {0} dev up0; ip addr add {1} dev up0 nodad; ip link set up0 up".format(v4, v6))
