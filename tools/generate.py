@@ -69,7 +69,7 @@ def role_spec() -> str:
         "options": dict({"gateway_" + name: option_of(option) for name, option in options.items()}, **ROLE_ONLY),
     }
     return HEADER + yaml.dump(
-        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=116, allow_unicode=True
+        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True
     )
 
 

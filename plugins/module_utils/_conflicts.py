@@ -46,7 +46,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
 
 
 def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
-    known = [lan.name for lan in lans]
+    known = list(dict.fromkeys(lan.name for lan in lans))
     for index, lan in enumerate(lans):
         for other in lan.reaches:
             if other not in known or other == lan.name:

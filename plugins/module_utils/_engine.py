@@ -29,12 +29,13 @@ from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._controller import controller_ports
 from ._describe import describe_gateway, describe_item
-from ._errors import GatewayError
+from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 from ._rfc import requirements
+from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
@@ -135,6 +136,7 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
             rows=choice.backend.render(ruleset),
             switches=sysctl.lasting(switches, state.switches if state else (), host),
             lines=tuple(describe_gateway(gateway)),
+            interfaces=tuple(wans + inside),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
         ),
         targets=switches,
@@ -232,6 +234,9 @@ def _switches_result(change: Change, switches: sysctl.Switches, host: Host, chec
 def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
     """Leave the host as it was before the first run: rules, switches, files and service."""
     check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
     state = persist.read_state(host, instance)
     if state and state.owner != "gateway":
         raise GatewayError(
@@ -592,6 +597,8 @@ def _diff(change: Change) -> t.Dict[str, str]:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
     after += ["file {0}".format(path) for path in change.outdated]
+    if change.enable:
+        after.append("service ipmasq.service: enabled")
     before += ["file {0}".format(path) for path in change.stale]
     return {
         "before_header": "gateway " + change.instance,

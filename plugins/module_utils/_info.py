@@ -14,6 +14,7 @@ from . import _persist as persist, _sysctl as sysctl
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems
+from ._facts import read_facts
 from ._plan import Plan
 from ._values import check_instance
 
@@ -37,7 +38,7 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     drift = Plan(live, known.rows).differences(choice.backend.show)
     drift += [
         "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
-        for each in sysctl.changes(known.switches, host)
+        for each in sysctl.changes(known.switches + _interface_switches(known, host), host)
     ]
     drift += ["~ {0}: not as it was written".format(path) for path in persist.outdated(files, host)]
     if persist.UNIT in files and not persist.service_enabled(host):
@@ -54,7 +55,7 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
             "programs": choice.backend.programs,
             "why": choice.why,
         },
-        "items": _items(live),
+        "counters": _counters(live),
         "switches": [
             {"key": key, "applied": value, "live": sysctl.read(host, key) or ""} for key, value in known.switches
         ],
@@ -62,7 +63,16 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     }
 
 
-def _items(live: Rows) -> t.List[t.Dict[str, t.Any]]:
+def _interface_switches(state: persist.State, host: Host) -> sysctl.Switches:
+    """Forwarding of the gateway's own interfaces: one that is 0 stays so while the global switch is 1."""
+    forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(state.switches).get(key) == "1"]
+    if not forwarded or not state.interfaces:
+        return ()
+    present = [each.name for pattern in state.interfaces for each in read_facts(host).meant_by(pattern)]
+    return tuple(switch for family in forwarded for switch in sysctl.interface_switches(family, present, "1", host))
+
+
+def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:
     """Counters by item. Chains and jumps are no items, nor are rules that somebody else put among ours."""
     items: t.Dict[str, t.Dict[str, t.Any]] = {}
     for row in live:

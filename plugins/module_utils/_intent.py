@@ -95,7 +95,7 @@ class NatItem(Traffic):
     persistent: bool = True
     ipsec: bool = False
     inbound: bool = False
-    to_address: str = "existing"
+    to_address: str = ""  # empty: existing, or for 1:1 whatever the WAN's networks say
 
 
 @dataclass(frozen=True)
@@ -431,7 +431,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         persistent=raw.get("persistent") is not False,
         ipsec=bool(raw.get("ipsec")),
         inbound=action == "static" if raw.get("inbound") is None else raw["inbound"],
-        to_address=raw.get("to_address") or "existing",
+        to_address=raw.get("to_address") or "",
     )
     _check_one_to_one(where, item, problems)
     return item

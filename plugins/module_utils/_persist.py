@@ -100,6 +100,7 @@ class State:
     before: t.Mapping[str, str] = field(default_factory=dict)
     base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that were there before the first load
     lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
+    interfaces: t.Tuple[str, ...] = ()  # of a whole gateway, names and patterns
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
 
 
@@ -139,6 +140,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         before={_word(key): _word(value) for key, value in raw["before"].items()},
         base_chains=tuple(_word(chain) for chain in raw["base_chains"]),
         lines=tuple(_word(line) for line in raw["lines"]),
+        interfaces=tuple(_word(name) for name in raw["interfaces"]),
         modules=tuple(_word(module) for module in raw["modules"]),
     )
 
@@ -164,6 +166,7 @@ def state_text(state: State) -> str:
         "before": dict(state.before),
         "base_chains": list(state.base_chains),
         "lines": list(state.lines),
+        "interfaces": list(state.interfaces),
         "modules": list(state.modules),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"

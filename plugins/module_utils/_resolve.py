@@ -335,17 +335,29 @@ def _check_forwards(gateway: Gateway, problems: Problems) -> None:
 def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:
     """An address that nobody has gets no answers back."""
     here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
+    links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in enumerate(gateway.nat):
-        if item.action != "snat" or item.to_address != "existing":
+        if item.action not in ("snat", "static") or item.to_address == "routed":
             continue
         for entry in item.to:
-            missing = _first_missing(entry, here)
+            if item.action == "static" and item.to_address != "existing" and not overlaps([entry], links):
+                # A block that is not on the link can only be routed here; on the link somebody has to answer ARP.
+                continue
+            missing = _first_missing(_as_range(entry), here)
             if missing:
                 problems.add(
                     "nat[{0}] '{1}'".format(index, item.name),
                     "to {0}: no interface of this host has {1}; add it, set to_address to routed if a router sends it "
                     "here, or use action masquerade".format(entry, missing),
                 )
+
+
+def _as_range(entry: str) -> str:
+    """A network as the range of its addresses; a range as it is."""
+    if "/" not in entry:
+        return entry
+    network = ipaddress.ip_network(entry)
+    return "{0}-{1}".format(network.network_address, network.broadcast_address)
 
 
 def _first_missing(entry: str, here: t.Set[t.Any]) -> str:

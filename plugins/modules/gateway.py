@@ -76,6 +76,7 @@ options:
         description:
           - Whether to drop what comes from this LAN with a source outside its networks.
           - The list of networks decides, not the routes, so several WANs and asymmetric routes are no trouble.
+          - Without the check, a source that is in no LAN's networks is neither translated nor stopped by the guard.
         type: bool
         default: true
   nat:
@@ -138,6 +139,8 @@ options:
           - How the addresses in O(nat[].to) come to this host.
           - V(existing) means that an interface has them, which is checked. V(routed) means that a router outside sends
             them here.
+          - When left out, V(existing). For V(static) it is V(routed) where the addresses lie outside the WAN's own
+            networks, as nobody asks for them by ARP there.
         type: str
         choices: [existing, routed]
       random:
@@ -254,7 +257,9 @@ options:
         type: list
         elements: str
       rate:
-        description: For V(accept), how many connections may be opened, such as V(10/second). What is more is rejected.
+        description:
+          - For V(accept), how many connections may be opened, such as V(10/second). What is more is rejected.
+          - Each LAN, address family and protocol has the whole rate for itself. The first 5 are let through at once.
         type: str
   profile:
     description:
@@ -551,9 +556,10 @@ def main() -> None:
     params = module.params
 
     def step(host: Host) -> dict:
-        gateway = gateway_from_params(params)
         if params["state"] == "absent":
-            return remove_instance(gateway.instance, host, module.check_mode).to_dict()
+            # The way back does not depend on what else is said.
+            return remove_instance(params["instance"], host, module.check_mode).to_dict()
+        gateway = gateway_from_params(params)
         return apply_gateway(gateway, params["backend"], host, module.check_mode).to_dict()
 
     run_module(module, step)

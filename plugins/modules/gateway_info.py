@@ -33,7 +33,11 @@ EXAMPLES = r"""
 
 - name: Show how many packets were masqueraded
   ansible.builtin.debug:
-    msg: "{{ gateway.items | community.general.json_query(\"[?starts_with(name, 'nat/')].packets | sum(@)\") }}"
+    msg: "{{ gateway.counters | selectattr('name', 'match', 'nat/') | map(attribute='packets') | sum }}"
+
+- name: The same as JMESPath, with community.general and jmespath on the controller
+  ansible.builtin.debug:
+    msg: "{{ gateway.counters | community.general.json_query(\"[?starts_with(name, 'nat/')].packets | sum(@)\") }}"
 """
 
 RETURN = r"""
@@ -66,8 +70,8 @@ declared:
   returned: success
   type: list
   elements: str
-items:
-  description: Every item with live rules.
+counters:
+  description: Every item with live rules, and what they have counted.
   returned: success
   type: list
   elements: dict

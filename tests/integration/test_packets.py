@@ -138,7 +138,7 @@ def test_pitfall_6_odd_packets_never_leave_with_a_private_source(gate, net):
         assert net.udp("office", "wan", WAN4) == GATE4
         assert leaking(net, sniffer) == []
     # The guard alone would have stopped them too: the filter did its part as well.
-    counted = {item["name"]: item["packets"] for item in gate.info()["items"]}
+    counted = {item["name"]: item["packets"] for item in gate.info()["counters"]}
     assert counted["invalid"] >= 16, counted
 
 

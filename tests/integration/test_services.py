@@ -306,3 +306,18 @@ def test_what_is_dropped_is_logged_first(gate, net):
     assert net.asks("tcp", "wan", "office", OFFICE4, 8080) == "timeout"
     logged = [row for row in gate.live() if row.key == "closed" and "ipmasq closed: " in row.text]
     assert sum(row.packets for row in logged) >= 1
+
+
+# --- What is live against what was applied ---------------------------------------------------------------------------
+
+
+def test_an_interface_that_does_not_forward_is_drift(gate, net):
+    """The global switch stays at 1, and the LAN is dead all the same."""
+    gate.apply(**ONE_LAN)
+    assert gate.info()["as_applied"]
+    sh("echo 0 > /proc/sys/net/ipv4/conf/lan0/forwarding")
+    assert net.asks("udp", "office", "wan", WAN4, 5353) == "timeout"
+    assert gate.info()["drift"] == ["~ net/ipv4/conf/lan0/forwarding: 0, applied was 1"]
+    gate.apply(**ONE_LAN)
+    assert gate.info()["as_applied"]
+    assert net.asks("udp", "office", "wan", WAN4, 5353).peer == GATE4

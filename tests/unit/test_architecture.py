@@ -58,9 +58,9 @@ MAY_IMPORT = {
     "_persist": {"_errors", "_plan"},
     "_engine": {
         "_conntrack", "_flows", "_helpers", "_persist", "_sysctl", "select", "_compile", "_controller", "_describe",
-        "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc",
+        "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc", "_values",
     },
-    "_info": {"_persist", "_sysctl", "select", "_engine", "_errors", "_plan", "_values"},
+    "_info": {"_persist", "_sysctl", "select", "_engine", "_errors", "_facts", "_plan", "_values"},
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
 OUTSIDE = {"os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib"}

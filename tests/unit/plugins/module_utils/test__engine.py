@@ -240,7 +240,7 @@ def test_what_is_no_longer_declared_is_purged(host):
     apply(host)
     live = gateway_info("default", host)
     assert live["as_applied"]
-    assert not [each for each in live["items"] if "guests" in each["name"]]
+    assert not [each for each in live["counters"] if "guests" in each["name"]]
 
 
 def test_drift_is_seen_and_mended(host):
@@ -357,7 +357,7 @@ def test_items_left_by_a_lost_state_file(host):
     masquerade(host)
     assert host.snapshot()[2:] == live[2:]
     forward(host, state="absent")
-    assert [each["name"] for each in gateway_info("default", host)["items"]] == ["masquerade/lan"]
+    assert [each["name"] for each in gateway_info("default", host)["counters"]] == ["masquerade/lan"]
 
 
 # Hosts that cannot
@@ -484,7 +484,7 @@ def test_another_item_does_not_lose_its_counters(host):
     masquerade(host)
     counted(host)
     forward(host)
-    items = {each["name"]: each["packets"] for each in gateway_info("default", host)["items"]}
+    items = {each["name"]: each["packets"] for each in gateway_info("default", host)["counters"]}
     assert items == {"masquerade/lan": 9, "forward/out": 0}
 
 
@@ -506,7 +506,7 @@ def test_three_duplicates_are_all_removed(host):
         rules = host.iptables[host.programs_name.split("-")[1], "ip"].tables["nat"]["IPMASQ-SRCNAT"][1]
         rules += [list(rules[0]), list(rules[0])]
     assert masquerade(host, state="absent").to_dict()["changed"]
-    assert [each["name"] for each in gateway_info("default", host)["items"]] == ["forward/out"]
+    assert [each["name"] for each in gateway_info("default", host)["counters"]] == ["forward/out"]
 
 
 def test_item_rows_that_were_flushed_come_back(host):
@@ -604,7 +604,7 @@ def test_forwarding_and_items_share_an_instance(host):
 def test_gateway_info_on_a_bare_host(host):
     host.frozen = True
     info = gateway_info("default", host)
-    assert (info["applied"], info["as_applied"], info["drift"], info["items"], info["owner"]) == (
+    assert (info["applied"], info["as_applied"], info["drift"], info["counters"], info["owner"]) == (
         False,
         True,
         [],
@@ -616,7 +616,7 @@ def test_gateway_info_on_a_bare_host(host):
 def test_gateway_info_counts(host):
     apply(host)
     counted(host)
-    nat = [each for each in gateway_info("default", host)["items"] if each["name"] == "nat/default"]
+    nat = [each for each in gateway_info("default", host)["counters"] if each["name"] == "nat/default"]
     assert nat == [{"name": "nat/default", "rules": 2, "packets": 18, "bytes": 1800}]
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._info import _items
+from ansible_collections.ipmasq.linux.plugins.module_utils._info import _counters
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Row
 
 
@@ -19,7 +19,7 @@ def test_items_are_summed_and_sorted():
         Row("f", "jump", "jump", 9, 90),
         Row("f", "foreign", "", 9, 90),
     )
-    assert _items(rows) == [
+    assert _counters(rows) == [
         {"name": "nat/a", "rules": 1, "packets": 5, "bytes": 50},
         {"name": "nat/b", "rules": 2, "packets": 3, "bytes": 30},
     ]

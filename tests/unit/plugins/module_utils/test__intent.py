@@ -598,7 +598,7 @@ def only_nat(action="masquerade", **given):
 def test_nat_values():
     pool = only_nat("snat", to=[" 203.0.113.16 - 203.0.113.19", "203.0.113.30/32", "203.0.113.31-203.0.113.31"])
     assert pool.to == ("203.0.113.16-203.0.113.19", "203.0.113.30", "203.0.113.31")
-    assert (pool.persistent, pool.random, pool.to_address, pool.to_port) == (True, False, "existing", None)
+    assert (pool.persistent, pool.random, pool.to_address, pool.to_port) == (True, False, "", None)
     assert only_nat("snat", to=["2001:DB8::0009"]).to == ("2001:db8::9",)
     assert not only_nat("snat", persistent=False).persistent
     assert only_nat("snat", to_address="routed").to_address == "routed"

@@ -261,7 +261,7 @@ TEST_VOCABULARY = [
     # one to one
     (
         [GUESTS],
-        nat("static", source=["guests"], to=["203.0.113.0/25"]),
+        nat("static", source=["guests"], to=["203.0.113.0/25"], to_address="routed"),
         [
             "nat[0] 'x': source 192.168.2.0/24 and to 203.0.113.0/25 are of different length; "
             "static maps each address to its own"
@@ -394,7 +394,7 @@ TEST_RIGHT = [
     ([OFFICE], nat("snat", to=["203.0.113.9-203.0.113.12"], to_address="routed")),
     ([GUESTS], nat("snat", to=["203.0.113.5", "2001:db8:ff::5"])),
     ([GUESTS], nat("static", source=["guests"], to=["2001:db8:7::/64"])),
-    ([GUESTS], nat("static", source=["guests"], to=["203.0.113.0/24"])),
+    ([GUESTS], nat("static", source=["guests"], to=["203.0.113.0/24"], to_address="routed")),
     ([GUESTS], dict(nat("prefix", source=["guests"], to=["2001:db8:7::/64"]), ipv6="prefix")),
     ([GUESTS], dict(nat("prefix", source=["fd00:2::/48"], to=["2001:db8:7::/48"]), ipv6="prefix")),
     ([OFFICE], dict(ipv6="prefix")),
@@ -456,3 +456,24 @@ def test_prefix_shorter_than_the_lan_covers_only_a_part():
 def test_pinhole_to_another_destination():
     """The server is asked by its own address; a destination that is another can never be asked for."""
     assert problems(MANY, lans=[ROUTED], **forward(to=["2001:db8:3::20"], destination=["2001:db8:ff::5"]))
+
+
+@pytest.mark.parametrize(
+    ("to", "to_address", "wanted"),
+    [
+        ("203.0.113.9", None, [NOBODY.format("203.0.113.9/32", "203.0.113.9")]),
+        ("203.0.113.9", "routed", []),
+        ("198.18.7.9", None, []),
+        ("198.18.7.9", "existing", [NOBODY.format("198.18.7.9/32", "198.18.7.9")]),
+    ],
+)
+def test_a_mapped_address_on_the_link_has_to_be_here(to, to_address, wanted):
+    """Nobody else would answer for it; one from elsewhere can only be routed here."""
+    given = nat("static", source=["192.168.1.25"], to=[to], to_address=to_address)
+    gateway = gateway_from_params(gateway_params(lans=[OFFICE], **given))
+    try:
+        resolve(gateway, MANY)
+    except GatewayError as error:
+        assert list(error.problems) == wanted
+    else:
+        assert wanted == []

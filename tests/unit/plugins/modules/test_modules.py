@@ -168,7 +168,7 @@ def test_modules_of_one_kind_share_an_instance(run):
     _failed, info = run("gateway_info", host)
     assert info["as_applied"]
     assert info["owner"] == "items"
-    assert [each["name"] for each in info["items"]] == ["forward/x", "masquerade/x"]
+    assert [each["name"] for each in info["counters"]] == ["forward/x", "masquerade/x"]
     failed, values = run("gateway", host)
     assert failed
     assert "holds single items (forward/x, masquerade/x)" in values["msg"]
