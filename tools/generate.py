@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, ipmasq.linux contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Write what the code already says: the role's options from the module's, the table of backends from their features.
 
-tools/generate.py           writes the files
+python tools/generate.py           writes the files
 tools/generate.py --check   exits 1 and names those that differ
 """
 

@@ -165,7 +165,15 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
     found = []
     for protocol in forward.protocol:
         for ports in forward.port:
-            match = Match(family, iif, (), source, asked, local=not asked, protocol=protocol, port=(ports,))
+            match = Match(
+                family,
+                iif=iif,
+                source=source,
+                destination=asked,
+                local=not asked,
+                protocol=protocol,
+                port=(ports,),
+            )
             action = Action("dnat", to=forward.to, ports=_to_ports(forward, ports), balance=forward.balance)
             found.append((match, replace(action, shift=action.ports is not None and ports[0] != ports[1])))
     return found
