@@ -115,10 +115,11 @@ def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
     return [(inside[0], outside)]
 
 
-def _map_source(inside: str, outside: str) -> Action:
-    if _is_host(inside):
-        return Action("snat", to=(outside.split("/", maxsplit=1)[0],))
-    return Action("netmap", to=(outside,))
+def _map_source(network: str, to: str) -> Action:
+    """Each address of a network to the address of the same number in the other."""
+    if _is_host(network):
+        return Action("snat", to=(to.split("/")[0],))
+    return Action("netmap", to=(to,))
 
 
 def _is_host(network: str) -> bool:
