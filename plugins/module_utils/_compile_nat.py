@@ -118,7 +118,7 @@ def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
 def _map_source(network: str, to: str) -> Action:
     """Each address of a network to the address of the same number in the other."""
     if _is_host(network):
-        return Action("snat", to=(to.split("/")[0],))
+        return Action("snat", to=(to.split("/", maxsplit=1)[0],))
     return Action("netmap", to=(to,))
 
 
