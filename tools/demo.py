@@ -14,14 +14,17 @@ from pathlib import Path
 
 NAME = "ipmasq"
 CLIENTS = ("office1", "office2", "guest1")
+REMOVE = "ansible-playbook ipmasq.linux.lab -e lab_name={0} -e lab_state=absent"
 SERVERS = {"IPv4": "http://192.0.2.10/", "IPv6": "http://[2001:db8:200::10]/"}
 
 
 def main(arguments: list[str]) -> int:
     if "--down" in arguments:
-        for name in labs():
-            playbook("ipmasq.linux.lab", "-e", f"lab_name={name}", "-e", "lab_state=absent", quiet=True)
-            print(f"lab {name}: gone")
+        playbook("ipmasq.linux.lab", "-e", f"lab_name={NAME}", "-e", "lab_state=absent", quiet=True)
+        print(f"lab {NAME}: gone")
+        for name in left_behind():
+            # It may as well belong to a test that is running.
+            print(f"lab {name}: still there; if no test is running: {REMOVE.format(name)}")
         return 0
     print("demo: a lab of five containers (the first time, its image takes about a minute)", flush=True)
     playbook("ipmasq.linux.lab", "-e", f"lab_name={NAME}", quiet=True)
@@ -41,10 +44,10 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipmasq-lab"
 
 
-def labs() -> list[str]:
-    """The demo's lab, and those that an interrupted test has left behind; never a lab that somebody named."""
+def left_behind() -> list[str]:
+    """Labs of tests."""
     names = [path.name for path in cache().glob("*") if path.is_dir()]
-    return sorted(name for name in names if name == NAME or name.startswith(("molecule-", "test-")))
+    return sorted(name for name in names if name.startswith(("molecule-", "test-")))
 
 
 def inventory() -> Path:
