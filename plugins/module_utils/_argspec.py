@@ -21,6 +21,7 @@ from ._intent import (
     IPV6_MODES,
     LOGGED,
     NAT_ACTIONS,
+    OFFLOADS,
     PROFILES,
     PROTOCOLS,
     TO_ADDRESS,
@@ -34,6 +35,13 @@ BACKEND: Spec = {"backend": {"type": "str", "default": "auto", "choices": ["auto
 STATE: Spec = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 NAMES: Spec = {"type": "list", "elements": "str"}  # type: ignore[dict-item]
 
+#: Only TCP and UDP have timers of single connections (nft 1.1.3, ct timeout).
+ITEM_TIMEOUTS: Spec = {
+    "timeouts": {
+        "type": "dict",
+        "options": {name: {"type": "int"} for name in sorted(TIMEOUTS) if name.startswith(("tcp", "udp"))},
+    }
+}
 #: Which packets an item is about, in the same words for every kind of item.
 TRAFFIC: Spec = {
     "name": {"type": "str", "required": True},
@@ -52,6 +60,7 @@ NAT: Spec = {
     "persistent": {"type": "bool"},
     "ipsec": {"type": "bool"},
     "inbound": {"type": "bool"},
+    **ITEM_TIMEOUTS,
 }
 PORT_FORWARD: Spec = {
     "to": {"type": "list", "elements": "str", "required": True},
@@ -59,6 +68,7 @@ PORT_FORWARD: Spec = {
     "hairpin": {"type": "bool", "default": False},
     "hairpin_source": {"type": "str", "default": "external", "choices": list(HAIRPIN_SOURCES)},
     "balance": {"type": "str", "default": "round_robin", "choices": list(BALANCES)},
+    **ITEM_TIMEOUTS,
 }
 #: What a forward cannot do without.
 FORWARDED_TRAFFIC: Spec = dict(
@@ -106,6 +116,7 @@ GATEWAY: Spec = {
     },
     "conntrack_max": {"type": "str", "default": "keep"},
     "timeouts": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(TIMEOUTS)}},
+    "offload": {"type": "str", "default": "none", "choices": list(OFFLOADS)},
     "log": {"type": "list", "elements": "str", "choices": list(LOGGED)},
     "log_prefix": {"type": "str", "default": "ipmasq "},
     "log_rate": {"type": "str", "default": "10/minute"},

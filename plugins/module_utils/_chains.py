@@ -19,6 +19,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 HELPER = Chain("helper", "prerouting", "helper")
 DSTNAT = Chain("dstnat", "prerouting", "nat")
 FORWARD = Chain("forward", "forward", "filter")
+TIMERS = Chain("timers", "forward", "timers")
+OFFLOAD = Chain("offload", "forward", "offload")
 TO = Chain("to")
 BETWEEN = Chain("between")
 INPUT = Chain("input", "input", "filter")

@@ -24,9 +24,11 @@ from ._chains import (
     INPUT,
     MASQUERADE,
     MSS,
+    OFFLOAD,
     REJECT,
     RETURN,
     SRCNAT,
+    TIMERS,
     TO,
     address_matches,
     declared,
@@ -35,6 +37,7 @@ from ._chains import (
     wan_interfaces,
     with_protocols,
 )
+from ._compile_late import offload, timers
 from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
@@ -66,6 +69,8 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (SRCNAT, srcnat(gateway)),
         (EGRESS, egress(gateway)),
         (MSS, _mss(gateway)),
+        (TIMERS, timers(gateway)),
+        (OFFLOAD, offload(gateway)),
     )
     chains = [chain for chain, rules in parts if rules or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     rules = [rule for _chain, part in parts for rule in part]

@@ -22,6 +22,7 @@ from . import (
     _conntrack as conntrack,
     _flows as flows,
     _helpers as helpers,
+    _links as links,
     _persist as persist,
     _sysctl as sysctl,
 )
@@ -40,6 +41,7 @@ from ._values import check_instance
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._backend.select import Choice
+    from ._facts import Facts
     from ._flows import Flow
     from ._host import Host
     from ._intent import Forwarding, Gateway, Item
@@ -68,10 +70,12 @@ class Change:
     chains_before: t.Tuple[str, ...] = ()
     drifted: bool = False  # somebody else has changed what was applied
     flows: int = 0  # connections that it makes wrong, and forgets
+    steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
 
     @property
     def changed(self) -> bool:
-        return bool(self.plan.changed or self.switches or self.outdated or self.stale or self.enable or self.retired)
+        what = (self.plan.changed, self.switches, self.outdated, self.stale, self.enable, self.retired, self.steps)
+        return any(what)
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,9 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
             lines=tuple(describe_gateway(gateway)),
             interfaces=tuple(wans + inside),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
+            links=links.links_of(gateway, state.links if state else links.Links(), facts),
         ),
+        facts=facts,
         targets=switches,
         notes=resolved.notes + notes,
     )
@@ -152,6 +158,8 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
     change = replace(change, flows=len(stale or ()))
     if change.plan.changed:
         helpers.check_known([item.name for item in gateway.helpers], host)
+        if gateway.offload != "none":
+            choice.backend.check_offload(host)
     warnings = _carry_out(change, host, check_mode) + _forget(stale, obsolete, host, check_mode)
     return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
 
@@ -245,7 +253,8 @@ def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
     choice = None
     if state and state.programs:
         choice = select(host, "auto", state.programs)
-    change = _change(host, instance, choice=choice, old=state, new=None)
+    facts = read_facts(host) if state and state.links else None
+    change = _change(host, instance, choice=choice, old=state, new=None, facts=facts)
     return Result(change, _carry_out(change, host, check_mode))
 
 
@@ -321,6 +330,7 @@ def _change(
     targets: sysctl.Switches = (),
     notes: t.Tuple[str, ...] = (),
     listing: t.Optional[str] = None,
+    facts: t.Optional[Facts] = None,
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
     backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
@@ -355,7 +365,22 @@ def _change(
         lines_before=old.lines if old else (),
         chains_before=old.base_chains if old else (),
         drifted=old is not None and Plan(live, old.rows).changed,
+        steps=_link_steps(old, new, backend, listing, facts),
     )
+
+
+def _link_steps(
+    old: t.Optional[State],
+    new: t.Optional[State],
+    backend: t.Optional[Backend],
+    listing: t.Optional[str],
+    facts: t.Optional[Facts],
+) -> links.Steps:
+    if not facts:
+        return links.Steps()
+    offloaded = backend.offload_devices(listing) if backend and listing else None
+    nothing = links.Links()
+    return links.steps(old.links if old else nothing, new.links if new else nothing, offloaded, facts)
 
 
 def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.Dict[str, str]:
@@ -427,10 +452,12 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
     try:
         if change.state:
             _load_rules(change, host, undo)
+            _set_links(change, host, undo)
             _set_switches(change, host, undo)
         else:
             _set_switches(change, host, undo)
             _load_rules(change, host, undo)
+            _set_links(change, host, undo)
         _verify(change, host)
         _write_files(change, host, undo)
     except GatewayError as error:
@@ -466,6 +493,19 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
     if change.backend and change.plan.changed:
         loads.append((change.backend, change.plan.live, change.plan.desired))
     return loads + [(backend, rows, ()) for backend, rows in change.retired]
+
+
+def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    """After the rules, as a load makes the flowtable anew; whoever undoes it loads the old rules after this."""
+    add, remove = change.steps.add, change.steps.remove
+    if add or remove:
+        undo.append(lambda: links.set_addresses(remove, add, host))
+        links.set_addresses(add, remove, host)
+    if change.backend and change.state and change.state.links.offload:
+        offloaded = change.backend.offload_devices(change.backend.read(host, change.instance))
+        missing = links.steps(links.Links(), change.state.links, offloaded, read_facts(host)).devices
+        if missing:
+            change.backend.add_offload_devices(host, change.instance, missing)
 
 
 def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
@@ -536,7 +576,7 @@ def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
 
 def _enable(change: Change, host: Host) -> t.Tuple[str, ...]:
     """Tell systemd. A host without systemd is told that nothing will load the rules at boot."""
-    if persist.UNIT in change.outdated or persist.UNIT in change.stale:
+    if {persist.UNIT, persist.LINKS_UNIT} & set(change.outdated + change.stale):
         host.run(["systemctl", "daemon-reload"])
     if change.enable:
         done = host.run(["systemctl", "enable", "ipmasq.service"])
@@ -578,6 +618,7 @@ def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
 def _differences(change: Change) -> t.List[str]:
     lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
+    lines += change.steps.lines
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -596,6 +637,8 @@ def _diff(change: Change) -> t.Dict[str, str]:
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
+    for line in change.steps.lines:
+        (before if line.startswith("- ") else after).append(line[2:])
     after += ["file {0}".format(path) for path in change.outdated]
     if change.enable:
         after.append("service ipmasq.service: enabled")

@@ -39,10 +39,14 @@ FEATURES: t.Dict[str, t.Tuple[str, str]] = {
     "set_mss": ("`mss: 1452`", "set mss to pmtu"),
     "helper": ("`helpers`", "leave helpers out"),
     "log": ("`log`", "leave log out"),
+    "timers": ("`timeouts` of a NAT item or port forward", "set timeouts for the whole gateway"),
+    "offload": ("`offload: software`", "set offload to none"),
 }
 
 #: Actions that are a feature of their own name; every backend has accept, drop, reject, return and jump.
-ACTIONS = frozenset(("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss", "helper", "log"))
+ACTIONS = frozenset(
+    ("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss", "helper", "log", "timers", "offload")
+)
 
 
 def needed_by(rule: Rule) -> t.List[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _persist as persist, _sysctl as sysctl
+from . import _links as links, _persist as persist, _sysctl as sysctl
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems
@@ -33,13 +33,20 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     empty = persist.State(instance, owner="")
     known = state or empty
     choice = select(host, "auto", known.programs)
-    live = choice.backend.parse(choice.backend.read(host, instance), instance)
+    listing = choice.backend.read(host, instance)
+    live = choice.backend.parse(listing, instance)
     files = persist.files_of(known, choice.backend, host) if state else {}
     drift = Plan(live, known.rows).differences(choice.backend.show)
     drift += [
         "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
         for each in sysctl.changes(known.switches + _interface_switches(known, host), host)
     ]
+    if known.links:
+        offloaded = choice.backend.offload_devices(listing)
+        drift += [
+            line.replace("+ ", "- ", 1)
+            for line in links.steps(links.Links(), known.links, offloaded, read_facts(host)).lines
+        ]
     drift += ["~ {0}: not as it was written".format(path) for path in persist.outdated(files, host)]
     if persist.UNIT in files and not persist.service_enabled(host):
         drift.append("- ipmasq.service: not enabled")

@@ -48,12 +48,17 @@ BALANCES = ("round_robin", "source")
 INPUTS = ("open", "protect")
 #: Kinds of events that can be logged.
 LOGGED = ("invalid", "spoofed", "isolation", "closed", "outbound", "bogons", "guard", "protected")
+OFFLOADS = ("none", "software")
 #: What iptables has room for (29), less the longest kind of event with its colon and space.
 LOG_PREFIX_LENGTH = 29 - len("isolation: ")
 #: RFC 4787 REQ-5 asks for 5 minutes, RFC 5508 REQ-2 for 60 seconds; the kernel has 30 and 120, and 30.
 DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))
-#: How the addresses that NAT uses come to this host: they are there, or a router sends them here.
-TO_ADDRESS = ("existing", "routed")
+#: How the addresses that NAT uses come to this host: they are there, a router sends them here, or we add them.
+TO_ADDRESS = ("existing", "routed", "add")
+
+
+#: Option to seconds.
+Timeouts = t.Tuple[t.Tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class NatItem(Traffic):
     ipsec: bool = False
     inbound: bool = False
     to_address: str = ""  # empty: existing, or for 1:1 whatever the WAN's networks say
+    timeouts: Timeouts = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class PortForward(Traffic):
     hairpin: bool = False
     hairpin_source: str = "external"
     balance: str = "round_robin"
+    timeouts: Timeouts = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,8 @@ class Gateway:
     controller_ports: t.Tuple[int, ...] = (22,)  # by which Ansible reaches this host
     helpers: t.Tuple[HelperItem, ...] = ()
     conntrack_max: str = "keep"  # keep, auto, or a number of connections
-    timeouts: t.Tuple[t.Tuple[str, int], ...] = DEFAULT_TIMEOUTS  # seconds
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    offload: str = "none"
     log: t.Tuple[str, ...] = ()
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
@@ -233,7 +241,8 @@ def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
         input_allow=tuple(_allow(index, raw, problems) for index, raw in enumerate(params.get("input_allow") or ())),
         helpers=tuple(_helper(index, raw, problems) for index, raw in enumerate(params.get("helpers") or ())),
         conntrack_max=_conntrack_max(params["conntrack_max"], problems),
-        timeouts=_timeouts(params.get("timeouts"), problems),
+        timeouts=_timeouts("timeouts", DEFAULT_TIMEOUTS, params.get("timeouts"), problems),
+        offload=params["offload"],
         log=tuple(event for event in LOGGED if event in (params.get("log") or ())),
         log_prefix=_log_prefix(params["log_prefix"], problems),
         log_rate=check_rate("log_rate", params["log_rate"], problems) or Gateway.log_rate,
@@ -432,6 +441,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         ipsec=bool(raw.get("ipsec")),
         inbound=action == "static" if raw.get("inbound") is None else raw["inbound"],
         to_address=raw.get("to_address") or "",
+        timeouts=_item_timeouts(where, raw.get("timeouts"), traffic["protocol"], problems),
     )
     _check_one_to_one(where, item, problems)
     return item
@@ -518,16 +528,18 @@ def _protocols(raw: t.Optional[t.Sequence[str]]) -> t.Tuple[str, ...]:
 
 def _port_forward(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> PortForward:
     where = "port_forwards[{0}] '{1}'".format(index, shorten(raw["name"]))
+    traffic = _traffic(where, raw, problems)
     for entry in raw.get("source") or ():
         if not is_network(entry):
             problems.add(where, "source '{0}' is no network; outside are no LANs".format(shorten(entry)))
     forward = PortForward(
-        **_traffic(where, raw, problems),
+        **traffic,
         to=read_addresses(where + ": to", raw["to"], problems),
         to_port=raw.get("to_port"),
         hairpin=raw["hairpin"],
         hairpin_source=raw["hairpin_source"],
         balance=raw["balance"],
+        timeouts=_item_timeouts(where, raw.get("timeouts"), traffic["protocol"], problems),
     )
     _check_forward(where, raw, forward, problems)
     return forward
@@ -608,14 +620,30 @@ def _conntrack_max(raw: str, problems: Problems) -> str:
     return "keep"
 
 
-def _timeouts(raw: t.Optional[t.Mapping[str, t.Optional[int]]], problems: Problems) -> t.Tuple[t.Tuple[str, int], ...]:
-    wanted: t.Dict[str, t.Optional[int]] = dict(DEFAULT_TIMEOUTS)
+def _timeouts(
+    where: str, known: Timeouts, raw: t.Optional[t.Mapping[str, t.Optional[int]]], problems: Problems
+) -> Timeouts:
+    wanted: t.Dict[str, t.Optional[int]] = dict(known)
     wanted.update({name: seconds for name, seconds in (raw or {}).items() if seconds is not None})
     for name, seconds in wanted.items():
         if seconds is not None and not 0 <= seconds <= 31536000:
-            problems.add("timeouts.{0}".format(name), "{0} is no time in seconds from 1 to 31536000".format(seconds))
+            problems.add("{0}.{1}".format(where, name), "{0} is no time in seconds from 1 to 31536000".format(seconds))
     # 0 leaves the kernel's own.
     return tuple((name, seconds) for name, seconds in sorted(wanted.items()) if seconds)
+
+
+def _item_timeouts(
+    where: str,
+    raw: t.Optional[t.Mapping[str, t.Optional[int]]],
+    protocols: t.Tuple[str, ...],
+    problems: Problems,
+) -> Timeouts:
+    """Timers of the connections of one item; those that it does not name are the gateway's."""
+    timeouts = _timeouts(where + ": timeouts", (), raw, problems)
+    for name, _seconds in timeouts:
+        if protocols and name.split("_", maxsplit=1)[0] not in protocols:
+            problems.add(where, "timeouts.{0} means nothing for protocol {1}".format(name, " and ".join(protocols)))
+    return timeouts
 
 
 def _log_prefix(raw: str, problems: Problems) -> str:

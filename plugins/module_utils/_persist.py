@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._errors import GatewayError, printable
+from ._links import Links, boot_text
 from ._plan import Row
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -29,11 +30,13 @@ FOLDER = "/etc/ipmasq"
 LOADER = FOLDER + "/boot"
 UNIT = "/etc/systemd/system/ipmasq.service"
 ENABLED = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
+LINKS_UNIT = "/etc/systemd/system/ipmasq-links.service"
+LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
 VERSION = 1
 #: What may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every ending that an instance may have a file with.
-ENDINGS = (".json", ".load", ".sysctl", ".nft", ".iptables", ".ip6tables")
+ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".links")
 
 LOADER_TEXT = """\
 #!/bin/sh
@@ -87,6 +90,24 @@ ExecStart=/bin/sh /etc/ipmasq/boot
 WantedBy=sysinit.target
 """
 
+LINKS_TEXT = """\
+# Written by the Ansible collection ipmasq.linux; started by udev for each link that appears.
+[Unit]
+Description=NAT gateway: addresses and offload of links
+Documentation=https://github.com/ipmasq/linux
+# Who sets up the links may take away addresses that it does not know, so it comes first.
+After=ipmasq.service network.target network-online.target
+ConditionPathExistsGlob=/etc/ipmasq/*.links
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'for links in /etc/ipmasq/*.links; do sh "$links"; done'
+"""
+RULE_TEXT = """\
+# Written by the Ansible collection ipmasq.linux.
+ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmasq-links.service"
+"""
+
 
 @dataclass(frozen=True)
 class State:
@@ -102,6 +123,7 @@ class State:
     lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
     interfaces: t.Tuple[str, ...] = ()  # of a whole gateway, names and patterns
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
+    links: Links = field(default_factory=Links)
 
 
 def stem(instance: str) -> str:
@@ -142,7 +164,13 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         lines=tuple(_word(line) for line in raw["lines"]),
         interfaces=tuple(_word(name) for name in raw["interfaces"]),
         modules=tuple(_word(module) for module in raw["modules"]),
+        links=_parse_links(raw["links"]),
     )
+
+
+def _parse_links(raw: t.Any) -> Links:
+    addresses, found = ([(_word(name), _word(address)) for name, address in raw[key]] for key in ("addresses", "found"))
+    return Links(tuple(addresses), tuple(found), tuple(_word(name) for name in raw["offload"]))
 
 
 def _word(value: t.Any) -> str:
@@ -168,6 +196,11 @@ def state_text(state: State) -> str:
         "lines": list(state.lines),
         "interfaces": list(state.interfaces),
         "modules": list(state.modules),
+        "links": {
+            "addresses": [list(pair) for pair in state.links.addresses],
+            "found": [list(pair) for pair in state.links.found],
+            "offload": list(state.links.offload),
+        },
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 
@@ -183,6 +216,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         lines = ["modprobe -q {0} || true".format(module) for module in state.modules]
         lines += backend.boot_lines("./" + state.instance, state.instance)
         texts[".load"] = "".join(line + "\n" for line in lines)
+    if state.links:
+        texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
     files[LOADER] = (LOADER_TEXT, 0o700)
     advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]
@@ -190,6 +225,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
     if has_systemd(host):
         files[UNIT] = (UNIT_TEXT, 0o644)
+    if has_systemd(host) and state.links:
+        files.update({LINKS_UNIT: (LINKS_TEXT, 0o644), LINKS_RULE: (RULE_TEXT, 0o644)})
     return files
 
 
@@ -210,8 +247,11 @@ def has_systemd(host: Host) -> bool:
 def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
     """Files of this instance that its state no longer needs, and the common ones once no instance is left."""
     paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance)]
-    if state is None and not [name for name in instances(host) if name != instance]:
+    others = [name for name in instances(host) if name != instance]
+    if state is None and not others:
         paths += [LOADER, UNIT]
+    if not any(host.exists(stem(name) + ".links") for name in others):
+        paths += [LINKS_UNIT, LINKS_RULE]
     return [path for path in paths if path not in wanted and host.exists(path)]
 
 

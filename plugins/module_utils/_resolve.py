@@ -17,7 +17,7 @@ from ._errors import Problems
 from ._facts import manager_of
 from ._intent import Lan, Traffic, Wan, check_same_size
 from ._rules import family_of, matches_name
-from ._values import INTERFACE_LENGTH, ends_of, is_network, is_private, networks_of, overlaps, shorten
+from ._values import INTERFACE_LENGTH, addresses_in, ends_of, is_network, is_private, networks_of, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
@@ -257,6 +257,8 @@ def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
             check_same_size(where, item.action, networks[0], item.to[0], problems)
 
 
+#: Addresses that one NAT item may add to a WAN; for more of them there are routers.
+MOST_ADDED = 256
 #: 256 networks of /64: each becomes a rule.
 LONGEST_LAN = 56
 
@@ -337,22 +339,40 @@ def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None
     here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
     links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in enumerate(gateway.nat):
-        if item.action not in ("snat", "static") or item.to_address == "routed":
+        where = "nat[{0}] '{1}'".format(index, item.name)
+        if item.to_address == "add":
+            _check_added(where, item, gateway, problems)
+        if item.action not in ("snat", "static") or item.to_address in ("routed", "add"):
             continue
         for entry in item.to:
             if item.action == "static" and item.to_address != "existing" and not overlaps([entry], links):
                 # A block that is not on the link can only be routed here; on the link somebody has to answer ARP.
                 continue
-            missing = _first_missing(_as_range(entry), here)
+            missing = _first_missing(as_range(entry), here)
             if missing:
                 problems.add(
-                    "nat[{0}] '{1}'".format(index, item.name),
-                    "to {0}: no interface of this host has {1}; add it, set to_address to routed if a router sends it "
-                    "here, or use action masquerade".format(entry, missing),
+                    where,
+                    "to {0}: no interface of this host has {1}; set to_address to add (or to routed, if a router sends "
+                    "it here), or use action masquerade".format(entry, missing),
                 )
 
 
-def _as_range(entry: str) -> str:
+def _check_added(where: str, item: NatItem, gateway: Gateway, problems: Problems) -> None:
+    wans = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
+    if len(wans) != 1:
+        problems.add(where, "to_address add needs wan, to know which of {0} gets the address".format(", ".join(wans)))
+    elif wans[0].endswith("*"):
+        problems.add(where, "to_address add needs the name of one interface; {0} is a pattern".format(wans[0]))
+    for entry in item.to:
+        if addresses_in(as_range(entry), MOST_ADDED) is None:
+            problems.add(
+                where,
+                "to {0} has more than {1} addresses to add; have a router send them here, and set to_address to "
+                "routed".format(entry, MOST_ADDED),
+            )
+
+
+def as_range(entry: str) -> str:
     """A network as the range of its addresses; a range as it is."""
     if "/" not in entry:
         return entry

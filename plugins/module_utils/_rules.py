@@ -21,8 +21,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Where the kernel enters a chain, and at which point of that hook.
 #: ``mangle`` rewrites before filtering, ``filter`` decides, ``nat`` translates, ``guard`` sees what leaves after it.
-#: ``helper`` comes once a connection is known and before it is translated.
-STAGES = ("helper", "mangle", "filter", "nat", "guard")
+#: ``helper`` comes once a connection is known and before it is translated, ``timers`` before it is accepted, and
+#: ``offload`` after.
+STAGES = ("helper", "mangle", "timers", "filter", "offload", "nat", "guard")
 
 #: ct states in the order in which both tools print them.
 CT_STATES = ("invalid", "new", "related", "established", "untracked")
@@ -77,7 +78,8 @@ class Action:
     to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
     """
 
-    kind: str  # one of VERDICTS, or return, jump, goto, clamp_mss, set_mss, helper, log, log_guard, expect_nat
+    # One of VERDICTS, or return, jump, goto, clamp_mss, set_mss, helper, timers, offload, log, log_guard, expect_nat.
+    kind: str
     target: str = ""  # the chain, for jump and goto; the prefix, for log and log_guard; the kernel's name, for helper
     to: t.Tuple[str, ...] = ()
     ports: t.Optional[Ports] = None  # from which masquerade and snat take one, or to which dnat sends
@@ -86,6 +88,7 @@ class Action:
     persistent: bool = True  # snat: one client keeps one address of ``to``
     balance: str = "round_robin"  # dnat to several: round_robin, or source (one client keeps one server)
     size: int = 0  # set_mss: bytes
+    timers: t.Tuple[t.Tuple[str, int], ...] = ()  # timers: state of the protocol to seconds; accepts, too
     nat: t.Optional[Action] = None  # expect_nat: what the NAT rule does
 
 

@@ -138,11 +138,13 @@ options:
         description:
           - How the addresses in O(nat[].to) come to this host.
           - V(existing) means that an interface has them, which is checked. V(routed) means that a router outside sends
-            them here.
+            them here. V(add) adds them to the WAN, up to 256, now and whenever that link appears; those that we added
+            go with the item.
+          - Whoever manages the WAN's addresses may take away what it does not know; give them to it in that case.
           - When left out, V(existing). For V(static) it is V(routed) where the addresses lie outside the WAN's own
             networks, as nobody asks for them by ARP there.
         type: str
-        choices: [existing, routed]
+        choices: [existing, routed, add]
       random:
         description:
           - Whether to take a random port for each connection. The price is that the mapping then depends on the
@@ -160,6 +162,45 @@ options:
           - Whether connections from outside to the mapped addresses are let in. When left out, yes for V(static) and no
             for V(prefix).
         type: bool
+      timeouts:
+        description:
+          - Seconds after which idle connections of this item are forgotten; what is left out is as in O(timeouts).
+            Connections that are there keep theirs. Backend nftables only.
+        type: dict
+        suboptions:
+          tcp_close:
+            description: TCP after a reset.
+            type: int
+          tcp_close_wait:
+            description: TCP in CLOSE_WAIT.
+            type: int
+          tcp_established:
+            description: TCP connections that are open.
+            type: int
+          tcp_fin_wait:
+            description: TCP in FIN_WAIT.
+            type: int
+          tcp_last_ack:
+            description: TCP in LAST_ACK.
+            type: int
+          tcp_syn_recv:
+            description: TCP in SYN_RECV.
+            type: int
+          tcp_syn_sent:
+            description: TCP in SYN_SENT.
+            type: int
+          tcp_time_wait:
+            description: TCP in TIME_WAIT.
+            type: int
+          tcp_unacknowledged:
+            description: TCP with data that nobody has acknowledged.
+            type: int
+          udp:
+            description: UDP seen in one direction only.
+            type: int
+          udp_stream:
+            description: UDP seen in both directions.
+            type: int
   port_forwards:
     description:
       - Connections from outside that a server in a LAN gets. The FORWARD rule is part of it.
@@ -221,6 +262,45 @@ options:
         type: str
         default: round_robin
         choices: [round_robin, source]
+      timeouts:
+        description:
+          - Seconds after which idle connections of this item are forgotten; what is left out is as in O(timeouts).
+            Connections that are there keep theirs. Backend nftables only.
+        type: dict
+        suboptions:
+          tcp_close:
+            description: TCP after a reset.
+            type: int
+          tcp_close_wait:
+            description: TCP in CLOSE_WAIT.
+            type: int
+          tcp_established:
+            description: TCP connections that are open.
+            type: int
+          tcp_fin_wait:
+            description: TCP in FIN_WAIT.
+            type: int
+          tcp_last_ack:
+            description: TCP in LAST_ACK.
+            type: int
+          tcp_syn_recv:
+            description: TCP in SYN_RECV.
+            type: int
+          tcp_syn_sent:
+            description: TCP in SYN_SENT.
+            type: int
+          tcp_time_wait:
+            description: TCP in TIME_WAIT.
+            type: int
+          tcp_unacknowledged:
+            description: TCP with data that nobody has acknowledged.
+            type: int
+          udp:
+            description: UDP seen in one direction only.
+            type: int
+          udp_stream:
+            description: UDP seen in both directions.
+            type: int
   outbound:
     description:
       - What LANs may open towards the WANs, in order; the first that matches decides. What no item matches is accepted.
@@ -401,6 +481,14 @@ options:
       udp_stream:
         description: UDP seen in both directions. 300 when left out.
         type: int
+  offload:
+    description:
+      - With V(software), connections of TCP and UDP that both sides have agreed on go past the rules, from one
+        interface to the other (flowtable). It costs less processor time; counters no longer see those packets.
+      - Needs backend nftables and a kernel with flowtables (Linux 5.8). Interfaces may be absent.
+    type: str
+    default: none
+    choices: [none, software]
   log:
     description:
       - Kinds of events to write to the kernel's log. V(guard) is a packet that would have left with a LAN's source,

@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import MARK, Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import MARK as LATE, Nftables, table
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
@@ -34,8 +34,14 @@ RELEASES = ("bullseye", "bookworm", "trixie")
 BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft"), "iptables-legacy": Iptables("legacy")}
 
 #: Loads standard input and lists what is there then.
-NFT = "nft -j -f - && nft -j list table inet {0}"
+NFT = "nft -j -f - && nft -f /run/late && nft -j list table inet {0}"
 IPTABLES = "{0}-restore --noflush --counters && {0}-save -c"
+
+PROBE = "add table inet probe\nadd flowtable inet probe offload { hook ingress priority 0; }\n"
+FLOWTABLES = pytest.mark.skipif(
+    subprocess.run(["nft", "-c", "-f", "-"], input=PROBE, text=True, capture_output=True, check=False).returncode != 0,
+    reason="this kernel has no flowtables",
+)
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount an image and make a namespace for it"),
@@ -59,22 +65,25 @@ def cases() -> t.Iterator[t.Any]:
     for case in test_golden.CASES:
         gateway = test_golden.load(case).get("gateway", {})
         if gateway.get("wans") and gateway.get("lans"):
-            yield pytest.param(gateway, id=case)
+            refused = (test_golden.GOLDEN / case / "iptables.refused").exists()
+            for programs in [name for name in BACKENDS if name == "nft" or not refused]:
+                marks = [FLOWTABLES] if gateway.get("offload") else []
+                yield pytest.param(programs, gateway, id=f"{case}-{programs}", marks=marks)
 
 
-def listed(root: str, command: str, stdin: str) -> str:
+def listed(root: str, command: str, stdin: str, late: str = "") -> str:
     """What a command prints in a fresh namespace with these files. The image itself is mounted read-only."""
-    setup = 'mount -t tmpfs t "$0/run" && mount -t proc p "$0/proc" && exec chroot "$0" sh -c "$1"'
+    setup = 'mount -t tmpfs t "$0/run" && printf %s "$2" > "$0/run/late" && mount -t proc p "$0/proc" && '
+    setup += 'exec chroot "$0" sh -c "$1"'
     done = subprocess.run(
-        ["unshare", "--net", "--mount", "sh", "-c", setup, root, command],
+        ["unshare", "--net", "--mount", "sh", "-c", setup, root, command, late],
         input=stdin, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("programs", BACKENDS)
-@pytest.mark.parametrize("options", cases())
+@pytest.mark.parametrize(("programs", "options"), list(cases()))
 def test_read_back_as_it_was_meant(root: str, programs: str, options: dict[str, t.Any]) -> None:
     gateway = intent.gateway_from_params(gateway_params(**options))
     ruleset = compile_gateway(resolve(gateway, Facts((), ())).gateway)
@@ -82,7 +91,8 @@ def test_read_back_as_it_was_meant(root: str, programs: str, options: dict[str, 
     rows = backend.render(ruleset)
     script = backend.script(rows, (), gateway.instance)
     if programs == "nft":
-        listing = listed(root, NFT.format(table(gateway.instance)), script)
+        script, _mark, late = script.partition(LATE)
+        listing = listed(root, NFT.format(table(gateway.instance)), script, late)
     else:
         listing = ""
         for part in script.split(MARK)[1:]:

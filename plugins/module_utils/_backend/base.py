@@ -71,6 +71,22 @@ class Backend(ABC):
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept."""
         return []
 
+    def offload_devices(self, listing: str) -> t.Optional[t.Set[str]]:
+        """The interfaces whose connections are offloaded, None where nothing is."""
+        return None
+
+    def add_offload_devices(self, host: Host, instance: str, devices: t.Iterable[str]) -> None:
+        """Raises GatewayError with the tool's words if one is refused."""
+        return
+
+    def offload_line(self, instance: str) -> str:
+        """The line of shell that puts the interface ``$link`` into the flowtable."""
+        return ""
+
+    def check_offload(self, host: Host) -> None:
+        """Raises GatewayError if the kernel cannot offload; changes nothing."""
+        return
+
     def base_chains(self, host: Host) -> t.Tuple[str, ...]:
         """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
         return ()

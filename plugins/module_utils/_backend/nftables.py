@@ -18,6 +18,7 @@ from .._plan import Row
 from .._rules import collapse, family_of, split_wildcards
 from .._values import addresses_in, ends_of
 from .base import Backend
+from .nft_text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
@@ -34,10 +35,18 @@ MOST_IN_POOL = 1024
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
-PRIORITIES = {"helper": -155, "mangle": -155, "filter": -5, "nat": 95, "guard": 150}
+PRIORITIES = {"helper": -155, "mangle": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
 #: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
 DSTNAT_PRIORITY = -105
-TYPES = {"helper": "filter", "mangle": "filter", "filter": "filter", "nat": "nat", "guard": "filter"}
+#: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
+#: Both are about connections that the first step lets through, so nothing is open or closed in between.
+LATE_CHAINS = ("timers", "offload")
+LATE_OBJECTS = ("timers", "flowtable")
+#: Before the second step in one text, so that both travel as one string.
+MARK = "# and then\n"
+#: Where the devices of the flowtable see packets: at the default priority of filter.
+FLOWTABLE = {"name": "offload", "hook": "ingress", "prio": 0}
+TYPES = {stage: "nat" if stage == "nat" else "filter" for stage in PRIORITIES}
 
 #: nft takes numbers, and lists them by these names: src/proto.c
 ICMP_NAMES = {
@@ -83,11 +92,15 @@ class Nftables(Backend):
         "set_mss": "",
         "helper": "",
         "log": "",
+        "timers": "",
+        "offload": "where the kernel has flowtables",
     }
     programs = "nft"
 
     def render(self, ruleset: RuleSet) -> Rows:
-        rows = _helper_rows(ruleset)
+        rows = _helper_rows(ruleset) + _timer_rows(ruleset)
+        if any(rule.action.kind == "offload" for rule in ruleset.rules):
+            rows.append(Row("", _text({"flowtable": FLOWTABLE}), "flowtable"))
         rows += [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
         # A chain behind the NAT sees its result; it need not be told what to expect.
         for rule in (rule for rule in ruleset.rules if rule.action.kind != "expect_nat"):
@@ -110,8 +123,10 @@ class Nftables(Backend):
                 kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
                 rows.append(Row(body["name"], _text({"chain": kept}), "chain"))
             elif kind not in ("metainfo", "table"):
-                kept = {key: value for key, value in body.items() if key not in ("family", "table", "handle")}
-                rows.append(Row("", _text({kind: kept}), "helper" if kind == "ct helper" else ""))
+                # Which devices a flowtable has is up to the links that are there; the policy is in the timers' name.
+                apart = ("family", "table", "handle", "dev", "policy")
+                kept = {key: value for key, value in body.items() if key not in apart}
+                rows.append(Row("", _text({kind: kept}), OBJECTS.get(kind, "")))
         # The chain before its rules, as render has it; nft lists all chains of a table before the first rule.
         return tuple(rows)
 
@@ -120,10 +135,16 @@ class Nftables(Backend):
         return _transaction([counted.get(row, row) for row in desired], instance)
 
     def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
-        return {".nft": _transaction(desired, instance)}
+        script, _mark, late = _transaction(desired, instance).partition(MARK)
+        files = {".nft": script}
+        if late:
+            files[".late.nft"] = late
+        return files
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
-        return ["nft -j -f {0}.nft".format(stem)]
+        # Without timers and offload a gateway still does what it has to.
+        late = "[ ! -e {0}.late.nft ] || nft -f {0}.late.nft || echo 'ipmasq: timers and offload were refused' >&2"
+        return ["nft -j -f {0}.nft".format(stem), late.format(stem)]
 
     def read(self, host: Host, instance: str) -> str:
         done = host.run(["nft", "-j", "list", "table", "inet", table(instance)])
@@ -134,9 +155,36 @@ class Nftables(Backend):
         raise GatewayError("nft: cannot list table inet {0}: {1}".format(table(instance), _first_line(done.err)))
 
     def load(self, host: Host, script: str) -> None:
+        script, _mark, late = script.partition(MARK)
         done = host.run(["nft", "-j", "-f", "-"], stdin=script)
+        if done.rc == 0 and late:
+            done = host.run(["nft", "-f", "-"], stdin=late)
         if done.rc != 0:
             raise GatewayError("nft: the rules were refused: {0}".format(explain(done.err)))
+
+    def offload_devices(self, listing: str) -> t.Optional[t.Set[str]]:
+        for entry in json.loads(listing)["nftables"] if listing else ():
+            if entry.get("flowtable", {}).get("name") == FLOWTABLE["name"]:
+                devices = entry["flowtable"].get("dev", [])
+                return {devices} if isinstance(devices, str) else set(devices)
+        return None
+
+    def add_offload_devices(self, host: Host, instance: str, devices: t.Iterable[str]) -> None:
+        script = "".join(flowtable_text(instance, '"{0}"'.format(device)) + "\n" for device in devices)
+        done = host.run(["nft", "-f", "-"], stdin=script)
+        if done.rc != 0:
+            raise GatewayError("offload: {0} refused: {1}".format(", ".join(devices), _first_line(done.err)))
+
+    def offload_line(self, instance: str) -> str:
+        return "nft '{0}' || true".format(flowtable_text(instance, '"\'"$link"\'"'))
+
+    def check_offload(self, host: Host) -> None:
+        probe = "add table inet ipmasq_probe\n{0}\n".format(flowtable_text("probe"))
+        done = host.run(["nft", "-c", "-f", "-"], stdin=probe)
+        if done.rc != 0:
+            raise GatewayError(
+                "offload: this kernel has no flowtables (module nf_flow_table_inet, Linux 5.8); set offload to none"
+            )
 
     def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
         """Lists chains only: listing foreign rules that a newer nft wrote can crash an older one (1.0.6)."""
@@ -155,13 +203,28 @@ class Nftables(Backend):
     def show(self, row: Row) -> str:
         ((kind, body),) = json.loads(row.text).items()
         if kind == "rule":
-            words = [word for part in body["expr"] for word in _words(part)]
+            text = " ".join(word for part in body["expr"] for word in words(part))
             note = ' comment "{0}"'.format(body["comment"]) if "comment" in body else ""
-            return "{0}: {1}{2}".format(row.chain, " ".join(words), note)
+            return "{0}: {1}{2}".format(row.chain, text, note)
         return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
 
     def is_frame(self, row: Row) -> bool:
         return row.key == "chain" or not row.chain
+
+
+#: Objects of ours: nft's word to the key of their rows.
+OBJECTS = {"ct helper": "helper", "ct timeout": "timers", "flowtable": "flowtable"}
+
+
+def flowtable_text(instance: str, devices: str = "") -> str:
+    """As shell and nft take it; a flowtable that is there gets these devices in addition."""
+    return "add flowtable inet {0} {1} {{ hook {2} priority {3}; {4}}}".format(
+        table(instance),
+        FLOWTABLE["name"],
+        FLOWTABLE["hook"],
+        FLOWTABLE["prio"],
+        "devices = {{ {0} }}; ".format(devices) if devices else "",
+    )
 
 
 def table(instance: str) -> str:
@@ -186,7 +249,8 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
     place = {"family": "inet", "table": table(instance)}
     whole = {"table": {"family": "inet", "name": table(instance)}}
     commands: t.List[Json] = [{"add": whole}, {"delete": whole}]
-    listed = list(rows)
+    late = [row for row in rows if row.chain in LATE_CHAINS or row.key in LATE_OBJECTS]
+    listed = [row for row in rows if row not in late]
     if listed:
         commands.append({"add": whole})
     # What rules refer to comes before them.
@@ -198,7 +262,32 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
             body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
         commands.append({"add": {kind: dict(body, **place)}})
     # One command a line: people read this file too.
-    return '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
+    script = '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
+    return script + (MARK + _late_text(late, instance) if late else "")
+
+
+def _late_text(rows: t.Iterable[Row], instance: str) -> str:
+    """What nft takes as text only, as lines that add to the table."""
+    lines, place = [], "inet " + table(instance)
+    for row in sorted(rows, key=lambda row: (bool(row.chain), row.key != "chain")):
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "flowtable":
+            lines.append(flowtable_text(instance))
+        elif kind == "ct timeout":
+            policy = ", ".join("{0} : {1}".format(*state) for state in _policy(body["name"]))
+            lines.append(
+                "add ct timeout {0} {1} {{ protocol {2}; l3proto {3}; policy = {{ {4} }}; }}".format(
+                    place, body["name"], body["protocol"], body["l3proto"], policy
+                )
+            )
+        elif kind == "chain":
+            hook = "type {type} hook {hook} priority {prio}; policy {policy};".format(**body)
+            lines.append("add chain {0} {1} {{ {2} }}".format(place, row.chain, hook))
+        else:
+            parts = _with_counts(body["expr"], row)
+            text = " ".join(word for part in parts for word in words(part) or ["counter"])
+            lines.append('add rule {0} {1} {2} comment "{3}"'.format(place, row.chain, text, body["comment"]))
+    return "".join(line + "\n" for line in lines)
 
 
 def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
@@ -230,6 +319,27 @@ def _helper_rows(ruleset: RuleSet) -> t.List[Row]:
             body = {"type": rule.action.target, "protocol": rule.match.protocol, "l3proto": rule.match.family}
             names[_helper_name(rule)] = _text({"ct helper": dict(body, name=_helper_name(rule))})
     return [Row("", text, "helper") for _name, text in sorted(names.items())]
+
+
+def _timer_rows(ruleset: RuleSet) -> t.List[Row]:
+    """Timers are objects too. nft 1.0.6 does not list their policies, so the name holds the policy."""
+    names = {}
+    for rule in ruleset.rules:
+        if rule.action.kind == "timers":
+            body = {"name": _timer_name(rule), "protocol": rule.match.protocol, "l3proto": rule.match.family}
+            names[body["name"]] = _text({"ct timeout": body})
+    return [Row("", text, "timers") for _name, text in sorted(names.items())]
+
+
+def _timer_name(rule: Rule) -> str:
+    """Such as ip-udp-replied-3600-unreplied-300."""
+    policy = ["{0}-{1}".format(*state) for state in rule.action.timers]
+    return "-".join([rule.match.family, rule.match.protocol] + policy)
+
+
+def _policy(name: str) -> t.List[t.Tuple[str, str]]:
+    words = name.split("-")[2:]
+    return list(zip(words[::2], words[1::2]))
 
 
 def _helper_name(rule: Rule) -> str:
@@ -323,7 +433,10 @@ def _action(rule: Rule) -> t.List[Json]:
         # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
         size: Json = {"rt": {"key": "mtu"}} if kind == "clamp_mss" else action.size
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
+    if kind == "timers":
+        return [{"ct timeout": _timer_name(rule)}, {"accept": None}]
     known: t.Dict[str, Json] = {
+        "offload": {"flow": {"op": "add", "flowtable": "@" + str(FLOWTABLE["name"])}},
         "jump": {"jump": {"target": action.target}},
         "goto": {"goto": {"target": action.target}},
         "guard": {"drop": None},
@@ -479,49 +592,3 @@ def _covered(element: Json) -> t.List[str]:
         return ["{addr}/{len}".format(**element["prefix"])]
     first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in element["range"])
     return [str(net) for net in ipaddress.summarize_address_range(first, last)]
-
-
-def _words(part: Json) -> t.List[str]:
-    """A part of a rule much as nft writes it; what is not ours stays JSON."""
-    ((kind, body),) = part.items()
-    if kind == "counter":
-        return []
-    if kind == "match":
-        op = [body["op"]] if body["op"] not in ("==", "in") else []
-        return [_value(body["left"])] + op + [_value(body["right"])]
-    if kind in ("jump", "goto"):
-        return [kind, body["target"]]
-    if kind == "reject" and body:
-        return ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()]
-    if kind == "mangle":
-        return [_value(body["key"]), "set", _value(body["value"])]
-    return [kind] if body is None else [kind, json.dumps(body)]
-
-
-def _value(value: Json) -> str:
-    if isinstance(value, list):
-        return ",".join(_value(element) for element in value)
-    if not isinstance(value, dict):
-        return str(value)
-    ((kind, body),) = value.items()
-    if kind in ("set", "|"):
-        joined = (", " if kind == "set" else " | ").join(_value(element) for element in body)
-        return "{ " + joined + " }" if kind == "set" else "(" + joined + ")"
-    if kind == "&":
-        return "{0} & {1}".format(_value(body[0]), _value(body[1]))
-    form = FORMS.get(kind, "")
-    try:
-        return form.format(**body) if form else json.dumps(value)
-    except (KeyError, TypeError):
-        return json.dumps(value)
-
-
-#: How nft writes what a rule compares, less what would be written of somebody else's rules only.
-FORMS = {
-    "prefix": "{addr}/{len}",
-    "payload": "{protocol} {field}",
-    "tcp option": "tcp option {name} {field}",
-    "meta": "{key}",
-    "ct": "ct {key}",
-    "rt": "rt {key}",
-}

@@ -230,8 +230,8 @@ def forward(**more):
     return dict(port_forwards=[dict(dict(name="web", port=["443"], to=["192.168.1.20"]), **more)])
 
 
-NOBODY = "nat[0] 'x': to {0}: no interface of this host has {1}; add it, set to_address to routed if a router sends it "
-NOBODY += "here, or use action masquerade"
+NOBODY = "nat[0] 'x': to {0}: no interface of this host has {1}; set to_address to add (or to routed, if a "
+NOBODY += "router sends it here), or use action masquerade"
 NO_PREFIX = "lans[{0}] '{1}': network {2} has no prefix outside on {3}; add a NAT item with action prefix"
 #: LANs, options, problems
 TEST_VOCABULARY = [

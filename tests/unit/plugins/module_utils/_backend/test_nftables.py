@@ -305,7 +305,7 @@ def test_show_is_for_people():
     shown = [NFT.show(row) for row in NFT.render(ruleset())]
     addresses = "{ 10.0.0.1, 192.168.1.0/24, 192.168.3.0/24 }"
     assert (
-        'srcnat: oifname ppp0 ip saddr {0} masquerade comment "ipmasq:default/nat/default"'.format(addresses) in shown
+        'srcnat: oifname "ppp0" ip saddr {0} masquerade comment "ipmasq:default/nat/default"'.format(addresses) in shown
     )
     assert not [line for line in shown if '": ' in line]
 

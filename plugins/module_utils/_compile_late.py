@@ -1,0 +1,83 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What makes connections last or go faster, and decides about none: timers of single items, and flow offload."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ._chains import ACCEPT, OFFLOAD, TIMERS, lan_interfaces, matches, wan_interfaces
+from ._compile_nat import let_in, let_in_static
+from ._resolve import sources_of
+from ._rules import Action, Match, Rule
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway, Timeouts
+
+#: Option to nft's word for that state.
+STATES = {
+    "tcp_close": "close",
+    "tcp_close_wait": "close_wait",
+    "tcp_established": "established",
+    "tcp_fin_wait": "fin_wait",
+    "tcp_last_ack": "last_ack",
+    "tcp_syn_recv": "syn_recv",
+    "tcp_syn_sent": "syn_sent",
+    "tcp_time_wait": "time_wait",
+    "tcp_unacknowledged": "unack",
+    "udp": "unreplied",
+    "udp_stream": "replied",
+}
+
+
+def timers(gateway: Gateway) -> t.List[Rule]:
+    """The timers of new connections, by the first item that matches: port forwards, then NAT items in their order."""
+    rules: t.List[Rule] = []
+    for forward in gateway.port_forwards:
+        arriving = [rule.match for rule in let_in(gateway, forward)]
+        rules += _assigned(gateway, forward.timeouts, "port_forward/" + forward.name, arriving)
+    for item in gateway.nat:
+        known = matches(gateway, item, sources_of(gateway, item))
+        known = [replace(match, ipsec=item.ipsec) for match in known]
+        if item.inbound:
+            known += [rule.match for rule in let_in_static(gateway, item)]
+        rules += _assigned(gateway, item.timeouts, "nat/" + item.name, known)
+    # What follows the last timers need not be told that it has none.
+    while rules and rules[-1].action == ACCEPT:
+        rules.pop()
+    return rules
+
+
+def _assigned(gateway: Gateway, timeouts: Timeouts, key: str, known: t.Iterable[Match]) -> t.List[Rule]:
+    found = []
+    for match in known:
+        new = replace(match, ct_state=("new",))
+        for protocol in ("tcp", "udp"):
+            if match.protocol in ("", protocol) and _named(timeouts, protocol):
+                # Those of the gateway fill in, as nft would take the kernel's of the moment of the load.
+                policy = dict(_named(gateway.timeouts, protocol) + _named(timeouts, protocol))
+                action = Action("timers", timers=tuple(sorted(policy.items())))
+                found.append(Rule(TIMERS.name, replace(new, protocol=protocol), action, key))
+        if match.protocol not in ("tcp", "udp") or not _named(timeouts, match.protocol):
+            found.append(Rule(TIMERS.name, new, ACCEPT, key))
+    return found
+
+
+def _named(timeouts: t.Iterable[t.Tuple[str, int]], protocol: str) -> t.List[t.Tuple[str, int]]:
+    return [(STATES[name], seconds) for name, seconds in timeouts if name in STATES and name.startswith(protocol)]
+
+
+def offload(gateway: Gateway) -> t.List[Rule]:
+    """Connections that both sides have agreed on go past the rules; the answer that shows it comes in by a WAN."""
+    if gateway.offload == "none":
+        return []
+    match = Match(iif=wan_interfaces(gateway), oif=lan_interfaces(gateway), ct_state=("established",))
+    return [
+        Rule(OFFLOAD.name, replace(match, protocol=protocol), Action("offload"), "offload")
+        for protocol in ("tcp", "udp")
+    ]

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What single links need whenever they appear: addresses for NAT, and their place in the flowtable.
+
+Rules know interfaces by name and need neither. So these two come after the rules, now, at boot and with every link that
+comes later, and a link that is not there is none the gateway waits for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass
+
+from ._errors import GatewayError
+from ._resolve import MOST_ADDED, as_range
+from ._rules import matches_name
+from ._values import addresses_in
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._facts import Facts
+    from ._host import Host
+    from ._intent import Gateway
+
+#: Interface and address, the latter with its length.
+Addresses = t.Tuple[t.Tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Links:
+    addresses: Addresses = ()
+    found: Addresses = ()  # those that had been there before the first run, and stay when we go
+    offload: t.Tuple[str, ...] = ()  # interfaces of the flowtable, names and patterns
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses or self.offload)
+
+
+def links_of(gateway: Gateway, known: Links, facts: Facts) -> Links:
+    """What a resolved gateway wants of its links. ``known`` is what it wanted so far."""
+    addresses = tuple(
+        dict.fromkeys(pair for item in gateway.nat if item.to_address == "add" for pair in _added(gateway, item))
+    )
+    there = set(_present(addresses, facts)) - set(known.addresses)
+    devices: t.Tuple[str, ...] = ()
+    if gateway.offload != "none":
+        devices = tuple(wan.interface for wan in gateway.wans or ())
+        devices += tuple(name for lan in gateway.lans or () for name in lan.interfaces)
+    found = tuple(pair for pair in addresses if pair in there or pair in known.found)
+    return Links(addresses, found, devices)
+
+
+def _added(gateway: Gateway, item: t.Any) -> t.List[t.Tuple[str, str]]:
+    wan = item.wan or (gateway.wans or ())[0].interface
+    listed = [address for entry in item.to for address in addresses_in(as_range(entry), MOST_ADDED) or ()]
+    return [(wan, str(ipaddress.ip_network(address))) for address in listed]
+
+
+def _present(addresses: t.Iterable[t.Tuple[str, str]], facts: Facts) -> t.List[t.Tuple[str, str]]:
+    """Those of these addresses that the interface has, whatever their length is there."""
+    there = {(interface.name, address) for interface in facts.interfaces for address in interface.addresses}
+    return [(name, address) for name, address in addresses if (name, address.split("/")[0]) in there]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is to be done to links that are there."""
+
+    add: Addresses = ()
+    remove: Addresses = ()
+    devices: t.Tuple[str, ...] = ()  # into the flowtable
+
+    def __bool__(self) -> bool:
+        return bool(self.add or self.remove or self.devices)
+
+    @property
+    def lines(self) -> t.List[str]:
+        lines = ["+ {0}: address {1}".format(*pair) for pair in self.add]
+        lines += ["- {0}: address {1}".format(*pair) for pair in self.remove]
+        return lines + ["+ {0}: connections offloaded".format(name) for name in self.devices]
+
+
+def steps(old: Links, new: Links, offloaded: t.Optional[t.Set[str]], facts: Facts) -> Steps:
+    """``offloaded`` are the interfaces that the flowtable has, None if there is none."""
+    names = {interface.name for interface in facts.interfaces}
+    have = set(_present(new.addresses, facts))
+    gone = [pair for pair in old.addresses if pair not in new.addresses and pair not in old.found]
+    devices = [
+        name
+        for name in sorted(names)
+        if any(matches_name(pattern, name) for pattern in new.offload) and name not in (offloaded or ())
+    ]
+    return Steps(
+        add=tuple(pair for pair in new.addresses if pair not in have and pair[0] in names),
+        remove=tuple(_present(gone, facts)),
+        devices=tuple(devices),
+    )
+
+
+def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
+    for verb, pairs in (("add", add), ("del", remove)):
+        for name, address in pairs:
+            done = host.run(["ip", "address", verb, address, "dev", name])
+            if done.rc != 0:
+                raise GatewayError(
+                    "{0}: address {1} cannot be {2}: {3}".format(
+                        name, address, "added" if verb == "add" else "removed", done.err.strip()
+                    )
+                )
+
+
+def boot_text(links: Links, into_flowtable: str) -> str:
+    """Lines of shell that do this to the links that are there, the latter for the link ``$link``."""
+    lines = [
+        # A link that is not there has no switches either.
+        "[ ! -e /proc/sys/net/ipv4/conf/{0} ] || ip address replace {1} dev {0}".format(name, address)
+        for name, address in links.addresses
+    ]
+    if links.offload:
+        lines += [
+            "while IFS=': ' read -r link _counters; do",
+            '    case "$link" in',
+            "    {0}) {1} ;;".format("|".join(links.offload), into_flowtable),
+            "    esac",
+            "done < /proc/net/dev",
+        ]
+    return "".join(line + "\n" for line in lines)

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Addresses that the gateway adds to its WAN, and timers of single items, with real packets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+
+import pytest
+from helpers import TWO_LANS
+from sandbox import sh
+from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Topology
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+
+pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
+OFFICE4 = CLIENTS["office"][1]
+ADDED, ADDED6 = "203.0.113.9", "2001:db8:ff::9"
+MAIL = {"name": "mail", "action": "static", "source": [OFFICE4], "to": [ADDED], "to_address": "add"}
+REST = {"name": "rest"}
+
+
+@pytest.fixture
+def net(gate):
+    made = Topology()
+    yield made
+    made.close()
+
+
+def addresses(link="wan0"):
+    (found,) = json.loads(sh("ip -j address show dev {0}".format(link)))
+    return {info["local"] for info in found["addr_info"] if info["scope"] == "global"}
+
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+
+
+def test_an_added_address_answers_and_goes_with_its_item(gate, net):
+    before = addresses()
+    planned = gate.apply(check=True, **dict(TWO_LANS, nat=[MAIL, REST])).to_dict()
+    assert "+ wan0: address 203.0.113.9/32" in planned["differences"]
+    assert addresses() == before
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    assert addresses() == before | {ADDED}
+    # Who asks for it by ARP gets an answer; both ways it is the client's own.
+    assert net.asks("tcp", "wan", "office", ADDED, 8080).peer == WAN4
+    assert net.asks("udp", "office", "wan", WAN4, 5353).peer == ADDED
+    assert net.asks("udp", "guest", "wan", WAN4, 5353).peer == GATE4
+    assert not gate.apply(**dict(TWO_LANS, nat=[MAIL, REST])).change.changed
+    assert gate.info()["drift"] == []
+    assert gate.apply(**TWO_LANS).to_dict()["differences"].count("- wan0: address 203.0.113.9/32") == 1
+    assert addresses() == before
+
+
+def test_an_address_of_ipv6_and_a_pool(gate, net):
+    pool = {"name": "pool", "action": "snat", "to": ["203.0.113.16-203.0.113.17", ADDED6], "to_address": "add"}
+    gate.apply(**dict(TWO_LANS, nat=[pool]))
+    assert addresses() >= {"203.0.113.16", "203.0.113.17", ADDED6}
+    assert net.asks("tcp", "office", "wan", WAN4, 8080).peer in ("203.0.113.16", "203.0.113.17")
+    # Duplicate address detection first: nobody answers for a new IPv6 address in its first second (RFC 4862).
+    sh("for second in 1 2 3 4 5 6; do ip -6 address show tentative | grep -q . || break; sleep 0.5; done")
+    assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == ADDED6
+    gate.absent()
+    assert not addresses() & {"203.0.113.16", "203.0.113.17", ADDED6}
+
+
+def test_an_address_that_was_there_before_stays(gate, net):
+    sh("ip address add 203.0.113.9/24 dev wan0")
+    before = addresses()
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    gate.absent()
+    assert addresses() == before
+
+
+def test_a_lost_address_is_drift_and_comes_back(gate, net):
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    sh("ip address del 203.0.113.9/32 dev wan0")
+    assert gate.info()["drift"] == ["- wan0: address 203.0.113.9/32"]
+    # What udev starts for each link that appears.
+    sh("sh {0}/etc/ipmasq/default.links".format(gate.host.root))
+    assert gate.info()["drift"] == []
+    net.unwire_wan()
+    assert gate.info()["drift"] == []
+    sh("sh {0}/etc/ipmasq/default.links".format(gate.host.root))
+    net.wire_wan()
+    assert "+ wan0: address 203.0.113.9/32" in gate.apply(**dict(TWO_LANS, nat=[MAIL, REST])).to_dict()["differences"]
+
+
+def test_a_failure_takes_the_address_away_again(gate, net, monkeypatch):
+    before = addresses()
+
+    def refuse(*_arguments):
+        raise GatewayError("the disk is full")
+
+    monkeypatch.setattr(gate.host, "write", refuse)
+    with pytest.raises(GatewayError, match="the host is as it was before"):
+        gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    assert addresses() == before
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (dict(MAIL, to_address="add"), "to_address add needs wan, to know which of wan0, ppp. gets the address"),
+        (dict(MAIL, wan="ppp*"), r"to_address add needs the name of one interface; ppp\* is a pattern"),
+        (
+            {"name": "mail", "action": "snat", "to": ["10.0.0.0-10.0.255.255"], "to_address": "add", "wan": "wan0"},
+            "has more than 256 addresses to add",
+        ),
+    ],
+)
+def test_what_cannot_be_added_is_said(gate, net, item, message):
+    options = dict(TWO_LANS, wans=[{"interface": "wan0"}, {"interface": "ppp*"}], nat=[item])
+    with pytest.raises(GatewayError, match=message):
+        gate.apply(**options)
+
+
+# --- Timers of single items ------------------------------------------------------------------------------------------
+
+
+def seconds_left(port):
+    """Seconds until the connections to this port are forgotten."""
+    lines = sh("conntrack -L -p udp --orig-port-dst {0} 2>/dev/null".format(port)).splitlines()
+    return [int(line.split()[2]) for line in lines]
+
+
+def test_timers_of_single_items(gate, net):
+    phones = {"name": "phones", "protocol": ["udp"], "port": ["5060"], "timeouts": {"udp": 70, "udp_stream": 3600}}
+    pbx = {"name": "pbx", "protocol": ["udp"], "port": ["5070"], "to": [OFFICE4], "timeouts": {"udp_stream": 900}}
+    options = dict(TWO_LANS, nat=[phones, REST], port_forwards=[pbx])
+    if gate.option == "iptables":
+        with pytest.raises(GatewayError) as caught:
+            gate.apply(**options)
+        assert len(caught.value.problems) == 2
+        return
+    gate.apply(**options)
+    assert not gate.apply(**options).change.changed
+    assert gate.info()["drift"] == []
+    with Servers(net, "udp", ("wan", 5060), ("wan", 5061)) as servers, servers.client("office", WAN4) as client:
+        # A stream is what goes on for more than two seconds: net/netfilter/nf_conntrack_proto_udp.c
+        for pause in (2.2, 0):
+            for port in (5060, 5061):
+                assert servers.ask(client, WAN4, port).peer == GATE4
+            assert servers.ask(client, WAN4, 5060).peer == GATE4
+            time.sleep(pause)
+    assert 3500 < min(seconds_left(5060)) <= 3600
+    with net.socket("guest", socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"nobody answers", (WAN4, 5060))
+        assert 60 < min(seconds_left(5060)) <= 70
+    assert 250 < min(seconds_left(5061)) <= 300
+    with Servers(net, "udp", ("office", 5070)) as servers, servers.client("wan", GATE4) as client:
+        for pause in (2.2, 0):
+            assert servers.ask(client, GATE4, 5070).peer == WAN4
+            time.sleep(pause)
+    assert 800 < min(seconds_left(5070)) <= 900
