@@ -47,6 +47,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
     from ._plan import Rows
+    from ._rules import RuleSet
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,20 @@ class Result:
         return described
 
 
-def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool) -> Result:
-    """Make the host this gateway, and no longer anything that its instance does not declare."""
+@dataclass(frozen=True)
+class Wanted:
+    """A gateway that this host can become, and how."""
+
+    gateway: Gateway
+    ruleset: RuleSet
+    facts: Facts
+    choice: Choice
+    old: t.Optional[State]
+    notes: t.Tuple[str, ...]
+
+
+def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
+    """Raises GatewayError with all that stands in the way; reads only."""
     check_root(host)
     state = persist.read_state(host, gateway.instance)
     if state and state.owner != "gateway":
@@ -118,11 +131,30 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
     resolved = resolve(gateway, facts)
-    gateway = resolved.gateway
+    gateway = resolved.gateway.only_sound()
     if gateway.input == "protect":
         gateway = replace(gateway, controller_ports=controller_ports(host))
     ruleset = compile_gateway(gateway)
     check_supported(ruleset, choice.backend)
+    return Wanted(gateway, ruleset, facts, choice, state, resolved.notes)
+
+
+def apply_gateway(
+    gateway: Gateway, requested: str, host: Host, check_mode: bool, problems: t.Tuple[str, ...] = ()
+) -> Result:
+    """Make the host this gateway, and no longer anything that its instance does not declare.
+
+    ``problems`` are those that were found without the host; they are told together with what the host shows.
+    """
+    try:
+        wanted = _want(gateway, requested, host)
+    except GatewayError as error:
+        if not problems:
+            raise
+        raise GatewayError(*dict.fromkeys(problems + error.problems)) from None
+    if problems:
+        raise GatewayError(*problems)
+    gateway, ruleset, facts, choice, state = wanted.gateway, wanted.ruleset, wanted.facts, wanted.choice, wanted.old
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
@@ -146,7 +178,7 @@ def apply_gateway(gateway: Gateway, requested: str, host: Host, check_mode: bool
         ),
         facts=facts,
         targets=switches,
-        notes=resolved.notes + notes,
+        notes=wanted.notes + notes,
     )
     local = [address for interface in facts.interfaces for address in interface.addresses]
 

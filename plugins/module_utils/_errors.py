@@ -43,9 +43,11 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: t.List[str] = []
+        self.places: t.List[str] = []
 
     def add(self, where: str, sentence: str) -> None:
         """One printable line, whatever names and values in it were."""
+        self.places.append(where)
         self.found.append(printable("{0}: {1}".format(where, sentence)))
 
     def raise_if_any(self) -> None:

@@ -12,11 +12,12 @@ The options say what they mean in RFC 2663's words. ``*_from_params`` check ever
 
 from __future__ import annotations
 
+import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._conflicts import check_references
-from ._errors import Problems
+from ._errors import GatewayError, Problems
 from ._rules import CT_STATES, family_of
 from ._values import (
     addresses_in,
@@ -57,6 +58,9 @@ DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 3
 TO_ADDRESS = ("existing", "routed", "add")
 
 
+#: Lists of items that a gateway can do without, and how errors call one of them.
+ITEM_KINDS = ("nat", "port_forwards", "outbound", "input_allow", "helpers")
+ITEM = re.compile(r"(?:{0})\[[0-9]+\]".format("|".join(ITEM_KINDS)))
 #: Option to seconds.
 Timeouts = t.Tuple[t.Tuple[str, int], ...]
 
@@ -165,6 +169,16 @@ class Gateway:
     log: t.Tuple[str, ...] = ()
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
+    unsound: t.FrozenSet[str] = frozenset()  # items that cannot be used as they are, such as "nat[2]"
+
+    def sound(self, kind: str) -> t.List[t.Tuple[int, t.Any]]:
+        """The usable items of a list, with their places in it."""
+        items = enumerate(getattr(self, kind))
+        return [(index, item) for index, item in items if "{0}[{1}]".format(kind, index) not in self.unsound]
+
+    def only_sound(self) -> Gateway:
+        parts = {kind: tuple(item for _index, item in self.sound(kind)) for kind in ITEM_KINDS}
+        return replace(self, unsound=frozenset(), **t.cast("t.Any", parts))
 
 
 @dataclass(frozen=True)
@@ -219,6 +233,18 @@ Item = t.Union[Line, PortForwardItem]
 
 def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
     """Options of the gateway module to intent. Raises GatewayError with all problems at once."""
+    gateway, found = read_gateway(params)
+    if found:
+        raise GatewayError(*found)
+    return gateway
+
+
+def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str, ...]]:
+    """The same, and beside it every problem; items that have one are marked as unsound, so that the rest can be
+    looked at on the host and all problems be told together.
+
+    Raises GatewayError at once where interfaces and LANs themselves are wrong, as everything else hangs on them.
+    """
     problems = Problems()
     check_instance(params["instance"], problems)
     wans, lans = params.get("wans"), params.get("lans")
@@ -250,8 +276,10 @@ def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
     if gateway.input_allow and gateway.input == "open":
         problems.add("input_allow", "means nothing while input is open; set input to protect")
     check_references(gateway, problems)
-    problems.raise_if_any()
-    return gateway
+    if any(where.startswith(("instance", "lans", "wans")) for where in problems.places):
+        problems.raise_if_any()
+    unsound = frozenset(found for where in problems.places for found in ITEM.findall(where))
+    return replace(gateway, unsound=unsound), tuple(problems.found)
 
 
 def masquerade_from_params(params: t.Mapping[str, t.Any]) -> Masquerade:

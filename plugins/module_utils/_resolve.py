@@ -218,11 +218,11 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
     lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
     items: t.List[t.Tuple[str, Traffic, t.Tuple[str, ...]]] = [
         ("nat[{0}] '{1}'".format(index, item.name), item, sources_of(gateway, item))
-        for index, item in enumerate(gateway.nat)
+        for index, item in gateway.sound("nat")
     ]
     items += [
         ("outbound[{0}] '{1}'".format(index, item.name), item, inside_of(gateway, item))
-        for index, item in enumerate(gateway.outbound)
+        for index, item in gateway.sound("outbound")
     ]
     for where, item, networks in items:
         for entry in item.source:
@@ -240,7 +240,7 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
 
 def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
     """What a LAN's name stood for is known now: it has to be one network, as long as the one outside."""
-    for index, item in enumerate(gateway.nat):
+    for index, item in gateway.sound("nat"):
         if item.action not in ("static", "prefix") or is_network(item.source[0]):
             continue
         where = "nat[{0}] '{1}'".format(index, item.name)
@@ -265,7 +265,10 @@ LONGEST_LAN = 56
 
 def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
     """ipv6: prefix is the promise that every IPv6 network of a LAN has a prefix outside, on every WAN."""
-    items = [(index, item) for index, item in enumerate(gateway.nat) if item.action == "prefix"]
+    items = [(index, item) for index, item in gateway.sound("nat") if item.action == "prefix"]
+    if len(gateway.sound("nat")) < len(gateway.nat):
+        # What cannot be used as it is may be what is missing.
+        return
     if gateway.ipv6 != "prefix":
         for index, item in items:
             problems.add("nat[{0}] '{1}'".format(index, item.name), "action prefix needs ipv6 to be prefix")
@@ -312,7 +315,7 @@ def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
 
 def _check_forwards(gateway: Gateway, problems: Problems) -> None:
     known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
-    for index, item in enumerate(gateway.port_forwards):
+    for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [lan_of(gateway, server) for server in item.to]
         for server, lan in zip(item.to, found):
@@ -338,7 +341,7 @@ def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None
     """An address that nobody has gets no answers back."""
     here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
     links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
-    for index, item in enumerate(gateway.nat):
+    for index, item in gateway.sound("nat"):
         where = "nat[{0}] '{1}'".format(index, item.name)
         if item.to_address == "add":
             _check_added(where, item, gateway, problems)

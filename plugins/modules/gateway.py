@@ -632,7 +632,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_gateway, remove_instance
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
@@ -647,8 +647,8 @@ def main() -> None:
         if params["state"] == "absent":
             # The way back does not depend on what else is said.
             return remove_instance(params["instance"], host, module.check_mode).to_dict()
-        gateway = gateway_from_params(params)
-        return apply_gateway(gateway, params["backend"], host, module.check_mode).to_dict()
+        gateway, problems = read_gateway(params)
+        return apply_gateway(gateway, params["backend"], host, module.check_mode, problems).to_dict()
 
     run_module(module, step)
 

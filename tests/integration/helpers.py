@@ -57,8 +57,8 @@ class Gate:
 
     def apply(self, check: bool = False, **params) -> engine.Result:
         requested = params.pop("backend", self.option)
-        gateway = intent.gateway_from_params(gateway_params(**params))
-        return engine.apply_gateway(gateway, requested, self.host, check)
+        gateway, problems = intent.read_gateway(gateway_params(**params))
+        return engine.apply_gateway(gateway, requested, self.host, check, problems)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
         return engine.remove_instance(instance, self.host, check)

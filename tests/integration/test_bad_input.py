@@ -243,3 +243,61 @@ def test_unprintable_names_in_messages(nft, name):
     with pytest.raises(GatewayError) as error:
         nft.apply(wans=WANS, lans=[dict(OFFICE, name=name)])
     assert all(problem.isprintable() and len(problem) < 500 for problem in error.value.problems)
+
+
+def test_what_is_wrong_in_itself_and_on_this_host_comes_in_one_message(module):
+    """Everything that a user can get wrong with items, each problem once, with the name of its item."""
+    wire_gateway()
+    result = module(
+        "gateway",
+        wans=WANS,
+        lans=[dict(OFFICE, networks=["192.168.1.0/24", "fd00:1::/64"]), dict(GUESTS, networks=["192.168.2.0/24"])],
+        ipv6="prefix",
+        nat=[
+            {
+                "name": "family",
+                "action": "snat",
+                "source": "192.168.1.0/24",
+                "to": "2001:db8::9",
+                "to_address": "routed",
+            },
+            {"name": "range", "action": "snat", "to": "203.0.113.12-203.0.113.9"},
+            {"name": "nobody", "action": "snat", "to": "203.0.113.9"},
+            {"name": "length", "action": "prefix", "source": "fd00:1::/64", "to": "2001:db8:1::/56"},
+            {"name": "elsewhere", "source": "10.9.9.0/24"},
+        ],
+        port_forwards=[
+            {"name": "outside", "port": 80, "to": "10.9.9.9"},
+            {"name": "one", "port": 443, "to": "192.168.1.20"},
+            {"name": "two", "port": "440-450", "to": "192.168.1.21"},
+            {"name": "empty", "port": 22, "to": []},
+        ],
+        outbound=[{"name": "slow", "rate": "fast"}, {"name": "lost", "source": "cellar"}],
+    )
+    wanted = [
+        "nat[0] 'family': source and to have no address family in common",
+        "nat[1] 'range': to",
+        "nat[2] 'nobody': to 203.0.113.9: no interface of this host has 203.0.113.9",
+        "nat[3] 'length': source fd00:1::/64 and to 2001:db8:1::/56 are of different length",
+        "nat[4] 'elsewhere': source 10.9.9.0/24 is in none of the LANs",
+        "port_forwards[0] 'outside': to 10.9.9.9 is in none of the LANs (office 192.168.1.0/24",
+        "port_forwards[1] 'one' and port_forwards[2] 'two': both forward tcp port 443",
+        "port_forwards[3] 'empty': to is empty",
+        "outbound[0] 'slow': rate",
+        "outbound[1] 'lost': source 'cellar' is neither a LAN nor a network",
+    ]
+    refused(result, *wanted)
+    assert len(result["problems"]) == len(wanted), result["msg"]
+
+
+def test_what_the_backend_lacks_is_told_with_the_rest(module):
+    wire_gateway()
+    result = module(
+        "gateway",
+        wans=WANS,
+        lans=[OFFICE],
+        backend="iptables",
+        offload="software",
+        nat=[{"name": "a", "timeouts": {"udp": 30}}, {"name": "b", "action": "snat"}],
+    )
+    refused(result, "nat[1] 'b': to is missing", "nat/a: timeouts", "offload: software is not possible")
