@@ -17,6 +17,8 @@ import subprocess
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 
 CLONE_NEWNET = 0x40000000
+#: Where programs are found; tests with the tools of another release put theirs in front.
+PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -99,7 +101,10 @@ def _setns(handle: int) -> None:
 def sh(command: str, check: bool = True) -> str:
     """A shell command of the test itself, such as wiring an interface; it has to succeed."""
     require_namespace()
-    done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        ["sh", "-ec", command],
+        capture_output=True, text=True, errors="replace", check=False, env=dict(os.environ, PATH=PATH),
+    )  # fmt: skip
     assert not check or done.returncode == 0, command + "\n" + done.stdout + done.stderr
     return done.stdout
 
@@ -132,14 +137,14 @@ class SandboxHost(Host):
             text=True,
             errors="surrogateescape",  # as AnsibleModule.run_command does
             check=False,
-            env=dict(os.environ, LC_ALL="C", XTABLES_LOCKFILE=str(self.root / "xtables.lock")),
+            env=dict(os.environ, PATH=PATH, LC_ALL="C", XTABLES_LOCKFILE=str(self.root / "xtables.lock")),
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def which(self, program):
         if program in self.without:
             return ""
-        return shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
+        return shutil.which(program, path=PATH) or ""
 
     def place(self, path: str) -> str:
         return path if path.startswith("/proc/") else str(self.root) + path
@@ -192,7 +197,7 @@ class SandboxHost(Host):
         loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
         moved = loader.replace("/etc/ipmasq", self.place("/etc/ipmasq"))
         assert moved != loader
-        env = dict(os.environ, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
+        env = dict(os.environ, PATH=PATH, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
         return subprocess.run(["sh", "-c", moved], capture_output=True, text=True, check=False, env=env)
 
     def snapshot(self) -> dict:

@@ -77,7 +77,7 @@ Documentation=https://github.com/ipmasq/linux
 DefaultDependencies=no
 # What loads or flushes other rules at boot comes first, so that ours stay.
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
-Wants=network-pre.target
+Wants=network-pre.target ipmasq-links.service
 Before=network-pre.target shutdown.target
 Conflicts=shutdown.target
 
@@ -91,7 +91,7 @@ WantedBy=sysinit.target
 """
 
 LINKS_TEXT = """\
-# Written by the Ansible collection ipmasq.linux; started by udev for each link that appears.
+# Written by the Ansible collection ipmasq.linux; started at boot, and by udev for each link that appears.
 [Unit]
 Description=NAT gateway: addresses and offload of links
 Documentation=https://github.com/ipmasq/linux
@@ -226,7 +226,9 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
     if has_systemd(host):
         files[UNIT] = (UNIT_TEXT, 0o644)
     if has_systemd(host) and state.links:
-        files.update({LINKS_UNIT: (LINKS_TEXT, 0o644), LINKS_RULE: (RULE_TEXT, 0o644)})
+        files[LINKS_UNIT] = (LINKS_TEXT, 0o644)
+        if host.exists(posixpath.dirname(LINKS_RULE)):
+            files[LINKS_RULE] = (RULE_TEXT, 0o644)
     return files
 
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
+import releases
 import sandbox
 from helpers import BACKENDS, Gate
 
@@ -20,6 +22,23 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if IMPOSSIBLE and HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=IMPOSSIBLE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools(tmp_path_factory):
+    """This machine's programs, or with IPMASQ_TOOLS=trixie those of that release."""
+    release = os.environ.get("IPMASQ_TOOLS")
+    if not release:
+        yield
+        return
+    try:
+        with releases.mounted(release) as root:
+            folder = tmp_path_factory.mktemp("tools")
+            releases.provide(root, folder)
+            sandbox.PATH = "{0}:{1}".format(folder, sandbox.PATH)
+            yield
+    except releases.NotHere as reason:
+        pytest.skip("no tools of {0}: {1}".format(release, reason))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import shutil
 import typing as t
 
 import pytest
+import sandbox
 from sandbox import SandboxHost, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
@@ -46,9 +47,7 @@ class Gate:
     """The gateway under test: the engine, with one backend, on a SandboxHost."""
 
     def __init__(self, programs: str, root: pathlib.Path, kind: type = SandboxHost, **host_options) -> None:
-        missing = [
-            program for program in NEEDS[programs] if not shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
-        ]
+        missing = [program for program in NEEDS[programs] if not shutil.which(program, path=sandbox.PATH)]
         if missing:
             pytest.skip("{0} is not installed".format(", ".join(missing)))
         self.programs = programs

@@ -9,15 +9,11 @@ Each tool runs from the image that the lab uses, in a network namespace of its o
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
+from releases import RELEASES, NotHere, mounted
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import MARK, Iptables
@@ -29,8 +25,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resol
 from ansible_collections.ipmasq.linux.tests.unit import test_golden
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
-IMAGES = Path(__file__).resolve().parents[2] / "roles/lab/files/lab-image"
-RELEASES = ("bullseye", "bookworm", "trixie")
 BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft"), "iptables-legacy": Iptables("legacy")}
 
 #: Loads standard input and lists what is there then.
@@ -43,22 +37,15 @@ FLOWTABLES = pytest.mark.skipif(
     reason="this kernel has no flowtables",
 )
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount an image and make a namespace for it"),
-    pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed"),
-]
-
 
 @pytest.fixture(scope="module", params=RELEASES)
 def root(request: t.Any) -> t.Iterator[str]:
     """The files of a release."""
-    build = subprocess.run([sys.executable, str(IMAGES), request.param], capture_output=True, text=True, check=False)
-    if build.returncode:
-        pytest.skip(f"no image of {request.param}: {build.stderr.strip().splitlines()[-1]}")
-    image = json.loads(build.stdout)["images"][request.param]
-    mounted = subprocess.run(["podman", "image", "mount", image], capture_output=True, text=True, check=True)
-    yield mounted.stdout.strip()
-    subprocess.run(["podman", "image", "unmount", image], capture_output=True, check=False)
+    try:
+        with mounted(request.param) as files:
+            yield str(files)
+    except NotHere as reason:
+        pytest.skip(str(reason))
 
 
 def cases() -> t.Iterator[t.Any]:

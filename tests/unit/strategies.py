@@ -317,6 +317,10 @@ def _traffic(*protocols: str) -> t.Dict[str, t.Any]:
     }
 
 
+def _timeouts(*names: str) -> t.Any:
+    return st.fixed_dictionaries({}, optional={name: st.none() | NUMBERS for name in names})
+
+
 MAYBE = st.none() | st.booleans()
 WITHOUT_PORTS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
 #: Option of the gateway to values that are wrong, or right by accident; for a list of items, each option of an item.
@@ -335,7 +339,8 @@ WRONG: t.Dict[str, t.Any] = {
         action=_choice("masquerade", "snat", "static", "prefix", "exempt"),
         to=st.none() | st.lists(near("addresses") | near("networks"), max_size=3),
         to_port=st.none() | near("ports"),
-        to_address=st.none() | _choice("existing", "routed"),
+        to_address=st.none() | _choice("existing", "routed", "add"),
+        timeouts=st.none() | _timeouts("udp", "udp_stream", "tcp_established"),
         random=MAYBE,
         persistent=MAYBE,
         ipsec=MAYBE,
@@ -350,6 +355,7 @@ WRONG: t.Dict[str, t.Any] = {
         hairpin=st.booleans(),
         hairpin_source=_choice("external", "gateway"),
         balance=_choice("round_robin", "source"),
+        timeouts=st.none() | _timeouts("udp", "tcp_close"),
     ),
     "outbound": dict(
         _traffic(*WITHOUT_PORTS), action=_choice("accept", "reject", "drop"), rate=st.none() | near("rates")
@@ -358,6 +364,15 @@ WRONG: t.Dict[str, t.Any] = {
     "ipv6": _choice("route", "masquerade", "prefix"),
     "mss": near("mss"),
     "drop_bogons": st.booleans(),
+    "input": _choice("open", "protect"),
+    "input_allow": _traffic(*WITHOUT_PORTS),
+    "helpers": {"name": _choice("ftp", "h323", "sip"), "port": st.none() | st.lists(NUMBERS, max_size=2)},
+    "conntrack_max": near("mss") | _choice("keep", "auto", "65536"),
+    "timeouts": st.none() | _timeouts("udp", "icmp", "generic", "tcp_syn_sent"),
+    "offload": _choice("none", "software"),
+    "log": st.none() | st.lists(_choice("guard", "closed"), max_size=2),
+    "log_prefix": garbage(),
+    "log_rate": near("rates"),
 }
 #: An item of each kind that is right, to be spoilt in one place.
 RIGHT: t.Dict[str, t.Any] = {

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The programs of a Debian release, from the lab's image of it, for tests that run outside of any container."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import typing as t
+
+IMAGES = pathlib.Path(__file__).resolve().parents[1] / "roles/lab/files/lab-image"
+RELEASES = ("bullseye", "bookworm", "trixie")
+VARIANTS = ("", "-nft", "-legacy")
+PROGRAMS = ("nft", "conntrack", "ip") + tuple(
+    family + variant + ending
+    for family in ("iptables", "ip6tables")
+    for variant in VARIANTS
+    for ending in ("", "-save", "-restore")
+)
+
+
+class NotHere(Exception):  # noqa: N818 - reads as what it is
+    """Why this machine cannot have the programs of another release."""
+
+
+@contextlib.contextmanager
+def mounted(release: str) -> t.Iterator[pathlib.Path]:
+    """The files of a release. The image is mounted read-only."""
+    if os.geteuid() != 0:
+        raise NotHere("only root may mount an image")
+    if not shutil.which("podman"):
+        raise NotHere("podman is not installed")
+    build = subprocess.run([sys.executable, str(IMAGES), release], capture_output=True, text=True, check=False)
+    if build.returncode:
+        raise NotHere("no image of {0}: {1}".format(release, build.stderr.strip().splitlines()[-1]))
+    image = json.loads(build.stdout)["images"][release]
+    root = subprocess.run(["podman", "image", "mount", image], capture_output=True, text=True, check=True)
+    try:
+        yield pathlib.Path(root.stdout.strip())
+    finally:
+        subprocess.run(["podman", "image", "unmount", image], capture_output=True, check=False)
+
+
+def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
+    """A folder for PATH with the programs of these files. Each runs with its own loader and libraries, and sees the
+    files of this machine: no chroot, as tests hand over files and namespaces by their paths."""
+    loader = sorted([*root.glob("usr/lib/*/ld-*.so*"), *root.glob("lib/*/ld-*.so*")])[0]
+    # bullseye's image has two folders for libraries.
+    folders = [root / place / loader.parent.name for place in ("usr/lib", "lib")]
+    libraries = ":".join(str(each) for each in folders)
+    for name in PROGRAMS:
+        script = ["#!/bin/sh", "export XTABLES_LIBDIR={0}/xtables".format(folders[0])]
+        path = root / "usr/sbin" / name
+        while path.is_symlink():
+            target = os.readlink(path)
+            path = root / target.lstrip("/") if target.startswith("/") else path.parent / target
+        # Both programs of iptables are many in one, and take the name as their first word.
+        command = [str(loader), "--library-path", libraries, str(path if path.exists() else root / "bin" / name)]
+        if path.name.startswith("xtables-"):
+            command.append(name.replace("-nft", "").replace("-legacy", ""))
+        script.append('exec {0} "$@"'.format(" ".join(command)))
+        place = folder / name
+        place.write_text("\n".join(script) + "\n", encoding="utf-8")
+        place.chmod(0o755)
