@@ -29,6 +29,12 @@ CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 
+#: The others make namespaces and labs of their own, one after the other.
+FIRST_LANE = ("lint", "sanity", "unit", "molecule")
+#: Tests that are run once more with the programs of Debian's newest release.
+WITH_OTHER_TOOLS = ("vocabulary", "packets", "services", "links", "rfc", "fixpoint")
+
+
 @dataclass
 class Outcome:
     """What a stage came to. ``counts`` are pytest's, where the stage ran pytest."""
@@ -41,8 +47,8 @@ class Outcome:
 
 
 def main(stages: list[str]) -> int:
-    """Two lanes side by side: molecule mostly waits for containers, the others mostly compute."""
-    lanes = [[name for name in stages if name == "molecule"], [name for name in stages if name != "molecule"]]
+    """Two lanes side by side, of about the same length."""
+    lanes = [[name for name in stages if name in FIRST_LANE], [name for name in stages if name not in FIRST_LANE]]
     with ThreadPoolExecutor(max_workers=2) as pool:
         outcomes = [outcome for lane in pool.map(run_lane, lanes) for outcome in lane]
     summarise(sorted(outcomes, key=lambda outcome: stages.index(outcome.stage)))
@@ -185,6 +191,8 @@ def integration(outcome: Outcome) -> None:
     where = [f"--basetemp={memory}"] if os.access(memory.parent, os.W_OK) else []
     try:
         pytest(outcome, "tests/integration", "-q", "-n", "2", *where)
+        files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
+        pytest(outcome, *files, "-q", "-n", "2", *where, IPMASQ_TOOLS="trixie")
     finally:
         shutil.rmtree(memory, ignore_errors=True)
 

@@ -301,6 +301,20 @@ def test_an_error_about_no_mapping_goes_nowhere(gate, net):
         assert icmp_kinds(inside.packets(0)) == []
 
 
+#: Router advertisement and solicitation (RFC 1256), and a type that nobody has assigned.
+NEITHER = (9, 10, 200)
+
+
+def test_icmp_that_is_neither_a_query_nor_an_error_goes_nowhere(gate, net):
+    """RFC 5508 REQ-11."""
+    gate.apply(**ONE_LAN)
+    with Sniffer(net) as outside, Sniffer(net, "office") as inside:
+        send(net, "office", [icmp(OFFICE4, WAN4, kind, 0, b"neither") for kind in NEITHER])
+        from_wan(net, [icmp(WAN4, address, kind, 0, b"neither") for kind in NEITHER for address in (GATE4, OFFICE4)])
+        assert icmp_kinds(outside.packets(0.2)) == []
+        assert icmp_kinds(inside.packets(0)) == []
+
+
 def test_an_error_about_tcp_is_translated(gate, net):
     """RFC 5382 REQ-9: inside the error, too, the client finds its own address."""
     gate.apply(**ONE_LAN)
