@@ -63,6 +63,12 @@ def switches(maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Host) 
     return [(BUCKETS, str(buckets)), (MAX, str(size))] + found, ()
 
 
+def option_of(key: str) -> str:
+    """What a user calls this switch."""
+    names = {switch: "timeouts." + name for name, switch in TIMEOUTS.items()}
+    return names.get(key, "conntrack_max")
+
+
 def _from_memory(host: Host) -> int:
     """The power of two below this share of the memory."""
     given = re.search(r"^MemTotal:\s+([0-9]+) kB", host.read("/proc/meminfo") or "", re.MULTILINE)

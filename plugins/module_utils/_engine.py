@@ -158,6 +158,7 @@ def apply_gateway(
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
+    _check_agreed(tracking, gateway.instance, host)
     forwarding = sysctl.gateway_switches(forwarded_families(gateway), wans, wans + inside, host, facts)
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     change = _change(
@@ -194,6 +195,22 @@ def apply_gateway(
             choice.backend.check_offload(host)
     warnings = _carry_out(change, host, check_mode) + _forget(stale, obsolete, host, check_mode)
     return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
+
+
+def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], instance: str, host: Host) -> None:
+    """Connection tracking is the whole host's: instances that differ would undo each other at every run."""
+    problems = Problems()
+    for other in _others(host, instance):
+        for key, value in tracking:
+            theirs = dict(other.switches).get(key, value)
+            if theirs != value:
+                problems.add(
+                    conntrack.option_of(key),
+                    "is {0} here and {1} in instance '{2}'; the host has only one, give both the same".format(
+                        value, theirs, other.instance
+                    ),
+                )
+    problems.raise_if_any()
 
 
 def apply_item(instance: str, item: Item, present: bool, requested: str, host: Host, check_mode: bool) -> Result:

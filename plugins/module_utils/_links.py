@@ -17,9 +17,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._resolve import MOST_ADDED, as_range
+from ._resolve import added_addresses
 from ._rules import matches_name
-from ._values import addresses_in
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
@@ -42,9 +41,8 @@ class Links:
 
 def links_of(gateway: Gateway, known: Links, facts: Facts) -> Links:
     """What a resolved gateway wants of its links. ``known`` is what it wanted so far."""
-    addresses = tuple(
-        dict.fromkeys(pair for item in gateway.nat if item.to_address == "add" for pair in _added(gateway, item))
-    )
+    added = (pair for item in gateway.nat for pair in added_addresses(gateway, item))
+    addresses = tuple(dict.fromkeys((name, str(ipaddress.ip_network(address))) for name, address in added))
     there = set(_present(addresses, facts)) - set(known.addresses)
     devices: t.Tuple[str, ...] = ()
     if gateway.offload != "none":
@@ -52,12 +50,6 @@ def links_of(gateway: Gateway, known: Links, facts: Facts) -> Links:
         devices += tuple(name for lan in gateway.lans or () for name in lan.interfaces)
     found = tuple(pair for pair in addresses if pair in there or pair in known.found)
     return Links(addresses, found, devices)
-
-
-def _added(gateway: Gateway, item: t.Any) -> t.List[t.Tuple[str, str]]:
-    wan = item.wan or (gateway.wans or ())[0].interface
-    listed = [address for entry in item.to for address in addresses_in(as_range(entry), MOST_ADDED) or ()]
-    return [(wan, str(ipaddress.ip_network(address))) for address in listed]
 
 
 def _present(addresses: t.Iterable[t.Tuple[str, str]], facts: Facts) -> t.List[t.Tuple[str, str]]:

@@ -42,13 +42,15 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     kernel_name = _Names(facts, problems, notes)
     wans = _wans(gateway, facts, kernel_name, problems, notes)
     lans = _lans(gateway, wans, facts, kernel_name, problems, notes)
+    nat = _with_kernel_names("nat", gateway.nat, kernel_name)
     if any(item.hairpin for item in gateway.port_forwards):
-        wans = tuple(replace(wan, addresses=_addresses(wan, facts)) for wan in wans)
+        known = replace(gateway, wans=wans, nat=nat)
+        wans = tuple(replace(wan, addresses=_addresses(wan, known, facts)) for wan in wans)
     resolved = replace(
         gateway,
         wans=wans,
         lans=lans,
-        nat=_with_kernel_names("nat", gateway.nat, kernel_name),
+        nat=nat,
         port_forwards=_with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=_with_kernel_names("outbound", gateway.outbound, kernel_name),
         input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
@@ -66,8 +68,24 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     return Resolved(resolved, tuple(dict.fromkeys(notes)))
 
 
-def _addresses(wan: Wan, facts: Facts) -> t.Tuple[str, ...]:
-    return tuple(address for interface in facts.meant_by(wan.interface) for address in interface.addresses)
+def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
+    """What a WAN has, and what this run adds to it."""
+    added = tuple(
+        address
+        for _index, item in gateway.sound("nat")
+        for interface, address in added_addresses(gateway, item)
+        if interface == wan.interface
+    )
+    there = (address for interface in facts.meant_by(wan.interface) for address in interface.addresses)
+    return tuple(address for address in there if address not in added) + added
+
+
+def added_addresses(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
+    """Interface and address of all that an item adds."""
+    if item.to_address != "add":
+        return []
+    wan = item.wan or next((each.interface for each in gateway.wans or ()), "")
+    return [(wan, address) for entry in item.to for address in addresses_in(as_range(entry), MOST_ADDED) or ()]
 
 
 def _with_kernel_names(kind: str, items: t.Tuple[AnyItem, ...], kernel_name: _Names) -> t.Tuple[AnyItem, ...]:

@@ -57,6 +57,13 @@ def test_an_added_address_answers_and_goes_with_its_item(gate, net):
     assert addresses() == before
 
 
+def test_a_hairpin_knows_the_address_from_the_first_run_on(gate, net):
+    web = {"name": "web", "port": ["8000"], "to": [OFFICE4], "hairpin": True}
+    options = dict(TWO_LANS, nat=[MAIL, REST], port_forwards=[web])
+    gate.apply(**options)
+    assert not gate.apply(**options).change.changed
+
+
 def test_an_address_of_ipv6_and_a_pool(gate, net):
     pool = {"name": "pool", "action": "snat", "to": ["203.0.113.16-203.0.113.17", ADDED6], "to_address": "add"}
     gate.apply(**dict(TWO_LANS, nat=[pool]))

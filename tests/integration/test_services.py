@@ -14,9 +14,11 @@ import subprocess
 import time
 
 import pytest
-from helpers import ONE_LAN, TWO_LANS
+from helpers import GUESTS, ONE_LAN, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers, Topology
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 OFFICE4 = CLIENTS["office"][1]
 SECOND = "203.0.113.9"
@@ -199,6 +201,17 @@ def test_timers_are_those_of_the_rfcs_and_go_back(gate, net):
     assert sh("cat /proc/sys/net/netfilter/nf_conntrack_icmp_timeout").strip() == "30"
     gate.absent()
     assert sh("cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout").strip() == before
+
+
+def test_two_instances_agree_on_what_the_host_has_only_once(gate, net):
+    gate.apply(timeouts={"udp": 77}, instance="one", **ONE_LAN)
+    guests = {"wans": [{"interface": "wan0"}], "lans": [GUESTS], "instance": "two"}
+    before = gate.host.snapshot()
+    with pytest.raises(GatewayError, match=r"timeouts\.udp: is 300 here and 77 in instance 'one'"):
+        gate.apply(**guests)
+    assert gate.host.snapshot() == before
+    gate.apply(timeouts={"udp": 77}, **guests)
+    assert not gate.apply(timeouts={"udp": 77}, instance="one", **ONE_LAN).change.changed
 
 
 def test_the_size_of_the_table_is_skipped_where_it_is_not_ours(gate, net):
