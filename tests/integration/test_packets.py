@@ -237,6 +237,18 @@ def test_wan_that_does_not_exist_when_applied(gate, pattern):
     net.close()
 
 
+@pytest.mark.parametrize("pattern", ["uplink", "up*"])
+def test_wan_that_gets_its_name_later(gate, net, pattern):
+    """As udev does at boot, and people do to a link that carries traffic."""
+    gate.apply(wans=[{"interface": pattern}], lans=TWO_LANS["lans"])
+    sh("ip link set wan0 down; ip link set wan0 name uplink; ip link set uplink up")
+    sh("ip addr replace {0}/64 dev uplink nodad".format(GATE6))
+    sh("ip route replace default via {0}; ip -6 route replace default via {1}".format(WAN4, WAN6))
+    with Sniffer(net) as sniffer:
+        assert_out(net)
+        assert sniffer.leaks() == []
+
+
 def test_lan_interface_that_appears_later_is_forwarded(gate, net):
     sh("ip link del guest0")
     gate.apply(**TWO_LANS)
