@@ -17,7 +17,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "unit" / "golden"
-FLOWTABLE = "add table inet probe\nadd flowtable inet probe offload { hook ingress priority 0; }\n"
+FLOWTABLE = "add table inet probe\nadd flowtable inet probe offloaded { hook ingress priority 0; }\n"
 LONG = "a-very-long-name.of_a-LAN-that-no-chain-of-iptables-can-have-63"
 
 OWN = {

@@ -31,7 +31,7 @@ BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft"), "iptables-legacy
 NFT = "nft -j -f - && nft -f /run/late && nft -j list table inet {0}"
 IPTABLES = "{0}-restore --noflush --counters && {0}-save -c"
 
-PROBE = "add table inet probe\nadd flowtable inet probe offload { hook ingress priority 0; }\n"
+PROBE = "add table inet probe\nadd flowtable inet probe offloaded { hook ingress priority 0; }\n"
 FLOWTABLES = pytest.mark.skipif(
     subprocess.run(["nft", "-c", "-f", "-"], input=PROBE, text=True, capture_output=True, check=False).returncode != 0,
     reason="this kernel has no flowtables",

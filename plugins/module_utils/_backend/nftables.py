@@ -40,12 +40,12 @@ PRIORITIES = {"helper": -155, "mangle": -155, "timers": -155, "filter": -5, "off
 DSTNAT_PRIORITY = -105
 #: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
 #: Both are about connections that the first step lets through, so nothing is open or closed in between.
-LATE_CHAINS = ("timers", "offload")
+LATE_CHAINS = ("timers", "offloaded")
 LATE_OBJECTS = ("timers", "flowtable")
 #: Before the second step in one text, so that both travel as one string.
 MARK = "# and then\n"
 #: Where the devices of the flowtable see packets: at the default priority of filter.
-FLOWTABLE = {"name": "offload", "hook": "ingress", "prio": 0}
+FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
 TYPES = {stage: "nat" if stage == "nat" else "filter" for stage in PRIORITIES}
 
 #: nft takes numbers, and lists them by these names: src/proto.c
@@ -183,7 +183,8 @@ class Nftables(Backend):
         done = host.run(["nft", "-c", "-f", "-"], stdin=probe)
         if done.rc != 0:
             raise GatewayError(
-                "offload: this kernel has no flowtables (module nf_flow_table_inet, Linux 5.8); set offload to none"
+                "offload: this kernel has no flowtables (module nf_flow_table_inet, Linux 5.8): {0}; set offload to "
+                "none".format(_first_line(done.err))
             )
 
     def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Flow offload, and what udev does for links that appear: a container has neither flowtables nor udev.
+
+Run as test_kernel.py says.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from wiring import ANSWERS, CLIENT, GATE, SERVER, ask, keep_asking, wait_for, wire_lan, wire_wan
+
+if t.TYPE_CHECKING:
+    from machine import Machine
+
+OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
+OFFLOAD = {
+    "wans": [{"interface": "wan0"}, {"interface": "ppp*"}],
+    "lans": [OFFICE],
+    "backend": "nftables",
+    "offload": "software",
+}
+OWN = "203.0.113.9"
+ADDED = {
+    "wans": [{"interface": "wan0"}],
+    "lans": [OFFICE],
+    "nat": [{"name": "own", "action": "static", "source": [CLIENT], "to": [OWN], "to_address": "add"}],
+}
+
+
+def devices(machine: Machine) -> str:
+    return machine.sh("nft list flowtable inet ipmasq offloaded | grep devices || true")
+
+
+def test_established_connections_go_past_the_rules(machine: Machine) -> None:
+    wire_lan(machine)
+    wire_wan(machine)
+    done = machine.apply(OFFLOAD)
+    assert "lan0" in devices(machine) and "wan0" in devices(machine)
+    assert not machine.apply(OFFLOAD)["changed"]
+    info = machine.module("gateway_info", {})
+    assert info["drift"] == [], done
+    keep_asking(machine, SERVER)
+    wait_for(machine, "conntrack -L -p udp 2>/dev/null | grep -q OFFLOAD")
+    # They still arrive, and translated.
+    seen = machine.sh("wc -l < " + ANSWERS).strip()
+    wait_for(machine, "test $(wc -l < {0}) -gt {1}".format(ANSWERS, int(seen) + 10))
+    assert set(machine.read(ANSWERS).split()) == {GATE}
+    # What goes past the rules is no longer counted by them.
+    before = forwarded(machine)
+    machine.sh("sleep 3")
+    assert forwarded(machine) - before < 10
+    machine.sh("systemctl stop asker")
+
+    # A device that is gone and there again is in the flowtable again, by udev's doing.
+    machine.sh("ip link del wan0")
+    assert "wan0" not in devices(machine)
+    machine.sh("systemctl stop server; ip netns del server")
+    wire_wan(machine)
+    wait_for(machine, "nft list flowtable inet ipmasq offloaded | grep -q wan0")
+    assert ask(machine) == GATE
+
+    machine.reboot()
+    assert machine.sh("systemctl is-active ipmasq.service").strip() == "active"
+    assert "wan0" not in devices(machine)
+    wire_lan(machine)
+    wire_wan(machine)
+    wait_for(machine, "nft list flowtable inet ipmasq offloaded | grep lan0 | grep -q wan0")
+    assert ask(machine) == GATE
+    assert not machine.apply(OFFLOAD)["changed"]
+    machine.module("gateway", {"state": "absent"})
+    assert machine.sh("nft list ruleset").strip() == ""
+
+
+def forwarded(machine: Machine) -> int:
+    """Packets that the rules have let through."""
+    info = machine.module("gateway_info", {})
+    return sum(item["packets"] for item in info["counters"])
+
+
+def test_an_added_address_comes_with_its_link(machine: Machine) -> None:
+    wire_lan(machine)
+    wire_wan(machine)
+    machine.apply(ADDED)
+    assert ask(machine) == OWN
+    machine.reboot()
+    wire_lan(machine)
+    wire_wan(machine)
+    wait_for(machine, "ip address show dev wan0 | grep -q " + OWN)
+    assert ask(machine) == OWN
+    assert not machine.apply(ADDED)["changed"]
+    machine.module("gateway", {"state": "absent"})
+    assert OWN not in machine.sh("ip address show dev wan0")
+    assert machine.sh("ls /etc/udev/rules.d /etc/systemd/system | grep ipmasq || true") == ""

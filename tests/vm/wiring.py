@@ -1,0 +1,72 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clients and servers inside a machine: namespaces behind links of the guest's own namespace, which is the gateway."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import typing as t
+from pathlib import Path
+
+if t.TYPE_CHECKING:
+    from machine import Machine
+
+TALK = "/usr/local/lib/vm/talk.py"
+CLIENT, GATE, SERVER = "192.168.1.10", "203.0.113.2", "203.0.113.1"
+PORT = "8000"
+SEEN, ANSWERS = "/run/seen", "/run/answers"
+
+
+def wire_lan(machine: Machine) -> None:
+    """A client behind lan0."""
+    machine.sh(
+        "ip netns add client; ip link add lan0 type veth peer name up0 netns client;"
+        "ip address add 192.168.1.1/24 dev lan0; ip link set lan0 up;"
+        "ip -n client address add {0}/24 dev up0; ip -n client link set up0 up; ip -n client link set lo up;"
+        "ip -n client route add default via 192.168.1.1".format(CLIENT)
+    )
+    machine.put(TALK, (Path(__file__).resolve().parent / "guest" / "talk.py").read_bytes())
+    wait_for(machine, "ip netns exec client ping -n -c1 -W1 192.168.1.1")
+
+
+def wire_wan(machine: Machine) -> None:
+    """A server behind wan0 that knows the way to the LAN: what is not translated arrives, too, and is seen."""
+    machine.sh(
+        "ip netns add server; ip link add wan0 type veth peer name up0 netns server;"
+        "ip address add {0}/24 dev wan0; ip link set wan0 up; ip route add default via {1};"
+        "ip -n server address add {1}/24 dev up0; ip -n server link set up0 up; ip -n server link set lo up;"
+        "ip -n server route add 192.168.0.0/16 via {0}".format(GATE, SERVER)
+    )
+    wait_for(machine, "ip netns exec server ping -n -c1 -W1 " + GATE)
+    serve(machine)
+
+
+def serve(machine: Machine) -> None:
+    machine.start("server", "ip", "netns", "exec", "server", "python3", TALK, "serve", PORT, SEEN)
+    wait_for(machine, "ip netns exec server ss -Hltn sport = :{0} | grep -q .".format(PORT))
+
+
+def ask(machine: Machine, address: str = SERVER, kind: str = "tcp") -> str:
+    """The address that the server sees of the client, or why the client has no answer."""
+    return machine.sh(
+        shlex.join(["ip", "netns", "exec", "client", "python3", TALK, "ask", kind, address, PORT])
+    ).strip()
+
+
+def keep_asking(machine: Machine, address: str) -> None:
+    """One client with one socket that asks ten times a second; ANSWERS tells what the server saw of it."""
+    machine.start("asker", "ip", "netns", "exec", "client", "python3", TALK, "keep-asking", address, PORT, ANSWERS)
+
+
+def wait_for(machine: Machine, command: str, seconds: float = 30) -> None:
+    """Until a shell command succeeds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done = machine.run(["sh", "-c", command])
+        if done.rc == 0:
+            return
+        assert time.monotonic() < deadline, (command, done)
+        time.sleep(0.2)
