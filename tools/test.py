@@ -201,6 +201,10 @@ def lab(outcome: Outcome) -> None:
     pytest(outcome, "tests/lab", "tests/lan_client", "-v")
 
 
+def vm(outcome: Outcome) -> None:
+    pytest(outcome, "tests/vm", "-v", IPMASQ_VM_RELEASES="bookworm trixie")
+
+
 def molecule(outcome: Outcome) -> None:
     pytest(outcome, "tests/molecule", "-v", "-s")
 
@@ -213,7 +217,8 @@ STAGES = {
     "integration": integration,
     "lab": lab,
     "molecule": molecule,
+    "vm": vm,
 }
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(STAGES)))
+    sys.exit(main(sys.argv[1:]))
