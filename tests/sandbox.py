@@ -182,6 +182,18 @@ class SandboxHost(Host):
         self.writes.append(path)
         super().remove_folder(self.place(path))
 
+    def make_folder(self, path):
+        self.writes.append(path)
+        return super().make_folder(self.place(path))
+
+    def rename(self, path, to):
+        self.writes.append(path)
+        return super().rename(self.place(path), self.place(to))
+
+    def remove_tree(self, path):
+        self.writes.append(path)
+        super().remove_tree(self.place(path))
+
     def sh(self, command: str) -> str:
         return sh(command)
 

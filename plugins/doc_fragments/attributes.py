@@ -26,6 +26,24 @@ attributes:
     platforms: Linux
 """
 
+    CONFIRM = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode; it tells what is pending, and leaves it so.
+    support: full
+  diff_mode:
+    description: It ends a change that was shown before.
+    support: none
+  idempotent:
+    description: Running it again changes nothing.
+    support: full
+  platform:
+    description: The systems it runs on.
+    support: full
+    platforms: Linux
+"""
+
     INFO = r"""
 options: {}
 attributes:

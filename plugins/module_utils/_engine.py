@@ -24,6 +24,7 @@ from . import (
     _helpers as helpers,
     _links as links,
     _persist as persist,
+    _rollback as rollback,
     _sysctl as sysctl,
 )
 from ._backend.select import all_backends, by_programs, select
@@ -72,6 +73,8 @@ class Change:
     drifted: bool = False  # somebody else has changed what was applied
     flows: int = 0  # connections that it makes wrong, and forgets
     steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
+    offloaded_before: bool = False
+    forget: t.Tuple[str, ...] = ()  # those connections, in the words of conntrack
 
     @property
     def changed(self) -> bool:
@@ -139,8 +142,22 @@ def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
     return Wanted(gateway, ruleset, facts, choice, state, resolved.notes)
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """How long a change waits for its confirmation before it takes itself back, and what that has to name."""
+
+    seconds: int
+    token: str
+    until: str  # for people
+
+
 def apply_gateway(
-    gateway: Gateway, requested: str, host: Host, check_mode: bool, problems: t.Tuple[str, ...] = ()
+    gateway: Gateway,
+    requested: str,
+    host: Host,
+    check_mode: bool,
+    problems: t.Tuple[str, ...] = (),
+    confirmation: t.Optional[Confirmation] = None,
 ) -> Result:
     """Make the host this gateway, and no longer anything that its instance does not declare.
 
@@ -193,8 +210,25 @@ def apply_gateway(
         helpers.check_known([item.name for item in gateway.helpers], host)
         if gateway.offload != "none":
             choice.backend.check_offload(host)
-    warnings = _carry_out(change, host, check_mode) + _forget(stale, obsolete, host, check_mode)
-    return Result(change, warnings + _sysctl_warnings(switches, host), _gateway_values(gateway))
+    change = replace(change, forget=tuple(" ".join(flow.delete_words) for flow in stale or ()))
+    pending = _pending(change, confirmation)
+    warnings = _carry_out(change, host, check_mode, pending)
+    if not pending or stale is None:
+        warnings += _forget(stale, obsolete, host, check_mode)
+    values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
+    return Result(change, warnings + _sysctl_warnings(switches, host), values)
+
+
+def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
+    """Files alone cut nobody off."""
+    cuts = (change.plan.changed, change.switches, change.retired, change.steps)
+    return confirmation if confirmation and confirmation.seconds and any(cuts) else None
+
+
+def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Dict[str, t.Any]:
+    if not pending or check_mode:
+        return {}
+    return {"pending": {"token": pending.token, "seconds": pending.seconds, "until": pending.until}}
 
 
 def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], instance: str, host: Host) -> None:
@@ -288,7 +322,9 @@ def _switches_result(change: Change, switches: sysctl.Switches, host: Host, chec
     return Result(change, warnings + _other_sentences(others), values)
 
 
-def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
+def remove_instance(
+    instance: str, host: Host, check_mode: bool, confirmation: t.Optional[Confirmation] = None
+) -> Result:
     """Leave the host as it was before the first run: rules, switches, files and service."""
     check_root(host)
     problems = Problems()
@@ -304,7 +340,18 @@ def remove_instance(instance: str, host: Host, check_mode: bool) -> Result:
         choice = select(host, "auto", state.programs)
     facts = read_facts(host) if state and state.links else None
     change = _change(host, instance, choice=choice, old=state, new=None, facts=facts)
-    return Result(change, _carry_out(change, host, check_mode))
+    pending = _pending(change, confirmation)
+    return Result(change, _carry_out(change, host, check_mode, pending), _pending_values(pending, check_mode))
+
+
+def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
+    """The return values of gateway_confirm. Raises GatewayError if the change has gone the other way."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    answer = rollback.finish(instance, token, keep, host, check_mode)
+    return {"changed": answer.changed, "was": answer.was, "instance": instance}
 
 
 def _forget(
@@ -415,6 +462,7 @@ def _change(
         chains_before=old.base_chains if old else (),
         drifted=old is not None and Plan(live, old.rows).changed,
         steps=_link_steps(old, new, backend, listing, facts),
+        offloaded_before=bool(old and old.links.offload),
     )
 
 
@@ -489,7 +537,9 @@ def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
         return ()
 
 
-def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...]:
+def _carry_out(
+    change: Change, host: Host, check_mode: bool, pending: t.Optional[Confirmation] = None
+) -> t.Tuple[str, ...]:
     """Everything that writes is in here and below. Gives back warnings."""
     if not change.changed:
         return ()
@@ -497,7 +547,7 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
     warnings = _foreign_drops(change, host)
     if check_mode:
         return warnings
-    undo: t.List[t.Callable[[], None]] = []
+    undo = _arm(change, pending, host)
     try:
         if change.state:
             _load_rules(change, host, undo)
@@ -508,7 +558,8 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
         _verify(change, host)
-        _write_files(change, host, undo)
+        if not pending:
+            _write_files(change, host, undo)
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
     except BaseException:
@@ -518,7 +569,61 @@ def _carry_out(change: Change, host: Host, check_mode: bool) -> t.Tuple[str, ...
     for backend, _rows, desired in _loads(change):
         if not desired:
             backend.drop_base_chains(host, change.chains_before)
+    if pending:
+        return warnings + _without_systemd(change)
     return warnings + _enable(change, host)
+
+
+def _arm(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.List[t.Callable[[], None]]:
+    """From here on the change takes itself back, unless it is confirmed or undone."""
+    rollback.check_free(change.instance, host)
+    if not pending:
+        return []
+    restoring, keeping = _restoring(change, host), _keeping(change)
+    rollback.arm(change.instance, pending.token, pending.seconds, pending.until, restoring, keeping, host)
+    return [lambda: rollback.disarm(change.instance, host)]
+
+
+def _restoring(change: Change, host: Host) -> rollback.Restoring:
+    """The way back as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
+    files: t.Dict[str, str] = {}
+    rules: t.List[str] = []
+    for number, (backend, live, desired) in enumerate(_loads(change)):
+        stem = "old{0}".format(number)
+        files.update(
+            {stem + ending: text for ending, text in backend.boot_files(live, change.instance, desired).items()}
+        )
+        rules += backend.boot_lines("./" + stem, change.instance)
+        rules += backend.drop_lines(desired, backend.base_chains(host))
+    add, remove = change.steps.add, change.steps.remove
+    moves = ["ip address del {1} dev {0}".format(*pair) for pair in add]
+    moves += ["ip address replace {1} dev {0}".format(*pair) for pair in remove]
+    if change.offloaded_before:
+        # The table is made anew; its devices come with this.
+        moves.append("sh {0}.links".format(persist.stem(change.instance)))
+    before = sysctl.snapshot([key for key, _value in change.targets], host) if change.switches else {}
+    switches = ["echo {1} > /proc/sys/{0}".format(*switch) for switch in sysctl.restoring(before)]
+    was_there = bool(change.plan.live) or bool(change.retired)
+    lines = rules + moves + switches if was_there else switches + rules + moves
+    return rollback.Restoring(tuple(lines), files)
+
+
+def _keeping(change: Change) -> rollback.Keeping:
+    """What _write_files, _enable and _forget do, as shell, for whoever confirms."""
+    before = ("systemctl disable ipmasq.service",) if persist.UNIT in change.stale else ()
+    after: t.List[str] = []
+    if {persist.UNIT, persist.LINKS_UNIT} & set(change.outdated + change.stale):
+        after.append("systemctl daemon-reload")
+    if change.enable:
+        after.append("systemctl enable --quiet ipmasq.service")
+    return rollback.Keeping(
+        files={path: change.files[path] for path in change.outdated},
+        stale=change.stale,
+        before=before,
+        after=tuple(after),
+        folder="" if change.state else persist.FOLDER,
+        forget=tuple("-D " + words for words in change.forget),
+    )
 
 
 def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
@@ -631,6 +736,10 @@ def _enable(change: Change, host: Host) -> t.Tuple[str, ...]:
         done = host.run(["systemctl", "enable", "ipmasq.service"])
         if done.rc != 0:
             return ("ipmasq.service could not be enabled: {0}".format(done.err.strip()),)
+    return _without_systemd(change)
+
+
+def _without_systemd(change: Change) -> t.Tuple[str, ...]:
     if change.state and persist.UNIT not in change.files:
         return ("this host has no systemd; run 'sh {0}' from its boot scripts".format(persist.LOADER),)
     return ()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shutil
 import tempfile
 import traceback
 import typing as t
@@ -102,6 +103,28 @@ class Host(ABC):
             pass
         except OSError as error:
             raise GatewayError("{0}: cannot be removed: {1}".format(path, error.strerror)) from None
+
+    def make_folder(self, path: str) -> bool:
+        """Make a folder that only root may enter; False if it is there already."""
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            os.mkdir(path, mode=0o700)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise GatewayError("{0}: cannot be made: {1}".format(path, error.strerror)) from None
+        return True
+
+    def rename(self, path: str, to: str) -> bool:
+        """Of several who try, one succeeds."""
+        try:
+            os.rename(path, to)
+        except OSError:
+            return False
+        return True
+
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path, ignore_errors=True)
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder if it is there and empty."""

@@ -28,6 +28,21 @@ options:
     type: str
     default: present
     choices: [present, absent]
+  confirm_timeout:
+    description:
+      - Seconds after which a change takes itself back, unless Ansible has come through to the host by a new connection
+        since; V(0) turns this off. It is written for the next boot only once it is confirmed.
+      - Rules, switches and addresses are restored by a timer on the host, which needs neither Ansible nor Python.
+    type: int
+    default: 30
+  confirm_by:
+    description:
+      - With V(controller), this task opens the new connection itself and fails if the change was taken back.
+      - With V(person), the task ends at once and somebody confirms with M(ipmasq.linux.gateway_confirm), or the
+        playbook C(ipmasq.linux.confirm), within the time.
+    type: str
+    default: controller
+    choices: [controller, person]
   wans:
     description:
       - The interfaces to the Internet.
@@ -613,6 +628,21 @@ differences:
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
+pending:
+  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  returned: when something changed, and O(confirm_by=person)
+  type: dict
+  contains:
+    token:
+      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      type: str
+    seconds:
+      description: How long it waits.
+      type: int
+    until:
+      description: When it takes itself back, in the host's local time.
+      type: str
+      sample: "14:05:30"
 instance:
   description: The instance worked on.
   returned: success
@@ -625,12 +655,14 @@ problems:
   elements: str
 """
 
+import time
 import typing as t
+import uuid
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_gateway, remove_instance
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import Confirmation, apply_gateway, remove_instance
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
 
@@ -639,16 +671,27 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY)
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY, _argspec.CONFIRM)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
+
+    if not 0 <= params["confirm_timeout"] <= 3600:
+        module.fail_json(
+            msg="confirm_timeout: {0} is no time in seconds from 1 to 3600; 0 turns it off".format(
+                params["confirm_timeout"]
+            )
+        )
+    seconds = params["confirm_timeout"]
+    confirmation = Confirmation(
+        seconds, uuid.uuid4().hex, time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+    )
 
     def step(host: Host) -> dict:
         if params["state"] == "absent":
             # The way back does not depend on what else is said.
-            return remove_instance(params["instance"], host, module.check_mode).to_dict()
+            return remove_instance(params["instance"], host, module.check_mode, confirmation).to_dict()
         gateway, problems = read_gateway(params)
-        return apply_gateway(gateway, params["backend"], host, module.check_mode, problems).to_dict()
+        return apply_gateway(gateway, params["backend"], host, module.check_mode, problems, confirmation).to_dict()
 
     run_module(module, step)
 

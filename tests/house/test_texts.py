@@ -203,7 +203,8 @@ def test_fragment_says_what_the_user_sees(path: Path) -> None:
 def test_every_stage_has_its_target() -> None:
     stages = re.search(r"^STAGES := (.*)$", read(ROOT / "Makefile"), flags=re.MULTILINE).group(1).split()
     known = re.findall(r'^    "(\w+)": \w+,$', read(ROOT / "tools" / "test.py"), flags=re.MULTILINE)
-    assert stages == known
+    # What make test does not run has a target of its own.
+    assert [*stages, "vm"] == known
     for folder in sorted(path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))):
         assert f'"tests/{folder}"' in read(ROOT / "tools" / "test.py"), "no stage runs this folder"
 

@@ -269,6 +269,8 @@ class FakeHost(Host):
         for words, done in self.answers.items():
             if " ".join(argv).startswith(words):
                 return done
+        if argv[0] in ("sh", "systemd-run"):
+            return Done(0, "", "")
         if not self.which(argv[0]):
             return Done(127, "", argv[0] + ": not found")
         if argv[0] == "ip":
@@ -336,6 +338,22 @@ class FakeHost(Host):
             raise GatewayError(path + ": cannot be removed: Read-only file system")
         self.files.pop(path, None)
         self.modes.pop(path, None)
+
+    def make_folder(self, path: str) -> bool:
+        self._event("folder", path)
+        return not any(name.startswith(path + "/") for name in self.files)
+
+    def rename(self, path: str, to: str) -> bool:
+        self._event("rename", path)
+        if path not in self.files:
+            return False
+        self.files[to] = self.files.pop(path)
+        return True
+
+    def remove_tree(self, path: str) -> None:
+        self._event("remove", path)
+        for name in [name for name in self.files if name.startswith(path + "/")]:
+            del self.files[name]
 
     def remove_folder(self, path: str) -> None:
         if self.frozen:

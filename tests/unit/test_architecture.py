@@ -59,9 +59,11 @@ MAY_IMPORT = {
     "_host": {"_errors"},
     "_sysctl": {"_errors"},
     "_persist": {"_errors", "_links", "_plan"},
+    "_rollback": {"_errors"},
     "_engine": {
-        "_conntrack", "_flows", "_helpers", "_links", "_persist", "_sysctl", "select", "_compile", "_controller",
-        "_describe", "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc", "_values",
+        "_conntrack", "_flows", "_helpers", "_links", "_persist", "_rollback", "_sysctl", "select", "_compile",
+        "_controller", "_describe", "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc",
+        "_values",
     },
     "_info": {"_links", "_persist", "_sysctl", "select", "_engine", "_errors", "_facts", "_plan", "_values"},
 }  # fmt: skip

@@ -107,8 +107,8 @@ class Machine:
         return json.loads(done.out)
 
     def apply(self, params: t.Mapping[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-        """The gateway module, which has to succeed."""
-        result = self.module("gateway", params, check)
+        """The gateway module, which has to succeed. Here is no controller to confirm a change."""
+        result = self.module("gateway", dict({"confirm_timeout": 0}, **params), check)
         assert not result.get("failed"), result["msg"]
         return result
 
@@ -192,6 +192,7 @@ def _asked(argv: t.Sequence[str], data: bytes = b"", timeout: float = 60) -> dic
 
 def _qemu_argv(image: Image, console: Path, port: int) -> list[str]:
     return [
+        *("setpriv", "--pdeathsig", "KILL"),  # a test that is killed takes its machine along
         "qemu-system-x86_64",
         # Never KVM: a machine that is a guest itself may have a /dev/kvm under which a kernel hangs without a word.
         *("-accel", "tcg,thread=multi"),

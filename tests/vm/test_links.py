@@ -71,7 +71,7 @@ def test_established_connections_go_past_the_rules(machine: Machine) -> None:
     wait_for(machine, "nft list flowtable inet ipmasq offloaded | grep lan0 | grep -q wan0")
     assert ask(machine) == GATE
     assert not machine.apply(OFFLOAD)["changed"]
-    machine.module("gateway", {"state": "absent"})
+    machine.module("gateway", {"state": "absent", "confirm_timeout": 0})
     assert machine.sh("nft list ruleset").strip() == ""
 
 
@@ -92,6 +92,6 @@ def test_an_added_address_comes_with_its_link(machine: Machine) -> None:
     wait_for(machine, "ip address show dev wan0 | grep -q " + OWN)
     assert ask(machine) == OWN
     assert not machine.apply(ADDED)["changed"]
-    machine.module("gateway", {"state": "absent"})
+    machine.module("gateway", {"state": "absent", "confirm_timeout": 0})
     assert OWN not in machine.sh("ip address show dev wan0")
     assert machine.sh("ls /etc/udev/rules.d /etc/systemd/system | grep ipmasq || true") == ""

@@ -44,8 +44,8 @@ class Backend(ABC):
         """The input of one load that replaces the live rows by the desired ones. No rows: take everything away."""
 
     @abstractmethod
-    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
-        """What is loaded at boot: ending of the file name to text."""
+    def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
+        """What is loaded at boot: ending of the file name to text. ``instead_of`` may be there by then."""
 
     @abstractmethod
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
@@ -90,6 +90,10 @@ class Backend(ABC):
     def base_chains(self, host: Host) -> t.Tuple[str, ...]:
         """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
         return ()
+
+    def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
+        """Lines of shell that do the same with what a load of these rows has created."""
+        return []
 
     def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
         """Remove chains and tables that our loads have created, where nothing is in them."""

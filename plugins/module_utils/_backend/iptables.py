@@ -149,9 +149,9 @@ class Iptables(Backend):
                 parts.append(MARK + family + "\n" + "".join(sections))
         return "".join(parts)
 
-    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
-        """The same script, made for a host on which nothing of ours is loaded."""
-        script = self.script(desired, (), instance)
+    def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
+        """The same script, made for a host from which our jumps have been taken out (boot_lines)."""
+        script = self.script(desired, tuple(row for row in instead_of if row.key == "chain"), instance)
         return {"." + FAMILIES[family]: text for family, text in _by_family(script)}
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
@@ -215,6 +215,24 @@ class Iptables(Backend):
             place = "{0} {1}".format(family, table)
             if place not in emptied and tables.get(place, {}).get(name):
                 host.run(["nft", "delete", "chain", family, table, name])
+
+    def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
+        if self.variant != "nft":
+            return []
+        created = [row.chain for row in desired if row.key == "jump" and row.chain not in before]
+        # One that has rules is in somebody else's use by then, and nft does not delete it.
+        lines = [
+            "{{ ! nft list chain {0} 2> /dev/null | grep -q 'policy accept' || nft delete chain {0} 2> /dev/null || "
+            "true; }}".format(chain)
+            for chain in dict.fromkeys(created)
+        ]
+        tables = dict.fromkeys(" ".join(chain.split()[:2]) for chain in created)
+        return lines + [
+            "{{ nft list table {0} 2> /dev/null | grep -q chain || "
+            "nft delete table {0} 2> /dev/null || true; }}".format(place)
+            for place in tables
+            if not any(chain.startswith(place + " ") for chain in before)
+        ]
 
     def show(self, row: Row) -> str:
         below = "below '{0}': ".format(row.below) if row.below else ""

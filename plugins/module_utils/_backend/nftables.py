@@ -48,6 +48,12 @@ MARK = "# and then\n"
 FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
 TYPES = {stage: "nat" if stage == "nat" else "filter" for stage in PRIORITIES}
 
+#: nft knows protocols by /etc/protocols, which minimal hosts lack: there it takes numbers only, and lists them
+#: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 132}
+NUMBERS = dict(PROTOCOLS, **{"ipv6-icmp": 58})
+NAMES = {number: name for name, number in PROTOCOLS.items()}
+L4PROTO = {"meta": {"key": "l4proto"}}
 #: nft takes numbers, and lists them by these names: src/proto.c
 ICMP_NAMES = {
     "icmp": {3: "destination-unreachable", 8: "echo-request", 11: "time-exceeded", 12: "parameter-problem"},
@@ -126,6 +132,8 @@ class Nftables(Backend):
                 # Which devices a flowtable has is up to the links that are there; the policy is in the timers' name.
                 apart = ("family", "table", "handle", "dev", "policy")
                 kept = {key: value for key, value in body.items() if key not in apart}
+                if str(kept.get("protocol", "")).isdigit():
+                    kept["protocol"] = NAMES.get(int(kept["protocol"]), kept["protocol"])
                 rows.append(Row("", _text({kind: kept}), OBJECTS.get(kind, "")))
         # The chain before its rules, as render has it; nft lists all chains of a table before the first rule.
         return tuple(rows)
@@ -134,7 +142,7 @@ class Nftables(Backend):
         counted = {row: row for row in live}
         return _transaction([counted.get(row, row) for row in desired], instance)
 
-    def boot_files(self, desired: Rows, instance: str) -> t.Dict[str, str]:
+    def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
         script, _mark, late = _transaction(desired, instance).partition(MARK)
         files = {".nft": script}
         if late:
@@ -204,13 +212,20 @@ class Nftables(Backend):
     def show(self, row: Row) -> str:
         ((kind, body),) = json.loads(row.text).items()
         if kind == "rule":
-            text = " ".join(word for part in body["expr"] for word in words(part))
+            text = " ".join(word for part in body["expr"] for word in words(_named(part)))
             note = ' comment "{0}"'.format(body["comment"]) if "comment" in body else ""
             return "{0}: {1}{2}".format(row.chain, text, note)
         return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
 
     def is_frame(self, row: Row) -> bool:
         return row.key == "chain" or not row.chain
+
+
+def _named(part: Json) -> Json:
+    """A protocol by its name, for people."""
+    if "match" in part and part["match"]["left"] == L4PROTO:
+        return _match(L4PROTO, NAMES.get(part["match"]["right"], part["match"]["right"]))
+    return part
 
 
 #: Objects of ours: nft's word to the key of their rows.
@@ -411,9 +426,7 @@ def _protocol(match: Match) -> t.List[Json]:
         names = [ICMP_NAMES[match.protocol][kind] for kind in match.icmp_type]
         return [_match(_payload(match.protocol, "type"), _one_or_set(names))]
     if match.protocol:
-        # nft has two names for it, and lists this one.
-        protocol = "ipv6-icmp" if match.protocol == "icmpv6" else match.protocol
-        return [_match({"meta": {"key": "l4proto"}}, protocol)]
+        return [_match(L4PROTO, PROTOCOLS[match.protocol])]
     return []
 
 
@@ -538,6 +551,8 @@ def _canonical_part(part: Json) -> Json:
     if "snat" in part and part["snat"].get("flags") != "netmap":
         # A range that happens to be a network comes back as one.
         return {"snat": dict(part["snat"], addr=_range(part["snat"].get("addr")))}
+    if "match" in part and part["match"]["left"] == L4PROTO and isinstance(part["match"]["right"], str):
+        return _match(L4PROTO, NUMBERS.get(part["match"]["right"], part["match"]["right"]), part["match"]["op"])
     if "match" in part:
         match = part["match"]
         return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])

@@ -456,9 +456,9 @@ L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "
 LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
 #: match: what nft is told, in order
 TEST_MATCHES = [
-    (Match(protocol="esp"), [match(L4PROTO, "esp")]),
-    (Match(protocol="icmp"), [match(L4PROTO, "icmp")]),
-    (Match(protocol="icmpv6"), [match(L4PROTO, "ipv6-icmp")]),
+    (Match(protocol="esp"), [match(L4PROTO, 50)]),
+    (Match(protocol="icmp"), [match(L4PROTO, 1)]),
+    (Match(protocol="icmpv6"), [match(L4PROTO, 58)]),
     (Match(protocol="udp", port=((53, 53),)), [match(DPORT, 53)]),
     (Match(protocol="udp", port=((53, 60),)), [match(DPORT, {"range": [53, 60]})]),
     (Match(protocol="udp", port=((5, 5), (7, 9))), [match(DPORT, {"set": [5, {"range": [7, 9]}]})]),

@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway_confirm
+short_description: Confirm a change of a gateway, or take it back
+version_added: 1.0.0
+description:
+  - Ends the time in which a change of M(ipmasq.linux.gateway) waits for its confirmation.
+  - The task M(ipmasq.linux.gateway) calls it by itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
+author:
+  - ipmasq.linux contributors (@ipmasq)
+extends_documentation_fragment:
+  - ipmasq.linux.attributes.confirm
+  - ipmasq.linux.options
+options:
+  state:
+    description:
+      - V(confirmed) keeps the change, now and at every boot. V(reverted) takes it back at once.
+    type: str
+    default: confirmed
+    choices: [confirmed, reverted]
+  token:
+    description: Only the change with this RV(ipmasq.linux.gateway#module:pending.token). When left out, any.
+    type: str
+    default: ""
+seealso:
+  - module: ipmasq.linux.gateway
+"""
+
+EXAMPLES = r"""
+- name: The phones ring, so the change may stay
+  ipmasq.linux.gateway_confirm:
+
+- name: They do not
+  ipmasq.linux.gateway_confirm:
+    state: reverted
+"""
+
+RETURN = r"""
+was:
+  description:
+    - What this run found. V(pending) is a change that it has ended, V(confirmed) and V(reverted) one that had ended
+      before, and empty is none at all.
+  returned: success
+  type: str
+  sample: pending
+instance:
+  description: The instance worked on.
+  returned: success
+  type: str
+  sample: default
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import end_change
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_argspec.merge(_argspec.INSTANCE, _argspec.ENDING), supports_check_mode=True)
+    params = module.params
+
+    def step(host: Host) -> dict:
+        return end_change(params["instance"], params["token"], params["state"] == "confirmed", host, module.check_mode)
+
+    run_module(module, step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A change that nobody confirms takes itself back, and one that is confirmed lasts: the real modules, their scripts and
+their timer, with an /etc and a /run of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+import sandbox
+from helpers import GUESTS, OFFICE, wire_gateway
+from sandbox import files, foreign_rules, require_namespace, sh, switches
+
+PACKAGE = "ansible_collections.ipmasq.linux.plugins.modules."
+COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"
+PRIVATE = "mount --make-rprivate / && mount --bind $BOX/etc /etc && mount --bind $BOX/run /run && "
+WANS = [{"interface": "wan0"}]
+ONE = {"wans": WANS, "lans": [OFFICE]}
+#: Another gateway: a LAN more, an address more, other timers.
+TWO = {
+    "wans": WANS,
+    "lans": [OFFICE, GUESTS],
+    "nat": [
+        {"name": "own", "action": "static", "source": "192.168.1.10", "to": "203.0.113.9", "to_address": "add"},
+        {"name": "rest"},
+    ],
+    "timeouts": {"udp": 77},
+}
+
+
+class Box:
+    """A host whose /etc and /run are folders of this test; everything else that modules touch is the namespace's."""
+
+    def __init__(self, folder: pathlib.Path, backend: str) -> None:
+        self.folder, self.backend = folder, backend
+        for name in ("etc", "run"):
+            (folder / name).mkdir()
+        for name in ("passwd", "group", "nsswitch.conf", "ld.so.cache", "alternatives"):
+            if os.path.exists("/etc/" + name):
+                subprocess.run(["cp", "-a", "/etc/" + name, str(folder / "etc")], check=True)
+
+    def inside(self, *argv, stdin=None):
+        require_namespace()
+        path = os.pathsep.join([str(COLLECTIONS)] + [part for part in sys.path if part.endswith("site-packages")])
+        return subprocess.run(
+            ["unshare", "-m", "sh", "-ec", PRIVATE + 'exec "$0" "$@"', *argv],
+            input=stdin, capture_output=True, text=True, check=False,
+            env={"BOX": str(self.folder), "PYTHONPATH": path, "PATH": sandbox.PATH},
+        )  # fmt: skip
+
+    def module(self, name, **options):
+        done = self.inside(sys.executable, "-m", PACKAGE + name, stdin=json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        assert done.stdout.startswith("\n{") or done.stdout.startswith("{"), done
+        return json.loads(done.stdout)
+
+    def apply(self, **options):
+        return self.module("gateway", backend=self.backend, **options)
+
+    def confirm(self, **options):
+        return self.module("gateway_confirm", **options)
+
+    def holds(self):
+        """All that a change may alter, and that has to be the same after the way back.
+
+        Chains that were gone in between stand last; that their rules have the right order is what the next run says.
+        """
+        return {
+            "rules": sorted(line.strip() for line in foreign_rules().splitlines() if line.strip()),
+            "switches": switches(),
+            "files": files(self.folder / "etc"),
+            "addresses": sorted(sh("ip -o address show scope global | sed 's/valid_lft.*//'").splitlines()),
+        }
+
+    def pending(self):
+        return (self.folder / "run/ipmasq/default").exists()
+
+    def came_back(self, seconds=4):
+        deadline = time.monotonic() + seconds
+        while self.pending() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return not self.pending()
+
+
+@pytest.fixture(params=["nftables", "iptables"])
+def box(request, tmp_path):
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    wire_gateway()
+    made = Box(tmp_path, request.param)
+    if request.param == "iptables":
+        # Its first load makes the kernel's own tables, empty; these are not ours to take away.
+        made.apply(confirm_timeout=0, **ONE)
+        made.apply(confirm_timeout=0, state="absent")
+    return made
+
+
+def test_a_confirmed_change_lasts(box):
+    done = box.apply(**ONE)
+    assert done["changed"] and set(done["pending"]) == {"token", "seconds", "until"}
+    assert not (box.folder / "etc/ipmasq").exists()
+    assert "masquerade" in sh("nft list ruleset").lower()
+    second = box.apply(**TWO)
+    assert second["failed"] and "waits for its confirmation until " + done["pending"]["until"] in second["msg"]
+    assert box.module("gateway_confirm", _ansible_check_mode=True)["was"] == "pending"
+    assert box.confirm(token="another")["was"] == ""  # noqa: S106
+    assert box.confirm(token=done["pending"]["token"]) == {"changed": True, "was": "pending", "instance": "default"} | {
+        key: value for key, value in box.confirm(token=done["pending"]["token"]).items() if key == "invocation"
+    }
+    assert box.confirm(token=done["pending"]["token"])["was"] == "confirmed"
+    assert not box.apply(**ONE)["changed"]
+    assert box.module("gateway_info")["drift"] == []
+
+
+@pytest.mark.parametrize("first", [None, ONE, TWO], ids=["nothing", "one", "two"])
+@pytest.mark.parametrize("second", [ONE, TWO, {"state": "absent"}], ids=["one", "two", "absent"])
+def test_without_confirmation_the_host_is_as_before(box, first, second):
+    if first == second or (not first and "state" in second):
+        pytest.skip("no change")
+    if first:
+        box.apply(confirm_timeout=0, **first)
+    before = box.holds()
+    done = box.apply(confirm_timeout=1, **second)
+    assert done["changed"] and box.pending()
+    assert box.holds() != before
+    assert box.came_back()
+    assert box.holds() == before
+    assert box.confirm(token=done["pending"]["token"])["was"] == "reverted"
+    if first:
+        assert not box.apply(**first)["changed"]
+    # And the next good run works.
+    assert box.apply(**second)["changed"]
+    assert box.confirm()["was"] == "pending"
+    assert not box.apply(**second)["changed"]
+
+
+def test_a_person_takes_it_back(box):
+    box.apply(confirm_timeout=0, **ONE)
+    before = box.holds()
+    assert box.apply(confirm_by="person", confirm_timeout=600, **TWO)["pending"]["seconds"] == 600
+    assert box.confirm(state="reverted")["changed"]
+    assert box.holds() == before
+    assert not box.confirm(state="reverted")["changed"]
+
+
+def test_a_confirmation_that_died_half_way_is_finished_by_the_timer(box):
+    box.apply(confirm_timeout=2, **ONE)
+    folder = box.folder / "run/ipmasq/default"
+    (folder / "armed").rename(folder / "confirming")
+    # The timer waits for whoever has begun, so not at once.
+    assert box.came_back(20)
+    assert not box.apply(**ONE)["changed"]
+
+
+def test_what_cannot_be_written_is_taken_back(box):
+    (box.folder / "etc/ipmasq").write_text("in the way of the folder")
+    before = box.holds()
+    box.apply(**ONE)
+    done = box.confirm()
+    assert done["failed"] and done["msg"].endswith("it was taken back")
+    assert box.holds() == before
+
+
+def test_a_refused_load_leaves_nothing_pending(box):
+    before = box.holds()
+    done = box.apply(helpers=[{"name": "ftp"}], wans=[{"interface": "wan0", "mss": "keep"}], lans=[OFFICE], log=[])
+    assert not done.get("failed"), done
+    box.confirm(state="reverted")
+    assert box.holds() == before and not box.pending()
+
+
+def test_a_host_without_etc_protocols(box):
+    """The /etc of this test has none, as minimal hosts: nft knows no protocol by name there, nor lists one."""
+    options = dict(
+        ONE,
+        helpers=[{"name": "ftp"}],
+        input="protect",
+        outbound=[{"name": each, "protocol": each} for each in ("tcp", "udp", "icmp", "esp", "sctp")],
+        confirm_timeout=0,
+    )
+    assert not (box.folder / "etc/protocols").exists()
+    assert box.apply(**options)["changed"]
+    assert not box.apply(**options)["changed"]
+    assert box.module("gateway_info")["drift"] == []
+
+
+def test_files_alone_need_no_confirmation(box):
+    box.apply(confirm_timeout=0, **ONE)
+    (box.folder / "etc/ipmasq/default.load").write_text("lost")
+    done = box.apply(**ONE)
+    assert done["changed"] and "pending" not in done
+    assert not box.apply(**ONE)["changed"]
+
+
+@pytest.mark.parametrize("seconds", [-1, 3601])
+def test_no_such_time(box, seconds):
+    assert box.apply(confirm_timeout=seconds, **ONE)["msg"].startswith("confirm_timeout: ")

@@ -1,0 +1,189 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A remote gateway and its operator, who comes by OpenSSH through the WAN, as with a jump host: a change that cuts them
+off takes itself back, whatever becomes of the operator meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = ROOT / "roles/lab"
+LAB = "confirm"
+ADDRESS = "198.51.100.2"
+#: Two ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN.
+CUTS: dict[str, dict[str, t.Any]] = {
+    "port forward": {"port_forwards": [{"name": "oops", "port": 22, "to": "192.168.1.11"}]},
+    "static": {
+        "nat": [{"name": "oops", "action": "static", "source": "192.168.1.11", "to": ADDRESS}, {"name": "rest"}]
+    },
+}
+GOOD = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["office0"]}]}
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the lab is rootful"),
+    pytest.mark.skipif(shutil.which("podman") is None, reason="not installed: podman"),
+    pytest.mark.skipif(shutil.which("ssh") is None, reason="not installed: ssh"),
+]
+
+
+def shell(node: str, script: str) -> str:
+    argv = ["podman", "exec", "--interactive", f"{LAB}-{node}", "sh", "-e"]
+    return subprocess.run(argv, input=script, text=True, check=True, capture_output=True).stdout
+
+
+class Operator:
+    """Runs playbooks against the gateway, by SSH only."""
+
+    def __init__(self, folder: Path, wire: list[str]) -> None:
+        self.folder, self.wire = folder, wire
+        key = folder / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        self.public = key.with_suffix(".pub").read_text()
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        options.append(f"ProxyCommand='podman exec --interactive {LAB}-wan nc %h %p'")
+        host = {
+            "ansible_host": ADDRESS,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(key),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options),
+        }
+        (folder / "inventory.yml").write_text(yaml.safe_dump({"gateways": {"hosts": {"gateway": host}}}))
+
+    def start(self, options: dict[str, t.Any], **env: str) -> subprocess.Popen[str]:
+        """A play that has been on the host before it makes the change, so that a connection is open."""
+        tasks = [{"ansible.builtin.ping": None}, {"ipmasq.linux.gateway": options}]
+        (self.folder / "play.yml").write_text(
+            yaml.safe_dump([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}])
+        )
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.folder / "inventory.yml"), str(self.folder / "play.yml")],
+            env={**os.environ, "ANSIBLE_TIMEOUT": "2", "ANSIBLE_NOCOLOR": "1", **env},
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def apply(self, options: dict[str, t.Any], **env: str) -> tuple[int, str]:
+        process = self.start(options, **env)
+        out, _nothing = process.communicate(timeout=180)
+        return process.returncode, out
+
+    def holds(self) -> str:
+        return shell("gateway", "nft -s list ruleset; cat /etc/ipmasq/*.json 2>/dev/null || true")
+
+    def pending(self) -> bool:
+        return shell("gateway", "ls /run/ipmasq 2>/dev/null || true").split().count("default") > 0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Operator]:
+    folder = tmp_path_factory.mktemp(LAB)
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    nodes = [node for node in defaults["lab_nodes"] if node["name"] in ("gateway", "office1", "wan")]
+    networks = [network for network in defaults["lab_networks"] if network["name"] in ("wan", "office", "guests")]
+    build = [sys.executable, str(ROLE / "files/lab-image"), "bookworm"]
+    images = json.loads(subprocess.run(build, text=True, check=True, stdout=subprocess.PIPE).stdout)["images"]
+    topology = {"name": LAB, "engine": "podman", "networks": networks, "nodes": nodes, "images": images}
+    (folder / "topology.json").write_text(json.dumps(topology))
+    wire = [str(ROLE / "files/lab-wire"), "--topology", str(folder / "topology.json")]
+    try:
+        subprocess.run([*wire, "up"], check=True, stdout=subprocess.PIPE)
+        made = Operator(folder, wire)
+        shell(
+            "gateway",
+            f"ssh-keygen -A; mkdir -p -m 700 ~/.ssh; echo '{made.public}' > ~/.ssh/authorized_keys;"
+            "systemctl enable --now ssh",
+        )
+        yield made
+    finally:
+        subprocess.run([*wire, "down"], check=True, stdout=subprocess.PIPE)
+
+
+@pytest.fixture
+def operator(lab: Operator) -> Operator:
+    """With a gateway that works, confirmed."""
+    rc, out = lab.apply(GOOD)
+    assert rc == 0, out
+    return lab
+
+
+@pytest.mark.parametrize("pipelining", ["0", "1"])
+def test_a_good_change_is_confirmed_by_a_connection_of_its_own(operator: Operator, pipelining: str) -> None:
+    count = "journalctl -u ssh --no-pager -o cat | grep -c 'Accepted publickey'"
+    before = int(shell("gateway", count))
+    rc, out = operator.apply(dict(GOOD, timeouts={"udp": 100 + int(pipelining)}), ANSIBLE_PIPELINING=pipelining)
+    assert rc == 0 and "changed=1" in out, out
+    assert not operator.pending()
+    # The play came by the connection that the one before has left open (ControlPersist), the confirmation by its own;
+    # without pipelining that is one for each of its steps.
+    assert int(shell("gateway", count)) - before >= 1
+    assert f'"net/netfilter/nf_conntrack_udp_timeout",\n   "10{pipelining}"' in operator.holds()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, cut: str) -> None:
+    before, start = operator.holds(), time.monotonic()
+    rc, out = operator.apply(dict(GOOD, confirm_timeout=8, **CUTS[cut]))
+    took = time.monotonic() - start
+    assert rc == 2, out
+    assert "rolled back: within 8 s there was no new connection to this host" in " ".join(out.split()), out
+    assert operator.holds() == before
+    assert took < 8 + 5 + 12, took  # the last try to connect, and starting Ansible, with others at work here
+    rc, out = operator.apply(GOOD)
+    assert rc == 0 and "changed=0" in out, out
+
+
+def test_a_killed_operator_is_a_way_back(operator: Operator) -> None:
+    before = operator.holds()
+    process = operator.start(dict(GOOD, confirm_timeout=6, **CUTS["static"]))
+    wait_until(operator.pending)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert operator.pending() and operator.holds() != before
+    wait_until(lambda: not operator.pending(), 6 + 5)
+    assert operator.holds() == before
+
+
+def test_a_reboot_is_a_way_back(operator: Operator) -> None:
+    before = operator.holds()
+    rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=600, timeouts={"udp": 55}))
+    assert rc == 0 and operator.pending(), out
+    subprocess.run([*operator.wire, "reboot", "gateway"], check=True, stdout=subprocess.PIPE)
+    assert not operator.pending()
+    assert shell("gateway", "systemctl is-active ipmasq.service").strip() == "active"
+    assert operator.holds() == before
+
+
+def test_of_two_operators_one_wins(operator: Operator) -> None:
+    rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=600, timeouts={"udp": 66}))
+    assert rc == 0, out
+    rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
+    assert rc == 2 and "waits for its confirmation until" in " ".join(out.split()), out
+    confirm = [
+        "ansible-playbook", "-i", str(operator.folder / "inventory.yml"), "ipmasq.linux.confirm",
+        "-e", "confirm_state=reverted", "-e", "ansible_become=false",
+    ]  # fmt: skip
+    done = subprocess.run(confirm, text=True, capture_output=True, check=False)
+    assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout
+    rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
+    assert rc == 0 and "changed=1" in out, out
+
+
+def wait_until(true: t.Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

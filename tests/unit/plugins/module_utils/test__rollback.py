@@ -1,0 +1,123 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who ends a change. What the scripts do is shown with the real shell in tests/integration/test_confirm.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+
+FOLDER = "/run/ipmasq/default"
+BACK = rollback.Restoring(("nft -f ./old0.nft",), {"old0.nft": "# rules"})
+KEEP = rollback.Keeping({"/etc/ipmasq/a b.json": ("{}", 0o600)}, ("/etc/old",), ("before",), ("after",), "/etc/ipmasq")
+
+
+@pytest.fixture
+def host():
+    made = fakes.FakeHost(fakes.NFT)
+    made.files.pop("/run/systemd/system/x")
+    return made
+
+
+def armed(host, keeping=KEEP):
+    rollback.arm("default", "secret", 30, "14:05:30", BACK, keeping, host)
+
+
+def test_the_timer_starts_once_everything_is_there(host):
+    armed(host)
+    written = [event[1] for event in host.events if event[0] == "write"]
+    assert written[-1] == FOLDER + "/armed"
+    assert {FOLDER + "/" + name for name in ("timer", "restore", "keep", "old0.nft", "new.0")} < set(written)
+    assert host.calls[-1][:2] == ["sh", "-c"] and "sleep 30; exec sh /run/ipmasq/default/timer" in host.calls[-1][2]
+
+
+def test_systemd_keeps_the_time_where_it_is_there(host):
+    host.files["/run/systemd/system/x"] = ""
+    armed(host)
+    assert host.calls[-1][0] == "systemd-run" and "--on-active=30" in host.calls[-1]
+    # A container whose systemd does not take it.
+    rollback.disarm("default", host)
+    host.answers["systemd-run"] = Done(1, "", "no bus")
+    armed(host)
+    assert host.calls[-1][:2] == ["sh", "-c"]
+
+
+def test_only_one_change_waits(host):
+    armed(host)
+    with pytest.raises(GatewayError, match=r"waits for its confirmation until 14:05:30"):
+        armed(host)
+    rollback.disarm("default", host)
+    rollback.check_free("default", host)
+
+
+def test_a_timer_that_does_not_start_leaves_nothing(host):
+    host.answers["sh -c"] = Done(127, "", "setsid: not found")
+    with pytest.raises(GatewayError, match="timer of the way back could not be started: setsid: not found"):
+        armed(host)
+    assert not [name for name in host.files if name.startswith("/run/ipmasq")]
+
+
+def test_everything_is_staged_before_the_first_file_is_replaced(host):
+    armed(host)
+    lines = host.files[FOLDER + "/keep"].splitlines()
+    staged = next(number for number, line in enumerate(lines) if line.startswith("mkdir -p /etc/ipmasq && cp new.0"))
+    moved = lines.index("mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1")
+    assert staged < lines.index("before || true") < moved < lines.index("rm -f /etc/old") < lines.index("after || true")
+
+
+def test_the_way_back_goes_on_after_a_line_that_fails(host):
+    armed(host)
+    assert "nft -f ./old0.nft || failed=1" in host.files[FOLDER + "/restore"].splitlines()
+
+
+@pytest.mark.parametrize(("keep", "script"), [(True, "keep"), (False, "restore")])
+def test_one_of_them_ends_it(host, keep, script):
+    armed(host)
+    assert rollback.finish("default", "", keep, host, check_mode=True) == rollback.Answer(True, "pending")
+    assert rollback.finish("default", "secret", keep, host, check_mode=False) == rollback.Answer(True, "pending")
+    assert ["sh", FOLDER + "/" + script] in host.calls
+
+
+def test_whoever_comes_second_is_told_who_was_first(host):
+    armed(host)
+    host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
+    assert rollback.finish("default", "secret", True, host, False) == rollback.Answer(False, "reverted")
+
+
+@pytest.mark.parametrize(
+    ("last", "token", "was"),
+    [
+        ("secret reverted\n", "secret", "reverted"),
+        ("secret confirmed\n", "secret", "confirmed"),
+        ("secret confirmed\n", "", "confirmed"),
+        ("secret confirmed\n", "other", ""),
+        (None, "secret", ""),
+    ],
+)
+def test_what_became_of_it_is_known_afterwards(host, last, token, was):
+    if last:
+        host.files[FOLDER + ".last"] = last
+    assert rollback.finish("default", token, True, host, False) == rollback.Answer(False, was)
+
+
+def test_what_cannot_be_kept_is_taken_back(host):
+    armed(host)
+    host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "No space left on device")
+    with pytest.raises(
+        GatewayError, match=r"could not be written to the disk \(No space left on device\); it was taken"
+    ):
+        rollback.finish("default", "secret", True, host, False)
+    assert host.calls[-1] == ["sh", FOLDER + "/restore"]
+
+
+def test_a_way_back_that_fails_is_told(host):
+    armed(host)
+    host.answers["sh " + FOLDER + "/restore"] = Done(1, "", "nft: broken")
+    with pytest.raises(GatewayError, match="the way back has failed, look at the host: nft: broken"):
+        rollback.finish("default", "", False, host, False)
