@@ -48,24 +48,33 @@ def mounted(release: str) -> t.Iterator[pathlib.Path]:
         subprocess.run(["podman", "image", "unmount", image], capture_output=True, check=False)
 
 
-def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
-    """A folder for PATH with the programs of these files. Each runs with its own loader and libraries, and sees the
-    files of this machine: no chroot, as tests hand over files and namespaces by their paths."""
-    loader = sorted([*root.glob("usr/lib/*/ld-*.so*"), *root.glob("lib/*/ld-*.so*")])[0]
+def command(root: pathlib.Path, program: pathlib.Path) -> list[str]:
+    """A program of these files with its own loader and libraries. It sees the files of this machine: no chroot, as
+    tests hand over files and namespaces by their paths."""
+    loader = _loader(root)
     # bullseye's image has two folders for libraries.
     folders = [root / place / loader.parent.name for place in ("usr/lib", "lib")]
-    libraries = ":".join(str(each) for each in folders)
+    return [str(loader), "--library-path", ":".join(str(each) for each in folders), str(program)]
+
+
+def _loader(root: pathlib.Path) -> pathlib.Path:
+    return sorted([*root.glob("usr/lib/*/ld-*.so*"), *root.glob("lib/*/ld-*.so*")])[0]
+
+
+def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
+    """A folder for PATH with the programs of these files."""
     for name in PROGRAMS:
-        script = ["#!/bin/sh", "export XTABLES_LIBDIR={0}/xtables".format(folders[0])]
+        plugins = root / "usr/lib" / _loader(root).parent.name / "xtables"
+        script = ["#!/bin/sh", "export XTABLES_LIBDIR={0}".format(plugins)]
         path = root / "usr/sbin" / name
         while path.is_symlink():
             target = os.readlink(path)
             path = root / target.lstrip("/") if target.startswith("/") else path.parent / target
         # Both programs of iptables are many in one, and take the name as their first word.
-        command = [str(loader), "--library-path", libraries, str(path if path.exists() else root / "bin" / name)]
+        words = command(root, path if path.exists() else root / "bin" / name)
         if path.name.startswith("xtables-"):
-            command.append(name.replace("-nft", "").replace("-legacy", ""))
-        script.append('exec {0} "$@"'.format(" ".join(command)))
+            words.append(name.replace("-nft", "").replace("-legacy", ""))
+        script.append('exec {0} "$@"'.format(" ".join(words)))
         place = folder / name
         place.write_text("\n".join(script) + "\n", encoding="utf-8")
         place.chmod(0o755)
