@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._helpers import HELPERS
 from ._rules import family_of, patterns_overlap
 from ._values import is_network, is_private, networks_of, overlaps, shorten
 
@@ -43,6 +44,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         _check_wan_references(gateway, lans, problems)
     _check_doubled_forwards(gateway, problems)
     _check_doubled_statics(gateway, problems)
+    _check_doubled_helpers(gateway, problems)
 
 
 def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
@@ -154,6 +156,23 @@ def _check_doubled_statics(gateway: Gateway, problems: Problems) -> None:
                     "both map to {0}; an address outside stands for one inside".format(
                         ours if ours == theirs else "{0} and {1}, which overlap".format(ours, theirs)
                     ),
+                )
+
+
+def _check_doubled_helpers(gateway: Gateway, problems: Problems) -> None:
+    """A connection has one helper."""
+    taken: t.Dict[t.Tuple[str, int], int] = {}
+    for index, item in enumerate(gateway.helpers):
+        for protocol, port in dict.fromkeys(
+            (each.protocol, port) for each in HELPERS[item.name] for port in item.port or (each.port,)
+        ):
+            first = taken.setdefault((protocol, port), index)
+            if first != index:
+                problems.add(
+                    "helpers[{0}] '{1}' and helpers[{2}] '{3}'".format(
+                        first, gateway.helpers[first].name, index, item.name
+                    ),
+                    "both read along on {0} port {1}; a connection has one helper".format(protocol, port),
                 )
 
 

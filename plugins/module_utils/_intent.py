@@ -21,11 +21,13 @@ from ._errors import GatewayError, Problems
 from ._rules import CT_STATES, family_of
 from ._values import (
     addresses_in,
+    check_hosts,
     check_instance,
     check_interface,
     check_name,
     check_rate,
     is_network,
+    networks_of,
     read_addresses,
     read_networks,
     read_port_range,
@@ -451,6 +453,9 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         problems.add(
             where, "to is missing; name the {0} to translate to".format("addresses" if action == "snat" else "network")
         )
+    check_hosts(
+        where + ": to", [net for entry in to for net in ([entry] if "/" in entry else networks_of(entry))], problems
+    )
     random = raw.get("random")
     if random is None:
         random = profile == "server_egress" and action in ("masquerade", "snat")
@@ -624,7 +629,13 @@ def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffi
     for entry in raw.get("source") or ():
         if not is_network(entry):
             problems.add(where, "source '{0}' is no network; LANs may ask the gateway anyway".format(shorten(entry)))
-    return Traffic(**_traffic(where, raw, problems))
+    item = Traffic(**_traffic(where, raw, problems))
+    families = [{family_of(net) for net in nets if is_network(net)} for nets in (item.source, item.destination) if nets]
+    if len(families) == 2 and not families[0] & families[1]:
+        problems.add(
+            where, "source and destination have no address family in common; give both in IPv4 or both in IPv6"
+        )
+    return item
 
 
 def _helper(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> HelperItem:

@@ -17,7 +17,17 @@ from ._errors import Problems
 from ._facts import manager_of
 from ._intent import Lan, Traffic, Wan, check_same_size
 from ._rules import family_of, matches_name
-from ._values import INTERFACE_LENGTH, addresses_in, ends_of, is_network, is_private, networks_of, overlaps, shorten
+from ._values import (
+    INTERFACE_LENGTH,
+    addresses_in,
+    ends_of,
+    is_network,
+    is_private,
+    networks_of,
+    overlaps,
+    plain,
+    shorten,
+)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
@@ -59,6 +69,8 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)
         _check_nat_reach(resolved, problems)
+        _check_outside(resolved, facts, problems)
+        _check_shadowed(resolved, problems)
         _check_one_to_one(resolved, problems)
         _check_prefixes(resolved, problems)
         _check_forwards(resolved, problems)
@@ -256,6 +268,69 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
             problems.add(where, "source and to have no address family in common; give both in IPv4 or both in IPv6")
 
 
+def _check_outside(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+    """What NAT translates to is seen outside, where nobody could answer an address of a LAN."""
+    links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
+    for index, item in gateway.sound("nat"):
+        where = "nat[{0}] '{1}'".format(index, item.name)
+        networks = [net for entry in item.to for net in ([entry] if "/" in entry else networks_of(entry))]
+        for lan in gateway.lans or ():
+            for ours, theirs in overlaps(networks, lan.networks or ())[:1]:
+                problems.add(
+                    where, "to {0} is in LAN {1} ({2}); name an address outside".format(plain(ours), lan.name, theirs)
+                )
+        for net in networks if item.to_address == "add" and "/" not in "".join(item.to) else ():
+            for link in links:
+                if net.split("/")[0] in _ends_of_link(link):
+                    problems.add(
+                        where, "to {0} is an end of the WAN's network {1}, no host's address".format(plain(net), link)
+                    )
+
+
+def _ends_of_link(network: str) -> t.Tuple[str, ...]:
+    """The addresses of a network that no host can have: IPv4's first and last, but for links of two (RFC 3021)."""
+    parsed = ipaddress.ip_network(network)
+    if parsed.version == 6 or parsed.prefixlen > 30:
+        return ()
+    return str(parsed.network_address), str(parsed.broadcast_address)
+
+
+def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
+    """The first item that matches decides, so what comes after one that takes all the same sources never does."""
+    for kind in ("nat", "outbound"):
+        taken: t.Dict[t.Tuple[str, str], t.Tuple[int, str]] = {}
+        for index, item in gateway.sound(kind):
+            networks = inside_of(gateway, item) if kind == "outbound" else sources_of(gateway, item)
+            families = {family_of(entry) for entry in getattr(item, "to", ())}
+            networks = tuple(
+                net for net in networks if is_network(net) and (not families or family_of(net) in families)
+            )
+            found = [_taken_by(net, item.wan, taken) for net in networks]
+            if found and None not in found:
+                first, name = t.cast("t.Any", found[0])
+                problems.add(
+                    "{0}[{1}] '{2}'".format(kind, index, item.name),
+                    "never gets a packet, as {0}[{1}] '{2}' before it takes them all; put it before that one".format(
+                        kind, first, name
+                    ),
+                )
+            if not (item.destination or item.protocol or getattr(item, "ipsec", False)):
+                for net in networks:
+                    taken.setdefault((item.wan, net), (index, item.name))
+
+
+def _taken_by(
+    network: str, wan: str, taken: t.Mapping[t.Tuple[str, str], t.Tuple[int, str]]
+) -> t.Optional[t.Tuple[int, str]]:
+    parsed = t.cast("t.Any", ipaddress.ip_network(network))
+    for length in range(parsed.prefixlen, -1, -1):
+        for place in {"", wan}:
+            item = taken.get((place, str(parsed.supernet(new_prefix=length))))
+            if item:
+                return item
+    return None
+
+
 def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
     """What a LAN's name stood for is known now: it has to be one network, as long as the one outside."""
     for index, item in gateway.sound("nat"):
@@ -339,6 +414,10 @@ def _check_forwards(gateway: Gateway, problems: Problems) -> None:
         for server, lan in zip(item.to, found):
             if not lan:
                 problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
+            elif any(server in _ends_of_link(net) for net in lan.networks or ()):
+                problems.add(
+                    where, "to {0} is an end of a network of LAN {1}, no host's address".format(server, lan.name)
+                )
         if len({lan.name for lan in found if lan}) > 1:
             problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
         if is_pinhole(gateway, item) and item.to_port not in (None, item.port[0][0] if item.port else None):

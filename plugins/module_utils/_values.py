@@ -189,6 +189,25 @@ def _plain_address(text: str) -> t.Any:
     return network.network_address
 
 
+#: What no single host on the Internet has as its address: RFC 1122 section 3.2.1.3, RFC 4291 sections 2.5 and 2.7.
+NO_HOST = tuple(
+    ipaddress.ip_network(net)
+    for net in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/127", "fe80::/10", "ff00::/8")
+)
+
+
+def check_hosts(where: str, networks: t.Iterable[str], problems: Problems) -> None:
+    """Networks, all of whose addresses have to be fit for hosts."""
+    for ours, theirs in overlaps(networks, [str(net) for net in NO_HOST]):
+        problems.add(where, "{0} is in {1}, which no host can have as its address".format(plain(ours), theirs))
+
+
+def plain(network: str) -> str:
+    """A single address without its length."""
+    address, _slash, length = network.partition("/")
+    return address if length == ("128" if ":" in address else "32") else network
+
+
 def ends_of(entry: str) -> t.Tuple[str, str]:
     """First and last address of an address or a range."""
     first, _dash, last = entry.partition("-")

@@ -96,7 +96,7 @@ options:
         default: true
   nat:
     description:
-      - NAT items in order; the first that matches decides.
+      - NAT items in order; the first that matches decides. One that could never get a packet is refused.
       - When left out, every LAN is masqueraded on every WAN.
     type: list
     elements: dict

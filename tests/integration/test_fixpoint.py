@@ -42,7 +42,7 @@ OWN = {
             dict(OFFICE, name="FORWARD", interfaces=["accept"]),
             dict(GUESTS, name="jump", interfaces=["ip", "lo"]),
         ],
-        "nat": [{"name": "guard"}, {"name": "jump", "action": "exempt", "destination": ["10.0.0.0/8"]}],
+        "nat": [{"name": "jump", "action": "exempt", "destination": ["10.0.0.0/8"]}, {"name": "guard"}],
     },
     "neighbours": {
         "wans": [{"interface": "wan0"}],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import select
 import socket
 import struct
@@ -32,6 +33,11 @@ ISP4, ISP6 = "198.51.100.1", "2001:db8:ee::1"
 SECOND4, SECOND6 = "198.51.100.2", "2001:db8:ee::2"
 PRIVATE = [ipaddress.ip_network(net) for net in ("192.168.0.0/16", "fd00::/8", "10.0.0.0/8")]
 ETH_P_ALL = 3
+
+
+def patience() -> float:
+    """Seconds to wait for what should come at once. With much else to do a machine answers later."""
+    return min(0.4 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), 3)
 
 
 class Topology:
@@ -118,9 +124,9 @@ class Topology:
     def inside(self, node: str):
         return contextlib.nullcontext() if node == "gate" else self.nodes[node].inside()
 
-    def tcp(self, source: str, target: str, address: str, port: int = 8080, timeout: float = 0.4) -> str:
+    def tcp(self, source: str, target: str, address: str, port: int = 8080, timeout: float = 0) -> str:
         """Connect from one node to another; the address that the far side saw, or why there is no connection."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        family, timeout = socket.AF_INET6 if ":" in address else socket.AF_INET, timeout or patience()
         with (
             self.socket(target, family, socket.SOCK_STREAM) as server,
             self.socket(source, family, socket.SOCK_STREAM) as client,
@@ -144,8 +150,8 @@ class Topology:
                 assert client.recv(4) == b"pong"
             return peer[0]
 
-    def udp(self, source: str, target: str, address: str, port: int = 5353, timeout: float = 0.4) -> str:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    def udp(self, source: str, target: str, address: str, port: int = 5353, timeout: float = 0) -> str:
+        family, timeout = socket.AF_INET6 if ":" in address else socket.AF_INET, timeout or patience()
         with (
             self.socket(target, family, socket.SOCK_DGRAM) as server,
             self.socket(source, family, socket.SOCK_DGRAM) as client,
@@ -170,7 +176,7 @@ class Topology:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.socket(source, family, socket.SOCK_DGRAM) as client:
             client.connect((address, 9))
-            client.settimeout(0.4)
+            client.settimeout(patience())
             try:
                 client.send(b"x")
                 client.recv(1)
@@ -187,7 +193,10 @@ class Topology:
 
     def ping(self, source: str, address: str) -> bool:
         with self.inside(source):
-            return sh("ping -n -c1 -W0.4 {0} >/dev/null && echo yes || echo no".format(address)).strip() == "yes"
+            return (
+                sh("ping -n -c1 -W{0:.1f} {1} >/dev/null && echo yes || echo no".format(patience(), address)).strip()
+                == "yes"
+            )
 
 
 QUIET = """
@@ -239,7 +248,7 @@ class Servers:
             made.listen(64)
         return made
 
-    def asked(self, source: str, address: str, port: int, bind: tuple = ("", 0), timeout: float = 0.4) -> t.Any:
+    def asked(self, source: str, address: str, port: int, bind: tuple = ("", 0), timeout: float = 0) -> t.Any:
         """A question and its answer; Seen, or the words "timeout" or "refused: …"."""
         client = self.client(source, address, bind)
         with client:
@@ -252,7 +261,8 @@ class Servers:
         made.bind(bind)
         return made
 
-    def ask(self, client: socket.socket, address: str, port: int, timeout: float = 0.4) -> t.Any:
+    def ask(self, client: socket.socket, address: str, port: int, timeout: float = 0) -> t.Any:
+        timeout = timeout or patience()
         client.settimeout(timeout)
         try:
             client.connect((address, port))

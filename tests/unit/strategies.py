@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import re
 import typing as t
 
 from hypothesis import strategies as st
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*never gets a packet")
 
 #: Interfaces that can never mean the same one, whichever are drawn.
 WANS = ("ppp0", "ppp*", "wwan0", "eth9", "sfp-wan")
@@ -78,7 +85,7 @@ def gateways(draw: t.Any) -> t.Dict[str, t.Any]:
             }
         )
     mss = st.sampled_from(("pmtu", "keep", "1452", "1400"))
-    return gateway_params(
+    options = gateway_params(
         instance=draw(st.sampled_from(("default", "lab", "x_1", "abcdefghij"))),
         wans=[{"interface": name, "mss": draw(st.none() | mss)} for name in wans],
         lans=lans,
@@ -90,6 +97,20 @@ def gateways(draw: t.Any) -> t.Dict[str, t.Any]:
         mss=draw(mss),
         drop_bogons=draw(st.booleans()),
     )
+    return _without_shadowed(options)
+
+
+def _without_shadowed(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Less the items that come after one which takes all their packets: such options are refused."""
+    try:
+        resolve(gateway_from_params(options), Facts((), ()))
+    except GatewayError as error:
+        shadowed = [SHADOWED.match(problem) for problem in error.problems]
+        for kind in ("nat", "outbound"):
+            places = {int(found.group(2)) for found in shadowed if found and found.group(1) == kind}
+            items = [item for index, item in enumerate(options[kind] or ()) if index not in places]
+            options[kind] = items if places else options[kind]
+    return options
 
 
 def _several(make: t.Callable[[int], t.Any], most: int = 3) -> t.Any:
@@ -197,7 +218,7 @@ def port_forwards(
     six = ":" in draw(st.sampled_from(lan["networks"]))
     networks = [ipaddress.ip_network(net) for net in lan["networks"] if (":" in net) == six]
     to = [
-        str(net[draw(st.integers(0, min(net.num_addresses - 1, 300)))])
+        str(net[draw(st.integers(*_hosts(net)))])
         for net in draw(st.lists(st.sampled_from(networks), min_size=1, max_size=3))
     ]
     pinhole = six and ipv6 == "route" and not any(_translated(address) for address in to)
@@ -222,6 +243,12 @@ def port_forwards(
         forward["destination"] = draw(st.none() | _subset(ASKED6 if six else ASKED4, 0, 2))
         forward["to_port"] = draw(st.none() | st.sampled_from((1, first, 8080, 65000))) if len(port) == 1 else None
     return forward
+
+
+def _hosts(network: t.Any) -> t.Tuple[int, int]:
+    """Places of addresses that a host can have, of a long network the first 300."""
+    ends = 1 if network.version == 4 and network.prefixlen < 31 else 0
+    return ends, min(network.num_addresses - 1 - ends, 300)
 
 
 @st.composite

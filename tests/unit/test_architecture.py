@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "_plan": set(),
     "_values": {"_errors", "_rules"},
     "_prefix": set(),
-    "_conflicts": {"_rules", "_values"},
+    "_conflicts": {"_helpers", "_rules", "_values"},
     "_intent": {"_conflicts", "_errors", "_rules", "_values"},
     "_argspec": {"_conntrack", "_helpers", "_intent", "_rules"},
     "_describe": {"_intent"},

@@ -169,7 +169,8 @@ def test_mss(packet, clamped):
 
 
 def test_first_nat_item_decides():
-    items = [{"name": "all"}, {"name": "late", "action": "exempt", "destination": ["198.51.100.0/24"]}]
+    most = {"name": "most", "destination": ["198.0.0.0/7", "203.0.0.0/8"]}
+    items = [most, {"name": "late", "action": "exempt", "destination": ["198.51.100.0/24"]}]
     assert trace(compiled(nat=items), Packet("lan0", "ppp0", PC, FAR)).source_seen == WAN4
     assert trace(compiled(nat=items[::-1]), Packet("lan0", "ppp0", PC, FAR)).source_seen == PC
 
@@ -445,7 +446,7 @@ def test_prefix_open():
 
 def test_prefix_is_the_only_way_for_ipv6():
     """Neither masquerade nor snat takes what a prefix should: the promise is to translate by prefix only."""
-    ruleset = by_prefix(item("first"), PREFIX)
+    ruleset = by_prefix(item("first", destination=["0.0.0.0/1", "128.0.0.0/1", "::/1"]), PREFIX)
     assert trace(ruleset, out(HOST6, FAR6)).source_seen == OUTSIDE6
     assert trace(ruleset, out(PC)).source_seen == WAN4
 
@@ -681,7 +682,7 @@ WEB_ONLY = [
 #: name: the outbound items
 OUTBOUND = {
     "web only": WEB_ONLY,
-    "the other way round": WEB_ONLY[::-1],
+    "the other way round": [dict(WEB_ONLY[-1], destination=["192.0.0.0/2"]), *WEB_ONLY[:-1]],
     "no mail": [{"name": "mail", "protocol": ["tcp"], "port": ["25"], "action": "drop"}],
     "not there": [{"name": "there", "destination": ["198.51.100.0/28"], "action": "reject"}],
     "not by this": [{"name": "this", "wan": "wg0", "action": "reject"}],

@@ -35,7 +35,8 @@ def test_without_anything_said():
 
 @pytest.mark.parametrize("exempt_first", [True, False])
 def test_the_guard_closes_what_stands_before_an_exempt_item(exempt_first):
-    items = [{"name": "vpn", "action": "exempt", "destination": ["10.0.0.0/8"]}, {"name": "rest"}]
+    items = [{"name": "vpn", "action": "exempt", "destination": ["10.0.0.0/8"]}]
+    items.append({"name": "rest", "destination": ["0.0.0.0/1"]})
     rules = egress(gateway(nat=items if exempt_first else items[::-1]))
     if exempt_first:
         wanted = [("return", "nat/vpn"), ("expect_nat", "guard"), ("guard", "guard")]

@@ -434,9 +434,9 @@ def test_prefix_mode_leaves_ipv6_to_prefix_items():
         lans=[GUESTS],
         ipv6="prefix",
         nat=[
-            {"name": "all"},
+            {"name": "most", "destination": ["0.0.0.0/1", "8000::/1"]},
+            {"name": "vpn", "action": "exempt", "destination": ["10.0.0.0/8", "fd00:9::/64"]},
             {"name": "six", "action": "prefix", "source": ["guests"], "to": ["2001:db8:7::/64"]},
-            {"name": "vpn", "action": "exempt"},
         ],
     ).gateway
     assert [sources_of(gateway, item) for item in gateway.nat] == [
@@ -477,3 +477,59 @@ def test_a_mapped_address_on_the_link_has_to_be_here(to, to_address, wanted):
         assert list(error.problems) == wanted
     else:
         assert wanted == []
+
+
+NOBODY_HERE = Facts((), ())
+SHADOWED = "nat[1] 'second': never gets a packet, as nat[0] 'first' before it takes them all; put it before that one"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({}, {}, True),
+        ({}, {"source": ["192.168.1.9/32"], "protocol": ["tcp"]}, True),
+        ({"source": ["192.168.0.0/22"]}, {"source": ["office"]}, False),  # the office has IPv6, too
+        ({"source": ["192.168.0.0/22"]}, {"source": ["192.168.1.0/25"]}, True),
+        ({"source": ["192.168.1.0/25"]}, {"source": ["192.168.1.0/24"]}, False),
+        ({"wan": "ppp0"}, {}, False),
+        ({}, {"wan": "ppp0"}, True),
+        ({"protocol": ["tcp"]}, {}, False),
+        ({"destination": ["10.0.0.0/8"]}, {}, False),
+        ({"action": "exempt", "ipsec": True}, {}, False),
+        ({"action": "snat", "to": ["203.0.113.9"], "to_address": "routed"}, {}, False),
+        ({"action": "snat", "to": ["203.0.113.9"], "to_address": "routed"}, {"source": ["192.168.1.9/32"]}, True),
+    ],
+)
+def test_an_item_that_never_gets_a_packet(first, second, refused):
+    given = {
+        "wans": [{"interface": "ppp0"}, {"interface": "wg0"}],
+        "lans": [{"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}],
+        "nat": [dict({"name": "first"}, **first), dict({"name": "second"}, **second)],
+    }
+    try:
+        resolved(NOBODY_HERE, **given)
+        found = ()
+    except GatewayError as error:
+        found = error.problems
+    assert found == ((SHADOWED,) if refused else ())
+
+
+@pytest.mark.parametrize(
+    ("to", "problem"),
+    [
+        ("127.0.0.5", "to: 127.0.0.5 is in 127.0.0.0/8, which no host can have as its address"),
+        ("0.0.0.0", "to: 0.0.0.0 is in 0.0.0.0/8, which no host can have as its address"),
+        ("223.255.255.255-224.0.0.1", "to: 224.0.0.0/31 is in 224.0.0.0/4, which no host can have as its address"),
+        ("fe80::5", "to: fe80::5 is in fe80::/10, which no host can have as its address"),
+        ("192.168.1.77", "to 192.168.1.77 is in LAN office (192.168.1.0/24); name an address outside"),
+    ],
+)
+def test_addresses_that_nobody_outside_could_answer(to, problem):
+    given = {
+        "wans": [{"interface": "ppp0"}],
+        "lans": [{"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}],
+        "nat": [{"name": "x", "action": "snat", "to": [to], "to_address": "routed"}],
+    }
+    with pytest.raises(GatewayError) as caught:
+        resolved(NOBODY_HERE, **given)
+    assert [each.partition("'x': ")[2] for each in caught.value.problems] == [problem]
