@@ -324,7 +324,7 @@ def _taken_by(
 ) -> t.Optional[t.Tuple[int, str]]:
     parsed = t.cast("t.Any", ipaddress.ip_network(network))
     for length in range(parsed.prefixlen, -1, -1):
-        for place in {"", wan}:
+        for place in dict.fromkeys(("", wan)):
             item = taken.get((place, str(parsed.supernet(new_prefix=length))))
             if item:
                 return item

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Change after change while packets flow: nothing of theirs is lost, nothing leaves untranslated, nothing gets in.
+
+``IPMASQ_CHANGES=100`` makes more of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+from helpers import TWO_LANS
+from topology import CLIENTS, WAN4, Sniffer, Topology
+
+CHANGES = int(os.environ.get("IPMASQ_CHANGES", "10"))
+OFFICE4 = CLIENTS["office"][1]
+#: The hostile neighbour knows the way to the LAN.
+INTRUDE = """
+import socket, time
+knock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    knock.sendto(b"let me in", ("{0}", 9999))
+    time.sleep(0.001)
+"""
+#: Each packet of a new flow, as only these meet the rules of NAT.
+OPEN = """
+import socket, time
+while True:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", ("{0}", 5353))
+    time.sleep(0.001)
+"""
+
+
+@pytest.fixture
+def net(gate):
+    made = Topology()
+    yield made
+    made.close()
+
+
+def test_changes_while_packets_flow(gate, net):
+    gate.apply(**TWO_LANS)
+    with Sniffer(net) as outside, net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((OFFICE4, 9999))
+        listener.setblocking(False)
+        with net.inside("office"):
+            ping = subprocess.Popen(["ping", "-n", "-q", "-i", "0.001", WAN4], stdout=subprocess.PIPE, text=True)
+            opening = subprocess.Popen(["python3", "-c", OPEN.format(WAN4)])
+        with net.inside("wan"):
+            intruder = subprocess.Popen(["python3", "-c", INTRUDE.format(OFFICE4)])
+        try:
+            for number in range(CHANGES):
+                # A forward more, another port, a LAN that reaches the other: rules of every table change.
+                forward = {"name": "web", "port": [str(8000 + number)], "to": [OFFICE4]}
+                lans = [dict(TWO_LANS["lans"][0], reaches=["guests"] * (number % 2)), TWO_LANS["lans"][1]]
+                assert gate.apply(**dict(TWO_LANS, lans=lans, port_forwards=[forward])).change.changed
+        finally:
+            for process in (opening, intruder):
+                process.kill()
+                process.wait()
+            ping.send_signal(signal.SIGINT)
+            said = ping.communicate()[0]
+        sent, received = (int(number) for number in re.findall(r"(\d+) (?:packets transmitted|received)", said))
+        assert sent > 10 * CHANGES
+        # The last one may be on its way.
+        assert sent - received <= 1, said
+        assert outside.leaks() == []
+        with pytest.raises(BlockingIOError):
+            listener.recv(100)
