@@ -37,6 +37,8 @@ cd {folder} || exit 0
 """
 #: What the timer runs.
 TIMER_TEXT = """\
+# A timer that outlived its own change wakes up here, too.
+[ "$1" = '{token}' ] || exit 0
 if mv armed reverting 2> /dev/null; then
     exec sh ./restore
 fi
@@ -117,7 +119,7 @@ def arm(
         check_free(instance, host)
     head = HEAD.format(folder=folder)
     scripts = {
-        "timer": head + TIMER_TEXT.format(patience=PATIENCE),
+        "timer": head + TIMER_TEXT.format(token=token, patience=PATIENCE),
         "restore": head + _restore_text(restoring) + RESTORE_END.format(token=token, folder=folder),
         "keep": head + _keep_text(keeping) + KEEP_END.format(token=token, folder=folder),
         "change.json": json.dumps({"token": token, "until": until, "seconds": seconds}) + "\n",
@@ -130,7 +132,7 @@ def arm(
         for name, text in scripts.items():
             host.write(posixpath.join(folder, name), text, 0o600)
         host.write(folder + "/armed", "", 0o600)
-        _start_timer(instance, seconds, host)
+        _start_timer(instance, token, seconds, host)
     except BaseException:
         disarm(instance, host)
         raise
@@ -171,7 +173,7 @@ def _words(values: t.Iterable[str]) -> str:
     return " ".join(shlex.quote(value) for value in values)
 
 
-def _start_timer(instance: str, seconds: int, host: Host) -> None:
+def _start_timer(instance: str, token: str, seconds: int, host: Host) -> None:
     script = folder_of(instance) + "/timer"
     if host.exists("/run/systemd/system"):
         unit = unit_of(instance)
@@ -179,13 +181,13 @@ def _start_timer(instance: str, seconds: int, host: Host) -> None:
         done = host.run(
             [
                 "systemd-run", "--quiet", "--unit=" + unit, "--on-active={0}".format(seconds),
-                "--timer-property=AccuracySec=100ms", "/bin/sh", script,
+                "--timer-property=AccuracySec=100ms", "/bin/sh", script, token,
             ]
         )  # fmt: skip
         if done.rc == 0:
             return
     # A process of its own session, that holds nothing of ours open.
-    command = "setsid sh -c 'sleep {0}; exec sh {1}' < /dev/null > /dev/null 2>&1 &".format(seconds, script)
+    command = "setsid sh -c 'sleep {0}; exec sh {1} {2}' < /dev/null > /dev/null 2>&1 &".format(seconds, script, token)
     done = host.run(["sh", "-c", command])
     if done.rc != 0:
         raise GatewayError("the timer of the way back could not be started: {0}".format(done.err.strip()))

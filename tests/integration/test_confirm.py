@@ -150,6 +150,16 @@ def test_a_person_takes_it_back(box):
     assert not box.confirm(state="reverted")["changed"]
 
 
+def test_the_timer_of_an_earlier_change_leaves_a_later_one_alone(box):
+    box.apply(confirm_timeout=2, **ONE)
+    assert box.confirm()["was"] == "pending"
+    box.apply(confirm_timeout=600, **TWO)
+    time.sleep(2.5)
+    assert box.pending()
+    assert box.confirm()["was"] == "pending"
+    assert not box.apply(**TWO)["changed"]
+
+
 def test_a_confirmation_that_died_half_way_is_finished_by_the_timer(box):
     box.apply(confirm_timeout=2, **ONE)
     folder = box.folder / "run/ipmasq/default"

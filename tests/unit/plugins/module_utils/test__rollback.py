@@ -34,7 +34,10 @@ def test_the_timer_starts_once_everything_is_there(host):
     written = [event[1] for event in host.events if event[0] == "write"]
     assert written[-1] == FOLDER + "/armed"
     assert {FOLDER + "/" + name for name in ("timer", "restore", "keep", "old0.nft", "new.0")} < set(written)
-    assert host.calls[-1][:2] == ["sh", "-c"] and "sleep 30; exec sh /run/ipmasq/default/timer" in host.calls[-1][2]
+    assert (
+        host.calls[-1][:2] == ["sh", "-c"]
+        and "sleep 30; exec sh /run/ipmasq/default/timer secret'" in host.calls[-1][2]
+    )
 
 
 def test_systemd_keeps_the_time_where_it_is_there(host):
