@@ -54,10 +54,10 @@ class Gate:
         self.option = "nftables" if programs == "nft" else "iptables"
         self.host = kind(root, variant=programs.partition("-")[2], **host_options)
 
-    def apply(self, check: bool = False, **params) -> engine.Result:
+    def apply(self, check: bool = False, confirmation: t.Any = None, **params) -> engine.Result:
         requested = params.pop("backend", self.option)
         gateway, problems = intent.read_gateway(gateway_params(**params))
-        return engine.apply_gateway(gateway, requested, self.host, check, problems)
+        return engine.apply_gateway(gateway, requested, self.host, check, problems, confirmation)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
         return engine.remove_instance(instance, self.host, check)
