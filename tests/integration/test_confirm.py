@@ -82,7 +82,7 @@ class Box:
     def pending(self):
         return (self.folder / "run/ipmasq/default").exists()
 
-    def came_back(self, seconds=4):
+    def came_back(self, seconds=15):
         deadline = time.monotonic() + seconds
         while self.pending() and time.monotonic() < deadline:
             time.sleep(0.05)
