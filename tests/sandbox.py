@@ -109,6 +109,10 @@ def sh(command: str, check: bool = True) -> str:
     return done.stdout
 
 
+#: What a change lays ready to be run by a shell.
+SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|commit)")
+
+
 class SandboxHost(Host):
     """Everything below /proc is the kernel's, every other path lies under ``root``.
 
@@ -128,6 +132,8 @@ class SandboxHost(Host):
         self.calls.append(list(argv))
         if not self.which(argv[0]):
             return Done(127, "", argv[0] + ": not found")
+        if argv[0] == "sh":
+            argv = [word.replace("/run/ipmasq", self.place("/run/ipmasq")) for word in argv]
         if list(argv) == ["iptables", "--version"] and self.variant:
             return Done(0, "iptables v1.8.9 ({0})\n".format(self.variant.replace("nft", "nf_tables")), "")
         done = subprocess.run(
@@ -169,6 +175,9 @@ class SandboxHost(Host):
 
     def write(self, path, text, mode):
         self.writes.append(path)
+        if SCRIPT.fullmatch(path):
+            # What the shell will run has to stay in the folder of this host.
+            text = re.sub(r"/(etc|run)/", lambda found: self.place(found.group()), text)
         super().write(self.place(path), text, mode)
 
     def mode(self, path):
@@ -221,7 +230,7 @@ class SandboxHost(Host):
 def files(root: pathlib.Path) -> dict:
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.name != "xtables.lock":
+        if path.is_file() and not path.is_symlink() and path.name != "xtables.lock" and path.suffix != ".last":
             found[str(path)] = (path.read_bytes(), path.stat().st_mode)
     return found
 

@@ -15,6 +15,7 @@ fails, what was done before it is undone, and the error says so.
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -48,6 +49,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
     from ._plan import Rows
+    from ._rollback import Confirmation
     from ._rules import RuleSet
 
 
@@ -142,13 +144,11 @@ def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
     return Wanted(gateway, ruleset, facts, choice, state, resolved.notes)
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """How long a change waits for its confirmation before it takes itself back, and what that has to name."""
-
-    seconds: int
-    token: str
-    until: str  # for people
+def waiting(seconds: int) -> t.Optional[Confirmation]:
+    """What a change waits for, by option ``confirm_timeout``. Raises GatewayError if that is no time."""
+    if not 0 <= seconds <= 3600:
+        raise GatewayError("confirm_timeout: {0} is no time in seconds from 1 to 3600; 0 turns it off".format(seconds))
+    return rollback.waiting(seconds) if seconds else None
 
 
 def apply_gateway(
@@ -222,7 +222,7 @@ def apply_gateway(
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
     """Files alone cut nobody off."""
     cuts = (change.plan.changed, change.switches, change.retired, change.steps)
-    return confirmation if confirmation and confirmation.seconds and any(cuts) else None
+    return confirmation if any(cuts) else None
 
 
 def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Dict[str, t.Any]:
@@ -547,8 +547,11 @@ def _carry_out(
     warnings = _foreign_drops(change, host)
     if check_mode:
         return warnings
-    undo = _arm(change, pending, host)
+    rollback.check_free(change.instance, host)
+    undo: t.List[t.Callable[[], None]] = []
     try:
+        known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change, pending), host)
+        undo.append(lambda: rollback.disarm(change.instance, host))
         if change.state:
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
@@ -557,31 +560,22 @@ def _carry_out(
             _set_switches(change, host, undo)
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
+        rollback.check_armed(change.instance, known, host)
         _verify(change, host)
-        if not pending:
-            _write_files(change, host, undo)
+        for backend, _rows, desired in _loads(change):
+            if not desired:
+                backend.drop_base_chains(host, change.chains_before)
+        if pending:
+            rollback.check_armed(change.instance, known, host)
+        else:
+            rollback.keep(change.instance, known, host)
     except GatewayError as error:
         raise GatewayError(*(error.problems + _undo_all(undo))) from None
     except BaseException:
         # A bug of ours, or the end of the process: not a reason to leave a host half-way.
         _undo_all(undo)
         raise
-    for backend, _rows, desired in _loads(change):
-        if not desired:
-            backend.drop_base_chains(host, change.chains_before)
-    if pending:
-        return warnings + _without_systemd(change)
-    return warnings + _enable(change, host)
-
-
-def _arm(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.List[t.Callable[[], None]]:
-    """From here on the change takes itself back, unless it is confirmed or undone."""
-    rollback.check_free(change.instance, host)
-    if not pending:
-        return []
-    restoring, keeping = _restoring(change, host), _keeping(change)
-    rollback.arm(change.instance, pending.token, pending.seconds, pending.until, restoring, keeping, host)
-    return [lambda: rollback.disarm(change.instance, host)]
+    return warnings + _boot_warnings(change, pending, host)
 
 
 def _restoring(change: Change, host: Host) -> rollback.Restoring:
@@ -602,14 +596,16 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
         # The table is made anew; its devices come with this.
         moves.append("sh {0}.links".format(persist.stem(change.instance)))
     before = sysctl.snapshot([key for key, _value in change.targets], host) if change.switches else {}
-    switches = ["echo {1} > /proc/sys/{0}".format(*switch) for switch in sysctl.restoring(before)]
+    switches = [
+        "echo {1} > {0}".format(shlex.quote("/proc/sys/" + key), value) for key, value in sysctl.restoring(before)
+    ]
     was_there = bool(change.plan.live) or bool(change.retired)
     lines = rules + moves + switches if was_there else switches + rules + moves
     return rollback.Restoring(tuple(lines), files)
 
 
-def _keeping(change: Change) -> rollback.Keeping:
-    """What _write_files, _enable and _forget do, as shell, for whoever confirms."""
+def _keeping(change: Change, pending: t.Optional[Confirmation]) -> rollback.Keeping:
+    """Files and services, and the connections that _forget would forget if the change did not wait."""
     before = ("systemctl disable ipmasq.service",) if persist.UNIT in change.stale else ()
     after: t.List[str] = []
     if {persist.UNIT, persist.LINKS_UNIT} & set(change.outdated + change.stale):
@@ -617,12 +613,13 @@ def _keeping(change: Change) -> rollback.Keeping:
     if change.enable:
         after.append("systemctl enable --quiet ipmasq.service")
     return rollback.Keeping(
+        commit=persist.stem(change.instance) + persist.COMMIT,
         files={path: change.files[path] for path in change.outdated},
         stale=change.stale,
         before=before,
         after=tuple(after),
         folder="" if change.state else persist.FOLDER,
-        forget=tuple("-D " + words for words in change.forget),
+        forget=tuple("-D " + words for words in change.forget) if pending else (),
     )
 
 
@@ -688,33 +685,6 @@ def _verify(change: Change, host: Host) -> None:
         )
 
 
-def _write_files(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    for path in change.outdated:
-        undo.append(_undo_file(path, host))
-        text, mode = change.files[path]
-        host.write(path, text, mode)
-    for path in change.stale:
-        if path == persist.UNIT:
-            undo.append(lambda: _systemctl(host, "enable"))
-            _systemctl(host, "disable")
-        undo.append(_undo_file(path, host))
-        host.remove(path)
-    if not change.state:
-        host.remove_folder(persist.FOLDER)
-
-
-def _systemctl(host: Host, verb: str) -> None:
-    host.run(["systemctl", verb, "ipmasq.service"])
-
-
-def _undo_file(path: str, host: Host) -> t.Callable[[], None]:
-    text = host.read(path)
-    if text is None:
-        return lambda: host.remove(path)
-    mode = host.mode(path)
-    return lambda: host.write(path, text, mode)
-
-
 def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
     """Undo in reverse. One sentence for the user: all is as before, or what could not be put back."""
     failed: t.List[str] = []
@@ -728,18 +698,10 @@ def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
     return ("the host is as it was before",)
 
 
-def _enable(change: Change, host: Host) -> t.Tuple[str, ...]:
-    """Tell systemd. A host without systemd is told that nothing will load the rules at boot."""
-    if {persist.UNIT, persist.LINKS_UNIT} & set(change.outdated + change.stale):
-        host.run(["systemctl", "daemon-reload"])
-    if change.enable:
-        done = host.run(["systemctl", "enable", "ipmasq.service"])
-        if done.rc != 0:
-            return ("ipmasq.service could not be enabled: {0}".format(done.err.strip()),)
-    return _without_systemd(change)
-
-
-def _without_systemd(change: Change) -> t.Tuple[str, ...]:
+def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.Tuple[str, ...]:
+    """What will not be as it should at the next boot."""
+    if change.enable and not pending and not persist.service_enabled(host):
+        return ("ipmasq.service could not be enabled; nothing loads the rules at boot",)
     if change.state and persist.UNIT not in change.files:
         return ("this host has no systemd; run 'sh {0}' from its boot scripts".format(persist.LOADER),)
     return ()

@@ -45,6 +45,10 @@ class Host(ABC):
     def is_root(self) -> bool:
         return os.geteuid() == 0
 
+    def pid(self) -> int:
+        """The process that makes a change."""
+        return os.getpid()
+
     def read(self, path: str) -> t.Optional[str]:
         """The text of a file, None if it is not there."""
         try:

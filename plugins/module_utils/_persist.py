@@ -16,6 +16,7 @@ import json
 import posixpath
 import typing as t
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from ._errors import GatewayError, printable
 from ._links import Links, boot_text
@@ -36,14 +37,17 @@ VERSION = 1
 #: What may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every ending that an instance may have a file with.
-ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".links")
+ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".links", ".sums")
+#: There only between the decision to keep a change and the last of its files.
+COMMIT = ".commit"
 
 LOADER_TEXT = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux, run by ipmasq.service at boot.
 # Rules first, forwarding last. If rules are refused, this host does not route.
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH
+LC_ALL=C
+export PATH LC_ALL
 cd /etc/ipmasq || exit 1
 
 closed() {
@@ -53,10 +57,26 @@ closed() {
     exit 1
 }
 
-for state in ./*.json; do
-    [ -e "$state" ] || continue
-    instance=$(basename "$state" .json)
-    [ -s "./$instance.load" ] || closed "$instance" "$instance.load is missing or empty"
+# The power went while a change was being kept: it is finished now.
+for commit in ./*.commit; do
+    [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
+done
+rm -f ./*.ipmasq-new
+
+for file in ./*.json ./*.load ./*.sysctl; do
+    instance=$(basename "${file%.*}")
+    [ ! -e "$file" ] || [ -s "./$instance.sums" ] || closed "$instance" "$instance.sums is missing or empty"
+done
+
+for sums in ./*.sums; do
+    [ -e "$sums" ] || continue
+    instance=$(basename "$sums" .sums)
+    [ "$(tail -n 1 "$sums")" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
+    checked=$(sed '$d' "$sums" | sha256sum -c 2> /dev/null)
+    damaged=$(echo "$checked" | sed -n 's/: FAILED.*//p' | tr '\\n' ' ')
+    # A line that is none is passed over, so they are counted.
+    good=$(echo "$checked" | grep -c ': OK$')
+    [ "$((good + 1))" = "$(grep -c '' "$sums")" ] || closed "$instance" "damaged: ${damaged:-$instance.sums}"
     sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
 done
 
@@ -218,6 +238,10 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         texts[".load"] = "".join(line + "\n" for line in lines)
     if state.links:
         texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
+    name = posixpath.basename(path)
+    # The loader's, so that a file that lost its end (a full disk, a bad one) does not count as a shorter one.
+    sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
+    texts[".sums"] = "".join("{0}  {1}\n".format(sums[file], file) for file in sorted(sums)) + "# complete\n"
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
     files[LOADER] = (LOADER_TEXT, 0o700)
     advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]

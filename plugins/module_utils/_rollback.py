@@ -4,11 +4,15 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""A change that takes itself back unless it is confirmed.
+"""A change that takes itself back unless somebody keeps it: the controller's new connection, or the module itself.
 
-What is needed to go back, and to stay, lies as shell scripts under /run/ipmasq before anything is loaded, so that the
-timer needs neither Python nor Ansible, and a reboot is a way back too: /run is gone then, and /etc/ipmasq has what was
-confirmed last. Timer and confirmation each claim the change by renaming one file; only one of them can.
+What is needed to go back, and to stay, lies as shell scripts under /run/ipmasq before anything is loaded, so that
+neither needs Python or Ansible, and a reboot is a way back too: /run is gone then, and /etc/ipmasq has what was kept
+last. A timer (for a change that waits for its confirmation) or a guard (for one that does not: it watches the module's
+process) ends a change that nobody else ends. Each claims the change by renaming one file; only one of them can.
+
+To keep a change, every file is first written beside its place. Then one file, INSTANCE.commit, is put in place: from
+here on the change is kept, and whoever finds that file (the loader at boot, after a power cut) moves the others.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ from __future__ import annotations
 import json
 import posixpath
 import shlex
+import time
 import typing as t
+import uuid
 from dataclasses import dataclass, field
 
 from ._errors import GatewayError
@@ -27,12 +33,23 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FOLDER = "/run/ipmasq"
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
 PATIENCE = 10
+#: How long a module may take for a change that does not wait for its confirmation, in seconds.
+GUARD = 300
+
+#: A file of a change that is not yet in its place.
+PART = ".ipmasq-new"
+#: What the guard runs: at most so many seconds, as long as that process lives and its change is there.
+GUARD_TEXT = (
+    "n=0; while [ -d /proc/{pid} ] && [ $n -lt {seconds} ] && [ -e {staged} -o -e {script} ]; "
+    "do sleep 1; n=$((n + 1)); done; rm -rf {staged}; [ ! -e {script} ] || exec sh {script} {token}"
+)
 
 HEAD = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux for one change; gone once it is confirmed or taken back.
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+umask 022
 cd {folder} || exit 0
 """
 #: What the timer runs.
@@ -66,9 +83,10 @@ cd / && rm -rf {folder}
 class Keeping:
     """What makes a change last."""
 
+    commit: str  # the file that decides it
     files: t.Mapping[str, t.Tuple[str, int]] = field(default_factory=dict)
     stale: t.Tuple[str, ...] = ()
-    before: t.Tuple[str, ...] = ()  # lines of shell in front of it
+    before: t.Tuple[str, ...] = ()  # lines of shell, before the files are moved
     after: t.Tuple[str, ...] = ()
     folder: str = ""  # removed at the end if nothing is left in it
     forget: t.Tuple[str, ...] = ()  # what conntrack(8) is told of each connection that has become wrong
@@ -80,6 +98,19 @@ class Restoring:
 
     lines: t.Tuple[str, ...]
     files: t.Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """How long a change waits for its confirmation before it takes itself back, and what that has to name."""
+
+    seconds: int
+    token: str
+    until: str  # for people
+
+
+def waiting(seconds: int) -> Confirmation:
+    return Confirmation(seconds, uuid.uuid4().hex, time.strftime("%H:%M:%S", time.localtime(time.time() + seconds)))
 
 
 def folder_of(instance: str) -> str:
@@ -95,72 +126,95 @@ def unit_of(instance: str) -> str:
 
 
 def check_free(instance: str, host: Host) -> None:
-    """Only one change of an instance may wait for its confirmation."""
-    if host.exists(folder_of(instance)):
+    """Only one change of an instance may be under way."""
+    if not host.exists(folder_of(instance)):
+        return
+    until = _pending(instance, host).get("until")
+    if until:
         raise GatewayError(
             "instance: a change of '{0}' waits for its confirmation until {1}; wait, or confirm or revert it with "
-            "gateway_confirm".format(instance, _until(instance, host))
+            "gateway_confirm".format(instance, until)
         )
+    raise GatewayError(
+        "instance: another change of '{0}' is under way; wait until it is done (or, if no process is at it, "
+        "remove {1})".format(instance, folder_of(instance))
+    )
 
 
-def _until(instance: str, host: Host) -> str:
+def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:
     try:
-        return str(json.loads(host.read(folder_of(instance) + "/change.json") or "")["until"])
-    except (ValueError, KeyError, TypeError):
-        return "it is taken back"
+        return dict(json.loads(host.read(folder_of(instance) + "/change.json") or "{}"))
+    except (ValueError, TypeError):
+        return {}
 
 
 def arm(
-    instance: str, token: str, seconds: int, until: str, restoring: Restoring, keeping: Keeping, host: Host
-) -> None:
-    """Start the timer. From here on the change ends by ``disarm``, ``confirm``, or by itself."""
+    instance: str, pending: t.Optional[Confirmation], restoring: Restoring, keeping: Keeping, host: Host
+) -> Confirmation:
+    """From here on the change ends by ``disarm``, by ``keep`` or ``finish``, or by itself.
+
+    Gives back what the change is known by: ``pending``, or a token of its own if it waits for no confirmation.
+    """
     folder = folder_of(instance)
-    if not host.make_folder(folder):
-        check_free(instance, host)
+    known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
+    staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
     head = HEAD.format(folder=folder)
+    words = {"folder": folder, "token": known.token}
     scripts = {
-        "timer": head + TIMER_TEXT.format(token=token, patience=PATIENCE),
-        "restore": head + _restore_text(restoring) + RESTORE_END.format(token=token, folder=folder),
-        "keep": head + _keep_text(keeping) + KEEP_END.format(token=token, folder=folder),
-        "change.json": json.dumps({"token": token, "until": until, "seconds": seconds}) + "\n",
+        "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE),
+        "restore": head + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
+        "keep": head + _keep_text(keeping) + KEEP_END.format(**words),
+        "commit": _commit_text(keeping),
+        "change.json": json.dumps({"token": known.token, "until": known.until, "commit": keeping.commit}) + "\n",
     }
     scripts.update(restoring.files)
     if keeping.forget:
         scripts["forget"] = "".join(line + "\n" for line in keeping.forget)
     scripts.update({"new.{0}".format(number): text for number, (text, _mode) in enumerate(keeping.files.values())})
     try:
+        host.remove_tree(staged)
+        host.make_folder(staged)
         for name, text in scripts.items():
-            host.write(posixpath.join(folder, name), text, 0o600)
-        host.write(folder + "/armed", "", 0o600)
-        _start_timer(instance, token, seconds, host)
+            host.write(posixpath.join(staged, name), text, 0o600)
+        for name in ("undecided", "armed"):
+            host.write(posixpath.join(staged, name), "", 0o600)
+        # The timer runs before there is anything to take back, so that no death of ours leaves a change without one.
+        if pending:
+            _start_timer(instance, known, host)
+        else:
+            _start_guard(instance, known, staged, host)
+        if not host.rename(staged, folder):
+            check_free(instance, host)
+            raise GatewayError("{0}: cannot be made".format(folder))
     except BaseException:
-        disarm(instance, host)
+        host.remove_tree(staged)
         raise
+    return known
 
 
-def _restore_text(restoring: Restoring) -> str:
+def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     lines = ["failed=0"] + ["{0} || failed=1".format(line) for line in restoring.lines]
+    lines.append("[ ! -e undecided ] || rm -f {0}".format(_words(_parts(keeping))))
     return "".join(line + "\n" for line in lines)
 
 
 def _keep_text(keeping: Keeping) -> str:
-    """First everything beside its place, and only if all of it is there, into it."""
-    parts = {path: path + ".ipmasq-new" for path in keeping.files}
-    lines = ["give_up() {", "    rm -f {0}".format(_words(parts.values())), "    exit 1", "}"] if parts else []
-    for number, (path, (_text, mode)) in enumerate(keeping.files.items()):
-        part = shlex.quote(parts[path])
+    """First everything beside its place, then the file that decides, and only then everything into its place."""
+    staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
+    modes = [mode for _text, mode in keeping.files.values()] + [0o600]
+    parts = _parts(keeping)
+    lines = ["give_up() {", "    rm -f {0}".format(_words(parts)), "    exit 1", "}", "if [ -e undecided ]; then"]
+    for name, part, mode in zip(staged, parts, modes):
         lines.append(
-            "mkdir -p {0} && cp new.{1} {2} && chmod {3:o} {2} || give_up".format(
-                shlex.quote(posixpath.dirname(path)), number, part, mode
+            "mkdir -p {0} && rm -f {2} && cp {1} {2} && chmod {3:o} {2} || give_up".format(
+                shlex.quote(posixpath.dirname(part)), name, shlex.quote(part), mode
             )
         )
-    if parts:
-        lines.append("sync {0} 2> /dev/null || sync".format(_words(parts.values())))
-    lines += ["{0} || true".format(line) for line in keeping.before]
-    lines += ["mv -f {0} {1} || exit 1".format(shlex.quote(part), shlex.quote(path)) for path, part in parts.items()]
-    lines += ["rm -f {0}".format(shlex.quote(path)) for path in keeping.stale]
-    if keeping.folder:
-        lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
+    lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
+    lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
+    lines += ["mv undecided decided", "fi"]
+    # What cannot be moved now, not at the second try either, the next boot moves.
+    lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     lines += ["{0} || true".format(line) for line in keeping.after]
     if keeping.forget:
         # Before conntrack 1.4.7 there is no such option.
@@ -169,40 +223,105 @@ def _keep_text(keeping: Keeping) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def _parts(keeping: Keeping) -> t.List[str]:
+    return [path + PART for path in [*keeping.files, keeping.commit]]
+
+
+def _commit_text(keeping: Keeping) -> str:
+    """Run as often as it takes: a file that has been moved is not there to be moved again."""
+    lines = ["# Written by the Ansible collection ipmasq.linux; gone once every file of a change is in its place."]
+    lines += ["{0} || true".format(line) for line in keeping.before]
+    for path in keeping.files:
+        part = shlex.quote(path + PART)
+        lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
+    lines += ["rm -f {0} || exit 1".format(shlex.quote(path)) for path in keeping.stale]
+    lines.append("rm -f {0}".format(shlex.quote(keeping.commit)))
+    if keeping.folder:
+        lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
+    return "".join(line + "\n" for line in lines)
+
+
 def _words(values: t.Iterable[str]) -> str:
     return " ".join(shlex.quote(value) for value in values)
 
 
-def _start_timer(instance: str, token: str, seconds: int, host: Host) -> None:
+def _start_timer(instance: str, known: Confirmation, host: Host) -> None:
     script = folder_of(instance) + "/timer"
     if host.exists("/run/systemd/system"):
         unit = unit_of(instance)
         host.run(["systemctl", "reset-failed", unit + ".service", unit + ".timer"])
-        done = host.run(
-            [
-                "systemd-run", "--quiet", "--unit=" + unit, "--on-active={0}".format(seconds),
-                "--timer-property=AccuracySec=100ms", "/bin/sh", script, token,
-            ]
-        )  # fmt: skip
-        if done.rc == 0:
+        after = ["--on-active={0}".format(known.seconds), "--timer-property=AccuracySec=100ms"]
+        command = "[ ! -e {0} ] || exec sh {0} {1}".format(script, known.token)
+        if _systemd_run(unit, after, ["/bin/sh", "-c", command], host):
             return
-    # A process of its own session, that holds nothing of ours open.
-    command = "setsid sh -c 'sleep {0}; exec sh {1} {2}' < /dev/null > /dev/null 2>&1 &".format(seconds, script, token)
-    done = host.run(["sh", "-c", command])
+    _session("sleep {0}; [ ! -e {1} ] || exec sh {1} {2}".format(known.seconds, script, known.token), host)
+
+
+def _start_guard(instance: str, known: Confirmation, staged: str, host: Host) -> None:
+    """Like the timer, but it wakes up when this process is no more."""
+    script = folder_of(instance) + "/timer"
+    words = {"seconds": known.seconds, "staged": staged, "script": script, "token": known.token}
+    watch = GUARD_TEXT.format(pid=host.pid(), **words)
+    if host.exists("/run/systemd/system"):
+        # A unit of its own for each change: the last one's may not have seen yet that its process is gone.
+        unit = "{0}-{1}".format(unit_of(instance), known.token[:8])
+        if _systemd_run(unit, [], ["/bin/sh", "-c", watch], host):
+            return
+    _session(watch, host)
+
+
+def _systemd_run(unit: str, options: t.List[str], command: t.List[str], host: Host) -> bool:
+    # Whatever kills it, it begins anew, and finishes what it had begun.
+    restart = "--property=Restart=on-failure"
+    return host.run(["systemd-run", "--quiet", "--unit=" + unit, restart, *options, *command]).rc == 0
+
+
+def _session(command: str, host: Host) -> None:
+    """A process of its own session, that holds nothing of ours open."""
+    done = host.run(["sh", "-c", "setsid sh -c {0} < /dev/null > /dev/null 2>&1 &".format(shlex.quote(command))])
     if done.rc != 0:
         raise GatewayError("the timer of the way back could not be started: {0}".format(done.err.strip()))
 
 
 def _stop_timer(instance: str, host: Host) -> None:
-    """The other kind of timer finds nothing to do when it wakes up."""
+    """The other kinds of timer find nothing to do when they wake up."""
     if host.exists("/run/systemd/system"):
         host.run(["systemctl", "stop", unit_of(instance) + ".timer"])
 
 
 def disarm(instance: str, host: Host) -> None:
     """The change did not come about, or has been taken back by whoever made it."""
-    _stop_timer(instance, host)
+    if _pending(instance, host).get("until"):
+        _stop_timer(instance, host)
     host.remove_tree(folder_of(instance))
+
+
+def check_armed(instance: str, known: Confirmation, host: Host) -> None:
+    """Raises GatewayError if the time was over before the change was made."""
+    if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
+        raise GatewayError("the change took longer than its {0} s, and was taken back".format(known.seconds))
+
+
+def keep(instance: str, known: Confirmation, host: Host) -> None:
+    """Make a change last that waits for nobody's confirmation. Raises GatewayError if it cannot be written."""
+    check_armed(instance, known, host)
+    if not host.rename(folder_of(instance) + "/armed", folder_of(instance) + "/confirming"):
+        check_armed(instance, known, host)
+    problem = _keep(instance, known.token, host)
+    if problem:
+        raise GatewayError("the change could not be written to the disk: {0}".format(problem))
+
+
+def _keep(instance: str, token: str, host: Host) -> str:
+    """Why it is not kept; empty if it is, even if the script was killed afterwards, or somebody else has done it."""
+    script = folder_of(instance) + "/keep"
+    commit = _pending(instance, host).get("commit", "")
+    done = host.run(["sh", script])
+    if done.rc != 0 and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
+        done = host.run(["sh", script])
+    if done.rc == 0 or _known(instance, token, host) == "confirmed":
+        return ""
+    return " ".join(done.err.split()) or "exit code {0}".format(done.rc)
 
 
 @dataclass(frozen=True)
@@ -211,37 +330,32 @@ class Answer:
     was: str  # pending, confirmed, reverted, or empty if nothing is known of that change
 
 
-def finish(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> Answer:
+def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: bool) -> Answer:
     """Confirm what is pending, or take it back now. Without a token, whatever is pending is meant."""
     folder = folder_of(instance)
-    pending = _pending_token(instance, host)
-    if not pending or (token and pending != token):
+    pending = _pending(instance, host)
+    if not pending.get("until") or (token and pending["token"] != token):
         return Answer(False, _known(instance, token, host))
     if check_mode:
         return Answer(True, "pending")
-    claimed = "confirming" if keep else "reverting"
+    claimed = "confirming" if keep_it else "reverting"
     if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
         return Answer(False, "reverted" if host.exists(folder + "/reverting") else "confirmed")
-    done = host.run(["sh", folder + ("/keep" if keep else "/restore")])
-    if keep and done.rc != 0:
-        host.run(["sh", folder + "/restore"])
+    if keep_it:
+        problem = _keep(instance, pending["token"], host)
+        if problem:
+            host.run(["sh", folder + "/restore"])
         _stop_timer(instance, host)
-        raise GatewayError(
-            "the change works, but could not be written to the disk ({0}); it was taken back".format(
-                done.err.strip() or "exit code {0}".format(done.rc)
+        if problem:
+            raise GatewayError(
+                "the change works, but could not be written to the disk ({0}); it was taken back".format(problem)
             )
-        )
+        return Answer(True, "pending")
+    done = host.run(["sh", folder + "/restore"])
     _stop_timer(instance, host)
     if done.rc != 0:
         raise GatewayError("the way back has failed, look at the host: {0}".format(done.err.strip()))
     return Answer(True, "pending")
-
-
-def _pending_token(instance: str, host: Host) -> str:
-    try:
-        return str(json.loads(host.read(folder_of(instance) + "/change.json") or "{}").get("token", ""))
-    except ValueError:
-        return ""
 
 
 def _known(instance: str, token: str, host: Host) -> str:

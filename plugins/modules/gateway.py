@@ -655,14 +655,12 @@ problems:
   elements: str
 """
 
-import time
 import typing as t
-import uuid
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import Confirmation, apply_gateway, remove_instance
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_gateway, remove_instance, waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
 
@@ -675,18 +673,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
 
-    if not 0 <= params["confirm_timeout"] <= 3600:
-        module.fail_json(
-            msg="confirm_timeout: {0} is no time in seconds from 1 to 3600; 0 turns it off".format(
-                params["confirm_timeout"]
-            )
-        )
-    seconds = params["confirm_timeout"]
-    confirmation = Confirmation(
-        seconds, uuid.uuid4().hex, time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-    )
-
     def step(host: Host) -> dict:
+        confirmation = waiting(params["confirm_timeout"])
         if params["state"] == "absent":
             # The way back does not depend on what else is said.
             return remove_instance(params["instance"], host, module.check_mode, confirmation).to_dict()

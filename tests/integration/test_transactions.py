@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever fails half-way, the host is as it was; whoever else writes meanwhile, the end is a defined one."""
+"""Whatever fails half-way, the host is as it was; whoever else writes meanwhile, the end is a defined one.
+
+That whichever step fails, hangs or is killed makes no difference is in test_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import pytest
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
@@ -135,60 +137,13 @@ def test_a_file_that_cannot_be_written_restores_all(failing, earlier, number):
         assert failing.info()["drift"] == []
 
 
-class Step:
-    """Refuse one step, counted over all kinds: processes, files, switches."""
-
-    def __init__(self, number: int) -> None:
-        self.left, self.what = number, ""
-
-    def __call__(self, kind: str, detail: str) -> bool:
-        self.left -= 1
-        if self.left == 0:
-            self.what = "{0} {1}".format(kind, detail)
-        return self.left == 0
-
-
-@pytest.mark.parametrize("waits", [False, True], ids=["at once", "to be confirmed"])
-def test_whichever_step_fails_the_host_is_as_it_was_or_as_it_should_be(failing, waits):
-    """Every process and every file of a change, one after the other."""
-    failing.apply(**ONE_LAN)
-    before, rows = holds(failing), failing.live()
-    confirmation = engine.Confirmation(3600, "token", "14:05:30") if waits else None
-    number, tolerated = 0, []
-    while True:
-        number += 1
-        failing.host.refuse = step = Step(number)
-        try:
-            failing.apply(confirmation=confirmation, timeouts={"udp": 77}, **TWO_LANS)
-        except GatewayError as error:
-            failing.host.refuse = lambda what, detail: False
-            assert "could not be undone" not in str(error), (step.what, str(error))
-            assert failing.live() == rows and holds(failing) == before, step.what
-        else:
-            failing.host.refuse = lambda what, detail: False
-            assert {*failing.live()} != {*rows}
-            rollback.disarm("default", failing.host)
-            failing.apply(**ONE_LAN)
-            assert failing.live() == rows and holds(failing) == before, step.what
-            if step.left > 0:
-                break
-            tolerated.append(step.what)
-    assert number >= (19 if waits else 12)
-    # Asking others' tools, telling systemd, forgetting connections: no reason to be without the change.
-    wrong = [what for what in tolerated if not any(word in what for word in TOLERATED)]
-    assert wrong == []
-
-
-TOLERATED = ("list chains", "conntrack", "systemctl", "systemd-run", "modprobe", "--version")
-
-
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_switch_that_cannot_be_set_restores_all(failing, number):
     failing.host.refuse = Nth("switch", number)
     failed(failing, lambda: failing.apply(**TWO_LANS), "refused by the test")
 
 
-@pytest.mark.parametrize("kind, number", [("remove", 1), ("remove", 3), ("switch", 1), ("switch", 2), ("run", 0)])
+@pytest.mark.parametrize("kind, number", [("switch", 1), ("switch", 2), ("run", 0)])
 def test_absent_that_fails_half_way_restores_all(failing, kind, number):
     failing.apply(**TWO_LANS)
     if kind == "run":
@@ -204,7 +159,7 @@ def test_a_way_back_that_fails_too_is_said(failing):
     failing.apply(**ONE_LAN)
 
     def refuse(what, detail):
-        return what == "write" or (what == "switch" and detail.endswith("guest0/forwarding"))
+        return detail.endswith(("default/keep", "guest0/forwarding")) and what in ("run", "switch")
 
     sh("echo 0 > /proc/sys/net/ipv4/conf/guest0/forwarding")
     failing.host.refuse = refuse

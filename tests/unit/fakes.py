@@ -13,8 +13,11 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
+import re
+import shlex
 import typing as t
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 
@@ -30,6 +33,9 @@ BUILTIN = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
 }
 ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+
+
+STAGED = re.compile(r"&& cp (\S+) (.+) && chmod (\d+)")
 
 
 class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
@@ -251,8 +257,8 @@ class FakeHost(Host):
         return self.files["/proc/sys/" + key].strip()
 
     def kinds(self) -> t.List[str]:
-        """The kinds of events, repetitions left out."""
-        kinds = [event[0] for event in self.events]
+        """The kinds of events, repetitions left out, and without what lies ready for the way back."""
+        kinds = [event[0] for event in self.events if not event[1].startswith(rollback.FOLDER)]
         return [kind for index, kind in enumerate(kinds) if index == 0 or kinds[index - 1] != kind]
 
     def _event(self, *event: str) -> bool:
@@ -264,11 +270,15 @@ class FakeHost(Host):
 
     # The seam
 
-    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:  # noqa: PLR0911 - a program each
+    def run(  # noqa: C901, PLR0911 - a program each
+        self, argv: t.Sequence[str], stdin: t.Optional[str] = None
+    ) -> Done:
         self.calls.append(list(argv))
         for words, done in self.answers.items():
             if " ".join(argv).startswith(words):
                 return done
+        if argv[0] == "sh" and argv[1].endswith("/keep"):
+            return self._keep(argv[1][: -len("keep")])
         if argv[0] in ("sh", "systemd-run"):
             return Done(0, "", "")
         if not self.which(argv[0]):
@@ -345,21 +355,55 @@ class FakeHost(Host):
 
     def rename(self, path: str, to: str) -> bool:
         self._event("rename", path)
+        inside = [name for name in self.files if name.startswith(path + "/")]
+        if inside and not any(name.startswith(to + "/") for name in self.files):
+            for name in inside:
+                self.files[to + name[len(path) :]] = self.files.pop(name)
+                self.modes[to + name[len(path) :]] = self.modes.pop(name)
+            return True
         if path not in self.files:
             return False
-        self.files[to] = self.files.pop(path)
+        self.files[to], self.modes[to] = self.files.pop(path), self.modes.pop(path, 0o644)
         return True
 
     def remove_tree(self, path: str) -> None:
         self._event("remove", path)
         for name in [name for name in self.files if name.startswith(path + "/")]:
             del self.files[name]
+            self.modes.pop(name, None)
 
     def remove_folder(self, path: str) -> None:
         if self.frozen:
             raise Forbidden("removed " + path)
 
     # The tools
+
+    def _keep(self, folder: str) -> Done:
+        """What the shell makes of the script: every file staged, then moved; stale ones gone; services told."""
+        staged = {}
+        for name, part, mode in STAGED.findall(self.files[folder + "keep"]):
+            path = shlex.split(part)[0][: -len(rollback.PART)]
+            if name != "commit" and not self._event("write", path):
+                return Done(1, "", "cp: error writing '{0}': No space left on device".format(path))
+            staged[path] = (self.files[folder + name], int(mode, 8))
+        for line in self.files[folder + "commit"].splitlines():
+            words = shlex.split(line)
+            if line.startswith("#"):
+                continue
+            if words[0] == "systemctl":
+                self._systemctl(words[: words.index("||")])
+            elif words[0] == "[":
+                path = words[9]
+                self.files[path], self.modes[path] = staged[path]
+            elif words[:2] == ["rm", "-f"] and not words[2].endswith(".commit"):
+                self._event("remove", words[2])
+                self.files.pop(words[2], None)
+                self.modes.pop(words[2], None)
+        for line in self.files[folder + "keep"].splitlines():
+            if line.startswith("systemctl"):
+                self._systemctl([word for word in line.split() if word not in ("--quiet", "||", "true")])
+        self.remove_tree(folder.rstrip("/"))
+        return Done(0, "", "")
 
     def _nft(self, argv: t.List[str], stdin: t.Optional[str]) -> Done:
         if argv[1:] == ["-j", "-f", "-"]:
@@ -395,6 +439,8 @@ class FakeHost(Host):
         return Done(1 if error else 0, "", error)
 
     def _systemctl(self, argv: t.List[str]) -> Done:
+        if " ".join(argv[:2]) in self.answers:
+            return self.answers[" ".join(argv[:2])]
         enabled = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
         if not self._event("systemctl", *argv[1:]):
             return Done(1, "", "Failed to connect to bus")

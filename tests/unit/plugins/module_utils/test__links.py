@@ -68,9 +68,21 @@ def test_steps_for_links_that_are_there():
 
 def test_an_address_that_is_refused_is_named():
     host = fakes.FakeHost(fakes.NFT)
-    host.answers["ip address add 203.0.113.9/32 dev wan0"] = Done(2, "", "RTNETLINK answers: Operation not permitted\n")
+    host.answers["ip address replace 203.0.113.9/32 dev wan0"] = Done(
+        2, "", "RTNETLINK answers: Operation not permitted\n"
+    )
     with pytest.raises(GatewayError, match=r"wan0: address 203\.0\.113\.9/32 cannot be added: RTNETLINK answers"):
         set_addresses((NINE,), (), host)
+
+
+def test_an_address_that_is_gone_already_is_no_error():
+    host = fakes.FakeHost(fakes.NFT)
+    host.answers["ip address del"] = Done(2, "", "RTNETLINK answers: Cannot assign requested address\n")
+    host.answers["ip -o address show"] = Done(0, "", "")
+    set_addresses((), (NINE,), host)
+    host.answers["ip -o address show"] = Done(0, "2: wan0    inet 203.0.113.9/32", "")
+    with pytest.raises(GatewayError, match=r"wan0: address 203\.0\.113\.9/32 cannot be removed"):
+        set_addresses((), (NINE,), host)
 
 
 def test_at_boot_only_links_that_are_there_are_touched():

@@ -80,7 +80,8 @@ def test_damaged_state_is_an_error_that_names_the_file(name):
     assert problem.endswith("restore it from a backup, or remove it to start anew")
 
 
-COMMON = {"/etc/ipmasq/default.json": 0o600, "/etc/ipmasq/default.load": 0o600, "/etc/ipmasq/boot": 0o700}
+COMMON = {"/etc/ipmasq/default" + ending: 0o600 for ending in (".json", ".load", ".sums")}
+COMMON["/etc/ipmasq/boot"] = 0o700
 SWITCHES = {"/etc/ipmasq/default.sysctl": 0o600, "/etc/sysctl.d/90-ipmasq-default.conf": 0o644}
 UNIT = {"/etc/systemd/system/ipmasq.service": 0o644}
 #: state, files and modes
@@ -163,8 +164,16 @@ def boot(tmp_path):
         (proc / key).write_text("1\n")
     text = persist.LOADER_TEXT.replace("/etc/ipmasq", str(etc)).replace("/proc/sys", str(proc))
 
-    def run(files):
+    def run(files, damage=None):
         for name, content in files.items():
+            (etc / name).write_text(content)
+        for instance in {name.split(".")[0] for name in files}:
+            names = sorted(name for name in files if name.split(".")[0] == instance)
+            sums = subprocess.run(
+                ["sha256sum", *("./" + name for name in names)], cwd=etc, stdout=subprocess.PIPE, check=True
+            )
+            (etc / (instance + ".sums")).write_bytes(sums.stdout + b"# complete\n")
+        for name, content in (damage or {}).items():
             (etc / name).write_text(content)
         loader = etc / "boot"
         loader.write_text(text)
@@ -185,8 +194,6 @@ def test_boot_loads_and_then_switches(boot):
 
 TEST_CLOSED = [
     ({"a.json": "", "a.load": "false\ntrue\n", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a: its rules were not loaded"),
-    ({"a.json": "", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a.load is missing or empty"),
-    ({"a.json": "", "a.load": "", "a.sysctl": "net/ipv4/ip_forward 1\n"}, "a.load is missing or empty"),
     ({"a.json": "", "a.load": "true\n", "b.json": "", "b.load": "exit 3\n"}, "b: its rules were not loaded"),
 ]
 
@@ -197,6 +204,25 @@ def test_boot_fails_closed(boot, files, message):
     assert code == 1
     assert message in err
     assert values["net/ipv4/ip_forward"] == values["net/ipv6/conf/all/forwarding"] == "0"
+
+
+GOOD_BOOT = {"a.json": "", "a.load": "true\n", "a.sysctl": "net/ipv4/ip_forward 1\n"}
+
+
+@pytest.mark.parametrize("name", [*GOOD_BOOT, "a.sums"])
+@pytest.mark.parametrize("text", ["", "net/ipv4/ip_forward 1", "\0garbage"])
+def test_a_damaged_file_fails_closed_and_is_named(boot, name, text):
+    if GOOD_BOOT.get(name) == text:
+        pytest.skip("that is what it says")
+    code, values, err = boot(GOOD_BOOT, {name: text})
+    assert (code, values["net/ipv4/ip_forward"]) == (1, "0")
+    assert name in err and "forwarding is off" in err
+
+
+def test_a_change_that_lost_its_power_is_finished_at_boot(boot):
+    done = boot(GOOD_BOOT, {"a.commit": "echo 2 > moved\nrm -f ./a.commit\n"})
+    assert done[0] == 0
+    assert boot({}, {"b.commit": "exit 1\n"})[0] == 1
 
 
 def test_boot_without_any_instance(boot):

@@ -15,7 +15,16 @@ from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 FOLDER = "/run/ipmasq/default"
 BACK = rollback.Restoring(("nft -f ./old0.nft",), {"old0.nft": "# rules"})
-KEEP = rollback.Keeping({"/etc/ipmasq/a b.json": ("{}", 0o600)}, ("/etc/old",), ("before",), ("after",), "/etc/ipmasq")
+KEEP = rollback.Keeping(
+    "/etc/ipmasq/x.commit",
+    {"/etc/ipmasq/a b.json": ("{}", 0o600)},
+    ("/etc/old",),
+    ("before",),
+    ("after",),
+    "/etc/ipmasq",
+)
+FINISH = "[ ! -e /etc/ipmasq/x.commit ] || sh /etc/ipmasq/x.commit || sh /etc/ipmasq/x.commit"
+PENDING = rollback.Confirmation(30, "secret", "14:05:30")
 
 
 @pytest.fixture
@@ -25,19 +34,18 @@ def host():
     return made
 
 
-def armed(host, keeping=KEEP):
-    rollback.arm("default", "secret", 30, "14:05:30", BACK, keeping, host)
+def armed(host, keeping=KEEP, pending=PENDING):
+    return rollback.arm("default", pending, BACK, keeping, host)
 
 
 def test_the_timer_starts_once_everything_is_there(host):
     armed(host)
     written = [event[1] for event in host.events if event[0] == "write"]
-    assert written[-1] == FOLDER + "/armed"
-    assert {FOLDER + "/" + name for name in ("timer", "restore", "keep", "old0.nft", "new.0")} < set(written)
-    assert (
-        host.calls[-1][:2] == ["sh", "-c"]
-        and "sleep 30; exec sh /run/ipmasq/default/timer secret'" in host.calls[-1][2]
-    )
+    staged = "/run/ipmasq/.default-secret/"
+    assert written[-1] == staged + "armed"
+    assert {staged + name for name in ("timer", "restore", "keep", "old0.nft", "new.0")} < set(written)
+    assert host.events[-1] == ("rename", staged[:-1])
+    assert host.calls[-1][:2] == ["sh", "-c"] and "exec sh /run/ipmasq/default/timer secret'" in host.calls[-1][2]
 
 
 def test_systemd_keeps_the_time_where_it_is_there(host):
@@ -59,6 +67,39 @@ def test_only_one_change_waits(host):
     rollback.check_free("default", host)
 
 
+def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host):
+    known = armed(host, pending=None)
+    words = host.calls[-1][2]
+    assert "[ -d /proc/{0} ]".format(host.pid()) in words and "timer " + known.token in words
+    with pytest.raises(
+        GatewayError, match=r"instance: another change of 'default' is under way; wait until it is done"
+    ):
+        armed(host)
+    # Nobody may confirm it but itself.
+    assert rollback.finish("default", "", True, host, False) == rollback.Answer(False, "")
+    rollback.check_armed("default", known, host)
+    del host.files[FOLDER + "/armed"]
+    with pytest.raises(GatewayError, match=r"the change took longer than its 300 s, and was taken back"):
+        rollback.keep("default", known, host)
+
+
+def test_each_guard_is_a_unit_of_its_own(host):
+    host.files["/run/systemd/system/x"] = ""
+    names = []
+    for _each in range(2):
+        known = armed(host, pending=None)
+        names += [word for word in host.calls[-1] if word.startswith("--unit=")]
+        rollback.keep("default", known, host)
+    assert len(set(names)) == 2 and rollback.folder_of("default") + "/keep" not in host.files
+
+
+def test_what_cannot_be_kept_at_once_is_an_error(host):
+    known = armed(host, pending=None)
+    host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "cp: No space left on device\n")
+    with pytest.raises(GatewayError, match=r"the change could not be written to the disk: cp: No space left on device"):
+        rollback.keep("default", known, host)
+
+
 def test_a_timer_that_does_not_start_leaves_nothing(host):
     host.answers["sh -c"] = Done(127, "", "setsid: not found")
     with pytest.raises(GatewayError, match="timer of the way back could not be started: setsid: not found"):
@@ -69,9 +110,21 @@ def test_a_timer_that_does_not_start_leaves_nothing(host):
 def test_everything_is_staged_before_the_first_file_is_replaced(host):
     armed(host)
     lines = host.files[FOLDER + "/keep"].splitlines()
-    staged = next(number for number, line in enumerate(lines) if line.startswith("mkdir -p /etc/ipmasq && cp new.0"))
-    moved = lines.index("mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1")
-    assert staged < lines.index("before || true") < moved < lines.index("rm -f /etc/old") < lines.index("after || true")
+    staged = next(
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("mkdir -p /etc/ipmasq && rm -f") and "cp new.0" in line
+    )
+    decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
+    assert staged < decided < lines.index(FINISH) < lines.index("after || true")
+    assert host.files[FOLDER + "/commit"].splitlines()[1:] == [
+        "before || true",
+        "[ ! -e '/etc/ipmasq/a b.json.ipmasq-new' ] || "
+        "mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1",
+        "rm -f /etc/old || exit 1",
+        "rm -f /etc/ipmasq/x.commit",
+        "rmdir /etc/ipmasq 2> /dev/null || true",
+    ]
 
 
 def test_the_way_back_goes_on_after_a_line_that_fails(host):

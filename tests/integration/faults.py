@@ -1,0 +1,166 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One fault, tried once: a change in a process of its own, in which one step goes wrong, and what came of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import pathlib
+import re
+import signal
+import time
+import typing as t
+
+from sandbox import COUNTS, SandboxHost, sh
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+
+if t.TYPE_CHECKING:
+    from helpers import Gate
+
+#: How a step can go wrong, in the words of the table.
+KINDS = {
+    "fails": "fails, nothing done",
+    "fails-late": "does its work, then fails",
+    "killed": "module killed (SIGKILL) before it",
+    "killed-late": "module killed (SIGKILL) after it",
+    "hangs": "hangs until the timer has taken the change back, then goes on",
+}
+#: The guard's time in these tests, in seconds: a hang is longer.
+SHORT = 2
+#: All of them, or a sample that fits into make test.
+FULL = os.environ.get("IPMASQ_FAULTS") == "full"
+
+
+class FaultHost(SandboxHost):
+    """The step with this number, counted over processes, files and switches, goes wrong in this way."""
+
+    kind, number, count, what = "", 0, 0, ""
+
+    def _step(self, what: str, act, fail):
+        self.count += 1
+        if self.count != self.number:
+            return act()
+        self.what = what
+        if self.kind == "fails":
+            return fail()
+        if self.kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "hangs":
+            self.hang()
+        done = act()
+        if self.kind == "fails-late":
+            return fail()
+        if self.kind == "killed-late":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    def hang(self) -> None:
+        """As long as a change is under way, and nobody has ended it."""
+        armed = pathlib.Path(self.place(rollback.folder_of("default")))
+        deadline = time.monotonic() + 3 * SHORT
+        while armed.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def run(self, argv, stdin=None):
+        failed = Done(1, "", argv[0] + ": made to fail by the test")
+        return self._step("run " + " ".join(argv), lambda: super(FaultHost, self).run(argv, stdin), lambda: failed)
+
+    def write(self, path, text, mode):
+        self._step("write " + path, lambda: super(FaultHost, self).write(path, text, mode), lambda: _full(path))
+
+    def write_switch(self, path, value):
+        self._step("switch " + path, lambda: super(FaultHost, self).write_switch(path, value), lambda: _full(path))
+
+    def rename(self, path, to):
+        return self._step("rename " + path, lambda: super(FaultHost, self).rename(path, to), lambda: False)
+
+
+def _full(path):
+    raise GatewayError(path + ": cannot be written: No space left on device")
+
+
+def quick_guard(monkeypatch) -> None:
+    """The same guard, in a hurry."""
+    monkeypatch.setattr(rollback, "GUARD", SHORT)
+    words = rollback.GUARD_TEXT.replace("sleep 1", "sleep 0.05").replace("-lt {seconds}", "-lt $(({seconds} * 20))")
+    assert words != rollback.GUARD_TEXT
+    monkeypatch.setattr(rollback, "GUARD_TEXT", words)
+    text = rollback.TIMER_TEXT.replace("sleep 1", "sleep 0.1")
+    assert text != rollback.TIMER_TEXT
+    monkeypatch.setattr(rollback, "TIMER_TEXT", text)
+
+
+def holds(gate: Gate) -> dict:
+    """All that a change may alter. Tables that iptables-nft makes, empty, are no difference, nor is a note of them."""
+    found = gate.host.snapshot()
+    if gate.programs == "iptables-nft":
+        tables = re.split(r"^(?=\*)", COUNTS.sub("", sh("iptables-nft-save; ip6tables-nft-save")), flags=re.M)
+        found["rules"] = sorted(part.strip() for part in tables if "-A " in part or " DROP" in part)
+    found["files"] = {path: text for path, text in found["files"].items() if "/run/ipmasq" not in path}
+    if gate.programs == "iptables-nft":
+        for path, (text, mode) in list(found["files"].items()):
+            text = re.sub(rb'"base_chains": \[[^]]*\]', b"", text)
+            found["files"][path] = (re.sub(rb"\S+  \./default\.json", b"", text), mode)
+    found["addresses"] = sorted(sh("ip -o address show scope global | sed 's/valid_lft.*//'").splitlines())
+    return found
+
+
+def settled(gate: Gate, seconds: float = 30) -> None:
+    """Whoever ends the change has ended it."""
+    folder = pathlib.Path(gate.host.place(rollback.folder_of("default")))
+    deadline = time.monotonic() + seconds
+    while folder.exists():
+        assert time.monotonic() < deadline, "the change was never ended: {0}".format(sorted(folder.iterdir()))
+        time.sleep(0.05)
+
+
+def in_child(gate: Gate, act, kind: str, number: int) -> tuple:
+    """Do this in a process of its own: (how it ended, the step that went wrong, error)."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        host = gate.host
+        host.__class__, host.kind, host.number, host.count = FaultHost, kind, number, 0
+        ended, error = "done", ""
+        try:
+            act()
+        except GatewayError as problem:
+            ended, error = "refused", str(problem)
+        except BaseException as problem:
+            # A traceback would be a defect; it is told to the parent.
+            ended, error = "crashed", repr(problem)
+        os.write(writer, json.dumps([ended, host.what, error, host.count]).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        told = stream.read()
+    os.waitpid(pid, 0)
+    return tuple(json.loads(told)) if told else ("killed", "", "", number)
+
+
+def outcome(gate: Gate, before: dict, after: dict) -> str:
+    now = holds(gate)
+    return "before" if now == before else "after" if now == after else "between"
+
+
+def differences(one: dict, other: dict) -> str:
+    """For the message of an assertion: what differs, a few lines of it."""
+    lines = []
+    for key, mine in one.items():
+        theirs = other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            for name in sorted({*mine, *theirs}):
+                if mine.get(name) != theirs.get(name):
+                    lines.append("{0} {1}: {2!r:.150} {3!r:.150}".format(key, name, mine.get(name), theirs.get(name)))
+        elif mine != theirs:
+            parts = [part if isinstance(part, str) else "\n".join(part) for part in (mine, theirs or "")]
+            texts = [part.splitlines() for part in parts]
+            lines += ["{0} {1}".format(key, line) for line in difflib.unified_diff(*texts, n=0, lineterm="")]
+    return "\n".join(lines[:12])
