@@ -133,9 +133,9 @@ def read_port_range(where: str, raw: t.Optional[str], problems: Problems) -> t.O
     first = int(given.group(1))
     last = int(given.group(2)) if given.group(2) else first
     if last < first:
-        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(shorten(text), first, last))
     elif not 1 <= first <= last <= 65535:
-        problems.add(where, "{0} is outside 1-65535, the ports there are".format(text))
+        problems.add(where, "{0} is outside 1-65535, the ports there are".format(shorten(text)))
     else:
         return first, last
     return None
@@ -166,9 +166,9 @@ def _address_range(where: str, raw: str, problems: Problems) -> str:
         return ""
     first, last = t.cast("t.Any", (ends[0], ends[-1]))
     if first.version != last.version:
-        problems.add(where, "{0} begins in one address family and ends in the other".format(text))
+        problems.add(where, "{0} begins in one address family and ends in the other".format(shorten(text)))
     elif last < first:
-        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(shorten(text), first, last))
     else:
         return str(first) if first == last else "{0}-{1}".format(first, last)
     return ""
