@@ -68,6 +68,11 @@ def check_interface(where: str, name: str, problems: Problems) -> None:
         )
 
 
+def is_plain_link(name: str) -> bool:
+    """Whether a link of the host has a name that can stand in rules and scripts; the kernel takes nearly any sign."""
+    return INTERFACE.match(name) is not None and not name.endswith("*")
+
+
 def read_networks(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[str, ...]:
     checked = (read_network(where, entry, problems) for entry in raw or ())
     return tuple(network for network in checked if network)
