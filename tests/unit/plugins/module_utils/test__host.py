@@ -105,7 +105,6 @@ def umask(request):
 
 
 def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
-    os.chmod(str(tmp_path), 0o755)
     HOST.write(str(tmp_path / "a" / "b" / "secret"), "x", 0o600)
     HOST.write(str(tmp_path / "a" / "b" / "public"), "x", 0o644)
     assert (HOST.mode(str(tmp_path / "a/b/secret")), HOST.mode(str(tmp_path / "a/b/public"))) == (0o600, 0o644)
