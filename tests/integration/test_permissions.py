@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What we write is root's alone, whatever the umask was and whatever stood there: the real modules and their scripts."""
+"""What we write is root's alone, whatever the umask was and whatever stood there: the modules and their scripts."""
 
 from __future__ import annotations
 
