@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -88,16 +89,29 @@ def test_the_readers_take_what_is_right():
     check_rules(resolve(intent.gateway_from_params(params.gateway_params(**hostile.RIGHT)), HOST).gateway)
 
 
-@given(drawn=hostile.gateways())
-@SETTINGS
-def test_text_of_a_gateway_is_refused_or_is_data(drawn):
-    path, text, options = drawn
+def refused_or_data(path, text, options):
     try:
         gateway = resolve(intent.gateway_from_params(options), HOST).gateway
     except GatewayError as error:
         check_problems(error.problems, text, path[0])
         return
     check_rules(gateway)
+
+
+@pytest.mark.parametrize("path", hostile.GATEWAY_TEXTS, ids=".".join)
+def test_each_payload_in_each_option(path):
+    base = hostile.BASES[path[-1]]
+    for payload in hostile.PAYLOADS:
+        for text in (payload, base + payload):
+            options = dict(copy.deepcopy(hostile.RIGHT), log=["closed"])
+            hostile.put(options, path, text, 0, False)
+            refused_or_data(path, text, params.gateway_params(**options))
+
+
+@given(drawn=hostile.gateways())
+@SETTINGS
+def test_text_of_a_gateway_is_refused_or_is_data(drawn):
+    refused_or_data(*drawn)
 
 
 # Items
