@@ -10,6 +10,7 @@ equal, makes no table, chain, file or process that it should not, and goes witho
 
 from __future__ import annotations
 
+import copy
 import os
 import pathlib
 import re
@@ -20,9 +21,10 @@ from helpers import wire_gateway
 from hypothesis import HealthCheck, given, settings
 from sandbox import files, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent, _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import hostile
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 BOUNDED = settings(
     max_examples=int(os.environ.get("IPMASQ_EXAMPLES", "60")),
@@ -177,6 +179,36 @@ def test_links_of_any_name_are_names(wired):
     wired.absent()
     check_quiet(wired)
     assert wired.host.snapshot()["rules"] == before
+
+
+def accepted_texts(most=2):
+    """Options in which some payload gets through, a few for each option; hypothesis seldom draws one."""
+    for path in hostile.GATEWAY_TEXTS:
+        found = 0
+        for payload in hostile.PAYLOADS:
+            options = copy.deepcopy(hostile.RIGHT)
+            hostile.put(options, path, hostile.BASES[path[-1]] + payload, 0, False)
+            try:
+                intent.gateway_from_params(gateway_params(**options))
+            except GatewayError:
+                continue
+            found += 1
+            if found <= most:
+                yield options
+
+
+def test_what_is_accepted_is_loaded_as_text(wired):
+    before = tables_and_chains(wired)
+    loaded = 0
+    for options in accepted_texts():
+        if accepted(wired, options):
+            loaded += 1
+            assert not wired.apply(**options).change.changed
+            check_loaded(wired, "default", before)
+    assert loaded > 20
+    wired.absent()
+    check_quiet(wired)
+    assert wired.host.snapshot()["rules"] == wired.before["rules"]
 
 
 def booted(gate, instance):
