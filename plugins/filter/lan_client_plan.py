@@ -161,6 +161,11 @@ class Route:
         words += ["metric", str(self.metric)] if self.metric else []
         return " ".join(words + (["onlink"] if self.onlink else []))
 
+    @property
+    def quoted(self) -> str:
+        """The same for a shell: the kernel takes nearly any sign in the name of a link."""
+        return " ".join(shlex.quote(word) for word in str(self).split())
+
     @classmethod
     def parse(cls, text: str) -> Route:
         words = text.split()
@@ -662,14 +667,14 @@ class Planner:
         lines = ["#!/bin/sh", HEAD, f"# Interface: {here}", *(f"# Route: {route}" for route in routes)]
         lines += [f"# Before: {route}" for route in self.before(routes)]
         lines += [
-            f'[ "${{IFACE:-}}" = {here} ] || exit 0',
+            f'[ "${{IFACE:-}}" = {shlex.quote(here)} ] || exit 0',
             "status=0",
             "# ifupdown comes here once per family, when the other family's address may not be there yet.",
             'ours() { [ "${ADDRFAM:-$1}" = "$1" ]; }',
         ]
         for route in routes:
             family = "inet6" if route.version == 6 else "inet"
-            lines.append(f"if ours {family}; then ip -{route.version} route replace {route} || status=1; fi")
+            lines.append(f"if ours {family}; then ip -{route.version} route replace {route.quoted} || status=1; fi")
         return File(IF_UP, "\n".join([*lines, "exit $status"]) + "\n", "0755")
 
     def before(self, routes: list[Route]) -> list[Route]:
@@ -719,10 +724,10 @@ class Planner:
         for route in self.earlier:
             if route.key not in kept and self.lives(route):
                 plan.changes.append(f"remove the route {route}")
-                plan.run.append(f"ip -{route.version} route del {route} 2>/dev/null || true")
+                plan.run.append(f"ip -{route.version} route del {route.quoted} 2>/dev/null || true")
         for route in self.before_the_script() if restore else []:
             plan.changes.append(f"restore the route {route}")
-            plan.run.append(f"ip -{route.version} route replace {route}")
+            plan.run.append(f"ip -{route.version} route replace {route.quoted}")
 
     def tell_networkd(self, touched: set[str], routes: list[Route], missing: list[Route]) -> None:
         """Let it read its files again, or bring back a route that somebody has removed at run time."""
@@ -747,7 +752,7 @@ class Planner:
             for one in interfaces
         ]
         tests += [
-            f"ip -{r.version} route show default via {r.gateway} dev {r.dev}"
+            f"ip -{r.version} route show default via {shlex.quote(r.gateway)} dev {shlex.quote(r.dev)}"
             + (f" metric {r.metric}" if r.metric else "")
             + " | grep -q ."
             for r in routes

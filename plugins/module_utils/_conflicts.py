@@ -55,7 +55,7 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                 problems.add(
                     "lans[{0}] '{1}'".format(index, shorten(lan.name)),
                     "reaches '{0}', which is {1}; known are {2}".format(
-                        other, "the LAN itself" if other == lan.name else "no LAN", ", ".join(known)
+                        shorten(other), "the LAN itself" if other == lan.name else "no LAN", _listed(known)
                     ),
                 )
         for later, other_lan in enumerate(lans[index + 1 :], index + 1):
@@ -65,16 +65,22 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
             if not is_network(entry) and entry not in known:
                 problems.add(
                     where,
-                    "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(entry, ", ".join(known)),
+                    "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(
+                        shorten(entry), _listed(known)
+                    ),
                 )
 
 
+def _listed(names: t.Iterable[str]) -> str:
+    return ", ".join(shorten(name) for name in names)
+
+
 def _check_lan_pair(index: int, lan: Lan, later: int, other: Lan, problems: Problems) -> None:
-    where = "lans[{0}] '{1}' and lans[{2}] '{3}'".format(index, lan.name, later, other.name)
+    where = "lans[{0}] '{1}' and lans[{2}] '{3}'".format(index, shorten(lan.name), later, shorten(other.name))
     for name in lan.interfaces:
         for second in other.interfaces:
             if patterns_overlap(name, second):
-                problems.add(where, "both have interface {0}; an interface belongs to one LAN".format(second))
+                problems.add(where, "both have interface {0}; an interface belongs to one LAN".format(shorten(second)))
     for one, two in overlaps(lan.networks or (), other.networks or ()):
         problems.add(where, "networks {0} and {1} overlap; each address belongs to one LAN".format(one, two))
 
@@ -87,12 +93,14 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                 if patterns_overlap(name, wan):
                     problems.add(
                         "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                        "interface {0} is also WAN {1}; an interface is one or the other".format(name, wan),
+                        "interface {0} is also WAN {1}; an interface is one or the other".format(
+                            shorten(name), shorten(wan)
+                        ),
                     )
     outside_items = _named("port_forwards", gateway.port_forwards) + _named("input_allow", gateway.input_allow)
     for where, item in _inside_items(gateway) + outside_items:
         if item.wan and item.wan not in names:
-            problems.add(where, "wan {0} is none of wans ({1})".format(item.wan, ", ".join(names)))
+            problems.add(where, "wan {0} is none of wans ({1})".format(shorten(item.wan), _listed(names)))
 
 
 def _named(kind: str, items: t.Sequence[Traffic]) -> t.List[t.Tuple[str, Traffic]]:

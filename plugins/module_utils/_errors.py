@@ -32,6 +32,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+#: Characters of one problem. What needs more is a list of names, and its beginning is enough.
+LONGEST = 1000
+
+
 class Problems:
     """Collects every problem of one call, so that a user mends all of them in one go.
 
@@ -46,9 +50,10 @@ class Problems:
         self.places: t.List[str] = []
 
     def add(self, where: str, sentence: str) -> None:
-        """One printable line, whatever names and values in it were."""
+        """One printable line of limited length, whatever names and values in it were."""
         self.places.append(where)
-        self.found.append(printable("{0}: {1}".format(where, sentence)))
+        line = printable("{0}: {1}".format(where, sentence))
+        self.found.append(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
 
     def raise_if_any(self) -> None:
         if self.found:

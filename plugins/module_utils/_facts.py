@@ -93,7 +93,8 @@ def read_facts(host: Host) -> Facts:
             "ip: cannot list interfaces: {0}".format(done.err.strip() or "exit code {0}".format(done.rc))
         )
     try:
-        links = json.loads(done.out or "[]")
+        # The kernel takes an escape sign in the name of a link, and ip prints it as it is.
+        links = json.loads(done.out or "[]", strict=False)
     except ValueError:
         # Alpine's own ip is busybox's, which knows no JSON.
         raise MissingProgram("ip", "ip: 'ip -j addr' printed no JSON; install the package iproute2") from None

@@ -81,10 +81,10 @@ class Host(ABC):
         """Put a whole file in place at once: a reader, or a power cut, meets the old text or the new, never a part."""
         folder = os.path.dirname(path)
         try:
-            os.makedirs(folder, mode=0o755, exist_ok=True)
+            _make_folders(folder, 0o755)
             handle, part = tempfile.mkstemp(dir=folder, prefix=".ipmasq-")
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
                     stream.write(text)
                     stream.flush()
                     os.fsync(stream.fileno())
@@ -111,7 +111,7 @@ class Host(ABC):
     def make_folder(self, path: str) -> bool:
         """Make a folder that only root may enter; False if it is there already."""
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            _make_folders(os.path.dirname(path), 0o700)
             os.mkdir(path, mode=0o700)
         except FileExistsError:
             return False
@@ -134,6 +134,14 @@ class Host(ABC):
         """Remove a folder if it is there and empty."""
         with contextlib.suppress(OSError):
             os.rmdir(path)
+
+
+def _make_folders(path: str, mode: int) -> None:
+    """os.makedirs gives its mode to the last folder only, and to those above whatever the umask leaves."""
+    if not os.path.isdir(path):
+        _make_folders(os.path.dirname(path), mode)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode)
 
 
 class AnsibleHost(Host):

@@ -399,7 +399,7 @@ def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     where = "lans[{0}] '{1}'".format(index, shorten(raw["name"]))
     check_name(where, raw["name"], problems)
     if is_network(raw["name"]):
-        problems.add(where, "name '{0}' looks like an address; give the LAN another one".format(raw["name"]))
+        problems.add(where, "name '{0}' looks like an address; give the LAN another one".format(shorten(raw["name"])))
     if not raw["interfaces"]:
         problems.add(where, "interfaces is empty; name at least one LAN interface")
     for name in raw["interfaces"]:
@@ -594,7 +594,9 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
             problems.add(where, "to_port {0} leads outside 1-65535".format(forward.to_port))
     for nets in (forward.source, forward.destination):
         if forward.to and nets and family_of(forward.to[0]) not in {family_of(net) for net in nets}:
-            problems.add(where, "to {0} has no address family in common with {1}".format(forward.to[0], nets[0]))
+            problems.add(
+                where, "to {0} has no address family in common with {1}".format(forward.to[0], shorten(nets[0]))
+            )
 
 
 def _check_servers(where: str, forward: PortForward, problems: Problems) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ._errors import GatewayError
 from ._resolve import added_addresses
 from ._rules import matches_name
+from ._values import is_plain_link
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
@@ -78,7 +79,7 @@ class Steps:
 
 def steps(old: Links, new: Links, offloaded: t.Optional[t.Set[str]], facts: Facts) -> Steps:
     """``offloaded`` are the interfaces that the flowtable has, None if there is none."""
-    names = {interface.name for interface in facts.interfaces}
+    names = {interface.name for interface in facts.interfaces if is_plain_link(interface.name)}
     have = set(_present(new.addresses, facts))
     gone = [pair for pair in old.addresses if pair not in new.addresses and pair not in old.found]
     devices = [
@@ -122,6 +123,7 @@ def boot_text(links: Links, into_flowtable: str) -> str:
         lines += [
             "while IFS=': ' read -r link _counters; do",
             '    case "$link" in',
+            "    *[!A-Za-z0-9_.@-]*) ;;  # no name that can stand in a rule",
             "    {0}) {1} ;;".format("|".join(links.offload), into_flowtable),
             "    esac",
             "done < /proc/net/dev",

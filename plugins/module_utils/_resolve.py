@@ -22,6 +22,7 @@ from ._values import (
     addresses_in,
     ends_of,
     is_network,
+    is_plain_link,
     is_private,
     networks_of,
     overlaps,
@@ -133,6 +134,7 @@ class _Names:
     def __call__(self, where: str, name: str) -> str:
         found = self._facts.named(name)
         if found and found.name != name:
+            _check_link(where, found.name, self._problems)
             self._notes.append("{0} is an alternative name of {1}; the rules use {1}".format(name, found.name))
             return found.name
         if name.endswith("*") and len(name) > INTERFACE_LENGTH:
@@ -149,6 +151,11 @@ class _Names:
                 "use the name that 'ip link' shows".format(shorten(name), INTERFACE_LENGTH),
             )
         return name
+
+
+def _check_link(where: str, name: str, problems: Problems) -> None:
+    if not is_plain_link(name):
+        problems.add(where, "'{0}' is a name that no rule can have; rename that link".format(shorten(name)))
 
 
 def _wans(
@@ -174,6 +181,7 @@ def _wans(
     elif not found:
         problems.add("wans", "there is no default route to find the WAN by; name it, such as [{interface: ppp0}]")
     for wan in found:
+        _check_link("wans", wan.interface, problems)
         notes.append("WAN {0}: chosen, it has the default route".format(wan.interface))
     return found
 
@@ -220,7 +228,10 @@ def _found_lans(wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems, notes
             continue
         manager = manager_of(interface)
         if manager:
-            notes.append("{0}: not taken as a LAN, it belongs to {1}".format(interface.name, manager))
+            notes.append("{0}: not taken as a LAN, it belongs to {1}".format(shorten(interface.name), manager))
+            continue
+        if not is_plain_link(interface.name):
+            notes.append("{0}: not taken as a LAN, no rule can have such a name".format(shorten(interface.name)))
             continue
         # All its networks, not only the private ones: its public IPv6 prefix is as much its own.
         found.append(Lan(interface.name, (interface.name,), interface.networks))

@@ -68,6 +68,11 @@ def check_interface(where: str, name: str, problems: Problems) -> None:
         )
 
 
+def is_plain_link(name: str) -> bool:
+    """Whether a link of the host has a name that can stand in rules and scripts; the kernel takes nearly any sign."""
+    return INTERFACE.match(name) is not None and not name.endswith("*")
+
+
 def read_networks(where: str, raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tuple[str, ...]:
     checked = (read_network(where, entry, problems) for entry in raw or ())
     return tuple(network for network in checked if network)
@@ -133,9 +138,9 @@ def read_port_range(where: str, raw: t.Optional[str], problems: Problems) -> t.O
     first = int(given.group(1))
     last = int(given.group(2)) if given.group(2) else first
     if last < first:
-        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(shorten(text), first, last))
     elif not 1 <= first <= last <= 65535:
-        problems.add(where, "{0} is outside 1-65535, the ports there are".format(text))
+        problems.add(where, "{0} is outside 1-65535, the ports there are".format(shorten(text)))
     else:
         return first, last
     return None
@@ -166,9 +171,9 @@ def _address_range(where: str, raw: str, problems: Problems) -> str:
         return ""
     first, last = t.cast("t.Any", (ends[0], ends[-1]))
     if first.version != last.version:
-        problems.add(where, "{0} begins in one address family and ends in the other".format(text))
+        problems.add(where, "{0} begins in one address family and ends in the other".format(shorten(text)))
     elif last < first:
-        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(text, first, last))
+        problems.add(where, "{0} is upside down; did you mean {2}-{1}?".format(shorten(text), first, last))
     else:
         return str(first) if first == last else "{0}-{1}".format(first, last)
     return ""

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "_compile_nat": {"_chains", "_conflicts", "_intent", "_prefix", "_resolve", "_rules", "_values"},
     "_compile": {"_chains", "_compile_late", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values"},
     "_compile_late": {"_chains", "_compile_nat", "_resolve", "_rules"},
-    "_links": {"_errors", "_resolve", "_rules"},
+    "_links": {"_errors", "_resolve", "_rules", "_values"},
     "_features": {"_errors"},
     "_backend/__init__": set(),
     "_backend/base": set(),

@@ -155,12 +155,15 @@ class Iptables(Backend):
         return {"." + FAMILIES[family]: text for family, text in _by_family(script)}
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
-        """Jumps that another tool has restored are taken out first: restoring ours again would double them."""
+        """Jumps that another tool has restored are taken out first: restoring ours again would double them.
+
+        The whole comment is compared, as a log prefix may hold the same words.
+        """
         lines = []
         for family in self.families:
             save, restore = self.program(family, "save"), self.program(family, "restore")
             lines.append(
-                "{0} | sed -n -e '/^\\*/p' -e '/ipmasq:{1}\\/jump/s/^-A /-D /p' -e '/^COMMIT/p' "
+                "{0} | sed -n -e '/^\\*/p' -e '/ --comment \"*ipmasq:{1}\\/jump\"* -j /s/^-A /-D /p' -e '/^COMMIT/p' "
                 "| {2} -w {3} --noflush".format(save, instance, restore, LOCK_WAIT)
             )
             lines.append("{0} -w {1} --noflush {2}.{3}".format(restore, LOCK_WAIT, stem, FAMILIES[family]))

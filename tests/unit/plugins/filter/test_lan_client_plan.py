@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import subprocess
 import typing as t
 
@@ -393,3 +394,28 @@ def test_resolv_conf_written_by_somebody_since() -> None:
     assert back["remove"] == [DROPIN, RESOLV_BEFORE]
     again = written(plan(host(**after), dns=["192.168.1.1"]))
     assert again[RESOLV_BEFORE] == "nameserver 8.8.8.8\n"
+
+
+# ---- links of odd names ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manager", ["networkd", "ifupdown"])
+@pytest.mark.parametrize("name", ["l;>canary", "$(>canary)", "`>canary`", "l|>canary", "l'", 'l"', "l\\", "l{}", "#l"])
+def test_the_name_of_a_link_is_one_word_of_a_script(name: str, manager: str, tmp_path: t.Any) -> None:
+    """The kernel takes nearly any sign in it."""
+    metric = {"networkd": "100", "ifupdown": "1"}[manager]
+    here = {"addresses": {name: ["192.168.1.11/24"]}, "manager": manager}
+    here["network_file"] = "/etc/systemd/network/10-odd.network"
+    other = ["default via 192.168.1.9 dev " + name + " proto static metric " + metric]
+    first = plan(host(routes=other, **here), replace_default=True)
+    after = settled(first)
+    removed = plan(host(**here, **after), state="absent")
+    scripts = [first["run"], removed["run"], written(first).get(IF_UP, "")]
+    said = "\n".join(line for text in scripts for line in text.splitlines() if not line.startswith("#"))
+    assert shlex.quote(name) in said
+    assert name not in said.replace(shlex.quote(name), "")
+    # To say what its words are, the shell needs no programs; this must not make a file either.
+    quiet = "PATH=; ip() { :; }; networkctl() { :; }; sleep() { :; }; grep() { :; }; rmdir() { :; };\n"
+    for text in scripts:
+        subprocess.run(["/bin/sh", "-c", quiet + text], cwd=tmp_path, check=False, capture_output=True, timeout=20)
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram, Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import (
+    LONGEST,
+    GatewayError,
+    MissingProgram,
+    Problems,
+)
 
 
 def test_problems_are_raised_together_in_order():
@@ -20,6 +25,14 @@ def test_problems_are_raised_together_in_order():
         problems.raise_if_any()
     assert caught.value.problems == ("b: first", "a: second")
     assert str(caught.value) == "b: first\na: second"
+
+
+def test_a_problem_has_an_end():
+    problems = Problems()
+    problems.add("lans", "x" * (LONGEST - len("lans: ")))
+    problems.add("lans", "x" * 10000)
+    assert [len(problem) for problem in problems.found] == [LONGEST, LONGEST]
+    assert problems.found[0].endswith("x") and problems.found[1].endswith("…")
 
 
 def test_missing_program():

@@ -207,3 +207,9 @@ def test_errors(done, error, message):
     with pytest.raises(GatewayError) as caught:
         read_facts(host)
     assert (type(caught.value), caught.value.problems) == (error, (message,))
+
+
+def test_a_link_whose_name_has_an_escape_sign():
+    host = fakes.FakeHost(fakes.NFT)
+    host.answers["ip -j"] = Done(0, '[{"ifname": "w\x1b[2J", "addr_info": []}, {"ifname": "lan0"}]', "")
+    assert [interface.name for interface in read_facts(host).interfaces] == ["w\x1b[2J", "lan0"]

@@ -95,3 +95,41 @@ def test_find_is_sorted(tmp_path):
     for name in ("b.conf", "a.conf", "c.txt"):
         (tmp_path / name).write_text("")
     assert HOST.find(str(tmp_path / "*.conf")) == [str(tmp_path / "a.conf"), str(tmp_path / "b.conf")]
+
+
+@pytest.fixture(params=[0o000, 0o002, 0o027, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
+    HOST.write(str(tmp_path / "a" / "b" / "secret"), "x", 0o600)
+    HOST.write(str(tmp_path / "a" / "b" / "public"), "x", 0o644)
+    assert (HOST.mode(str(tmp_path / "a/b/secret")), HOST.mode(str(tmp_path / "a/b/public"))) == (0o600, 0o644)
+    for folder in ("a", "a/b"):
+        assert HOST.mode(str(tmp_path / folder)) == 0o755 & ~umask
+    assert HOST.make_folder(str(tmp_path / "c" / "d" / "e")) and not HOST.make_folder(str(tmp_path / "c" / "d" / "e"))
+    assert {HOST.mode(str(tmp_path / folder)) for folder in ("c", "c/d", "c/d/e")} == {0o700}
+
+
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("somebody else's")
+    (tmp_path / "state.json").symlink_to(other)
+    HOST.write(str(tmp_path / "state.json"), "ours", 0o600)
+    assert not (tmp_path / "state.json").is_symlink() and HOST.read(str(tmp_path / "state.json")) == "ours"
+    assert other.read_text() == "somebody else's"
+    (tmp_path / "pending").symlink_to(tmp_path / "folder")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "theirs").write_text("")
+    assert not HOST.make_folder(str(tmp_path / "pending")), "it is there, so nothing is written through it"
+    HOST.remove_tree(str(tmp_path / "pending"))
+    HOST.remove(str(tmp_path / "pending"))
+    assert (tmp_path / "folder" / "theirs").exists()
+
+
+def test_a_name_that_is_no_utf_8_comes_back_as_it_was(tmp_path):
+    HOST.write(str(tmp_path / "file"), "wan\udcff", 0o600)
+    assert (tmp_path / "file").read_bytes() == b"wan\xff"

@@ -90,7 +90,13 @@ def test_at_boot_only_links_that_are_there_are_touched():
         "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 203.0.113.9/32 dev wan0",
         "while IFS=': ' read -r link _counters; do",
         '    case "$link" in',
+        "    *[!A-Za-z0-9_.@-]*) ;;  # no name that can stand in a rule",
         "    wan0|tap*) offload $link ;;",
         "    esac",
         "done < /proc/net/dev",
     ]
+
+
+def test_a_pattern_takes_no_link_whose_name_is_more_than_a_name():
+    odd = Facts(tuple(Interface(name) for name in ('tap"}', "tap$(x)", "tap;x", "tap*", "tap2")), ())
+    assert steps(Links(), Links((), (), ("tap*",)), set(), odd).devices == ("tap2",)

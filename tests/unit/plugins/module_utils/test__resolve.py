@@ -533,3 +533,21 @@ def test_addresses_that_nobody_outside_could_answer(to, problem):
     with pytest.raises(GatewayError) as caught:
         resolved(NOBODY_HERE, **given)
     assert [each.partition("'x': ")[2] for each in caught.value.problems] == [problem]
+
+
+@pytest.mark.parametrize(
+    "name", ["a;reboot", "$(reboot)", 'a"b', "`x`", "-j", "wan*", "wan+", "a\\b", "\x1b[2J", "\udcff"]
+)
+def test_links_whose_names_are_more_than_names(name):
+    """The kernel takes nearly any sign; rules and scripts do not."""
+    lan = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))
+    odd = Interface(name, altnames=("uplink",), networks=("10.0.0.0/24",), addresses=("10.0.0.1",))
+    with pytest.raises(GatewayError) as caught:
+        resolve(gateway_from_params(gateway_params()), Facts((lan, odd), (name,)))
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == ["wans"]
+    with pytest.raises(GatewayError, match=r"wans\[0\]: '.*' is a name that no rule can have; rename that link"):
+        resolve(gateway_from_params(gateway_params(wans=[{"interface": "uplink"}])), Facts((lan, odd), ()))
+    found = resolve(gateway_from_params(gateway_params(wans=[{"interface": "ppp0"}])), Facts((lan, odd), ()))
+    assert [each.name for each in found.gateway.lans] == ["lan0"]
+    assert any("not taken as a LAN, no rule can have such a name" in note for note in found.notes)
+    assert all(note.isprintable() for note in found.notes)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
@@ -341,6 +342,19 @@ def test_boot_lines_clean_up_before_they_load():
     assert lines[1].endswith("iptables-nft-restore -w 5 --noflush ./default.iptables")
     assert lines[3].endswith("ip6tables-nft-restore -w 5 --noflush ./default.ip6tables")
     assert "ipmasq:default\\/jump" in lines[0]
+
+
+def test_boot_lines_take_out_jumps_and_nothing_that_looks_like_one():
+    jump = '-A FORWARD -m comment --comment "ipmasq:b/jump" -j IPMASQ-b-FORWARD'
+    others = [
+        '-A IPMASQ-a-FORWARD -m comment --comment "ipmasq:a/closed" -j LOG --log-prefix "ipmasq:b/jumpclosed: "',
+        '-A FORWARD -m comment --comment "ipmasq:ab/jump" -j IPMASQ-ab-FORWARD',
+        '-A FORWARD -m comment --comment "not ipmasq:b/jump" -j ACCEPT',
+    ]
+    listing = "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", jump] + others + ["COMMIT", ""])
+    _save, middle, _restore = BOTH.boot_lines("./b", "b")[0].split(" | ")
+    done = subprocess.run(["sh", "-c", middle], input=listing.encode(), stdout=subprocess.PIPE, check=True)
+    assert done.stdout.decode().splitlines() == ["*filter", jump.replace("-A", "-D", 1), "COMMIT"]
 
 
 # --- NAT kinds, port forwards, rates --------------------------------------------------------------------------------
