@@ -66,11 +66,7 @@ def test_what_waits_is_roots_alone(box, umask):
     assert open_to_others(box, "etc/ipmasq", "etc") == []
 
 
-def test_a_first_change_that_is_confirmed_is_roots_alone(box, umask, request):
-    if umask in (0o000, 0o002):
-        # _rollback._keep_text: "mkdir -p" without a umask in HEAD
-        reason = "the script that keeps a change makes /etc/ipmasq under the umask of its caller"
-        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+def test_a_first_change_that_is_confirmed_is_roots_alone(box, umask):
     assert box.apply(**ONE)["changed"] and not (box.folder / "etc/ipmasq").exists()
     assert box.confirm()["changed"]
     assert open_to_others(box, "etc/ipmasq", "etc") == []

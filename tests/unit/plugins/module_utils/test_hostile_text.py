@@ -202,7 +202,7 @@ def armed(options, backend, names=(), first=True):
         more = dict(options, lans=options["lans"] + [dict(extra, spoof_check=True)])
         other, found = intent.read_gateway(more)
         engine.apply_gateway(other, backend, host, False, found)
-    engine.apply_gateway(gateway, backend, host, False, problems, engine.Confirmation(30, "0123", "14:05:30"))
+    engine.apply_gateway(gateway, backend, host, False, problems, rollback.Confirmation(30, "0123", "14:05:30"))
     return host
 
 
@@ -258,8 +258,6 @@ def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first)
     run_all(cell, host, options["instance"], backend)
 
 
-# _engine._restoring: "echo {1} > /proc/sys/{0}" without shlex.quote
-@pytest.mark.xfail(reason="the way back writes names of links into its script without quotes", strict=True)
 @pytest.mark.parametrize("backend", WANTED)
 @given(name=st.sampled_from(hostile.LINK_NAMES))
 @settings(parent=SETTINGS, max_examples=60)

@@ -36,7 +36,10 @@ def test_no_option_is_a_secret():
 
 def pending():
     host = fakes.FakeHost(fakes.NFT)
-    rollback.arm("default", TOKEN, 30, "14:05:30", rollback.Restoring((), {}), rollback.Keeping(), host)
+    rollback.arm(
+        "default", rollback.Confirmation(30, TOKEN, "14:05:30"), rollback.Restoring((), {}),
+        rollback.Keeping("/etc/ipmasq/default.commit"), host,
+    )  # fmt: skip
     return host
 
 
