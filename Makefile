@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/sit
 
 STAGES := lint sanity unit house integration lab molecule
 
-.PHONY: help setup demo test vm $(STAGES) build down clean
+.PHONY: help setup demo test neighbours vm $(STAGES) build down clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -24,6 +24,9 @@ demo: setup  ## a lab, our role on its gateway, and a picture of who saw whom
 
 test: setup  ## everything we prove, all stages
 	@$(PYTHON) tools/test.py $(STAGES)
+
+neighbours: setup  ## beside docker, ufw, libvirt, fail2ban and kube-proxy on one gateway each; not part of make test
+	@$(PYTHON) tools/test.py neighbours
 
 vm: setup  ## what only a kernel of its own can show, in a virtual machine (qemu); not part of make test
 	@$(PYTHON) tools/test.py vm

@@ -206,7 +206,11 @@ def vm(outcome: Outcome) -> None:
 
 
 def molecule(outcome: Outcome) -> None:
-    pytest(outcome, "tests/molecule", "-v", "-s")
+    pytest(outcome, "tests/molecule", "-v", "-s", "-k", "not neighbour")
+
+
+def neighbours(outcome: Outcome) -> None:
+    pytest(outcome, "tests/molecule", "-v", "-s", "-k", "neighbour")
 
 
 STAGES = {
@@ -217,6 +221,7 @@ STAGES = {
     "integration": integration,
     "lab": lab,
     "molecule": molecule,
+    "neighbours": neighbours,
     "vm": vm,
 }
 

@@ -204,7 +204,7 @@ def test_every_stage_has_its_target() -> None:
     stages = re.search(r"^STAGES := (.*)$", read(ROOT / "Makefile"), flags=re.MULTILINE).group(1).split()
     known = re.findall(r'^    "(\w+)": \w+,$', read(ROOT / "tools" / "test.py"), flags=re.MULTILINE)
     # What make test does not run has a target of its own.
-    assert [*stages, "vm"] == known
+    assert [*stages, "neighbours", "vm"] == known
     for folder in sorted(path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))):
         assert f'"tests/{folder}"' in read(ROOT / "tools" / "test.py"), "no stage runs this folder"
 

@@ -57,6 +57,7 @@ TEST_PROBLEMS = [
     (("nodes", OFFICE1, "manager"), "wicked", "lab_nodes[1] 'office1': manager 'wicked' is not known"),
     (("nodes", OFFICE1, "groups"), ["a-b"], "lab_nodes[1] 'office1': group 'a-b' is not possible"),
     (("nodes", OFFICE1, "services"), ["mail"], "lab_nodes[1] 'office1': service 'mail' is not known"),
+    (("nodes", OFFICE1, "packages"), ["Ufw"], "lab_nodes[1] 'office1': package 'Ufw' is not possible"),
     (("nodes", OFFICE1, "gateway"), ["10.0.0.1"], "gateway 10.0.0.1 is in no network that the node has an address in"),
     (("nodes", GATEWAY, "gateway"), ["198.51.100.1", "198.51.100.3"], "a gateway of family 'IPv4' appears twice"),
     (
@@ -125,6 +126,13 @@ def test_networkd_files() -> None:
     assert "Address=198.51.100.2/24\nAddress=2001:db8:100::2/64\nGateway=198.51.100.1\nGateway=2001:db8:100::1\n" in wan
     assert "Gateway" not in files["etc/systemd/network/10-office0.network"]
     assert "Address=192.0.2.10/32" in lab_topology.node_files(lab, lab.nodes[WAN])["etc/systemd/network/10-lo.network"]
+
+
+def test_packages_are_an_image_of_their_own() -> None:
+    raw = topology()
+    raw["nodes"][GATEWAY]["packages"] = ["ufw", "fail2ban"]
+    lab = lab_topology.parse(raw)
+    assert [node.image for node in lab.nodes[:2]] == ["bookworm,fail2ban,ufw", "bookworm"]
 
 
 def test_ifupdown_files() -> None:

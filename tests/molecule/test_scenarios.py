@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+ALL = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+#: With the programs of others on the gateway: they have a stage of their own.
+NEIGHBOURS = [name for name in ALL if name.startswith("neighbour_")]
+SCENARIOS = [name for name in ALL if name not in NEIGHBOURS]
 STEP = re.compile(r"(?:INFO|ERROR|WARNING|CRITICAL).*|(?:PLAY|TASK) \[.*")
 
 pytestmark = [
@@ -31,6 +34,15 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
+    run(scenario)
+
+
+@pytest.mark.parametrize("scenario", NEIGHBOURS)
+def test_neighbour(scenario: str) -> None:
+    run(scenario)
+
+
+def run(scenario: str) -> None:
     env = {**os.environ, "MOLECULE_GLOB": "molecule/*/molecule.yml", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     process = subprocess.Popen(
         ["molecule", "test", "--scenario-name", scenario],

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import functools
 import ipaddress
 import json
 import os
@@ -170,6 +172,18 @@ def load() -> Lab:
         for node in topology["nodes"]
     ]
     return Lab(topology["name"], tuple(nodes))
+
+
+@contextlib.contextmanager
+def serving(node: Node, *ports: int) -> t.Iterator[None]:
+    """A server on each of these ports of a node, so that silence is a filter's doing."""
+    for port in ports:
+        serve = ["python3", "-m", "http.server", "--bind", "::", str(port)]
+        node.must("systemd-run", "--quiet", "--collect", "--unit", f"server-{port}", *serve)
+    for port in ports:
+        assert wait_until(functools.partial(node.connects, "127.0.0.1", port)), f"{node.name} does not serve {port}"
+    yield
+    node.must("systemctl", "stop", *(f"server-{port}" for port in ports))
 
 
 def wait_until(true: t.Callable[[], bool], seconds: float = 5) -> bool:

@@ -28,12 +28,14 @@ UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}
 COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
 UNTOUCHED_CHAIN = re.compile(r":[A-Z]+ ACCEPT")
 COUNTERS = re.compile(r"\[\d+:\d+\]")
+# Docker's cables have another name after each start.
+CABLE = re.compile(r"\bveth[0-9a-f]{7}\b")
 # Moved by the kernel itself.
 MOVING_SYSCTL = re.compile(r"^net\.netfilter\.nf_conntrack_count ")
 
 
 def lines(text: str) -> list[str]:
-    return sorted(line for line in text.splitlines() if line.strip())
+    return sorted(line for line in CABLE.sub("veth", text).splitlines() if line.strip())
 
 
 def tables(text: str) -> list[str]:

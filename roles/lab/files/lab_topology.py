@@ -27,6 +27,7 @@ FABRIC = "fabric"
 LINK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}")
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 GROUP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+")  # Debian policy 5.6.7
 
 # Of a host that boots; a namespace would otherwise inherit the IPv4 ones from the machine under it.
 KERNEL_DEFAULTS = {
@@ -80,9 +81,15 @@ class Node:
     manager: str = "networkd"
     groups: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     cables: tuple[Cable, ...] = ()
     loopback: tuple[Address, ...] = ()
     gateways: tuple[Address, ...] = ()
+
+    @property
+    def image(self) -> str:
+        """What its image holds: a release, and packages beyond those of every node."""
+        return ",".join([self.release, *self.packages])
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -195,7 +202,7 @@ class Parser:
 
     def node(self, index: int, raw: t.Any, release: str, networks: dict[str, tuple[Prefix, ...]]) -> Node:
         where = f"lab_nodes[{index}]"
-        keys = ("name", "release", "manager", "groups", "services", "interfaces", "loopback", "gateway")
+        keys = ("name", "release", "manager", "groups", "services", "packages", "interfaces", "loopback", "gateway")
         raw = self.known(where, raw, keys)
         remedy = "a host name has lower-case letters, digits and '-'"
         name = self.matching(where, "name", raw.get("name"), HOST_NAME, remedy)
@@ -206,6 +213,9 @@ class Parser:
             self.matching(where, "group", group, GROUP_NAME, "inventory groups have letters, digits and '_'")
         for service in raw.get("services") or []:
             self.choice(where, "service", service, SERVICES)
+        for package in raw.get("packages") or []:
+            remedy = "Debian's packages have lower-case letters, digits, '.', '+', '-'"
+            self.matching(where, "package", package, PACKAGE_NAME, remedy)
         before = len(self.problems)
         cables = [
             self.cable(f"{where} interfaces[{number}]", name, entry, networks)
@@ -220,6 +230,7 @@ class Parser:
             manager=self.choice(where, "manager", str(raw.get("manager") or "networkd"), MANAGERS),
             groups=tuple(raw.get("groups") or []),
             services=tuple(raw.get("services") or []),
+            packages=tuple(sorted(set(raw.get("packages") or []))),
             cables=tuple(cables),
             loopback=tuple(address for address in loopback if address is not None),
             gateways=tuple(address for address in gateways if address is not None),
