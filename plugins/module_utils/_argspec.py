@@ -121,6 +121,7 @@ GATEWAY: Spec = {
     "log_prefix": {"type": "str", "default": "ipmasq "},
     "log_rate": {"type": "str", "default": "10/minute"},
 }
+NEIGHBOURS: Spec = {"foreign_drops": {"type": "str", "default": "refuse", "choices": ["refuse", "warn"]}}
 CONFIRM: Spec = {
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from . import (
     _conntrack as conntrack,
+    _firewalld as firewalld,
     _flows as flows,
     _helpers as helpers,
     _links as links,
@@ -53,6 +54,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import RuleSet
 
 
+#: The tables of nftables that iptables-nft keeps its rules in.
+IPTABLES_OWN = ("ip filter", "ip6 filter")
+
+
 @dataclass(frozen=True)
 class Change:
     """All that one call would do. It is a value: check mode reports it, a normal run carries it out."""
@@ -77,11 +82,13 @@ class Change:
     steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
     offloaded_before: bool = False
     forget: t.Tuple[str, ...] = ()  # those connections, in the words of conntrack
+    door: t.Optional[firewalld.Policy] = None  # what firewalld has to let through
+    reload: bool = False  # of firewalld, as it does something else
 
     @property
     def changed(self) -> bool:
         what = (self.plan.changed, self.switches, self.outdated, self.stale, self.enable, self.retired, self.steps)
-        return any(what)
+        return any(what) or self.reload
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,11 @@ class Wanted:
     choice: Choice
     old: t.Optional[State]
     notes: t.Tuple[str, ...]
+    door: t.Optional[firewalld.Policy]
+    warnings: t.Tuple[str, ...]
 
 
-def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
+def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     """Raises GatewayError with all that stands in the way; reads only."""
     check_root(host)
     state = persist.read_state(host, gateway.instance)
@@ -133,7 +142,10 @@ def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
                 gateway.instance, ", ".join(sorted({row.key for row in state.rows if "/" in row.key})) or "switches"
             )
         )
-    choice = select(host, requested, state.programs if state else "")
+    choice = _overruling(select(host, requested, state.programs if state else ""), requested, host)
+    drops = _drops(choice.backend, host)
+    if drops and foreign == "refuse":
+        raise GatewayError(*drops)
     facts = read_facts(host)
     resolved = resolve(gateway, facts)
     gateway = resolved.gateway.only_sound()
@@ -141,7 +153,8 @@ def _want(gateway: Gateway, requested: str, host: Host) -> Wanted:
         gateway = replace(gateway, controller_ports=controller_ports(host))
     ruleset = compile_gateway(gateway)
     check_supported(ruleset, choice.backend)
-    return Wanted(gateway, ruleset, facts, choice, state, resolved.notes)
+    door, notes = firewalld.policy_for(gateway, host) if firewalld.runs(host) else (None, ())
+    return Wanted(gateway, ruleset, facts, choice, state, resolved.notes + notes, door, drops)
 
 
 def waiting(seconds: int) -> t.Optional[Confirmation]:
@@ -158,13 +171,14 @@ def apply_gateway(
     check_mode: bool,
     problems: t.Tuple[str, ...] = (),
     confirmation: t.Optional[Confirmation] = None,
+    foreign: str = "refuse",
 ) -> Result:
     """Make the host this gateway, and no longer anything that its instance does not declare.
 
     ``problems`` are those that were found without the host; they are told together with what the host shows.
     """
     try:
-        wanted = _want(gateway, requested, host)
+        wanted = _want(gateway, requested, foreign, host)
     except GatewayError as error:
         if not problems:
             raise
@@ -193,8 +207,10 @@ def apply_gateway(
             interfaces=tuple(wans + inside),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
             links=links.links_of(gateway, state.links if state else links.Links(), facts),
+            door=wanted.door.to_xml(gateway.instance) if wanted.door else "",
         ),
         facts=facts,
+        door=wanted.door,
         targets=switches,
         notes=wanted.notes + notes,
     )
@@ -216,12 +232,34 @@ def apply_gateway(
     if not pending or stale is None:
         warnings += _forget(stale, obsolete, host, check_mode)
     values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
-    return Result(change, warnings + _sysctl_warnings(switches, host), values)
+    return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values)
+
+
+def _overruling(choice: Choice, requested: str, host: Host) -> Choice:
+    """iptables, where iptables has come to drop what a table of nftables accepts: docker or ufw, installed later."""
+    if requested != "auto" or choice.backend.name != "nftables":
+        return choice
+    for table, chain in choice.backend.foreign_drops(host):
+        if table in IPTABLES_OWN:
+            why = "table {0} drops in its chain {1}, which a table of nftables could not overrule".format(table, chain)
+            return replace(select(host, "iptables", ""), why=why)
+    return choice
+
+
+def _drops(backend: Backend, host: Host) -> t.Tuple[str, ...]:
+    """A table of nftables cannot overrule another's drop: an accept ends only its own base chain (measured)."""
+    return tuple(
+        "table {0} drops in its chain {1} what it does not accept itself, so forwarded packets would not pass; {2}, or "
+        "accept them there and set foreign_drops=warn".format(
+            table, chain, "set backend=iptables" if table in IPTABLES_OWN else "give that chain the policy accept"
+        )
+        for table, chain in backend.foreign_drops(host)
+    )
 
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
     """Files alone cut nobody off."""
-    cuts = (change.plan.changed, change.switches, change.retired, change.steps)
+    cuts = (change.plan.changed, change.switches, change.retired, change.steps, change.reload)
     return confirmation if any(cuts) else None
 
 
@@ -254,6 +292,7 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
     _refuse_gateway_instance(state, instance)
     choice = select(host, requested, state.programs if state else "")
     _refuse_second_backend(state, choice.backend)
+    warnings = _drops(choice.backend, host) if present else ()
     notes: t.Tuple[str, ...] = ()
     if present:
         item, notes = resolve_item(item, read_facts(host))
@@ -281,7 +320,7 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
             lines=tuple(sorted(lines)),
         )
     change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing)
-    return Result(change, _carry_out(change, host, check_mode))
+    return Result(change, warnings + _carry_out(change, host, check_mode))
 
 
 def apply_switches(instance: str, wanted: t.Optional[Forwarding], host: Host, check_mode: bool) -> Result:
@@ -427,6 +466,7 @@ def _change(
     notes: t.Tuple[str, ...] = (),
     listing: t.Optional[str] = None,
     facts: t.Optional[Facts] = None,
+    door: t.Optional[firewalld.Policy] = None,
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
     backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
@@ -463,7 +503,15 @@ def _change(
         drifted=old is not None and Plan(live, old.rows).changed,
         steps=_link_steps(old, new, backend, listing, facts),
         offloaded_before=bool(old and old.links.offload),
+        door=door,
+        reload=_door_differs(host, instance, old, door),
     )
+
+
+def _door_differs(host: Host, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
+    if not door and not (old and old.door and firewalld.runs(host)):
+        return False
+    return not firewalld.same(firewalld.live(host, instance), door)
 
 
 def _link_steps(
@@ -544,9 +592,10 @@ def _carry_out(
     if not change.changed:
         return ()
     sysctl.check_writable(change.switches, host)
-    warnings = _foreign_drops(change, host)
+    if change.reload:
+        firewalld.check_reload(host)
     if check_mode:
-        return warnings
+        return ()
     rollback.check_free(change.instance, host)
     undo: t.List[t.Callable[[], None]] = []
     try:
@@ -555,9 +604,11 @@ def _carry_out(
         if change.state:
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
+            _set_door(change, host, undo)
             _set_switches(change, host, undo)
         else:
             _set_switches(change, host, undo)
+            _set_door(change, host, undo)
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
         rollback.check_armed(change.instance, known, host)
@@ -575,7 +626,7 @@ def _carry_out(
         # A bug of ours, or the end of the process: not a reason to leave a host half-way.
         _undo_all(undo)
         raise
-    return warnings + _boot_warnings(change, pending, host)
+    return _boot_warnings(change, pending, host)
 
 
 def _restoring(change: Change, host: Host) -> rollback.Restoring:
@@ -600,6 +651,10 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
         "echo {1} > {0}".format(shlex.quote("/proc/sys/" + key), value) for key, value in sysctl.restoring(before)
     ]
     was_there = bool(change.plan.live) or bool(change.retired)
+    if change.reload:
+        before_door = host.read(firewalld.path_of(change.instance))
+        files.update({"policy": before_door} if before_door else {})
+        moves += firewalld.restoring_lines(change.instance, "policy")
     lines = rules + moves + switches if was_there else switches + rules + moves
     return rollback.Restoring(tuple(lines), files)
 
@@ -659,6 +714,14 @@ def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -
             change.backend.add_offload_devices(host, change.instance, missing)
 
 
+def _set_door(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    if not change.reload:
+        return
+    # By then the file is again what it was.
+    undo.append(lambda: firewalld.reload(host))
+    firewalld.put(host, change.instance, change.state.door if change.state else "")
+
+
 def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
     if not change.switches:
         return
@@ -678,6 +741,8 @@ def _verify(change: Change, host: Host) -> None:
                     change.backend.programs, "; ".join(left.differences(change.backend.show)[:3])
                 )
             )
+    if change.reload and not firewalld.same(firewalld.live(host, change.instance), change.door):
+        raise GatewayError("firewalld: its policy {0} is not as written".format(firewalld.name_of(change.instance)))
     wrong = sysctl.changes(change.targets, host)
     if wrong:
         raise GatewayError(
@@ -707,17 +772,6 @@ def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host
     return ()
 
 
-def _foreign_drops(change: Change, host: Host) -> t.Tuple[str, ...]:
-    """A table of nftables cannot overrule another's drop: an accept ends only its own base chain (measured)."""
-    if not (change.state and change.backend and change.backend.name == "nftables" and change.plan.changed):
-        return ()
-    return tuple(
-        "table {0} drops what it does not accept in its chain {1}: forwarded packets will not pass; accept them there, "
-        "or set backend=iptables if it belongs to iptables".format(table, chain)
-        for table, chain in change.backend.foreign_drops(host, change.instance)
-    )
-
-
 def _own_files(host: Host) -> t.Tuple[str, ...]:
     return tuple(persist.sysctl_file(name) for name in persist.instances(host))
 
@@ -739,6 +793,7 @@ def _differences(change: Change) -> t.List[str]:
     lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
     lines += change.steps.lines
+    lines += _door_lines(change)
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -746,6 +801,15 @@ def _differences(change: Change) -> t.List[str]:
     if change.flows:
         lines.append("- {0} connections that began under other rules: forgotten".format(change.flows))
     return lines + ["- the rules of {0}".format(backend.programs) for backend, _rows in change.retired]
+
+
+def _door_lines(change: Change) -> t.List[str]:
+    if not change.reload:
+        return []
+    name = firewalld.name_of(change.instance)
+    return [
+        "+ firewalld: policy {0}: {1}".format(name, change.door.line) if change.door else "- firewalld: policy " + name
+    ]
 
 
 def _diff(change: Change) -> t.Dict[str, str]:
@@ -757,7 +821,7 @@ def _diff(change: Change) -> t.Dict[str, str]:
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
-    for line in change.steps.lines:
+    for line in change.steps.lines + _door_lines(change):
         (before if line.startswith("- ") else after).append(line[2:])
     after += ["file {0}".format(path) for path in change.outdated]
     if change.enable:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ._errors import GatewayError, printable
+from ._firewalld import path_of as firewalld_file
 from ._links import Links, boot_text
 from ._plan import Row
 
@@ -144,6 +145,7 @@ class State:
     interfaces: t.Tuple[str, ...] = ()  # of a whole gateway, names and patterns
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
     links: Links = field(default_factory=Links)
+    door: str = ""  # the policy of firewalld, as XML
 
 
 def stem(instance: str) -> str:
@@ -185,6 +187,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         interfaces=tuple(_word(name) for name in raw["interfaces"]),
         modules=tuple(_word(module) for module in raw["modules"]),
         links=_parse_links(raw["links"]),
+        door=_word(raw["door"]),
     )
 
 
@@ -221,6 +224,7 @@ def state_text(state: State) -> str:
             "found": [list(pair) for pair in state.links.found],
             "offload": list(state.links.offload),
         },
+        "door": state.door,
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 
@@ -247,6 +251,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
     advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]
     if advertised:
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
+    if state.door:
+        files[firewalld_file(state.instance)] = (state.door, 0o644)
     if has_systemd(host):
         files[UNIT] = (UNIT_TEXT, 0o644)
     if has_systemd(host) and state.links:
@@ -272,7 +278,7 @@ def has_systemd(host: Host) -> bool:
 
 def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
     """Files of this instance that its state no longer needs, and the common ones once no instance is left."""
-    paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance)]
+    paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance), firewalld_file(instance)]
     others = [name for name in instances(host) if name != instance]
     if state is None and not others:
         paths += [LOADER, UNIT]

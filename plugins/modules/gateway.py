@@ -43,6 +43,17 @@ options:
     type: str
     default: controller
     choices: [controller, person]
+  foreign_drops:
+    description:
+      - What to do if a chain of somebody else drops whatever it does not accept itself, so that forwarded packets would
+        not pass although they are accepted here. Chains are looked at, never rules of others.
+      - With V(refuse), nothing is touched and the message names table and chain. With V(warn), it is a warning; say so
+        where that chain accepts these packets by rules of its own.
+      - Docker's and ufw's chains are no such case, as O(backend=auto) puts its rules into the same tables, in front.
+        Nor is firewalld, which gets a policy named C(ipmasq-<instance>).
+    type: str
+    default: refuse
+    choices: [refuse, warn]
   wans:
     description:
       - The interfaces to the Internet.
@@ -669,7 +680,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY, _argspec.CONFIRM)
+    spec = _argspec.merge(
+        _argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY, _argspec.CONFIRM, _argspec.NEIGHBOURS
+    )
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
 
@@ -679,7 +692,10 @@ def main() -> None:
             # The way back does not depend on what else is said.
             return remove_instance(params["instance"], host, module.check_mode, confirmation).to_dict()
         gateway, problems = read_gateway(params)
-        return apply_gateway(gateway, params["backend"], host, module.check_mode, problems, confirmation).to_dict()
+        result = apply_gateway(
+            gateway, params["backend"], host, module.check_mode, problems, confirmation, params["foreign_drops"]
+        )
+        return result.to_dict()
 
     run_module(module, step)
 

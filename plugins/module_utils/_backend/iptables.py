@@ -241,6 +241,10 @@ class Iptables(Backend):
         below = "below '{0}': ".format(row.below) if row.below else ""
         return "{0}: {1}{2}".format(row.chain, below, row.text)
 
+    def overrules(self, family: str, table: str) -> bool:
+        # What legacy accepts in tables of its own, this kernel asks nftables once more.
+        return self.variant == "nft" and family in self.families and table == "filter"
+
     def is_frame(self, row: Row) -> bool:
         return row.key in ("chain", "jump")
 

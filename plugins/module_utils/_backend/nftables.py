@@ -195,19 +195,8 @@ class Nftables(Backend):
                 "none".format(_first_line(done.err))
             )
 
-    def foreign_drops(self, host: Host, instance: str) -> t.List[t.Tuple[str, str]]:
-        """Lists chains only: listing foreign rules that a newer nft wrote can crash an older one (1.0.6)."""
-        done = host.run(["nft", "-j", "list", "chains"])
-        if done.rc != 0:
-            return []
-        chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]
-        return [
-            ("{family} {table}".format(**chain), chain["name"])
-            for chain in chains
-            if chain.get("hook") == "forward"
-            and chain.get("policy") == "drop"
-            and not (chain["family"] == "inet" and chain["table"] == table(instance))
-        ]
+    def overrules(self, family: str, table: str) -> bool:
+        return family == "inet" and (table == "ipmasq" or table.startswith("ipmasq_"))
 
     def show(self, row: Row) -> str:
         ((kind, body),) = json.loads(row.text).items()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 
@@ -42,9 +43,10 @@ def host(request):
     return found
 
 
-def apply(host, check_mode=False, backend="auto", **given):
+def apply(host, check_mode=False, backend="auto", foreign="refuse", **given):
     given.setdefault("lans", DUAL)
-    return engine.apply_gateway(gateway_from_params(gateway_params(**given)), backend, host, check_mode)
+    gateway = gateway_from_params(gateway_params(**given))
+    return engine.apply_gateway(gateway, backend, host, check_mode, foreign=foreign)
 
 
 def remove(host, check_mode=False, instance="default"):
@@ -417,18 +419,34 @@ def test_damaged_state_of_another_instance_touches_nothing(host):
     assert problems(apply, host)[0].startswith("/etc/ipmasq/lab.json: is damaged")
 
 
-def test_foreign_drop_is_a_warning_before_the_load():
+def test_foreign_drop_is_refused_before_anything_is_touched():
     host = fakes.FakeHost()
     host.nft.tables["filter"] = [{"chain": {"name": "FORWARD", "hook": "forward", "policy": "drop"}}]
     sentence = (
-        "table inet filter drops what it does not accept in its chain FORWARD: forwarded packets will not pass; "
-        "accept them there, or set backend=iptables if it belongs to iptables"
+        "table inet filter drops in its chain FORWARD what it does not accept itself, so forwarded packets would not "
+        "pass; give that chain the policy accept, or accept them there and set foreign_drops=warn"
     )
     host.frozen = True
-    assert apply(host, check_mode=True).warnings == (sentence,)
+    assert problems(apply, host) == [sentence]
+    assert apply(host, check_mode=True, foreign="warn").warnings == (sentence,)
     host.frozen = False
-    assert apply(host).warnings == (sentence,)
+    assert apply(host, foreign="warn").warnings == (sentence,)
+    remove(host)
+    assert masquerade(host).warnings == (sentence,)
     assert list(host.nft.tables) == ["filter", "ipmasq"]
+
+
+def test_docker_that_comes_later_moves_the_rules_to_iptables():
+    host = fakes.FakeHost((*fakes.NFT, *fakes.IPTABLES_NFT))
+    assert apply(host, backend="auto").change.backend.programs == "nft"
+    chain = {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"}}
+    host.answers["nft -j list chains"] = fakes.Done(0, json.dumps({"nftables": [chain]}), "")
+    host.iptables["nft", "ip"].append("filter", "FORWARD", "-j DOCKER-USER")
+    done = apply(host, backend="auto")
+    assert done.change.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
+    assert "table ip filter drops in its chain FORWARD" in done.change.why
+    assert not apply(host, backend="auto").change.changed
+    assert "set backend=iptables" in problems(apply, host, backend="nftables")[0]
 
 
 def test_other_writers_are_warned_of_and_left_alone(host):

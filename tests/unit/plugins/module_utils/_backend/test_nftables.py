@@ -295,10 +295,10 @@ def test_foreign_drops():
         {"chain": {"name": "ok", "hook": "forward", "policy": "accept"}},
         {"chain": {"name": "plain"}},
     ]
-    assert NFT.foreign_drops(host, "default") == [("inet filter", "FWD")]
+    assert NFT.foreign_drops(host) == [("inet filter", "FWD")]
     assert host.calls[-1] == ["nft", "-j", "list", "chains"]
     host.answers["nft -j list chains"] = Done(1, "", "no")
-    assert NFT.foreign_drops(host, "default") == []
+    assert NFT.foreign_drops(host) == []
 
 
 def test_show_is_for_people():
