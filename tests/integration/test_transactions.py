@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from fault_table import record
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, sh
 
@@ -212,8 +213,11 @@ def test_another_process_edits_between_our_read_and_our_load(failing, edit):
         assert len(error.problems) >= 2, error.problems
         state = [line for line in failing.state().lines if line.startswith("lan guests")]
         assert not state, "failed, but remembered as applied"
+        found = "before"
     else:
         assert failing.info()["drift"] == []
+        found = "after"
+    record("another process edits our rules between read and load", found)
     failing.apply(**TWO_LANS)
     assert failing.info()["drift"] == []
     assert not failing.apply(**TWO_LANS).change.changed

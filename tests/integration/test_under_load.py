@@ -9,16 +9,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from helpers import TWO_LANS
-from topology import CLIENTS, WAN4, Sniffer, Topology
+from topology import CLIENTS, WAN4, Sniffer, Topology, patience
 
+#: A flow of 5 Mbit/s in packets of 1,000 bytes, until it is told to end.
+TRANSFER = ("-u", "-b", "5M", "-l", "1000", "-t", "600")
 CHANGES = int(os.environ.get("IPMASQ_CHANGES", "10"))
 OFFICE4 = CLIENTS["office"][1]
 #: The hostile neighbour knows the way to the LAN.
@@ -46,15 +51,20 @@ def net(gate):
     made.close()
 
 
+@pytest.mark.skipif(not shutil.which("iperf3"), reason="iperf3 is not installed")
 def test_changes_while_packets_flow(gate, net, tmp_path):
     gate.apply(**TWO_LANS)
     with Sniffer(net) as outside, net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind((OFFICE4, 9999))
         listener.setblocking(False)
+        with net.inside("wan"):
+            server = subprocess.Popen(["iperf3", "-s", "-1", "-J", "--bind", WAN4], stdout=subprocess.PIPE, text=True)
+        time.sleep(patience())
         with net.inside("office"):
             with (tmp_path / "ping").open("w") as answers:
                 ping = subprocess.Popen(["ping", "-n", "-i", "0.001", WAN4], stdout=answers)
             opening = subprocess.Popen(["python3", "-c", OPEN.format(WAN4)])
+            transfer = subprocess.Popen(["iperf3", *TRANSFER, "-c", WAN4], stdout=subprocess.DEVNULL)
         with net.inside("wan"):
             intruder = subprocess.Popen(["python3", "-c", INTRUDE.format(OFFICE4)])
         try:
@@ -67,12 +77,16 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
             for process in (opening, intruder):
                 process.kill()
                 process.wait()
-            ping.send_signal(signal.SIGINT)
-            ping.wait()
+            for process in (ping, transfer):
+                process.send_signal(signal.SIGINT)
+                process.wait()
+            received = json.loads(server.communicate(timeout=30)[0])["intervals"]
         answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", (tmp_path / "ping").read_text())}
         assert len(answered) > 10 * CHANGES
         # What was asked after the last answer may have been on its way.
         assert set(range(1, max(answered) + 1)) - answered == set()
+        assert sum(each["sum"]["packets"] for each in received) > 100 * CHANGES
+        assert sum(each["sum"]["lost_packets"] for each in received) == 0
         assert outside.leaks() == []
         with pytest.raises(BlockingIOError):
             listener.recv(100)

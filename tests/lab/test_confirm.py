@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fault_table import record
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/lab"
@@ -141,6 +142,7 @@ def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, c
     assert rc == 2, out
     assert "rolled back: within 8 s there was no new connection to this host" in " ".join(out.split()), out
     assert operator.holds() == before
+    record("ssh cut off by the change", "before")
     assert took < 8 + 5 + 20, took  # the last try to connect, and starting Ansible, with others at work here
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
@@ -155,6 +157,7 @@ def test_a_killed_operator_is_a_way_back(operator: Operator) -> None:
     assert operator.pending() and operator.holds() != before
     wait_until(lambda: not operator.pending(), 6 + 5)
     assert operator.holds() == before
+    record("controller killed (SIGKILL) between load and confirmation", "before")
 
 
 def test_a_reboot_is_a_way_back(operator: Operator) -> None:
@@ -165,6 +168,7 @@ def test_a_reboot_is_a_way_back(operator: Operator) -> None:
     assert not operator.pending()
     assert shell("gateway", "systemctl is-active ipmasq.service").strip() == "active"
     assert operator.holds() == before
+    record("node rebooted between load and confirmation", "before")
 
 
 def test_of_two_operators_one_wins(operator: Operator) -> None:
@@ -180,6 +184,7 @@ def test_of_two_operators_one_wins(operator: Operator) -> None:
     assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout
     rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
     assert rc == 0 and "changed=1" in out, out
+    record("a second controller while a change waits", "after")
 
 
 def wait_until(true: t.Callable[[], bool], seconds: float = 30) -> None:
