@@ -27,6 +27,7 @@ from . import (
     _links as links,
     _persist as persist,
     _rollback as rollback,
+    _service as service,
     _sysctl as sysctl,
 )
 from ._backend.select import all_backends, by_programs, select
@@ -72,6 +73,7 @@ class Change:
     outdated: t.Tuple[str, ...]
     stale: t.Tuple[str, ...]
     enable: bool = False
+    init: t.Optional[service.Init] = None
     retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and what they still hold
     notes: t.Tuple[str, ...] = ()
     why: str = ""
@@ -484,6 +486,7 @@ def _change(
         new = replace(new, before=_before(host, instance, old, new), base_chains=chains or ())
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
+    init = service.init_of(host)
     return Change(
         instance=instance,
         backend=backend,
@@ -494,7 +497,8 @@ def _change(
         files=files,
         outdated=tuple(persist.outdated(files, host)),
         stale=tuple(persist.stale_files(new, instance, files, host)),
-        enable=bool(new) and persist.UNIT in files and not persist.service_enabled(host),
+        enable=bool(new and init and not service.is_enabled(init, host)),
+        init=init,
         retired=_retired(host, instance, old, backend),
         notes=notes,
         why=choice.why if choice else "",
@@ -661,18 +665,13 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
 
 def _keeping(change: Change, pending: t.Optional[Confirmation]) -> rollback.Keeping:
     """Files and services, and the connections that _forget would forget if the change did not wait."""
-    before = ("systemctl disable ipmasq.service",) if persist.UNIT in change.stale else ()
-    after: t.List[str] = []
-    if {persist.UNIT, persist.LINKS_UNIT} & set(change.outdated + change.stale):
-        after.append("systemctl daemon-reload")
-    if change.enable:
-        after.append("systemctl enable --quiet ipmasq.service")
+    before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
     return rollback.Keeping(
         commit=persist.stem(change.instance) + persist.COMMIT,
         files={path: change.files[path] for path in change.outdated},
         stale=change.stale,
         before=before,
-        after=tuple(after),
+        after=after,
         folder="" if change.state else persist.FOLDER,
         forget=tuple("-D " + words for words in change.forget) if pending else (),
     )
@@ -765,10 +764,14 @@ def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
 
 def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.Tuple[str, ...]:
     """What will not be as it should at the next boot."""
-    if change.enable and not pending and not persist.service_enabled(host):
-        return ("ipmasq.service could not be enabled; nothing loads the rules at boot",)
-    if change.state and persist.UNIT not in change.files:
-        return ("this host has no systemd; run 'sh {0}' from its boot scripts".format(persist.LOADER),)
+    if change.init and change.enable and not pending and not service.is_enabled(change.init, host):
+        return ("the service ipmasq could not be enabled; nothing loads the rules at boot",)
+    if change.state and not change.init:
+        return (
+            "this host has neither systemd nor OpenRC nor sysvinit; run 'sh {0}' from its boot scripts".format(
+                persist.LOADER
+            ),
+        )
     return ()
 
 
@@ -797,7 +800,7 @@ def _differences(change: Change) -> t.List[str]:
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
-        lines.append("+ ipmasq.service: enabled")
+        lines.append("+ service ipmasq: enabled")
     if change.flows:
         lines.append("- {0} connections that began under other rules: forgotten".format(change.flows))
     return lines + ["- the rules of {0}".format(backend.programs) for backend, _rows in change.retired]
@@ -825,7 +828,7 @@ def _diff(change: Change) -> t.Dict[str, str]:
         (before if line.startswith("- ") else after).append(line[2:])
     after += ["file {0}".format(path) for path in change.outdated]
     if change.enable:
-        after.append("service ipmasq.service: enabled")
+        after.append("service ipmasq: enabled")
     before += ["file {0}".format(path) for path in change.stale]
     return {
         "before_header": "gateway " + change.instance,

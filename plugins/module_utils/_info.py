@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _firewalld as firewalld, _links as links, _persist as persist, _sysctl as sysctl
+from . import _firewalld as firewalld, _links as links, _persist as persist, _service as service, _sysctl as sysctl
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems
@@ -50,8 +50,9 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     if known.door and firewalld.runs(host) and not firewalld.live(host, instance):
         drift.append("- firewalld: policy {0}".format(firewalld.name_of(instance)))
     drift += ["~ {0}: not as it was written".format(path) for path in persist.outdated(files, host)]
-    if persist.UNIT in files and not persist.service_enabled(host):
-        drift.append("- ipmasq.service: not enabled")
+    init = service.init_of(host)
+    if state and init and not service.is_enabled(init, host):
+        drift.append("- service ipmasq: not enabled")
     return {
         "changed": False,
         "applied": state is not None,

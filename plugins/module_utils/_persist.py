@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from . import _service as service
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
 from ._links import Links, boot_text
@@ -29,11 +30,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._plan import Rows
 
 FOLDER = "/etc/ipmasq"
-LOADER = FOLDER + "/boot"
-UNIT = "/etc/systemd/system/ipmasq.service"
-ENABLED = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
-LINKS_UNIT = "/etc/systemd/system/ipmasq-links.service"
-LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
+LOADER = service.LOADER
 VERSION = 1
 #: What may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
@@ -81,52 +78,24 @@ for sums in ./*.sums; do
     sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
 done
 
+# Docker closes its networks only if it is docker who turns forwarding on; its drop-in runs this once more, late.
+later=no
+if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/ipmasq.conf ] &&
+    [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
+    later=yes
+    echo "ipmasq: forwarding comes after docker.service" >&2
+fi
+
 for switches in ./*.sysctl; do
     [ -e "$switches" ] || continue
     while read -r key value; do
+        case "$later $key" in
+        "yes net/ipv4/ip_forward" | "yes net/ipv4/conf/all/forwarding" | "yes net/ipv6/conf/all/forwarding") continue ;;
+        esac
         # An interface that is not there yet gets the default values, which are set here too.
         [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
     done < "$switches"
 done
-"""
-
-UNIT_TEXT = """\
-# Written by the Ansible collection ipmasq.linux.
-[Unit]
-Description=NAT gateway: rules first, forwarding last
-Documentation=https://github.com/ipmasq/linux
-DefaultDependencies=no
-# What loads or flushes other rules at boot comes first, so that ours stay.
-After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
-Wants=network-pre.target ipmasq-links.service
-Before=network-pre.target shutdown.target
-Conflicts=shutdown.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh /etc/ipmasq/boot
-
-[Install]
-WantedBy=sysinit.target
-"""
-
-LINKS_TEXT = """\
-# Written by the Ansible collection ipmasq.linux; started at boot, and by udev for each link that appears.
-[Unit]
-Description=NAT gateway: addresses and offload of links
-Documentation=https://github.com/ipmasq/linux
-# Who sets up the links may take away addresses that it does not know, so it comes first.
-After=ipmasq.service network.target network-online.target
-ConditionPathExistsGlob=/etc/ipmasq/*.links
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c 'for links in /etc/ipmasq/*.links; do sh "$links"; done'
-"""
-RULE_TEXT = """\
-# Written by the Ansible collection ipmasq.linux.
-ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmasq-links.service"
 """
 
 
@@ -253,12 +222,7 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
     if state.door:
         files[firewalld_file(state.instance)] = (state.door, 0o644)
-    if has_systemd(host):
-        files[UNIT] = (UNIT_TEXT, 0o644)
-    if has_systemd(host) and state.links:
-        files[LINKS_UNIT] = (LINKS_TEXT, 0o644)
-        if host.exists(posixpath.dirname(LINKS_RULE)):
-            files[LINKS_RULE] = (RULE_TEXT, 0o644)
+    files.update(service.files_of(service.init_of(host), bool(state.links), host))
     return files
 
 
@@ -272,25 +236,17 @@ def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
     return "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
 
 
-def has_systemd(host: Host) -> bool:
-    return host.exists("/run/systemd/system") or host.exists("/lib/systemd/systemd")
-
-
 def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
     """Files of this instance that its state no longer needs, and the common ones once no instance is left."""
     paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance), firewalld_file(instance)]
     others = [name for name in instances(host) if name != instance]
     if state is None and not others:
-        paths += [LOADER, UNIT]
+        paths += [LOADER, *service.ALL]
     if not any(host.exists(stem(name) + ".links") for name in others):
-        paths += [LINKS_UNIT, LINKS_RULE]
+        paths += service.ALL_LINKS
     return [path for path in paths if path not in wanted and host.exists(path)]
 
 
 def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Host) -> t.List[str]:
     """The files that are not there, or not so, or readable by more than they should be."""
     return [path for path, (text, mode) in wanted.items() if host.read(path) != text or host.mode(path) != mode]
-
-
-def service_enabled(host: Host) -> bool:
-    return host.exists(ENABLED)

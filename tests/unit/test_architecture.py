@@ -59,16 +59,19 @@ MAY_IMPORT = {
     "_host": {"_errors"},
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_rules"},
-    "_persist": {"_errors", "_firewalld", "_links", "_plan"},
+    "_service": set(),
+    "_persist": {"_errors", "_firewalld", "_links", "_plan", "_service"},
     "_rollback": {"_errors"},
     "_engine": {
-        "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_sysctl", "select",
+        "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
+        "select",
         "_compile",
         "_controller", "_describe", "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc",
         "_values",
     },
     "_info": {
-        "_firewalld", "_links", "_persist", "_sysctl", "select", "_engine", "_errors", "_facts", "_plan", "_values",
+        "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_engine", "_errors", "_facts", "_plan",
+        "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.

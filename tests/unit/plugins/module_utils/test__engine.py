@@ -25,6 +25,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, g
 
 TOOLS = {"nft": fakes.NFT, "iptables-nft": fakes.IPTABLES_NFT, "iptables-legacy": fakes.IPTABLES_LEGACY}
 IP4 = "net/ipv4/ip_forward"
+ENABLED = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
 DUAL = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}]
 
 
@@ -282,19 +283,21 @@ def test_a_file_that_somebody_edited_is_written_again(host):
 
 def test_service_is_enabled_again(host):
     apply(host)
-    del host.files[persist.ENABLED]
-    assert apply(host).to_dict()["differences"] == ["+ ipmasq.service: enabled"]
-    assert persist.ENABLED in host.files
+    del host.files[ENABLED]
+    assert apply(host).to_dict()["differences"] == ["+ service ipmasq: enabled"]
+    assert ENABLED in host.files
 
 
 def test_service_that_cannot_be_enabled_is_a_warning(host):
     host.answers["systemctl enable"] = fakes.Done(1, "", "Failed to connect to bus\n")
-    assert "ipmasq.service could not be enabled; nothing loads the rules at boot" in apply(host).warnings
+    assert "the service ipmasq could not be enabled; nothing loads the rules at boot" in apply(host).warnings
 
 
 def test_no_systemd_is_a_warning(host):
     del host.files["/run/systemd/system/x"]
-    assert apply(host).warnings == ("this host has no systemd; run 'sh /etc/ipmasq/boot' from its boot scripts",)
+    assert apply(host).warnings == (
+        "this host has neither systemd nor OpenRC nor sysvinit; run 'sh /etc/ipmasq/boot' from its boot scripts",
+    )
 
 
 def test_two_instances(host):

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist, _service as service
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
@@ -114,7 +114,7 @@ def test_files_and_modes(given, modes):
 def test_no_unit_without_systemd():
     host = fakes.FakeHost()
     del host.files["/run/systemd/system/x"]
-    assert persist.UNIT not in persist.files_of(state(), BACKENDS["nft"], host)
+    assert service.UNIT not in persist.files_of(state(), BACKENDS["nft"], host)
 
 
 def test_what_the_files_say():
@@ -140,17 +140,17 @@ def test_stale_files():
     host = fakes.FakeHost()
     for name in ("default.json", "default.load", "default.iptables", "default.sysctl", "lab.json", "lab.nft", "boot"):
         host.files["/etc/ipmasq/" + name] = ""
-    host.files[persist.UNIT] = ""
-    wanted = {"/etc/ipmasq/default.json": 0, "/etc/ipmasq/default.load": 0, "/etc/ipmasq/boot": 0, persist.UNIT: 0}
+    host.files[service.UNIT] = ""
+    wanted = {"/etc/ipmasq/default.json": 0, "/etc/ipmasq/default.load": 0, "/etc/ipmasq/boot": 0, service.UNIT: 0}
     assert persist.stale_files(state(), "default", wanted, host) == [
         "/etc/ipmasq/default.sysctl",
         "/etc/ipmasq/default.iptables",
     ]
     gone = persist.stale_files(None, "default", {}, host)
     assert persist.LOADER not in gone
-    assert persist.UNIT not in gone
+    assert service.UNIT not in gone
     host.files = {path: text for path, text in host.files.items() if "/lab." not in path}
-    assert {persist.LOADER, persist.UNIT} <= set(persist.stale_files(None, "default", {}, host))
+    assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(None, "default", {}, host))
 
 
 @pytest.fixture

@@ -1,0 +1,270 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Who runs the loader: systemd, OpenRC or sysvinit, and services of others after which it has to run once more.
+
+nftables.service and netfilter-persistent.service flush everything, ours too, whenever they are started, reloaded or
+stopped; docker puts its jumps in front of ours. On systemd each of them that is installed gets a drop-in.
+
+Docker drops what is forwarded to its containers only if it was docker who turned forwarding on (20.10.24, 26.1.5). So
+where it is enabled, forwarding comes after it at boot: from docker itself, and from the loader in docker's drop-in.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
+
+LOADER = "/etc/ipmasq/boot"
+SYSTEMD = "/etc/systemd/system/"
+UNIT = SYSTEMD + "ipmasq.service"
+LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
+LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
+SCRIPT = "/etc/init.d/ipmasq"
+LINKS_SCRIPT = "/etc/init.d/ipmasq-links"
+
+UNIT_TEXT = """\
+# Written by the Ansible collection ipmasq.linux.
+[Unit]
+Description=NAT gateway: rules first, forwarding last
+Documentation=https://github.com/ipmasq/linux
+DefaultDependencies=no
+# What loads or flushes other rules at boot comes first, so that ours stay.
+After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
+Wants=network-pre.target ipmasq-links.service
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh /etc/ipmasq/boot
+
+[Install]
+WantedBy=sysinit.target
+"""
+LINKS_TEXT = """\
+# Written by the Ansible collection ipmasq.linux; started at boot, and by udev for each link that appears.
+[Unit]
+Description=NAT gateway: addresses and offload of links
+Documentation=https://github.com/ipmasq/linux
+# Who sets up the links may take away addresses that it does not know, so it comes first.
+After=ipmasq.service network.target network-online.target
+ConditionPathExistsGlob=/etc/ipmasq/*.links
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'for links in /etc/ipmasq/*.links; do sh "$links"; done'
+"""
+RULE_TEXT = """\
+# Written by the Ansible collection ipmasq.linux.
+ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmasq-links.service"
+"""
+DROP_IN_TEXT = """\
+# Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
+[Service]
+ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
+ExecReload=-/bin/sh /etc/ipmasq/boot{words}
+ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
+"""
+#: Services of others, and what their drop-in tells the loader.
+NEIGHBOURS = {"nftables": "", "netfilter-persistent": "", "docker": " late"}
+
+OPENRC_TEXT = """\
+#!/sbin/openrc-run
+# Written by the Ansible collection ipmasq.linux.
+description="NAT gateway: rules first, forwarding last"
+
+depend() {
+    after localmount modules sysctl procps firewall nftables iptables ip6tables netfilter-persistent
+    before net networking
+}
+
+start() {
+    ebegin "Loading the rules of the NAT gateway"
+    /bin/sh /etc/ipmasq/boot
+    eend $?
+}
+"""
+OPENRC_LINKS_TEXT = """\
+#!/sbin/openrc-run
+# Written by the Ansible collection ipmasq.linux.
+description="NAT gateway: addresses and offload of links"
+
+depend() {
+    after ipmasq net networking
+}
+
+start() {
+    ebegin "Adding the addresses of the NAT gateway"
+    for links in /etc/ipmasq/*.links; do
+        [ ! -e "$links" ] || /bin/sh "$links"
+    done
+    eend 0
+}
+"""
+SYSV_TEXT = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux.
+### BEGIN INIT INFO
+# Provides:          ipmasq
+# Required-Start:    mountkernfs $local_fs
+# Required-Stop:
+# Should-Start:      procps nftables netfilter-persistent
+# X-Start-Before:    networking
+# Default-Start:     S
+# Default-Stop:
+# Short-Description: NAT gateway: rules first, forwarding last
+### END INIT INFO
+
+case "$1" in
+start | restart | force-reload) exec /bin/sh /etc/ipmasq/boot ;;
+stop) ;;
+*) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
+esac
+"""
+SYSV_LINKS_TEXT = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux.
+### BEGIN INIT INFO
+# Provides:          ipmasq-links
+# Required-Start:    ipmasq $network
+# Required-Stop:
+# Default-Start:     2 3 4 5
+# Default-Stop:
+# Short-Description: NAT gateway: addresses and offload of links
+### END INIT INFO
+
+case "$1" in
+start | restart | force-reload)
+    for links in /etc/ipmasq/*.links; do
+        [ ! -e "$links" ] || /bin/sh "$links"
+    done
+    ;;
+stop) ;;
+*) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
+esac
+"""
+
+Files = t.Dict[str, t.Tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Init:
+    """How this host runs the loader at boot. ``enabled`` are shell patterns, of which one has to be there."""
+
+    name: str
+    files: t.Mapping[str, t.Tuple[str, int]]
+    links: t.Mapping[str, t.Tuple[str, int]]
+    enabled: t.Tuple[str, ...]
+    enable: str
+    disable: str
+    enable_links: str = ""
+    disable_links: str = ""
+    reread: str = ""  # once any of the files has changed
+
+
+_SYSTEMD = Init(
+    "systemd",
+    {UNIT: (UNIT_TEXT, 0o644)},
+    {LINKS_UNIT: (LINKS_TEXT, 0o644), LINKS_RULE: (RULE_TEXT, 0o644)},
+    (SYSTEMD + "sysinit.target.wants/ipmasq.service",),
+    "systemctl enable --quiet ipmasq.service",
+    "systemctl disable ipmasq.service",
+    reread="systemctl daemon-reload",
+)
+_OPENRC = Init(
+    "OpenRC",
+    {SCRIPT: (OPENRC_TEXT, 0o755)},
+    {LINKS_SCRIPT: (OPENRC_LINKS_TEXT, 0o755)},
+    ("/etc/runlevels/boot/ipmasq",),
+    "rc-update --quiet add ipmasq boot",
+    "rc-update --quiet delete ipmasq boot",
+    "rc-update --quiet add ipmasq-links default",
+    "rc-update --quiet delete ipmasq-links default",
+)
+_SYSV = Init(
+    "sysvinit",
+    {SCRIPT: (SYSV_TEXT, 0o755)},
+    {LINKS_SCRIPT: (SYSV_LINKS_TEXT, 0o755)},
+    ("/etc/rcS.d/S*ipmasq", "/etc/runlevels/sysinit/ipmasq"),
+    "update-rc.d ipmasq defaults",
+    # It looks at the script, so that has to be there still.
+    "update-rc.d -f ipmasq remove",
+    "update-rc.d ipmasq-links defaults",
+    "update-rc.d -f ipmasq-links remove",
+)
+
+
+def init_of(host: Host) -> t.Optional[Init]:
+    """None: nobody that we know, and the user is told to run the loader.
+
+    Where none of them runs (an image is being made), it is the one that is installed as init: only OpenRC and sysvinit
+    have an inittab.
+    """
+    if host.exists("/run/systemd/system"):
+        return _SYSTEMD
+    if host.exists("/lib/systemd/systemd") and not host.exists("/etc/inittab"):
+        return _SYSTEMD
+    # Debian's OpenRC has no runlevel "boot", and knows the scripts of sysvinit.
+    if host.exists("/etc/init.d") and host.which("update-rc.d"):
+        return _SYSV
+    if host.exists("/sbin/openrc-run") or host.exists("/usr/sbin/openrc-run"):
+        return _OPENRC
+    return None
+
+
+def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
+    if not init:
+        return {}
+    found = dict(init.files)
+    if links:
+        found.update({path: each for path, each in init.links.items() if path != LINKS_RULE})
+        if LINKS_RULE in init.links and host.exists("/etc/udev/rules.d"):
+            found[LINKS_RULE] = init.links[LINKS_RULE]
+    if init is _SYSTEMD:
+        for name, words in NEIGHBOURS.items():
+            folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/", SYSTEMD)
+            if any(host.exists("{0}{1}.service".format(folder, name)) for folder in folders):
+                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words), 0o644)
+    return found
+
+
+def drop_in(name: str) -> str:
+    return "{0}{1}.service.d/ipmasq.conf".format(SYSTEMD, name)
+
+
+#: Whatever may have been written here, to be removed with the last instance.
+ALL = (UNIT, SCRIPT, *(drop_in(name) for name in NEIGHBOURS))
+ALL_LINKS = (LINKS_UNIT, LINKS_RULE, LINKS_SCRIPT)
+
+
+def is_enabled(init: Init, host: Host) -> bool:
+    return any(host.find(pattern) for pattern in init.enabled)
+
+
+def lines(
+    init: t.Optional[Init], changed: t.Collection[str], stale: t.Collection[str], enable: bool
+) -> t.Tuple[t.Tuple[str, ...], t.Tuple[str, ...]]:
+    """Lines of shell before and after the files are moved."""
+    if not init:
+        return (), ()
+    before, after = [], []
+    ours, linked = set(init.files), set(init.links)
+    if ours & set(stale):
+        before.append(init.disable)
+    if init.disable_links and linked & set(stale):
+        before.append(init.disable_links)
+    if init.reread and (ours | linked | set(ALL)) & (set(changed) | set(stale)):
+        after.append(init.reread)
+    if enable:
+        after.append(init.enable)
+    if init.enable_links and linked & set(changed):
+        after.append(init.enable_links)
+    return tuple(before), tuple(after)
