@@ -235,6 +235,8 @@ def _commit_text(keeping: Keeping) -> str:
         part = shlex.quote(path + PART)
         lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
     lines += ["rm -f {0} || exit 1".format(shlex.quote(path)) for path in keeping.stale]
+    folders = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
+    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(folders)]
     lines.append("rm -f {0}".format(shlex.quote(keeping.commit)))
     if keeping.folder:
         lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
