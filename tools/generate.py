@@ -59,7 +59,7 @@ def role_spec() -> str:
     module = importlib.import_module(COLLECTION + ".modules.gateway")
     fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
     options = {}
-    for text in (module.DOCUMENTATION, fragment.DOCUMENTATION, fragment.BACKEND):
+    for text in (module.DOCUMENTATION, fragment.DOCUMENTATION, fragment.BACKEND, fragment.CONFIRM):
         options.update(yaml.safe_load(text)["options"])
     main = {
         "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],

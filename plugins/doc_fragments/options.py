@@ -37,3 +37,22 @@ options:
     default: auto
     choices: [auto, nftables, iptables]
 """
+
+    CONFIRM = r"""
+options:
+  confirm_timeout:
+    description:
+      - Seconds after which a change takes itself back, unless Ansible has come through to the host by a new connection
+        since; V(0) turns this off. It is written for the next boot only once it is confirmed.
+      - Rules, switches and addresses are restored by a timer on the host, which needs neither Ansible nor Python.
+    type: int
+    default: 30
+  confirm_by:
+    description:
+      - With V(controller), this task opens the new connection itself and fails if the change was taken back.
+      - With V(person), the task ends at once and somebody confirms with M(ipmasq.linux.gateway_confirm), or the
+        playbook C(ipmasq.linux.confirm), within the time.
+    type: str
+    default: controller
+    choices: [controller, person]
+"""

@@ -287,7 +287,15 @@ def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], instance: str, host: 
     problems.raise_if_any()
 
 
-def apply_item(instance: str, item: Item, present: bool, requested: str, host: Host, check_mode: bool) -> Result:
+def apply_item(
+    instance: str,
+    item: Item,
+    present: bool,
+    requested: str,
+    host: Host,
+    check_mode: bool,
+    confirmation: t.Optional[Confirmation] = None,
+) -> Result:
     """Add, replace or remove the rows of one item, and leave those of others as they are."""
     check_root(host)
     state = persist.read_state(host, instance)
@@ -322,10 +330,18 @@ def apply_item(instance: str, item: Item, present: bool, requested: str, host: H
             lines=tuple(sorted(lines)),
         )
     change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing)
-    return Result(change, warnings + _carry_out(change, host, check_mode))
+    pending = _pending(change, confirmation)
+    warnings += _carry_out(change, host, check_mode, pending)
+    return Result(change, warnings, _pending_values(pending, check_mode))
 
 
-def apply_switches(instance: str, wanted: t.Optional[Forwarding], host: Host, check_mode: bool) -> Result:
+def apply_switches(
+    instance: str,
+    wanted: t.Optional[Forwarding],
+    host: Host,
+    check_mode: bool,
+    confirmation: t.Optional[Confirmation] = None,
+) -> Result:
     """Set forwarding switches now and at every boot; None: give back what this instance has set."""
     check_root(host)
     state = persist.read_state(host, instance)
@@ -345,20 +361,29 @@ def apply_switches(instance: str, wanted: t.Optional[Forwarding], host: Host, ch
     held.update(switches)
     new = replace(state or persist.State(instance, "items"), switches=sysctl.in_order(held))
     if not new.rows and not new.switches:
-        return _switches_result(_change(host, instance, choice=None, old=state, new=None), switches, host, check_mode)
+        change = _change(host, instance, choice=None, old=state, new=None)
+        return _switches_result(change, switches, host, check_mode, confirmation)
     targets = sysctl.in_order(dict(repairs + new.switches))
     change = _change(host, instance, choice=None, old=state, new=new, targets=targets)
-    return _switches_result(change, switches, host, check_mode)
+    return _switches_result(change, switches, host, check_mode, confirmation)
 
 
-def _switches_result(change: Change, switches: sysctl.Switches, host: Host, check_mode: bool) -> Result:
-    warnings = _carry_out(change, host, check_mode)
+def _switches_result(
+    change: Change,
+    switches: sysctl.Switches,
+    host: Host,
+    check_mode: bool,
+    confirmation: t.Optional[Confirmation],
+) -> Result:
+    pending = _pending(change, confirmation)
+    warnings = _carry_out(change, host, check_mode, pending)
     others = sysctl.other_writers(switches, host, _own_files(host))
     values = {
         "switches": [{"key": each.key, "before": each.before, "after": each.after} for each in change.switches],
         "overridden_by": [
             {"file": other.file, "line": other.line, "key": other.key, "value": other.value} for other in others
         ],
+        **_pending_values(pending, check_mode),
     }
     return Result(change, warnings + _other_sentences(others), values)
 
@@ -602,9 +627,9 @@ def _carry_out(
         return ()
     rollback.check_free(change.instance, host)
     undo: t.List[t.Callable[[], None]] = []
+    known = None
     try:
         known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change, pending), host)
-        undo.append(lambda: rollback.disarm(change.instance, host))
         if change.state:
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
@@ -625,10 +650,10 @@ def _carry_out(
         else:
             rollback.keep(change.instance, known, host)
     except GatewayError as error:
-        raise GatewayError(*(error.problems + _undo_all(undo))) from None
+        raise GatewayError(*(error.problems + _take_back(change.instance, known, undo, host))) from None
     except BaseException:
         # A bug of ours, or the end of the process: not a reason to leave a host half-way.
-        _undo_all(undo)
+        _take_back(change.instance, known, undo, host)
         raise
     return _boot_warnings(change, pending, host)
 
@@ -749,14 +774,22 @@ def _verify(change: Change, host: Host) -> None:
         )
 
 
-def _undo_all(undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
+def _take_back(
+    instance: str, known: t.Optional[Confirmation], undo: t.List[t.Callable[[], None]], host: Host
+) -> t.Tuple[str, ...]:
     """Undo in reverse. One sentence for the user: all is as before, or what could not be put back."""
     failed: t.List[str] = []
-    for step in reversed(undo):
-        try:
-            step()
-        except GatewayError as error:
-            failed += error.problems
+    # One at a time: if the timer was quicker, its end is awaited. What was done since then is still to be undone.
+    if known and not rollback.claim(instance, known, host) and not rollback.await_end(instance, known, host):
+        failed.append("the timer has begun to take the change back, and does not come to an end")
+    else:
+        for step in reversed(undo):
+            try:
+                step()
+            except GatewayError as error:
+                failed += error.problems
+        if known:
+            rollback.disarm(instance, known, host)
     if failed:
         return ("this could not be undone, look at the host: {0}".format("; ".join(failed)),)
     return ("the host is as it was before",)

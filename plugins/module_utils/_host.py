@@ -13,6 +13,7 @@ import glob
 import os
 import shutil
 import tempfile
+import time
 import traceback
 import typing as t
 from abc import ABC, abstractmethod
@@ -44,6 +45,9 @@ class Host(ABC):
 
     def is_root(self) -> bool:
         return os.geteuid() == 0
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def pid(self) -> int:
         """The process that makes a change."""

@@ -33,6 +33,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FOLDER = "/run/ipmasq"
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
 PATIENCE = 10
+#: How long the way back may take: it may wait for the lock of iptables, for each family and filter.
+LONGEST = 60
 #: How long a module may take for a change that does not wait for its confirmation, in seconds.
 GUARD = 300
 
@@ -291,9 +293,11 @@ def _stop_timer(instance: str, host: Host) -> None:
         host.run(["systemctl", "stop", unit_of(instance) + ".timer"])
 
 
-def disarm(instance: str, host: Host) -> None:
-    """The change did not come about, or has been taken back by whoever made it."""
-    if _pending(instance, host).get("until"):
+def disarm(instance: str, known: Confirmation, host: Host) -> None:
+    """This change did not come about, or has been taken back by whoever made it."""
+    if _pending(instance, host).get("token") != known.token:
+        return
+    if known.until:
         _stop_timer(instance, host)
     host.remove_tree(folder_of(instance))
 
@@ -302,6 +306,23 @@ def check_armed(instance: str, known: Confirmation, host: Host) -> None:
     """Raises GatewayError if the time was over before the change was made."""
     if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
         raise GatewayError("the change took longer than its {0} s, and was taken back".format(known.seconds))
+
+
+def claim(instance: str, known: Confirmation, host: Host) -> bool:
+    """Whoever makes a change takes it back: False if the timer is at it already, or was."""
+    if _pending(instance, host).get("token") != known.token:
+        return False
+    folder = folder_of(instance)
+    return any(host.rename("{0}/{1}".format(folder, name), folder + "/reverting") for name in ("armed", "confirming"))
+
+
+def await_end(instance: str, known: Confirmation, host: Host) -> bool:
+    """Whether the timer has come to the end of its way back."""
+    for _each in range(2 * LONGEST):
+        if _pending(instance, host).get("token") != known.token:
+            return True
+        host.sleep(0.5)
+    return False
 
 
 def keep(instance: str, known: Confirmation, host: Host) -> None:

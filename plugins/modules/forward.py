@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - ipmasq.linux.attributes
   - ipmasq.linux.options
   - ipmasq.linux.options.backend
+  - ipmasq.linux.options.confirm
 options:
   name:
     description: The name of this item. Another run with this name replaces it.
@@ -92,6 +93,21 @@ differences:
   returned: success
   type: list
   elements: str
+pending:
+  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  returned: when something changed, and O(confirm_by=person)
+  type: dict
+  contains:
+    token:
+      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      type: str
+    seconds:
+      description: How long it waits.
+      type: int
+    until:
+      description: When it takes itself back, in the host's local time.
+      type: str
+      sample: "14:05:30"
 instance:
   description: The instance worked on.
   returned: success
@@ -109,7 +125,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item, waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forward_from_params
 
@@ -118,14 +134,18 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.FORWARD)
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.CONFIRM, _argspec.FORWARD)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
 
     def step(host: Host) -> dict:
         item = forward_from_params(params)
         present = params["state"] == "present"
-        return apply_item(params["instance"], item, present, params["backend"], host, module.check_mode).to_dict()
+        done = apply_item(
+            params["instance"], item, present, params["backend"], host, module.check_mode,
+            waiting(params["confirm_timeout"]),
+        )  # fmt: skip
+        return done.to_dict()
 
     run_module(module, step)
 

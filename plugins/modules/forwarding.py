@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - ipmasq.linux.attributes
   - ipmasq.linux.options
+  - ipmasq.linux.options.confirm
 options:
   state:
     description: V(absent) gives every switch that this instance has set the value that it had before.
@@ -110,6 +111,21 @@ differences:
   returned: success
   type: list
   elements: str
+pending:
+  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  returned: when something changed, and O(confirm_by=person)
+  type: dict
+  contains:
+    token:
+      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      type: str
+    seconds:
+      description: How long it waits.
+      type: int
+    until:
+      description: When it takes itself back, in the host's local time.
+      type: str
+      sample: "14:05:30"
 instance:
   description: The instance that keeps the switches.
   returned: success
@@ -127,7 +143,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_switches
+from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_switches, waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forwarding_from_params
 
@@ -136,7 +152,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.FORWARDING)
+    spec = _argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.CONFIRM, _argspec.FORWARDING)
     module = AnsibleModule(
         argument_spec=spec,
         supports_check_mode=True,
@@ -146,7 +162,8 @@ def main() -> None:
 
     def step(host: Host) -> dict:
         wanted = forwarding_from_params(params) if params["state"] == "present" else None
-        return apply_switches(params["instance"], wanted, host, module.check_mode).to_dict()
+        confirmation = waiting(params["confirm_timeout"])
+        return apply_switches(params["instance"], wanted, host, module.check_mode, confirmation).to_dict()
 
     run_module(module, step)
 

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - ipmasq.linux.attributes
   - ipmasq.linux.options
   - ipmasq.linux.options.backend
+  - ipmasq.linux.options.confirm
 options:
   state:
     description:
@@ -28,21 +29,6 @@ options:
     type: str
     default: present
     choices: [present, absent]
-  confirm_timeout:
-    description:
-      - Seconds after which a change takes itself back, unless Ansible has come through to the host by a new connection
-        since; V(0) turns this off. It is written for the next boot only once it is confirmed.
-      - Rules, switches and addresses are restored by a timer on the host, which needs neither Ansible nor Python.
-    type: int
-    default: 30
-  confirm_by:
-    description:
-      - With V(controller), this task opens the new connection itself and fails if the change was taken back.
-      - With V(person), the task ends at once and somebody confirms with M(ipmasq.linux.gateway_confirm), or the
-        playbook C(ipmasq.linux.confirm), within the time.
-    type: str
-    default: controller
-    choices: [controller, person]
   foreign_drops:
     description:
       - What to do if a chain of somebody else drops whatever it does not accept itself, so that forwarded packets would

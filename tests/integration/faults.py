@@ -28,8 +28,8 @@ if t.TYPE_CHECKING:
 KINDS = {
     "fails": "fails, nothing done",
     "fails-late": "does its work, then fails",
-    "killed": "module killed (SIGKILL) before it",
-    "killed-late": "module killed (SIGKILL) after it",
+    "killed": "the module is killed (SIGKILL) before it",
+    "killed-late": "the module is killed (SIGKILL) after it",
     "hangs": "hangs until the timer has taken the change back, then goes on",
 }
 #: The guard's time in these tests, in seconds: a hang is longer.

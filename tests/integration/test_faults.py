@@ -84,7 +84,7 @@ def test_whichever_step_goes_wrong(gate, change, kind):
         if ended == "done" and steps < number:
             assert found == "after"
             break
-        record("each step of a change in turn {0}".format(KINDS[kind]), found)
+        record("each step of a change in turn: {0}".format(KINDS[kind]), found)
         assert found != "between", (number, what, ended, error)
         assert "could not be undone" not in error
         if ended == "refused" and kind != "hangs":

@@ -304,6 +304,9 @@ class FakeHost(Host):
     def is_root(self) -> bool:
         return self.root
 
+    def sleep(self, seconds: float) -> None:
+        self.calls.append(["sleep", str(seconds)])
+
     def read(self, path: str) -> t.Optional[str]:
         return self.files.get(path)
 

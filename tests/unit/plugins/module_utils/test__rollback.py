@@ -53,7 +53,7 @@ def test_systemd_keeps_the_time_where_it_is_there(host):
     armed(host)
     assert host.calls[-1][0] == "systemd-run" and "--on-active=30" in host.calls[-1]
     # A container whose systemd does not take it.
-    rollback.disarm("default", host)
+    rollback.disarm("default", PENDING, host)
     host.answers["systemd-run"] = Done(1, "", "no bus")
     armed(host)
     assert host.calls[-1][:2] == ["sh", "-c"]
@@ -63,7 +63,7 @@ def test_only_one_change_waits(host):
     armed(host)
     with pytest.raises(GatewayError, match=r"waits for its confirmation until 14:05:30"):
         armed(host)
-    rollback.disarm("default", host)
+    rollback.disarm("default", PENDING, host)
     rollback.check_free("default", host)
 
 
@@ -81,6 +81,22 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
     del host.files[FOLDER + "/armed"]
     with pytest.raises(GatewayError, match=r"the change took longer than its 300 s, and was taken back"):
         rollback.keep("default", known, host)
+
+
+def test_whoever_takes_a_change_back_has_claimed_it(host):
+    known = armed(host, pending=None)
+    assert rollback.claim("default", known, host)
+    assert not rollback.claim("default", known, host)
+    assert not rollback.await_end("default", known, host)
+    assert host.calls.count(["sleep", "0.5"]) == 2 * rollback.LONGEST
+    # A change that came after it is not touched.
+    later = rollback.Confirmation(30, "later", "14:05:30")
+    rollback.disarm("default", later, host)
+    assert FOLDER + "/reverting" in host.files
+    rollback.disarm("default", known, host)
+    assert rollback.await_end("default", known, host)
+    armed(host, pending=later)
+    assert not rollback.claim("default", known, host) and FOLDER + "/armed" in host.files
 
 
 def test_each_guard_is_a_unit_of_its_own(host):

@@ -157,7 +157,8 @@ def test_runs_and_tells_the_same_in_check_mode(run, name, options):
 def test_every_returned_value_is_documented(run, name, options):
     yaml = pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
-    _failed, values = run(name, fakes.FakeHost(), **options)
+    waits = {} if name == "gateway_info" else {"confirm_timeout": 30}
+    _failed, values = run(name, fakes.FakeHost(), **options, **waits)
     assert set(values) <= set(yaml.safe_load(module.RETURN)) | {"changed", "diff", "warnings"}
 
 

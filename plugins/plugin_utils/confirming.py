@@ -1,0 +1,93 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the module, come back by a new connection, and confirm. Who cannot come back is told that the host went back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+#: What keeps each of OpenSSH's programs from sharing a connection that is open already.
+ALONE = "-o ControlMaster=no -o ControlPath=none"
+SSH_OPTIONS = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
+#: How long after the deadline to ask what became of the change, in seconds.
+GRACE = 30
+PAUSE = 1
+
+
+class ConfirmingAction(ActionBase):
+    #: The module that makes the change.
+    MODULE = ""
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> dict:
+        result = super().run(tmp, task_vars)
+        result.update(self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars))
+        pending = result.get("pending")
+        if not pending or self._task.args.get("confirm_by") == "person":
+            return result
+        del result["pending"]
+        result.update(self._confirm(result["instance"], pending, task_vars))
+        return result
+
+    def _confirm(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
+        deadline = time.monotonic() + pending["seconds"]
+        problem = "no answer"
+        while time.monotonic() < deadline + GRACE:
+            try:
+                with self._new_connection():
+                    answer = self._execute_module(
+                        module_name="ipmasq.linux.gateway_confirm",
+                        module_args={"instance": instance, "token": pending["token"]},
+                        task_vars=task_vars,
+                    )
+            except AnsibleConnectionFailure as error:
+                answer = {"unreachable": True, "msg": str(error)}
+            if answer.get("was") in ("pending", "confirmed"):
+                return {}
+            if answer.get("was") == "reverted":
+                return self._failed(
+                    "rolled back: within {0} s there was no new connection to this host ({1}); it is as it was before "
+                    "the change".format(pending["seconds"], problem)
+                )
+            problem = " ".join(str(answer.get("msg") or answer).split())[:200]
+            if problem.endswith("it was taken back"):
+                return self._failed("rolled back: " + problem)
+            display.vv("ipmasq: not confirmed yet: {0}".format(problem))
+            time.sleep(PAUSE)
+        return self._failed(
+            "not confirmed: this host does not answer ({0}); it takes the change back by itself at {1}, its "
+            "time".format(problem, pending["until"])
+        )
+
+    @staticmethod
+    def _failed(message: str) -> dict:
+        return {"failed": True, "changed": False, "msg": message}
+
+    @contextlib.contextmanager
+    def _new_connection(self) -> t.Iterator[None]:
+        """One that shares nothing with those before: what is open already would outlive a rule that cuts it off."""
+        connection = self._connection
+        if getattr(connection, "transport", "") != "ssh":
+            with contextlib.suppress(AttributeError, NotImplementedError):
+                connection.reset()
+            yield
+            return
+        before = {name: connection.get_option(name) for name in SSH_OPTIONS}
+        for name, words in before.items():
+            connection.set_option(name, "{0} {1}".format(words or "", ALONE).strip())
+        try:
+            yield
+        finally:
+            for name, words in before.items():
+                connection.set_option(name, words)
