@@ -65,9 +65,9 @@ class Operator:
         }
         (folder / "inventory.yml").write_text(yaml.safe_dump({"gateways": {"hosts": {"gateway": host}}}))
 
-    def start(self, options: dict[str, t.Any], **env: str) -> subprocess.Popen[str]:
+    def start(self, options: dict[str, t.Any], module: str = "gateway", **env: str) -> subprocess.Popen[str]:
         """A play that has been on the host before it makes the change, so that a connection is open."""
-        tasks = [{"ansible.builtin.ping": None}, {"ipmasq.linux.gateway": options}]
+        tasks = [{"ansible.builtin.ping": None}, {f"ipmasq.linux.{module}": options}]
         (self.folder / "play.yml").write_text(
             yaml.safe_dump([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}])
         )
@@ -77,8 +77,8 @@ class Operator:
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
-    def apply(self, options: dict[str, t.Any], **env: str) -> tuple[int, str]:
-        process = self.start(options, **env)
+    def apply(self, options: dict[str, t.Any], module: str = "gateway", **env: str) -> tuple[int, str]:
+        process = self.start(options, module, **env)
         out, _nothing = process.communicate(timeout=180)
         return process.returncode, out
 
@@ -146,6 +146,20 @@ def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, c
     assert took < 8 + 5 + 20, took  # the last try to connect, and starting Ansible, with others at work here
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
+
+
+def test_a_single_item_that_cuts_the_operator_off_is_taken_back(operator: Operator) -> None:
+    before = operator.holds()
+    item = {"instance": "lines", "name": "ssh", "in_interface": "wan0", "protocol": "tcp", "port": 22}
+    rc, out = operator.apply(dict(item, to="192.168.1.11", confirm_timeout=8), "port_forward")
+    assert rc == 2 and "rolled back: within 8 s" in " ".join(out.split()), out
+    assert operator.holds() == before
+    record("ssh cut off by the change", "before")
+    # One that does not is confirmed, and goes the same way.
+    for state in ("present", "absent"):
+        rc, out = operator.apply(dict(item, port=2222, to="192.168.1.11", state=state), "port_forward")
+        assert rc == 0 and "changed=1" in out, out
+    assert operator.holds() == before
 
 
 def test_a_killed_operator_is_a_way_back(operator: Operator) -> None:
