@@ -216,7 +216,7 @@ class SandboxHost(Host):
         """Run the loader as ipmasq.service does, with /etc/ipmasq in the folder of this host."""
         require_namespace()
         loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
-        moved = loader.replace("/etc/ipmasq", self.place("/etc/ipmasq"))
+        moved = re.sub(r"/(etc|run)/(?=ipmasq)", lambda found: self.place(found.group()), loader)
         assert moved != loader
         env = dict(os.environ, PATH=PATH, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
         return subprocess.run(["sh", "-c", moved], capture_output=True, text=True, check=False, env=env)

@@ -29,8 +29,8 @@ CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 
-#: The others make namespaces and labs of their own, one after the other.
-FIRST_LANE = ("lint", "sanity", "unit", "molecule")
+#: The other lane makes namespaces of its own, this one labs, one after the other.
+FIRST_LANE = ("lint", "sanity", "unit", "lab", "molecule")
 #: Tests that are run once more with the programs of Debian's newest release.
 WITH_OTHER_TOOLS = ("vocabulary", "packets", "services", "links", "rfc", "fixpoint")
 

@@ -59,7 +59,8 @@ closed() {
 for commit in ./*.commit; do
     [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
 done
-rm -f ./*.ipmasq-new
+# What was not decided, is not wanted. Once there is a /run/ipmasq, a change may be under way that needs it.
+[ -e /run/ipmasq ] || rm -f ./*.ipmasq-new
 
 for file in ./*.json ./*.load ./*.sysctl; do
     instance=$(basename "${file%.*}")

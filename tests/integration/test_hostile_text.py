@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.tests.unit import hostile
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 BOUNDED = settings(
-    max_examples=int(os.environ.get("IPMASQ_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("IPMASQ_EXAMPLES", "20")),
     deadline=None,
     derandomize="IPMASQ_EXAMPLES" not in os.environ,
     database=None,

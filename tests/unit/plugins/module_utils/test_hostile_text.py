@@ -245,7 +245,7 @@ def test_the_cell_runs_what_is_right(cell, backend, first):
 
 @pytest.mark.parametrize("backend", WANTED)
 @given(drawn=hostile.gateways(), first=st.booleans())
-@settings(parent=SETTINGS, max_examples=60)
+@settings(parent=SETTINGS, max_examples=25)
 def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first):
     path, text, options = drawn
     try:
@@ -260,7 +260,7 @@ def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first)
 
 @pytest.mark.parametrize("backend", WANTED)
 @given(name=st.sampled_from(hostile.LINK_NAMES))
-@settings(parent=SETTINGS, max_examples=60)
+@settings(parent=SETTINGS, max_examples=12)
 def test_names_of_links_are_not_obeyed(cell, backend, name):
     """Of links that nobody has declared, and that a pattern means: the kernel has switches for each."""
     lan = dict(hostile.RIGHT["lans"][0], interfaces=["w*"])
