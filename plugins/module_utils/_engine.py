@@ -179,6 +179,7 @@ def apply_gateway(
 
     ``problems`` are those that were found without the host; they are told together with what the host shows.
     """
+    _finish_decided(gateway.instance, host, check_mode)
     try:
         wanted = _want(gateway, requested, foreign, host)
     except GatewayError as error:
@@ -209,7 +210,7 @@ def apply_gateway(
             interfaces=tuple(wans + inside),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
             links=links.links_of(gateway, state.links if state else links.Links(), facts),
-            door=wanted.door.to_xml(gateway.instance) if wanted.door else "",
+            door=_door_text(wanted, host),
         ),
         facts=facts,
         door=wanted.door,
@@ -237,6 +238,16 @@ def apply_gateway(
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values)
 
 
+def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
+    """The power went after a first change was decided, and no loader was in place yet to finish it."""
+    commit = persist.stem(instance) + persist.COMMIT
+    if check_mode or not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
+        return
+    done = host.run(["sh", commit])
+    if done.rc != 0:
+        raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))
+
+
 def _overruling(choice: Choice, requested: str, host: Host) -> Choice:
     """iptables, where iptables has come to drop what a table of nftables accepts: docker or ufw, installed later."""
     if requested != "auto" or choice.backend.name != "nftables":
@@ -257,6 +268,13 @@ def _drops(backend: Backend, host: Host) -> t.Tuple[str, ...]:
         )
         for table, chain in backend.foreign_drops(host)
     )
+
+
+def _door_text(wanted: Wanted, host: Host) -> str:
+    """firewalld that is installed, and does not run now, reads its policy when it starts."""
+    if wanted.door:
+        return wanted.door.to_xml(wanted.gateway.instance)
+    return wanted.old.door if wanted.old and host.which(firewalld.CMD) else ""
 
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
@@ -298,6 +316,7 @@ def apply_item(
 ) -> Result:
     """Add, replace or remove the rows of one item, and leave those of others as they are."""
     check_root(host)
+    _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
     _refuse_gateway_instance(state, instance)
     choice = select(host, requested, state.programs if state else "")
@@ -344,6 +363,7 @@ def apply_switches(
 ) -> Result:
     """Set forwarding switches now and at every boot; None: give back what this instance has set."""
     check_root(host)
+    _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
     switches: sysctl.Switches = ()
     repairs: sysctl.Switches = ()
@@ -396,6 +416,7 @@ def remove_instance(
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
+    _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
     if state and state.owner != "gateway":
         raise GatewayError(
@@ -646,7 +667,7 @@ def _carry_out(
             if not desired:
                 backend.drop_base_chains(host, change.chains_before)
         if pending:
-            rollback.check_armed(change.instance, known, host)
+            rollback.ready(change.instance, known, host)
         else:
             rollback.keep(change.instance, known, host)
     except GatewayError as error:
@@ -670,20 +691,22 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
         rules += backend.boot_lines("./" + stem, change.instance)
         rules += backend.drop_lines(desired, backend.base_chains(host))
     add, remove = change.steps.add, change.steps.remove
-    moves = ["ip address del {1} dev {0}".format(*pair) for pair in add]
+    gone = "{{ ip address del {1} dev {0} || ! ip -o address show dev {0} to {1} | grep -q .; }} 2> /dev/null"
+    moves = [gone.format(*pair) for pair in add]
     moves += ["ip address replace {1} dev {0}".format(*pair) for pair in remove]
     if change.offloaded_before:
         # The table is made anew; its devices come with this.
         moves.append("sh {0}.links".format(persist.stem(change.instance)))
     before = sysctl.snapshot([key for key, _value in change.targets], host) if change.switches else {}
     switches = [
-        "echo {1} > {0}".format(shlex.quote("/proc/sys/" + key), value) for key, value in sysctl.restoring(before)
+        "[ ! -e {0} ] || echo {1} > {0}".format(shlex.quote("/proc/sys/" + key), value)
+        for key, value in sysctl.restoring(before)
     ]
     was_there = bool(change.plan.live) or bool(change.retired)
     if change.reload:
         before_door = host.read(firewalld.path_of(change.instance))
         files.update({"policy": before_door} if before_door else {})
-        moves += firewalld.restoring_lines(change.instance, "policy")
+        moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     return rollback.Restoring(tuple(lines), files)
 

@@ -19,6 +19,7 @@ https://firewalld.org/documentation/man-pages/firewalld.policy.html
 from __future__ import annotations
 
 import re
+import shlex
 import typing as t
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
@@ -161,9 +162,10 @@ def same(one: t.Optional[Policy], other: t.Optional[Policy]) -> bool:
 
 def check_reload(host: Host) -> None:
     """Raises GatewayError if a reload would lose what somebody has set at run time only."""
-    for what in ("zones", "policies"):
-        words = "--list-all-" + what
-        now, kept = (KEPT.sub("", _ask(host, *more, words)) for more in ((), ("--permanent",)))
+    asked = {"zones": ["--list-all-zones"], "policies": ["--list-all-policies"], "ipsets": ["--get-ipsets"]}
+    asked["direct rules"] = ["--direct", "--get-all-rules"]
+    for what, words in asked.items():
+        now, kept = (KEPT.sub("", _ask(host, *more, *words)) for more in ((), ("--permanent",)))
         if now != kept:
             lines = [line.strip() for line in now.splitlines() if line not in kept.splitlines()]
             raise GatewayError(
@@ -174,7 +176,13 @@ def check_reload(host: Host) -> None:
 
 
 def reload(host: Host) -> None:
+    """Interfaces that were put into a zone at run time only, by ppp's scripts for example, are put there again."""
+    zones = _zones(host)
     _ask(host, "--reload")
+    for name, zone in zones.items():
+        word = name.replace("*", "+")
+        if host.run([CMD, "--get-zone-of-interface=" + word]).rc != 0:
+            _ask(host, "--zone=" + zone, "--change-interface=" + word)
 
 
 def put(host: Host, instance: str, text: str) -> None:
@@ -195,10 +203,13 @@ def _place(host: Host, path: str, text: str) -> None:
         host.remove(path)
 
 
-def restoring_lines(instance: str, stem: str) -> t.List[str]:
+def restoring_lines(instance: str, stem: str, host: Host) -> t.List[str]:
     """The way back as shell, with the earlier policy in the file ``stem`` if there was one."""
+    again = "{0} --get-zone-of-interface={1} > /dev/null 2>&1 || {0} --zone={2} --change-interface={1} > /dev/null"
+    zones = {shlex.quote(name.replace("*", "+")): shlex.quote(zone) for name, zone in _zones(host).items()}
     path = path_of(instance)
     return [
         "{{ if [ -e {0} ]; then cp {0} {1}; else rm -f {1}; fi; }}".format(stem, path),
         "{0} --reload > /dev/null".format(CMD),
+        *(again.format(CMD, name, zone) for name, zone in zones.items()),
     ]

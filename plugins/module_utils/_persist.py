@@ -55,6 +55,17 @@ closed() {
     exit 1
 }
 
+# A change that still waits is taken back: what is loaded here is what was kept last.
+for armed in /run/ipmasq/*/armed; do
+    [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore"; }
+done
+
+# One at a time, and never while the files are being moved.
+if command -v flock > /dev/null; then
+    exec 9< /etc/ipmasq
+    flock -w 60 9
+fi
+
 # The power went while a change was being kept: it is finished now.
 for commit in ./*.commit; do
     [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
@@ -82,6 +93,8 @@ done
 # Docker closes its networks only if it is docker who turns forwarding on; its drop-in runs this once more, late.
 later=no
 if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/ipmasq.conf ] &&
+    [ "$(readlink /etc/systemd/system/docker.service)" != /dev/null ] &&
+    [ "$(readlink /etc/systemd/system/docker.socket)" != /dev/null ] &&
     [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
     later=yes
     echo "ipmasq: forwarding comes after docker.service" >&2

@@ -34,7 +34,7 @@ FOLDER = "/run/ipmasq"
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
 PATIENCE = 10
 #: How long the way back may take: it may wait for the lock of iptables, for each family and filter.
-LONGEST = 60
+LONGEST = 120
 #: How long a module may take for a change that does not wait for its confirmation, in seconds.
 GUARD = 300
 
@@ -70,15 +70,31 @@ done
 [ ! -e confirming ] || exec sh ./keep
 [ ! -e reverting ] || exec sh ./restore
 """
+#: Neither of these two runs beside the other, or beside the loader; who comes second finds nothing to do.
+ALONE = """\
+if [ -d /etc/ipmasq ] && command -v flock > /dev/null; then
+    exec 9< /etc/ipmasq
+    flock -w 60 9
+fi
+[ -e change.json ] || exit 0
+"""
+#: Somebody may hold a lock for long, so it is tried again: every line may be run as often as it takes.
 RESTORE_END = """\
-echo '{token} reverted' > {folder}.last
-cd / && rm -rf {folder}
+tries=$(cat tries 2> /dev/null || echo 0)
+if [ $failed != 0 ] && [ "$tries" -lt {tries} ]; then
+    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore
+fi
+outcome=reverted
+[ $failed = 0 ] || outcome=failed
+echo "{token} $outcome" > {folder}.last
+cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 exit $failed
 """
 KEEP_END = """\
 echo '{token} confirmed' > {folder}.last
-cd / && rm -rf {folder}
+cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
+TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -128,7 +144,8 @@ def unit_of(instance: str) -> str:
 
 
 def check_free(instance: str, host: Host) -> None:
-    """Only one change of an instance may be under way."""
+    """Only one change may be under way: what one instance removes with itself, another one may need."""
+    check_others(instance, host)
     if not host.exists(folder_of(instance)):
         return
     until = _pending(instance, host).get("until")
@@ -141,6 +158,13 @@ def check_free(instance: str, host: Host) -> None:
         "instance: another change of '{0}' is under way; wait until it is done (or, if no process is at it, "
         "remove {1})".format(instance, folder_of(instance))
     )
+
+
+def check_others(instance: str, host: Host) -> None:
+    for path in host.find(FOLDER + "/*/change.json"):
+        other = posixpath.basename(posixpath.dirname(path))
+        if other != instance and not other.startswith(".") and not other.endswith(".gone"):
+            raise GatewayError("instance: a change of '{0}' is under way; wait until it is done".format(other))
 
 
 def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:
@@ -161,11 +185,11 @@ def arm(
     known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
     staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
     head = HEAD.format(folder=folder)
-    words = {"folder": folder, "token": known.token}
+    words = {"folder": folder, "token": known.token, "tries": TRIES}
     scripts = {
         "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE),
-        "restore": head + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
-        "keep": head + _keep_text(keeping) + KEEP_END.format(**words),
+        "restore": head + ALONE + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
+        "keep": head + ALONE + _keep_text(keeping) + KEEP_END.format(**words),
         "commit": _commit_text(keeping),
         "change.json": json.dumps({"token": known.token, "until": known.until, "commit": keeping.commit}) + "\n",
     }
@@ -190,6 +214,11 @@ def arm(
             raise GatewayError("{0}: cannot be made".format(folder))
     except BaseException:
         host.remove_tree(staged)
+        raise
+    try:
+        check_others(instance, host)
+    except GatewayError:
+        disarm(instance, known, host)
         raise
     return known
 
@@ -299,13 +328,24 @@ def disarm(instance: str, known: Confirmation, host: Host) -> None:
         return
     if known.until:
         _stop_timer(instance, host)
-    host.remove_tree(folder_of(instance))
+    # At once: half of a way back would be worse than none.
+    host.rename(folder_of(instance), folder_of(instance) + ".gone")
+    host.remove_tree(folder_of(instance) + ".gone")
 
 
 def check_armed(instance: str, known: Confirmation, host: Host) -> None:
     """Raises GatewayError if the time was over before the change was made."""
     if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
-        raise GatewayError("the change took longer than its {0} s, and was taken back".format(known.seconds))
+        raise GatewayError(
+            "the change was taken back before it was made: it took longer than its {0} s, or a service has loaded the "
+            "rules anew meanwhile".format(known.seconds)
+        )
+
+
+def ready(instance: str, known: Confirmation, host: Host) -> None:
+    """The change is made: from here on it may be confirmed. Raises GatewayError if the timer was quicker."""
+    check_armed(instance, known, host)
+    host.write(folder_of(instance) + "/ready", "", 0o600)
 
 
 def claim(instance: str, known: Confirmation, host: Host) -> bool:
@@ -361,6 +401,10 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
         return Answer(False, _known(instance, token, host))
     if check_mode:
         return Answer(True, "pending")
+    if keep_it and not host.exists(folder + "/ready"):
+        raise GatewayError(
+            "instance: the change of '{0}' is not made yet, or its module has died; wait, or revert it".format(instance)
+        )
     claimed = "confirming" if keep_it else "reverting"
     if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
         return Answer(False, "reverted" if host.exists(folder + "/reverting") else "confirmed")

@@ -70,9 +70,11 @@ DROP_IN_TEXT = """\
 # Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
 [Service]
 ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
-ExecReload=-/bin/sh /etc/ipmasq/boot{words}
-ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
+{reload}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
 """
+#: Only for those that can be reloaded: it would be all that their reload does.
+RELOAD_TEXT = "ExecReload=-/bin/sh /etc/ipmasq/boot{words}\n"
+RELOADED = ("nftables", "docker")
 #: Services of others, and what their drop-in tells the loader.
 NEIGHBOURS = {"nftables": "", "netfilter-persistent": "", "docker": " late"}
 
@@ -232,7 +234,8 @@ def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
         for name, words in NEIGHBOURS.items():
             folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/", SYSTEMD)
             if any(host.exists("{0}{1}.service".format(folder, name)) for folder in folders):
-                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words), 0o644)
+                reload = RELOAD_TEXT.format(words=words) if name in RELOADED else ""
+                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words, reload=reload), 0o644)
     return found
 
 

@@ -60,6 +60,11 @@ class ConfirmingAction(ActionBase):
                     "rolled back: within {0} s there was no new connection to this host ({1}); it is as it was before "
                     "the change".format(pending["seconds"], problem)
                 )
+            if answer.get("was") == "failed":
+                return self._failed(
+                    "not rolled back: there was no new connection to this host within {0} s ({1}), and not every step "
+                    "of the way back has worked; look at the host".format(pending["seconds"], problem)
+                )
             problem = " ".join(str(answer.get("msg") or answer).split())[:200]
             if problem.endswith("it was taken back"):
                 return self._failed("rolled back: " + problem)

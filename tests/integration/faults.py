@@ -164,3 +164,25 @@ def differences(one: dict, other: dict) -> str:
             texts = [part.splitlines() for part in parts]
             lines += ["{0} {1}".format(key, line) for line in difflib.unified_diff(*texts, n=0, lineterm="")]
     return "\n".join(lines[:12])
+
+
+def fork(act):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        ended, error = "done", ""
+        try:
+            act()
+        except BaseException as problem:
+            ended, error = "refused" if isinstance(problem, GatewayError) else "crashed", str(problem)
+        os.write(writer, "{0}\0{1}".format(ended, error).encode())
+        os._exit(0)
+    os.close(writer)
+
+    def answer():
+        with os.fdopen(reader, "rb") as stream:
+            told = stream.read().decode()
+        os.waitpid(pid, 0)
+        return tuple(told.split("\0"))
+
+    return answer

@@ -19,7 +19,7 @@ import time
 import pytest
 import sandbox
 from fault_table import record
-from faults import FULL, KINDS, differences, holds, in_child, outcome, quick_guard, settled
+from faults import FULL, KINDS, differences, fork, holds, in_child, outcome, quick_guard, settled
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
 
@@ -366,25 +366,3 @@ def test_two_at_once(gate):
         for ended, error in told:
             assert ended == "done" or "another change of 'default' is under way" in error or "read back" in error, error
         become(gate, None)
-
-
-def fork(act):
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        ended, error = "done", ""
-        try:
-            act()
-        except BaseException as problem:
-            ended, error = "refused" if isinstance(problem, GatewayError) else "crashed", str(problem)
-        os.write(writer, "{0}\0{1}".format(ended, error).encode())
-        os._exit(0)
-    os.close(writer)
-
-    def answer():
-        with os.fdopen(reader, "rb") as stream:
-            told = stream.read().decode()
-        os.waitpid(pid, 0)
-        return tuple(told.split("\0"))
-
-    return answer

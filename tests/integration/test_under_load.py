@@ -19,8 +19,12 @@ import subprocess
 import time
 
 import pytest
+from faults import fork
 from helpers import TWO_LANS
+from sandbox import sh
 from topology import CLIENTS, WAN4, Sniffer, Topology, patience
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 
 #: A flow of 5 Mbit/s in packets of 1,000 bytes, until it is told to end.
 TRANSFER = ("-u", "-b", "5M", "-l", "1000", "-t", "600")
@@ -90,3 +94,46 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
         assert outside.leaks() == []
         with pytest.raises(BlockingIOError):
             listener.recv(100)
+
+
+def test_the_loader_and_the_way_back_leave_no_gap(gate, net):
+    """The loader runs at any time: whenever a neighbour has been restarted."""
+    gate.apply(**TWO_LANS)
+    waits = rollback.Confirmation(3600, "token", "14:05:30")
+    with Sniffer(net) as outside, net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((OFFICE4, 9999))
+        listener.setblocking(False)
+        with net.inside("office"):
+            opening = subprocess.Popen(["python3", "-c", OPEN.format(WAN4)])
+        with net.inside("wan"):
+            intruder = subprocess.Popen(["python3", "-c", INTRUDE.format(OFFICE4)])
+        rules = gate.live()
+        try:
+            for number in range(5):
+                assert gate.host.boot().returncode == 0
+                assert gate.live() == rules
+                gate.apply(confirmation=waits, **dict(TWO_LANS, timeouts={"udp": 100 + number}, nat=[{"name": "all"}]))
+                rollback.finish("default", "token", False, gate.host, False)
+                assert gate.live() == rules
+        finally:
+            for process in (opening, intruder):
+                process.kill()
+                process.wait()
+        assert outside.leaks() == []
+        with pytest.raises(BlockingIOError):
+            listener.recv(100)
+
+
+def boot(gate):
+    done = gate.host.boot()
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_loaders_at_once(gate, net):
+    gate.apply(**TWO_LANS)
+    rules = gate.live()
+    for _each in range(4):
+        ends = [fork(lambda: boot(gate)) for _loader in range(2)]
+        assert [end() for end in ends] == [("done", "")] * 2
+        assert gate.live() == rules
+        assert sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"

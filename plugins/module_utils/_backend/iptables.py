@@ -162,11 +162,16 @@ class Iptables(Backend):
         lines = []
         for family in self.families:
             save, restore = self.program(family, "save"), self.program(family, "restore")
+            file = "{0}.{1}".format(stem, FAMILIES[family])
+            # Out with the old jumps and in with ours in one transaction of each table: between two of them, nothing of
+            # ours would be asked (measured: packets leaked on a host that forwards).
             lines.append(
-                "{0} | sed -n -e '/^\\*/p' -e '/ --comment \"*ipmasq:{1}\\/jump\"* -j /s/^-A /-D /p' -e '/^COMMIT/p' "
-                "| {2} -w {3} --noflush".format(save, instance, restore, LOCK_WAIT)
+                'for table in raw mangle filter nat; do grep -q "^[*]$table" {4} || continue; echo "*$table"; '
+                "{0} -t $table | sed -n '/ --comment \"*ipmasq:{1}\\/jump\"* -j /s/^-A /-D /p'; "
+                'sed -n "/^[*]$table/,/^COMMIT/p" {4} | sed 1d; done | {2} -w {3} --noflush'.format(
+                    save, instance, restore, LOCK_WAIT, file
+                )
             )
-            lines.append("{0} -w {1} --noflush {2}.{3}".format(restore, LOCK_WAIT, stem, FAMILIES[family]))
         return lines
 
     def read(self, host: Host, instance: str) -> str:

@@ -105,7 +105,13 @@ def test_a_reload_that_would_lose_something_is_refused(host):
     host.answers["firewall-cmd --list-all-zones"] = Done(0, now, "")
     for words in ("firewall-cmd --permanent --list-all-policies", "firewall-cmd --list-all-policies"):
         host.answers[words] = Done(0, "allow-host-ipv6 (active)\n", "")
+    for words in ("--get-ipsets", "--direct --get-all-rules"):
+        host.answers["firewall-cmd " + words] = host.answers["firewall-cmd --permanent " + words] = Done(0, "", "")
     firewalld.check_reload(host)
+    host.answers["firewall-cmd --direct --get-all-rules"] = Done(0, "ipv4 filter FORWARD 0 -j ACCEPT", "")
+    with pytest.raises(GatewayError, match=r"direct rules have settings at run time only"):
+        firewalld.check_reload(host)
+    host.answers["firewall-cmd --direct --get-all-rules"] = Done(0, "", "")
     host.answers["firewall-cmd --list-all-zones"] = Done(0, now.replace("ports: ", "ports: 99/tcp"), "")
     with pytest.raises(GatewayError, match=r"run time only \(ports: 99/tcp\).*--runtime-to-permanent"):
         firewalld.check_reload(host)
@@ -117,10 +123,15 @@ def test_the_file_is_as_before_once_firewalld_has_read_it(host, before, rc):
     path = firewalld.path_of("default")
     if before:
         host.files[path] = before
-    seen = []
+    seen, again = [], []
     real = host.run
 
     def run(argv, stdin=None):
+        if argv[1].startswith("--get-zone-of-interface"):
+            return Done(0 if argv[1].endswith("lan0") else 2, "", "")
+        if argv[1].startswith("--zone="):
+            again.append(list(argv[1:]))
+            return Done(0, "", "")
         if list(argv) == ["firewall-cmd", "--reload"]:
             seen.append(host.files.get(path))
             return Done(rc, "", "Error: no")
@@ -133,4 +144,7 @@ def test_the_file_is_as_before_once_firewalld_has_read_it(host, before, rc):
     else:
         firewalld.put(host, "default", "<new/>\n")
     assert seen == ["<new/>\n"]
+    # What the reload has put out of its zone.
+    lost = [["--zone=home", "--change-interface=tap+"], ["--zone=public", "--change-interface=wan0"]]
+    assert again == ([] if rc else lost)
     assert host.files.get(path, "") == before

@@ -38,6 +38,13 @@ def armed(host, keeping=KEEP, pending=PENDING):
     return rollback.arm("default", pending, BACK, keeping, host)
 
 
+def made(host):
+    """Armed, and carried out."""
+    known = armed(host)
+    rollback.ready("default", known, host)
+    return known
+
+
 def test_the_timer_starts_once_everything_is_there(host):
     armed(host)
     written = [event[1] for event in host.events if event[0] == "write"]
@@ -79,8 +86,21 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
     assert rollback.finish("default", "", True, host, False) == rollback.Answer(False, "")
     rollback.check_armed("default", known, host)
     del host.files[FOLDER + "/armed"]
-    with pytest.raises(GatewayError, match=r"the change took longer than its 300 s, and was taken back"):
+    with pytest.raises(GatewayError, match=r"taken back before it was made: it took longer than its 300 s"):
         rollback.keep("default", known, host)
+
+
+def test_what_is_not_made_yet_cannot_be_confirmed(host):
+    armed(host)
+    with pytest.raises(GatewayError, match=r"the change of 'default' is not made yet, or its module has died"):
+        rollback.finish("default", "", True, host, False)
+    assert rollback.finish("default", "", False, host, False) == rollback.Answer(True, "pending")
+
+
+def test_a_change_of_another_instance_is_awaited(host):
+    armed(host)
+    with pytest.raises(GatewayError, match=r"a change of 'default' is under way"):
+        rollback.check_free("lab", host)
 
 
 def test_whoever_takes_a_change_back_has_claimed_it(host):
@@ -150,14 +170,14 @@ def test_the_way_back_goes_on_after_a_line_that_fails(host):
 
 @pytest.mark.parametrize(("keep", "script"), [(True, "keep"), (False, "restore")])
 def test_one_of_them_ends_it(host, keep, script):
-    armed(host)
+    made(host)
     assert rollback.finish("default", "", keep, host, check_mode=True) == rollback.Answer(True, "pending")
     assert rollback.finish("default", "secret", keep, host, check_mode=False) == rollback.Answer(True, "pending")
     assert ["sh", FOLDER + "/" + script] in host.calls
 
 
 def test_whoever_comes_second_is_told_who_was_first(host):
-    armed(host)
+    made(host)
     host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
     assert rollback.finish("default", "secret", True, host, False) == rollback.Answer(False, "reverted")
 
@@ -179,7 +199,7 @@ def test_what_became_of_it_is_known_afterwards(host, last, token, was):
 
 
 def test_what_cannot_be_kept_is_taken_back(host):
-    armed(host)
+    made(host)
     host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "No space left on device")
     with pytest.raises(
         GatewayError, match=r"could not be written to the disk \(No space left on device\); it was taken"

@@ -40,6 +40,7 @@ def pending():
         "default", rollback.Confirmation(30, TOKEN, "14:05:30"), rollback.Restoring((), {}),
         rollback.Keeping("/etc/ipmasq/default.commit"), host,
     )  # fmt: skip
+    rollback.ready("default", rollback.Confirmation(30, TOKEN, "14:05:30"), host)
     return host
 
 
