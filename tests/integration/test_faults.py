@@ -35,6 +35,8 @@ CHANGES = {
     "change": (ONE_LAN, MORE),
     "removal": (MORE, None),
 }
+#: A first run and a removal are left to make test-faults.
+TRIED = sorted(CHANGES) if FULL else ["change"]
 #: It waits longer than any test: its end is up to the test.
 WAITS = rollback.Confirmation(3600, "token", "14:05:30")
 SWITCHES_BEFORE = (
@@ -66,7 +68,7 @@ def sample(steps, gate, *words):
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("change", TRIED)
 def test_whichever_step_goes_wrong(gate, change, kind):
     old, new = CHANGES[change]
     become(gate, old)
@@ -123,7 +125,7 @@ def finish(gate, keep):
 
 
 @pytest.mark.parametrize("script", ["keep", "commit", "restore"])
-@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("change", TRIED)
 def test_the_shell_that_ends_a_change_is_killed(gate, change, script):
     old, new = CHANGES[change]
     become(gate, old)
@@ -171,7 +173,7 @@ def booted(gate):
 
 
 @pytest.mark.parametrize("script", ["keep", "commit"])
-@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("change", TRIED)
 def test_the_power_goes_while_a_change_is_being_kept(gate, change, script):
     old, new = CHANGES[change]
     become(gate, old)
@@ -282,7 +284,7 @@ def disk(gate):
 
 
 @pytest.mark.parametrize("path", ["/etc", "/run"])
-@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("change", TRIED)
 def test_a_full_disk(gate, disk, change, path):
     """With room for no page, for one, for two … until there is enough."""
     old, new = CHANGES[change]
@@ -310,7 +312,7 @@ def test_a_full_disk(gate, disk, change, path):
 
 
 @pytest.mark.parametrize("path", ["/etc", "/run"])
-@pytest.mark.parametrize("change", sorted(CHANGES))
+@pytest.mark.parametrize("change", TRIED)
 def test_a_disk_that_is_read_only(gate, disk, change, path):
     old, new = CHANGES[change]
     become(gate, old)
