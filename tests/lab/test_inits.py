@@ -119,6 +119,7 @@ def test_a_gateway_is_there_after_a_boot(machine: Machine) -> None:
     assert machine.sh("cat /proc/sys/net/ipv4/ip_forward; nft list tables").split() == ["0"]
 
 
+@pytest.mark.parametrize("machine", ["sysvinit"], indirect=True)
 def test_a_damaged_state_does_not_route(machine: Machine) -> None:
     machine.sh(WIRE)
     assert machine.apply(**GATEWAY)["changed"]
