@@ -30,7 +30,7 @@ COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 
 #: The other lane makes namespaces of its own, this one labs, one after the other.
-FIRST_LANE = ("lint", "sanity", "house", "lab", "molecule")
+FIRST_LANE = ("lint", "sanity", "lab", "molecule")
 #: Tests that are run once more with the programs of Debian's newest release.
 WITH_OTHER_TOOLS = ("vocabulary", "packets", "services", "links", "fixpoint")
 
