@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 from dataclasses import replace
 
@@ -42,8 +41,8 @@ from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redir
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
 from ._resolve import inside_of
-from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
-from ._values import networks_of
+from ._rules import Action, Chain, Match, Rule, RuleSet, by_family, network
+from ._values import networks_of, overlaps
 
 if t.TYPE_CHECKING:
     from ._intent import Forward, Gateway, Item, Lan
@@ -182,12 +181,13 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     """Only what opens a connection is asked: answers to a port forward leave whatever is said here."""
     rules = []
     for item in gateway.outbound:
-        sources = _within(inside_of(gateway, item), lan.networks or ())
-        if not sources:
-            continue
-        if not lan.spoof_check and (not item.source or lan.name in item.source):
-            # Whatever source it takes, it is this LAN.
-            sources = ()
+        sources: t.Tuple[str, ...] = ()
+        whole = not item.source or lan.name in item.source
+        # Whatever has come this far is this LAN's own. A rate is one for each family, so it needs the networks.
+        if not whole or (item.rate and lan.spoof_check):
+            sources = _within(inside_of(gateway, item), lan.networks or ())
+            if not sources:
+                continue
         key = "outbound/" + item.name
         for each in matches(gateway, item, sources):
             match = replace(each, ct_state=("new",))
@@ -201,14 +201,8 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
 
 def _within(networks: t.Iterable[str], lan: t.Iterable[str]) -> t.Tuple[str, ...]:
     """The part of some networks that lies in a LAN: two networks are apart, or one holds the other."""
-    parsed = [t.cast("t.Any", ipaddress.ip_network(net)) for net in lan]
-    found = []
-    for net in networks:
-        mine = t.cast("t.Any", ipaddress.ip_network(net))
-        for other in parsed:
-            if mine.version == other.version and mine.overlaps(other):
-                found.append(str(mine if mine.prefixlen >= other.prefixlen else other))
-    return tuple(dict.fromkeys(found))
+    pairs = overlaps(networks, lan)
+    return tuple(dict.fromkeys(max(pair, key=lambda net: int(network(net).prefixlen)) for pair in pairs))
 
 
 def _bogon_destinations(gateway: Gateway, lan: Lan) -> t.List[Rule]:
@@ -235,8 +229,8 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
 
 
 def _without(networks: t.Iterable[str], holes: t.Iterable[str]) -> t.List[str]:
-    left = [t.cast("t.Any", ipaddress.ip_network(net)) for net in networks]
-    for hole in (t.cast("t.Any", ipaddress.ip_network(net)) for net in holes):
+    left = [network(net) for net in networks]
+    for hole in (network(net) for net in holes):
         pieces = []
         for net in left:
             if net.version != hole.version or not net.overlaps(hole):

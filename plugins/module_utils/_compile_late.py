@@ -38,6 +38,8 @@ STATES = {
 def timers(gateway: Gateway) -> t.List[Rule]:
     """The timers of new connections, by the first item that matches: port forwards, then NAT items in their order."""
     rules: t.List[Rule] = []
+    if not any([*(each.timeouts for each in gateway.port_forwards), *(each.timeouts for each in gateway.nat)]):
+        return rules
     for forward in gateway.port_forwards:
         arriving = [rule.match for rule in let_in(gateway, forward)]
         rules += _assigned(gateway, forward.timeouts, "port_forward/" + forward.name, arriving)

@@ -144,8 +144,12 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
                 gateway.instance, ", ".join(sorted({row.key for row in state.rows if "/" in row.key})) or "switches"
             )
         )
-    choice = _overruling(select(host, requested, state.programs if state else ""), requested, host)
-    drops = _drops(choice.backend, host)
+    choice = select(host, requested, state.programs if state else "")
+    found = choice.backend.foreign_drops(host)
+    overruling = _overruling(choice, requested, found, host)
+    if overruling is not choice:
+        choice, found = overruling, overruling.backend.foreign_drops(host)
+    drops = _drops(found)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
     facts = read_facts(host)
@@ -248,25 +252,25 @@ def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
         raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))
 
 
-def _overruling(choice: Choice, requested: str, host: Host) -> Choice:
+def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Host) -> Choice:
     """iptables, where iptables has come to drop what a table of nftables accepts: docker or ufw, installed later."""
     if requested != "auto" or choice.backend.name != "nftables":
         return choice
-    for table, chain in choice.backend.foreign_drops(host):
+    for table, chain in drops:
         if table in IPTABLES_OWN:
             why = "table {0} drops in its chain {1}, which a table of nftables could not overrule".format(table, chain)
             return replace(select(host, "iptables", ""), why=why)
     return choice
 
 
-def _drops(backend: Backend, host: Host) -> t.Tuple[str, ...]:
+def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
     """A table of nftables cannot overrule another's drop: an accept ends only its own base chain (measured)."""
     return tuple(
         "table {0} drops in its chain {1} what it does not accept itself, so forwarded packets would not pass; {2}, or "
         "accept them there and set foreign_drops=warn".format(
             table, chain, "set backend=iptables" if table in IPTABLES_OWN else "give that chain the policy accept"
         )
-        for table, chain in backend.foreign_drops(host)
+        for table, chain in found
     )
 
 
@@ -321,7 +325,7 @@ def apply_item(
     _refuse_gateway_instance(state, instance)
     choice = select(host, requested, state.programs if state else "")
     _refuse_second_backend(state, choice.backend)
-    warnings = _drops(choice.backend, host) if present else ()
+    warnings = _drops(choice.backend.foreign_drops(host)) if present else ()
     notes: t.Tuple[str, ...] = ()
     if present:
         item, notes = resolve_item(item, read_facts(host))
@@ -874,6 +878,8 @@ def _door_lines(change: Change) -> t.List[str]:
 def _diff(change: Change) -> t.Dict[str, str]:
     """What --diff shows: the gateway in words. Rules only where the words alone would not tell what is wrong."""
     before, after = list(change.lines_before), list(change.state.lines if change.state else ())
+    if not change.changed:
+        before = after = []
     if change.plan.changed and (before == after or change.drifted):
         for line in _rule_lines(change):
             (before if line.startswith("- ") else after).append("rule " + line[2:])

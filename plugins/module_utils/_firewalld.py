@@ -18,11 +18,11 @@ https://firewalld.org/documentation/man-pages/firewalld.policy.html
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 import typing as t
 from dataclasses import dataclass
-from xml.sax.saxutils import quoteattr
 
 from ._errors import GatewayError
 from ._rules import matches_name
@@ -53,8 +53,8 @@ class Policy:
         lines.append('<policy priority="{0}" target="CONTINUE">'.format(PRIORITY))
         lines.append("  <short>{0}</short>".format(name_of(instance)))
         lines.append("  <description>Written by the Ansible collection ipmasq.linux: its LANs go out.</description>")
-        lines += ["  <ingress-zone name={0}/>".format(quoteattr(zone)) for zone in self.ingress]
-        lines += ["  <egress-zone name={0}/>".format(quoteattr(zone)) for zone in self.egress]
+        lines += ['  <ingress-zone name="{0}"/>'.format(html.escape(zone)) for zone in self.ingress]
+        lines += ['  <egress-zone name="{0}"/>'.format(html.escape(zone)) for zone in self.egress]
         for source in self.sources:
             family = "ipv6" if ":" in source else "ipv4"
             lines += ['  <rule family="{0}">'.format(family), '    <source address="{0}"/>'.format(source)]

@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 import typing as t
+import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -179,6 +180,35 @@ class AnsibleHost(Host):
         return t.cast("str", found or "")
 
 
+def code_parts() -> t.List[t.List[t.Any]]:
+    """What stands for our code: each file with what changes when it does."""
+    archive = getattr(globals().get("__loader__"), "archive", "")
+    if archive:
+        # Ansible packs what a module needs; the checksums of the parts are the same each time, the pack is not.
+        with zipfile.ZipFile(archive) as pack:
+            parts = pack.infolist()
+        return sorted([each.filename, each.CRC] for each in parts if each.filename.startswith("ansible_collections/"))
+    found = []
+    for folder, _folders, names in os.walk(os.path.dirname(os.path.abspath(__file__))):
+        for name in names:
+            if name.endswith(".py"):
+                known = os.stat(os.path.join(folder, name))
+                found.append([name, known.st_size, known.st_mtime_ns])
+    return sorted(found)
+
+
+#: Options with more items than this are not sent back to the controller, which has them.
+MOST_ECHOED = 100
+
+
+def _shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """For people who ask with -vvv: Ansible would send everything back, and parse and copy it several times."""
+    return {
+        name: "{0} items".format(len(value)) if isinstance(value, list) and len(value) > MOST_ECHOED else value
+        for name, value in params.items()
+    }
+
+
 def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any]]) -> t.NoReturn:
     """Run a module's one step and exit. Errors become one message with one problem a line."""
     try:
@@ -194,5 +224,5 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
         )
     for warning in result.pop("warnings", ()):
         module.warn(warning)
-    module.exit_json(**result)
+    module.exit_json(invocation={"module_args": _shortened(module.params)}, **result)
     raise AssertionError("exit_json ends the process")  # pragma: no cover

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
 from ._facts import manager_of
-from ._intent import Lan, Traffic, Wan, check_same_size
-from ._rules import family_of, matches_name
+from ._intent import Lan, NatItem, Traffic, Wan, check_same_size
+from ._rules import family_of, matches_name, network as parsed_network
 from ._values import (
     INTERFACE_LENGTH,
     addresses_in,
@@ -32,7 +32,7 @@ from ._values import (
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
-    from ._intent import Gateway, Item, NatItem
+    from ._intent import Gateway, Item
 
 
 AnyItem = t.TypeVar("AnyItem", bound=Traffic)
@@ -257,19 +257,24 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
     """Items that could never match: the filter drops their sources as spoofed, or no packet has both their families."""
     known = [net for lan in gateway.lans or () for net in lan.networks or ()]
     lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
-    items: t.List[t.Tuple[str, Traffic, t.Tuple[str, ...]]] = [
-        ("nat[{0}] '{1}'".format(index, item.name), item, sources_of(gateway, item))
-        for index, item in gateway.sound("nat")
+    items = [
+        ("{0}[{1}] '{2}'".format(kind, index, item.name), item)
+        for kind in ("nat", "outbound")
+        for index, item in gateway.sound(kind)
     ]
-    items += [
-        ("outbound[{0}] '{1}'".format(index, item.name), item, inside_of(gateway, item))
-        for index, item in gateway.sound("outbound")
-    ]
-    for where, item, networks in items:
+    named = {entry for _where, item in items for entry in item.source if is_network(entry)}
+    inside = {ours for ours, _theirs in overlaps(named, known)}
+    families: t.Dict[t.Tuple[t.Any, ...], t.Set[str]] = {}
+    for where, item in items:
         for entry in item.source:
-            if is_network(entry) and not overlaps([entry], known):
+            if entry in named and entry not in inside:
                 problems.add(where, "source {0} is in none of the LANs ({1})".format(entry, lans))
-        sources = {family_of(net) for net in networks}
+        # Most items have the same sources: all of them.
+        key = (item.source, getattr(item, "action", ""), isinstance(item, NatItem))
+        if key not in families:
+            networks = sources_of(gateway, item) if isinstance(item, NatItem) else inside_of(gateway, item)
+            families[key] = {family_of(net) for net in networks}
+        sources = families[key]
         if item.destination and sources and not sources & {family_of(net) for net in item.destination}:
             problems.add(
                 where, "source and destination have no address family in common; give both in IPv4 or both in IPv6"
@@ -300,7 +305,7 @@ def _check_outside(gateway: Gateway, facts: Facts, problems: Problems) -> None:
 
 def _ends_of_link(network: str) -> t.Tuple[str, ...]:
     """The addresses of a network that no host can have: IPv4's first and last, but for links of two (RFC 3021)."""
-    parsed = ipaddress.ip_network(network)
+    parsed = parsed_network(network)
     if parsed.version == 6 or parsed.prefixlen > 30:
         return ()
     return str(parsed.network_address), str(parsed.broadcast_address)
@@ -311,6 +316,9 @@ def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
     for kind in ("nat", "outbound"):
         taken: t.Dict[t.Tuple[str, str], t.Tuple[int, str]] = {}
         for index, item in gateway.sound(kind):
+            narrow = bool(item.destination or item.protocol or getattr(item, "ipsec", False))
+            if narrow and not taken:
+                continue
             networks = inside_of(gateway, item) if kind == "outbound" else sources_of(gateway, item)
             families = {family_of(entry) for entry in getattr(item, "to", ())}
             networks = tuple(
@@ -325,7 +333,7 @@ def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
                         kind, first, name
                     ),
                 )
-            if not (item.destination or item.protocol or getattr(item, "ipsec", False)):
+            if not narrow:
                 for net in networks:
                     taken.setdefault((item.wan, net), (index, item.name))
 
@@ -333,7 +341,7 @@ def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
 def _taken_by(
     network: str, wan: str, taken: t.Mapping[t.Tuple[str, str], t.Tuple[int, str]]
 ) -> t.Optional[t.Tuple[int, str]]:
-    parsed = t.cast("t.Any", ipaddress.ip_network(network))
+    parsed = parsed_network(network)
     for length in range(parsed.prefixlen, -1, -1):
         for place in dict.fromkeys(("", wan)):
             item = taken.get((place, str(parsed.supernet(new_prefix=length))))
@@ -403,13 +411,46 @@ def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
 
 
 def _holds(outer: str, inner: str) -> bool:
-    ours, theirs = ipaddress.ip_network(outer), t.cast("t.Any", ipaddress.ip_network(inner))
+    ours, theirs = parsed_network(outer), parsed_network(inner)
     return ours.version == theirs.version and bool(theirs.subnet_of(ours))
 
 
 def lan_of(gateway: Gateway, address: str) -> t.Optional[Lan]:
     """The LAN in whose networks an address is."""
-    return next(iter(lans_with(gateway, networks_of(address))), None)
+    found = _Inside.of(gateway).find(address)
+    return found[0] if found else None
+
+
+class _Inside:
+    """Whose an address is, without a look at each of 10,000 networks."""
+
+    def __init__(self, lans: t.Iterable[Lan]) -> None:
+        self._lans: t.Dict[t.Tuple[int, int, int], t.Tuple[Lan, str]] = {}
+        for lan in lans:
+            for net in lan.networks or ():
+                parsed = parsed_network(net)
+                key = (parsed.version, parsed.prefixlen, int(parsed.network_address))
+                self._lans.setdefault(key, (lan, net))
+        self._lengths = sorted({key[:2] for key in self._lans}, reverse=True)
+
+    @classmethod
+    def of(cls, gateway: Gateway) -> _Inside:
+        """Made once for each gateway, which does not change."""
+        found = gateway.__dict__.get("_inside")
+        if not found:
+            found = gateway.__dict__["_inside"] = cls(gateway.lans or ())
+        return t.cast("_Inside", found)
+
+    def find(self, address: str) -> t.Optional[t.Tuple[Lan, str]]:
+        """The LAN, and its network."""
+        parsed = ipaddress.ip_address(address)
+        for version, length in self._lengths:
+            if version == parsed.version:
+                rest = parsed.max_prefixlen - length
+                found = self._lans.get((version, length, int(parsed) >> rest << rest))
+                if found:
+                    return found
+        return None
 
 
 def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
@@ -421,15 +462,15 @@ def _check_forwards(gateway: Gateway, problems: Problems) -> None:
     known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
-        found = [lan_of(gateway, server) for server in item.to]
-        for server, lan in zip(item.to, found):
-            if not lan:
+        found = [_Inside.of(gateway).find(server) for server in item.to]
+        for server, place in zip(item.to, found):
+            if not place:
                 problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
-            elif any(server in _ends_of_link(net) for net in lan.networks or ()):
+            elif server in _ends_of_link(place[1]):
                 problems.add(
-                    where, "to {0} is an end of a network of LAN {1}, no host's address".format(server, lan.name)
+                    where, "to {0} is an end of a network of LAN {1}, no host's address".format(server, place[0].name)
                 )
-        if len({lan.name for lan in found if lan}) > 1:
+        if len({place[0].name for place in found if place}) > 1:
             problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
         if is_pinhole(gateway, item) and item.to_port not in (None, item.port[0][0] if item.port else None):
             problems.add(

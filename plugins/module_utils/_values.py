@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import typing as t
 
 from ._errors import printable
+from ._rules import network as parsed_network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
@@ -219,6 +221,7 @@ def ends_of(entry: str) -> t.Tuple[str, str]:
     return first, last or first
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def networks_of(entry: str) -> t.Tuple[str, ...]:
     """An address or a range as networks."""
     first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in ends_of(entry))
@@ -242,7 +245,7 @@ def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[s
     tagged = []
     for side, nets in ((0, ours), (1, theirs)):
         for net in nets:
-            parsed = ipaddress.ip_network(net)
+            parsed = parsed_network(net)
             tagged.append((parsed.version, int(parsed.network_address), -parsed.prefixlen, side, net, parsed))
     tagged.sort(key=lambda entry: entry[:4])
     found: t.List[t.Tuple[str, str]] = []
@@ -260,7 +263,7 @@ def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[s
 
 def is_private(network: str) -> bool:
     """RFC 1918 or unique local (RFC 4193)."""
-    parsed = ipaddress.ip_network(network)
+    parsed = parsed_network(network)
     if isinstance(parsed, ipaddress.IPv6Network):
         return parsed.subnet_of(t.cast("ipaddress.IPv6Network", UNIQUE_LOCAL))
     return any(parsed.subnet_of(t.cast("ipaddress.IPv4Network", private)) for private in PRIVATE)

@@ -660,6 +660,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_gateway, remove_instance, waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import repeated
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
@@ -683,7 +684,7 @@ def main() -> None:
         )
         return result.to_dict()
 
-    run_module(module, step)
+    run_module(module, lambda host: repeated(params, module.check_mode, host, step))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ SSH_OPTIONS = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
 #: How long after the deadline to ask what became of the change, in seconds.
 GRACE = 30
 PAUSE = 1
+#: Lists of options with more items are not sent back with the result.
+MOST_ECHOED = 100
 
 
 class ConfirmingAction(ActionBase):
@@ -33,6 +35,7 @@ class ConfirmingAction(ActionBase):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> dict:
         result = super().run(tmp, task_vars)
         result.update(self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars))
+        self._leave_out_long_lists()
         pending = result.get("pending")
         if not pending or self._task.args.get("confirm_by") == "person":
             return result
@@ -74,6 +77,14 @@ class ConfirmingAction(ActionBase):
             "not confirmed: this host does not answer ({0}); it takes the change back by itself at {1}, its "
             "time".format(problem, pending["until"])
         )
+
+    def _leave_out_long_lists(self) -> None:
+        """A worker sends its task back with the result; at 10,000 items that costs more than the module on the node."""
+        if self._task.until:
+            return  # It may run again.
+        for name, value in self._task.args.items():
+            if isinstance(value, list) and len(value) > MOST_ECHOED:
+                self._task.args[name] = "{0} items".format(len(value))
 
     @staticmethod
     def _failed(message: str) -> dict:

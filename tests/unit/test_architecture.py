@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "_backend/__init__": set(),
     "_backend/base": set(),
     "_backend/nft_text": set(),
-    "_backend/nftables": {"_errors", "_plan", "_rules", "_values", "base", "nft_text"},
+    "_backend/nft_lookup": {"_rules"},
+    "_backend/nftables": {"_errors", "_plan", "_rules", "_values", "base", "nft_lookup", "nft_text"},
     "_backend/iptables": {"_errors", "_plan", "_rules", "base"},
     "_backend/select": {"_errors", "iptables", "nftables"},
     "_host": {"_errors"},
@@ -62,6 +63,7 @@ MAY_IMPORT = {
     "_service": set(),
     "_persist": {"_errors", "_firewalld", "_links", "_plan", "_service"},
     "_rollback": {"_errors"},
+    "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
         "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
         "select",
@@ -76,7 +78,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
 OUTSIDE = {"os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib"}
-MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent"}
+MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent", "_repeat"}
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}
 #: Code that runs on managed hosts; filters, action plugins and their helpers run on the controller's Python.

@@ -15,9 +15,10 @@ import typing as t
 
 from .._errors import GatewayError
 from .._plan import Row
-from .._rules import collapse, family_of, split_wildcards
+from .._rules import collapse, family_of, owner, split_wildcards
 from .._values import addresses_in, ends_of
 from .base import Backend
+from .nft_lookup import Lookup, arranged
 from .nft_text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -108,11 +109,14 @@ class Nftables(Backend):
         if any(rule.action.kind == "offload" for rule in ruleset.rules):
             rows.append(Row("", _text({"flowtable": FLOWTABLE}), "flowtable"))
         rows += [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
+        known = {chain.name for chain in ruleset.chains}
         # A chain behind the NAT sees its result; it need not be told what to expect.
-        for rule in (rule for rule in ruleset.rules if rule.action.kind != "expect_nat"):
-            for match in split_wildcards(rule.match):
-                expr = _matches(match) + [{"counter": None}] + _action(rule)
-                rows.append(_rule_row(rule.chain, expr, ruleset.owner(rule)))
+        rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
+        for part in arranged(rules, "dstnat", "between"):
+            if part.chain not in known:
+                rows.append(_chain_row(part.chain, "", ""))
+            for rule in part.rules:
+                rows += _rows_of(rule, part.chain, ruleset)
         return tuple(rows)
 
     def parse(self, listing: str, instance: str) -> Rows:
@@ -352,6 +356,25 @@ def _helper_name(rule: Rule) -> str:
     return "-".join((rule.action.target.replace(".", ""), rule.match.protocol, rule.match.family)).lower()
 
 
+def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
+    if isinstance(rule, Lookup):
+        return [_rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
+    return [
+        _rule_row(chain, _matches(match) + [{"counter": None}] + _action(rule), ruleset.owner(rule))
+        for match in split_wildcards(rule.match)
+    ]
+
+
+def _lookup(rule: Lookup) -> t.List[Json]:
+    port = _payload(rule.protocol, "dport")
+    key = {"concat": [_payload(rule.family, "daddr"), port]} if rule.family else port
+    data = [
+        [{"concat": list(known)} if rule.family else _ports(t.cast("t.Any", known)), {"jump": {"target": name}}]
+        for known, name in rule.targets.items()
+    ]
+    return [{"counter": None}, {"vmap": {"key": key, "data": {"set": sorted(data, key=_text)}}}]
+
+
 def _rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
     owned = OWNER.match(comment)
     body = {"expr": expr, "comment": comment} if comment else {"expr": expr}
@@ -534,18 +557,26 @@ def _canonical(expr: t.List[Json]) -> t.List[Json]:
 def _canonical_part(part: Json) -> Json:
     if "counter" in part:
         return {"counter": None}
+    if "vmap" in part or "match" in part:
+        return _canonical_lookup(part)
     if "limit" in part and part["limit"].get("burst") == DEFAULT_BURST:
         # 0.9.8 leaves out what later ones print.
         return {"limit": {key: value for key, value in part["limit"].items() if key != "burst"}}
     if "snat" in part and part["snat"].get("flags") != "netmap":
         # A range that happens to be a network comes back as one.
         return {"snat": dict(part["snat"], addr=_range(part["snat"].get("addr")))}
-    if "match" in part and part["match"]["left"] == L4PROTO and isinstance(part["match"]["right"], str):
-        return _match(L4PROTO, NUMBERS.get(part["match"]["right"], part["match"]["right"]), part["match"]["op"])
-    if "match" in part:
-        match = part["match"]
-        return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
     return part
+
+
+def _canonical_lookup(part: Json) -> Json:
+    if "vmap" in part:
+        data = part["vmap"].get("data")
+        known = isinstance(data, dict) and "set" in data
+        return {"vmap": dict(part["vmap"], data={"set": sorted(data["set"], key=_text)})} if known else part
+    match = part["match"]
+    if match["left"] == L4PROTO and isinstance(match["right"], str):
+        return _match(L4PROTO, NUMBERS.get(match["right"], match["right"]), match["op"])
+    return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
 
 
 def _range(addr: Json) -> Json:

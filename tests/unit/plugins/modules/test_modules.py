@@ -159,7 +159,7 @@ def test_every_returned_value_is_documented(run, name, options):
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
     waits = {} if name == "gateway_info" else {"confirm_timeout": 30}
     _failed, values = run(name, fakes.FakeHost(), **options, **waits)
-    assert set(values) <= set(yaml.safe_load(module.RETURN)) | {"changed", "diff", "warnings"}
+    assert set(values) <= set(yaml.safe_load(module.RETURN)) | {"changed", "diff", "invocation", "warnings"}
 
 
 def test_modules_of_one_kind_share_an_instance(run):

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Many port forwards: the one that is meant is looked up in a verdict map, and not found by trying all in a row.
+
+A connection that a client opens passes the rules of every forward, too, so 10,000 in a row cost each of them their
+time. Above ``FEW`` the rules move, as they are, into chains of a few each; a map of ports (before the translation) or
+of addresses and ports (after it) leads there. Names of chains depend on nothing but the port or address, so that one
+forward more changes one chain.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from .._rules import family_of
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._rules import Rule
+
+#: Up to here rules stand in a row, where people find them.
+FEW = 64
+#: Ports that share a chain.
+BLOCK = 8
+LAST_PORT = 65535
+#: Chains among which servers are spread.
+CHAINS = 2048
+PREFIX = "port_forward/"
+
+#: A port or range; or an address and a port.
+Key = t.Union[t.Tuple[int, int], t.Tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A rule of ``chain`` that sends packets of a protocol on by their ports, or addresses and ports."""
+
+    chain: str
+    protocol: str
+    family: str = ""  # empty: by the port alone
+    targets: t.Dict[Key, str] = field(default_factory=dict)  # to the name of a chain
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands in a chain, in its order."""
+
+    chain: str
+    rules: t.Tuple[Rule | Lookup, ...]
+
+
+def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Part]:
+    """All rules by chain; those of many port forwards in chains of their own.
+
+    ``by_port`` is the chain that translates, ``by_server`` the one that accepts what was translated.
+    """
+    chains: t.Dict[str, t.List[Rule]] = {}
+    for rule in rules:
+        chains.setdefault(rule.chain, []).append(rule)
+    found = []
+    for chain, standing in chains.items():
+        if chain == by_port:
+            found += _split(chain, standing, _has_port, _by_port)
+        elif chain == by_server:
+            found += _split(chain, standing, _has_server, _by_server)
+        else:
+            found.append(Part(chain, tuple(standing)))
+    return found
+
+
+def _split(
+    chain: str,
+    rules: t.List[Rule],
+    fits: t.Callable[[Rule], bool],
+    lookups: t.Callable[[str, t.List[Rule]], t.Tuple[t.List[Lookup], t.List[Part]]],
+) -> t.List[Part]:
+    """The chain with lookups where the first of those rules stood, and the chains that they lead to."""
+    many = [rule for rule in rules if fits(rule)]
+    if len(many) <= FEW:
+        return [Part(chain, tuple(rules))]
+    leading, parts = lookups(chain, many)
+    place = next(index for index, rule in enumerate(rules) if fits(rule))
+    rest = [rule for rule in rules[place:] if not fits(rule)]
+    return [Part(chain, (*rules[:place], *leading, *rest)), *parts]
+
+
+def _has_port(rule: Rule) -> bool:
+    return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and len(rule.match.port) == 1
+
+
+def _has_server(rule: Rule) -> bool:
+    """All of these accept, so their order does not matter."""
+    match = rule.match
+    return (
+        _has_port(rule)
+        and rule.action.kind == "accept"
+        and match.port[0][0] == match.port[0][1]
+        and len(match.destination) == 1
+        and match.destination[0].endswith("/32" if family_of(match.destination[0]) == "ip" else "/128")
+    )
+
+
+def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
+    """Blocks of ports; a range that reaches into several makes one of them. Within a block the order stays."""
+    leading, parts = [], []
+    for protocol in sorted({rule.match.protocol for rule in rules}):
+        mine = [rule for rule in rules if rule.match.protocol == protocol]
+        blocks = _blocks(rule.match.port[0] for rule in mine)
+        targets: t.Dict[Key, str] = {each: "{0}-{1}-{2}".format(chain, protocol, each[0]) for each in blocks}
+        chains: t.Dict[str, t.List[Rule]] = {name: [] for name in targets.values()}
+        for rule in mine:
+            block = blocks[bisect_right(blocks, (rule.match.port[0][0], LAST_PORT)) - 1]
+            chains[targets[block]].append(rule)
+        leading.append(Lookup(chain, protocol, targets=targets))
+        parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
+    return leading, parts
+
+
+def _blocks(ports: t.Iterable[t.Tuple[int, int]]) -> t.List[t.Tuple[int, int]]:
+    """First and last port of each block that is in use, sorted."""
+    found: t.List[t.Tuple[int, int]] = []
+    for first, last in sorted({(first // BLOCK * BLOCK, last // BLOCK * BLOCK + BLOCK - 1) for first, last in ports}):
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
+
+
+def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
+    leading, parts = [], []
+    for family, protocol in sorted({(rule.match.family, rule.match.protocol) for rule in rules}):
+        targets: t.Dict[Key, str] = {}
+        chains: t.Dict[str, t.List[Rule]] = {}
+        for rule in rules:
+            if (rule.match.family, rule.match.protocol) == (family, protocol):
+                address, port = rule.match.destination[0].split("/")[0], rule.match.port[0][0]
+                number = crc32("{0} {1}".format(address, port).encode()) % CHAINS
+                name = targets[address, port] = "{0}-{1}-{2}-{3}".format(chain, family, protocol, number)
+                chains.setdefault(name, []).append(rule)
+        leading.append(Lookup(chain, protocol, family, targets))
+        parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
+    return leading, parts

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hundreds of port forwards: with nftables they are looked up. What each of them means stays the same."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import TWO_LANS as LANS
+from sandbox import sh
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Topology
+
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+PEERS = {"ip": WAN4, "ip6": WAN6}
+#: As many as move into chains of their own, and some that have to keep their order or their shape.
+PLAIN = [{"name": "p{0}".format(port), "port": [str(port)], "to": [OFFICE4]} for port in range(7000, 7100)]
+ODD = [
+    {"name": "mine", "port": ["7205"], "to": [OFFICE4], "to_port": 81, "source": [WAN4 + "/32"]},
+    {"name": "range", "port": ["7200-7230"], "to": [OFFICE4], "to_port": 9000, "source": ["198.51.100.0/24"]},
+    {"name": "udp", "protocol": ["udp"], "port": ["7000"], "to": [OFFICE4], "to_port": 82},
+    {"name": "six", "port": ["7000"], "to": [OFFICE6], "to_port": 83},
+    {"name": "hairpin", "port": ["7300"], "to": [OFFICE4], "to_port": 84, "hairpin": True},
+    {"name": "refused", "port": ["7301"], "to": [OFFICE4], "to_port": 85, "source": ["198.51.100.0/24"]},
+]
+
+
+@pytest.fixture
+def net(gate):
+    made = Topology()
+    yield made
+    made.close()
+
+
+def test_each_of_many_forwards_does_what_it_would_alone(gate, net):
+    gate.apply(port_forwards=PLAIN + ODD, **LANS)
+    for family, kind, address, port, server in (
+        ("ip", "tcp", GATE4, 7000, 7000),
+        ("ip", "tcp", GATE4, 7099, 7099),
+        ("ip", "tcp", GATE4, 7205, 81),
+        ("ip", "udp", GATE4, 7000, 82),
+        ("ip6", "tcp", GATE6, 7000, 83),
+    ):
+        assert net.asks(kind, "wan", "office", address, port, at=server).peer == PEERS[family], (address, port)
+    assert net.asks("tcp", "guest", "office", GATE4, 7300, at=84).peer
+    # Nobody's, or somebody else's.
+    for port, server in ((7100, 7100), (7206, 9006), (7301, 85)):
+        assert isinstance(net.asks("tcp", "wan", "office", GATE4, port, at=server), str), port
+    # What is not translated does not get in by its own address.
+    assert net.asks("tcp", "wan", "office", OFFICE4, 7000) == "timeout"
+
+
+def test_they_are_read_back_as_they_were_loaded(gate, net):
+    gate.apply(port_forwards=PLAIN + ODD, **LANS)
+    assert not gate.apply(port_forwards=PLAIN + ODD, **LANS).change.changed
+    assert not gate.info()["drift"]
+    counted = {item["name"]: item for item in gate.info()["counters"]}
+    assert counted["port_forward/p7042"]["rules"] == 2
+
+
+def test_one_more_or_less_changes_one_chain(gate, net):
+    gate.apply(port_forwards=PLAIN + ODD, **LANS)
+    fewer = [item for item in PLAIN if item["name"] != "p7042"]
+    change = gate.apply(port_forwards=fewer + ODD, **LANS).change
+    if gate.programs == "nft":
+        touched = sorted({row.chain.rstrip("0123456789") for row in change.plan.remove})
+        assert touched == ["between", "between-ip-tcp-", "dstnat-tcp-"]
+    assert {row.key for row in change.plan.remove} <= {"port_forward/p7042", "jump", "chain"}
+    assert not gate.apply(port_forwards=fewer + ODD, **LANS).change.changed
+
+
+def test_somebody_elses_change_inside_is_drift(gate, net):
+    gate.apply(port_forwards=PLAIN + ODD, **LANS)
+    if gate.programs != "nft":
+        pytest.skip("iptables has no verdict maps")
+    sh("nft flush chain inet ipmasq dstnat-tcp-7040")
+    assert gate.info()["drift"]
+    assert gate.apply(port_forwards=PLAIN + ODD, **LANS).change.changed
+    assert not gate.info()["drift"]

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many port forwards by verdict maps: each packet meets the rules that it would have met in a row, in their order."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend import nft_lookup as lookup
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Match, Rule
+
+ACCEPT, DNAT = Action("accept"), Action("dnat", to=("192.168.1.9",))
+#: A protocol, a first port and how many more.
+PORTS = st.tuples(st.sampled_from(["tcp", "udp"]), st.integers(1, 400), st.sampled_from([0, 0, 0, 1, 7, 30]))
+
+
+def coming(protocol, first, more, number):
+    match = Match("ip", iif=("wan0",), protocol=protocol, port=((first, first + more),))
+    return Rule("dstnat", match, DNAT, "port_forward/f{0}".format(number))
+
+
+def going(protocol, port, address, number):
+    match = Match("ip", destination=(address + "/32",), protocol=protocol, port=((port, port),))
+    return Rule("between", match, ACCEPT, "port_forward/f{0}".format(number))
+
+
+def arranged(rules):
+    return {part.chain: part.rules for part in lookup.arranged(rules, "dstnat", "between")}
+
+
+def walked(chains, chain, protocol, port, address=""):
+    """The rules that a packet meets and that match its protocol and port, in order."""
+    met = []
+    for rule in chains[chain]:
+        if isinstance(rule, lookup.Lookup):
+            if rule.protocol == protocol:
+                for known, target in rule.targets.items():
+                    if known == (address, port) or (not address and known[0] <= port <= known[1]):
+                        met += walked(chains, target, protocol, port, address)
+        elif (
+            rule.match.protocol == protocol
+            and rule.match.port[0][0] <= port <= rule.match.port[0][1]
+            and (not address or address + "/32" in rule.match.destination)
+        ):
+            met.append(rule)
+    return met
+
+
+def test_a_few_stay_in_a_row():
+    rules = [coming("tcp", port, 0, port) for port in range(1, lookup.FEW + 1)]
+    assert arranged(rules) == {"dstnat": tuple(rules)}
+
+
+@given(st.lists(PORTS, min_size=lookup.FEW + 1, max_size=120))
+def test_by_port_nothing_is_lost_added_or_out_of_order(ports):
+    rules = [coming(*each, number=number) for number, each in enumerate(ports)]
+    chains = arranged(rules)
+    assert any(isinstance(rule, lookup.Lookup) for rule in chains["dstnat"])
+    for protocol in ("tcp", "udp"):
+        for port in range(1, 440, 3):
+            wanted = [
+                r for r in rules if r.match.protocol == protocol and r.match.port[0][0] <= port <= r.match.port[0][1]
+            ]
+            assert walked(chains, "dstnat", protocol, port) == wanted
+
+
+@given(st.lists(st.tuples(st.sampled_from(["tcp", "udp"]), st.integers(1, 40), st.integers(1, 9)), min_size=65))
+def test_by_server_nothing_is_lost_added_or_out_of_order(servers):
+    rules = [going(p, port, "192.168.1.{0}".format(host), i) for i, (p, port, host) in enumerate(servers)]
+    chains = arranged(rules)
+    for protocol in ("tcp", "udp"):
+        for port in range(1, 41, 7):
+            for host in range(1, 10):
+                address = "192.168.1.{0}".format(host)
+                wanted = [
+                    rule
+                    for rule in rules
+                    if rule.match.protocol == protocol
+                    and rule.match.port == ((port, port),)
+                    and rule.match.destination == (address + "/32",)
+                ]
+                assert walked(chains, "between", protocol, port, address) == wanted
+
+
+def test_what_does_not_fit_a_map_keeps_its_place():
+    answers = Rule("between", Match(ct_state=("established",)), ACCEPT, "answers")
+    farm = Rule(
+        "between",
+        Match("ip", destination=("192.168.1.4/31",), protocol="tcp", port=((80, 80),)),
+        ACCEPT,
+        "port_forward/farm",
+    )
+    closed = Rule("between", Match(iif=("wan0",)), Action("drop"), "closed")
+    rules = [answers, farm, *[going("tcp", port, "192.168.1.9", port) for port in range(1, 70)], closed]
+    kinds = arranged(rules)["between"]
+    assert kinds[0] == answers
+    assert kinds[1] == farm
+    assert isinstance(kinds[2], lookup.Lookup)
+    assert kinds[3] == closed
+
+
+def test_one_forward_more_changes_one_chain():
+    rules = [coming("tcp", 8 * number, 0, number) for number in range(1, 80)]
+    before, after = arranged(rules), arranged([*rules, coming("tcp", 81, 0, 99)])
+    assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat-tcp-80"]

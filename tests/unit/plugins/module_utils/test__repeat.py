@@ -1,0 +1,228 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run that found nothing to do is repeated from its questions; whatever differs brings the whole run back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _engine as engine,
+    _persist as persist,
+    _repeat as repeat,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+SEEN = "/run/ipmasq/default.seen"
+TOOLS = {"nft": fakes.NFT, "iptables-nft": fakes.IPTABLES_NFT, "iptables-legacy": fakes.IPTABLES_LEGACY}
+LANS = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}]
+
+
+class Run:
+    """Runs of the module's step on a host in memory; ``whole`` counts those that were thought through."""
+
+    def __init__(self, host):
+        self.host, self.whole = host, 0
+
+    def __call__(self, check_mode=False, **given):
+        given.setdefault("lans", LANS)
+        params = gateway_params(**given)
+
+        def step(host):
+            self.whole += 1
+            return engine.apply_gateway(gateway_from_params(params), "auto", host, check_mode).to_dict()
+
+        return repeat.repeated(params, check_mode, self.host, step)
+
+
+@pytest.fixture(params=list(TOOLS))
+def run(request):
+    """Two runs have been: one that changed something, one that found nothing to do."""
+    made = Run(fakes.FakeHost(TOOLS[request.param]))
+    assert made()["changed"]
+    assert not made()["changed"]
+    assert made.whole == 2
+    return made
+
+
+def test_the_third_run_is_the_second_again(run):
+    before = run.host.snapshot()
+    first, second = run(), run(check_mode=True)
+    assert run.whole == 2
+    assert not first["changed"]
+    assert first == second
+    assert run.host.snapshot() == before
+
+
+def test_the_questions_are_all_put_again(run):
+    asked = [words for kind, words, _answer in json.loads(run.host.files[SEEN])["asked"] if kind == "run"]
+    run.host.calls.clear()
+    run()
+    assert asked
+    assert run.host.calls == asked
+
+
+def test_any_other_answer_brings_the_whole_run_back(run):
+    text = run.host.files[SEEN]
+    for place in range(len(json.loads(text)["asked"])):
+        seen = json.loads(text)
+        seen["asked"][place][2] = "0" * 64
+        run.host.files[SEEN] = json.dumps(seen)
+        before = run.whole
+        run()
+        assert run.whole == before + 1, seen["asked"][place]
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda host: host.files.update({"/proc/sys/net/ipv4/ip_forward": "0\n"}),
+        lambda host: host.files.update({persist.LOADER: "true\n"}),
+        lambda host: host.files.pop("/etc/ipmasq/default.json"),
+        lambda host: host.modes.update({"/etc/ipmasq/default.json": 0o644}),
+        lambda host: (
+            [each.tables["nat"].get("IPMASQ-SRCNAT", ("", []))[1].clear() for each in host.iptables.values()],
+            host.nft.tables.pop("ipmasq", None),
+        ),
+    ],
+    ids=["switch", "loader", "state", "mode", "rules"],
+)
+def test_drift_is_found_and_mended(run, drift):
+    drift(run.host)
+    assert run()["changed"]
+    assert SEEN not in run.host.files
+    assert not run()["changed"]
+
+
+def test_other_options_are_another_run(run):
+    assert run(mss="keep")["changed"]
+    assert run()["changed"]
+
+
+def test_other_code_is_another_run(run, monkeypatch):
+    monkeypatch.setattr(repeat, "code_parts", lambda: ["another"])
+    run()
+    assert run.whole == 3
+
+
+def test_another_ssh_port_is_another_run(run, monkeypatch):
+    run(input="protect")
+    run(input="protect")
+    before = run.whole
+    run(input="protect")
+    assert run.whole == before
+    monkeypatch.setattr(repeat, "controller_ports", lambda _host: (2222,))
+    run(input="protect")
+    assert run.whole == before + 1
+
+
+def test_check_mode_writes_nothing_down():
+    made = Run(fakes.FakeHost())
+    made()
+    made(check_mode=True)
+    assert SEEN not in made.host.files
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', '{"key": "x", "asked": 1}', "null"])
+def test_a_damaged_list_is_no_list(run, text):
+    run.host.files[SEEN] = text
+    assert not run()["changed"]
+    assert run.whole == 3
+
+
+def test_a_folder_that_cannot_be_written_to_costs_time_only(run):
+    del run.host.files[SEEN]
+    write = run.host.write
+
+    def full(path, text, mode):
+        if path == SEEN:
+            raise GatewayError("no space left on device")
+        write(path, text, mode)
+
+    run.host.write = full
+    assert not run()["changed"]
+    assert not run()["changed"]
+    assert run.whole == 4
+
+
+def test_a_wrong_instance_has_no_file():
+    host = fakes.FakeHost()
+    host.read = None
+    assert repeat.repeated({"instance": "../../etc/shadow"}, False, host, lambda _host: {"changed": False})
+
+
+@pytest.mark.parametrize(
+    "words, one, other",
+    [
+        (
+            ["nft", "-j", "list", "table", "inet", "ipmasq"],
+            '[{"counter": {"packets": 1, "bytes": 40}}, {"accept": null}]',
+            '[{"counter": {"packets": 20, "bytes": 8000}}, {"accept": null}]',
+        ),
+        (
+            ["iptables-nft-save", "-c"],
+            "# Generated on Monday\n:FORWARD DROP [1:40]\n[2:80] -A FORWARD -j X\n",
+            "# Generated on Tuesday\n:FORWARD DROP [7:4]\n[12:680] -A FORWARD -j X\n",
+        ),
+        (
+            ["ip", "-j", "-d", "addr", "show"],
+            '{"valid_life_time":86363,"preferred_life_time":14363,"gc_timer":12.88}',
+            '{"valid_life_time":86360,"preferred_life_time":14360,"gc_timer":3.01}',
+        ),
+    ],
+)
+def test_what_only_counts_or_runs_down_is_no_difference(words, one, other):
+    assert repeat.reads(words)
+    answers = [repeat._steady("run", words, Done(0, text, "")) for text in (one, other)]
+    assert answers[0] == answers[1]
+    assert answers[0] != repeat._steady("run", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
+
+
+def test_use_counts_of_routes_are_no_difference():
+    line = (
+        "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe80 00000400 {0} {1} 00000003 eth0\n"
+    )
+    answers = [repeat._steady("read", ["/proc/net/ipv6_route"], line.format(*each)) for each in ("12", "34")]
+    assert answers[0] == answers[1]
+    assert answers[0] != repeat._steady("read", ["/proc/net/ipv6_route"], line.replace("eth0", "eth1").format(1, 2))
+
+
+@pytest.mark.parametrize(
+    "words", [["nft", "-j", "-f", "-"], ["nft", "delete", "table"], ["sh", "/etc/ipmasq/default.commit"], ["modprobe"]]
+)
+def test_what_may_write_spoils_the_list(words):
+    assert not repeat.reads(words)
+    listener = repeat.Listener(fakes.FakeHost())
+    if words[0] == "sh":
+        listener.run(words)
+        assert listener.spoiled
+
+
+def test_every_way_to_write_spoils_the_list():
+    for call in (
+        lambda host: host.write("/run/x", "", 0o600),
+        lambda host: host.write_switch("/proc/sys/net/ipv4/ip_forward", "1"),
+        lambda host: host.remove("/run/x"),
+        lambda host: host.make_folder("/run/y"),
+        lambda host: host.rename("/run/y", "/run/z"),
+        lambda host: host.remove_tree("/run/z"),
+        lambda host: host.remove_folder("/run/z"),
+        lambda host: host.run(["nft", "-j", "list", "chains"], stdin="text"),
+    ):
+        listener = repeat.Listener(fakes.FakeHost())
+        assert not listener.spoiled
+        call(listener)
+        assert listener.spoiled
+
+
+def test_what_stands_for_the_code_is_steady():
+    assert repeat.code_parts() == repeat.code_parts()
+    assert "_repeat.py" in [part[0] for part in repeat.code_parts()]
