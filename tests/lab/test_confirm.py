@@ -24,13 +24,15 @@ from fault_table import record
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/lab"
 LAB = "confirm"
-ADDRESS = "198.51.100.2"
-#: Two ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN.
+ADDRESS, OPERATOR = "198.51.100.2", "198.51.100.1"
+#: Ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN, or the
+#: operator's own address is the gateway's now, so that no answer goes out.
 CUTS: dict[str, dict[str, t.Any]] = {
     "port forward": {"port_forwards": [{"name": "oops", "port": 22, "to": "192.168.1.11"}]},
     "static": {
         "nat": [{"name": "oops", "action": "static", "source": "192.168.1.11", "to": ADDRESS}, {"name": "rest"}]
     },
+    "route": {"nat": [{"name": "oops", "action": "snat", "to": OPERATOR, "to_address": "add"}]},
 }
 GOOD = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["office0"]}]}
 
@@ -146,6 +148,14 @@ def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, c
     assert took < 8 + 5 + 20, took  # the last try to connect, and starting Ansible, with others at work here
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
+
+
+def test_spoof_protection_cuts_nobody_off(operator: Operator) -> None:
+    """An operator in a network that no LAN declares: what LANs may send is asked of what is forwarded only."""
+    lan = {"name": "oops", "interfaces": ["wan0"], "networks": ["10.9.9.0/24"]}
+    rc, out = operator.apply({"wans": [{"interface": "office0"}], "lans": [lan], "confirm_timeout": 8})
+    assert rc == 0 and "changed=1" in out, out
+    assert not operator.pending()
 
 
 def test_a_single_item_that_cuts_the_operator_off_is_taken_back(operator: Operator) -> None:
