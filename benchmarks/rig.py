@@ -29,7 +29,8 @@ if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CLIENT, LAN, WAN, SERVER = "192.168.1.10", "192.168.1.1", "203.0.113.2", "203.0.113.1"
-#: Of the packets that trafgen makes; the bench of nothing else than the way through drops them at the other end.
+MOST_SENDERS = 32
+#: What trafgen sends is dropped at the other end: the way through is measured, not who listens.
 SINK = "nft add table netdev sink; nft 'add chain netdev sink in { type filter hook ingress device up0 priority 0; }';"
 SINK += "nft add rule netdev sink in meta l4proto udp drop"
 #: A udp packet of 60 bytes, the smallest frame of Ethernet without its checksum.
@@ -79,6 +80,7 @@ class Row:
         if self.gateway:
             self._join(self.client, f"{CLIENT}/24", self.gateway, "lan0", f"{LAN}/24")
             self._join(self.server, f"{SERVER}/24", self.gateway, "wan0", f"{WAN}/24")
+            self._crowd(self.client, "lan0", CLIENT)
             self.client.sh(f"ip route add default via {LAN}")
             self.server.sh(f"ip route add 192.168.0.0/16 via {WAN}")
             self.gateway.sh(f"ip route add default via {SERVER}; echo 1 > /proc/sys/net/ipv4/ip_forward")
@@ -107,6 +109,16 @@ class Row:
         ):
             plain = there_address.partition("/")[0]
             here.sh(f"ip neigh replace {plain} dev {device} lladdr {mac(there, there_device)} nud permanent")
+
+    def _crowd(self, node: Namespace, link: str, first: str) -> None:
+        """Senders that trafgen plays: answers to them find their way."""
+        base, _dot, last = first.rpartition(".")
+        address = mac(node, "up0")
+        everybody = (f"{base}.{int(last) + index}" for index in range(MOST_SENDERS))
+        assert self.gateway
+        self.gateway.sh(
+            "; ".join(f"ip neigh replace {each} dev {link} lladdr {address} nud permanent" for each in everybody)
+        )
 
     @property
     def count(self) -> int:
@@ -274,8 +286,8 @@ def packets(row: Row, inward: bool, count: int, new: bool, port: int = 9001, tar
     return came / seconds
 
 
-def stream(row: Row, inward: bool, new: bool, port: int, target: str) -> str:
-    """trafgen's description of it: four senders, so that four times as many ports are there."""
+def stream(row: Row, inward: bool, new: bool, port: int, target: str, senders: int = 4, apart: bool = True) -> str:
+    """trafgen's description of it: so many senders have so many times the ports of one."""
     sender = row.server if inward else row.client
     gateway = (row.gateway, "wan0" if inward else "lan0") if row.gateway else (row.server, "up0")
     base = SERVER.rpartition(".")[0] if inward else CLIENT.rpartition(".")[0]
@@ -286,10 +298,10 @@ def stream(row: Row, inward: bool, new: bool, port: int, target: str) -> str:
             source=f"{base}.{10 + index}",
             target=target or SERVER,
             ports="dinc(1024, 65535)" if new else 5000 + index,
-            # Outward each sender asks another port: masquerading need not look for a free one.
-            port=port if inward else port + index,
+            # Each sender asks another port, so masquerading need not look for a free one; if not ``apart``, it has to.
+            port=port + index if apart and not inward else port,
         )
-        for index in range(4)
+        for index in range(senders)
     )
 
 
