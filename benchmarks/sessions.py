@@ -210,7 +210,7 @@ class Bench:
                 self.say(f"{how}: {fitted:,} flows to one port of one server")
         self.tables.append({
             "id": "pools", "title": "Flows to one port of one server (UDP, 32 clients)",
-            "columns": ["external addresses", "opened", "formula", "measured", "× one address", "refused (insert_failed)"],
+            "columns": ["external addresses", "opened", "formula", "measured", "× one address", "insert_failed"],
             "rows": rows,
         })  # fmt: skip
         self.checks.append([f"flows of one address to one port of one server: {PORTS:,}", PORTS, one])
