@@ -71,6 +71,8 @@ class Row:
     #: What was said to the gateway, and how many entries it has.
     says = ""
     entries = 0
+    #: How many new flows make a sample, where that is less than elsewhere.
+    flows = 0
 
     def __init__(self, stack: contextlib.ExitStack, gateway: bool = True) -> None:
         self.stack = stack
@@ -341,8 +343,9 @@ def connections(row: Row, seconds: int) -> float:
     out = run(
         row.client, "wrk", "-t1", "-c64", f"-d{seconds}s", "-H", "Connection: close", f"http://{SERVER}/"
     )  # fmt: skip
+    done = int(re.findall(r"(\d+) requests in", out)[0])
     failed = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
-    if failed and any(int(each) for each in failed.groups()):
+    if failed and sum(int(each) for each in failed.groups()) > done / 100:
         raise RuntimeError("wrk: " + failed.group())
     return float(re.findall(r"Requests/sec: +([\d.]+)", out)[0])
 
