@@ -45,6 +45,9 @@ BYTES = 400
 SHARE = 16
 LEAST, MOST = 65536, 4194304
 PAGE = 512
+STATISTICS = "/proc/net/stat/nf_conntrack"
+#: Counters that say that something was refused: a flow without room, one thrown out to make room, one without a port.
+TELLING = ("drop", "early_drop", "insert_failed")
 
 Switches = t.List[t.Tuple[str, str]]
 
@@ -88,6 +91,37 @@ def flows(host: Host) -> t.Optional[t.List[Flow]]:
         return None
     # 1.4.7 shows both families when asked for one; a connection is counted once.
     return list(dict.fromkeys(flow for done in listings for flow in parse(done.out)))
+
+
+def usage(host: Host) -> t.Dict[str, t.Optional[int]]:
+    """How full the table is, and what was refused because it was; None for what this kernel does not tell."""
+    count, maximum, buckets = (_number(host, PREFIX + name) for name in ("count", "max", "buckets"))
+    found: t.Dict[str, t.Optional[int]] = {"count": count, "max": maximum, "percent": None, "buckets": buckets}
+    if count is not None and maximum:  # 0: no limit
+        found["percent"] = count * 100 // maximum
+    counted = _statistics(host)
+    found.update((name, counted.get(name)) for name in TELLING)
+    return found
+
+
+def _number(host: Host, key: str) -> t.Optional[int]:
+    text = (host.read("/proc/sys/" + key) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _statistics(host: Host) -> t.Dict[str, int]:
+    """The kernel's counters, summed over the processors: from its file, or from conntrack where it has none."""
+    lines = [line.split() for line in (host.read(STATISTICS) or "").splitlines()]
+    if lines:
+        cells = [(name, int(value, 16)) for line in lines[1:] for name, value in zip(lines[0], line)]
+    else:
+        done = host.run(["conntrack", "-S"]) if host.which("conntrack") else None
+        text = done.out if done and done.rc == 0 else ""
+        cells = [(name, int(value)) for name, value in re.findall(r"([a-z_]+)=([0-9]+)", text)]
+    found: t.Dict[str, int] = {}
+    for name, value in cells:
+        found[name] = found.get(name, 0) + value
+    return found
 
 
 def forget(listed: t.Sequence[Flow], host: Host) -> None:

@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _firewalld as firewalld, _links as links, _persist as persist, _service as service, _sysctl as sysctl
+from . import (
+    _conntrack as conntrack,
+    _firewalld as firewalld,
+    _links as links,
+    _persist as persist,
+    _service as service,
+    _sysctl as sysctl,
+)
 from ._backend.select import select
 from ._engine import check_root
 from ._errors import Problems
@@ -70,6 +77,7 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
             {"key": key, "applied": value, "live": sysctl.read(host, key) or ""} for key, value in known.switches
         ],
         "instances": persist.instances(host),
+        "usage": conntrack.usage(host),
     }
 
 

@@ -31,6 +31,11 @@ EXAMPLES = r"""
     that: gateway.as_applied
     fail_msg: "{{ gateway.drift | join('\n') }}"
 
+- name: Stop while the table of connections is still not full
+  ansible.builtin.assert:
+    that: gateway.usage.percent | default(0, true) < 80
+    fail_msg: "{{ gateway.usage.count }} of {{ gateway.usage.max }} connections; docs/sizing.md"
+
 - name: Show how many packets were masqueraded
   ansible.builtin.debug:
     msg: "{{ gateway.counters | selectattr('name', 'match', 'nat/') | map(attribute='packets') | sum }}"
@@ -101,6 +106,35 @@ instances:
   type: list
   elements: str
   sample: [default]
+usage:
+  description:
+    - How full the table of connection tracking is. It is the host's, not this instance's.
+    - V(null) for what this kernel does not tell, so for all of it while nothing tracks connections.
+  returned: success
+  type: dict
+  contains:
+    count:
+      description: How many connections are tracked now.
+      type: int
+    max:
+      description: How many there may be, as O(ipmasq.linux.gateway#module:conntrack_max) sets it; V(0) for no limit.
+      type: int
+    percent:
+      description: The one of the other, rounded down.
+      type: int
+    buckets:
+      description: How many buckets the table has. As many as connections, or more, keep each of them short.
+      type: int
+    drop:
+      description: New connections that were refused since boot, for want of room or of a free port.
+      type: int
+    early_drop:
+      description: Unanswered connections that were thrown out since boot, to make room for new ones.
+      type: int
+    insert_failed:
+      description: New connections that could not be entered since boot, for want of a free port above all.
+      type: int
+  sample: {count: 1200, max: 262144, percent: 0, buckets: 262144, drop: 0, early_drop: 0, insert_failed: 0}
 problems:
   description: Each problem as one sentence. The message holds the same, one a line.
   returned: failure

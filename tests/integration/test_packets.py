@@ -360,3 +360,15 @@ def test_mss_is_clamped_to_the_path_mtu(gate, net):
             with accepted:
                 # TCP_MAXSEG of a connected socket is what the other side announced, less options.
                 assert expected - 12 <= accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= expected
+
+
+def test_what_was_refused_is_told(gate, net):
+    """Two ports for three flows to the same place: the third finds none, and gateway_info says so."""
+    gate.apply(**{**ONE_LAN, "nat": [{"name": "few", "protocol": ["udp"], "to_port": "40000-40001"}]})
+    before = gate.info()["usage"]
+    seen = [net.udp("office", "wan", WAN4) for _flow in range(3)]
+    after = gate.info()["usage"]
+    assert seen == [GATE4, GATE4, "timeout"]
+    assert after["count"] - before["count"] == 2
+    assert after["insert_failed"] - before["insert_failed"] == after["drop"] - before["drop"] == 1
+    assert after["max"] > 0 and after["buckets"] > 0 and after["percent"] == after["count"] * 100 // after["max"]

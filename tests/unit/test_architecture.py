@@ -72,8 +72,8 @@ MAY_IMPORT = {
         "_values",
     },
     "_info": {
-        "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_engine", "_errors", "_facts", "_plan",
-        "_values",
+        "_conntrack", "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_engine", "_errors",
+        "_facts", "_plan", "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.

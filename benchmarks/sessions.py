@@ -1,0 +1,309 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many flows at once: held, as the table fills, at its limit, and when an address has no port left."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _conntrack as conntrack
+
+from . import measure, rig
+from .rig import SERVER, WAN
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .rig import Row
+
+    Say = Callable[[str], None]
+
+#: Of masquerading: the kernel gives ports from 1024 up to flows that come from such.
+PORTS = 65536 - 1024
+WANTED = 200000
+SENDERS = 8
+POOLS = {1: "203.0.113.16", 2: "203.0.113.16-203.0.113.17", 4: "203.0.113.16-203.0.113.19"}
+#: Where probes go, away from the flows that are held.
+PROBE = 9500
+PROBES = 20000
+#: The kernel takes a flow of UDP for one that lasts when it goes on after this time (net/netfilter, 2 s).
+LASTING = 2.2
+#: Seconds that an unanswered flow is kept in the test of the formula, and flows opened each second.
+TIMER, OPENED = 5, 2000
+
+
+class Plan(t.NamedTuple):
+    """How much of it."""
+
+    flows: int
+    hold: float
+    pairs: int
+    pools: tuple[int, ...]
+
+
+FULL, QUICK = Plan(WANTED, 60, 7, (1, 2, 4)), Plan(50000, 1, 2, (1,))
+
+
+def run(quick: bool, say: Say) -> dict[str, t.Any]:
+    rig.check_root()
+    rig.require("nft", "ip", "trafgen", "conntrack", "ping")
+    tainted = kernel_state()
+    with contextlib.ExitStack() as stack:
+        bench = Bench(QUICK if quick else FULL, say, stack)
+        bench.hold()
+        bench.fill()
+        bench.exhaust()
+        if not quick:
+            bench.full_table()
+            bench.formula()
+        bench.facts.append(
+            ["warnings and faults of the kernel meanwhile", "none" if kernel_state() == tainted else "some"]
+        )
+        return bench.told()
+
+
+def kernel_state() -> str:
+    return Path("/proc/sys/kernel/tainted").read_text(encoding="ascii").strip()
+
+
+class Bench:
+    def __init__(self, plan: Plan, say: Say, stack: contextlib.ExitStack) -> None:
+        self.plan, self.say, self.stack = plan, say, stack
+        self.flows = min(plan.flows, rig.limit() - PROBES * 2)
+        self.row = self.made()
+        self.budgets: list[dict[str, t.Any]] = []
+        self.facts: list[list[t.Any]] = []
+        self.checks: list[list[t.Any]] = []
+        self.tables: list[dict[str, t.Any]] = []
+        self.curves: list[dict[str, t.Any]] = []
+        self.raw: dict[str, t.Any] = {}
+        self.notes = [
+            f"The table's limit is that of the first namespace ({rig.limit():,} here) and is read-only in every other "
+            "one; nothing of the host was changed."
+        ]
+        if self.flows < plan.flows:
+            self.notes.append(f"The host's table has room for {self.flows:,} flows only, not for {plan.flows:,}.")
+
+    def made(self, **more: t.Any) -> Row:
+        row = rig.Row(self.stack)
+        rig.ours(row, "nftables", 60, **{**rig.declared(1), **more})
+        return row
+
+    # --- flows ---------------------------------------------------------------------------------------------------
+
+    def open(self, count: int, row: Row | None = None) -> float:
+        """So many flows outward, each sender to a port of its own; flows per second."""
+        row = row or self.row
+        seconds = rig.trafgen(row, row.client, rig.stream(row, False, True, 9001, "", SENDERS), count)
+        rig.wait_quiet(row.server)
+        return count / seconds
+
+    def answer(self, count: int) -> int:
+        """The server answers the first so many flows; how many answers reach the client."""
+        before = rig.received(self.row.client)
+        text = "".join(
+            rig.PACKET.format(
+                gateway=rig.mac(self.row.gateway, "wan0"), sender=rig.mac(self.row.server, "up0"),
+                source=SERVER, target=WAN, ports=9001 + index, port="dinc(1024, 65535)",
+            )
+            for index in range(SENDERS)
+        )  # fmt: skip
+        rig.trafgen(self.row, self.row.server, text, count)
+        rig.wait_quiet(self.row.client)
+        return rig.received(self.row.client) - before
+
+    def settle(self, count: int) -> None:
+        """So many flows that last: asked, answered, asked again; the kernel throws none of these out."""
+        self.open(count)
+        self.answer(count)
+        time.sleep(LASTING)
+        self.open(count)
+        self.answer(count)
+
+    def lasting(self) -> int:
+        return int(self.row.gateway.sh("conntrack -L -p udp 2>/dev/null | grep -c ASSURED || true"))
+
+    # --- what is tried -------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """All of them at once, for a while; at the end each is answered once more."""
+        self.row.flush()
+        time.sleep(1)
+        before = rig.slab()
+        self.settle(self.flows)
+        each = (rig.slab() - before) / max(self.row.count, 1)
+        lasting = self.lasting()
+        time.sleep(self.plan.hold)
+        kept, answered = self.row.count, self.answer(self.flows)
+        self.say(f"{kept:,} flows held for {self.plan.hold:.0f} s, {answered:,} of them answered at the end")
+        share = answered / self.flows
+        self.budgets.append(
+            measure.budget(f"{self.flows:,} masqueraded flows held at once, answered at the end, of those opened",
+                           measure.Ratio(share, share, share), at_least=0.999)
+        )  # fmt: skip
+        self.facts += [
+            ["masqueraded flows at once", kept],
+            ["of them lasting, as the kernel counts (ASSURED)", lasting],
+            [f"answered after {self.plan.hold:.0f} s", answered],
+        ]
+        total = each + 2 * 8 * buckets() / max(self.flows, buckets())
+        self.checks.append(["bytes of memory for a flow, its two places in the table with it", conntrack.BYTES, total])
+        self.row.flush()
+
+    def fill(self) -> None:
+        """What one flow more costs as the table fills."""
+        levels = [int(self.flows * part) for part in (0, 0.25, 0.5, 0.75, 1)]
+        trips: dict[str, list[float]] = {str(level): [] for level in levels}
+
+        def at(level: int) -> float:
+            if not level:
+                self.row.flush()
+                time.sleep(0.5)
+            elif level > self.row.count:
+                self.open(level)
+            rate = self.probe()
+            trips[str(level)].append(self.trip())
+            return rate
+
+        found = measure.alternately({str(level): lambda level=level: at(level) for level in levels}, self.plan.pairs)
+        for level in levels:
+            self.say(f"{level:9,} flows: {measure.median(found[str(level)]):12,.0f} more a second")
+        last, rates = str(levels[-1]), found
+        self.budgets.append(
+            measure.budget(f"new flows with {levels[-1]:,} in the table, against an empty one",
+                           measure.ratio(rates[last], rates["0"]), at_least=0.85)
+        )  # fmt: skip
+        self.raw.update(fill=rates, trips=trips)
+        self.curves += [
+            curve("sessions-rate", "New flows as the table fills", "flows/s", rates),
+            curve("sessions-trip", "Round trip of a ping as the table fills", "ms", trips),
+        ]
+        self.row.flush()
+
+    def probe(self) -> float:
+        """New flows per second, taken away again."""
+        text = rig.stream(self.row, False, True, PROBE, "", senders=1)
+        seconds = rig.trafgen(self.row, self.row.client, text, PROBES)
+        self.row.gateway.sh(f"conntrack -D -p udp --orig-port-dst {PROBE} >/dev/null 2>&1")
+        return PROBES / seconds
+
+    def trip(self) -> float:
+        out = rig.run(self.row.client, "ping", "-n", "-i", "0.002", "-c", "200", SERVER)
+        return measure.median([float(each) for each in re.findall(r"time=([\d.]+) ms", out)])
+
+    def exhaust(self) -> None:
+        """Flows from many clients to one port of one server: each needs a port of the gateway's address for itself."""
+        rows, one = [], 0
+        for addresses in self.plan.pools:
+            for persistent in (True, False) if addresses > 1 else (True,):
+                offered, fitted, lost = self.pool(addresses, persistent)
+                one = one or fitted
+                how = "one address" if addresses == 1 else f"{addresses} addresses"
+                how += "" if addresses == 1 else ", a client keeps its own" if persistent else ", persistent: false"
+                rows.append([how, offered, addresses * PORTS, fitted, fitted / one, lost])
+                self.say(f"{how}: {fitted:,} flows to one port of one server")
+        self.tables.append({
+            "id": "pools", "title": "Flows to one port of one server (UDP, 32 clients)",
+            "columns": ["external addresses", "opened", "formula", "measured", "× one address", "insert_failed"],
+            "rows": rows,
+        })  # fmt: skip
+        self.checks.append([f"flows of one address to one port of one server: {PORTS:,}", PORTS, one])
+
+    def pool(self, addresses: int, persistent: bool) -> tuple[int, int, int]:
+        item = {"name": "pool", "action": "snat", "to": [POOLS[addresses]], "to_address": "routed"}
+        row = self.made(nat=[{**item, "persistent": persistent}])
+        count = min(int(addresses * PORTS * 1.03), int(rig.limit() * 0.99))
+        rig.trafgen(
+            row, row.client, rig.stream(row, False, True, 9001, "", senders=rig.MOST_SENDERS, apart=False), count
+        )
+        rig.wait_quiet(row.server)
+        fitted, lost = row.count, rig.statistics(row.gateway)["insert_failed"]
+        row.flush()
+        return count, fitted, lost
+
+    def full_table(self) -> None:
+        """More flows than the table has room for: those that last, and those that nobody answered."""
+        limit, rows = rig.limit(), []
+        for kind, settle in (("all unanswered", self.open), ("all lasting", self.settle)):
+            self.row.flush()
+            settle(limit)
+            before, filled = rig.statistics(self.row.gateway), self.row.count
+            came = rig.received(self.row.server)
+            self.probe_only()
+            came = rig.received(self.row.server) - came
+            after = rig.statistics(self.row.gateway)
+            rows.append([kind, filled, came, *(after[key] - before[key] for key in ("drop", "early_drop"))])
+        answered = self.answer(limit)
+        self.row.flush()
+        again = self.probe_only()
+        self.tables.append({
+            "id": "limit", "title": f"At the limit: {PROBES:,} new flows more than the {limit:,} that fit",
+            "columns": ["flows in the table", "how many", "new ones let through", "drop", "early_drop"], "rows": rows,
+        })  # fmt: skip
+        self.facts += [
+            ["of a full table of lasting flows, answered while it was full", answered],
+            [f"new flows let through after the table was emptied, of {PROBES:,}", again],
+        ]
+
+    def probe_only(self) -> int:
+        before = rig.received(self.row.server)
+        rig.trafgen(self.row, self.row.client, rig.stream(self.row, False, True, PROBE, "", senders=1), PROBES)
+        rig.wait_quiet(self.row.server)
+        return rig.received(self.row.server) - before
+
+    def formula(self) -> None:
+        """Flows at once = flows opened each second × seconds that each is kept; the kernel clears up a little later."""
+        row = self.made(timeouts={"udp": TIMER})
+        seconds, seen = 100, []
+        text = rig.stream(row, False, True, 9001, "", SENDERS)
+        path = row.folder / "steady.cfg"
+        path.write_text(text, encoding="utf-8")
+        argv = ["trafgen", "--dev", "up0", "--cpus", "1", "--no-sock-mem", "--conf", str(path)]
+        process = row.start(row.client, *argv, "-b", f"{OPENED}pps")
+        begin, start = rig.received(row.server), time.monotonic()
+        while time.monotonic() - start < seconds:
+            time.sleep(1)
+            seen.append(row.count)
+        rate = (rig.received(row.server) - begin) / (time.monotonic() - start)
+        process.terminate()
+        steady = seen[len(seen) // 3 :]
+        self.raw["steady"] = seen
+        what = f"flows in the table, {rate:,.0f} opened a second and kept for {TIMER} s: "
+        self.checks += [
+            [what + "mean", rate * TIMER, sum(steady) / len(steady)],
+            [what + "most", rate * TIMER, float(max(steady))],
+        ]
+
+    def told(self) -> dict[str, t.Any]:
+        checks = [[what, formula, found, found / formula] for what, formula, found in self.checks]
+        return {
+            "title": "Sessions",
+            "tables": [
+                {"id": "held", "title": "Held", "columns": ["what", "measured"], "rows": self.facts},
+                *self.tables,
+                {"id": "formulas", "title": "The formulas of docs/sizing.md", "rows": checks,
+                 "columns": ["what", "formula", "measured", "measured / formula"]},
+            ],
+            "curves": self.curves,
+            "budgets": self.budgets,
+            "notes": self.notes,
+            "raw": self.raw,
+        }  # fmt: skip
+
+
+def buckets() -> int:
+    return int(Path("/proc/sys/net/netfilter/nf_conntrack_buckets").read_text(encoding="ascii"))
+
+
+def curve(name: str, title: str, unit: str, values: dict[str, list[float]]) -> dict[str, t.Any]:
+    points = [measure.point(int(level), found) for level, found in values.items()]
+    return {
+        "id": name, "title": title, "x": "flows in the table", "y": unit, "log_x": False, "log_y": False,
+        "series": {"ours, nftables": points},
+    }  # fmt: skip
