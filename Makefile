@@ -7,13 +7,15 @@ PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/site-packages)
 
+# make bench BENCHES="data sessions": only these.
+BENCHES :=
 STAGES := lint sanity unit house integration lab molecule
 
-.PHONY: help setup demo test neighbours vm $(STAGES) build down clean
+.PHONY: help setup demo test neighbours vm bench bench-quick $(STAGES) build down clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z $$()A-Z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/one stage/' | expand -t 12
+	@sed -n 's/^\([a-z $$()A-Z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/one stage/' | expand -t 12
 	@echo "stages of make test: $(STAGES)"
 
 setup:
@@ -33,6 +35,14 @@ vm: setup  ## what only a kernel of its own can show, in a virtual machine (qemu
 
 test-faults: setup  ## every fault at every step of a change; writes the table of docs/reliability.md
 	@$(PYTHON) tools/faults.py
+
+bench: setup  ## what it costs beside what others cost; writes the figures of docs/performance.md (hours)
+	@benchmarks/setup
+	@$(PYTHON) -m benchmarks $(BENCHES)
+
+bench-quick: setup  ## the key ratios beside their budgets, in under 3 minutes; fails past them
+	@benchmarks/setup
+	@$(PYTHON) -m benchmarks --quick $(BENCHES)
 
 $(STAGES): setup  ## one stage of make test
 	@$(PYTHON) tools/test.py $@

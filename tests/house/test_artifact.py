@@ -31,7 +31,18 @@ NEEDED = {
     "changelogs/changelog.yaml",
     "tests/config.yml",
 }
-UNWANTED = (".git", ".venv", ".cache", ".ci", ".ansible/", ".config", "molecule/", "tools/", "tests/output")
+UNWANTED = (
+    ".git",
+    ".venv",
+    ".cache",
+    ".ci",
+    ".ansible/",
+    ".config",
+    "benchmarks/",
+    "molecule/",
+    "tools/",
+    "tests/output",
+)
 
 
 def test_there_is_something_to_try() -> None:
