@@ -319,8 +319,7 @@ class Bench:
                 self.line(f"new UDP flows against routing with conntrack ({short})", "udp", name, TRACKED, 0.85),
             ]
             lines += [
-                self.line(f"{each.title.partition(':')[0].lower()} against the four classic lines ({short}, {key})",
-                          key, name, CLASSIC, 0.95)
+                self.line(f"{SHORT[key]} against the four classic lines ({short})", key, name, CLASSIC, 0.95)
                 for key in self.measures
                 if key in self.values and key in SHORT and key != "inward"
             ]  # fmt: skip
