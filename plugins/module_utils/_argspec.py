@@ -126,10 +126,6 @@ CONFIRM: Spec = {
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
 }
-ENDING: Spec = {
-    "state": {"type": "str", "default": "confirmed", "choices": ["confirmed", "reverted"]},
-    "token": {"type": "str", "default": "", "no_log": False},
-}
 MASQUERADE: Spec = {
     "name": {"type": "str", "required": True},
     "source": NAMES,

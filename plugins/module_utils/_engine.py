@@ -37,6 +37,7 @@ from ._describe import describe_gateway, describe_item
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
+from ._host import check_root
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 from ._rfc import requirements
@@ -435,16 +436,6 @@ def remove_instance(
     return Result(change, _carry_out(change, host, check_mode, pending), _pending_values(pending, check_mode))
 
 
-def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
-    """The return values of gateway_confirm. Raises GatewayError if the change has gone the other way."""
-    check_root(host)
-    problems = Problems()
-    check_instance(instance, problems)
-    problems.raise_if_any()
-    answer = rollback.finish(instance, token, keep, host, check_mode)
-    return {"changed": answer.changed, "was": answer.was, "instance": instance}
-
-
 def _forget(
     stale: t.Optional[t.List[Flow]], obsolete: t.Callable[[], t.Optional[t.List[Flow]]], host: Host, check_mode: bool
 ) -> t.Tuple[str, ...]:
@@ -459,11 +450,6 @@ def _forget(
         if found:
             conntrack.forget(found, host)
     return ()
-
-
-def check_root(host: Host) -> None:
-    if not host.is_root():
-        raise GatewayError("this needs root; add 'become: true' to the task or play")
 
 
 def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:

@@ -180,6 +180,11 @@ class AnsibleHost(Host):
         return t.cast("str", found or "")
 
 
+def check_root(host: Host) -> None:
+    if not host.is_root():
+        raise GatewayError("this needs root; add 'become: true' to the task or play")
+
+
 def code_parts() -> t.List[t.List[t.Any]]:
     """What stands for our code: each file with what changes when it does."""
     archive = getattr(globals().get("__loader__"), "archive", "")

@@ -19,9 +19,9 @@ from . import (
     _sysctl as sysctl,
 )
 from ._backend.select import select
-from ._engine import check_root
 from ._errors import Problems
 from ._facts import read_facts
+from ._host import check_root
 from ._plan import Plan
 from ._values import check_instance
 

@@ -25,7 +25,9 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
-from ._errors import GatewayError
+from ._errors import GatewayError, Problems
+from ._host import check_root
+from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
@@ -95,6 +97,13 @@ echo '{token} confirmed' > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
 TRIES = 10
+
+#: Of the module gateway_confirm. Each change waits for it, so it brings along no more than this file needs.
+OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
+    "instance": {"type": "str", "default": "default"},
+    "state": {"type": "str", "default": "confirmed", "choices": ["confirmed", "reverted"]},
+    "token": {"type": "str", "default": "", "no_log": False},
+}
 
 
 @dataclass(frozen=True)
@@ -423,6 +432,16 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
     if done.rc != 0:
         raise GatewayError("the way back has failed, look at the host: {0}".format(done.err.strip()))
     return Answer(True, "pending")
+
+
+def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
+    """The return values of gateway_confirm. Raises GatewayError if the change has gone the other way."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    answer = finish(instance, token, keep, host, check_mode)
+    return {"changed": answer.changed, "was": answer.was, "instance": instance}
 
 
 def _known(instance: str, token: str, host: Host) -> str:

@@ -60,16 +60,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import end_change
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import OPTIONS, end_change
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.merge(_argspec.INSTANCE, _argspec.ENDING), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
 
     def step(host: Host) -> dict:

@@ -62,23 +62,23 @@ MAY_IMPORT = {
     "_firewalld": {"_errors", "_rules"},
     "_service": set(),
     "_persist": {"_errors", "_firewalld", "_links", "_plan", "_service"},
-    "_rollback": {"_errors"},
+    "_rollback": {"_errors", "_host", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
         "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
         "select",
         "_compile",
-        "_controller", "_describe", "_errors", "_facts", "_features", "_intent", "_plan", "_resolve", "_rfc",
+        "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_plan", "_resolve", "_rfc",
         "_values",
     },
     "_info": {
-        "_conntrack", "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_engine", "_errors",
-        "_facts", "_plan", "_values",
+        "_conntrack", "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_errors", "_facts",
+        "_host", "_plan", "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
 OUTSIDE = {"os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib"}
-MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent", "_repeat"}
+MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent", "_repeat", "_rollback"}
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}
 #: Code that runs on managed hosts; filters, action plugins and their helpers run on the controller's Python.

@@ -10,13 +10,14 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _engine as engine, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: What ansible-core takes for the name of a secret, and more.
 SECRET = re.compile(r"pass(?!ing)|secret|token|cred|private|(?:^|_)(?:key|pin)$|auth", re.I)
 SPECS = {name: spec for name, spec in vars(_argspec).items() if name.isupper() and isinstance(spec, dict)}
+SPECS["gateway_confirm"] = rollback.OPTIONS
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - names a change, see below
 
 
@@ -31,7 +32,7 @@ def test_no_option_is_a_secret():
     found = {name for spec in SPECS.values() for name, _option in names(spec) if SECRET.search(name)}
     assert found == {"token"}
     # Said outright: what it is, is told below.
-    assert _argspec.ENDING["token"]["no_log"] is False
+    assert rollback.OPTIONS["token"]["no_log"] is False
 
 
 def pending():
@@ -50,7 +51,7 @@ def test_the_token_opens_nothing():
     host = pending()
     host.root = False
     with pytest.raises(GatewayError, match="root"):
-        engine.end_change("default", TOKEN, True, host, False)
+        rollback.end_change("default", TOKEN, True, host, False)
 
 
 WAITS = ("confirm_timeout", "confirm_by")
