@@ -23,6 +23,11 @@ mpl.rcParams["svg.fonttype"] = "none"
 
 from matplotlib import pyplot as plt, ticker
 
+LICENCE = """<!--
+Copyright (c) 2026, ipmasq.linux contributors
+GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+-->"""
 MARKERS = "osD^vPX*"
 
 
@@ -53,10 +58,9 @@ def draw(curve: dict[str, t.Any], path: Path) -> None:
     axes.legend(fontsize="small")
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     plt.close(figure)
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
     # matplotlib ends lines with blanks here and there.
-    path.write_text(
-        "".join(line.rstrip() + "\n" for line in path.read_text(encoding="utf-8").splitlines()), encoding="utf-8"
-    )
+    path.write_text("".join(line.rstrip() + "\n" for line in (first, LICENCE, *lines)), encoding="utf-8")
 
 
 def scale(axis: t.Any, set_scale: t.Any, logarithmic: bool) -> None:

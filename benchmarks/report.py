@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
 PLOTS = "performance"
+#: JSON has no comments.
+LICENCE = "Copyright (c) 2026, ipmasq.linux contributors. SPDX-License-Identifier: GPL-3.0-or-later"
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +29,9 @@ if t.TYPE_CHECKING:
 def store(name: str, data: Data, machine: dict[str, str], folder: Path = RESULTS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    text = json.dumps({"bench": name, "machine": machine, **data}, indent=1, ensure_ascii=False, default=str)
+    text = json.dumps(
+        {"licence": LICENCE, "bench": name, "machine": machine, **data}, indent=1, ensure_ascii=False, default=str
+    )
     path.write_text(join_numbers(text) + "\n", encoding="utf-8")
     return path
 
