@@ -303,12 +303,23 @@ class Bench:
 
     def quick(self) -> None:
         size = self.size(50)
-        self.time(size, 2, floors=False)
+        self.time(size, 1, floors=False)
         # Stopped as soon as the budget is beyond doubt.
-        self.stop_common(size, 15 * statistics.median(self.times[50][f"{OURS}, {FIRST}"]))
-        size.remove()
+        self.stop_common(size, 10.5 * self.times[50][f"{OURS}, {FIRST}"][0])
+        self.time_noop(size, 3)
         self.time(self.size(1_000), 2, floors=False)
-        self.time(self.size(10_000), 1, floors=False)
+        size = self.size(10_000)
+        size.ours(changed=True)
+        size.ours(changed=False)
+        self.time_noop(size, 2)
+
+    def time_noop(self, size: Size, pairs: int) -> None:
+        """On a gateway that is as declared, and has been looked at since."""
+        candidates = {
+            PING: lambda: size.ping().seconds,
+            f"{OURS}, {NOOP}": lambda: size.ours(changed=False).seconds,
+        }
+        self.times[size.count].update(measure.alternately(candidates, pairs))
 
     def time(self, size: Size, pairs: int, *, floors: bool = True) -> None:
         """Ping play, ours and the floors in turn. Every first run begins on a host without our gateway."""

@@ -50,8 +50,17 @@ class Run:
     stopped: bool = False
 
 
-def run(argv: t.Sequence[str], limit: float | None = None, stdin: str | None = None, **env: str) -> Run:
-    """Run to the end, or to the limit; anything but success is an error."""
+Watch = t.Callable[[int], contextlib.AbstractContextManager[t.Any]]
+
+
+def run(
+    argv: t.Sequence[str],
+    limit: float | None = None,
+    stdin: str | None = None,
+    watch: Watch = contextlib.nullcontext,
+    **env: str,
+) -> Run:
+    """Run to the end, or to the limit; anything but success is an error. `watch` is told the process."""
     with tempfile.TemporaryFile() as output, open(stdin or os.devnull, "rb") as given:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -62,7 +71,8 @@ def run(argv: t.Sequence[str], limit: float | None = None, stdin: str | None = N
         timer = threading.Timer(limit or 86400, lambda: (stopped.set(), os.killpg(process.pid, signal.SIGKILL)))
         timer.start()
         try:
-            _pid, status, usage = os.wait4(process.pid, 0)
+            with watch(process.pid):
+                _pid, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -82,9 +92,15 @@ def quietly(*argv: str, stdin: str | None = None) -> str:
     return run(argv, stdin=stdin).output
 
 
-def playbook(*arguments: str, changed: bool | None = None, limit: float | None = None, **env: str) -> Run:
+def playbook(
+    *arguments: str,
+    changed: bool | None = None,
+    limit: float | None = None,
+    watch: Watch = contextlib.nullcontext,
+    **env: str,
+) -> Run:
     """ansible-playbook; with `changed`, every host must (or must not) have changed: else something else is measured."""
-    done = run([str(PROGRAMS / "ansible-playbook"), *arguments], limit, **env)
+    done = run([str(PROGRAMS / "ansible-playbook"), *arguments], limit, watch=watch, **env)
     if done.stopped:
         return done
     recap = [tuple(map(int, found)) for found in RECAP.findall(done.output)]
@@ -115,6 +131,54 @@ def ended_politely() -> t.Iterator[None]:
 
 
 # -- what it takes ---------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """The most that a process and all below it held at the same time, shared pages counted once (PSS)."""
+
+    EVERY = 0.1
+
+    def __init__(self) -> None:
+        #: All processes; and those of Python only, without the connections' clients.
+        self.all = self.python = 0
+
+    @contextlib.contextmanager
+    def watch(self, pid: int) -> t.Iterator[None]:
+        end = threading.Event()
+        thread = threading.Thread(target=self._sample, args=(pid, end))
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+
+    def _sample(self, pid: int, end: threading.Event) -> None:
+        while not end.wait(self.EVERY):
+            every = python = 0
+            for one in tree(pid):
+                # A process may end while we look.
+                with contextlib.suppress(OSError, AttributeError):
+                    size = (
+                        int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)[1]) * 1024
+                    )
+                    every += size
+                    python += size if "python" in os.readlink(f"/proc/{one}/exe") else 0
+            self.all, self.python = max(self.all, every), max(self.python, python)
+
+
+def tree(root: int) -> list[int]:
+    """A process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold spaces.
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [root]
+    for one in found:
+        found += children.get(one, [])
+    return found
 
 
 class Node:

@@ -1,0 +1,314 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A fleet: up to a hundred gateways on this machine, changed and looked at by one controller.
+
+Each is a container of the lab's image, without systemd, with a WAN and a LAN of its own, in no network but these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import json
+import statistics
+import tempfile
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import controller, measure
+from .controller import BenchError, Memory
+
+if t.TYPE_CHECKING:
+    from .controller import Run
+
+SIZES = (1, 10, 50, 100)
+PAIRS = 5
+#: Ansible's own defaults.
+STRATEGY, FORKS = "linear", 5
+#: Every strategy with every number of forks, for so many gateways.
+MATRIX_SIZE = 50
+MATRIX = [(strategy, forks) for strategy in ("linear", "free") for forks in (5, 10, 25, 50)]
+PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
+LIMITS = {NOOP: 1.5, CHANGE: 3.0}
+LABEL = "ipmasq.bench=fleet"
+#: In MiB, what one gateway takes of this machine at most: a container, its monitor, and the client that talks to it.
+ROOM = 60
+#: Both ends of each cable are in the gateway itself: links that are up, to nobody.
+LINKS = """
+link set dev lo up
+link add name wan0 type veth peer name wan0-far
+link add name lan0 type veth peer name lan0-far
+address add 198.51.100.2/24 dev wan0
+address add 192.168.1.1/24 dev lan0
+link set dev wan0-far up
+link set dev lan0-far up
+link set dev wan0 up
+link set dev lan0 up
+route add default via 198.51.100.1
+"""
+
+
+def run(quick: bool, say: t.Callable[[str], None]) -> dict[str, t.Any]:
+    """What benchmarks/__main__.py calls."""
+    with controller.ended_politely(), tempfile.TemporaryDirectory(prefix="bench-") as folder, containers() as made:
+        bench = Bench(Path(folder), made, say)
+        bench.quick() if quick else bench.full()
+        return bench.report(quick)
+
+
+# -- the gateways ----------------------------------------------------------------------------------------------------
+
+
+def lab_wire() -> t.Any:
+    """The lab's own script, as a module: how its containers are made is written there."""
+    path = str(controller.ROOT / "roles/lab/files/lab-wire")
+    loader = importlib.machinery.SourceFileLoader("lab_wire", path)
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def containers() -> t.Iterator[Containers]:
+    """Room for gateways; whatever comes, none of them stays."""
+    made = Containers()
+    try:
+        made.remove()
+        yield made
+    finally:
+        made.remove()
+
+
+class Containers:
+    def __init__(self) -> None:
+        self.wire = lab_wire()
+        build = controller.quietly(str(controller.ROOT / "roles/lab/files/lab-image"), "bookworm")
+        self.image = json.loads(build[build.index("{") :])["images"]["bookworm"]
+        self.engine = self.wire.Engine("podman")
+        self.names: list[str] = []
+
+    def grow(self, count: int) -> list[str]:
+        """So many in all; those that are there stay."""
+        missing = [f"bench-fleet-{number}" for number in range(len(self.names), count)]
+        free = available() - ROOM * len(missing)
+        if free < 1024:
+            raise BenchError(f"{count} gateways need {ROOM * len(missing)} MiB more; there are {available()} MiB")
+        self.wire.each(self.create, missing)
+        self.names += missing
+        return self.names
+
+    def create(self, name: str) -> None:
+        flags = ["--name", name, "--hostname", name, "--label", LABEL, *self.engine.create_flags()]
+        command = [self.image, self.wire.INIT, self.wire.FABRIC]
+        runtime = self.engine.runtime()
+        self.wire.must(self.engine.argv(*runtime, "run", "--detach", *flags, *self.engine.limits(), *command))
+        pid = self.engine.call("container", "inspect", "--format", "{{.State.Pid}}", name).strip()
+        self.wire.must(["nsenter", "--target", pid, "--net", "ip", "-batch", "-"], LINKS.strip().encode() + b"\n")
+
+    def remove(self) -> None:
+        listed = self.engine.call("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
+        for start in range(0, len(listed), 20):
+            self.engine.call("rm", "--force", "--time", "0", "--volumes", *listed[start : start + 20])
+        self.names = []
+
+
+def available() -> int:
+    """MiB of memory that can be had now."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) // 1024
+
+
+# -- what is timed ---------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """So many gateways, and the files to reach them."""
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.names = names
+        self.folder = folder
+        self.port = 8443
+        self.ping_play = controller.play(folder / "ping.yml", "gateways", {"ansible.builtin.ping": None})
+        self.inventory = folder / f"inventory-{len(names)}.yml"
+        self.plain = folder / f"plain-{len(names)}.yml"
+        self.write()
+
+    def write(self) -> None:
+        reach = {"ansible_connection": "containers.podman.podman", "ansible_python_interpreter": "/usr/bin/python3"}
+        declared = {
+            "gateway_wans": [{"interface": "wan0"}],
+            "gateway_lans": [{"name": "lan", "interfaces": ["lan0"]}],
+            "gateway_port_forwards": [{"name": "web", "port": 443, "to": "192.168.1.20", "to_port": self.port}],
+        }
+        hosts = dict.fromkeys(self.names)
+        controller.write(self.plain, {"gateways": {"hosts": hosts, "vars": reach}})
+        controller.write(self.inventory, {"gateways": {"hosts": hosts, "vars": {**reach, **declared}}})
+
+    def ping(self, strategy: str, forks: int, watch: controller.Watch = contextlib.nullcontext) -> Run:
+        return self.playbook(self.plain, str(self.ping_play), strategy, forks, changed=False, watch=watch)
+
+    def site(
+        self, strategy: str, forks: int, *, changed: bool | None, watch: controller.Watch = contextlib.nullcontext
+    ) -> Run:
+        return self.playbook(self.inventory, "ipmasq.linux.site", strategy, forks, changed=changed, watch=watch)
+
+    @staticmethod
+    def playbook(inventory: Path, play: str, strategy: str, forks: int, **keywords: t.Any) -> Run:
+        arguments = ["-i", str(inventory), play, "--forks", str(forks)]
+        return controller.playbook(*arguments, ANSIBLE_STRATEGY=strategy, **keywords)
+
+    def change(self, strategy: str, forks: int, watch: controller.Watch = contextlib.nullcontext) -> Run:
+        """One line of the inventory, for all of them: the port of the server inside."""
+        self.port = 8443 if self.port != 8443 else 8444
+        self.write()
+        return self.site(strategy, forks, changed=True, watch=watch)
+
+    def settle(self) -> None:
+        """The first look after a change is not a no-op like the others."""
+        self.site(STRATEGY, 10, changed=False)
+
+
+@dataclass
+class Bench:
+    folder: Path
+    made: Containers
+    say: t.Callable[[str], None]
+    #: Gateways → what was timed → seconds, a value for each round.
+    sizes: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    #: Strategy and forks → the same.
+    matrix: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    #: Gateways → what was run → bytes: all processes of the controller, those of Python.
+    memory: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+
+    def fleet(self, count: int) -> Fleet:
+        self.say(f"{count} gateways: making them, and their first run")
+        fleet = Fleet(self.folder, self.made.grow(count))
+        fleet.site(STRATEGY, 10, changed=None)
+        fleet.settle()
+        return fleet
+
+    def full(self) -> None:
+        for count in SIZES:
+            fleet = self.fleet(count)
+            self.sizes[count] = self.time(fleet, STRATEGY, FORKS, PAIRS)
+            self.memory[count] = self.weigh(fleet)
+            if count == MATRIX_SIZE:
+                for strategy, forks in MATRIX:
+                    self.say(f"{count} gateways: {strategy}, {forks} forks")
+                    self.matrix[f"{strategy}, {forks}"] = self.time(fleet, strategy, forks, PAIRS)
+
+    def quick(self) -> None:
+        self.sizes[10] = self.time(self.fleet(10), STRATEGY, FORKS, 1)
+
+    @staticmethod
+    def time(fleet: Fleet, strategy: str, forks: int, pairs: int) -> dict[str, list[float]]:
+        def change() -> float:
+            seconds = fleet.change(strategy, forks).seconds
+            fleet.settle()
+            return seconds
+
+        candidates = {
+            PING: lambda: fleet.ping(strategy, forks).seconds,
+            NOOP: lambda: fleet.site(strategy, forks, changed=False).seconds,
+            CHANGE: change,
+        }
+        return measure.alternately(candidates, pairs)
+
+    @staticmethod
+    def weigh(fleet: Fleet) -> dict[str, list[int]]:
+        """In runs of its own: looking costs time."""
+        found = {}
+        runs: dict[str, t.Callable[[controller.Watch], Run]] = {
+            PING: lambda watch: fleet.ping(STRATEGY, FORKS, watch),
+            NOOP: lambda watch: fleet.site(STRATEGY, FORKS, changed=False, watch=watch),
+            CHANGE: lambda watch: fleet.change(STRATEGY, FORKS, watch),
+        }
+        for name, once in runs.items():
+            memory = Memory()
+            once(memory.watch)
+            found[name] = [memory.all, memory.python]
+        fleet.settle()
+        return found
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def report(self, quick: bool) -> dict[str, t.Any]:
+        matrix = self.table(
+            "fleet-strategies", f"{MATRIX_SIZE} gateways, by strategy and forks", "strategy, forks", self.matrix
+        )
+        sizes = self.table("fleet-sizes", f"By size, strategy {STRATEGY}, {FORKS} forks", "gateways", self.sizes)
+        return {
+            "title": "A fleet",
+            "tables": [] if quick else [sizes, matrix, self.table_of_memory()],
+            "curves": [] if quick else [self.curve()],
+            "budgets": self.budgets(quick),
+            "notes": NOTES,
+            "raw": {"sizes": self.sizes, "matrix": self.matrix, "memory": self.memory},
+        }
+
+    @staticmethod
+    def table(name: str, title: str, first: str, figures: t.Mapping[t.Any, dict[str, list[float]]]) -> dict[str, t.Any]:
+        columns = [first, PING, NOOP, "÷ ping play", CHANGE, "÷ ping play"]
+        rows = []
+        for key, times in figures.items():
+            row = [key, seconds(times[PING])]
+            for what in (NOOP, CHANGE):
+                ratio = measure.ratio(times[what], times[PING])
+                row += [seconds(times[what]), f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"]
+            rows.append(row)
+        return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
+
+    def table_of_memory(self) -> dict[str, t.Any]:
+        rows = [
+            [count, what, mebibytes(every), mebibytes(python), f"{python / count / 2**20:.1f}"]
+            for count, figures in self.memory.items() for what, (every, python) in figures.items()
+        ]  # fmt: skip
+        columns = ["gateways", "what", "all processes, MiB", "those of Ansible, MiB", "of Ansible, MiB a gateway"]
+        title = f"Peak memory of the controller (strategy {STRATEGY}, {FORKS} forks)"
+        return {"id": "fleet-memory", "title": title, "columns": columns, "rows": rows}
+
+    def curve(self) -> dict[str, t.Any]:
+        series = {
+            what: [measure.point(count, times[what]) for count, times in self.sizes.items()]
+            for what in (PING, NOOP, CHANGE)
+        }
+        return {
+            "id": "fleet-sizes", "title": f"Gateways changed and looked at by one controller, {FORKS} forks",
+            "x": "gateways", "y": "seconds", "log_x": True, "log_y": True, "series": series,
+        }  # fmt: skip
+
+    def budgets(self, quick: bool) -> list[dict[str, t.Any]]:
+        found = [
+            measure.budget(f"{count} gateways, {what}", measure.ratio(times[what], times[PING]), at_most=limit)
+            for count, times in self.sizes.items() for what, limit in LIMITS.items()
+        ]  # fmt: skip
+        for what, limit in LIMITS.items() if not quick else ():
+            ratios = {name: measure.ratio(times[what], times[PING]) for name, times in self.matrix.items()}
+            worst = max(ratios, key=lambda name: ratios[name].median)
+            text = f"{MATRIX_SIZE} gateways, {what}, worst of all strategies and forks ({worst})"
+            found.append(measure.budget(text, ratios[worst], at_most=limit))
+        return found
+
+
+def seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+
+
+def mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f}"
+
+
+NOTES = [
+    "Gateways are containers on the controller's own two cores, so that controller and gateways share what there is.",
+    "Ping play: one task `ansible.builtin.ping` on the same gateways, with the same strategy and forks.",
+    "One line changed: the inside port of a port forward, for all gateways; what is timed includes the confirmation, "
+    "for each by a connection of its own.",
+    "Memory is the proportional set size (PSS) of ansible-playbook and everything below it, looked at every 0.1 s in a "
+    "run of its own; most of what is not Ansible's are the clients of podman, where another connection has ssh.",
+]
