@@ -34,6 +34,8 @@ MATRIX_SIZE = 50
 MATRIX = [(strategy, forks) for strategy in ("linear", "free") for forks in (5, 10, 25, 50)]
 PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
 LIMITS = {NOOP: 1.5, CHANGE: 3.0}
+#: Sizes of a fleet that no machine here can hold.
+COMPUTED = (1_000, 10_000)
 LABEL = "ipmasq.bench=fleet"
 #: In MiB, what one gateway takes of this machine at most: a container, its monitor, and the client that talks to it.
 ROOM = 60
@@ -183,8 +185,8 @@ class Bench:
     sizes: dict[int, dict[str, list[float]]] = field(default_factory=dict)
     #: Strategy and forks → the same.
     matrix: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    #: Gateways → what was run → bytes: all processes of the controller, those of Python.
-    memory: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+    #: Gateways → what was run → what the controller took: bytes of all its processes, of Ansible's, CPU seconds.
+    expenses: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def fleet(self, count: int) -> Fleet:
         self.say(f"{count} gateways: making them, and their first run")
@@ -197,7 +199,7 @@ class Bench:
         for count in SIZES:
             fleet = self.fleet(count)
             self.sizes[count] = self.time(fleet, STRATEGY, FORKS, PAIRS)
-            self.memory[count] = self.weigh(fleet)
+            self.expenses[count] = self.weigh(fleet)
             if count == MATRIX_SIZE:
                 for strategy, forks in MATRIX:
                     self.say(f"{count} gateways: {strategy}, {forks} forks")
@@ -221,7 +223,7 @@ class Bench:
         return measure.alternately(candidates, pairs)
 
     @staticmethod
-    def weigh(fleet: Fleet) -> dict[str, list[int]]:
+    def weigh(fleet: Fleet) -> dict[str, dict[str, float]]:
         """In runs of its own: looking costs time."""
         found = {}
         runs: dict[str, t.Callable[[controller.Watch], Run]] = {
@@ -231,8 +233,8 @@ class Bench:
         }
         for name, once in runs.items():
             memory = Memory()
-            once(memory.watch)
-            found[name] = [memory.all, memory.python]
+            cpu = once(memory.watch).cpu
+            found[name] = {"all": memory.all, "ansible": memory.python, "cpu": cpu}
         fleet.settle()
         return found
 
@@ -245,11 +247,11 @@ class Bench:
         sizes = self.table("fleet-sizes", f"By size, strategy {STRATEGY}, {FORKS} forks", "gateways", self.sizes)
         return {
             "title": "A fleet",
-            "tables": [] if quick else [sizes, matrix, self.table_of_memory()],
+            "tables": [] if quick else [sizes, matrix, self.table_of_expenses(), self.table_computed()],
             "curves": [] if quick else [self.curve()],
             "budgets": self.budgets(quick),
             "notes": NOTES,
-            "raw": {"sizes": self.sizes, "matrix": self.matrix, "memory": self.memory},
+            "raw": {"sizes": self.sizes, "matrix": self.matrix, "expenses": self.expenses},
         }
 
     @staticmethod
@@ -264,14 +266,36 @@ class Bench:
             rows.append(row)
         return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
-    def table_of_memory(self) -> dict[str, t.Any]:
+    def table_of_expenses(self) -> dict[str, t.Any]:
         rows = [
-            [count, what, mebibytes(every), mebibytes(python), f"{python / count / 2**20:.1f}"]
-            for count, figures in self.memory.items() for what, (every, python) in figures.items()
+            [count, what, mebibytes(one["all"]), mebibytes(one["ansible"]), one["cpu"], one["cpu"] / count]
+            for count, table in self.expenses.items() for what, one in table.items()
         ]  # fmt: skip
-        columns = ["gateways", "what", "all processes, MiB", "those of Ansible, MiB", "of Ansible, MiB a gateway"]
-        title = f"Peak memory of the controller (strategy {STRATEGY}, {FORKS} forks)"
-        return {"id": "fleet-memory", "title": title, "columns": columns, "rows": rows}
+        columns = ["gateways", "what", "peak of all processes, MiB", "of Ansible's, MiB", "CPU, s", "CPU a gateway, s"]
+        title = f"What the controller takes (strategy {STRATEGY}, {FORKS} forks)"
+        return {"id": "fleet-expenses", "title": title, "columns": columns, "rows": rows}
+
+    def table_computed(self) -> dict[str, t.Any]:
+        """From what a gateway more has cost, up to a hundred, what a thousand and ten thousand would."""
+        rows = []
+        for what in (PING, NOOP, CHANGE):
+            sizes = [count for count in self.expenses if count > 1]
+            memory = line(sizes, [self.expenses[count][what]["ansible"] for count in sizes])
+            cpu = line(sizes, [self.expenses[count][what]["cpu"] for count in sizes])
+            wall = line(sizes, [statistics.median(self.sizes[count][what]) for count in sizes])
+            rows += [
+                [count, what, round(wall(count) / 60), round(cpu(count) / 60), mebibytes(memory(count))]
+                for count in COMPUTED
+            ]
+        columns = [
+            "gateways",
+            "what",
+            "on this machine, minutes",
+            "controller: CPU minutes",
+            "controller: Ansible's MiB",
+        ]
+        title = f"Computed, not measured: a line through what {', '.join(map(str, SIZES[1:]))} gateways took"
+        return {"id": "fleet-computed", "page": "fleets.md", "title": title, "columns": columns, "rows": rows}
 
     def curve(self) -> dict[str, t.Any]:
         series = {
@@ -300,7 +324,13 @@ def seconds(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
-def mebibytes(size: int) -> str:
+def line(xs: list[int], ys: list[float]) -> t.Callable[[int], float]:
+    """The straight line that lies nearest (least squares)."""
+    found = statistics.linear_regression(xs, ys)
+    return lambda x: found.intercept + found.slope * x
+
+
+def mebibytes(size: float) -> str:
     return f"{size / 2**20:.0f}"
 
 

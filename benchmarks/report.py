@@ -53,7 +53,17 @@ def write_page(names: Sequence[str], results: dict[str, Data], page: Path = PAGE
     text = between(text, "budgets", budgets_table(names, results))
     for name, data in results.items():
         text = between(text, name, section(name, data))
+        for each in data.get("tables", []):
+            write_table(each, page.parent)
     page.write_text(text, encoding="utf-8")
+
+
+def write_table(each: Data, folder: Path) -> None:
+    """A table may belong to a page of its own, between markers with its name."""
+    if "page" in each:
+        page = folder / each["page"]
+        part = f"{each['title']}:\n\n{table(each['columns'], each['rows'])}"
+        page.write_text(between(page.read_text(encoding="utf-8"), each["id"], part), encoding="utf-8")
 
 
 def between(text: str, name: str, part: str) -> str:
@@ -68,7 +78,7 @@ def section(name: str, data: Data) -> str:
     """Everything of one bench but its budgets: how, where, tables, curves, notes."""
     machine = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if value != "not installed")
     parts = [f"`python -m benchmarks {name}`, on this machine: {machine}."]
-    for each in data.get("tables", []):
+    for each in (one for one in data.get("tables", []) if "page" not in one):
         parts.append(f"### {each['title']}\n\n{table(each['columns'], each['rows'])}")
     for each in data.get("curves", []):
         parts.append(f"![{each['title']}]({PLOTS}/{each['id']}.svg)")
