@@ -36,7 +36,7 @@ PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
 LIMITS = {NOOP: 1.5, CHANGE: 3.0}
 #: Sizes of a fleet that no machine here can hold.
 COMPUTED = (1_000, 10_000)
-LABEL = "ipmasq.bench=fleet"
+NAME = "bench-fleet"
 #: In MiB, what one gateway takes of this machine at most: a container, its monitor, and the client that talks to it.
 ROOM = 60
 #: Both ends of each cable are in the gateway itself: links that are up, to nobody.
@@ -77,9 +77,9 @@ def lab_wire() -> t.Any:
 
 
 @contextlib.contextmanager
-def containers() -> t.Iterator[Containers]:
+def containers(name: str = NAME) -> t.Iterator[Containers]:
     """Room for gateways; whatever comes, none of them stays."""
-    made = Containers()
+    made = Containers(name)
     try:
         made.remove()
         yield made
@@ -88,7 +88,9 @@ def containers() -> t.Iterator[Containers]:
 
 
 class Containers:
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
+        self.name = name
+        self.label = f"ipmasq.bench={name}"
         self.wire = lab_wire()
         build = controller.quietly(str(controller.ROOT / "roles/lab/files/lab-image"), "bookworm")
         self.image = json.loads(build[build.index("{") :])["images"]["bookworm"]
@@ -97,7 +99,7 @@ class Containers:
 
     def grow(self, count: int) -> list[str]:
         """So many in all; those that are there stay."""
-        missing = [f"bench-fleet-{number}" for number in range(len(self.names), count)]
+        missing = [f"{self.name}-{number}" for number in range(len(self.names), count)]
         free = available() - ROOM * len(missing)
         if free < 1024:
             raise BenchError(f"{count} gateways need {ROOM * len(missing)} MiB more; there are {available()} MiB")
@@ -106,7 +108,7 @@ class Containers:
         return self.names
 
     def create(self, name: str) -> None:
-        flags = ["--name", name, "--hostname", name, "--label", LABEL, *self.engine.create_flags()]
+        flags = ["--name", name, "--hostname", name, "--label", self.label, *self.engine.create_flags()]
         command = [self.image, self.wire.INIT, self.wire.FABRIC]
         runtime = self.engine.runtime()
         self.wire.must(self.engine.argv(*runtime, "run", "--detach", *flags, *self.engine.limits(), *command))
@@ -114,7 +116,7 @@ class Containers:
         self.wire.must(["nsenter", "--target", pid, "--net", "ip", "-batch", "-"], LINKS.strip().encode() + b"\n")
 
     def remove(self) -> None:
-        listed = self.engine.call("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split()
+        listed = self.engine.call("ps", "--all", "--quiet", "--filter", f"label={self.label}").split()
         for start in range(0, len(listed), 20):
             self.engine.call("rm", "--force", "--time", "0", "--volumes", *listed[start : start + 20])
         self.names = []
