@@ -48,8 +48,8 @@ def describe(folder: Path, hosts: t.Iterable[str], **variables: t.Any) -> None:
 # -- the canary ------------------------------------------------------------------------------------------------------
 
 
-def rollout(folder: Path) -> subprocess.CompletedProcess[str]:
-    argv = ["ansible-playbook", "-i", "hosts.yml", "canary.yml"]
+def rollout(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    argv = ["ansible-playbook", "-i", "hosts.yml", "canary.yml", *more]
     env = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run(argv, cwd=folder, env=env, text=True, capture_output=True, check=False)
 
@@ -64,6 +64,8 @@ def test_canary(tmp_path: Path) -> None:
     with fleet.containers("test-fleet") as made:
         names = made.grow(4)
         folder = repository(tmp_path / "gateways", names, **reach, gateway_port_forwards=[GOOD])
+        done = rollout(folder, "--check", "--limit", names[0])
+        assert done.returncode == 0 and "changed=1" in done.stdout and not rules(names[0]), done.stdout + done.stderr
         done = rollout(folder)
         assert done.returncode == 0, done.stdout + done.stderr
         # One, a tenth (at least one), and the rest.
