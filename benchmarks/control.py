@@ -11,6 +11,7 @@ onto lab containers with systemd; each way has a node of its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import statistics
 import tempfile
@@ -43,6 +44,7 @@ HOPELESS = 1.1
 ALWAYS_BEGUN = {("common", 1_000)}
 
 PING, OURS = "ping play", "ipmasq.linux.site"
+PING_READING = "ping play that reads the entries"
 NFT, NFT_PLAY = "nft -f", "nft -f by a play"
 PEERS = {
     "common": "posix.sysctl + builtin.iptables",
@@ -230,19 +232,26 @@ class Size:
         self.folder.mkdir()
         self.entries = [Entry(number) for number in range(count)]
         self.plain = controller.write(self.folder / "plain.yml", inventory)
-        described = json.loads(json.dumps(inventory))
-        described["all"]["hosts"]["ours"].update(ours(self.entries))
-        self.inventory = controller.write(self.folder / "inventory.yml", described)
+        self.inventory, self.as_json = self.described(inventory, "yml"), self.described(inventory, "json")
         self.ping_play = controller.play(self.folder / "ping.yml", "ours", {"ansible.builtin.ping": None})
         self.ruleset = self.folder / "ruleset.nft"
 
-    def ping(self, *more: str, **env: str) -> Run:
-        return controller.playbook("-i", str(self.plain), str(self.ping_play), *more, changed=False, **env)
+    def described(self, inventory: dict[str, t.Any], form: str) -> Path:
+        """The entries in host_vars, beside an inventory. In the inventory itself Ansible would read them twice."""
+        variables = self.folder / form / "host_vars" / f"ours.{form}"
+        variables.parent.mkdir(parents=True)
+        # YAML in the style that people write; JSON for what a program has written.
+        write = controller.write if form == "yml" else lambda path, data: path.write_text(json.dumps(data))
+        write(variables, ours(self.entries))
+        return controller.write(self.folder / form / "inventory.yml", inventory)
 
-    def ours(self, *more: str, changed: bool, **env: str) -> Run:
-        return controller.playbook(
-            "-i", str(self.inventory), "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env
-        )
+    def ping(self, *more: str, inventory: Path | None = None, **env: str) -> Run:
+        where = str(inventory or self.plain)
+        return controller.playbook("-i", where, str(self.ping_play), *more, changed=False, **env)
+
+    def ours(self, *more: str, changed: bool, inventory: Path | None = None, **env: str) -> Run:
+        where = str(inventory or self.inventory)
+        return controller.playbook("-i", where, "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env)
 
     def remove(self) -> None:
         controller.playbook("-i", str(self.inventory), "ipmasq.linux.site", "-l", "ours", "-e", "gateway_state=absent")
@@ -353,7 +362,12 @@ class Bench:
     def floors(size: Size) -> Candidates:
         size.ours(changed=True)
         size.save_ruleset()
-        return {NFT: lambda: size.nft().seconds, NFT_PLAY: lambda: size.nft_play().seconds}
+        return {
+            PING_READING: lambda: size.ping(inventory=size.inventory).seconds,
+            f"{OURS}, {NOOP}, JSON": lambda: size.ours(changed=False, inventory=size.as_json).seconds,
+            NFT: lambda: size.nft().seconds,
+            NFT_PLAY: lambda: size.nft_play().seconds,
+        }
 
     def peer(self, size: Size, way: str) -> Candidates:
         return {
@@ -409,9 +423,10 @@ class Bench:
         self.expenses[size.count] = table
         node, lines = Node(f"{LAB}-ours"), Node(f"{LAB}-lines")
         table[PING] = controller.expenses(node, size.ping)
-        table[f"{OURS}, {FIRST}"] = controller.expenses(node, changing(size.ours), size.remove)
+        table[PING_READING] = controller.expenses(node, functools.partial(size.ping, inventory=size.inventory))
+        table[f"{OURS}, {FIRST}"] = controller.expenses(node, functools.partial(size.ours, changed=True), size.remove)
         size.ours(changed=False)
-        table[f"{OURS}, {NOOP}"] = controller.expenses(node, keeping(size.ours))
+        table[f"{OURS}, {NOOP}"] = controller.expenses(node, functools.partial(size.ours, changed=False))
         table[NFT_PLAY] = controller.expenses(lines, size.nft_play)
         for way in ways:
             self.spend_peer(size, way)
@@ -486,7 +501,7 @@ class Bench:
         }  # fmt: skip
 
     def curve(self, what: str) -> dict[str, t.Any]:
-        names = [PING, f"{OURS}, {what}", NFT_PLAY, *(f"{way}, {what}" for way in PEERS)]
+        names = [PING, PING_READING, f"{OURS}, {what}", NFT_PLAY, *(f"{way}, {what}" for way in PEERS)]
         series = {}
         for name in names:
             way = name.partition(", ")[0]
@@ -535,14 +550,6 @@ class Bench:
         )
 
 
-def changing(call: t.Callable[..., Run]) -> t.Callable[..., Run]:
-    return lambda *more, **env: call(*more, changed=True, **env)
-
-
-def keeping(call: t.Callable[..., Run]) -> t.Callable[..., Run]:
-    return lambda *more, **env: call(*more, changed=False, **env)
-
-
 def shown(name: str) -> str:
     way, comma, what = name.partition(", ")
     return PEERS.get(way, way) + comma + what
@@ -564,7 +571,9 @@ NOTES = [
     "An entry is one port forward or one `outbound` item that rejects; half of each, on top of masquerading.",
     "First run: the gateway was removed before, and what is timed includes the confirmation by a connection of its "
     "own. First no-op: the run after it. No-op: the run after that.",
-    "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries.",
+    "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries. The one that reads "
+    "the entries has them in `host_vars` as YAML, as our runs have: the difference is what Ansible takes for that "
+    "file. JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
     "`nft -f`: what our run has made, listed, and loaded again from a file by `podman exec`, without Ansible; by a "
     "play: with one task `ansible.builtin.command`.",
     f"The peers' runs are stopped at {LIMIT} s, and made once only where they take more than {LONG} s. "
