@@ -321,10 +321,11 @@ class Bench:
         self.turns(50, self.ours(size), 1)
         # Stopped as soon as the budget is beyond doubt.
         (first,) = self.values(50, f"{OURS}, {FIRST}")
-        self.rounds[50][0][f"common, {FIRST}"] = self.peer_first(size, "common", 10.5 * first)
+        self.rounds[50][0][f"common, {FIRST}"] = self.peer_first(size, "common", 10.2 * first)
         self.turns(50, self.noop(size), 3)
         size = self.size(1_000)
-        self.turns(1_000, self.ours(size), 2)
+        self.turns(1_000, self.ours(size), 1)
+        self.turns(1_000, self.noop(size), 1)
         size = self.size(10_000)
         size.ours(changed=True)
         size.ours(changed=False)
