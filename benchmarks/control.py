@@ -11,6 +11,7 @@ onto lab containers with systemd; each way has a node of its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import statistics
 import tempfile
@@ -35,14 +36,15 @@ ENTRIES = (1, 10, 50, 200, 1_000, 10_000)
 PAIRS = 5
 #: Peers are stopped here, in seconds of one run.
 LIMIT = 600
-#: A peer's run that takes longer than this is made once only; its row says so.
-LONG = 120
+#: A peer's run that takes longer than this, in seconds, is made once only; its row says so.
+LONG = 150
 #: A peer is not begun where its cost of an entry, as measured with fewer, makes this many times the limit …
 HOPELESS = 1.1
 #: … but for the one figure that has a budget: there the run is made, and stopped.
 ALWAYS_BEGUN = {("common", 1_000)}
 
 PING, OURS = "ping play", "ipmasq.linux.site"
+PING_READING = "ping play that reads the entries"
 NFT, NFT_PLAY = "nft -f", "nft -f by a play"
 PEERS = {
     "common": "posix.sysctl + builtin.iptables",
@@ -213,6 +215,8 @@ UNDO = {
 WAYS: dict[str, t.Callable[[list[Entry]], list[dict[str, t.Any]]]] = {
     "common": common, "firewalld": firewalld, "ufw": ufw,
 }  # fmt: skip
+#: What is timed in turn.
+Candidates = dict[str, t.Callable[[], float]]
 HOST = {"common": "lines", "firewalld": "firewalld", "ufw": "ufw"}
 
 
@@ -228,19 +232,26 @@ class Size:
         self.folder.mkdir()
         self.entries = [Entry(number) for number in range(count)]
         self.plain = controller.write(self.folder / "plain.yml", inventory)
-        described = json.loads(json.dumps(inventory))
-        described["all"]["hosts"]["ours"].update(ours(self.entries))
-        self.inventory = controller.write(self.folder / "inventory.yml", described)
+        self.inventory, self.as_json = self.described(inventory, "yml"), self.described(inventory, "json")
         self.ping_play = controller.play(self.folder / "ping.yml", "ours", {"ansible.builtin.ping": None})
         self.ruleset = self.folder / "ruleset.nft"
 
-    def ping(self, *more: str, **env: str) -> Run:
-        return controller.playbook("-i", str(self.plain), str(self.ping_play), *more, changed=False, **env)
+    def described(self, inventory: dict[str, t.Any], form: str) -> Path:
+        """The entries in host_vars, beside an inventory. In the inventory itself Ansible would read them twice."""
+        variables = self.folder / form / "host_vars" / f"ours.{form}"
+        variables.parent.mkdir(parents=True)
+        # YAML in the style that people write; JSON for what a program has written.
+        write = controller.write if form == "yml" else lambda path, data: path.write_text(json.dumps(data))
+        write(variables, ours(self.entries))
+        return controller.write(self.folder / form / "inventory.yml", inventory)
 
-    def ours(self, *more: str, changed: bool, **env: str) -> Run:
-        return controller.playbook(
-            "-i", str(self.inventory), "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env
-        )
+    def ping(self, *more: str, inventory: Path | None = None, **env: str) -> Run:
+        where = str(inventory or self.plain)
+        return controller.playbook("-i", where, str(self.ping_play), *more, changed=False, **env)
+
+    def ours(self, *more: str, changed: bool, inventory: Path | None = None, **env: str) -> Run:
+        where = str(inventory or self.inventory)
+        return controller.playbook("-i", where, "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env)
 
     def remove(self) -> None:
         controller.playbook("-i", str(self.inventory), "ipmasq.linux.site", "-l", "ours", "-e", "gateway_state=absent")
@@ -260,7 +271,7 @@ class Size:
     def nft_play(self, *more: str, **env: str) -> Run:
         return controller.playbook("-i", str(self.plain), str(self.folder / "nft.yml"), *more, changed=True, **env)
 
-    def peer(self, way: str, *more: str, changed: bool, limit: float = LIMIT, **env: str) -> Run:
+    def peer(self, way: str, *more: str, changed: bool, limit: float | None = None, **env: str) -> Run:
         path = self.folder / f"{way}.yml"
         if not path.exists():
             controller.play(path, HOST[way], *WAYS[way](self.entries))
@@ -278,136 +289,148 @@ class Bench:
     folder: Path
     inventory: dict[str, t.Any]
     say: t.Callable[[str], None]
-    #: Entries → what was timed → seconds, a value for each round.
-    times: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    #: Entries → rounds: what was timed one after the other → seconds. Ratios are those of figures in the same round.
+    rounds: dict[int, list[dict[str, float]]] = field(default_factory=dict)
     #: Entries → way → why there are no times, or none that end.
     gaps: dict[int, dict[str, str]] = field(default_factory=dict)
     expenses: dict[int, dict[str, dict[str, t.Any]]] = field(default_factory=dict)
-    #: Entries → seconds after which the common way was stopped.
-    stopped: dict[int, float] = field(default_factory=dict)
 
     def size(self, count: int) -> Size:
         self.say(f"{count:,} entries")
-        self.times[count] = {}
+        self.rounds[count] = []
         self.gaps[count] = {}
         return Size(self.folder, self.inventory, count)
 
     def full(self) -> None:
         for count in ENTRIES:
             size = self.size(count)
-            self.time(size, PAIRS)
-            for way in PEERS:
-                self.time_peer(size, way)
-            self.spend(size)
+            ways = self.worth_it(count)
+            short = [way for way in ways if self.cost(way) * count < LONG]
+            candidates = self.ours(size) | self.floors(size)
+            for way in short:
+                candidates |= self.peer(size, way)
+            self.turns(count, candidates, PAIRS)
+            for way in ways:
+                if way not in short:
+                    self.long_turn(size, way)
+            self.spend(size, short)
             size.remove()
 
     def quick(self) -> None:
         size = self.size(50)
-        self.time(size, 1, floors=False)
+        self.turns(50, self.ours(size), 1)
         # Stopped as soon as the budget is beyond doubt.
-        self.stop_common(size, 10.5 * self.times[50][f"{OURS}, {FIRST}"][0])
-        self.time_noop(size, 3)
-        self.time(self.size(1_000), 2, floors=False)
+        (first,) = self.values(50, f"{OURS}, {FIRST}")
+        self.rounds[50][0][f"common, {FIRST}"] = self.peer_first(size, "common", 10.2 * first)
+        self.turns(50, self.noop(size), 3)
+        size = self.size(1_000)
+        self.turns(1_000, self.ours(size), 1)
+        self.turns(1_000, self.noop(size), 1)
         size = self.size(10_000)
         size.ours(changed=True)
         size.ours(changed=False)
-        self.time_noop(size, 2)
+        self.turns(10_000, self.noop(size), 2)
 
-    def time_noop(self, size: Size, pairs: int) -> None:
-        """On a gateway that is as declared, and has been looked at since."""
-        candidates = {
-            PING: lambda: size.ping().seconds,
-            f"{OURS}, {NOOP}": lambda: size.ours(changed=False).seconds,
-        }
-        self.times[size.count].update(measure.alternately(candidates, pairs))
+    def turns(self, count: int, candidates: Candidates, rounds: int) -> None:
+        for number in range(rounds):
+            self.say(f"  round {number + 1} of {rounds}, {len(candidates)} runs")
+            self.rounds[count].append({name: one for name, (one,) in measure.alternately(candidates, 1).items()})
 
-    def time(self, size: Size, pairs: int, *, floors: bool = True) -> None:
-        """Ping play, ours and the floors in turn. Every first run begins on a host without our gateway."""
+    @staticmethod
+    def ours(size: Size) -> Candidates:
+        """Every first run begins on a host without our gateway."""
 
         def first() -> float:
             size.remove()
             return size.ours(changed=True).seconds
 
-        candidates: dict[str, t.Callable[[], float]] = {
+        return {
             PING: lambda: size.ping().seconds,
             f"{OURS}, {FIRST}": first,
             f"{OURS}, {AGAIN}": lambda: size.ours(changed=False).seconds,
             f"{OURS}, {NOOP}": lambda: size.ours(changed=False).seconds,
         }
-        if floors:
-            first()
-            size.save_ruleset()
-            candidates[NFT] = lambda: size.nft().seconds
-            candidates[NFT_PLAY] = lambda: size.nft_play().seconds
-        self.times[size.count].update(measure.alternately(candidates, pairs))
 
-    def time_peer(self, size: Size, way: str) -> None:
-        """Beside ping play and ours, in rounds of its own."""
-        why = self.hopeless(size.count, way)
-        if why:
-            self.gaps[size.count][way] = why
-            self.say(f"  {PEERS[way]}: {why}")
-            return
-        estimate = self.cost(way) * size.count
-        rounds: dict[str, list[float]] = {}
-        for number in range(1 if estimate > LONG else PAIRS):
-            for name, seconds in self.peer_round(size, way).items():
-                rounds.setdefault(name, []).append(seconds)
-            if size.count in self.stopped or way in self.gaps[size.count]:
-                break
-            self.say(f"  {PEERS[way]}: round {number + 1}")
-        self.times[size.count].update(rounds)
+    @staticmethod
+    def noop(size: Size) -> Candidates:
+        """On a gateway that is as declared, and has been looked at since."""
+        return {
+            PING: lambda: size.ping().seconds,
+            f"{OURS}, {NOOP}": lambda: size.ours(changed=False).seconds,
+        }
 
-    def peer_round(self, size: Size, way: str) -> dict[str, float]:
+    @staticmethod
+    def floors(size: Size) -> Candidates:
+        size.ours(changed=True)
+        size.save_ruleset()
+        return {
+            PING_READING: lambda: size.ping(inventory=size.inventory).seconds,
+            f"{OURS}, {NOOP}, JSON": lambda: size.ours(changed=False, inventory=size.as_json).seconds,
+            NFT: lambda: size.nft().seconds,
+            NFT_PLAY: lambda: size.nft_play().seconds,
+        }
+
+    def peer(self, size: Size, way: str) -> Candidates:
+        return {
+            f"{way}, {FIRST}": lambda: self.peer_first(size, way, LIMIT),
+            f"{way}, {NOOP}": lambda: size.peer(way, changed=False, limit=LIMIT).seconds,
+        }
+
+    def peer_first(self, size: Size, way: str, limit: float) -> float:
         size.undo(way)
-        first = size.peer(way, changed=True)
-        if first.stopped:
-            self.gaps[size.count][way] = f"stopped after {LIMIT} s"
-            if way == "common":
-                self.stopped[size.count] = first.seconds
-            return {}
-        again = size.peer(way, changed=False)
-        return {f"{way}, {FIRST}": first.seconds, f"{way}, {NOOP}": again.seconds}
-
-    def stop_common(self, size: Size, limit: float) -> None:
-        size.undo("common")
-        done = size.peer("common", changed=True, limit=limit)
+        done = size.peer(way, changed=True, limit=limit)
         if done.stopped:
-            self.stopped[size.count] = done.seconds
-            self.gaps[size.count]["common"] = f"stopped after {done.seconds:.0f} s"
-        else:
-            self.times[size.count][f"common, {FIRST}"] = [done.seconds]
+            self.gaps[size.count][way] = f"stopped after {done.seconds:.0f} s"
+        return done.seconds
+
+    def long_turn(self, size: Size, way: str) -> None:
+        """One round for what takes minutes, with ping play and ours in it."""
+        first, again = self.peer(size, way).items()
+        ours = dict(list(self.ours(size).items())[:2])
+        self.say(f"  {PEERS[way]}: minutes")
+        self.turns(size.count, {**ours, **dict([first])}, 1)
+        if way not in self.gaps[size.count]:
+            self.rounds[size.count][-1][again[0]] = again[1]()
 
     def cost(self, way: str) -> float:
         """Seconds an entry, at the largest number that it was measured with."""
-        name = f"{way}, {FIRST}"
-        known = [count for count in self.times if self.times[count].get(name)]
-        return statistics.median(self.times[max(known)][name]) / max(known) if known else 0.0
+        known = [count for count in self.rounds if self.values(count, f"{way}, {FIRST}")]
+        return statistics.median(self.values(max(known), f"{way}, {FIRST}")) / max(known) if known else 0.0
+
+    def worth_it(self, count: int) -> list[str]:
+        """The ways that may end in time; for the others, why not."""
+        ways = []
+        for way, called in PEERS.items():
+            why = self.hopeless(count, way)
+            if why:
+                self.gaps[count][way] = why
+                self.say(f"  {called}: {why}")
+            else:
+                ways.append(way)
+        return ways
 
     def hopeless(self, count: int, way: str) -> str:
-        known = any(way in self.gaps[fewer] for fewer in self.gaps if fewer < count)
-        if known:
-            return "not begun: stopped, or not begun, with fewer"
+        if any(way in self.gaps[fewer] for fewer in self.gaps if fewer < count):
+            return "not begun: it was stopped, or not begun, with fewer"
         cost = self.cost(way)
         # With very few entries the start of Ansible is most of it.
         if count < 1_000 or cost * count < HOPELESS * LIMIT or (way, count) in ALWAYS_BEGUN:
             return ""
-        return f"not begun: {cost:.2f} s an entry before, so more than {LIMIT} s"
+        return f"not begun: at {cost:.2f} s an entry it would take more than {LIMIT} s"
 
-    def spend(self, size: Size) -> None:
-        """What one run of each takes, beside its time."""
+    def spend(self, size: Size, ways: list[str]) -> None:
+        """What one run of each takes, beside its time. Under strace a run takes several times as long."""
         table: dict[str, dict[str, t.Any]] = {}
         self.expenses[size.count] = table
         node, lines = Node(f"{LAB}-ours"), Node(f"{LAB}-lines")
         table[PING] = controller.expenses(node, size.ping)
-        table[f"{OURS}, {FIRST}"] = controller.expenses(node, changing(size.ours), size.remove)
+        table[PING_READING] = controller.expenses(node, functools.partial(size.ping, inventory=size.inventory))
+        table[f"{OURS}, {FIRST}"] = controller.expenses(node, functools.partial(size.ours, changed=True), size.remove)
         size.ours(changed=False)
-        table[f"{OURS}, {NOOP}"] = controller.expenses(node, keeping(size.ours))
+        table[f"{OURS}, {NOOP}"] = controller.expenses(node, functools.partial(size.ours, changed=False))
         table[NFT_PLAY] = controller.expenses(lines, size.nft_play)
-        for way in PEERS:
-            # A run under strace takes several times as long.
-            if statistics.median(self.times[size.count].get(f"{way}, {FIRST}") or [LIMIT]) < LONG:
-                self.spend_peer(size, way)
+        for way in ways:
+            self.spend_peer(size, way)
 
     def spend_peer(self, size: Size, way: str) -> None:
         node = Node(f"{LAB}-{HOST[way]}")
@@ -427,21 +450,31 @@ class Bench:
             "curves": [] if quick else [self.curve(FIRST), self.curve(NOOP)],
             "budgets": self.budgets(quick),
             "notes": NOTES,
-            "raw": {"seconds": self.times, "gaps": self.gaps, "expenses": self.expenses, "stopped": self.stopped},
+            "raw": {"rounds": self.rounds, "gaps": self.gaps, "expenses": self.expenses},
         }
 
+    def values(self, count: int, name: str) -> list[float]:
+        return [each[name] for each in self.rounds.get(count, []) if name in each]
+
     def ratio(self, count: int, name: str, floor: str = PING) -> measure.Ratio | None:
-        times = self.times.get(count, {})
-        return measure.ratio(times[name], times[floor]) if times.get(name) and times.get(floor) else None
+        both = [each for each in self.rounds.get(count, []) if name in each and floor in each]
+        return measure.ratio([each[name] for each in both], [each[floor] for each in both]) if both else None
+
+    def names(self, count: int) -> list[str]:
+        return list(dict.fromkeys(name for each in self.rounds[count] for name in each))
 
     def table_of_times(self) -> dict[str, t.Any]:
-        rows = []
-        for count, times in self.times.items():
-            for name, seconds in times.items():
-                ratio = self.ratio(count, name) if len(seconds) == len(times[PING]) else None
-                rows.append([count, shown(name), len(seconds), span(seconds), factor(ratio)])
-            for way, why in self.gaps[count].items():
-                rows.append([count, f"{PEERS[way]}, {FIRST}", 0, why, "—"])
+        rows: list[list[t.Any]] = []
+        for count, gaps in self.gaps.items():
+            names = self.names(count)
+            for name in names:
+                seconds, ratio = self.values(count, name), self.ratio(count, name)
+                stopped = gaps.get(name.partition(", ")[0])
+                more = "> " if stopped else ""
+                rows.append([count, shown(name), len(seconds), stopped or span(seconds), more + factor(ratio)])
+            for way, why in gaps.items():
+                if f"{way}, {FIRST}" not in names:
+                    rows.append([count, f"{PEERS[way]}, {FIRST}", 0, why, "–"])
         return {
             "id": "control-times",
             "title": "Wall time of one run",
@@ -469,12 +502,13 @@ class Bench:
         }  # fmt: skip
 
     def curve(self, what: str) -> dict[str, t.Any]:
-        names = [PING, f"{OURS}, {what}", NFT_PLAY, *(f"{way}, {what}" for way in PEERS)]
+        names = [PING, PING_READING, f"{OURS}, {what}", NFT_PLAY, *(f"{way}, {what}" for way in PEERS)]
         series = {}
         for name in names:
+            way = name.partition(", ")[0]
             points = [
-                [count, statistics.median(times[name]), min(times[name]), max(times[name])]
-                for count, times in self.times.items() if times.get(name)
+                measure.point(count, self.values(count, name))
+                for count, gaps in self.gaps.items() if self.values(count, name) and way not in gaps
             ]  # fmt: skip
             if points:
                 series[shown(name)] = points
@@ -485,7 +519,7 @@ class Bench:
         }  # fmt: skip
 
     def budgets(self, quick: bool) -> list[dict[str, t.Any]]:
-        converged = min(self.times)
+        converged = min(self.rounds)
         found = [
             self.budget(f"`site.yml` on a converged gateway ({converged} entries)", converged, NOOP, 1.5),
             self.budget("`site.yml`, 1,000 entries, first run", 1_000, FIRST, 2.5),
@@ -501,7 +535,7 @@ class Bench:
 
     def budget(self, what: str, count: int, name: str, limit: float) -> dict[str, t.Any]:
         ratio = self.ratio(count, f"{OURS}, {name}")
-        return measure.budget(what, ratio, at_most=limit, why="" if ratio else "not measured in this run")
+        return measure.budget(what, ratio, at_most=limit, why="" if ratio else "no such run was made")
 
     @staticmethod
     def exactly(value: float) -> measure.Ratio:
@@ -509,22 +543,12 @@ class Bench:
 
     def against_common(self, count: int, times: float) -> dict[str, t.Any]:
         """How many times as long the common way takes for a first run; where it was stopped, at least so many."""
-        own = self.times.get(count, {}).get(f"{OURS}, {FIRST}", [])
-        theirs, why = self.times.get(count, {}).get(f"common, {FIRST}", []), ""
-        if count in self.stopped:
-            theirs = [self.stopped[count]] * len(own)
-            why = f"at least: it was stopped after {self.stopped[count]:.0f} s"
-        ratio = measure.ratio(theirs, own[: len(theirs)]) if own and theirs else None
-        what = f"{PEERS['common']}, {count:,} entries, first run, against ours"
-        return measure.budget(what, ratio, at_least=times, why=why if ratio else "not measured in this run")
-
-
-def changing(call: t.Callable[..., Run]) -> t.Callable[..., Run]:
-    return lambda *more, **env: call(*more, changed=True, **env)
-
-
-def keeping(call: t.Callable[..., Run]) -> t.Callable[..., Run]:
-    return lambda *more, **env: call(*more, changed=False, **env)
+        ratio = self.ratio(count, f"common, {FIRST}", f"{OURS}, {FIRST}")
+        stopped = self.gaps.get(count, {}).get("common")
+        why = (f"at least: {stopped}" if stopped else "") if ratio else "no such run was made"
+        return measure.budget(
+            f"{PEERS['common']}, {count:,} entries, first run, against ours", ratio, at_least=times, why=why
+        )
 
 
 def shown(name: str) -> str:
@@ -548,7 +572,9 @@ NOTES = [
     "An entry is one port forward or one `outbound` item that rejects; half of each, on top of masquerading.",
     "First run: the gateway was removed before, and what is timed includes the confirmation by a connection of its "
     "own. First no-op: the run after it. No-op: the run after that.",
-    "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries.",
+    "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries. The one that reads "
+    "the entries has them in `host_vars` as YAML, as our runs have: the difference is what Ansible takes for that "
+    "file. JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
     "`nft -f`: what our run has made, listed, and loaded again from a file by `podman exec`, without Ansible; by a "
     "play: with one task `ansible.builtin.command`.",
     f"The peers' runs are stopped at {LIMIT} s, and made once only where they take more than {LONG} s. "

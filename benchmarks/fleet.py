@@ -213,7 +213,7 @@ class Bench:
                     self.matrix[f"{strategy}, {forks}"] = self.time(fleet, strategy, forks, PAIRS)
 
     def quick(self) -> None:
-        self.sizes[QUICK_SIZE] = self.time(self.fleet(QUICK_SIZE), STRATEGY, FORKS, 2)
+        self.sizes[QUICK_SIZE] = self.time(self.fleet(QUICK_SIZE), STRATEGY, FORKS, 1)
 
     @staticmethod
     def time(fleet: Fleet, strategy: str, forks: int, pairs: int) -> dict[str, list[float]]:
