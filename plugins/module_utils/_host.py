@@ -229,5 +229,7 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
         )
     for warning in result.pop("warnings", ()):
         module.warn(warning)
+    if not getattr(module, "_diff", True):
+        result.pop("diff", None)  # Only --diff shows it.
     module.exit_json(invocation={"module_args": _shortened(module.params)}, **result)
     raise AssertionError("exit_json ends the process")  # pragma: no cover

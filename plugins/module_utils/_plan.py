@@ -31,6 +31,8 @@ class Row:
 
 
 Rows = t.Tuple[Row, ...]
+#: Nobody reads 10,000 lines, and each of them travels.
+MOST_TOLD = 200
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,11 @@ class Plan:
         return self.changed and not self.add and not self.remove
 
     def differences(self, show: t.Callable[[Row], str]) -> t.List[str]:
-        """Each difference as a line: + is missing on the host, - should not be there."""
-        lines = ["- " + show(row) for row in self.remove] + ["+ " + show(row) for row in self.add]
+        """Each difference as a line: + is missing on the host, - should not be there. At most MOST_TOLD of them."""
+        rows = [("- ", row) for row in self.remove] + [("+ ", row) for row in self.add]
+        lines = [sign + show(row) for sign, row in rows[:MOST_TOLD]]
+        if len(rows) > MOST_TOLD:
+            lines.append("~ {0} more rules".format(len(rows) - MOST_TOLD))
         return lines or (["~ the order of rules"] if self.moved else [])
 
 

@@ -620,7 +620,8 @@ rfc:
       description: What that means, or the option that is in the way.
       type: str
 differences:
-  description: What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run.
+  description:
+    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
   returned: success
   type: list
   elements: str

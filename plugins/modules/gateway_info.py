@@ -55,7 +55,7 @@ as_applied:
   returned: success
   type: bool
 drift:
-  description: What is missing on the host (C(+)), too much (C(-)) or different (C(~)).
+  description: What is missing on the host (C(+)), too much (C(-)) or different (C(~)). Of rules at most 200.
   returned: success
   type: list
   elements: str

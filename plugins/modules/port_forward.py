@@ -103,7 +103,8 @@ notes:
   type: list
   elements: str
 differences:
-  description: What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run.
+  description:
+    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
   returned: success
   type: list
   elements: str

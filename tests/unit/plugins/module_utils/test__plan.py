@@ -39,6 +39,13 @@ def test_plan(live, desired, changed, lines):
     assert (plan.changed, plan.differences(show)) == (changed, lines)
 
 
+def test_of_many_differences_a_part_is_told():
+    lines = Plan((A,), tuple(Row("f", str(number)) for number in range(250))).differences(show)
+    assert len(lines) == 201
+    assert lines[0] == "- f: a"
+    assert lines[-1] == "~ 51 more rules"
+
+
 def test_counters_and_positions_are_no_difference():
     counted = Row("f", "a", "k/a", packets=7, bytes=700, position=3)
     assert not Plan((counted,), (A,)).changed

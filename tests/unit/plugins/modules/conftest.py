@@ -33,7 +33,11 @@ def run(monkeypatch):
         module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
         if name in ("masquerade", "forward", "port_forward", "forwarding"):
             options.setdefault("confirm_timeout", 0)
-        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check_mode, _ansible_remote_tmp="/")}
+        arguments = {
+            "ANSIBLE_MODULE_ARGS": dict(
+                options, _ansible_check_mode=check_mode, _ansible_diff=True, _ansible_remote_tmp="/"
+            )
+        }
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(arguments).encode("utf-8"))
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)  # 2.19 and later
 
