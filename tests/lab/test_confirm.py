@@ -25,15 +25,15 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/lab"
 LAB = "confirm"
 ADDRESS, OPERATOR = "198.51.100.2", "198.51.100.1"
-#: Ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN, or the
-#: operator's own address is the gateway's now, so that no answer goes out.
+#: Two ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN.
 CUTS: dict[str, dict[str, t.Any]] = {
     "port forward": {"port_forwards": [{"name": "oops", "port": 22, "to": "192.168.1.11"}]},
     "static": {
         "nat": [{"name": "oops", "action": "static", "source": "192.168.1.11", "to": ADDRESS}, {"name": "rest"}]
     },
-    "route": {"nat": [{"name": "oops", "action": "snat", "to": OPERATOR, "to_address": "add"}]},
 }
+#: The operator's own address is the gateway's now, so that no answer goes out, on connections that are open neither.
+NO_WAY_BACK = {"nat": [{"name": "oops", "action": "snat", "to": OPERATOR, "to_address": "add"}]}
 GOOD = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["office0"]}]}
 
 pytestmark = [
@@ -56,7 +56,14 @@ class Operator:
         key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         self.public = key.with_suffix(".pub").read_text()
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        # Otherwise ssh waits for hours on a connection that the other end has forgotten.
+        options = [
+            "ServerAliveInterval=3",
+            "ServerAliveCountMax=4",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+        ]
         options.append(f"ProxyCommand='podman exec --interactive {LAB}-wan nc %h %p'")
         host = {
             "ansible_host": ADDRESS,
@@ -146,6 +153,23 @@ def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, c
     assert operator.holds() == before
     record("ssh cut off by the change", "before")
     assert took < 8 + 5 + 20, took  # the last try to connect, and starting Ansible, with others at work here
+    rc, out = operator.apply(GOOD)
+    assert rc == 0 and "changed=0" in out, out
+
+
+def test_a_change_that_takes_the_operators_route_is_taken_back(operator: Operator) -> None:
+    """Not even the module's answer comes through: the operator is told that the host does not answer."""
+    before, start = operator.holds(), time.monotonic()
+    process = operator.start(dict(GOOD, confirm_timeout=8, **NO_WAY_BACK))
+    wait_until(operator.pending)
+    assert OPERATOR in shell("gateway", "sleep 2; ip -o address show dev wan0")
+    wait_until(lambda: not operator.pending())
+    assert time.monotonic() - start < 8 + 5 + 20
+    assert operator.holds() == before
+    assert OPERATOR not in shell("gateway", "ip -o address show dev wan0")
+    record("ssh cut off by the change", "before")
+    out, _nothing = process.communicate(timeout=60)
+    assert process.returncode == 4 and "UNREACHABLE" in out, out
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
 
