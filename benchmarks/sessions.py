@@ -273,7 +273,7 @@ class Bench:
             time.sleep(1)
             seen.append(row.count)
         rate = (rig.received(row.server) - begin) / (time.monotonic() - start)
-        process.terminate()
+        rig.end(process)
         steady = seen[len(seen) // 3 :]
         self.raw["steady"] = seen
         what = f"flows in the table, {rate:,.0f} opened a second and kept for {TIMER} s: "
