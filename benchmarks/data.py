@@ -379,7 +379,7 @@ class Bench:
             parts.append(f"{key} {share:.0%}")
         return parts and [
             "Client, gateway and server share the processors, so each figure holds the work of the generators too. "
-            f"“{DIRECT}” is that work alone: of the time that ours on nftables takes it is " + ", ".join(parts) + "."
+            f"*{DIRECT}* is that work alone: of the time that ours on nftables takes it is " + ", ".join(parts) + "."
         ]
 
 

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -137,10 +138,18 @@ class Row:
     def start(self, node: Namespace, *argv: str) -> subprocess.Popen[str]:
         """A process that ends with this row."""
         with node.inside():
-            process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
-        self.stack.callback(process.wait)
-        self.stack.callback(process.kill)
+            process = subprocess.Popen(
+                argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+            )
+        self.stack.callback(end, process)
         return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """With its children: trafgen leaves the work to one, which would go on without it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _twins(end: Namespace) -> str:
