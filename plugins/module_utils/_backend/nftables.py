@@ -404,6 +404,9 @@ def _matches(match: Match) -> t.List[Json]:
     if match.ipsec:
         expr.append(_match({"rt": {"key": "ipsec"}}, True))
     expr += _protocol(match)
+    if match.local:
+        # Last, as it is a lookup of its own, and few packets of other ports come this far.
+        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})
@@ -424,8 +427,6 @@ def _addresses(match: Match) -> t.List[Json]:
     # ICMP is of one family; nft leaves the other match out.
     if match.family and not expr and not match.protocol.startswith("icmp"):
         expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
-    if match.local:
-        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
     return expr
 
 
