@@ -55,6 +55,7 @@ PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 13
 NUMBERS = dict(PROTOCOLS, **{"ipv6-icmp": 58})
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 L4PROTO = {"meta": {"key": "l4proto"}}
+NFPROTO = {"meta": {"key": "nfproto"}}
 #: nft takes numbers, and lists them by these names: src/proto.c
 ICMP_NAMES = {
     "icmp": {3: "destination-unreachable", 8: "echo-request", 11: "time-exceeded", 12: "parameter-problem"},
@@ -426,7 +427,7 @@ def _addresses(match: Match) -> t.List[Json]:
     ]
     # ICMP is of one family; nft leaves the other match out.
     if match.family and not expr and not match.protocol.startswith("icmp"):
-        expr.append(_match({"meta": {"key": "nfproto"}}, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
+        expr.append(_match(NFPROTO, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     return expr
 
 
@@ -552,6 +553,9 @@ def _one_or_set(values: t.Sequence[Json]) -> Json:
 
 def _canonical(expr: t.List[Json]) -> t.List[Json]:
     """Undo what differs between what is loaded and what is listed, and between versions of nft."""
+    if any("vmap" in part for part in expr):
+        # 0.9.8 lists what the addresses in the key imply.
+        expr = [part for part in expr if part.get("match", {}).get("left") != NFPROTO]
     return [_canonical_part(part) for part in expr]
 
 
