@@ -29,8 +29,8 @@ CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 
-#: The other lane makes namespaces of its own, this one labs, one after the other.
-FIRST_LANE = ("lint", "sanity", "lab", "molecule")
+#: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
+LANES = (("lint", "sanity", "molecule"), ("lab",), ("house", "unit", "integration"))
 #: Tests that are run once more with the programs of Debian's newest release.
 WITH_OTHER_TOOLS = ("vocabulary", "packets", "services", "links", "fixpoint")
 
@@ -47,9 +47,9 @@ class Outcome:
 
 
 def main(stages: list[str]) -> int:
-    """Two lanes side by side, of about the same length."""
-    lanes = [[name for name in stages if name in FIRST_LANE], [name for name in stages if name not in FIRST_LANE]]
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    lanes = [[name for name in stages if name in lane] for lane in LANES]
+    lanes += [[name] for name in stages if not any(name in lane for lane in LANES)]
+    with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
         outcomes = [outcome for lane in pool.map(run_lane, lanes) for outcome in lane]
     summarise(sorted(outcomes, key=lambda outcome: stages.index(outcome.stage)))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
