@@ -73,7 +73,7 @@ def run_lane(stages: list[str]) -> list[Outcome]:
 
 
 def say(outcome: Outcome, line: str) -> None:
-    """A line of a stage, marked with it, as two lanes print at the same time."""
+    """A line of a stage, marked with it, as lanes print at the same time."""
     sys.stdout.write(f"{outcome.stage:12}│ {line.rstrip()}\n")
     sys.stdout.flush()
 
