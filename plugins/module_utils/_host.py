@@ -55,9 +55,9 @@ class Host(ABC):
         return os.getpid()
 
     def read(self, path: str) -> t.Optional[str]:
-        """The text of a file, None if it is not there."""
+        """The text of a file with its line ends as they are, None if it is not there."""
         try:
-            with open(path, encoding="utf-8", errors="replace") as handle:
+            with open(path, encoding="utf-8", errors="replace", newline="") as handle:
                 return handle.read()
         except (FileNotFoundError, NotADirectoryError):
             return None

@@ -32,12 +32,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FOLDER = "/run/ipmasq"
 Json = t.Dict[str, t.Any]
 
-#: What counts, or runs down, without anything having changed: pattern, and what stands for it.
+#: What counts, or runs down, without anything having changed; a group is what is kept of it.
 STEADY = {
-    "nft": re.compile(r'"counter": \{"packets": \d+, "bytes": \d+\}'),
+    "nft": re.compile(r'()"counter": \{"packets": \d+, "bytes": \d+\}'),
     # Life times of addresses from DHCP or router advertisements, timers of bridges.
-    "ip": re.compile(r'"(?:valid_life_time|preferred_life_time|[a-z_]*timer)":[0-9.]+'),
-    "save": re.compile(r"^#.*$|\[\d+:\d+\]", re.MULTILINE),
+    "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|[a-z_]*timer)":[0-9.]+'),
+    # Comments, and counters of rules and of chains; what else looks like a counter may be the text of a log.
+    "save": re.compile(r"^(?:#.*|\[\d+:\d+\] |(:\S+ \S+) \[\d+:\d+\])", re.MULTILINE),
 }
 #: The columns RefCnt and Use of a route (include/net/ip6_fib.h).
 ROUTE6 = re.compile(r"^((?:\S+ +){6})\S+ +\S+", re.MULTILINE)
@@ -107,11 +108,17 @@ def _answer(host: Host, kind: str, words: t.List[str]) -> t.Any:
 def _steady(kind: str, words: t.Sequence[str], answer: t.Any) -> t.Any:
     if kind == "run":
         program = "save" if words[0].endswith("-save") else words[0]
-        out = STEADY[program].sub("", answer.out) if program in STEADY else answer.out
+        out = STEADY[program].sub(_kept, answer.out) if program in STEADY else answer.out
         return [answer.rc, out, answer.err]
     if words == ["/proc/net/ipv6_route"] and answer:
         return ROUTE6.sub(r"\1", answer)
+    if words == ["/proc/meminfo"] and answer:
+        return answer.partition("\n")[0]  # the size; the rest is how it is used
     return answer
+
+
+def _kept(found: t.Match[str]) -> str:
+    return found.group(1) or ""
 
 
 def _digest(value: t.Any) -> str:

@@ -50,8 +50,15 @@ def requirements(gateway: Gateway) -> t.List[Requirement]:
     return found
 
 
+#: Items that a sentence names.
+MOST_NAMED = 10
+
+
 def _told(name: str, holds: bool, words: str, against: t.Sequence[str], option: str) -> Requirement:
-    return Requirement(name, holds, words if holds else "not so because of {0}: {1}".format(option, ", ".join(against)))
+    named = list(against[:MOST_NAMED])
+    if len(against) > MOST_NAMED:
+        named.append("and {0} more".format(len(against) - MOST_NAMED))
+    return Requirement(name, holds, words if holds else "not so because of {0}: {1}".format(option, ", ".join(named)))
 
 
 def _mapping(items: t.Sequence[NatItem]) -> Requirement:

@@ -685,7 +685,10 @@ def main() -> None:
         )
         return result.to_dict()
 
-    run_module(module, lambda host: repeated(params, module.check_mode, host, step))
+    def run(host: Host) -> dict:
+        return step(host) if params["state"] == "absent" else repeated(params, module.check_mode, host, step)
+
+    run_module(module, run)
 
 
 if __name__ == "__main__":

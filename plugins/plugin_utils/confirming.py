@@ -12,6 +12,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
 display = Display()
@@ -95,7 +96,8 @@ class ConfirmingAction(ActionBase):
         """One that shares nothing with those before: what is open already would outlive a rule that cuts it off."""
         connection = self._connection
         if getattr(connection, "transport", "") != "ssh":
-            with contextlib.suppress(AttributeError, NotImplementedError):
+            # Those that keep nothing open have no reset of their own, and the common one warns.
+            if type(connection).reset is not ConnectionBase.reset:
                 connection.reset()
             yield
             return

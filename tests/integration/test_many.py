@@ -77,3 +77,38 @@ def test_somebody_elses_change_inside_is_drift(gate, net):
     assert gate.info()["drift"]
     assert gate.apply(port_forwards=PLAIN + ODD, **LANS).change.changed
     assert not gate.info()["drift"]
+
+
+def test_a_single_item_with_many_ports(gate, net):
+    """It shares its chains with others, so all of it bears its name, and nothing is looked up."""
+    gate.forwarding(ipv4=True)
+    ports = [str(port) for port in range(7000, 7700, 10)]
+    item = {"name": "one", "in_interface": "wan0", "protocol": ["both"], "port": ports, "to": [OFFICE4]}
+    gate.item("port_forward", **item)
+    assert net.asks("tcp", "wan", "office", GATE4, 7000).peer == WAN4
+    assert net.asks("udp", "wan", "office", GATE4, 7690).peer == WAN4
+    assert not gate.item("port_forward", **item).change.changed
+    gate.item("port_forward", **dict(item, port=["7000"]))
+    assert len(gate.state().rows) < 20
+    assert net.asks("tcp", "wan", "office", GATE4, 7000).peer == WAN4
+
+
+def test_a_table_that_somebody_has_put_to_sleep_wakes_up(gate, net):
+    if gate.programs != "nft":
+        pytest.skip("iptables has no such flag")
+    gate.apply(**LANS)
+    sh("nft add table inet ipmasq '{ flags dormant; }'")
+    assert net.tcp("office", "wan", WAN4) != GATE4
+    assert not gate.info()["as_applied"]
+    assert gate.apply(check=True, **LANS).change.changed
+    gate.apply(**LANS)
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert not gate.apply(**LANS).change.changed
+
+
+def test_line_ends_that_an_editor_has_changed_are_a_difference(gate, net):
+    gate.apply(**LANS)
+    file = gate.host.root / "etc/ipmasq/default.load"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert gate.apply(**LANS).change.outdated == ("/etc/ipmasq/default.load",)
+    assert b"\r" not in file.read_bytes()

@@ -13,7 +13,7 @@ import json
 import re
 import typing as t
 
-from .._errors import GatewayError
+from .._errors import GatewayError, MissingProgram
 from .._plan import Row
 from .._rules import collapse, family_of, owner, split_wildcards
 from .._values import addresses_in, ends_of
@@ -76,6 +76,8 @@ ICMP_NAMES = {
     },
 }
 
+#: A table that somebody has put to sleep: its rules are there, and nothing meets them.
+DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
 
@@ -113,7 +115,9 @@ class Nftables(Backend):
         known = {chain.name for chain in ruleset.chains}
         # A chain behind the NAT sees its result; it need not be told what to expect.
         rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
-        for part in arranged(rules, "dstnat", "between"):
+        # A single item is one of many that share these chains; what it needs has to bear its name.
+        whole = "between" in known
+        for part in arranged(rules, "dstnat" if whole else "", "between"):
             if part.chain not in known:
                 rows.append(_chain_row(part.chain, "", ""))
             for rule in part.rules:
@@ -124,9 +128,17 @@ class Nftables(Backend):
         if not listing:
             return ()
         rows = []
-        for entry in json.loads(listing)["nftables"]:
+        try:
+            entries = json.loads(listing)["nftables"]
+        except ValueError:
+            # nft 1.0.6 stops in the middle of the flags of a table that has nothing else.
+            return (DORMANT,)
+        for entry in entries:
             ((kind, body),) = entry.items()
-            if kind == "rule":
+            if kind == "table" and "flags" in body:
+                # Ours has none. Which they are 1.0.6 does not say.
+                rows.append(DORMANT)
+            elif kind == "rule":
                 packets, octets = _counted(body["expr"])
                 row = _rule_row(body["chain"], _canonical(body["expr"]), body.get("comment", ""))
                 rows.append(Row(row.chain, row.text, row.key, packets, octets))
@@ -163,6 +175,10 @@ class Nftables(Backend):
         done = host.run(["nft", "-j", "list", "table", "inet", table(instance)])
         if done.rc == 0:
             return done.out
+        if done.rc == 127:
+            raise MissingProgram(
+                "nft", "nft is not installed, and table inet {0} may be there; install nftables".format(table(instance))
+            )
         if "No such file or directory" in done.err:
             return ""
         raise GatewayError("nft: cannot list table inet {0}: {1}".format(table(instance), _first_line(done.err)))
@@ -266,6 +282,8 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
     # What rules refer to comes before them.
     for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
         ((kind, body),) = json.loads(row.text).items()
+        if kind == "table":
+            continue
         if kind == "chain":
             body = dict(body, name=row.chain)
         elif kind == "rule":

@@ -186,6 +186,21 @@ def test_what_only_counts_or_runs_down_is_no_difference(words, one, other):
     assert answers[0] != repeat._steady("run", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
 
 
+def test_what_looks_like_a_counter_in_a_log_prefix_is_a_difference():
+    line = '[2:80] -A X -j LOG --log-prefix "[{0}:2] closed: "\n[2:80] -A X -j LOG --log-prefix [{0}:2]\n'
+    answers = [repeat._steady("run", ["iptables-nft-save", "-c"], Done(0, line.format(n), "")) for n in (1, 7)]
+    assert answers[0] != answers[1]
+
+
+def test_of_the_memory_only_its_size_counts():
+    answers = [
+        repeat._steady("read", ["/proc/meminfo"], "MemTotal: {0} kB\nMemFree: {1} kB\n".format(*each))
+        for each in ((8, 1), (8, 2), (9, 2))
+    ]
+    assert answers[0] == answers[1]
+    assert answers[1] != answers[2]
+
+
 def test_use_counts_of_routes_are_no_difference():
     line = (
         "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe80 00000400 {0} {1} 00000003 eth0\n"

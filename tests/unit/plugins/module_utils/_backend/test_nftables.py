@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, explain, table
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
@@ -564,3 +564,22 @@ def test_no_address_of_a_large_pool_is_left_out(to):
 
 def test_expect_nat_is_for_backends_that_guard_before_the_nat():
     assert not [row for row in NFT.render(ruleset()) if row.chain == "egress" and "masquerade" in row.text]
+
+
+def test_a_dormant_table_is_no_table_of_ours():
+    """As 1.0.6 and later list it, and as 1.0.6 lists one that has nothing else."""
+    for listing in (
+        '{"nftables": [{"table": {"family": "inet", "name": "ipmasq", "flags": "x"}}]}',
+        '{"nftables": [{"f',
+    ):
+        (row,) = NFT.parse(listing, "default")
+        assert "dormant" in NFT.show(row)
+        # Undone is what its rules were, awake.
+        assert "dormant" not in NFT.script((row,), (), "default")
+
+
+def test_a_table_that_cannot_be_read_without_nft_asks_for_it():
+    host = fakes.FakeHost(fakes.IPTABLES_NFT)
+    with pytest.raises(MissingProgram) as caught:
+        NFT.read(host, "default")
+    assert caught.value.program == "nft"
