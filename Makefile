@@ -27,7 +27,7 @@ demo: setup  ## a lab, our role on its gateway, and a picture of who saw whom
 test: setup  ## everything we prove, all stages
 	@$(PYTHON) tools/test.py $(STAGES)
 
-neighbours: setup  ## beside docker, firewalld, ufw, libvirt, fail2ban and kube-proxy; not part of make test
+neighbours: setup  ## beside docker, firewalld, ufw, libvirt and others, and iptables-legacy; not part of make test
 	@$(PYTHON) tools/test.py neighbours
 
 vm: setup  ## what only a kernel of its own can show, in a virtual machine (qemu); not part of make test

@@ -31,8 +31,10 @@ COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 
 #: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
 LANES = (("lint", "sanity", "molecule"), ("lab",), ("house", "unit", "integration"))
+#: Scenarios that make test has no time for; what iptables-legacy does, the integration tests show with packets, too.
+LATER = "neighbour or iptables_legacy"
 #: Tests that are run once more with the programs of Debian's newest release.
-WITH_OTHER_TOOLS = ("vocabulary", "packets", "services", "links", "fixpoint")
+WITH_OTHER_TOOLS = ("vocabulary", "many", "links", "fixpoint")
 
 
 @dataclass
@@ -207,11 +209,11 @@ def vm(outcome: Outcome) -> None:
 
 
 def molecule(outcome: Outcome) -> None:
-    pytest(outcome, "tests/molecule", "-v", "-s", "-k", "not neighbour")
+    pytest(outcome, "tests/molecule", "-v", "-s", "-k", f"not ({LATER})")
 
 
 def neighbours(outcome: Outcome) -> None:
-    pytest(outcome, "tests/molecule", "-v", "-s", "-k", "neighbour")
+    pytest(outcome, "tests/molecule", "-v", "-s", "-k", LATER)
 
 
 STAGES = {
