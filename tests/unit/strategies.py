@@ -11,7 +11,7 @@ import ipaddress
 import re
 import typing as t
 
-from hypothesis import strategies as st
+from hypothesis import reject, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
@@ -110,6 +110,12 @@ def _without_shadowed(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
             places = {int(found.group(2)) for found in shadowed if found and found.group(1) == kind}
             items = [item for index, item in enumerate(options[kind] or ()) if index not in places]
             options[kind] = items if places else options[kind]
+        if any(shadowed):
+            try:
+                resolve(gateway_from_params(options), Facts((), ()))
+            except GatewayError:
+                # What was left out was needed, as a prefix is.
+                reject()
     return options
 
 
