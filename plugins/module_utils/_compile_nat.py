@@ -28,7 +28,7 @@ from ._conflicts import is_pinhole
 from ._intent import WITH_PORTS
 from ._prefix import neutral_pairs
 from ._resolve import lan_of, lans_with, nat_networks, sources_of
-from ._rules import Action, Match, Rule, by_family, family_of
+from ._rules import Action, Match, Rule, by_family, family_of, is_host
 from ._values import networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -117,13 +117,9 @@ def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
 
 def _map_source(network: str, to: str) -> Action:
     """Each address of a network to the address of the same number in the other."""
-    if _is_host(network):
+    if is_host(network):
         return Action("snat", to=(to.split("/", maxsplit=1)[0],))
     return Action("netmap", to=(to,))
-
-
-def _is_host(network: str) -> bool:
-    return network.endswith("/32" if family_of(network) == "ip" else "/128")
 
 
 def dstnat(gateway: Gateway) -> t.List[Rule]:
@@ -140,7 +136,7 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
                 # Whom the item is for outside is the destination of what goes out, and the source of what comes in.
                 asking = _of_family(item.destination, outside)
                 match = Match(family_of(outside), iif=wans, source=asking, destination=(outside,))
-                action = replace(_map_source(outside, inside), kind="dnat" if _is_host(outside) else "netmap")
+                action = replace(_map_source(outside, inside), kind="dnat" if is_host(outside) else "netmap")
                 rules.append(Rule(DSTNAT.name, match, action, "nat/" + item.name))
     return rules
 
@@ -247,7 +243,7 @@ def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     rules = []
     for match in _server_side(gateway, forward):
         inside = replace(match, source=_lan_networks(gateway, match.family))
-        named = [net.split("/")[0] for net in forward.destination if _is_host(net)]
+        named = [net.split("/")[0] for net in forward.destination if is_host(net)]
         known = tuple(address for address in named or here if family_of(address) == match.family)
         action = Action("hairpin", to=known) if forward.hairpin_source == "external" else MASQUERADE
         rules.append(Rule(SRCNAT.name, inside, action, "port_forward/" + forward.name))

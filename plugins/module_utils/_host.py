@@ -202,11 +202,11 @@ def code_parts() -> t.List[t.List[t.Any]]:
     return sorted(found)
 
 
-#: Options with more items than this are not sent back to the controller, which has them.
+#: Lists of options with more items than this are not sent back with a result: who asked has them.
 MOST_ECHOED = 100
 
 
-def _shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+def shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """For people who ask with -vvv: Ansible would send everything back, and parse and copy it several times."""
     return {
         name: "{0} items".format(len(value)) if isinstance(value, list) and len(value) > MOST_ECHOED else value
@@ -231,5 +231,5 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
         module.warn(warning)
     if not getattr(module, "_diff", True):
         result.pop("diff", None)  # Only --diff shows it.
-    module.exit_json(invocation={"module_args": _shortened(module.params)}, **result)
+    module.exit_json(invocation={"module_args": shortened(module.params)}, **result)
     raise AssertionError("exit_json ends the process")  # pragma: no cover

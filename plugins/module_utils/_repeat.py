@@ -25,11 +25,11 @@ import typing as t
 from ._controller import controller_ports
 from ._errors import GatewayError
 from ._host import Host, code_parts
+from ._rollback import FOLDER
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Done
 
-FOLDER = "/run/ipmasq"
 Json = t.Dict[str, t.Any]
 
 #: What counts, or runs down, without anything having changed; a group is what is kept of it.
@@ -134,24 +134,23 @@ class Listener(Host):
         self.asked: t.List[t.Tuple[str, t.List[str], str]] = []
         self.spoiled = False
 
-    def _note(self, kind: str, words: t.Sequence[str], answer: t.Any) -> None:
+    def _note(self, kind: str, words: t.Sequence[str], steady: t.Any) -> None:
         if not (words and OWN_PROCESSES.match(words[0])):
-            self.asked.append((kind, list(words), _digest(_steady(kind, list(words), answer))))
+            self.asked.append((kind, list(words), _digest(steady)))
 
     def _ask(self, kind: str, *words: str) -> t.Any:
         try:
             answer = getattr(self._host, kind)(*words)
         except GatewayError as error:
-            if not (words and OWN_PROCESSES.match(words[0])):
-                self.asked.append((kind, list(words), _digest(list(error.problems))))
+            self._note(kind, words, list(error.problems))
             raise
-        self._note(kind, words, answer)
+        self._note(kind, words, _steady(kind, list(words), answer))
         return answer
 
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         done = self._host.run(argv, stdin)
         if stdin is None and reads(argv):
-            self._note("run", argv, done)
+            self._note("run", argv, _steady("run", argv, done))
         else:
             self.spoiled = True
         return done

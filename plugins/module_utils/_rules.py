@@ -127,6 +127,11 @@ def network(text: str) -> t.Any:
     return ipaddress.ip_network(text)
 
 
+def is_host(text: str) -> bool:
+    """Whether a network is a single address."""
+    return text.endswith("/32" if family_of(text) == "ip" else "/128")
+
+
 def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:
     """The smallest list of networks of one family that covers the same addresses, sorted.
 

@@ -15,6 +15,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
+
 display = Display()
 #: What keeps each of OpenSSH's programs from sharing a connection that is open already.
 ALONE = "-o ControlMaster=no -o ControlPath=none"
@@ -22,8 +24,6 @@ SSH_OPTIONS = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
 #: How long after the deadline to ask what became of the change, in seconds.
 GRACE = 30
 PAUSE = 1
-#: Lists of options with more items are not sent back with the result.
-MOST_ECHOED = 100
 
 
 class ConfirmingAction(ActionBase):
@@ -81,11 +81,8 @@ class ConfirmingAction(ActionBase):
 
     def _leave_out_long_lists(self) -> None:
         """A worker sends its task back with the result; at 10,000 items that costs more than the module on the node."""
-        if self._task.until:
-            return  # It may run again.
-        for name, value in self._task.args.items():
-            if isinstance(value, list) and len(value) > MOST_ECHOED:
-                self._task.args[name] = "{0} items".format(len(value))
+        if not self._task.until:  # Otherwise it may run again.
+            self._task.args.update(shortened(self._task.args))
 
     @staticmethod
     def _failed(message: str) -> dict:

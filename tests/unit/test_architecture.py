@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "_service": set(),
     "_persist": {"_errors", "_firewalld", "_links", "_plan", "_service"},
     "_rollback": {"_errors", "_host", "_values"},
-    "_repeat": {"_controller", "_errors", "_host"},
+    "_repeat": {"_controller", "_errors", "_host", "_rollback"},
     "_engine": {
         "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
         "select",

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import typing as t
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from zlib import crc32
 
-from .._rules import family_of
+from .._rules import is_host
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Rule
@@ -39,12 +39,11 @@ Key = t.Union[t.Tuple[int, int], t.Tuple[str, int]]
 
 @dataclass(frozen=True)
 class Lookup:
-    """A rule of ``chain`` that sends packets of a protocol on by their ports, or addresses and ports."""
+    """A rule that sends packets of a protocol on by their ports, or addresses and ports."""
 
-    chain: str
     protocol: str
-    family: str = ""  # empty: by the port alone
-    targets: t.Dict[Key, str] = field(default_factory=dict)  # to the name of a chain
+    family: str  # empty: by the port alone
+    targets: t.Dict[Key, str]  # to the name of a chain
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _has_server(rule: Rule) -> bool:
         and rule.action.kind == "accept"
         and match.port[0][0] == match.port[0][1]
         and len(match.destination) == 1
-        and match.destination[0].endswith("/32" if family_of(match.destination[0]) == "ip" else "/128")
+        and is_host(match.destination[0])
     )
 
 
@@ -117,7 +116,7 @@ def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[
         for rule in mine:
             block = blocks[bisect_right(blocks, (rule.match.port[0][0], LAST_PORT)) - 1]
             chains[targets[block]].append(rule)
-        leading.append(Lookup(chain, protocol, targets=targets))
+        leading.append(Lookup(protocol, "", targets))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
 
@@ -144,6 +143,6 @@ def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.Lis
                 number = crc32("{0} {1}".format(address, port).encode()) % CHAINS
                 name = targets[address, port] = "{0}-{1}-{2}-{3}".format(chain, family, protocol, number)
                 chains.setdefault(name, []).append(rule)
-        leading.append(Lookup(chain, protocol, family, targets))
+        leading.append(Lookup(protocol, family, targets))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
