@@ -61,7 +61,7 @@ class Plan(t.NamedTuple):
     patience: float
 
 
-FULL, QUICK = Plan(7, 4, 200000, 600), Plan(3, 1, 100000, 40)
+FULL, QUICK = Plan(5, 3, 200000, 600), Plan(3, 1, 100000, 40)
 
 
 def measures(plan: Plan) -> dict[str, Measure]:

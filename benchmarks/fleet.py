@@ -30,9 +30,9 @@ PAIRS = 5
 QUICK_SIZE = 5
 #: Ansible's own defaults.
 STRATEGY, FORKS = "linear", 5
-#: Every strategy with every number of forks, for so many gateways.
+#: The strategies with the fewest and the most forks, for so many gateways.
 MATRIX_SIZE = 50
-MATRIX = [(strategy, forks) for strategy in ("linear", "free") for forks in (5, 10, 25, 50)]
+MATRIX = [(strategy, forks) for strategy in ("linear", "free") for forks in (5, 50)]
 PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
 LIMITS = {NOOP: 1.5, CHANGE: 3.0}
 #: Sizes of a fleet that no machine here can hold.
@@ -184,6 +184,12 @@ class Fleet:
         self.fresh = False
 
 
+#: What was run → what the controller took.
+Expenses = dict[str, dict[str, float]]
+#: How it is called in its table, how many gateways, and that.
+Weighed = tuple[t.Any, int, Expenses]
+
+
 @dataclass
 class Bench:
     folder: Path
@@ -193,8 +199,10 @@ class Bench:
     sizes: dict[int, dict[str, list[float]]] = field(default_factory=dict)
     #: Strategy and forks → the same.
     matrix: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    #: Gateways → what was run → what the controller took: bytes of all its processes, of Ansible's, CPU seconds.
-    expenses: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)
+    #: Gateways → bytes of all processes, of Ansible's, CPU seconds.
+    expenses: dict[int, Expenses] = field(default_factory=dict)
+    #: Strategy and forks → the same.
+    matrix_expenses: dict[str, Expenses] = field(default_factory=dict)
 
     def fleet(self, count: int) -> Fleet:
         self.say(f"{count} gateways: making them, and their first run")
@@ -206,11 +214,18 @@ class Bench:
         for count in SIZES:
             fleet = self.fleet(count)
             self.sizes[count] = self.time(fleet, STRATEGY, FORKS, PAIRS)
-            self.expenses[count] = self.weigh(fleet)
+            self.expenses[count] = self.weigh(fleet, STRATEGY, FORKS)
             if count == MATRIX_SIZE:
-                for strategy, forks in MATRIX:
-                    self.say(f"{count} gateways: {strategy}, {forks} forks")
-                    self.matrix[f"{strategy}, {forks}"] = self.time(fleet, strategy, forks, PAIRS)
+                self.compare(fleet)
+
+    def compare(self, fleet: Fleet) -> None:
+        """Strategies and forks; the usual ones were measured with the sizes."""
+        for strategy, forks in MATRIX:
+            self.say(f"{MATRIX_SIZE} gateways: {strategy}, {forks} forks")
+            name, usual = f"{strategy}, {forks}", (strategy, forks) == (STRATEGY, FORKS)
+            self.matrix[name] = self.sizes[MATRIX_SIZE] if usual else self.time(fleet, strategy, forks, PAIRS)
+            weighed = self.expenses[MATRIX_SIZE] if usual else self.weigh(fleet, strategy, forks)
+            self.matrix_expenses[name] = weighed
 
     def quick(self) -> None:
         self.sizes[QUICK_SIZE] = self.time(self.fleet(QUICK_SIZE), STRATEGY, FORKS, 1)
@@ -229,14 +244,14 @@ class Bench:
         return measure.alternately(candidates, pairs)
 
     @staticmethod
-    def weigh(fleet: Fleet) -> dict[str, dict[str, float]]:
+    def weigh(fleet: Fleet, strategy: str, forks: int) -> Expenses:
         """In runs of its own: looking costs time."""
         fleet.settle()
         found = {}
         runs: dict[str, t.Callable[[controller.Watch], Run]] = {
-            PING: lambda watch: fleet.ping(STRATEGY, FORKS, watch),
-            NOOP: lambda watch: fleet.site(STRATEGY, FORKS, changed=False, watch=watch),
-            CHANGE: lambda watch: fleet.change(STRATEGY, FORKS, watch),
+            PING: lambda watch: fleet.ping(strategy, forks, watch),
+            NOOP: lambda watch: fleet.site(strategy, forks, changed=False, watch=watch),
+            CHANGE: lambda watch: fleet.change(strategy, forks, watch),
         }
         for name, once in runs.items():
             memory = Memory()
@@ -253,11 +268,16 @@ class Bench:
         sizes = self.table("fleet-sizes", f"By size, strategy {STRATEGY}, {FORKS} forks", "gateways", self.sizes)
         return {
             "title": "A fleet",
-            "tables": [] if quick else [sizes, matrix, self.table_of_expenses(), self.table_computed()],
+            "tables": [] if quick else [sizes, matrix, *self.tables_of_expenses(), self.table_computed()],
             "curves": [] if quick else [self.curve()],
             "budgets": self.budgets(quick),
             "notes": NOTES,
-            "raw": {"sizes": self.sizes, "matrix": self.matrix, "expenses": self.expenses},
+            "raw": {
+                "sizes": self.sizes,
+                "matrix": self.matrix,
+                "expenses": self.expenses,
+                "matrix expenses": self.matrix_expenses,
+            },
         }
 
     @staticmethod
@@ -272,14 +292,24 @@ class Bench:
             rows.append(row)
         return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
-    def table_of_expenses(self) -> dict[str, t.Any]:
+    def tables_of_expenses(self) -> list[dict[str, t.Any]]:
+        by_size: list[Weighed] = [(count, count, each) for count, each in self.expenses.items()]
+        by_way: list[Weighed] = [(name, MATRIX_SIZE, each) for name, each in self.matrix_expenses.items()]
+        return [
+            self.table_of_expenses("sizes", f"strategy {STRATEGY}, {FORKS} forks", "gateways", by_size),
+            self.table_of_expenses("strategies", f"{MATRIX_SIZE} gateways", "strategy, forks", by_way),
+        ]
+
+    @staticmethod
+    def table_of_expenses(name: str, title: str, first: str, weighed: list[Weighed]) -> dict[str, t.Any]:
         rows = [
-            [count, what, mebibytes(one["all"]), mebibytes(one["ansible"]), one["cpu"], one["cpu"] / count]
-            for count, table in self.expenses.items() for what, one in table.items()
+            [key, what, mebibytes(one["all"]), mebibytes(one["ansible"]), one["ansible"] / count / 2**20, one["cpu"],
+             one["cpu"] / count]
+            for key, count, table in weighed for what, one in table.items()
         ]  # fmt: skip
-        columns = ["gateways", "what", "peak of all processes, MiB", "of Ansible's, MiB", "CPU, s", "CPU a gateway, s"]
-        title = f"What the controller takes (strategy {STRATEGY}, {FORKS} forks)"
-        return {"id": "fleet-expenses", "title": title, "columns": columns, "rows": rows}
+        columns = [first, "what", "peak of all processes, MiB", "of Ansible's, MiB", "a gateway", "CPU, s", "a gateway"]
+        title = f"What the controller takes, {title}"
+        return {"id": f"fleet-expenses-{name}", "title": title, "columns": columns, "rows": rows}
 
     def table_computed(self) -> dict[str, t.Any]:
         """From what a gateway more has cost, up to a hundred, what a thousand and ten thousand would."""
