@@ -24,6 +24,7 @@ from .._errors import GatewayError
 from .._plan import Row
 from .._rules import CT_STATES, owner, split_wildcards
 from .base import Backend
+from .iptables_lookup import Branch, arranged
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
@@ -48,6 +49,8 @@ CHAIN_LENGTH = 28
 FINAL = frozenset(
     ("ACCEPT", "DROP", "REJECT", "QUEUE", "NFQUEUE", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "REDIRECT", "TPROXY")
 )
+#: What a rule belongs to that leads to those of many port forwards.
+LOOKUP = "lookup"
 #: Before each listing inside one text, so that both families travel as one string.
 MARK = "# family "
 OWNER = re.compile(r"ipmasq:([a-z0-9_]+)/(.+)\Z")
@@ -95,13 +98,15 @@ class Iptables(Backend):
     def render(self, ruleset: RuleSet) -> Rows:
         rows: t.List[Row] = []
         for family in self.families:
-            for chain in ruleset.chains:
+            for chain, rules in arranged(ruleset, family):
                 for table in TABLES[chain.stage]:
-                    rows += self._render_chain(ruleset, chain, family, table)
+                    rows += self._render_chain(ruleset, chain, rules, family, table)
         return tuple(rows)
 
     @staticmethod
-    def _render_chain(ruleset: RuleSet, chain: Chain, family: str, table: str) -> t.List[Row]:
+    def _render_chain(
+        ruleset: RuleSet, chain: Chain, rules: t.Iterable[Rule | Branch], family: str, table: str
+    ) -> t.List[Row]:
         name = chain_name(ruleset.instance, chain.name)
         place = "{0} {1} {2}".format(family, table, name)
         rows = [_chain_row(family, table, name)]
@@ -109,8 +114,11 @@ class Iptables(Backend):
             # In nat, the guard's half comes after the NAT itself.
             position = 2 if chain.stage == "guard" and table == "nat" else 1
             rows.append(_jump_row(family, table, HOOKS[chain.hook], name, ruleset.instance, position))
-        for rule in ruleset.rules:
-            if rule.chain == chain.name and rule.match.family in ("", family):
+        for rule in rules:
+            if isinstance(rule, Branch):
+                text = _branch_text(rule, chain_name(ruleset.instance, rule.chain), owner(ruleset.instance, LOOKUP))
+                rows.append(Row(place, text, LOOKUP))
+            else:
                 target = chain_name(ruleset.instance, rule.action.target) if rule.action.target else ""
                 texts = _rule_texts(rule, family, table, target, ruleset.owner(rule))
                 rows += [Row(place, text, rule.key) for text in texts]
@@ -400,6 +408,16 @@ def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str) 
         for protocol in _protocols(match)
         for middle, action in endings
     ]
+
+
+def _branch_text(rule: Branch, chain: str, comment: str) -> str:
+    words = ["-p", rule.protocol]
+    if rule.translated:
+        words += ["-m", "conntrack"]
+        words += ["--ctorigdstport", _port_words(rule.ports, ":")] if rule.ports else ["--ctstate", "DNAT"]
+    elif rule.ports:
+        words += ["-m", rule.protocol, "--dport", _port_words(rule.ports, ":")]
+    return _join([*words, "-m", "comment", "--comment", comment, "-j", chain])
 
 
 def _places(match: Match) -> t.List[t.List[str]]:

@@ -22,7 +22,7 @@ from zlib import crc32
 from .._rules import is_host
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._rules import Rule
+    from .._rules import Ports, Rule
 
 #: Up to here rules stand in a row, where people find them.
 FEW = 64
@@ -106,25 +106,25 @@ def _has_server(rule: Rule) -> bool:
 
 
 def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
-    """Blocks of ports; a range that reaches into several makes one of them. Within a block the order stays."""
+    """Within a block the order stays."""
     leading, parts = [], []
     for protocol in sorted({rule.match.protocol for rule in rules}):
         mine = [rule for rule in rules if rule.match.protocol == protocol]
-        blocks = _blocks(rule.match.port[0] for rule in mine)
-        targets: t.Dict[Key, str] = {each: "{0}-{1}-{2}".format(chain, protocol, each[0]) for each in blocks}
+        shared = blocks((rule.match.port[0] for rule in mine), BLOCK)
+        targets: t.Dict[Key, str] = {each: "{0}-{1}-{2}".format(chain, protocol, each[0]) for each in shared}
         chains: t.Dict[str, t.List[Rule]] = {name: [] for name in targets.values()}
         for rule in mine:
-            block = blocks[bisect_right(blocks, (rule.match.port[0][0], LAST_PORT)) - 1]
+            block = shared[bisect_right(shared, (rule.match.port[0][0], LAST_PORT)) - 1]
             chains[targets[block]].append(rule)
         leading.append(Lookup(protocol, "", targets))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
 
 
-def _blocks(ports: t.Iterable[t.Tuple[int, int]]) -> t.List[t.Tuple[int, int]]:
-    """First and last port of each block that is in use, sorted."""
-    found: t.List[t.Tuple[int, int]] = []
-    for first, last in sorted({(first // BLOCK * BLOCK, last // BLOCK * BLOCK + BLOCK - 1) for first, last in ports}):
+def blocks(ports: t.Iterable[Ports], size: int) -> t.List[Ports]:
+    """First and last port of each block that is in use, sorted; a range that reaches into several makes one of them."""
+    found: t.List[Ports] = []
+    for first, last in sorted({(first // size * size, last // size * size + size - 1) for first, last in ports}):
         if found and first <= found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], last))
         else:
