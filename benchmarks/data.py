@@ -24,7 +24,9 @@ if t.TYPE_CHECKING:
 
 PLAIN, TRACKED, CLASSIC = "plain routing", "routing with conntrack", "four classic lines"
 NFT, IPT, DIRECT = "ours, nftables", "ours, iptables", "no gateway"
-BACKENDS = {NFT: "nftables", IPT: "iptables"}
+BARE = "ours, iptables without ipset"
+BACKENDS = {NFT: "nftables", IPT: "iptables", BARE: "iptables"}
+WITHOUT = {BARE: ("ipset",)}
 SIZES = (1, 100, 1000, 10000)
 #: In the table of budgets.
 SHORT = {
@@ -154,7 +156,8 @@ class Bench:
         key = label(name, entries)
 
         def tell(row: Row) -> None:
-            self.loads[key] = rig.ours(row, BACKENDS[name], self.plan.patience, **rig.declared(entries))
+            without, declared = WITHOUT.get(name, ()), rig.declared(entries)
+            self.loads[key] = rig.ours(row, BACKENDS[name], self.plan.patience, without, **declared)
 
         self.say(f"loads {key}")
         try:
@@ -195,7 +198,7 @@ class Bench:
 
     def full(self) -> dict[str, t.Any]:
         rows = self.floors(DIRECT, PLAIN, TRACKED, CLASSIC)
-        rows.update((name, row) for name in BACKENDS if (row := self.ours(name, 1)))
+        rows.update((name, row) for name in (NFT, IPT) if (row := self.ours(name, 1)))
         for each in self.measures.values():
             self.values[each.id] = self.alternate(each, rows)
         self.memory = self.alternate(Measure("memory", "Memory", "bytes", self.session), without(rows, DIRECT, PLAIN))
@@ -276,7 +279,7 @@ class Bench:
 
     def scale_tables(self) -> list[dict[str, t.Any]]:
         made = []
-        for name, backend in BACKENDS.items():
+        for name in BACKENDS:
             keys = [label(name, size) for size in SIZES]
             if not self.scale or not any(key in values for values in self.scale.values() for key in keys):
                 continue
@@ -288,7 +291,7 @@ class Bench:
             columns = [part for column in columns for part in (column, "× one entry")]
             title = f"{name}: LAN networks, and as many port forwards"
             made.append({
-                "id": f"scale-{backend}",
+                "id": "scale-" + name.removeprefix("ours, ").replace(" ", "-"),
                 "title": title,
                 "columns": ["entries", *columns, "seconds to load"],
                 "rows": rows,

@@ -215,13 +215,13 @@ def first_port() -> int:
     return 20000
 
 
-def ours(row: Row, backend: str, patience: float, **params: t.Any) -> float:
-    """Our rules, by the engine itself; how many seconds that took."""
+def ours(row: Row, backend: str, patience: float, without: tuple[str, ...] = (), **params: t.Any) -> float:
+    """Our rules, by the engine itself, on a host without some programs; how many seconds that took."""
     assert row.gateway
     start = time.monotonic()
     with row.gateway.inside():
         # A process of its own can be ended when it takes too long.
-        worker = multiprocessing.get_context("fork").Process(target=_apply, args=(row.folder, backend, params))
+        worker = multiprocessing.get_context("fork").Process(target=_apply, args=(row.folder, backend, without, params))
         worker.start()
         worker.join(patience)
         if worker.is_alive():
@@ -233,8 +233,8 @@ def ours(row: Row, backend: str, patience: float, **params: t.Any) -> float:
     return time.monotonic() - start
 
 
-def _apply(folder: Path, backend: str, params: dict[str, t.Any]) -> None:
-    host = SandboxHost(folder, variant="nft" if backend == "iptables" else "")
+def _apply(folder: Path, backend: str, without: tuple[str, ...], params: dict[str, t.Any]) -> None:
+    host = SandboxHost(folder, variant="nft" if backend == "iptables" else "", without=without)
     gateway, problems = intent.read_gateway(gateway_params(**params))
     engine.apply_gateway(gateway, backend, host, False, problems, None)
 

@@ -254,11 +254,17 @@ def foreign_rules() -> str:
 
     Empty legacy tables that accept everything are left out: a module once loaded cannot take its tables back.
     """
-    parts = [sh("nft list ruleset 2>&1")]
+    parts = [sh("nft list ruleset 2>&1"), sets()]
     for family, names in (("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")):
         if pathlib.Path("/proc/net/" + names).exists() and pathlib.Path("/proc/net/" + names).read_text():
             parts += legacy_tables(sh(family + "-legacy-save"))
     return COUNTS.sub("", "\n".join(parts))
+
+
+def sets() -> str:
+    """Every set of ipset, with its members; sizes and seeds of its hash are the kernel's own."""
+    listing = sh("ipset save 2> /dev/null || true")
+    return "\n".join(sorted(re.sub(r" (hashsize|bucketsize|initval) \S+", "", line) for line in listing.splitlines()))
 
 
 def legacy_tables(listing: str) -> list:

@@ -94,7 +94,7 @@ def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:
     """Counters by item. Chains and jumps are no items, nor are rules that somebody else put among ours."""
     items: t.Dict[str, t.Dict[str, t.Any]] = {}
     for row in live:
-        if row.key in ("", "chain", "jump"):
+        if row.key in ("", "chain", "jump", "lookup", "set"):
             continue
         item = items.setdefault(row.key, {"name": row.key, "rules": 0, "packets": 0, "bytes": 0})
         item["rules"] += 1

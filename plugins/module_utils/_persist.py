@@ -35,7 +35,7 @@ VERSION = 1
 #: What may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every ending that an instance may have a file with.
-ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".links", ".sums")
+ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".ipset", ".links", ".sums")
 #: There only between the decision to keep a change and the last of its files.
 COMMIT = ".commit"
 
@@ -54,6 +54,14 @@ closed() {
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
     exit 1
 }
+
+# Rules that others have saved may name our sets, and are refused as a whole without them.
+if [ "$1" = sets ]; then
+    for sets in ./*.ipset; do
+        [ ! -e "$sets" ] || ipset -exist restore < "$sets"
+    done
+    exit 0
+fi
 
 # A change that still waits is taken back: what is loaded here is what was kept last.
 for armed in /run/ipmasq/*/armed; do

@@ -47,6 +47,8 @@ READERS = (
     ("nft", "-j", "list"),
     ("ip", "-j"),
     ("iptables", "--version"),
+    ("ipset", "list"),
+    ("ipset", "save"),
     ("firewall-cmd", "--state"),
     ("firewall-cmd", "--get-"),
     ("firewall-cmd", "--info-"),

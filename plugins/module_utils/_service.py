@@ -69,12 +69,15 @@ ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmas
 DROP_IN_TEXT = """\
 # Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
 [Service]
-ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
+{before}ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
 {reload}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
 """
 #: Only for those that can be reloaded: it would be all that their reload does.
 RELOAD_TEXT = "ExecReload=-/bin/sh /etc/ipmasq/boot{words}\n"
 RELOADED = ("nftables", "docker")
+#: Only for those that load what others have saved of ours, too.
+BEFORE_TEXT = "ExecStartPre=-/bin/sh /etc/ipmasq/boot sets\n"
+SAVED = ("netfilter-persistent",)
 #: Services of others, and what their drop-in tells the loader.
 NEIGHBOURS = {"nftables": "", "netfilter-persistent": "", "docker": " late"}
 
@@ -235,7 +238,8 @@ def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
             folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/", SYSTEMD)
             if any(host.exists("{0}{1}.service".format(folder, name)) for folder in folders):
                 reload = RELOAD_TEXT.format(words=words) if name in RELOADED else ""
-                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words, reload=reload), 0o644)
+                before = BEFORE_TEXT if name in SAVED else ""
+                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words, before=before, reload=reload), 0o644)
     return found
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from .._errors import GatewayError
 from .._plan import Row
 from .._rules import CT_STATES, owner, split_wildcards
+from . import ipset
 from .base import Backend
 from .iptables_lookup import Branch, arranged
 
@@ -53,6 +54,10 @@ FINAL = frozenset(
 LOOKUP = "lookup"
 #: Before each listing inside one text, so that both families travel as one string.
 MARK = "# family "
+#: In the place of a family: sets, and the names of those that go.
+SETS, GONE = "set", "gone"
+#: Networks to the name of their set.
+Sets = t.Mapping[t.Tuple[str, ...], str]
 OWNER = re.compile(r"ipmasq:([a-z0-9_]+)/(.+)\Z")
 #: How long to wait for the xtables lock, in seconds; then it is an error, never a missing rule.
 LOCK_WAIT = "5"
@@ -60,10 +65,11 @@ LOCK_WAIT = "5"
 
 @dataclass(frozen=True)
 class Iptables(Backend):
-    """``variant`` is ``nft`` or ``legacy``; ``families`` are those that the kernel has."""
+    """``variant`` is ``nft`` or ``legacy``; ``families`` are those that the kernel has; ``sets``: ipset is there."""
 
     variant: str = "nft"
     families: t.Tuple[str, ...] = ("ip", "ip6")
+    sets: bool = False
 
     name: t.ClassVar[str] = "iptables"  # type: ignore[misc]
     features: t.ClassVar[t.Dict[str, str]] = {  # type: ignore[misc]
@@ -96,16 +102,24 @@ class Iptables(Backend):
         return "{0}-{1}-{2}".format(FAMILIES[family], self.variant, action)
 
     def render(self, ruleset: RuleSet) -> Rows:
-        rows: t.List[Row] = []
+        # A single item shares its chains with others; what it needs has to bear its name, which a set cannot.
+        whole = self.sets and any(chain.name == "between" for chain in ruleset.chains)
+        sets: t.Dict[t.Tuple[str, ...], Row] = {}
+        for rule in ruleset.rules if whole else ():
+            for networks in (rule.match.source, rule.match.destination):
+                if len(networks) > ipset.FEW and rule.match.family in self.families and networks not in sets:
+                    sets[networks] = ipset.row_of(ruleset.instance, rule.match.family, networks)
+        rows = list(dict.fromkeys(sets.values()))
+        names = {networks: row.chain.split()[2] for networks, row in sets.items()}
         for family in self.families:
             for chain, rules in arranged(ruleset, family):
                 for table in TABLES[chain.stage]:
-                    rows += self._render_chain(ruleset, chain, rules, family, table)
+                    rows += self._render_chain(ruleset, chain, rules, family, table, names)
         return tuple(rows)
 
     @staticmethod
     def _render_chain(
-        ruleset: RuleSet, chain: Chain, rules: t.Iterable[Rule | Branch], family: str, table: str
+        ruleset: RuleSet, chain: Chain, rules: t.Iterable[Rule | Branch], family: str, table: str, sets: Sets
     ) -> t.List[Row]:
         name = chain_name(ruleset.instance, chain.name)
         place = "{0} {1} {2}".format(family, table, name)
@@ -120,7 +134,7 @@ class Iptables(Backend):
                 rows.append(Row(place, text, LOOKUP))
             else:
                 target = chain_name(ruleset.instance, rule.action.target) if rule.action.target else ""
-                texts = _rule_texts(rule, family, table, target, ruleset.owner(rule))
+                texts = _rule_texts(rule, family, table, target, ruleset.owner(rule), sets)
                 rows += [Row(place, text, rule.key) for text in texts]
         return rows
 
@@ -131,6 +145,8 @@ class Iptables(Backend):
         for line in listing.splitlines():
             if line.startswith(MARK):
                 family = line[len(MARK) :]
+            elif family == SETS:
+                break
             elif line.startswith("*"):
                 table, above = line[1:], {}
             elif line.startswith(":") and is_ours(line[1:].split()[0], instance):
@@ -139,12 +155,16 @@ class Iptables(Backend):
                 row = _parse_rule(line, family, table, instance, above)
                 if row:
                     rows.append(row)
-        return tuple(rows)
+        return tuple(rows + ipset.parse(listing.partition(MARK + SETS + "\n")[2], instance))
 
     def script(self, desired: Rows, live: Rows, instance: str) -> str:
         counted = {row: row for row in live}
         desired = tuple(_with_counts(row, counted.get(row)) for row in desired)
+        before, after = _sets_of(desired), _sets_of(live)
         parts = []
+        # One that is there as it should be is made once more: what was read may have changed since.
+        if before:
+            parts.append(MARK + SETS + "\n" + ipset.script(before))
         for family in self.families:
             sections = []
             for table in ("raw", "mangle", "filter", "nat"):
@@ -155,19 +175,23 @@ class Iptables(Backend):
                     sections.append(_section(table, new, old))
             if sections:
                 parts.append(MARK + family + "\n" + "".join(sections))
+        gone = [row.chain.split()[2] for row in after if row.chain not in {kept.chain for kept in before}]
+        if gone:
+            parts.append(MARK + GONE + "\n" + "".join(name + "\n" for name in gone))
         return "".join(parts)
 
     def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
         """The same script, made for a host from which our jumps have been taken out (boot_lines)."""
         script = self.script(desired, tuple(row for row in instead_of if row.key == "chain"), instance)
-        return {"." + FAMILIES[family]: text for family, text in _by_family(script)}
+        endings = dict(FAMILIES, **{SETS: "ipset"})
+        return {"." + endings[part]: text for part, text in _parts(script)}
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
         """Jumps that another tool has restored are taken out first: restoring ours again would double them.
 
         The whole comment is compared, as a log prefix may hold the same words.
         """
-        lines = []
+        lines = [ipset.load_line(stem + ".ipset")] if self.sets else []
         for family in self.families:
             save, restore = self.program(family, "save"), self.program(family, "restore")
             file = "{0}.{1}".format(stem, FAMILIES[family])
@@ -191,11 +215,19 @@ class Iptables(Backend):
                     "{0}: cannot list the rules: {1}".format(self.program(family, "save"), _message(done.err))
                 )
             parts.append(MARK + family + "\n" + done.out)
+        if self.sets:
+            parts.append(MARK + SETS + "\n" + ipset.read(host, instance))
         return "".join(parts)
 
     def load(self, host: Host, script: str) -> None:
-        for family, text in _by_family(script):
-            restore = self.program(family, "restore")
+        for part, text in _parts(script):
+            if part == SETS:
+                ipset.load(host, text)
+                continue
+            if part == GONE:
+                ipset.destroy(host, text.split())
+                continue
+            restore = self.program(part, "restore")
             done = host.run([restore, "-w", LOCK_WAIT, "--noflush", "--counters"], stdin=text)
             if done.rc != 0:
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
@@ -233,8 +265,9 @@ class Iptables(Backend):
                 host.run(["nft", "delete", "chain", family, table, name])
 
     def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
+        sets = [ipset.destroy_line(row.chain.split()[2]) for row in _sets_of(desired)]
         if self.variant != "nft":
-            return []
+            return sets
         created = [row.chain for row in desired if row.key == "jump" and row.chain not in before]
         # One that has rules is in somebody else's use by then, and nft does not delete it.
         lines = [
@@ -243,14 +276,20 @@ class Iptables(Backend):
             for chain in dict.fromkeys(created)
         ]
         tables = dict.fromkeys(" ".join(chain.split()[:2]) for chain in created)
-        return lines + [
-            "{{ nft list table {0} 2> /dev/null | grep -q chain || "
-            "nft delete table {0} 2> /dev/null || true; }}".format(place)
-            for place in tables
-            if not any(chain.startswith(place + " ") for chain in before)
-        ]
+        return (
+            sets
+            + lines
+            + [
+                "{{ nft list table {0} 2> /dev/null | grep -q chain || "
+                "nft delete table {0} 2> /dev/null || true; }}".format(place)
+                for place in tables
+                if not any(chain.startswith(place + " ") for chain in before)
+            ]
+        )
 
     def show(self, row: Row) -> str:
+        if row.key == ipset.KEY:
+            return ipset.shown(row)
         below = "below '{0}': ".format(row.below) if row.below else ""
         return "{0}: {1}{2}".format(row.chain, below, row.text)
 
@@ -259,7 +298,7 @@ class Iptables(Backend):
         return self.variant == "nft" and family in self.families and table == "filter"
 
     def is_frame(self, row: Row) -> bool:
-        return row.key in ("chain", "jump")
+        return row.key in ("chain", "jump", ipset.KEY)
 
 
 def chain_name(instance: str, chain: str) -> str:
@@ -293,7 +332,12 @@ def _message(err: str) -> str:
     return "; ".join(lines[:2]) or "no message"
 
 
-def _by_family(script: str) -> t.List[t.Tuple[str, str]]:
+def _sets_of(rows: Rows) -> Rows:
+    return tuple(row for row in rows if row.key == ipset.KEY)
+
+
+def _parts(script: str) -> t.List[t.Tuple[str, str]]:
+    """By family; before them the sets that they need, and behind them the names of those that go."""
     parts = script.split(MARK)[1:]
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 
@@ -397,14 +441,15 @@ def _quote(word: str) -> str:
     return '"{0}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))
 
 
-def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str) -> t.List[str]:
+def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str, sets: Sets) -> t.List[str]:
     """A rule as the product of its interfaces, networks and ports, in the order of words that iptables-save prints."""
     note = ["-m", "comment", "--comment", comment]
     endings = _endings(rule, family, table, target)
+    members = _members(rule.match, sets)
     return [
-        _join(place + protocol + middle + note + action)
+        _join(place + protocol + members + middle + note + action)
         for match in split_wildcards(rule.match)
-        for place in _places(match)
+        for place in _places(match, sets)
         for protocol in _protocols(match)
         for middle, action in endings
     ]
@@ -420,13 +465,19 @@ def _branch_text(rule: Branch, chain: str, comment: str) -> str:
     return _join([*words, "-m", "comment", "--comment", comment, "-j", chain])
 
 
-def _places(match: Match) -> t.List[t.List[str]]:
+def _members(match: Match, sets: Sets) -> t.List[str]:
+    sides = ((match.source, "src"), (match.destination, "dst"))
+    named = [["-m", "set", "--match-set", sets[nets], side] for nets, side in sides if nets in sets]
+    return [word for words in named for word in words]
+
+
+def _places(match: Match, sets: Sets) -> t.List[t.List[str]]:
     options = (("-s", match.source), ("-d", match.destination), ("-i", match.iif), ("-o", match.oif))
     # iptables-save leaves out a network that is everything.
     given = [
         [(option, value.replace("*", "+")) for value in values]
         for option, values in options
-        if values and not values[0].endswith("/0")
+        if values and not values[0].endswith("/0") and values not in sets
     ]
     return [[word for pair in pairs for word in pair] for pairs in itertools.product(*given)]
 

@@ -47,7 +47,7 @@ def by_programs(host: Host, programs: str) -> Backend:
     """The backend with this name in a state file."""
     if programs == "nft":
         return Nftables()
-    return Iptables(programs.partition("-")[2], families(host))
+    return _made(host, programs.partition("-")[2])
 
 
 def families(host: Host) -> t.Tuple[str, ...]:
@@ -96,7 +96,7 @@ def _iptables(host: Host, why: str) -> Choice:
         raise MissingProgram(
             "iptables", "backend: iptables is not installed; install the package iptables, or set backend=nftables"
         )
-    backend = Iptables(variant, families(host))
+    backend = _made(host, variant)
     if not _installed(host, backend):
         raise MissingProgram("ip6tables", "backend: ip6tables is not installed, and this kernel has IPv6; install it")
     reason = "its tables are in use" if used else "the variant that the command iptables runs"
@@ -135,10 +135,14 @@ def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
 
 def _variants(host: Host) -> t.List[Iptables]:
     """Asking legacy loads no module: it is asked only where its tables are loaded."""
-    found = [Iptables("nft", families(host))]
+    found = [_made(host, "nft")]
     if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
-        found.append(Iptables("legacy", families(host)))
+        found.append(_made(host, "legacy"))
     return found
+
+
+def _made(host: Host, variant: str) -> Iptables:
+    return Iptables(variant, families(host), bool(host.which("ipset")))
 
 
 def _default_variant(host: Host) -> str:

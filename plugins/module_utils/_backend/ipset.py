@@ -1,0 +1,144 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Many networks on iptables: one match of a set of the kernel (ipset) in place of a rule for each.
+
+Sets live beside the tables, and no transaction holds both. So the name of a set says what is in it: other networks
+make another set, the rules change over in their own transaction, and then the old set goes. Whoever loads rules makes
+their sets first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+
+from .._errors import GatewayError
+from .._plan import Row
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .._plan import Rows
+
+#: Up to here networks have a rule each, where people find them.
+FEW = 64
+KEY = "set"
+#: Words of ipset for a family, and back.
+INET = {"ip": "inet", "ip6": "inet6"}
+FAMILIES = {word: family for family, word in INET.items()}
+#: The kernel takes 65,536 members where nothing is said.
+ROOM = 65536
+#: The kernel lets a set go a moment after the rules that used it (nf_tables frees these behind the transaction).
+TRIES = 20
+PAUSE = 0.1
+
+
+def prefix(instance: str) -> str:
+    return "ipmasq-{0}-".format(hashlib.sha256(instance.encode()).hexdigest()[:6])
+
+
+def name_of(instance: str, networks: t.Iterable[str]) -> str:
+    """At most 31 characters (IPSET_MAXNAMELEN - 1), the same for the same networks."""
+    return prefix(instance) + hashlib.sha256(_text(networks).encode()).hexdigest()[:16]
+
+
+def row_of(instance: str, family: str, networks: t.Iterable[str]) -> Row:
+    listed = [_printed(each) for each in networks]
+    return Row("{0} set {1}".format(family, name_of(instance, listed)), _text(listed), KEY)
+
+
+def shown(row: Row) -> str:
+    return "set {0}: {1:,} networks".format(row.chain.split()[2], len(row.text.split()))
+
+
+def script(wanted: Rows) -> str:
+    """The input of ``ipset -exist restore``: each set is filled beside its place, then changed over."""
+    lines = []
+    for row in wanted:
+        family, _set, name = row.chain.split()
+        members = row.text.split()
+        beside = name + "+"
+        create = "create {{0}} hash:net family {0} maxelem {1}".format(INET[family], max(ROOM, len(members)))
+        lines += [create.format(name), create.format(beside), "flush " + beside]
+        lines += ["add {0} {1}".format(beside, member) for member in members]
+        lines += ["swap {0} {1}".format(name, beside), "destroy " + beside]
+    return "".join(line + "\n" for line in lines)
+
+
+def parse(listing: str, instance: str) -> t.List[Row]:
+    """Rows of this instance's sets, by what ``ipset save`` prints."""
+    members: t.Dict[str, t.List[str]] = {}
+    for line in listing.splitlines():
+        kind, _space, rest = line.partition(" ")
+        name, _space, what = rest.partition(" ")
+        if not name.startswith(prefix(instance)):
+            continue
+        if kind == "create":
+            found = re.match(r"hash:net family (\S+) ", what + " ")
+            chain = "{0} set {1}".format(FAMILIES[found.group(1)] if found else "ip", name)
+            members[chain] = [] if found else [what]
+        elif kind == "add":
+            members[chain].append(what.replace(" ", "_"))
+    return [Row(chain, _text(each), KEY) for chain, each in members.items()]
+
+
+def read(host: Host, instance: str) -> str:
+    done = host.run(["ipset", "list", "-n"])
+    if done.rc != 0:
+        raise GatewayError(explain("list the sets", done.err))
+    parts = []
+    for name in done.out.split():
+        if name.startswith(prefix(instance)):
+            done = host.run(["ipset", "save", name])
+            if done.rc != 0:
+                raise GatewayError(explain("list the set " + name, done.err))
+            parts.append(done.out)
+    return "".join(parts)
+
+
+def load(host: Host, text: str) -> None:
+    done = host.run(["ipset", "-exist", "restore"], stdin=text)
+    if done.rc != 0:
+        raise GatewayError(explain("make a set", done.err))
+
+
+def destroy(host: Host, names: t.Iterable[str]) -> None:
+    """One that others use, too, stays."""
+    for name in names:
+        for _each in range(TRIES):
+            if host.run(["ipset", "destroy", name]).rc == 0:
+                break
+            host.sleep(PAUSE)
+
+
+def destroy_line(name: str) -> str:
+    """The same as shell, for a set that may not be there."""
+    return (
+        "for try in 1 2 3 4 5; do ! ipset list -n {0} > /dev/null 2>&1 || ipset destroy {0} 2> /dev/null && break; "
+        "sleep 0.2; done".format(name)
+    )
+
+
+def load_line(path: str) -> str:
+    return "[ ! -e {0} ] || ipset -exist restore < {0}".format(path)
+
+
+def explain(what: str, err: str) -> str:
+    message = "; ".join(line.strip() for line in err.splitlines()[:2] if line.strip()) or "no message"
+    return (
+        "ipset: cannot {0}: {1} (this kernel needs the modules ip_set_hash_net and xt_set; without the program ipset, "
+        "networks have a rule each)".format(what, message)
+    )
+
+
+def _printed(network: str) -> str:
+    """A single address has no length in ipset's listing."""
+    return re.sub(r"(\..*)/32\Z|(:.*)/128\Z", lambda found: found.group(1) or found.group(2), network)
+
+
+def _text(networks: t.Iterable[str]) -> str:
+    return " ".join(sorted(networks))
