@@ -193,9 +193,10 @@ def integration(outcome: Outcome) -> None:
     memory = Path("/dev/shm/ipmasq-integration")  # noqa: S108 - a folder of this run alone
     where = [f"--basetemp={memory}"] if os.access(memory.parent, os.W_OK) else []
     try:
-        pytest(outcome, "tests/integration", "-q", "-n", "2", *where)
+        # Most of the time they wait: for an answer that is not to come, for a timer.
+        pytest(outcome, "tests/integration", "-q", "-n", "4", *where)
         files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
-        pytest(outcome, *files, "-q", "-n", "2", *where, IPMASQ_TOOLS="trixie")
+        pytest(outcome, *files, "-q", "-n", "4", *where, IPMASQ_TOOLS="trixie")
     finally:
         shutil.rmtree(memory, ignore_errors=True)
 

@@ -152,7 +152,7 @@ def test_without_ipset_there_is_a_rule_for_each(gate, net):
     assert "match-set" not in plain.rules()
     assert net.tcp("office", "wan", WAN4) == GATE4
     assert not plain.apply(**declared()).change.changed
-    # With ipset again, also what was left of the sets is put in order.
+    # With ipset again, what was left of the sets is put in order, too.
     gate.apply(**declared())
     assert len(sets().split("create")) == 3
     assert not gate.apply(**declared()).change.changed

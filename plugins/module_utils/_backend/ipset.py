@@ -86,18 +86,23 @@ def parse(listing: str, instance: str) -> t.List[Row]:
     return [Row(chain, _text(each), KEY) for chain, each in members.items()]
 
 
-def read(host: Host, instance: str) -> str:
-    done = host.run(["ipset", "list", "-n"])
-    if done.rc != 0:
-        raise GatewayError(explain("list the sets", done.err))
+def used(rules: str, instance: str) -> t.List[str]:
+    """The sets of this instance that rules name."""
+    return sorted(set(re.findall(r"--match-set ({0}\S+) ".format(re.escape(prefix(instance))), rules)))
+
+
+def read(host: Host, names: t.Iterable[str]) -> str:
     parts = []
-    for name in done.out.split():
-        if name.startswith(prefix(instance)):
-            done = host.run(["ipset", "save", name])
-            if done.rc != 0:
-                raise GatewayError(explain("list the set " + name, done.err))
-            parts.append(done.out)
+    for name in names:
+        done = host.run(["ipset", "save", name])
+        if done.rc != 0:
+            raise GatewayError(explain("list the set " + name, done.err))
+        parts.append(done.out)
     return "".join(parts)
+
+
+def _names(host: Host) -> t.List[str]:
+    return host.run(["ipset", "list", "-n"]).out.split()
 
 
 def load(host: Host, text: str) -> None:
@@ -106,20 +111,21 @@ def load(host: Host, text: str) -> None:
         raise GatewayError(explain("make a set", done.err))
 
 
-def destroy(host: Host, names: t.Iterable[str]) -> None:
-    """One that others use, too, stays."""
-    for name in names:
-        for _each in range(TRIES):
-            if host.run(["ipset", "destroy", name]).rc == 0:
-                break
-            host.sleep(PAUSE)
+def sweep(host: Host, beginning: str, kept: t.Container[str]) -> None:
+    """Destroy the sets of an instance but these; one that others use, too, stays."""
+    for _each in range(TRIES):
+        gone = [name for name in _names(host) if name.startswith(beginning) and name not in kept]
+        refused = [name for name in gone if host.run(["ipset", "destroy", name]).rc != 0]
+        if not refused:
+            break
+        host.sleep(PAUSE)
 
 
-def destroy_line(name: str) -> str:
-    """The same as shell, for a set that may not be there."""
+def sweep_line(beginning: str) -> str:
+    """The same as shell: what rules use, the kernel does not destroy."""
     return (
-        "for try in 1 2 3 4 5; do ! ipset list -n {0} > /dev/null 2>&1 || ipset destroy {0} 2> /dev/null && break; "
-        "sleep 0.2; done".format(name)
+        "for try in 1 2 3 4 5; do left=; for set in $(ipset list -n 2> /dev/null | grep '^{0}'); do "
+        'ipset destroy $set 2> /dev/null || left=yes; done; [ -n "$left" ] || break; sleep 0.2; done'.format(beginning)
     )
 
 

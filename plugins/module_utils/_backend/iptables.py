@@ -54,7 +54,7 @@ FINAL = frozenset(
 LOOKUP = "lookup"
 #: Before each listing inside one text, so that both families travel as one string.
 MARK = "# family "
-#: In the place of a family: sets, and the names of those that go.
+#: In the place of a family: sets; the beginning of their names, and those that stay.
 SETS, GONE = "set", "gone"
 #: Networks to the name of their set.
 Sets = t.Mapping[t.Tuple[str, ...], str]
@@ -175,16 +175,16 @@ class Iptables(Backend):
                     sections.append(_section(table, new, old))
             if sections:
                 parts.append(MARK + family + "\n" + "".join(sections))
-        gone = [row.chain.split()[2] for row in after if row.chain not in {kept.chain for kept in before}]
-        if gone:
-            parts.append(MARK + GONE + "\n" + "".join(name + "\n" for name in gone))
+        if before or after:
+            kept = [row.chain.split()[2] for row in before]
+            parts.append(MARK + GONE + "\n" + "".join(name + "\n" for name in [ipset.prefix(instance), *kept]))
         return "".join(parts)
 
     def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
         """The same script, made for a host from which our jumps have been taken out (boot_lines)."""
         script = self.script(desired, tuple(row for row in instead_of if row.key == "chain"), instance)
         endings = dict(FAMILIES, **{SETS: "ipset"})
-        return {"." + endings[part]: text for part, text in _parts(script)}
+        return {"." + endings[part]: text for part, text in _parts(script) if part in endings}
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
         """Jumps that another tool has restored are taken out first: restoring ours again would double them.
@@ -216,7 +216,8 @@ class Iptables(Backend):
                 )
             parts.append(MARK + family + "\n" + done.out)
         if self.sets:
-            parts.append(MARK + SETS + "\n" + ipset.read(host, instance))
+            names = ipset.used("".join(parts), instance)
+            parts += [MARK + SETS + "\n" + ipset.read(host, names)] if names else []
         return "".join(parts)
 
     def load(self, host: Host, script: str) -> None:
@@ -225,7 +226,8 @@ class Iptables(Backend):
                 ipset.load(host, text)
                 continue
             if part == GONE:
-                ipset.destroy(host, text.split())
+                beginning, *kept = text.split()
+                ipset.sweep(host, beginning, kept)
                 continue
             restore = self.program(part, "restore")
             done = host.run([restore, "-w", LOCK_WAIT, "--noflush", "--counters"], stdin=text)
@@ -265,7 +267,8 @@ class Iptables(Backend):
                 host.run(["nft", "delete", "chain", family, table, name])
 
     def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
-        sets = [ipset.destroy_line(row.chain.split()[2]) for row in _sets_of(desired)]
+        names = [row.chain.split()[2] for row in _sets_of(desired)]
+        sets = [ipset.sweep_line(names[0].rpartition("-")[0] + "-")] if names else []
         if self.variant != "nft":
             return sets
         created = [row.chain for row in desired if row.key == "jump" and row.chain not in before]
@@ -337,7 +340,7 @@ def _sets_of(rows: Rows) -> Rows:
 
 
 def _parts(script: str) -> t.List[t.Tuple[str, str]]:
-    """By family; before them the sets that they need, and behind them the names of those that go."""
+    """By family; before them the sets that they need, and behind them what stays of these."""
     parts = script.split(MARK)[1:]
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 

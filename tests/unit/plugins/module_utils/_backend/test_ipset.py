@@ -33,7 +33,7 @@ class Refusing:
 
     def run(self, argv, stdin=None):
         self.calls.append(argv)
-        return Done(1, "", self.err)
+        return Done(1, "ours-1\nours-2\n", self.err)
 
     def sleep(self, seconds):
         pass
@@ -93,10 +93,10 @@ def test_a_person_is_told_how_many_and_not_which():
 def test_what_ipset_says_reaches_the_user_with_what_helps():
     host = Refusing("ipset v7.17: Kernel error received: Operation not permitted\n")
     with pytest.raises(GatewayError, match=r"Operation not permitted \(this kernel needs the modules ip_set_hash_net"):
-        ipset.read(host, "default")
+        ipset.read(host, ["ours-1"])
 
 
 def test_a_set_that_others_use_stays():
     host = Refusing("in use by a kernel component")
-    ipset.destroy(host, ["ours"])
-    assert len(host.calls) == ipset.TRIES
+    ipset.sweep(host, "ours-", ["ours-2"])
+    assert host.calls == [["ipset", "list", "-n"], ["ipset", "destroy", "ours-1"]] * ipset.TRIES
