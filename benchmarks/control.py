@@ -557,11 +557,15 @@ def shown(name: str) -> str:
 
 
 def span(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f})"
+    return spread(statistics.median(seconds), min(seconds), max(seconds))
 
 
 def factor(ratio: measure.Ratio | None) -> str:
-    return "—" if ratio is None else f"{ratio[0]:.2f} ({ratio[1]:.2f}–{ratio[2]:.2f})"
+    return "–" if ratio is None else spread(*ratio)
+
+
+def spread(median: float, low: float, high: float) -> str:
+    return f"{median:.2f}" if low == high else f"{median:.2f} ({low:.2f}–{high:.2f})"
 
 
 def mebibytes(size: int | None) -> str:
@@ -577,7 +581,8 @@ NOTES = [
     "file. JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
     "`nft -f`: what our run has made, listed, and loaded again from a file by `podman exec`, without Ansible; by a "
     "play: with one task `ansible.builtin.command`.",
-    f"The peers' runs are stopped at {LIMIT} s, and made once only where they take more than {LONG} s. "
+    f"The peers' runs are stopped at {LIMIT} s, and made once only where they take more than {LONG} s (but for the one "
+    "that has a budget); what they take is shown where they take less. "
     "`posix.firewalld` and `community.general.ufw` do less: the one has no forward policies, the other no translation.",
     "CPU on the node is that of all its processes, by its cgroup; the peak is that of the largest process there and on "
     "the controller; processes are counted by strace in a run of its own, those that systemd starts included; bytes "
