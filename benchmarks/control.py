@@ -21,8 +21,9 @@ from pathlib import Path
 
 import yaml
 
-from . import controller, measure
+from . import controller, measure, report
 from .controller import Node
+from .report import mebibytes
 
 if t.TYPE_CHECKING:
     from .controller import Run
@@ -557,19 +558,11 @@ def shown(name: str) -> str:
 
 
 def span(seconds: list[float]) -> str:
-    return spread(statistics.median(seconds), min(seconds), max(seconds))
+    return report.spread(statistics.median(seconds), min(seconds), max(seconds))
 
 
 def factor(ratio: measure.Ratio | None) -> str:
-    return "–" if ratio is None else spread(*ratio)
-
-
-def spread(median: float, low: float, high: float) -> str:
-    return f"{median:.2f}" if low == high else f"{median:.2f} ({low:.2f}–{high:.2f})"
-
-
-def mebibytes(size: int | None) -> str:
-    return "not known" if size is None else f"{size / 2**20:.0f}"
+    return "–" if ratio is None else report.spread(*ratio)
 
 
 NOTES = [

@@ -19,8 +19,9 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import controller, measure
+from . import controller, measure, report
 from .controller import BenchError, Memory
+from .report import mebibytes
 
 if t.TYPE_CHECKING:
     from .controller import Run
@@ -288,7 +289,7 @@ class Bench:
             row = [key, seconds(times[PING])]
             for what in (NOOP, CHANGE):
                 ratio = measure.ratio(times[what], times[PING])
-                row += [seconds(times[what]), f"{ratio.median:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"]
+                row += [seconds(times[what]), report.spread(*ratio)]
             rows.append(row)
         return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
@@ -357,17 +358,13 @@ class Bench:
 
 
 def seconds(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+    return report.spread(statistics.median(values), min(values), max(values), digits=1)
 
 
 def line(xs: list[int], ys: list[float]) -> t.Callable[[int], float]:
     """The straight line that lies nearest (least squares)."""
     found = statistics.linear_regression(xs, ys)
     return lambda x: found.intercept + found.slope * x
-
-
-def mebibytes(size: float) -> str:
-    return f"{size / 2**20:.0f}"
 
 
 NOTES = [

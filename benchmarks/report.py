@@ -117,6 +117,15 @@ def number(value: float) -> str:
     return f"{value:.{digits - (abs(value) >= 10)}f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
+def spread(median: float, low: float, high: float, digits: int = 2) -> str:
+    """A figure and its ends; a single value has none."""
+    return f"{median:.{digits}f}" if low == high else f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def mebibytes(size: float | None) -> str:
+    return "not known" if size is None else f"{size / 2**20:.0f}"
+
+
 def budgets_table(names: Sequence[str], results: dict[str, Data]) -> str:
     rows = []
     for name in names:

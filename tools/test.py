@@ -27,7 +27,8 @@ CACHE = ROOT / ".cache"
 #: pytest's last line; with -q it has no frame.
 CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.]+s")
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
-
+#: A line of pytest's short summary. The end of a long log may be all that a reader gets to see.
+BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
 #: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
 LANES = (("lint", "sanity", "molecule"), ("lab",), ("house", "unit", "integration"))
@@ -103,13 +104,17 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
     )
     assert process.stdout
     last = ""
+    broken = []
     for line in process.stdout:
         say(outcome, line)
         if CLOSING.match(line):
             last = line
+        elif BROKEN.match(line):
+            broken.append(line.strip()[:200])
     if process.wait() != 0:
         outcome.ok = False
         outcome.notes.append("failed: " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
+        outcome.notes += broken[:20]
     for number, word in COUNTS.findall(last):
         outcome.counts[word] = outcome.counts.get(word, 0) + int(number)
 

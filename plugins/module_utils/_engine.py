@@ -679,7 +679,7 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
             {stem + ending: text for ending, text in backend.boot_files(live, change.instance, desired).items()}
         )
         rules += backend.boot_lines("./" + stem, change.instance)
-        rules += backend.drop_lines(desired, backend.base_chains(host))
+        rules += backend.drop_lines(desired, backend.base_chains(host), change.instance)
     add, remove = change.steps.add, change.steps.remove
     gone = "{{ ip address del {1} dev {0} || ! ip -o address show dev {0} to {1} | grep -q .; }} 2> /dev/null"
     moves = [gone.format(*pair) for pair in add]

@@ -32,6 +32,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
+def first_lines(err: str) -> str:
+    """What a tool says is wrong, without its hints."""
+    lines = [line.strip() for line in err.splitlines() if line.strip() and not line.startswith(("#", "Try "))]
+    return "; ".join(lines[:2]) or "no message"
+
+
 #: Characters of one problem. What needs more is a list of names, and its beginning is enough.
 LONGEST = 1000
 

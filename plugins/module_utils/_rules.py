@@ -107,6 +107,11 @@ class RuleSet:
     chains: t.Tuple[Chain, ...]
     rules: t.Tuple[Rule, ...]
 
+    @property
+    def whole(self) -> bool:
+        """A gateway. A single item shares its chains with others, so whatever it needs has to bear its name."""
+        return any(chain.name == "between" for chain in self.chains)
+
     def owner(self, rule: Rule) -> str:
         """The comment that marks a rule as ours."""
         return owner(self.instance, rule.key)
@@ -130,6 +135,11 @@ def network(text: str) -> t.Any:
 def is_host(text: str) -> bool:
     """Whether a network is a single address."""
     return text.endswith("/32" if family_of(text) == "ip" else "/128")
+
+
+def without_length(text: str) -> str:
+    """A network as tools print it: a single address has no length."""
+    return text.split("/", maxsplit=1)[0] if is_host(text) else text
 
 
 def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:

@@ -13,6 +13,7 @@ import pytest
 import releases
 import sandbox
 from helpers import BACKENDS, Gate
+from topology import Topology
 
 HERE = pathlib.Path(__file__).parent
 IMPOSSIBLE = sandbox.can_have_namespaces()
@@ -67,3 +68,11 @@ def gate(backend, tmp_path):
 def nft(tmp_path):
     """The same for nftables alone, where the backend makes no difference."""
     return Gate("nft", tmp_path)
+
+
+@pytest.fixture
+def net(gate):
+    """What lies around the gateway: its links, clients in LANs, a server on the WAN."""
+    made = Topology()
+    yield made
+    made.close()

@@ -14,7 +14,7 @@ import time
 import pytest
 from helpers import TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Topology
+from topology import CLIENTS, GATE4, WAN4, WAN6, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -23,13 +23,6 @@ OFFICE4 = CLIENTS["office"][1]
 ADDED, ADDED6 = "203.0.113.9", "2001:db8:ff::9"
 MAIL = {"name": "mail", "action": "static", "source": [OFFICE4], "to": [ADDED], "to_address": "add"}
 REST = {"name": "rest"}
-
-
-@pytest.fixture
-def net(gate):
-    made = Topology()
-    yield made
-    made.close()
 
 
 def addresses(link="wan0"):

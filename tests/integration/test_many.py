@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from helpers import TWO_LANS as LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Topology
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 PEERS = {"ip": WAN4, "ip6": WAN6}
@@ -25,13 +25,6 @@ ODD = [
     {"name": "highest", "port": ["65535"], "to": [OFFICE4], "to_port": 87},
     {"name": "refused", "port": ["7301"], "to": [OFFICE4], "to_port": 85, "source": ["198.51.100.0/24"]},
 ]
-
-
-@pytest.fixture
-def net(gate):
-    made = Topology()
-    yield made
-    made.close()
 
 
 def test_each_of_many_forwards_does_what_it_would_alone(gate, net):

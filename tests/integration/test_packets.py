@@ -20,13 +20,6 @@ pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not in
 BOTH = ((WAN4, GATE4), (WAN6, GATE6))
 
 
-@pytest.fixture
-def net(gate):
-    made = Topology()
-    yield made
-    made.close()
-
-
 def assert_out(net, seen4=GATE4, seen6=GATE6, clients=("office", "guest")):
     for client in clients:
         for address, seen in ((WAN4, seen4), (WAN6, seen6)):

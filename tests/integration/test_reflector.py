@@ -15,7 +15,7 @@ import pytest
 import releases
 from helpers import ONE_LAN
 from sandbox import sh
-from topology import WAN4, Topology
+from topology import WAN4
 
 SECOND = "198.18.0.1"
 PORTS = ("3478", "3479")
@@ -24,11 +24,9 @@ VERDICT = re.compile(r"NAT with (.*)!|No NAT detected")
 
 
 @pytest.fixture
-def net(gate):
-    made = Topology()
-    made.nodes["wan"].sh("ip addr add {0}/32 dev lo".format(SECOND))
-    yield made
-    made.close()
+def net(net):
+    net.nodes["wan"].sh("ip addr add {0}/32 dev lo".format(SECOND))
+    return net
 
 
 @pytest.fixture(scope="session")

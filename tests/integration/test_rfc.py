@@ -26,7 +26,6 @@ from topology import (
     WAN4,
     Servers,
     Sniffer,
-    Topology,
     checksum,
     icmp,
     ip,
@@ -45,11 +44,9 @@ OTHER = "198.18.0.1"
 
 
 @pytest.fixture
-def net(gate):
-    made = Topology()
-    made.nodes["wan"].sh("ip addr add {0}/32 dev lo".format(OTHER))
-    yield made
-    made.close()
+def net(net):
+    net.nodes["wan"].sh("ip addr add {0}/32 dev lo".format(OTHER))
+    return net
 
 
 def timer(protocol="udp"):

@@ -16,7 +16,7 @@ import time
 import pytest
 from helpers import GUESTS, ONE_LAN, TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, WAN4, Servers, Topology
+from topology import CLIENTS, GATE4, WAN4, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -26,11 +26,9 @@ TEXT = b"out of the lab\n" * 1000
 
 
 @pytest.fixture
-def net(gate):
-    made = Topology()
+def net(net):
     sh("ip addr add {0}/24 dev wan0".format(SECOND))
-    yield made
-    made.close()
+    return net
 
 
 # --- Helpers ---------------------------------------------------------------------------------------------------------

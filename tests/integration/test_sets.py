@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from helpers import OFFICE, Gate
 from sandbox import PATH, SandboxHost, sets, sh
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Topology
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -25,17 +25,10 @@ def declared(networks=(*FOUR, *SIX), **more):
 
 
 @pytest.fixture(params=["iptables-nft", "iptables-legacy"])
-def gate(request, namespace, tmp_path):
+def backend(request, tmp_path):
     if not SandboxHost(tmp_path).which("ipset"):
         pytest.skip("ipset is not installed")
-    return Gate(request.param, tmp_path)
-
-
-@pytest.fixture
-def net(gate):
-    made = Topology()
-    yield made
-    made.close()
+    return request.param
 
 
 def test_clients_of_one_among_many_networks_reach_the_wan(gate, net):

@@ -22,7 +22,7 @@ import pytest
 from faults import fork
 from helpers import TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, WAN4, Sniffer, Topology, patience
+from topology import CLIENTS, WAN4, Sniffer, patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 
@@ -46,13 +46,6 @@ while True:
         client.sendto(b"x", ("{0}", 5353))
     time.sleep(0.001)
 """
-
-
-@pytest.fixture
-def net(gate):
-    made = Topology()
-    yield made
-    made.close()
 
 
 @pytest.mark.skipif(not shutil.which("iperf3"), reason="iperf3 is not installed")

@@ -24,7 +24,6 @@ from topology import (
     WAN6,
     Servers,
     Sniffer,
-    Topology,
     send,
     udp,
 )
@@ -41,14 +40,12 @@ FAR6 = "2001:db8:fa::1"
 
 
 @pytest.fixture
-def net(gate):
-    made = Topology()
-    made.nodes["wan"].sh(
+def net(net):
+    net.nodes["wan"].sh(
         "; ".join("ip addr add {0}/32 dev lo".format(address) for address in FAR)
         + "; ip addr add {0}/128 dev lo nodad".format(FAR6)
     )
-    yield made
-    made.close()
+    return net
 
 
 def toward_gate(net, *networks):

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "_backend/nft_lookup": {"_rules"},
     "_backend/nftables": {"_errors", "_plan", "_rules", "_values", "base", "nft_lookup", "nft_text"},
     "_backend/iptables_lookup": {"_rules", "nft_lookup"},
-    "_backend/ipset": {"_errors", "_plan"},
+    "_backend/ipset": {"_errors", "_plan", "_rules"},
     "_backend/iptables": {"_errors", "_plan", "_rules", "base", "ipset", "iptables_lookup"},
     "_backend/select": {"_errors", "iptables", "nftables"},
     "_host": {"_errors"},

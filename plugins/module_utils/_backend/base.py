@@ -109,7 +109,7 @@ class Backend(ABC):
         """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
         return ()
 
-    def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
+    def drop_lines(self, desired: Rows, before: t.Sequence[str], instance: str) -> t.List[str]:
         """Lines of shell that do the same with what a load of these rows has created."""
         return []
 

@@ -17,8 +17,9 @@ import hashlib
 import re
 import typing as t
 
-from .._errors import GatewayError
+from .._errors import GatewayError, first_lines
 from .._plan import Row
+from .._rules import without_length
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
@@ -41,18 +42,19 @@ def prefix(instance: str) -> str:
     return "ipmasq-{0}-".format(hashlib.sha256(instance.encode()).hexdigest()[:6])
 
 
-def name_of(instance: str, networks: t.Iterable[str]) -> str:
-    """At most 31 characters (IPSET_MAXNAMELEN - 1), the same for the same networks."""
-    return prefix(instance) + hashlib.sha256(_text(networks).encode()).hexdigest()[:16]
-
-
 def row_of(instance: str, family: str, networks: t.Iterable[str]) -> Row:
-    listed = [_printed(each) for each in networks]
-    return Row("{0} set {1}".format(family, name_of(instance, listed)), _text(listed), KEY)
+    """Its name has at most 31 characters (IPSET_MAXNAMELEN - 1), and is the same for the same networks."""
+    text = _text(without_length(each) for each in networks)
+    name = prefix(instance) + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Row("{0} set {1}".format(family, name), text, KEY)
+
+
+def name_of(row: Row) -> str:
+    return row.chain.split()[2]
 
 
 def shown(row: Row) -> str:
-    return "set {0}: {1:,} networks".format(row.chain.split()[2], len(row.text.split()))
+    return "set {0}: {1:,} networks".format(name_of(row), len(row.text.split()))
 
 
 def script(wanted: Rows) -> str:
@@ -134,16 +136,10 @@ def load_line(path: str) -> str:
 
 
 def explain(what: str, err: str) -> str:
-    message = "; ".join(line.strip() for line in err.splitlines()[:2] if line.strip()) or "no message"
     return (
         "ipset: cannot {0}: {1} (this kernel needs the modules ip_set_hash_net and xt_set; without the program ipset, "
-        "networks have a rule each)".format(what, message)
+        "networks have a rule each)".format(what, first_lines(err))
     )
-
-
-def _printed(network: str) -> str:
-    """A single address has no length in ipset's listing."""
-    return re.sub(r"(\..*)/32\Z|(:.*)/128\Z", lambda found: found.group(1) or found.group(2), network)
 
 
 def _text(networks: t.Iterable[str]) -> str:

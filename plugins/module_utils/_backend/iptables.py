@@ -20,9 +20,9 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._errors import GatewayError
+from .._errors import GatewayError, first_lines
 from .._plan import Row
-from .._rules import CT_STATES, owner, split_wildcards
+from .._rules import CT_STATES, owner, split_wildcards, without_length
 from . import ipset
 from .base import Backend
 from .iptables_lookup import Branch, arranged
@@ -102,20 +102,26 @@ class Iptables(Backend):
         return "{0}-{1}-{2}".format(FAMILIES[family], self.variant, action)
 
     def render(self, ruleset: RuleSet) -> Rows:
-        # A single item shares its chains with others; what it needs has to bear its name, which a set cannot.
-        whole = self.sets and any(chain.name == "between" for chain in ruleset.chains)
-        sets: t.Dict[t.Tuple[str, ...], Row] = {}
-        for rule in ruleset.rules if whole else ():
-            for networks in (rule.match.source, rule.match.destination):
-                if len(networks) > ipset.FEW and rule.match.family in self.families and networks not in sets:
-                    sets[networks] = ipset.row_of(ruleset.instance, rule.match.family, networks)
+        sets = self._sets(ruleset)
         rows = list(dict.fromkeys(sets.values()))
-        names = {networks: row.chain.split()[2] for networks, row in sets.items()}
+        names = {networks: ipset.name_of(row) for networks, row in sets.items()}
         for family in self.families:
             for chain, rules in arranged(ruleset, family):
                 for table in TABLES[chain.stage]:
                     rows += self._render_chain(ruleset, chain, rules, family, table, names)
         return tuple(rows)
+
+    def _sets(self, ruleset: RuleSet) -> t.Dict[t.Tuple[str, ...], Row]:
+        """The rows of the sets that take the place of many networks."""
+        if not self.sets or not ruleset.whole:
+            return {}
+        many = {
+            networks: rule.match.family
+            for rule in ruleset.rules
+            for networks in (rule.match.source, rule.match.destination)
+            if len(networks) > ipset.FEW and rule.match.family in self.families
+        }
+        return {networks: ipset.row_of(ruleset.instance, family, networks) for networks, family in many.items()}
 
     @staticmethod
     def _render_chain(
@@ -176,7 +182,7 @@ class Iptables(Backend):
             if sections:
                 parts.append(MARK + family + "\n" + "".join(sections))
         if before or after:
-            kept = [row.chain.split()[2] for row in before]
+            kept = [ipset.name_of(row) for row in before]
             parts.append(MARK + GONE + "\n" + "".join(name + "\n" for name in [ipset.prefix(instance), *kept]))
         return "".join(parts)
 
@@ -212,7 +218,7 @@ class Iptables(Backend):
             done = host.run([self.program(family, "save"), "-c"])
             if done.rc != 0:
                 raise GatewayError(
-                    "{0}: cannot list the rules: {1}".format(self.program(family, "save"), _message(done.err))
+                    "{0}: cannot list the rules: {1}".format(self.program(family, "save"), first_lines(done.err))
                 )
             parts.append(MARK + family + "\n" + done.out)
         if self.sets:
@@ -266,9 +272,8 @@ class Iptables(Backend):
             if place not in emptied and tables.get(place, {}).get(name):
                 host.run(["nft", "delete", "chain", family, table, name])
 
-    def drop_lines(self, desired: Rows, before: t.Sequence[str]) -> t.List[str]:
-        names = [row.chain.split()[2] for row in _sets_of(desired)]
-        sets = [ipset.sweep_line(names[0].rpartition("-")[0] + "-")] if names else []
+    def drop_lines(self, desired: Rows, before: t.Sequence[str], instance: str) -> t.List[str]:
+        sets = [ipset.sweep_line(ipset.prefix(instance))] if _sets_of(desired) else []
         if self.variant != "nft":
             return sets
         created = [row.chain for row in desired if row.key == "jump" and row.chain not in before]
@@ -301,7 +306,7 @@ class Iptables(Backend):
         return self.variant == "nft" and family in self.families and table == "filter"
 
     def is_frame(self, row: Row) -> bool:
-        return row.key in ("chain", "jump", ipset.KEY)
+        return row.key in ("chain", "jump")
 
 
 def chain_name(instance: str, chain: str) -> str:
@@ -322,17 +327,12 @@ def is_ours(chain: str, instance: str) -> bool:
 
 
 def explain(err: str) -> str:
-    message = _message(err)
+    message = first_lines(err)
     if "lock" in err:
         return message + " (another program holds the xtables lock; find it with 'lsof /run/xtables.lock')"
     if any(words in err for words in ("Table does not exist", "can't initialize", "unable to initialize table")):
         return message + " (this kernel lacks that table: modprobe iptable_nat, or use backend nftables)"
     return message
-
-
-def _message(err: str) -> str:
-    lines = [line.strip() for line in err.splitlines() if line.strip() and not line.startswith(("#", "Try "))]
-    return "; ".join(lines[:2]) or "no message"
 
 
 def _sets_of(rows: Rows) -> Rows:
@@ -545,7 +545,7 @@ def _middle(match: Match) -> t.List[str]:
         words += ["-m", "addrtype", "--dst-type", "LOCAL"]
     for net in match.not_destination:
         # iptables-save leaves out the length of a single address here, other than after -d.
-        words += ["-m", "conntrack", "!", "--ctorigdst", re.sub(r"(\..*)/32\Z|(:.*)/128\Z", r"\1\2", net)]
+        words += ["-m", "conntrack", "!", "--ctorigdst", without_length(net)]
     if match.ct_state:
         states = [state.upper() for state in CT_STATES if state in match.ct_state]
         words += ["-m", "conntrack", "--ctstate", ",".join(states)]

@@ -14,11 +14,10 @@ but the ports, so that one forward more changes a few rows.
 from __future__ import annotations
 
 import typing as t
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from .._rules import Chain
-from .nft_lookup import FEW, LAST_PORT, PREFIX, blocks
+from .nft_lookup import FEW, block_of, blocks, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Ports, Rule, RuleSet
@@ -49,15 +48,13 @@ def arranged(ruleset: RuleSet, family: str) -> t.List[Part]:
     for rule in ruleset.rules:
         if rule.match.family in ("", family):
             chains[rule.chain].append(rule)
-    # A single item is one of many that share these chains; what it needs has to bear its name.
-    whole = "between" in chains
     asked: t.Dict[t.Tuple[str, str], t.Set[Ports]] = {}
     for rule in chains.get("dstnat", ()):
         asked.setdefault((rule.key, rule.match.protocol), set()).update(rule.match.port)
     found: t.List[Part] = []
     for chain in ruleset.chains:
         rules = chains[chain.name]
-        if whole and chain.name == "dstnat":
+        if ruleset.whole and chain.name == "dstnat":
             found += _split(chain, [(rule, _by_port(rule)) for rule in rules], translated=False)
         elif chain.name == "between":
             found += _split(chain, [(rule, _by_asked(rule, asked)) for rule in rules], translated=True)
@@ -66,19 +63,15 @@ def arranged(ruleset: RuleSet, family: str) -> t.List[Part]:
     return found
 
 
-def _is_forward(rule: Rule) -> bool:
-    return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and bool(rule.match.port)
-
-
 def _by_port(rule: Rule) -> t.List[Entry]:
-    if not _is_forward(rule):
+    if not is_forward(rule):
         return []
     return [(ports, replace(rule, match=replace(rule.match, port=(ports,)))) for ports in rule.match.port]
 
 
 def _by_asked(rule: Rule, asked: t.Mapping[t.Tuple[str, str], t.Set[Ports]]) -> t.List[Entry]:
     """Its port is that of the server; which port the client has asked for is what the item says that translates."""
-    if not _is_forward(rule) or not rule.match.translated or rule.action.kind != "accept":
+    if not is_forward(rule) or not rule.match.translated or rule.action.kind != "accept":
         return []
     known = asked.get((rule.key, rule.match.protocol), set())
     if known == set(rule.match.port):
@@ -111,7 +104,7 @@ def _grown(branch: Branch, stage: str, entries: t.List[Entry], level: int) -> t.
     shared: t.Dict[Ports, t.List[Entry]] = {block: [] for block in blocks((ports for ports, _rule in entries), size)}
     known = list(shared)
     for entry in entries:
-        shared[known[bisect_right(known, (entry[0][0], LAST_PORT)) - 1]].append(entry)
+        shared[block_of(entry[0], known)].append(entry)
     root = branch.chain if not level else branch.chain.rpartition("-")[0]
     children = [
         Branch(branch.protocol, block, "{0}-{1}{2}".format(root, letter, block[0]), branch.translated)

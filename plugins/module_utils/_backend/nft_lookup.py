@@ -89,8 +89,13 @@ def _split(
     return [Part(chain, (*rules[:place], *leading, *rest)), *parts]
 
 
+def is_forward(rule: Rule) -> bool:
+    """Whether a rule is of a port forward, and about ports."""
+    return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and bool(rule.match.port)
+
+
 def _has_port(rule: Rule) -> bool:
-    return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and len(rule.match.port) == 1
+    return is_forward(rule) and len(rule.match.port) == 1
 
 
 def _has_server(rule: Rule) -> bool:
@@ -114,7 +119,7 @@ def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[
         targets: t.Dict[Key, str] = {each: "{0}-{1}-{2}".format(chain, protocol, each[0]) for each in shared}
         chains: t.Dict[str, t.List[Rule]] = {name: [] for name in targets.values()}
         for rule in mine:
-            block = shared[bisect_right(shared, (rule.match.port[0][0], LAST_PORT)) - 1]
+            block = block_of(rule.match.port[0], shared)
             chains[targets[block]].append(rule)
         leading.append(Lookup(protocol, "", targets))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
@@ -130,6 +135,11 @@ def blocks(ports: t.Iterable[Ports], size: int) -> t.List[Ports]:
         else:
             found.append((first, last))
     return found
+
+
+def block_of(ports: Ports, known: t.Sequence[Ports]) -> Ports:
+    """The one of those blocks that holds a port or range."""
+    return known[bisect_right(known, (ports[0], LAST_PORT)) - 1]
 
 
 def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:

@@ -115,9 +115,7 @@ class Nftables(Backend):
         known = {chain.name for chain in ruleset.chains}
         # A chain behind the NAT sees its result; it need not be told what to expect.
         rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
-        # A single item is one of many that share these chains; what it needs has to bear its name.
-        whole = "between" in known
-        for part in arranged(rules, "dstnat" if whole else "", "between"):
+        for part in arranged(rules, "dstnat" if ruleset.whole else "", "between"):
             if part.chain not in known:
                 rows.append(_chain_row(part.chain, "", ""))
             for rule in part.rules:
