@@ -5,6 +5,7 @@
 """A fleet: up to a hundred gateways on this machine, changed and looked at by one controller.
 
 Each is a container of the lab's image, without systemd, with a WAN and a LAN of its own, in no network but these.
+Ansible reaches it as it reaches others, by its own ssh: the client's ProxyCommand is the container's sshd.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ LIMITS = {NOOP: 1.5, CHANGE: 3.0}
 #: Sizes of a fleet that no machine here can hold.
 COMPUTED = (1_000, 10_000)
 NAME = "bench-fleet"
-#: In MiB, what one gateway takes of this machine at most: a container, its monitor, and the client that talks to it.
+#: In MiB, what one gateway takes of this machine at most: a container, its monitor, and both ends of ssh.
 ROOM = 60
+IMAGE = "bookworm,openssh-server"
+SSHD = "nsenter --target {pid} --all /usr/sbin/sshd -i -o AuthorizedKeysFile=/etc/ssh/bench.pub"
+SSH = "-o ProxyCommand='{sshd}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes"
 #: Both ends of each cable are in the gateway itself: links that are up, to nobody.
 LINKS = """
 link set dev lo up
@@ -58,8 +62,10 @@ route add default via 198.51.100.1
 
 def run(quick: bool, say: t.Callable[[str], None]) -> dict[str, t.Any]:
     """What benchmarks/__main__.py calls."""
-    with controller.ended_politely(), tempfile.TemporaryDirectory(prefix="bench-") as folder, containers() as made:
-        bench = Bench(Path(folder), made, say)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(controller.ended_politely())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        bench = Bench(folder, stack.enter_context(containers(folder)), say)
         bench.quick() if quick else bench.full()
         return bench.report(quick)
 
@@ -79,9 +85,9 @@ def lab_wire() -> t.Any:
 
 
 @contextlib.contextmanager
-def containers(name: str = NAME) -> t.Iterator[Containers]:
+def containers(folder: Path, name: str = NAME) -> t.Iterator[Containers]:
     """Room for gateways; whatever comes, none of them stays."""
-    made = Containers(name)
+    made = Containers(folder, name)
     try:
         made.remove()
         yield made
@@ -90,24 +96,25 @@ def containers(name: str = NAME) -> t.Iterator[Containers]:
 
 
 class Containers:
-    def __init__(self, name: str = NAME) -> None:
+    def __init__(self, folder: Path, name: str = NAME) -> None:
         self.name = name
         self.label = f"ipmasq.bench={name}"
         self.wire = lab_wire()
-        build = controller.quietly(str(controller.ROOT / "roles/lab/files/lab-image"), "bookworm")
-        self.image = json.loads(build[build.index("{") :])["images"]["bookworm"]
+        build = controller.quietly(str(controller.ROOT / "roles/lab/files/lab-image"), IMAGE)
+        self.image = json.loads(build[build.index("{") :])["images"][IMAGE]
         self.engine = self.wire.Engine("podman")
-        self.names: list[str] = []
+        #: Name → the process whose namespaces are the gateway.
+        self.pids: dict[str, int] = {}
+        self.key = folder / "key"
+        controller.quietly("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key))
 
-    def grow(self, count: int) -> list[str]:
+    def grow(self, count: int) -> None:
         """So many in all; those that are there stay."""
-        missing = [f"{self.name}-{number}" for number in range(len(self.names), count)]
+        missing = [f"{self.name}-{number}" for number in range(len(self.pids), count)]
         free = available() - ROOM * len(missing)
         if free < 1024:
             raise BenchError(f"{count} gateways need {ROOM * len(missing)} MiB more; there are {available()} MiB")
         self.wire.each(self.create, missing)
-        self.names += missing
-        return self.names
 
     def create(self, name: str) -> None:
         flags = ["--name", name, "--hostname", name, "--label", self.label, *self.engine.create_flags()]
@@ -116,12 +123,15 @@ class Containers:
         self.wire.must(self.engine.argv(*runtime, "run", "--detach", *flags, *self.engine.limits(), *command))
         pid = self.engine.call("container", "inspect", "--format", "{{.State.Pid}}", name).strip()
         self.wire.must(["nsenter", "--target", pid, "--net", "ip", "-batch", "-"], LINKS.strip().encode() + b"\n")
+        prepare = ["sh", "-c", "mkdir -p /run/sshd && ssh-keygen -A && cat > /etc/ssh/bench.pub"]
+        self.wire.must(["nsenter", "--target", pid, "--all", *prepare], self.key.with_suffix(".pub").read_bytes())
+        self.pids[name] = int(pid)
 
     def remove(self) -> None:
         listed = self.engine.call("ps", "--all", "--quiet", "--filter", f"label={self.label}").split()
         for start in range(0, len(listed), 20):
             self.engine.call("rm", "--force", "--time", "0", "--volumes", *listed[start : start + 20])
-        self.names = []
+        self.pids = {}
 
 
 def available() -> int:
@@ -136,25 +146,33 @@ def available() -> int:
 class Fleet:
     """So many gateways, and the files to reach them."""
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self.names = names
+    def __init__(self, folder: Path, made: Containers, count: int) -> None:
+        made.grow(count)
+        self.made = made
         self.folder = folder
         self.port = 8443
         #: Whether nobody has looked since the last change.
         self.fresh = True
         self.ping_play = controller.play(folder / "ping.yml", "gateways", {"ansible.builtin.ping": None})
-        self.inventory = folder / f"inventory-{len(names)}.yml"
-        self.plain = folder / f"plain-{len(names)}.yml"
+        self.inventory = folder / f"inventory-{count}.yml"
+        self.plain = folder / f"plain-{count}.yml"
         self.write()
 
     def write(self) -> None:
-        reach = {"ansible_connection": "containers.podman.podman", "ansible_python_interpreter": "/usr/bin/python3"}
+        reach = {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.made.key),
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
         declared = {
             "gateway_wans": [{"interface": "wan0"}],
             "gateway_lans": [{"name": "lan", "interfaces": ["lan0"]}],
             "gateway_port_forwards": [{"name": "web", "port": 443, "to": "192.168.1.20", "to_port": self.port}],
         }
-        hosts = dict.fromkeys(self.names)
+        hosts = {
+            name: {"ansible_ssh_common_args": SSH.format(sshd=SSHD.format(pid=pid))}
+            for name, pid in self.made.pids.items()
+        }
         controller.write(self.plain, {"gateways": {"hosts": hosts, "vars": reach}})
         controller.write(self.inventory, {"gateways": {"hosts": hosts, "vars": {**reach, **declared}}})
 
@@ -207,7 +225,7 @@ class Bench:
 
     def fleet(self, count: int) -> Fleet:
         self.say(f"{count} gateways: making them, and their first run")
-        fleet = Fleet(self.folder, self.made.grow(count))
+        fleet = Fleet(self.folder, self.made, count)
         fleet.site(STRATEGY, 10, changed=None)
         return fleet
 
@@ -374,5 +392,7 @@ NOTES = [
     "for each by a connection of its own.",
     "No-op: the second look after a change, or a later one.",
     "Memory is the proportional set size (PSS) of ansible-playbook and everything below it, looked at every 0.1 s in a "
-    "run of its own; most of what is not Ansible's are the clients of podman, where another connection has ssh.",
+    "run of its own; what is not Ansible's are ssh's clients, without those that stay for a minute (ControlPersist).",
+    "Ansible's own ssh with its defaults, no pipelining; in place of a network, the client's ProxyCommand is the "
+    "gateway's sshd, started in its namespaces.",
 ]

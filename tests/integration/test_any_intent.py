@@ -14,22 +14,15 @@ import os
 
 import pytest
 from helpers import wire_gateway
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
-EXAMPLES = int(os.environ.get("IPMASQ_EXAMPLES", "40"))
 #: For each of three backends: refused inputs touch nothing and are quick, so there are more of them.
 GARBAGE = int(os.environ.get("IPMASQ_GARBAGE", "700"))
-BOUNDED = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="IPMASQ_EXAMPLES" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+BOUNDED = strategies.drawn(40)
 
 
 @pytest.fixture
@@ -131,7 +124,7 @@ def test_any_wrong_value_is_one_clear_error_and_touches_nothing(plain, params):
     refused_whole_or_taken_back(plain, params)
 
 
-@settings(parent=BOUNDED, max_examples=max(EXAMPLES, GARBAGE))
+@settings(parent=BOUNDED, max_examples=max(BOUNDED.max_examples, GARBAGE))
 @given(params=strategies.nonsense())
 def test_any_garbage_is_one_clear_error_and_touches_nothing(plain, params):
     refused_whole_or_taken_back(plain, params)

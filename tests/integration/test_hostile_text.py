@@ -11,28 +11,21 @@ equal, makes no table, chain, file or process that it should not, and goes witho
 from __future__ import annotations
 
 import copy
-import os
 import pathlib
 import re
 import subprocess
 
 import pytest
 from helpers import wire_gateway
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from sandbox import files, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent, _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.tests.unit import hostile
+from ansible_collections.ipmasq.linux.tests.unit import hostile, strategies
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
-BOUNDED = settings(
-    max_examples=int(os.environ.get("IPMASQ_EXAMPLES", "20")),
-    deadline=None,
-    derandomize="IPMASQ_EXAMPLES" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+BOUNDED = strategies.drawn(20)
 VARIANTS = ("nft-save", "nft-restore", "legacy-save", "legacy-restore")
 # sh runs what a change lays ready, and names of these files are no text of users.
 PROGRAMS = {"nft", "ip", "conntrack", "modprobe", "iptables", "sh"}

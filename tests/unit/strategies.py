@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import os
 import re
 import typing as t
 
-from hypothesis import reject, strategies as st
+from hypothesis import HealthCheck, reject, settings, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+
+def drawn(examples: int) -> settings:
+    """So many examples, the same ones each time, as a test that fails has to fail again; on a slow machine, too.
+
+    More by ``IPMASQ_EXAMPLES`` are others each time, and look further; fewer are for another Python.
+    """
+    asked = int(os.environ.get("IPMASQ_EXAMPLES", examples))
+    return settings(
+        max_examples=asked,
+        deadline=None,
+        derandomize=asked <= examples,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
 
 SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*never gets a packet")
 

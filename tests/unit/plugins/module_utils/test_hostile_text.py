@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -19,7 +18,7 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypothesis")
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _argspec,
@@ -35,19 +34,13 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
-from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params
+from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params, strategies
 
 HOST = Facts((), ())
 NFT = Nftables()
 IPTABLES = (Iptables("nft", ("ip", "ip6")), Iptables("legacy", ("ip", "ip6")))
 LONGEST = 1000
-SETTINGS = settings(
-    max_examples=int(os.environ.get("IPMASQ_EXAMPLES", "400")),
-    deadline=None,
-    derandomize="IPMASQ_EXAMPLES" not in os.environ,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SETTINGS = strategies.drawn(400)
 
 
 def check_problems(problems, text, *names):

@@ -15,7 +15,6 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypothesis")
 
 from hypothesis import (
-    HealthCheck,
     example,
     given,
     settings,
@@ -41,10 +40,7 @@ BACKENDS = {
     "iptables-nft": (Iptables("nft", ("ip", "ip6")), fakes.IPTABLES_NFT),
     "iptables-legacy, IPv4": (Iptables("legacy", ("ip",)), fakes.IPTABLES_LEGACY),
 }
-# The seed is fixed: a unit test that fails has to fail again. The integration tests look further.
-SETTINGS = settings(
-    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+SETTINGS = strategies.drawn(30)
 
 
 def resolved(options):

@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend import iptables_lookup as lookup
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match, Rule, RuleSet
+from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 ACCEPT, DNAT = Action("accept"), Action("dnat", to=("192.168.1.9",))
 DSTNAT, BETWEEN = Chain("dstnat", "prerouting", "nat"), Chain("between")
@@ -47,6 +48,7 @@ def walked(chains, chain, protocol, port):
     return met
 
 
+@strategies.drawn(40)
 @given(st.lists(FORWARDS, min_size=lookup.FEW + 1, max_size=90))
 def test_nothing_is_lost_added_or_out_of_order(forwards):
     chains = arranged([rule for number, each in enumerate(forwards) for rule in item(*each, number=number)])

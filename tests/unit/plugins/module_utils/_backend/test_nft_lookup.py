@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend import nft_lookup as lookup
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Match, Rule
+from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 ACCEPT, DNAT = Action("accept"), Action("dnat", to=("192.168.1.9",))
 #: A protocol, a first port and how many more.
@@ -53,6 +54,7 @@ def test_a_few_stay_in_a_row():
     assert arranged(rules) == {"dstnat": tuple(rules)}
 
 
+@strategies.drawn(40)
 @given(st.lists(PORTS, min_size=lookup.FEW + 1, max_size=120))
 def test_by_port_nothing_is_lost_added_or_out_of_order(ports):
     rules = [coming(*each, number=number) for number, each in enumerate(ports)]
@@ -66,6 +68,7 @@ def test_by_port_nothing_is_lost_added_or_out_of_order(ports):
             assert walked(chains, "dstnat", protocol, port) == wanted
 
 
+@strategies.drawn(40)
 @given(st.lists(st.tuples(st.sampled_from(["tcp", "udp"]), st.integers(1, 40), st.integers(1, 9)), min_size=65))
 def test_by_server_nothing_is_lost_added_or_out_of_order(servers):
     rules = [going(p, port, "192.168.1.{0}".format(host), i) for i, (p, port, host) in enumerate(servers)]
