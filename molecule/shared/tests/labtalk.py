@@ -186,7 +186,7 @@ def serving(node: Node, *ports: int) -> t.Iterator[None]:
     node.must("systemctl", "stop", *(f"server-{port}" for port in ports))
 
 
-def wait_until(true: t.Callable[[], bool], seconds: float = 5) -> bool:
+def wait_until(true: t.Callable[[], bool], seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:

@@ -45,7 +45,7 @@ def outside(client: labtalk.Node) -> str:
 
 def asked(client: labtalk.Node, address: str, port: int) -> str:
     """Whom a server says that it saw; empty if there is no answer."""
-    answer = client.run("curl", "--silent", "--max-time", "4", f"http://{address}:{port}/")
+    answer = client.run("curl", "--silent", "--max-time", "15", f"http://{address}:{port}/")
     return answer.stdout if answer.rc == 0 else ""
 
 
