@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from sandbox import COUNTS, SandboxHost, sh
+from unhurried import slowed
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -64,7 +65,7 @@ class FaultHost(SandboxHost):
     def hang(self) -> None:
         """As long as a change is under way, and nobody has ended it."""
         armed = pathlib.Path(self.place(rollback.folder_of("default")))
-        deadline = time.monotonic() + 3 * SHORT
+        deadline = time.monotonic() + slowed(3 * SHORT)
         while armed.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
 
@@ -88,7 +89,7 @@ def _full(path):
 
 def quick_guard(monkeypatch) -> None:
     """The same guard, in a hurry."""
-    monkeypatch.setattr(rollback, "GUARD", SHORT)
+    monkeypatch.setattr(rollback, "GUARD", slowed(SHORT))
     words = rollback.GUARD_TEXT.replace("sleep 1", "sleep 0.05").replace("-lt {seconds}", "-lt $(({seconds} * 20))")
     assert words != rollback.GUARD_TEXT
     monkeypatch.setattr(rollback, "GUARD_TEXT", words)

@@ -14,7 +14,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import time
 
 import pytest
 import sandbox
@@ -22,6 +21,7 @@ from fault_table import record
 from faults import FULL, KINDS, differences, fork, holds, in_child, outcome, quick_guard, settled
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
+from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend import iptables
@@ -329,7 +329,7 @@ def test_a_disk_that_is_read_only(gate, disk, change, path):
     become(gate, new)
 
 
-@pytest.mark.parametrize("seconds", [1, 5])
+@pytest.mark.parametrize("seconds", [1, 60])
 def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
     if gate.programs != "iptables-legacy":
         pytest.skip("only iptables-legacy has a lock")
@@ -339,9 +339,11 @@ def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
     become(gate, MORE)
     after = holds(gate)
     become(gate, ONE_LAN)
-    holder = subprocess.Popen(["flock", gate.host.root / "xtables.lock", "sleep", str(seconds)])
-    time.sleep(0.2)
+    lock = str(gate.host.root / "xtables.lock")
+    holder = subprocess.Popen(["flock", "--close", lock, "sleep", str(seconds)])
+    wait_until(lambda: sh("flock --nonblock {0} true || echo held".format(lock)), "nobody holds the lock")
     ended, _what, error, _steps = in_child(gate, lambda: become(gate, MORE), "", 0)
+    holder.kill()
     holder.wait()
     settled(gate)
     found = outcome(gate, before, after)

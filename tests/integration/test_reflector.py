@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 
 import pytest
 import releases
 from helpers import ONE_LAN
 from sandbox import sh
 from topology import WAN4
+from unhurried import wait_for_server, wait_until
 
 SECOND = "198.18.0.1"
 PORTS = ("3478", "3479")
@@ -50,10 +50,7 @@ def reflector(net, coturn, tmp_path):
             stderr=subprocess.DEVNULL,
         )
     ready = "ss -Hlun 'sport = :{0}' | grep -c -e {1} -e {2}".format(PORTS[1], WAN4, SECOND)
-    deadline = time.monotonic() + 15
-    while int(net.nodes["wan"].sh(ready + " || true")) < 2:
-        assert server.poll() is None and time.monotonic() < deadline, "coturn does not listen"
-        time.sleep(0.1)
+    wait_until(lambda: int(net.nodes["wan"].sh(ready + " || true")) >= 2, "coturn does not listen")
     yield
     server.kill()
     server.wait()
@@ -111,6 +108,7 @@ def black_hole(net):
     wan.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; iptables -A OUTPUT -p icmp --icmp-type 3/4 -j DROP")
     with net.inside("far"):
         server = subprocess.Popen(["python3", "-c", SERVE.format("198.18.1.2")])
+    wait_for_server(far, 8080)
     yield
     server.kill()
     server.wait()

@@ -11,12 +11,12 @@ import ftplib
 import shutil
 import socket
 import subprocess
-import time
 
 import pytest
 from helpers import GUESTS, ONE_LAN, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
+from unhurried import wait_for_server
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -69,8 +69,7 @@ def ftp_server(net, node, vsftpd, folder, port=21):
     with net.inside(node):
         server = subprocess.Popen([str(vsftpd), str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        time.sleep(0.3)
-        assert server.poll() is None, server.stdout.read()
+        wait_for_server(net.nodes[node], port)
         yield
     finally:
         server.kill()

@@ -16,13 +16,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 from faults import fork
 from helpers import TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, WAN4, Sniffer, patience
+from topology import CLIENTS, WAN4, Sniffer
+from unhurried import wait_for_server
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 
@@ -56,7 +56,7 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
         listener.setblocking(False)
         with net.inside("wan"):
             server = subprocess.Popen(["iperf3", "-s", "-1", "-J", "--bind", WAN4], stdout=subprocess.PIPE, text=True)
-        time.sleep(patience())
+        wait_for_server(net.nodes["wan"], 5201)
         with net.inside("office"):
             with (tmp_path / "ping").open("w") as answers:
                 ping = subprocess.Popen(["ping", "-n", "-i", "0.001", WAN4], stdout=answers)

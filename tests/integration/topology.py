@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import select
 import socket
 import struct
@@ -19,6 +18,7 @@ import time
 import typing as t
 
 from sandbox import Namespace, sh
+from unhurried import patience
 
 WAN4, WAN6 = "203.0.113.1", "2001:db8:ff::1"
 GATE4, GATE6 = "203.0.113.2", "2001:db8:ff::2"
@@ -33,11 +33,6 @@ ISP4, ISP6 = "198.51.100.1", "2001:db8:ee::1"
 SECOND4, SECOND6 = "198.51.100.2", "2001:db8:ee::2"
 PRIVATE = [ipaddress.ip_network(net) for net in ("192.168.0.0/16", "fd00::/8", "10.0.0.0/8")]
 ETH_P_ALL = 3
-
-
-def patience() -> float:
-    """Seconds to wait for what should come at once. With much else to do a machine answers later."""
-    return min(0.4 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), 3)
 
 
 class Topology:

@@ -12,19 +12,20 @@ import ipaddress
 import json
 import re
 import typing as t
+from dataclasses import replace
 
 from .._errors import GatewayError, MissingProgram
 from .._plan import Row
-from .._rules import collapse, family_of, owner, split_wildcards
+from .._rules import Action, Chain, Match, Rule, collapse, family_of, is_host, network, owner, split_wildcards
 from .._values import addresses_in, ends_of
 from .base import Backend
-from .nft_lookup import Lookup, arranged
+from .nft_lookup import FEW, Lookup, arranged
 from .nft_text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
-    from .._rules import Action, Match, Rule, RuleSet
+    from .._rules import RuleSet
 
 Json = t.Any
 
@@ -36,7 +37,7 @@ MOST_IN_POOL = 1024
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
-PRIORITIES = {"helper": -155, "mangle": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
+PRIORITIES = {"helper": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
 #: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
 DSTNAT_PRIORITY = -105
 #: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
@@ -76,6 +77,9 @@ ICMP_NAMES = {
     },
 }
 
+#: The packets that carry the MSS option.
+SYN = Match(tcp_syn=True)
+RARE = ("invalid",)
 #: A table that somebody has put to sleep: its rules are there, and nothing meets them.
 DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
@@ -111,6 +115,7 @@ class Nftables(Backend):
         rows = _helper_rows(ruleset) + _timer_rows(ruleset)
         if any(rule.action.kind == "offload" for rule in ruleset.rules):
             rows.append(Row("", _text({"flowtable": FLOWTABLE}), "flowtable"))
+        ruleset = _with_mss_inside(ruleset)
         rows += [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
         known = {chain.name for chain in ruleset.chains}
         # A chain behind the NAT sees its result; it need not be told what to expect.
@@ -373,13 +378,53 @@ def _helper_name(rule: Rule) -> str:
     return "-".join((rule.action.target.replace(".", ""), rule.match.protocol, rule.match.family)).lower()
 
 
+def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
+    """The MSS is set from the chain that filters: one more chain at the hook costs each packet more than one test."""
+    mss = next((chain.name for chain in ruleset.chains if chain.stage == "mangle"), "")
+    if not mss:
+        return ruleset
+    chains = tuple(Chain(mss) if chain.name == mss else chain for chain in ruleset.chains)
+    rules = [
+        replace(rule, match=replace(rule.match, tcp_syn=False)) if rule.chain == mss else rule for rule in ruleset.rules
+    ]
+    return replace(ruleset, chains=chains, rules=(Rule("forward", SYN, Action("jump", mss), "mss"), *rules))
+
+
 def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
     if isinstance(rule, Lookup):
         return [_rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
+    # What goes on to another chain is counted there.
+    counted: t.List[Json] = [] if rule.action.kind in ("jump", "goto") else [{"counter": None}]
     return [
-        _rule_row(chain, _matches(match) + [{"counter": None}] + _action(rule), ruleset.owner(rule))
+        _rule_row(chain, _matches(each, rule.action.kind == "guard") + counted + _action(rule), ruleset.owner(rule))
         for match in split_wildcards(rule.match)
+        for each in by_length(match)
     ]
+
+
+def by_length(match: Match) -> t.List[Match]:
+    """Many networks as sets of one prefix length each: masked, an address is found in them by one hash.
+
+    A set of any networks is a tree; with 10,000 of them a new flow costs a third more (docs/performance.md).
+    """
+    if match.rate:
+        return [match]  # a limit is one for all
+    return [
+        replace(match, source=source, destination=destination)
+        for source in _lengths(match.source)
+        for destination in _lengths(match.destination)
+    ]
+
+
+def _lengths(networks: t.Tuple[str, ...]) -> t.List[t.Tuple[str, ...]]:
+    if len(networks) <= FEW:
+        return [networks]
+    lengths: t.Dict[str, t.List[str]] = {}
+    for net in networks:
+        lengths.setdefault(net.partition("/")[2], []).append(net)
+    many = [tuple(nets) for nets in lengths.values() if len(nets) > FEW]
+    rest = tuple(net for nets in lengths.values() if len(nets) <= FEW for net in nets)
+    return many + [rest] * bool(rest)
 
 
 def _lookup(rule: Lookup) -> t.List[Json]:
@@ -389,7 +434,7 @@ def _lookup(rule: Lookup) -> t.List[Json]:
         [{"concat": list(known)} if rule.family else _ports(t.cast("t.Any", known)), {"jump": {"target": name}}]
         for known, name in rule.targets.items()
     ]
-    return [{"counter": None}, {"vmap": {"key": key, "data": {"set": sorted(data, key=_text)}}}]
+    return [{"vmap": {"key": key, "data": {"set": sorted(data, key=_text)}}}]
 
 
 def _rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
@@ -406,16 +451,17 @@ def _match(left: Json, right: Json, op: str = "==") -> Json:
     return {"match": {"op": op, "left": left, "right": right}}
 
 
-def _matches(match: Match) -> t.List[Json]:
-    expr = []
-    if match.iif:
-        expr.append(_match({"meta": {"key": "iifname"}}, _one_or_set(match.iif)))
-    if match.oif:
-        expr.append(_match({"meta": {"key": "oifname"}}, _one_or_set(match.oif)))
-    expr += _addresses(match)
-    if match.ct_state:
-        states = sorted(match.ct_state)
-        expr.append(_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in"))
+def _matches(match: Match, guard: bool = False) -> t.List[Json]:
+    links = [
+        _match({"meta": {"key": key}}, _one_or_set(names))
+        for key, names in (("iifname", match.iif), ("oifname", match.oif))
+        if names
+    ]
+    # What is rarely true first: an invalid packet; behind the NAT, a source of a LAN (unless it is one of many).
+    expr = _state(match) if match.ct_state == RARE else []
+    expr += _addresses(match) + links if guard and len(match.source) == 1 else links + _addresses(match)
+    if match.ct_state != RARE:
+        expr += _state(match)
     if match.translated:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
     if match.ipsec:
@@ -430,21 +476,32 @@ def _matches(match: Match) -> t.List[Json]:
     return expr
 
 
+def _state(match: Match) -> t.List[Json]:
+    states = sorted(match.ct_state)
+    return [_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in")] if states else []
+
+
 def _addresses(match: Match) -> t.List[Json]:
     sides = (
         ("saddr", match.source, "=="),
         ("daddr", match.destination, "=="),
         ("daddr", match.not_destination, "!="),
     )
-    expr = [
-        _match(_payload(family_of(nets[0]), side), _one_or_set([_address(net) for net in nets]), op)
-        for side, nets, op in sides
-        if nets
-    ]
+    expr = [_match(*_networks(side, nets), op) for side, nets, op in sides if nets]
     # ICMP is of one family; nft leaves the other match out.
     if match.family and not expr and not match.protocol.startswith("icmp"):
         expr.append(_match(NFPROTO, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     return expr
+
+
+def _networks(side: str, networks: t.Tuple[str, ...]) -> t.Tuple[Json, Json]:
+    """What of the packet is compared, and with what."""
+    address, first = _payload(family_of(networks[0]), side), networks[0]
+    lengths = {net.partition("/")[2] for net in networks}
+    if len(networks) <= FEW or len(lengths) > 1 or is_host(first):
+        return address, _one_or_set([_address(net) for net in networks])
+    starts = [net.partition("/")[0] for net in networks]
+    return {"&": [address, str(network(first).netmask)]}, _one_or_set(starts)
 
 
 def _protocol(match: Match) -> t.List[Json]:

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, explain, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, by_length, explain, table
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
@@ -427,8 +427,8 @@ TEST_STATEMENTS = [
         {"dnat": {"family": "ip", "addr": spread(by_client(2), [[0, "10.0.0.5"], [1, "10.0.0.6"]])}},
     ),
     (
-        Chain("mss", "forward", "mangle"),
-        Match(oif=("ppp0",), tcp_syn=True),
+        Chain("mss"),
+        Match(oif=("ppp0",)),
         Action("set_mss", size=1452),
         {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": 1452}},
     ),
@@ -454,8 +454,28 @@ def test_statement_is_a_fixpoint(chain, match, action, statement):
 LAN_CHAIN = Chain("lan-a")
 L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "field": "dport"}}
 LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+MANY = ["10.{0}.0.0/24".format(number) for number in range(65)]
+INVALID = match({"ct": {"key": "state"}}, "invalid", "in")
 #: match: what nft is told, in order
 TEST_MATCHES = [
+    (Match(iif=("lan0",), ct_state=("invalid",)), [INVALID, match({"meta": {"key": "iifname"}}, "lan0")]),
+    (
+        Match("ip", source=tuple(MANY)),
+        [match({"&": [SADDR, "255.255.255.0"]}, {"set": sorted(net[:-3] for net in MANY)})],
+    ),
+    (
+        Match("ip6", destination=tuple("fd00:{0:x}::/56".format(number) for number in range(16, 81))),
+        [
+            match(
+                {"&": [{"payload": {"protocol": "ip6", "field": "daddr"}}, "ffff:ffff:ffff:ff00::"]},
+                {"set": sorted("fd00:{0:x}::".format(number) for number in range(16, 81))},
+            )
+        ],
+    ),
+    (
+        Match("ip", source=tuple("10.0.{0}.1/32".format(number) for number in range(65))),
+        [match(SADDR, {"set": sorted("10.0.{0}.1".format(number) for number in range(65))})],
+    ),
     (Match(protocol="esp"), [match(L4PROTO, 50)]),
     (Match(protocol="icmp"), [match(L4PROTO, 1)]),
     (Match(protocol="icmpv6"), [match(L4PROTO, 58)]),
@@ -485,6 +505,31 @@ def test_match(wanted, parts):
     assert told(LAN_CHAIN, wanted, Action("accept")) == parts + [{"counter": None}, {"accept": None}]
     desired = NFT.render(RuleSet("default", (LAN_CHAIN,), (Rule("lan-a", wanted, Action("accept"), "x"),)))
     assert Plan(listed(loaded(desired)), desired).differences(NFT.show) == []
+
+
+def test_many_networks_are_a_set_for_each_length_of_which_there_are_many():
+    long = ["10.{0}.1.16/28".format(number) for number in range(70)]
+    few = ["172.16.0.0/12", "192.168.1.0/24"]
+    found = by_length(Match("ip", source=(*MANY, *few[:1], *long), destination=(*long, *few)))
+    assert {(len(each.source), len(each.destination)) for each in found} == {
+        (65, 70),
+        (65, 2),
+        (70, 70),
+        (70, 2),
+        (1, 70),
+        (1, 2),
+    }
+    assert by_length(Match("ip", source=(*MANY, *long), rate="1/second")) == [
+        Match("ip", source=(*MANY, *long), rate="1/second")
+    ]
+
+
+def test_the_mss_is_set_from_the_chain_that_filters():
+    rows = NFT.render(ruleset())
+    shown = [NFT.show(row) for row in rows]
+    assert 'forward: tcp flags & (rst | syn) syn jump mss comment "ipmasq:default/mss"' in shown
+    assert not any(json.loads(row.text)["chain"] for row in rows if row.key == "chain" and row.chain == "mss")
+    assert not any("mss" in row.chain or row.key == "mss" for row in NFT.render(ruleset(mss="keep")))
 
 
 LIMIT = {"rate": 10, "per": "second"}
