@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ._conntrack import TIMEOUTS
-from ._helpers import HELPERS
-from ._intent import (
+from ._words import (
     BALANCES,
+    CT_STATES,
     FILTER_ACTIONS,
     FORWARDED,
     HAIRPIN_SOURCES,
+    HELPERS,
     INPUTS,
     IPV6_MODES,
     LOGGED,
@@ -24,9 +24,9 @@ from ._intent import (
     OFFLOADS,
     PROFILES,
     PROTOCOLS,
+    TIMEOUTS,
     TO_ADDRESS,
 )
-from ._rules import CT_STATES
 
 Spec = t.Dict[str, t.Dict[str, t.Any]]
 

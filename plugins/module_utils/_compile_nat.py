@@ -25,11 +25,11 @@ from ._chains import (
     wan_interfaces,
 )
 from ._conflicts import is_pinhole
-from ._intent import WITH_PORTS
 from ._prefix import neutral_pairs
 from ._resolve import lan_of, lans_with, nat_networks, sources_of
 from ._rules import Action, Match, Rule, by_family, family_of, is_host
 from ._values import networks_of
+from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, NatItem, PortForward

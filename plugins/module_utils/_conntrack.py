@@ -15,30 +15,13 @@ import re
 import typing as t
 
 from ._flows import parse
+from ._words import CONNTRACK as PREFIX, TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._flows import Flow
     from ._host import Host
 
-PREFIX = "net/netfilter/nf_conntrack_"
 MAX, BUCKETS = PREFIX + "max", PREFIX + "buckets"
-#: Option to key. The states of TCP are those of RFC 9293 section 3.3.2.
-TIMEOUTS = {
-    "generic": PREFIX + "generic_timeout",
-    "icmp": PREFIX + "icmp_timeout",
-    "icmpv6": PREFIX + "icmpv6_timeout",
-    "tcp_close": PREFIX + "tcp_timeout_close",
-    "tcp_close_wait": PREFIX + "tcp_timeout_close_wait",
-    "tcp_established": PREFIX + "tcp_timeout_established",
-    "tcp_fin_wait": PREFIX + "tcp_timeout_fin_wait",
-    "tcp_last_ack": PREFIX + "tcp_timeout_last_ack",
-    "tcp_syn_recv": PREFIX + "tcp_timeout_syn_recv",
-    "tcp_syn_sent": PREFIX + "tcp_timeout_syn_sent",
-    "tcp_time_wait": PREFIX + "tcp_timeout_time_wait",
-    "tcp_unacknowledged": PREFIX + "tcp_timeout_unacknowledged",
-    "udp": PREFIX + "udp_timeout",
-    "udp_stream": PREFIX + "udp_timeout_stream",
-}
 #: A connection costs about 400 bytes with NAT and its two places in the table (measured with slabtop, Linux 6.x);
 #: "auto" gives connections a sixteenth of the memory.
 BYTES = 400

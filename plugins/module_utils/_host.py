@@ -18,7 +18,6 @@ import traceback
 import typing as t
 import zipfile
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from ._errors import GatewayError, MissingProgram
 
@@ -26,8 +25,11 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
 
-@dataclass(frozen=True)
-class Done:
+#: Of changes that are under way, and of runs that found nothing to do. A restart empties it.
+RUN_FOLDER = "/run/ipmasq"
+
+
+class Done(t.NamedTuple):
     rc: int
     out: str
     err: str

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ._conflicts import check_references
 from ._errors import GatewayError, Problems
-from ._rules import CT_STATES, family_of
+from ._rules import family_of
 from ._values import (
     addresses_in,
     check_hosts,
@@ -34,30 +34,15 @@ from ._values import (
     read_ports,
     shorten,
 )
+from ._words import CT_STATES, LOGGED, PROTOCOLS, WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import Ports
 
-NAT_ACTIONS = ("masquerade", "snat", "static", "prefix", "exempt")
-IPV6_MODES = ("route", "masquerade", "prefix")
-PROFILES = ("peer_to_peer", "server_egress")
-#: "both" is short for tcp and udp; icmp is ICMPv6 where the addresses are IPv6.
-PROTOCOLS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
-FORWARDED = ("tcp", "udp", "sctp", "both")
-WITH_PORTS = ("tcp", "udp", "sctp")
-FILTER_ACTIONS = ("accept", "reject", "drop")
-HAIRPIN_SOURCES = ("external", "gateway")
-BALANCES = ("round_robin", "source")
-INPUTS = ("open", "protect")
-#: Kinds of events that can be logged.
-LOGGED = ("invalid", "spoofed", "isolation", "closed", "outbound", "bogons", "guard", "protected")
-OFFLOADS = ("none", "software")
 #: What iptables has room for (29), less the longest kind of event with its colon and space.
 LOG_PREFIX_LENGTH = 29 - len("isolation: ")
 #: RFC 4787 REQ-5 asks for 5 minutes, RFC 5508 REQ-2 for 60 seconds; the kernel has 30 and 120, and 30.
 DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))
-#: How the addresses that NAT uses come to this host: they are there, a router sends them here, or we add them.
-TO_ADDRESS = ("existing", "routed", "add")
 
 
 #: Lists of items that a gateway can do without, and how errors call one of them.

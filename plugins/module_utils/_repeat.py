@@ -24,8 +24,7 @@ import typing as t
 
 from ._controller import controller_ports
 from ._errors import GatewayError
-from ._host import Host, code_parts
-from ._rollback import FOLDER
+from ._host import RUN_FOLDER, Host, code_parts
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Done
@@ -59,8 +58,8 @@ OWN_PROCESSES = re.compile(r"/proc/(?:self|\d+)/")
 
 def repeated(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, step: t.Callable[[Host], Json]) -> Json:
     """What ``step`` gives back for this host, without it where that is known. Raises what ``step`` raises."""
-    path = posixpath.join(FOLDER, "{0}.seen".format(params["instance"]))
-    if posixpath.dirname(path) != FOLDER:
+    path = posixpath.join(RUN_FOLDER, "{0}.seen".format(params["instance"]))
+    if posixpath.dirname(path) != RUN_FOLDER:
         return step(host)
     key = _key(params, host)
     known = _known(path, key, host)

@@ -26,13 +26,13 @@ import uuid
 from dataclasses import dataclass, field
 
 from ._errors import GatewayError, Problems
-from ._host import check_root
+from ._host import RUN_FOLDER, check_root
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
 
-FOLDER = "/run/ipmasq"
+FOLDER = RUN_FOLDER
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
 PATIENCE = 10
 #: How long the way back may take: it may wait for the lock of iptables, for each family and filter.

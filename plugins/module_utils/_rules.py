@@ -26,9 +26,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: ``offload`` after.
 STAGES = ("helper", "mangle", "timers", "filter", "offload", "nat", "guard")
 
-#: ct states in the order in which both tools print them.
-CT_STATES = ("invalid", "new", "related", "established", "untracked")
-
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
 #: NAT which packets will be, and how.

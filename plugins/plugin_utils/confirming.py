@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 import typing as t
 
@@ -18,9 +19,6 @@ from ansible.utils.display import Display
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
 
 display = Display()
-#: What keeps each of OpenSSH's programs from sharing a connection that is open already.
-ALONE = "-o ControlMaster=no -o ControlPath=none"
-SSH_OPTIONS = ("ssh_extra_args", "sftp_extra_args", "scp_extra_args")
 #: How long after the deadline to ask what became of the change, in seconds.
 GRACE = 30
 PAUSE = 1
@@ -98,11 +96,13 @@ class ConfirmingAction(ActionBase):
                 connection.reset()
             yield
             return
-        before = {name: connection.get_option(name) for name in SSH_OPTIONS}
-        for name, words in before.items():
-            connection.set_option(name, "{0} {1}".format(words or "", ALONE).strip())
-        try:
-            yield
-        finally:
-            for name, words in before.items():
-                connection.set_option(name, words)
+        before = connection.get_option("ssh_args")
+        # OpenSSH takes the first word on each option. All steps share the one new connection.
+        with tempfile.TemporaryDirectory(prefix="ipmasq-", ignore_cleanup_errors=True) as folder:
+            connection.set_option("ssh_args", "-o ControlPath={0}/ssh {1}".format(folder, before or "").strip())
+            try:
+                yield
+            finally:
+                # ControlPersist would keep it for a minute, in which nobody asks for it.
+                connection.reset()
+                connection.set_option("ssh_args", before)

@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 
 from .._errors import GatewayError, first_lines
 from .._plan import Row
-from .._rules import CT_STATES, owner, split_wildcards, without_length
+from .._rules import owner, split_wildcards, without_length
+from .._words import CT_STATES
 from . import ipset
 from .base import Backend
 from .iptables_lookup import Branch, arranged

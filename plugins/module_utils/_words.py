@@ -1,0 +1,48 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The words that options take, apart from what is done with them: a run that repeats another needs no more of us."""
+
+from __future__ import annotations
+
+NAT_ACTIONS = ("masquerade", "snat", "static", "prefix", "exempt")
+IPV6_MODES = ("route", "masquerade", "prefix")
+PROFILES = ("peer_to_peer", "server_egress")
+#: "both" is short for tcp and udp; icmp is ICMPv6 where the addresses are IPv6.
+PROTOCOLS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
+FORWARDED = ("tcp", "udp", "sctp", "both")
+WITH_PORTS = ("tcp", "udp", "sctp")
+FILTER_ACTIONS = ("accept", "reject", "drop")
+HAIRPIN_SOURCES = ("external", "gateway")
+BALANCES = ("round_robin", "source")
+INPUTS = ("open", "protect")
+#: Kinds of events that can be logged.
+LOGGED = ("invalid", "spoofed", "isolation", "closed", "outbound", "bogons", "guard", "protected")
+OFFLOADS = ("none", "software")
+#: How the addresses that NAT uses come to this host: they are there, a router sends them here, or we add them.
+TO_ADDRESS = ("existing", "routed", "add")
+#: ct states in the order in which both tools print them.
+CT_STATES = ("invalid", "new", "related", "established", "untracked")
+CONNTRACK = "net/netfilter/nf_conntrack_"
+#: Option to key. The states of TCP are those of RFC 9293 section 3.3.2.
+TIMEOUTS = {
+    "generic": CONNTRACK + "generic_timeout",
+    "icmp": CONNTRACK + "icmp_timeout",
+    "icmpv6": CONNTRACK + "icmpv6_timeout",
+    "tcp_close": CONNTRACK + "tcp_timeout_close",
+    "tcp_close_wait": CONNTRACK + "tcp_timeout_close_wait",
+    "tcp_established": CONNTRACK + "tcp_timeout_established",
+    "tcp_fin_wait": CONNTRACK + "tcp_timeout_fin_wait",
+    "tcp_last_ack": CONNTRACK + "tcp_timeout_last_ack",
+    "tcp_syn_recv": CONNTRACK + "tcp_timeout_syn_recv",
+    "tcp_syn_sent": CONNTRACK + "tcp_timeout_syn_sent",
+    "tcp_time_wait": CONNTRACK + "tcp_timeout_time_wait",
+    "tcp_unacknowledged": CONNTRACK + "tcp_timeout_unacknowledged",
+    "udp": CONNTRACK + "udp_timeout",
+    "udp_stream": CONNTRACK + "udp_timeout_stream",
+}
+#: Of _helpers.py.
+HELPERS = ("amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp")
