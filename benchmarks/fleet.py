@@ -42,7 +42,7 @@ COMPUTED = (1_000, 10_000)
 NAME = "bench-fleet"
 #: In MiB, what one gateway takes of this machine at most: a container, its monitor, and both ends of ssh.
 ROOM = 60
-IMAGE = "bookworm,openssh-server"
+IMAGE = "bookworm"
 SSHD = "nsenter --target {pid} --all /usr/sbin/sshd -i -o AuthorizedKeysFile=/etc/ssh/bench.pub"
 SSH = "-o ProxyCommand='{sshd}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes"
 #: Both ends of each cable are in the gateway itself: links that are up, to nobody.

@@ -77,7 +77,7 @@ def between(text: str, name: str, part: str) -> str:
 def section(name: str, data: Data) -> str:
     """Everything of one bench but its budgets: how, where, tables, curves, notes."""
     machine = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if value != "not installed")
-    parts = [f"`python -m benchmarks {name}`, on this machine: {machine}."]
+    parts = [f"`make bench BENCHES={name}`, on this machine: {machine}."]
     for each in (one for one in data.get("tables", []) if "page" not in one):
         parts.append(f"### {each['title']}\n\n{table(each['columns'], each['rows'])}")
     for each in data.get("curves", []):
@@ -130,7 +130,7 @@ def budgets_table(names: Sequence[str], results: dict[str, Data]) -> str:
     rows = []
     for name in names:
         if name not in results:
-            rows.append([f"(all of {name})", "", "", "", f"not run yet: `python -m benchmarks {name}`"])
+            rows.append([f"(all of {name})", "", "", "", f"not run yet: `make bench BENCHES={name}`"])
         rows += [budget_row(line) for line in results.get(name, {}).get("budgets", [])]
     return table(["what", "budget", "measured", "lowest – highest", ""], rows)
 

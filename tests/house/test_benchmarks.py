@@ -107,7 +107,7 @@ def test_page_keeps_the_text_around_the_figures(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith("a\n<!-- budgets: begin -->\n\n| what |") and "\nb\n" in text and "old" not in text
     assert "| bulk | ≥ 0.95 × | 0.900 × | 0.800 – 1.00 | **missed**: too many rules |" in text
-    assert "not run yet: `python -m benchmarks fleet`" in text
+    assert "not run yet: `make bench BENCHES=fleet`" in text
     assert "| ours | 12.3 |\n| theirs | – |" in text
     assert "on this machine: kernel 6.1." in text
     assert "![Some curve](performance/x.svg)" in text

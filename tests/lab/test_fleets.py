@@ -61,8 +61,9 @@ def rules(name: str) -> str:
 
 def test_canary(tmp_path: Path) -> None:
     reach = {"ansible_connection": "containers.podman.podman", "ansible_python_interpreter": "/usr/bin/python3"}
-    with fleet.containers("test-fleet") as made:
-        names = made.grow(4)
+    with fleet.containers(tmp_path, "test-fleet") as made:
+        made.grow(4)
+        names = sorted(made.pids)
         folder = repository(tmp_path / "gateways", names, **reach, gateway_port_forwards=[GOOD])
         done = rollout(folder, "--check", "--limit", names[0])
         assert done.returncode == 0 and "changed=1" in done.stdout and not rules(names[0]), done.stdout + done.stderr
