@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import tempfile
 import time
 import typing as t
@@ -19,6 +21,10 @@ from ansible.utils.display import Display
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
 
 display = Display()
+#: What ssh is told, in this order.
+SSH_ARGS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+#: TMPDIR may be long, or hold what ssh takes for more than a path.
+SHORT = "/tmp"  # noqa: S108 - for folders of our own
 #: How long after the deadline to ask what became of the change, in seconds.
 GRACE = 30
 PAUSE = 1
@@ -96,13 +102,44 @@ class ConfirmingAction(ActionBase):
                 connection.reset()
             yield
             return
-        before = connection.get_option("ssh_args")
-        # OpenSSH takes the first word on each option. All steps share the one new connection.
-        with tempfile.TemporaryDirectory(prefix="ipmasq-", ignore_cleanup_errors=True) as folder:
-            connection.set_option("ssh_args", "-o ControlPath={0}/ssh {1}".format(folder, before or "").strip())
+        before = {name: connection.get_option(name) for name in SSH_ARGS}
+        with contextlib.ExitStack() as stack:
+            socket = _place(stack)
             try:
+                for name, words in before.items():
+                    connection.set_option(name, _without_place(words or ""))
+                # OpenSSH takes the first word on each option. All steps share the one new connection.
+                shared = connection.get_option("ssh_args")
+                connection.set_option("ssh_args", "-o ControlPath={0} {1}".format(socket, shared).strip())
                 yield
             finally:
-                # ControlPersist would keep it for a minute, in which nobody asks for it.
-                connection.reset()
-                connection.set_option("ssh_args", before)
+                try:
+                    if os.path.exists(socket):
+                        # ControlPersist would keep it for a minute, in which nobody asks for it.
+                        connection.reset()
+                finally:
+                    for name, words in before.items():
+                        connection.set_option(name, words)
+
+
+def _place(stack: contextlib.ExitStack) -> str:
+    """Where OpenSSH keeps the connection while it is shared, or none. A socket's path has to be short and plain."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="ipmasq-", dir=SHORT, ignore_cleanup_errors=True)
+    except OSError:
+        return "none"
+    return os.path.join(stack.enter_context(folder), "ssh")
+
+
+def _without_place(words: str) -> str:
+    """ssh's -S overrules ControlPath wherever it stands."""
+    try:
+        split = shlex.split(words)
+    except ValueError:
+        return words
+    kept, before = [], ""
+    for word in split:
+        if before != "-S" and not word.startswith("-S"):
+            kept.append(word)
+        before = word
+    return shlex.join(kept) if len(kept) < len(split) else words

@@ -683,10 +683,13 @@ def _flags(mask: Json) -> t.List[Json]:
 def _right(left: Json, right: Json) -> Json:
     if isinstance(right, list):
         return sorted(right, key=_text) if len(right) > 1 else right[0]
-    if not (isinstance(right, dict) and "set" in right):
-        return right
     payload = left.get("payload", {}) if isinstance(left, dict) else {}
     addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
+    if addresses and isinstance(right, dict) and "range" in right:
+        # As nft takes a set of one range that it has printed, and reads again.
+        right = {"set": [right]}
+    if not (isinstance(right, dict) and "set" in right):
+        return right
     if addresses and all(_is_network(element) for element in right["set"]):
         networks = [net for element in right["set"] for net in _covered(element)]
         return _one_or_set([_address(net) for net in collapse(networks)])

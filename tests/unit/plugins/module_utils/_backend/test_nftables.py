@@ -195,6 +195,8 @@ TEST_CANONICAL = [
      match(SADDR, {"prefix": {"addr": "10.0.0.0", "len": 24}})),
     (match(SADDR, {"set": [{"range": ["10.0.0.0", "10.0.1.255"]}]}),
      match(SADDR, {"prefix": {"addr": "10.0.0.0", "len": 23}})),
+    (match(SADDR, {"range": ["10.0.0.1", "10.0.0.3"]}),
+     match(SADDR, {"set": ["10.0.0.1", {"prefix": {"addr": "10.0.0.2", "len": 31}}]})),
     (match(SADDR, {"set": ["10.0.0.1"]}), match(SADDR, "10.0.0.1")),
     (match({"meta": {"key": "iifname"}}, {"set": ["b", "a"]}),
      match({"meta": {"key": "iifname"}}, {"set": ["a", "b"]})),
