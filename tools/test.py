@@ -31,7 +31,7 @@ COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
 #: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
-LANES = (("lint", "sanity", "molecule"), ("lab",), ("house", "unit", "integration"))
+LANES = (("lint", "sanity", "molecule"), ("lab", "house"), ("unit", "integration"))
 #: Scenarios that make test has no time for; what iptables-legacy does, the integration tests show with packets, too.
 LATER = "neighbour or iptables_legacy"
 #: Tests that are run once more with the programs of Debian's newest release.
