@@ -23,7 +23,6 @@ import yaml
 
 from . import controller, measure, report
 from .controller import Node
-from .report import mebibytes
 
 if t.TYPE_CHECKING:
     from .controller import Run
@@ -480,8 +479,8 @@ class Bench:
     def table_of_expenses(self) -> dict[str, t.Any]:
         rows = [
             [
-                count, shown(name), f"{one['controller_cpu']:.2f}", mebibytes(one["controller_peak"]),
-                f"{one['node_cpu']:.2f}", mebibytes(one["node_peak"]), one["processes"], one["modules"],
+                count, shown(name), f"{one['controller_cpu']:.2f}", report.mebibytes(one["controller_peak"]),
+                f"{one['node_cpu']:.2f}", report.mebibytes(one["node_peak"]), one["processes"], one["modules"],
                 f"{one['bytes'] / 1000:.0f}",
             ]
             for count, table in self.expenses.items() for name, one in table.items()

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from . import controller, measure, report
 from .controller import BenchError, Memory
-from .report import mebibytes
 
 if t.TYPE_CHECKING:
     from .controller import Run
@@ -322,8 +321,8 @@ class Bench:
     @staticmethod
     def table_of_expenses(name: str, title: str, first: str, weighed: list[Weighed]) -> dict[str, t.Any]:
         rows = [
-            [key, what, mebibytes(one["all"]), mebibytes(one["ansible"]), one["ansible"] / count / 2**20, one["cpu"],
-             one["cpu"] / count]
+            [key, what, report.mebibytes(one["all"]), report.mebibytes(one["ansible"]), one["ansible"] / count / 2**20,
+             one["cpu"], one["cpu"] / count]
             for key, count, table in weighed for what, one in table.items()
         ]  # fmt: skip
         columns = [first, "what", "peak of all processes, MiB", "of Ansible's, MiB", "a gateway", "CPU, s", "a gateway"]

@@ -34,6 +34,11 @@ def wait_until(true: t.Callable[[], object], what: str, seconds: float = 60) -> 
         time.sleep(0.05)
 
 
-def wait_for_server(node, port: int) -> None:
-    """Until somebody in this namespace accepts TCP connections to the port."""
-    wait_until(lambda: node.sh("ss -Hltn 'sport = :{0}'".format(port)).strip(), "nobody serves {0}".format(port))
+def wait_for_server(server, node, port: int) -> None:
+    """Until TCP connections to the port are accepted in this namespace; a server that ends is told at once."""
+
+    def serves() -> bool:
+        assert server.poll() is None, server.stdout.read() if server.stdout else server.returncode
+        return bool(node.sh("ss -Hltn 'sport = :{0}'".format(port)).strip())
+
+    wait_until(serves, "nobody serves {0}".format(port))

@@ -133,8 +133,10 @@ def _forward(gateway: Gateway) -> t.List[Rule]:
     for lan in gateway.lans or ():
         # Before the answers: a source that is not the LAN's own is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
-    sides = [side for side in (wan_interfaces(gateway), lan_interfaces(gateway)) if side]
-    return rules + [Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in sides]
+    sides = (wan_interfaces(gateway), lan_interfaces(gateway))
+    return rules + [
+        Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in filter(None, sides)
+    ]
 
 
 def _between(gateway: Gateway) -> t.List[Rule]:
@@ -145,8 +147,10 @@ def _between(gateway: Gateway) -> t.List[Rule]:
     name is compared faster than looked up in a set.
     """
     lan_side, wan_side = lan_interfaces(gateway), wan_interfaces(gateway)
-    sides = [side for side in (lan_side, wan_side) if side]
-    rules = [Rule(TO.name, Match(oif=side), Action("jump", BETWEEN.name), "declared") for side in sides]
+    rules = [
+        Rule(TO.name, Match(oif=side), Action("jump", BETWEEN.name), "declared")
+        for side in filter(None, (lan_side, wan_side))
+    ]
     rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
     rules += _bogon_sources(gateway)
     for forward in gateway.port_forwards:
@@ -163,7 +167,7 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     """What a LAN may begin: to itself, to the WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
     reached = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
-    allowed = [side for side in (wan_interfaces(gateway), lan.interfaces + reached) if side]
+    allowed = (wan_interfaces(gateway), lan.interfaces + reached)
     if lan.spoof_check:
         own = by_family(lan.networks or ()).items()
         rules = [Rule(chain, Match(family, source=nets), Action("goto", opens), key) for family, nets in own]
@@ -171,7 +175,7 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     else:
         rules = [Rule(chain, Match(), Action("goto", opens), key)]
     rules += _bogon_destinations(gateway, lan) + _outbound(gateway, lan)
-    return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in allowed]
+    return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in filter(None, allowed)]
 
 
 # --- What LANs may open towards a WAN -------------------------------------------------------------------------------

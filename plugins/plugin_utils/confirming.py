@@ -105,12 +105,12 @@ class ConfirmingAction(ActionBase):
         before = {name: connection.get_option(name) for name in SSH_ARGS}
         with contextlib.ExitStack() as stack:
             socket = _place(stack)
+            told = {name: _without_place(words or "") for name, words in before.items()}
+            # OpenSSH takes the first word on each option. All steps share the one new connection.
+            told["ssh_args"] = "-o ControlPath={0} {1}".format(socket, told["ssh_args"]).strip()
             try:
-                for name, words in before.items():
-                    connection.set_option(name, _without_place(words or ""))
-                # OpenSSH takes the first word on each option. All steps share the one new connection.
-                shared = connection.get_option("ssh_args")
-                connection.set_option("ssh_args", "-o ControlPath={0} {1}".format(socket, shared).strip())
+                for name, words in told.items():
+                    connection.set_option(name, words)
                 yield
             finally:
                 try:

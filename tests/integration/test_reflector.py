@@ -50,7 +50,12 @@ def reflector(net, coturn, tmp_path):
             stderr=subprocess.DEVNULL,
         )
     ready = "ss -Hlun 'sport = :{0}' | grep -c -e {1} -e {2}".format(PORTS[1], WAN4, SECOND)
-    wait_until(lambda: int(net.nodes["wan"].sh(ready + " || true")) >= 2, "coturn does not listen")
+
+    def listens():
+        assert server.poll() is None, "coturn has ended"
+        return int(net.nodes["wan"].sh(ready + " || true")) >= 2
+
+    wait_until(listens, "coturn does not listen")
     yield
     server.kill()
     server.wait()
@@ -108,7 +113,7 @@ def black_hole(net):
     wan.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; iptables -A OUTPUT -p icmp --icmp-type 3/4 -j DROP")
     with net.inside("far"):
         server = subprocess.Popen(["python3", "-c", SERVE.format("198.18.1.2")])
-    wait_for_server(far, 8080)
+    wait_for_server(server, far, 8080)
     yield
     server.kill()
     server.wait()

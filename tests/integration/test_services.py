@@ -69,7 +69,7 @@ def ftp_server(net, node, vsftpd, folder, port=21):
     with net.inside(node):
         server = subprocess.Popen([str(vsftpd), str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        wait_for_server(net.nodes[node], port)
+        wait_for_server(server, net.nodes[node], port)
         yield
     finally:
         server.kill()

@@ -56,7 +56,7 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
         listener.setblocking(False)
         with net.inside("wan"):
             server = subprocess.Popen(["iperf3", "-s", "-1", "-J", "--bind", WAN4], stdout=subprocess.PIPE, text=True)
-        wait_for_server(net.nodes["wan"], 5201)
+        wait_for_server(server, net.nodes["wan"], 5201)
         with net.inside("office"):
             with (tmp_path / "ping").open("w") as answers:
                 ping = subprocess.Popen(["ping", "-n", "-i", "0.001", WAN4], stdout=answers)

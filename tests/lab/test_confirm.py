@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fault_table import record
+from unhurried import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/lab"
@@ -168,9 +169,9 @@ def test_a_change_that_takes_the_operators_route_is_taken_back(operator: Operato
     """Not even the module's answer comes through: the operator is told that the host does not answer."""
     before, start = operator.holds(), time.monotonic()
     process = operator.start(dict(GOOD, confirm_timeout=8, **NO_WAY_BACK))
-    wait_until(operator.pending)
+    wait_until(operator.pending, "nothing waits", 30)
     assert OPERATOR in shell("gateway", "sleep 2; ip -o address show dev wan0")
-    wait_until(lambda: not operator.pending())
+    wait_until(lambda: not operator.pending(), "it still waits", 30)
     assert time.monotonic() - start < 8 + 5 + 20
     assert operator.holds() == before
     assert OPERATOR not in shell("gateway", "ip -o address show dev wan0")
@@ -206,11 +207,11 @@ def test_a_single_item_that_cuts_the_operator_off_is_taken_back(operator: Operat
 def test_a_killed_operator_is_a_way_back(operator: Operator) -> None:
     before = operator.holds()
     process = operator.start(dict(GOOD, confirm_timeout=6, **CUTS["static"]))
-    wait_until(operator.pending)
+    wait_until(operator.pending, "nothing waits", 30)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert operator.pending() and operator.holds() != before
-    wait_until(lambda: not operator.pending(), 6 + 5)
+    wait_until(lambda: not operator.pending(), "it still waits", 6 + 5)
     assert operator.holds() == before
     record("controller killed (SIGKILL) between load and confirmation", "before")
 
@@ -240,10 +241,3 @@ def test_of_two_operators_one_wins(operator: Operator) -> None:
     rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
     assert rc == 0 and "changed=1" in out, out
     record("a second controller while a change waits", "after")
-
-
-def wait_until(true: t.Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

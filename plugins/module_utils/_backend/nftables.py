@@ -79,7 +79,6 @@ ICMP_NAMES = {
 
 #: The packets that carry the MSS option.
 SYN = Match(tcp_syn=True)
-RARE = ("invalid",)
 #: A table that somebody has put to sleep: its rules are there, and nothing meets them.
 DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
@@ -457,11 +456,14 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         for key, names in (("iifname", match.iif), ("oifname", match.oif))
         if names
     ]
+    addresses, state = _addresses(match), _state(match)
     # What is rarely true first: an invalid packet; behind the NAT, a source of a LAN (unless it is one of many).
-    expr = _state(match) if match.ct_state == RARE else []
-    expr += _addresses(match) + links if guard and len(match.source) == 1 else links + _addresses(match)
-    if match.ct_state != RARE:
-        expr += _state(match)
+    if match.ct_state == ("invalid",):
+        expr = state + links + addresses
+    elif guard and len(match.source) == 1:
+        expr = addresses + links + state
+    else:
+        expr = links + addresses + state
     if match.translated:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
     if match.ipsec:
@@ -497,8 +499,7 @@ def _addresses(match: Match) -> t.List[Json]:
 def _networks(side: str, networks: t.Tuple[str, ...]) -> t.Tuple[Json, Json]:
     """What of the packet is compared, and with what."""
     address, first = _payload(family_of(networks[0]), side), networks[0]
-    lengths = {net.partition("/")[2] for net in networks}
-    if len(networks) <= FEW or len(lengths) > 1 or is_host(first):
+    if len(networks) <= FEW or len({net.partition("/")[2] for net in networks}) > 1 or is_host(first):
         return address, _one_or_set([_address(net) for net in networks])
     starts = [net.partition("/")[0] for net in networks]
     return {"&": [address, str(network(first).netmask)]}, _one_or_set(starts)
