@@ -520,6 +520,7 @@ def _change(
             if new.programs and other.programs == new.programs:
                 chains = tuple(chain for chain in chains or () if chain in other.base_chains)
         new = replace(new, before=_before(host, instance, old, new), base_chains=chains or ())
+        new = persist.signed(new, old, host)
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
     init = service.init_of(host)

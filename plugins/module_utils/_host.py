@@ -52,6 +52,9 @@ class Host(ABC):
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def now(self) -> float:
+        return time.time()
+
     def pid(self) -> int:
         """The process that makes a change."""
         return os.getpid()

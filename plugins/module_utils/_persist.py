@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import posixpath
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from . import _service as service
+from . import _origin as origin, _service as service
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
 from ._links import Links, boot_text
+from ._origin import Origin
 from ._plan import Row
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -137,6 +138,7 @@ class State:
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
     links: Links = field(default_factory=Links)
     door: str = ""  # the policy of firewalld, as XML
+    applied: Origin = Origin()  # who made it what it is
 
 
 def stem(instance: str) -> str:
@@ -179,6 +181,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         modules=tuple(_word(module) for module in raw["modules"]),
         links=_parse_links(raw["links"]),
         door=_word(raw["door"]),
+        applied=origin.from_raw(raw.get("applied", {})),
     )
 
 
@@ -216,8 +219,16 @@ def state_text(state: State) -> str:
             "offload": list(state.links.offload),
         },
         "door": state.door,
+        "applied": origin.to_raw(state.applied),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
+
+
+def signed(new: State, old: t.Optional[State], host: Host) -> State:
+    """Whoever changes something signs it. A run that finds everything as it was leaves the old signature."""
+    if old and state_text(replace(new, applied=old.applied)) == state_text(old):
+        return replace(new, applied=old.applied)
+    return replace(new, applied=origin.origin(host))
 
 
 def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[str, t.Tuple[str, int]]:

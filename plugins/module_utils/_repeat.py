@@ -182,6 +182,9 @@ class Listener(Host):
     def sleep(self, seconds: float) -> None:
         self._host.sleep(seconds)
 
+    def now(self) -> float:
+        return self._host.now()
+
     def pid(self) -> int:
         return self._host.pid()
 

@@ -234,6 +234,7 @@ class FakeHost(Host):
         self.nft = FakeNft()
         self.iptables = {(variant, family): FakeIptables() for variant in ("nft", "legacy") for family in ("ip", "ip6")}
         self.root = True
+        self.time = 1795861230.0  # 2026-11-28 10:20:30 UTC
         self.frozen = False
         self.read_only = False
         self.locked: t.Tuple[str, ...] = ()
@@ -306,6 +307,9 @@ class FakeHost(Host):
 
     def sleep(self, seconds: float) -> None:
         self.calls.append(["sleep", str(seconds)])
+
+    def now(self) -> float:
+        return self.time
 
     def read(self, path: str) -> t.Optional[str]:
         return self.files.get(path)

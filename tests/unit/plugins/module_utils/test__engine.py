@@ -635,3 +635,37 @@ def test_gateway_info_bad_instance(host):
     assert problems(gateway_info, "../x", host) == [
         "instance: '../x' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"
     ]
+
+
+# Who did it
+
+
+def test_a_change_is_signed_and_a_run_without_one_leaves_the_signature(host):
+    host.files["/proc/self/environ"] = "SUDO_USER=joe\0SSH_CONNECTION=192.0.2.1 50022 192.0.2.2 22\0"
+    apply(host)
+    who = {"user": "joe", "address": "192.0.2.1", "at": "2026-11-28T10:20:30Z", "version": "1.0.0"}
+    assert json.loads(host.files["/etc/ipmasq/default.json"])["applied"] == who
+    host.files["/proc/self/environ"] = "USER=amy\0"
+    host.time += 3600
+    host.frozen = True
+    assert apply(host).to_dict()["changed"] is False
+    host.frozen = False
+    # What is only put back was declared by joe all the same.
+    host.files["/proc/sys/" + IP4] = "0\n"
+    assert apply(host).to_dict()["differences"] == ["~ net/ipv4/ip_forward: 0 to 1"]
+    assert json.loads(host.files["/etc/ipmasq/default.json"])["applied"] == who
+    apply(host, drop_bogons=True)
+    assert json.loads(host.files["/etc/ipmasq/default.json"])["applied"] == {
+        "user": "amy", "address": "", "at": "2026-11-28T11:20:30Z", "version": "1.0.0"
+    }  # fmt: skip
+
+
+def test_a_state_that_nobody_signed_is_a_state(host):
+    apply(host)
+    raw = json.loads(host.files["/etc/ipmasq/default.json"])
+    del raw["applied"]
+    host.files["/etc/ipmasq/default.json"] = json.dumps(raw, indent=1, sort_keys=True) + "\n"
+    assert gateway_info("default", host)["applied"]
+    apply(host)
+    host.frozen = True
+    assert apply(host).to_dict()["changed"] is False

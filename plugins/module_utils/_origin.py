@@ -1,0 +1,86 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Who applies a change, from where, when, and with which version of this collection."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+from dataclasses import asdict, dataclass
+
+from ._errors import GatewayError, printable
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
+
+#: Of galaxy.yml, which does not travel to the managed host; a test compares the two.
+VERSION = "1.0.0"
+#: Processes between this one and the login: python, sh, sudo, sshd.
+MOST_ANCESTORS = 32
+#: Longer names and addresses are not shown in full.
+LONGEST = 64
+
+
+@dataclass(frozen=True)
+class Origin:
+    user: str = ""  # who logged in, not who they became
+    address: str = ""  # of the SSH client; empty where nobody came by SSH
+    at: str = ""  # UTC, ISO 8601
+    version: str = ""
+
+    @property
+    def words(self) -> str:
+        return "by {0}{1}".format(self.user or "somebody", " from " + self.address if self.address else "")
+
+
+def origin(host: Host) -> Origin:
+    user, address = _login(host)
+    return Origin(user, address, utc(host.now()), VERSION)
+
+
+def utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def to_raw(known: Origin) -> t.Dict[str, str]:
+    return asdict(known)
+
+
+def from_raw(raw: t.Any) -> Origin:
+    """Raises TypeError on what ``to_raw`` never gives."""
+    known = {name: raw.get(name, "") for name in ("user", "address", "at", "version")}
+    if not all(isinstance(value, str) for value in known.values()):
+        raise TypeError("{0!r} tells nobody's origin".format(raw))
+    return Origin(**known)
+
+
+def _login(host: Host) -> t.Tuple[str, str]:
+    """User and address. sudo takes SSH_CONNECTION (ssh(1)) out of the environment, so the parents are asked too."""
+    pid, became, user = "self", "", ""
+    for _generation in range(MOST_ANCESTORS):
+        known = dict(each.partition("=")[::2] for each in _text(host, pid, "environ").split("\0"))
+        became = became or known.get("SUDO_USER") or known.get("DOAS_USER") or ""
+        user = known.get("USER") or known.get("LOGNAME") or user
+        address = known.get("SSH_CONNECTION", "").partition(" ")[0]
+        parent = re.search(r"^PPid:\s+(\d+)", _text(host, pid, "status"), re.MULTILINE)
+        if address or not parent or parent.group(1) == "0":
+            return _short(became or user or "root"), _short(address)
+        pid = parent.group(1)
+    return _short(became or user or "root"), ""
+
+
+def _short(text: str) -> str:
+    return printable(text)[:LONGEST]
+
+
+def _text(host: Host, pid: str, name: str) -> str:
+    """A file of a process, empty if it has ended or is nobody's business (another user namespace, hidepid)."""
+    try:
+        return host.read("/proc/{0}/{1}".format(pid, name)) or ""
+    except GatewayError:
+        return ""
