@@ -15,18 +15,22 @@ from . import (
     _firewalld as firewalld,
     _links as links,
     _persist as persist,
+    _rollback as rollback,
     _service as service,
     _sysctl as sysctl,
 )
 from ._backend.select import select
 from ._errors import Problems
-from ._facts import read_facts
+from ._facts import manager_of, read_facts
 from ._host import check_root
 from ._plan import Plan
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ._backend.base import Backend
+    from ._facts import Facts, Interface
     from ._host import Host
+    from ._origin import Origin
     from ._plan import Rows
 
 
@@ -37,34 +41,23 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     check_instance(instance, problems)
     problems.raise_if_any()
     state = persist.read_state(host, instance)
-    empty = persist.State(instance, owner="")
-    known = state or empty
+    known = state or persist.State(instance, owner="")
     choice = select(host, "auto", known.programs)
     listing = choice.backend.read(host, instance)
+    facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
-    files = persist.files_of(known, choice.backend, host) if state else {}
-    drift = Plan(live, known.rows).differences(choice.backend.show)
-    drift += [
-        "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
-        for each in sysctl.changes(known.switches + _interface_switches(known, host), host)
-    ]
-    if known.links:
-        offloaded = choice.backend.offload_devices(listing)
-        drift += [
-            line.replace("+ ", "- ", 1)
-            for line in links.steps(links.Links(), known.links, offloaded, read_facts(host)).lines
-        ]
-    if known.door and firewalld.runs(host) and not firewalld.live(host, instance):
-        drift.append("- firewalld: policy {0}".format(firewalld.name_of(instance)))
-    drift += ["~ {0}: not as it was written".format(path) for path in persist.outdated(files, host)]
-    init = service.init_of(host)
-    if state and init and not service.is_enabled(init, host):
-        drift.append("- service ipmasq: not enabled")
+    counters = _counters(live)
+    drift = _drift(known, choice.backend, live, listing, facts, host)
     return {
         "changed": False,
         "applied": state is not None,
-        "as_applied": not drift,
+        "as_applied": state is not None and not drift,
         "drift": drift,
+        "pending": rollback.waits(instance, host),
+        "forwarding_without_rules": _forwards(host) and not counters and _rules_wanted(state, host),
+        "foreign_drops": [{"table": table, "chain": chain} for table, chain in choice.backend.foreign_drops(host)],
+        "interfaces": _interfaces(known, facts),
+        "who": _who(known.applied) if state else None,
         "owner": known.owner,
         "declared": list(known.lines),
         "backend": {
@@ -72,7 +65,7 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
             "programs": choice.backend.programs,
             "why": choice.why,
         },
-        "counters": _counters(live),
+        "counters": counters,
         "switches": [
             {"key": key, "applied": value, "live": sysctl.read(host, key) or ""} for key, value in known.switches
         ],
@@ -81,13 +74,73 @@ def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
     }
 
 
-def _interface_switches(state: persist.State, host: Host) -> sysctl.Switches:
+def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Host) -> t.List[str]:
+    """What is not as it was applied last, a line each."""
+    drift = Plan(live, known.rows).differences(backend.show)
+    drift += [
+        "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
+        for each in sysctl.changes(known.switches + _interface_switches(known, facts, host), host)
+    ]
+    if known.links:
+        offloaded = backend.offload_devices(listing)
+        steps = links.steps(links.Links(), known.links, offloaded, facts)
+        drift += [line.replace("+ ", "- ", 1) for line in steps.lines]
+    if known.door and firewalld.runs(host) and not firewalld.live(host, known.instance):
+        drift.append("- firewalld: policy {0}".format(firewalld.name_of(known.instance)))
+    if not known.owner:
+        return drift
+    drift += [
+        "~ {0}: not as it was written".format(path)
+        for path in persist.outdated(persist.files_of(known, backend, host), host)
+    ]
+    init = service.init_of(host)
+    if init and not service.is_enabled(init, host):
+        drift.append("- service ipmasq: not enabled")
+    return drift
+
+
+def _interface_switches(state: persist.State, facts: Facts, host: Host) -> sysctl.Switches:
     """Forwarding of the gateway's own interfaces: one that is 0 stays so while the global switch is 1."""
     forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(state.switches).get(key) == "1"]
     if not forwarded or not state.interfaces:
         return ()
-    present = [each.name for pattern in state.interfaces for each in read_facts(host).meant_by(pattern)]
+    present = [each.name for pattern in state.interfaces for each in facts.meant_by(pattern)]
     return tuple(switch for family in forwarded for switch in sysctl.interface_switches(family, present, "1", host))
+
+
+def _who(applied: Origin) -> t.Dict[str, str]:
+    return {"user": applied.user, "from": applied.address, "at": applied.at, "version": applied.version}
+
+
+def _forwards(host: Host) -> bool:
+    return any(sysctl.read(host, key) == "1" for key in sysctl.GLOBAL.values())
+
+
+def _rules_wanted(state: t.Optional[persist.State], host: Host) -> bool:
+    """An instance that is not there wants none while another one is; one that has switches only, neither."""
+    return bool(state.rows) if state else not persist.instances(host)
+
+
+def _interfaces(state: persist.State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+    """Those of the host with the part they play, and those that were declared and are not there now."""
+    wans = {line.split()[1] for line in state.lines if line.startswith("wan ")}
+    declared = {pattern: "wan" if pattern in wans else "lan" for pattern in state.interfaces}
+    meant = {each.name: role for pattern, role in declared.items() for each in facts.meant_by(pattern)}
+    found = [
+        _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)
+        for each in facts.interfaces
+        if each.name != "lo"
+    ]
+    gone = [_interface(pattern, declared[pattern], False) for pattern in declared if not facts.meant_by(pattern)]
+    return found + gone
+
+
+def _interface(name: str, role: str, present: bool, addresses: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
+    return {"name": name, "role": role, "present": present, "addresses": list(addresses)}
+
+
+def _left(interface: Interface) -> str:
+    return "managed" if manager_of(interface) else "undeclared"
 
 
 def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:

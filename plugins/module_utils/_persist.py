@@ -138,7 +138,7 @@ class State:
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
     links: Links = field(default_factory=Links)
     door: str = ""  # the policy of firewalld, as XML
-    applied: Origin = Origin()  # who made it what it is
+    applied: Origin = field(default_factory=Origin)  # who made it what it is
 
 
 def stem(instance: str) -> str:

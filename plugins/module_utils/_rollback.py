@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 from ._errors import GatewayError, Problems
 from ._host import RUN_FOLDER, check_root
+from ._origin import from_raw, origin, to_raw, utc
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -200,7 +201,7 @@ def arm(
         "restore": head + ALONE + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
         "keep": head + ALONE + _keep_text(keeping) + KEEP_END.format(**words),
         "commit": _commit_text(keeping),
-        "change.json": json.dumps({"token": known.token, "until": known.until, "commit": keeping.commit}) + "\n",
+        "change.json": json.dumps(_described(known, keeping, host)) + "\n",
     }
     scripts.update(restoring.files)
     if keeping.forget:
@@ -230,6 +231,28 @@ def arm(
         disarm(instance, known, host)
         raise
     return known
+
+
+def _described(known: Confirmation, keeping: Keeping, host: Host) -> t.Dict[str, t.Any]:
+    return {
+        "token": known.token,
+        "until": known.until,
+        "commit": keeping.commit,
+        "deadline": utc(host.now() + known.seconds),
+        "by": to_raw(origin(host)),
+    }
+
+
+def waits(instance: str, host: Host) -> t.Optional[t.Dict[str, str]]:
+    """A change that waits for its confirmation, for people: never the token, which is a key to it."""
+    pending = _pending(instance, host)
+    if not pending.get("until"):
+        return None
+    try:
+        known = from_raw(pending.get("by", {}))
+    except (TypeError, AttributeError):
+        return None
+    return {"until": str(pending.get("deadline", "")), "user": known.user, "from": known.address, "at": known.at}
 
 
 def _restore_text(restoring: Restoring, keeping: Keeping) -> str:

@@ -106,11 +106,13 @@ notes:
   returned: success
   type: list
   elements: str
+  sample: ["wan is an alternative name of enp3s0; the rules use enp3s0"]
 differences:
   description: What was different (C(~)) before this run.
   returned: success
   type: list
   elements: str
+  sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
   description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
@@ -119,9 +121,11 @@ pending:
     token:
       description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
       type: str
+      sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
       description: How long it waits.
       type: int
+      sample: 30
     until:
       description: When it takes itself back, in the host's local time.
       type: str
@@ -136,6 +140,7 @@ problems:
   returned: failure
   type: list
   elements: str
+  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
 """
 
 import typing as t

@@ -616,9 +616,11 @@ rfc:
     holds:
       description: Whether it is met.
       type: bool
+      sample: true
     why:
       description: What that means, or the option that is in the way.
       type: str
+      sample: a client's port is seen as the same by all destinations, until two clients want the same one
 differences:
   description:
     - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
@@ -634,9 +636,11 @@ pending:
     token:
       description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
       type: str
+      sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
       description: How long it waits.
       type: int
+      sample: 30
     until:
       description: When it takes itself back, in the host's local time.
       type: str
@@ -651,6 +655,7 @@ problems:
   returned: failure
   type: list
   elements: str
+  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
 """
 
 import typing as t

@@ -26,10 +26,19 @@ EXAMPLES = r"""
   ipmasq.linux.gateway_info:
   register: gateway
 
-- name: Stop if somebody has changed the rules by hand
+- name: Stop if somebody has changed the rules by hand, or taken all of it away
   ansible.builtin.assert:
     that: gateway.as_applied
-    fail_msg: "{{ gateway.drift | join('\n') }}"
+    fail_msg: "{{ gateway.drift | join('\n') or 'no gateway is applied here' }}"
+
+- name: Stop if this host forwards packets that nothing translates or filters
+  ansible.builtin.assert:
+    that: not gateway.forwarding_without_rules
+
+- name: Stop if an interface that was declared is not there
+  ansible.builtin.assert:
+    that: gateway.interfaces | rejectattr('present') | length == 0
+    fail_msg: "{{ gateway.interfaces | rejectattr('present') | map(attribute='name') | join(', ') }}"
 
 - name: Stop while the table of connections is still not full
   ansible.builtin.assert:
@@ -50,16 +59,111 @@ applied:
   description: Whether anything was applied to this instance.
   returned: success
   type: bool
+  sample: true
 as_applied:
-  description: Whether rules, switches and files are as they were applied.
+  description:
+    - Whether rules, switches and files are as they were applied. V(false) where nothing is applied.
+    - While a change waits for its confirmation (RV(pending)), the host is compared with what was kept before it.
   returned: success
   type: bool
+  sample: true
 drift:
   description: What is missing on the host (C(+)), too much (C(-)) or different (C(~)). Of rules at most 200.
   returned: success
   type: list
   elements: str
   sample: ["- ip nat IPMASQ-SRCNAT: -j ACCEPT"]
+pending:
+  description: A change that waits for its confirmation, V(null) if none does.
+  returned: success
+  type: dict
+  contains:
+    until:
+      description: When it takes itself back, in UTC.
+      type: str
+      sample: "2026-11-28T10:21:00Z"
+    user:
+      description: Who made it, by the name of their login.
+      type: str
+      sample: joe
+    from:
+      description: The address from which they came by SSH, empty without SSH.
+      type: str
+      sample: 192.0.2.1
+    at:
+      description: When it was made, in UTC.
+      type: str
+      sample: "2026-11-28T10:20:30Z"
+forwarding_without_rules:
+  description:
+    - Whether this host forwards (IPv4 or IPv6) while no rule of the gateway is loaded, although one was applied; or
+      while no instance is applied at all. Nothing translates, filters or isolates what such a host forwards.
+    - After C(nft flush ruleset) this is V(true) until the next run, or the next start of C(ipmasq.service).
+  returned: success
+  type: bool
+  sample: false
+foreign_drops:
+  description:
+    - Chains of others whose policy drops forwarded packets, whatever is accepted here. See
+      O(ipmasq.linux.gateway#module:foreign_drops).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    table:
+      description: Family and name of the table.
+      type: str
+      sample: inet mine
+    chain:
+      description: The name of the chain.
+      type: str
+      sample: forward
+interfaces:
+  description: Every interface of the host but C(lo), and those that were declared and are not there.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name. Of one that is not there, the name or pattern that was declared.
+      type: str
+      sample: lan0
+    role:
+      description:
+        - V(wan) or V(lan) as declared, V(managed) for one of a container, VM or VPN manager, and V(undeclared) for any
+          other.
+      type: str
+      sample: lan
+    present:
+      description: Whether it is there now.
+      type: bool
+      sample: true
+    addresses:
+      description: Its addresses, without those that are valid on the link only.
+      type: list
+      elements: str
+      sample: [192.168.1.1]
+who:
+  description: Who applied what is applied, V(null) where nothing is.
+  returned: success
+  type: dict
+  contains:
+    user:
+      description: Who it was, by the name of their login, not by that of root.
+      type: str
+      sample: joe
+    from:
+      description: The address from which they came by SSH, empty without SSH.
+      type: str
+      sample: 192.0.2.1
+    at:
+      description: When the declaration last changed, in UTC. What only puts drift right leaves it.
+      type: str
+      sample: "2026-11-28T10:20:30Z"
+    version:
+      description: The version of this collection.
+      type: str
+      sample: 1.0.0
 backend:
   description: The packet filter in use, and why this one.
   returned: success
@@ -75,6 +179,7 @@ declared:
   returned: success
   type: list
   elements: str
+  sample: ["wan ppp0", "lan office: 192.168.1.0/24 on lan0, reaches no other LAN"]
 counters:
   description: Every item with live rules, and what they have counted.
   returned: success
@@ -140,6 +245,7 @@ problems:
   returned: failure
   type: list
   elements: str
+  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
 """
 
 import typing as t

@@ -72,13 +72,12 @@ MAY_IMPORT = {
         "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
         "select",
         "_compile",
-        "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_origin", "_plan", "_resolve",
-        "_rfc",
+        "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_plan", "_resolve", "_rfc",
         "_values",
     },
     "_info": {
-        "_conntrack", "_firewalld", "_links", "_persist", "_service", "_sysctl", "select", "_errors", "_facts",
-        "_host", "_plan", "_values",
+        "_conntrack", "_firewalld", "_links", "_persist", "_rollback", "_service", "_sysctl", "select", "_errors",
+        "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
