@@ -617,7 +617,7 @@ def test_gateway_info_on_a_bare_host(host):
     info = gateway_info("default", host)
     assert (info["applied"], info["as_applied"], info["drift"], info["counters"], info["owner"]) == (
         False,
-        True,
+        False,
         [],
         [],
         "",
