@@ -34,13 +34,11 @@ Json = t.Dict[str, t.Any]
 #: What counts, or runs down, without anything having changed; a group is what is kept of it.
 STEADY = {
     "nft": re.compile(r'()"counter": \{"packets": \d+, "bytes": \d+\}'),
-    # Life times of addresses from DHCP or router advertisements, timers of bridges.
-    "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|[a-z_]*timer)":[0-9.]+'),
+    # Life times of addresses and routes from DHCP or router advertisements, timers of bridges.
+    "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|expires|[a-z_]*timer)":[0-9.]+'),
     # Comments, and counters of rules and of chains; what else looks like a counter may be the text of a log.
     "save": re.compile(r"^(?:#.*|\[\d+:\d+\] |(:\S+ \S+) \[\d+:\d+\])", re.MULTILINE),
 }
-#: The columns RefCnt and Use of a route (include/net/ip6_fib.h).
-ROUTE6 = re.compile(r"^((?:\S+ +){6})\S+ +\S+", re.MULTILINE)
 #: Processes that only read, by their first words; the last of them may go on, as in --get-active-zones.
 READERS = (
     ("nft", "-j", "list"),
@@ -111,8 +109,6 @@ def _steady(kind: str, words: t.Sequence[str], answer: t.Any) -> t.Any:
         program = "save" if words[0].endswith("-save") else words[0]
         out = STEADY[program].sub(_kept, answer.out) if program in STEADY else answer.out
         return [answer.rc, out, answer.err]
-    if words == ["/proc/net/ipv6_route"] and answer:
-        return ROUTE6.sub(r"\1", answer)
     if words == ["/proc/meminfo"] and answer:
         return answer.partition("\n")[0]  # the size; the rest is how it is used
     return answer

@@ -31,8 +31,8 @@ BUILTIN = {
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-}
-ROUTE_HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+}  #: Destinations that ``ip route show match`` finds when it is asked for half of the Internet.
+WAYS_OUT = ("default", "0.0.0.0/1", "::/1", "2000::/3", "2000::/4")
 
 
 STAGED = re.compile(r"&& cp (\S+) (.+) && chmod (\d+)")
@@ -56,10 +56,13 @@ def link(name: str, *addresses: str, **more: t.Any) -> t.Dict[str, t.Any]:
     return found
 
 
-def route4(*routes: t.Tuple[str, int]) -> str:
-    """/proc/net/route with default routes, each an interface and a metric."""
-    lines = ["{0}\t00000000\t010012AC\t0003\t0\t0\t{1}\t00000000\t0\t0\t0\n".format(*route) for route in routes]
-    return ROUTE_HEADER + "".join(lines)
+def route(dev: str, metric: int = 0, dst: str = "default", **more: t.Any) -> t.Dict[str, t.Any]:
+    """One route as ``ip -j route show`` prints it."""
+    found = {"dst": dst, "gateway": "172.18.0.1", "dev": dev, "flags": []}
+    if metric:
+        found["metric"] = metric
+    found.update(more)
+    return found
 
 
 class FakeNft:
@@ -222,7 +225,9 @@ class FakeHost(Host):
             if name in self.programs:
                 for action in ("save", "restore"):
                     self.programs |= {name + "-" + action, name.replace("ip", "ip6", 1) + "-" + action}
-        self.files: t.Dict[str, str] = {"/proc/net/route": route4(("ppp0", 0)), "/run/systemd/system/x": ""}
+        self.routes: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {"-4": [route("ppp0")], "-6": []}
+        self.rules = [{"table": "local"}, {"table": "main"}, {"table": "default"}]
+        self.files: t.Dict[str, str] = {"/run/systemd/system/x": ""}
         self.modes: t.Dict[str, int] = {}
         for family in ("ipv4", "ipv6") if ipv6 else ("ipv4",):
             for name in ["all", "default"] + [each["ifname"] for each in self.links]:
@@ -285,8 +290,7 @@ class FakeHost(Host):
         if not self.which(argv[0]):
             return Done(127, "", argv[0] + ": not found")
         if argv[0] == "ip":
-            assert list(argv) == ["ip", "-j", "-d", "addr", "show"]
-            return Done(0, json.dumps(self.links), "")
+            return Done(0, json.dumps(self._ip(list(argv))), "")
         if argv[0] == "nft":
             return self._nft(list(argv), stdin)
         if argv[0] == "conntrack":
@@ -298,6 +302,18 @@ class FakeHost(Host):
             return Done(0, "iptables v1.8.9 ({0})\n".format("legacy" if legacy else "nf_tables"), "")
         name, variant, action = argv[0].split("-")
         return self._iptables(variant, "ip6" if name == "ip6tables" else "ip", action, list(argv), stdin)
+
+    def _ip(self, argv: t.List[str]) -> t.Any:
+        if argv == ["ip", "-j", "-d", "addr", "show"]:
+            return self.links
+        assert argv[:2] == ["ip", "-j"] and argv[2] in self.routes
+        if argv[3:] == ["rule", "show"]:
+            return self.rules
+        routes = self.routes[argv[2]]
+        if argv[3:] == ["route", "show", "table", "all", "match", "0.0.0.0/1" if argv[2] == "-4" else "2000::/4"]:
+            return [each for each in routes if each["dst"] in WAYS_OUT]
+        assert argv[3:-1] == ["route", "show", "table", "main", "dev"]
+        return [each for each in routes if each.get("dev") == argv[-1] and "table" not in each]
 
     def which(self, program: str) -> str:
         return "/usr/sbin/" + program if program in self.programs else ""

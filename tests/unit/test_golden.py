@@ -22,7 +22,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables imp
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -67,7 +67,7 @@ def _gateway(case: dict, backend: str) -> dict:
         Interface(name=each["name"], **{key: tuple(each[key]) for key in each if key != "name"})
         for each in raw.get("interfaces", ())
     )
-    facts = Facts(tuple(interfaces), tuple(raw.get("default_routes", ())))
+    facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
     gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
     ruleset = compile_gateway(resolve(gateway, facts).gateway)
     try:

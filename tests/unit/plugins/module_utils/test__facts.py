@@ -14,12 +14,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import (
     Facts,
     Interface,
-    best_route4,
-    best_route6,
+    Route,
     manager_of,
     read_facts,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import reads
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import is_private
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -38,41 +38,56 @@ RECORDED = json.loads(
   "addr_info":[{"family":"inet","local":"203.0.113.7","address":"203.0.113.1","prefixlen":32,"scope":"global"}]},
  {"ifindex":4,"ifname":"wg0","link_type":"none","linkinfo":{"info_kind":"wireguard"},
   "addr_info":[{"family":"inet","local":"10.9.0.1","prefixlen":24,"scope":"global"}]},
- {"ifindex":5,"link_index":2,"ifname":"enp0s31f6.100","link_type":"ether",
+ {"ifindex":5,"link":"enp0s31f6","ifname":"enp0s31f6.100","link_type":"ether",
   "linkinfo":{"info_kind":"vlan","info_data":{"protocol":"802.1Q","id":100}},
   "addr_info":[{"family":"inet","local":"10.100.0.1","prefixlen":16,"scope":"global"}]},
- {"ifindex":6,"ifname":"dummy0","link_type":"ether","addr_info":[]},
+ {"ifindex":6,"ifname":"eth7","link_type":"ether","master":"br0","linkinfo":{"info_slave_kind":"bridge"},"addr_info":[]},
  {}]
 """
 )
-ROUTES4 = """\
-Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
-ppp0\t00000000\t00000000\t0001\t0\t0\t50\t00000000\t0\t0\t0
-eth0\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
-"""
-ZERO = "0" * 32
-ROUTES6 = """\
-{0} 00 {0} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00450003     eth0
-{0} 00 {0} 00 fe800000000000000000000000000002 00000040 00000001 00000000 00450003     wwan0
-fe800000000000000000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000001     eth0
-{0} 00 {0} 00 {0} ffffffff 00000001 00000000 00200200       lo
-""".format(ZERO)
+#: Recorded likewise: ip -j -4 route show table all match 0.0.0.0/1, with two next hops and a rule for wg-quick's table.
+ROUTES4 = [
+    {"dst": "default", "gateway": "10.0.0.4", "dev": "wg0", "table": "51820", "flags": []},
+    {"dst": "default", "gateway": "192.168.1.1", "dev": "wlan0", "protocol": "dhcp", "metric": 600, "flags": []},
+    {"dst": "default", "metric": 77, "flags": [], "nexthops": [
+        {"gateway": "10.0.0.7", "dev": "eth1", "weight": 1, "flags": []},
+        {"gateway": "10.0.0.8", "dev": "eth2", "weight": 1, "flags": ["linkdown"]}]},
+    {"dst": "0.0.0.0/1", "dev": "tun0", "scope": "link", "metric": 3, "flags": []},
+    {"type": "unreachable", "dst": "default", "metric": 9999, "flags": []},
+    {"type": "local", "dst": "default", "dev": "lo", "table": "100", "flags": []},
+]  # fmt: skip
+ROUTES6 = [
+    {"dst": "default", "gateway": "fe80::1", "dev": "ppp0", "protocol": "ra", "metric": 1024, "expires": 99},
+    {"type": "unreachable", "dst": "default", "dev": "lo", "metric": 4294967295},
+]
+RULES4 = [
+    {"priority": 0, "src": "all", "table": "local"},
+    {"priority": 32765, "not": None, "src": "all", "fwmark": "0xca6c", "table": "51820"},
+    {"priority": 32766, "src": "all", "table": "main"},
+]
 
 
 def test_read_facts():
-    host = fakes.FakeHost(links=RECORDED[:-1], files={"/proc/net/route": ROUTES4, "/proc/net/ipv6_route": ROUTES6})
+    host = fakes.FakeHost(links=RECORDED[:-1])
     host.links.append({})
     facts = read_facts(host)
-    assert facts.default_routes == ("ppp0", "wwan0")
-    assert host.calls == [["ip", "-j", "-d", "addr", "show"]]
-    assert [each.name for each in facts.interfaces] == ["lo", "enp0s31f6", "ppp0", "wg0", "enp0s31f6.100", "dummy0"]
+    assert facts.default_routes == ("ppp0",)
+    assert [" ".join(call) for call in host.calls] == [
+        "ip -j -d addr show",
+        "ip -j -4 route show table all match 0.0.0.0/1",
+        "ip -j -6 route show table all match 2000::/4",
+    ]
+    assert all(reads(call) for call in host.calls)
+    assert [each.name for each in facts.interfaces] == ["lo", "enp0s31f6", "ppp0", "wg0", "enp0s31f6.100", "eth7"]
     lan, ppp, wg = facts.interfaces[1:4]
     assert lan.altnames == ("eno1", "enx8c1645000000")
     assert lan.networks == ("192.168.1.0/24", "2001:db8:1::/64")
     assert lan.addresses == ("192.168.1.7", "192.168.1.8", "2001:db8:1::7")
+    assert (lan.dynamic, lan.routed, lan.parent, lan.master) == (("2001:db8:1::7",), (), "", "")
     assert (ppp.networks, ppp.kind, wg.kind) == ((), "ppp", "wireguard")
-    assert facts.interfaces[4].networks == ("10.100.0.0/16",)
+    vlan, port = facts.interfaces[4:6]
+    assert (vlan.networks, vlan.parent) == (("10.100.0.0/16",), "enp0s31f6")
+    assert (port.master, port.port_of) == ("br0", "bridge")
     assert facts.interfaces[0].networks == ()
 
 
@@ -94,34 +109,62 @@ def test_networks_of_an_interface(addresses, networks):
     assert read_facts(host).interfaces[0].networks == networks
 
 
+def test_every_way_out():
+    host = fakes.FakeHost()
+    host.routes, host.rules = {"-4": ROUTES4, "-6": ROUTES6}, RULES4
+    assert read_facts(host).routes == (
+        Route("tun0", metric=3),
+        Route("eth1", metric=77),
+        Route("eth2", metric=77),
+        Route("wlan0", protocol="dhcp", metric=600),
+        Route("ppp0", "ip6", "ra", metric=1024),
+        Route("wg0", table="51820"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        (RULES4, ("wg0",)),
+        (RULES4[:1] + RULES4[2:], ()),  # no rule leads there
+        (RULES4[:1] + [{"priority": 1000, "src": "all", "l3mdev": None}], ("wg0",)),  # VRFs
+        ([{"priority": 32000, "src": "all", "action": "prohibit"}], ()),
+    ],
+)
+def test_a_table_that_no_rule_leads_to_is_no_way_out(rules, found):
+    host = fakes.FakeHost()
+    host.routes["-4"], host.rules = ROUTES4[:1], rules
+    assert read_facts(host).default_routes == found
+    assert host.calls[2] == ["ip", "-j", "-4", "rule", "show"]
+
+
+def test_a_host_without_ipv6_is_not_asked_for_its_routes():
+    host = fakes.FakeHost(ipv6=False)
+    assert read_facts(host).default_routes == ("ppp0",)
+    assert not any("-6" in call for call in host.calls)
+
+
 def test_one_default_route_of_both_families_is_one_wan():
-    route6 = ROUTES6.replace("wwan0", "ppp0")
-    host = fakes.FakeHost(files={"/proc/net/route": ROUTES4, "/proc/net/ipv6_route": route6})
+    host = fakes.FakeHost()
+    host.routes["-6"] = ROUTES6
     assert read_facts(host).default_routes == ("ppp0",)
 
 
-TEST_ROUTE4 = [
-    ("", ""),
-    (fakes.ROUTE_HEADER, ""),
-    (fakes.route4(("b", 10), ("a", 20)), "b"),
-    (fakes.route4(("b", 10), ("a", 9)), "a"),
-    (fakes.ROUTE_HEADER + "x\t00000000\t0\t0000\t0\t0\t0\t00000000\n", ""),  # not up
-    (fakes.ROUTE_HEADER + "*\t00000000\t0\t0201\t0\t0\t0\t00000000\n", ""),  # unreachable
-    (fakes.ROUTE_HEADER + "tun0\t00000000\t0\t0003\t0\t0\t0\t00000080\n", ""),  # 0.0.0.0/1 is no default route
-    (fakes.ROUTE_HEADER + "eth0\t0001A8C0\t0\t0001\t0\t0\t0\t00FFFFFF\n", ""),
-]
-
-
-@pytest.mark.parametrize(("text", "wanted"), TEST_ROUTE4)
-def test_best_route4(text, wanted):
-    assert best_route4(text) == wanted
-
-
-def test_best_route6():
-    assert best_route6(ROUTES6) == "wwan0"
-    assert best_route6("") == ""
-    assert best_route6(ROUTES6.splitlines()[3]) == ""
-    assert best_route6(ROUTES6.replace("00450003", "00200200")) == ""
+def test_the_routes_of_a_link_with_a_host_address_tell_what_is_behind_it():
+    """As Hetzner's cloud and others hand it out by DHCP."""
+    host = fakes.FakeHost(links=[fakes.link("ppp0", "203.0.113.1/32"), fakes.link("ens10", "10.0.0.2/32")])
+    host.routes["-4"] += [
+        fakes.route("ens10", dst="10.0.0.0/16", gateway="10.0.0.1"),
+        fakes.route("ens10", dst="10.0.0.1"),
+        fakes.route("ens10", dst="169.254.169.254"),
+        fakes.route("ens10", dst="224.0.0.0/4"),
+        fakes.route("ens10", dst="192.168.7.0/24", type="unreachable"),
+    ]
+    out, inside = read_facts(host).interfaces
+    assert (inside.networks, inside.routed) == ((), ("10.0.0.0/16", "10.0.0.1/32"))
+    assert out.routed == ()
+    assert host.calls[-1] == ["ip", "-j", "-4", "route", "show", "table", "main", "dev", "ens10"]
+    assert sum(call[-1] == "ppp0" for call in host.calls) == 0
 
 
 TEST_PRIVATE = [
@@ -211,5 +254,5 @@ def test_errors(done, error, message):
 
 def test_a_link_whose_name_has_an_escape_sign():
     host = fakes.FakeHost(fakes.NFT)
-    host.answers["ip -j"] = Done(0, '[{"ifname": "w\x1b[2J", "addr_info": []}, {"ifname": "lan0"}]', "")
+    host.answers["ip -j -d"] = Done(0, '[{"ifname": "w\x1b[2J", "addr_info": []}, {"ifname": "lan0"}]', "")
     assert [interface.name for interface in read_facts(host).interfaces] == ["w\x1b[2J", "lan0"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     forward_from_params,
     gateway_from_params,
@@ -30,7 +30,7 @@ DOCKER = Interface("docker0", networks=("172.17.0.0/16",))
 PUBLIC = Interface("eth2", networks=("198.51.100.0/24",))
 BARE = Interface("eth3")
 VPN = Interface("wg0", kind="wireguard", networks=("10.9.0.0/24",))
-HOST = Facts((Interface("lo"), WAN, LAN, DOCKER, PUBLIC, BARE, VPN), ("eth0",))
+HOST = Facts((Interface("lo"), WAN, LAN, DOCKER, PUBLIC, BARE, VPN), (Route("eth0"),))
 
 
 def resolved(facts=HOST, **given):
@@ -59,13 +59,13 @@ def test_nothing_given():
 
 def test_private_wan_is_no_lan():
     wan = Interface("eth0", networks=("192.168.178.0/24",))
-    found = resolved(Facts((wan, LAN), ("eth0",)))
+    found = resolved(Facts((wan, LAN), (Route("eth0"),)))
     assert [lan.name for lan in found.gateway.lans] == ["eth1"]
 
 
 def test_found_lan_keeps_its_global_ipv6():
     lan = Interface("eth1", networks=("192.168.1.0/24", "2001:db8:1::/64"))
-    gateway = resolved(Facts((WAN, lan), ("eth0",))).gateway
+    gateway = resolved(Facts((WAN, lan), (Route("eth0"),))).gateway
     assert gateway.lans[0].networks == ("192.168.1.0/24", "2001:db8:1::/64")
     assert nat_networks(gateway, gateway.lans[0]) == ("192.168.1.0/24",)
 
@@ -82,7 +82,7 @@ def test_wan_pattern_takes_its_interfaces_out_of_the_lans():
 
 
 def test_two_default_routes_are_two_wans():
-    facts = Facts((WAN, LAN, Interface("wwan0")), ("eth0", "wwan0"))
+    facts = Facts((WAN, LAN, Interface("wwan0")), (Route("eth0"), Route("wwan0")))
     assert [wan.interface for wan in resolved(facts).gateway.wans] == ["eth0", "wwan0"]
 
 
@@ -110,7 +110,7 @@ LONG = "sixteen-letters-"
 TEST_PROBLEMS = [
     (Facts((LAN,), ()), dict(),
      ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]"]),
-    (Facts((WAN,), ("eth0",)), dict(),
+    (Facts((WAN,), (Route("eth0"),)), dict(),
      ["lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
     (Facts((), ()), dict(),
      ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]",
@@ -215,7 +215,7 @@ MANY = Facts(
         Interface("eth0", networks=("203.0.113.0/24",), addresses=("203.0.113.5", "203.0.113.6", "2001:db8:ff::5")),
         Interface("eth1", networks=("192.168.1.0/24",), addresses=("192.168.1.1",)),
     ),
-    ("eth0",),
+    (Route("eth0"),),
 )
 OFFICE = {"name": "office", "interfaces": ["eth1"], "networks": ["192.168.1.0/24"]}
 GUESTS = {"name": "guests", "interfaces": ["eth2"], "networks": ["192.168.2.0/24", "fd00:2::/64"]}
@@ -543,7 +543,7 @@ def test_links_whose_names_are_more_than_names(name):
     lan = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))
     odd = Interface(name, altnames=("uplink",), networks=("10.0.0.0/24",), addresses=("10.0.0.1",))
     with pytest.raises(GatewayError) as caught:
-        resolve(gateway_from_params(gateway_params()), Facts((lan, odd), (name,)))
+        resolve(gateway_from_params(gateway_params()), Facts((lan, odd), (Route(name),)))
     assert [problem.split(": ")[0] for problem in caught.value.problems] == ["wans"]
     with pytest.raises(GatewayError, match=r"wans\[0\]: '.*' is a name that no rule can have; rename that link"):
         resolve(gateway_from_params(gateway_params(wans=[{"interface": "uplink"}])), Facts((lan, odd), ()))
