@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import replace
 
-from ._intent import Forward, Masquerade, PortForwardItem
+from ._intent import Forward, Gateway, Masquerade, PortForwardItem
 
 if t.TYPE_CHECKING:
-    from ._intent import Gateway, Item, NatItem, Outbound, PortForward, Traffic
+    from ._intent import Item, NatItem, Outbound, PortForward, Timeouts, Traffic
 
 
 def describe_gateway(gateway: Gateway) -> t.List[str]:
@@ -32,6 +33,8 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
     lines += ["nat {0}: {1}".format(item.name, _describe_nat(item)) for item in gateway.nat]
     lines += ["port_forward {0}: {1}".format(item.name, _describe_forward(item)) for item in gateway.port_forwards]
     lines += ["outbound {0}: {1}".format(item.name, _describe_outbound(item)) for item in gateway.outbound]
+    if gateway.profile != Gateway.profile:
+        lines.append("profile: {0}".format(gateway.profile))
     lines.append("ipv6: {0}".format(gateway.ipv6))
     for wan in gateway.wans or ():
         meaning = {"pmtu": "clamped to the path MTU", "keep": "left alone"}
@@ -47,9 +50,12 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
         lines.append("helper {0}: on {1}".format(helper.name, ports))
     if gateway.conntrack_max != "keep":
         lines.append("conntrack_max: {0}".format(gateway.conntrack_max))
-    lines.append("timeouts: {0}".format(_words(["{0} {1} s".format(*timeout) for timeout in gateway.timeouts])))
+    lines.append("timeouts: {0}".format(_timers(gateway.timeouts)))
+    if gateway.offload != "none":
+        lines.append("offload: {0}".format(gateway.offload))
     if gateway.log:
-        lines.append("log: {0}, up to {1} each".format(_words(gateway.log), gateway.log_rate))
+        words = (_words(gateway.log), gateway.log_rate, gateway.log_prefix)
+        lines.append("log: {0}, up to {1} each, as '{2}'".format(*words))
     return lines
 
 
@@ -76,6 +82,8 @@ def _describe_nat(item: NatItem) -> str:
         words.append("that IPsec encrypts")
     if item.to:
         words.append("as " + _words(item.to))
+    if item.to_address:
+        words.append({"existing": "which is there", "routed": "which is routed here", "add": "added"}[item.to_address])
     if item.to_port:
         words.append("from ports {0}-{1}".format(*item.to_port))
     if item.random:
@@ -84,6 +92,8 @@ def _describe_nat(item: NatItem) -> str:
         words.append("not persistent")
     if item.action in ("static", "prefix"):
         words.append("and back" if item.inbound else "closed from outside")
+    if item.timeouts:
+        words.append("timeouts " + _timers(item.timeouts))
     return " ".join(words)
 
 
@@ -95,7 +105,13 @@ def _describe_forward(item: PortForward) -> str:
         words.append("balanced by " + item.balance)
     if item.hairpin:
         words.append("also from inside, seen as " + item.hairpin_source)
+    if item.timeouts:
+        words.append("timeouts " + _timers(item.timeouts))
     return " ".join(words)
+
+
+def _timers(timeouts: Timeouts) -> str:
+    return _words(["{0} {1} s".format(*timeout) for timeout in timeouts])
 
 
 def _describe_outbound(item: Outbound) -> str:
@@ -113,6 +129,11 @@ def _traffic(item: Traffic, anybody: str) -> str:
             "port " + _words([str(low) if low == high else "{0}-{1}".format(low, high) for low, high in item.port])
         )
     return " ".join(words) + " on " + (item.wan or "every WAN")
+
+
+def is_cut(line: str) -> bool:
+    """Whether two different things may have this line in common."""
+    return bool(re.search(r" and [0-9]+ more\b", line))
 
 
 def _words(values: t.Sequence[str], none: str = "nothing", most: int = 20) -> str:

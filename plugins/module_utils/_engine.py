@@ -33,7 +33,7 @@ from . import (
 from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
 from ._controller import controller_ports
-from ._describe import describe_gateway, describe_item
+from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
@@ -146,16 +146,20 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
             )
         )
     choice = select(host, requested, state.programs if state else "")
-    found = choice.backend.foreign_drops(host)
+    facts = read_facts(host)
+    try:
+        resolved = resolve(gateway, facts)
+    except GatewayError as error:
+        drops = _drops(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
+        raise GatewayError(*(drops + error.problems)) from None
+    gateway = resolved.gateway.only_sound()
+    found = _foreign_drops(choice, gateway, host)
     overruling = _overruling(choice, requested, found, host)
     if overruling is not choice:
-        choice, found = overruling, overruling.backend.foreign_drops(host)
+        choice, found = overruling, _foreign_drops(overruling, gateway, host)
     drops = _drops(found)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
-    facts = read_facts(host)
-    resolved = resolve(gateway, facts)
-    gateway = resolved.gateway.only_sound()
     if gateway.input == "protect":
         gateway = replace(gateway, controller_ports=controller_ports(host))
     ruleset = compile_gateway(gateway)
@@ -251,6 +255,13 @@ def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
     done = host.run(["sh", commit])
     if done.rc != 0:
         raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))
+
+
+def _foreign_drops(choice: Choice, gateway: Gateway, host: Host) -> t.List[t.Tuple[str, str]]:
+    """Of the families that this gateway forwards: what is not its own it leaves as it is."""
+    families = ("inet", *forwarded_families(gateway))
+    found = choice.backend.foreign_drops(host)
+    return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
 
 
 def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Host) -> Choice:
@@ -635,9 +646,9 @@ def _carry_out(
     sysctl.check_writable(change.switches, host)
     if change.reload:
         firewalld.check_reload(host)
+    rollback.check_free(change.instance, host)
     if check_mode:
         return ()
-    rollback.check_free(change.instance, host)
     undo: t.List[t.Callable[[], None]] = []
     known = None
     try:
@@ -867,7 +878,8 @@ def _diff(change: Change) -> t.Dict[str, str]:
     before, after = list(change.lines_before), list(change.state.lines if change.state else ())
     if not change.changed:
         before = after = []
-    if change.plan.changed and (before == after or change.drifted):
+    same = set(before) & set(after)
+    if change.plan.changed and (before == after or change.drifted or any(is_cut(line) for line in same)):
         for line in _rule_lines(change):
             (before if line.startswith("- ") else after).append("rule " + line[2:])
     for each in change.switches:

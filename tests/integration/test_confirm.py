@@ -110,6 +110,7 @@ def test_a_confirmed_change_lasts(box):
     assert "masquerade" in sh("nft list ruleset").lower()
     second = box.apply(**TWO)
     assert second["failed"] and "waits for its confirmation until " + done["pending"]["until"] in second["msg"]
+    assert box.apply(_ansible_check_mode=True, **TWO)["msg"] == second["msg"]
     assert box.module("gateway_confirm", _ansible_check_mode=True)["was"] == "pending"
     assert box.confirm(token="another")["was"] == ""  # noqa: S106
     assert box.confirm(token=done["pending"]["token"]) == {"changed": True, "was": "pending", "instance": "default"} | {

@@ -18,6 +18,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import RuleSet
 
 
+#: Families whose chains meet packets that are routed.
+ROUTED = ("inet", "ip", "ip6")
+
+
 class Backend(ABC):
     """One packet filter. ``render`` gives exactly the rows that ``parse`` finds after a load (the fixpoint)."""
 
@@ -75,6 +79,7 @@ class Backend(ABC):
     def foreign_drops(self, host: Host) -> t.List[t.Tuple[str, str]]:
         """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept.
 
+        Of the families that routed packets meet: what only a bridge forwards goes through those of family bridge.
         Lists chains only: listing foreign rules that a newer nft wrote can crash an older one (1.0.6).
         """
         done = host.run(["nft", "-j", "list", "chains"])
@@ -84,7 +89,8 @@ class Backend(ABC):
         return [
             ("{family} {table}".format(**chain), chain["name"])
             for chain in chains
-            if chain.get("hook") == "forward"
+            if chain["family"] in ROUTED
+            and chain.get("hook") == "forward"
             and chain.get("policy") == "drop"
             and not self.overrules(chain["family"], chain["table"])
         ]

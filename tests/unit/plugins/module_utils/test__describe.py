@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway, describe_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     Forward,
@@ -18,7 +19,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     Outbound,
     PortForward,
     Wan,
+    read_gateway,
 )
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 
 def test_gateway():
@@ -145,3 +148,108 @@ TEST_DIFFERENT = [
 def test_what_differs_is_told(one, other):
     """Else a diff shows rows that changed, and no word why."""
     assert describe_gateway(Gateway(**one)) != describe_gateway(Gateway(**other))
+
+
+#: A gateway that has one of everything, and another value for each option that it can have, one at a time.
+SNAT = {"name": "n", "action": "snat", "to": ["203.0.113.9"]}
+STATIC = {"name": "s", "action": "static", "source": ["192.168.1.5"], "to": ["203.0.113.10"]}
+EVERYTHING = {
+    "wans": [{"interface": "wan0"}, {"interface": "wan1"}],
+    "lans": [
+        {"name": "a", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]},
+        {"name": "b", "interfaces": ["lan1"], "networks": ["192.168.2.0/24"]},
+    ],
+    "nat": [SNAT, STATIC],
+    "port_forwards": [{"name": "f", "port": ["80"], "to": ["192.168.1.5", "192.168.1.6"], "hairpin": True}],
+    "outbound": [{"name": "o", "protocol": ["tcp"], "port": ["25"]}],
+    "input": "protect",
+    "input_allow": [{"name": "i", "protocol": ["tcp"], "port": ["80"]}],
+    "helpers": [{"name": "ftp"}],
+    "log": ["closed"],
+}
+TRAFFIC = {
+    "name": "x",
+    "source": ["192.168.1.7"],
+    "destination": ["198.51.100.7"],
+    "wan": "wan1",
+    "protocol": ["udp"],
+    "port": ["81"],
+}
+OTHERWISE = {
+    "wans": {"interface": "wan2", "mss": "1400"},
+    "lans": {
+        "name": "c",
+        "interfaces": ["lan2"],
+        "networks": ["192.168.3.0/24"],
+        "reaches": ["b"],
+        "spoof_check": False,
+    },
+    "nat": dict(
+        TRAFFIC,
+        action="exempt",
+        to=["203.0.113.8"],
+        to_port="1024-2048",
+        to_address="add",
+        random=True,
+        persistent=False,
+        ipsec=True,
+        inbound=False,
+        timeouts={"udp": 9},
+    ),
+    "port_forwards": dict(
+        TRAFFIC,
+        to=["192.168.1.8"],
+        to_port=82,
+        hairpin=False,
+        hairpin_source="gateway",
+        balance="source",
+        timeouts={"tcp_established": 99},
+    ),
+    "outbound": dict(TRAFFIC, action="drop", rate="5/second"),
+    "input_allow": TRAFFIC,
+    "helpers": {"name": "sip", "port": [2121]},
+    "profile": "server_egress",
+    "ipv6": "masquerade",
+    "mss": "keep",
+    "drop_bogons": True,
+    "input": "open",
+    "conntrack_max": "100000",
+    "timeouts": {"udp": 8},
+    "offload": "software",
+    "log": ["spoofed"],
+    "log_prefix": "other ",
+    "log_rate": "9/minute",
+}
+#: What cannot be changed alone, or not in the first item: what the item is then.
+INSTEAD = {
+    "nat.source": STATIC,
+    "nat.action": {"name": "n"},
+    "nat.inbound": STATIC,
+    "nat.ipsec": {"name": "n", "action": "exempt"},
+    "nat.protocol": dict(SNAT, protocol=["tcp"]),
+    "nat.port": dict(SNAT, protocol=["tcp"], port=["80"]),
+}
+
+
+def paths(spec):
+    for name, option in spec.items():
+        for inner in option.get("options", {}) if option.get("elements") == "dict" else ("",):
+            yield name + "." + inner if inner else name
+
+
+def told(given):
+    return describe_gateway(read_gateway(gateway_params(**given))[0])
+
+
+@pytest.mark.parametrize("path", list(paths(_argspec.GATEWAY)))
+def test_every_option_has_words(path):
+    """A new option is given another value in OTHERWISE, and words in _describe."""
+    option, _dot, inner = path.partition(".")
+    before = EVERYTHING
+    if inner:
+        first = INSTEAD.get(path, EVERYTHING[option][0])
+        before = dict(EVERYTHING, **{option: [first, *EVERYTHING[option][1:2]]})
+        after = dict(before, **{option: [dict(first, **{inner: OTHERWISE[option][inner]}), *before[option][1:]]})
+    else:
+        after = dict(before, **{option: OTHERWISE[option]})
+    assert told(before) != told(after)

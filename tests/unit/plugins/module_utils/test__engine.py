@@ -439,6 +439,33 @@ def test_foreign_drop_is_refused_before_anything_is_touched():
     assert list(host.nft.tables) == ["filter", "ipmasq"]
 
 
+def foreign_drop(host, family):
+    chain = {"family": family, "table": "mine", "name": "f", "hook": "forward", "policy": "drop"}
+    host.answers["nft -j list chains"] = fakes.Done(0, json.dumps({"nftables": [{"chain": chain}]}), "")
+    return host
+
+
+@pytest.mark.parametrize("family", ["bridge", "netdev", "ip6"])
+def test_a_drop_that_no_packet_of_ours_meets_is_no_reason(family):
+    """What bridges forward, and IPv6 of a gateway for IPv4."""
+    lans = [dict(DUAL[0], networks=["192.168.1.0/24"])]
+    assert apply(foreign_drop(fakes.FakeHost(), family), lans=lans).warnings == ()
+
+
+def test_a_drop_is_told_with_what_else_is_wrong():
+    lans = [dict(DUAL[0], networks=None, interfaces=["nowhere0"])]
+    told = problems(apply, foreign_drop(fakes.FakeHost(), "inet"), lans=lans)
+    assert told[0].startswith("table inet mine drops in its chain f") and "nowhere0" in told[1]
+
+
+def test_a_list_that_words_cut_shows_its_rules():
+    host = fakes.FakeHost()
+    networks = ["10.0.{0}.0/24".format(number) for number in range(0, 60, 2)]
+    apply(host, lans=[dict(DUAL[0], networks=networks)])
+    change = apply(host, check_mode=True, lans=[dict(DUAL[0], networks=[*networks[:-1], "10.7.0.0/24"])], mss="keep")
+    assert "10.7.0.0/24" in change.to_dict()["diff"]["after"]
+
+
 def test_docker_that_comes_later_moves_the_rules_to_iptables():
     host = fakes.FakeHost((*fakes.NFT, *fakes.IPTABLES_NFT))
     assert apply(host, backend="auto").change.backend.programs == "nft"
