@@ -31,6 +31,10 @@ EGRESS = Chain("egress", "postrouting", "guard")
 ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")
 MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_mss")
 
+#: Protocols that are not the same in both families: by name, the protocol of each family that has it. IPv6 knows AH as
+#: an extension header (RFC 4302 section 3.1), and has MLD, a part of ICMPv6, in IGMP's place (RFC 3810).
+BY_FAMILY = {"icmp": {"ip": "icmp", "ip6": "icmpv6"}, "ah": {"ip": "ah", "ip6": "ah"}, "igmp": {"ip": "igmp"}}
+
 
 def lan_interfaces(gateway: Gateway) -> t.Tuple[str, ...]:
     return tuple(name for lan in gateway.lans or () for name in lan.interfaces)
@@ -57,13 +61,13 @@ def matches(gateway: Gateway, item: Traffic, sources: t.Tuple[str, ...]) -> t.Li
 
 
 def with_protocols(match: Match, item: Traffic) -> t.List[Match]:
-    """The match for each protocol of an item. ICMP is another protocol in each family."""
+    """The match for each protocol of an item. Some are another protocol in each family, or in one only."""
     found = []
     for protocol in item.protocol or ("",):
-        if protocol == "icmp":
-            named = {"ip": "icmp", "ip6": "icmpv6"}
+        if protocol in BY_FAMILY:
+            named = BY_FAMILY[protocol]
             families = (match.family,) if match.family else ("ip", "ip6")
-            found += [replace(match, family=family, protocol=named[family]) for family in families]
+            found += [replace(match, family=each, protocol=named[each]) for each in families if each in named]
         else:
             found.append(replace(match, protocol=protocol, port=item.port))
     return found

@@ -528,6 +528,9 @@ def _traffic(where: str, raw: t.Mapping[str, t.Any], problems: Problems) -> t.Di
     port = read_ports(where + ": port", raw.get("port"), problems)
     if port and (not protocol or set(protocol) - set(WITH_PORTS)):
         problems.add(where, "port needs protocol to be tcp, udp, sctp or both")
+    given = [net for option in ("source", "destination") for net in raw.get(option) or () if is_network(net)]
+    if protocol == ("igmp",) and given and all(":" in net for net in given):
+        problems.add(where, "protocol igmp is IPv4's; in IPv6 its work is done by MLD, which is a part of icmp")
     return {
         "name": raw["name"],
         "source": tuple(named) + read_networks(where + ": source", networks, problems),

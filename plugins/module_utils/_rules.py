@@ -59,7 +59,7 @@ class Match:
     tcp_syn: bool = False  # SYN and not RST: the packets that carry the MSS option
     not_destination: t.Tuple[str, ...] = ()
     local: bool = False  # the destination is an address of this host
-    protocol: str = ""  # tcp, udp, sctp, icmp or icmpv6
+    protocol: str = ""  # one of _words.PROTOCOLS less "both", or icmpv6; ah comes with its family
     port: t.Tuple[Ports, ...] = ()  # destination ports of ``protocol``
     icmp_type: t.Tuple[int, ...] = ()  # RFC 792 or RFC 4443 types of ``protocol``
     translated: bool = False  # conntrack has given this flow another destination than it asked for

@@ -11,8 +11,8 @@ from __future__ import annotations
 NAT_ACTIONS = ("masquerade", "snat", "static", "prefix", "exempt")
 IPV6_MODES = ("route", "masquerade", "prefix")
 PROFILES = ("peer_to_peer", "server_egress")
-#: "both" is short for tcp and udp; icmp is ICMPv6 where the addresses are IPv6.
-PROTOCOLS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
+#: "both" is short for tcp and udp; icmp is ICMPv6 where the addresses are IPv6; ipv6 is IPv6 inside IP (6in4).
+PROTOCOLS = ("tcp", "udp", "sctp", "both", "icmp", "esp", "ah", "gre", "igmp", "ipv6", "vrrp")
 FORWARDED = ("tcp", "udp", "sctp", "both")
 WITH_PORTS = ("tcp", "udp", "sctp")
 FILTER_ACTIONS = ("accept", "reject", "drop")

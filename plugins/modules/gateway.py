@@ -126,10 +126,12 @@ options:
         description: Only on this WAN, one of O(wans). When left out, on every WAN.
         type: str
       protocol:
-        description: Only these protocols. V(both) is short for V(tcp) and V(udp); V(icmp) is ICMPv6 in IPv6.
+        description:
+          - Only these protocols. V(both) is short for V(tcp) and V(udp); V(icmp) is ICMPv6 in IPv6; V(igmp) is IPv4's
+            alone; V(ipv6) is IPv6 inside IPv4 or IPv6, as tunnels of 6in4 have it.
         type: list
         elements: str
-        choices: [tcp, udp, sctp, both, icmp, esp]
+        choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
         description: Only these destination ports and ranges, such as V(443) or V(8000-8010). Needs O(nat[].protocol).
         type: list
@@ -343,7 +345,7 @@ options:
         description: Only these protocols.
         type: list
         elements: str
-        choices: [tcp, udp, sctp, both, icmp, esp]
+        choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
         description: Only these destination ports and ranges. Needs O(outbound[].protocol).
         type: list
@@ -417,7 +419,7 @@ options:
         description: Only these protocols.
         type: list
         elements: str
-        choices: [tcp, udp, sctp, both, icmp, esp]
+        choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
         description: Only these ports and ranges. Needs O(input_allow[].protocol).
         type: list

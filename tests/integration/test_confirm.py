@@ -195,7 +195,10 @@ def test_a_host_without_etc_protocols(box):
         ONE,
         helpers=[{"name": "ftp"}],
         input="protect",
-        outbound=[{"name": each, "protocol": each} for each in ("tcp", "udp", "icmp", "esp", "sctp")],
+        outbound=[
+            {"name": each, "protocol": each}
+            for each in ("tcp", "udp", "icmp", "esp", "sctp", "ah", "gre", "igmp", "ipv6", "vrrp")
+        ],
         confirm_timeout=0,
     )
     assert not (box.folder / "etc/protocols").exists()

@@ -61,6 +61,13 @@ OWN = {
             dict(GUESTS, networks=["10.9.9.9", "10.9.9.8", "fd00:9::1", "fd00:9::2"]),
         ],
     },
+    "protocols": {
+        "wans": [{"interface": "wan0"}],
+        "lans": [OFFICE],
+        "outbound": [
+            {"name": "all", "protocol": ["esp", "ah", "gre", "igmp", "ipv6", "vrrp", "icmp"], "action": "drop"}
+        ],
+    },
     "one-family-each": {
         "wans": [{"interface": "wan0"}],
         "lans": [dict(OFFICE, networks=["192.168.1.0/24"]), dict(GUESTS, networks=["2001:db8:5::/64"])],

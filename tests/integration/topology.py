@@ -440,7 +440,7 @@ def send(topology: Topology, node: str, packets: list) -> None:
     """Past the node's own IP stack: an odd packet is to leave as it is."""
     with topology.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))
-        ours = _mac(sh("ip -o link show dev up0"), "link/ether ")
+        ours = mac(sh("ip -o link show dev up0"), "link/ether ")
         macs = {family: gateway_mac(node, family) for family in {packet[0] >> 4 for packet in packets}}
         for packet in packets:
             family = packet[0] >> 4
@@ -453,10 +453,10 @@ def gateway_mac(node: str, family: int) -> bytes:
     for _attempt in range(3):
         out = sh("ip neigh show {0} dev up0".format(net))
         if "lladdr" in out:
-            return _mac(out, "lladdr ")
+            return mac(out, "lladdr ")
         sh("ping -n -c1 -W0.5 {0} >/dev/null || true".format(net))
     raise AssertionError("the gateway {0} does not answer {1}".format(net, node))
 
 
-def _mac(text: str, before: str) -> bytes:
+def mac(text: str, before: str) -> bytes:
     return bytes.fromhex(text.split(before)[1].split(maxsplit=1)[0].replace(":", ""))

@@ -226,9 +226,24 @@ def one_to_one(draw: t.Any, slot: int, lans: t.Sequence[t.Mapping[str, t.Any]]) 
 def services(draw: t.Any) -> t.Any:
     """Protocols, and ports where they have some."""
     protocol = draw(
-        st.none() | st.sampled_from((["tcp"], ["udp"], ["both"], ["sctp"], ["icmp"], ["esp"], ["tcp", "icmp"], []))
+        st.none()
+        | st.sampled_from(
+            (
+                ["tcp"],
+                ["udp"],
+                ["both"],
+                ["sctp"],
+                ["icmp"],
+                ["esp"],
+                ["ah", "gre"],
+                ["igmp"],
+                ["ipv6", "vrrp"],
+                ["tcp", "icmp"],
+                [],
+            )
+        )
     )
-    ports = bool(protocol) and not {"icmp", "esp"} & set(protocol)
+    ports = bool(protocol) and set(protocol) <= {"tcp", "udp", "both", "sctp"}
     return {"protocol": protocol, "port": draw(st.none() | _subset(PORTS, 0, 3)) if ports else None}
 
 
@@ -372,7 +387,7 @@ def _timeouts(*names: str) -> t.Any:
 
 
 MAYBE = st.none() | st.booleans()
-WITHOUT_PORTS = ("tcp", "udp", "sctp", "both", "icmp", "esp")
+WITHOUT_PORTS = ("tcp", "udp", "sctp", "both", "icmp", "esp", "ah", "gre", "igmp", "ipv6", "vrrp")
 #: Option of the gateway to values that are wrong, or right by accident; for a list of items, each option of an item.
 WRONG: t.Dict[str, t.Any] = {
     "instance": garbage() | _choice("default", "lab", "Lab", "1", "a" * 11, "a-b"),

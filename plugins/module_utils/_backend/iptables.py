@@ -45,6 +45,11 @@ TABLES = {
 HOOKS = {"prerouting": "PREROUTING", "forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
+#: As a rule has a protocol. iptables itself knows tcp, udp, sctp, icmp, ipv6-icmp, esp and ah; others only by
+#: /etc/protocols, which minimal hosts lack: there it takes numbers only, and saves them (measured, 1.8.9).
+PROTOCOLS = {"icmpv6": "ipv6-icmp", "igmp": "2", "ipv6": "41", "gre": "47", "vrrp": "112"}
+NAMES = {number: name for name, number in PROTOCOLS.items() if number.isdigit()}
+NUMBERED = re.compile(r"(?<=-p )(?:{0})(?= )".format("|".join(NAMES)))
 #: XT_EXTENSION_MAXNAMELEN - 1, include/uapi/linux/netfilter/x_tables.h
 CHAIN_LENGTH = 28
 #: Targets that end the walk through a chain of the kernel: above our jump, they decide instead of us.
@@ -300,7 +305,7 @@ class Iptables(Backend):
         if row.key == ipset.KEY:
             return ipset.shown(row)
         below = "below '{0}': ".format(row.below) if row.below else ""
-        return "{0}: {1}{2}".format(row.chain, below, row.text)
+        return "{0}: {1}{2}".format(row.chain, below, NUMBERED.sub(lambda each: NAMES[each.group()], row.text))
 
     def overrules(self, family: str, table: str) -> bool:
         # What legacy accepts in tables of its own, this kernel asks nftables once more.
@@ -406,6 +411,9 @@ def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict
     packets, octets = (int(number) for number in counts.split(":"))
     _append, chain, arguments = (rest + " ").split(" ", 2)
     words = _split(arguments)
+    if "-p" in words:
+        named = words.index("-p") + 1
+        words[named] = PROTOCOLS.get(words[named], words[named])
     comment = _after("--comment", words)
     owned = OWNER.match(comment)
     key = owned.group(2) if owned and owned.group(1) == instance else ""
@@ -490,7 +498,10 @@ def _protocols(match: Match) -> t.List[t.List[str]]:
     """The words from -p to the port; one rule for each port or range."""
     if not match.protocol:
         return [[]]
-    named = ["-p", "ipv6-icmp" if match.protocol == "icmpv6" else match.protocol]
+    if (match.family, match.protocol) == ("ip6", "ah"):
+        # "-p ah" warns that it never matches, and does not.
+        return [["-m", "ah"]]
+    named = ["-p", PROTOCOLS.get(match.protocol, match.protocol)]
     if match.port:
         words = named + ["-m", match.protocol, "--dport"]
         return [words + [_port_words(ports, ":")] for ports in match.port]

@@ -52,10 +52,25 @@ TYPES = {stage: "nat" if stage == "nat" else "filter" for stage in PRIORITIES}
 
 #: nft knows protocols by /etc/protocols, which minimal hosts lack: there it takes numbers only, and lists them
 #: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "esp": 50, "icmpv6": 58, "sctp": 132}
+PROTOCOLS = {
+    "icmp": 1,
+    "igmp": 2,
+    "tcp": 6,
+    "udp": 17,
+    "ipv6": 41,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmpv6": 58,
+    "vrrp": 112,
+    "sctp": 132,
+}
 NUMBERS = dict(PROTOCOLS, **{"ipv6-icmp": 58})
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 L4PROTO = {"meta": {"key": "l4proto"}}
+#: The kernel passes over an authentication header of IPv6 on its way to the last protocol (ipv6_find_hdr, measured,
+#: Linux 6.18), so it is asked for where RFC 8200 section 4.1 has it: first, as long as no options are in front.
+NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
 #: nft takes numbers, and lists them by these names: src/proto.c
 ICMP_NAMES = {
@@ -235,8 +250,8 @@ class Nftables(Backend):
 
 def _named(part: Json) -> Json:
     """A protocol by its name, for people."""
-    if "match" in part and part["match"]["left"] == L4PROTO:
-        return _match(L4PROTO, NAMES.get(part["match"]["right"], part["match"]["right"]))
+    if "match" in part and part["match"]["left"] in (L4PROTO, NEXT_HEADER):
+        return _match(part["match"]["left"], NAMES.get(part["match"]["right"], part["match"]["right"]))
     return part
 
 
@@ -490,8 +505,9 @@ def _addresses(match: Match) -> t.List[Json]:
         ("daddr", match.not_destination, "!="),
     )
     expr = [_match(*_networks(side, nets), op) for side, nets, op in sides if nets]
-    # ICMP is of one family; nft leaves the other match out.
-    if match.family and not expr and not match.protocol.startswith("icmp"):
+    # ICMP is of one family, and so is a field of a header; nft leaves the other match out.
+    own = match.protocol.startswith("icmp") or (match.family, match.protocol) == ("ip6", "ah")
+    if match.family and not expr and not own:
         expr.append(_match(NFPROTO, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     return expr
 
@@ -514,7 +530,8 @@ def _protocol(match: Match) -> t.List[Json]:
         names = [ICMP_NAMES[match.protocol][kind] for kind in match.icmp_type]
         return [_match(_payload(match.protocol, "type"), _one_or_set(names))]
     if match.protocol:
-        return [_match(L4PROTO, PROTOCOLS[match.protocol])]
+        place = NEXT_HEADER if (match.family, match.protocol) == ("ip6", "ah") else L4PROTO
+        return [_match(place, PROTOCOLS[match.protocol])]
     return []
 
 
@@ -653,8 +670,8 @@ def _canonical_lookup(part: Json) -> Json:
         known = isinstance(data, dict) and "set" in data
         return {"vmap": dict(part["vmap"], data={"set": sorted(data["set"], key=_text)})} if known else part
     match = part["match"]
-    if match["left"] == L4PROTO and isinstance(match["right"], str):
-        return _match(L4PROTO, NUMBERS.get(match["right"], match["right"]), match["op"])
+    if match["left"] in (L4PROTO, NEXT_HEADER) and isinstance(match["right"], str):
+        return _match(match["left"], NUMBERS.get(match["right"], match["right"]), match["op"])
     return _match(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
 
 

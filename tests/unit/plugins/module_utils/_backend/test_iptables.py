@@ -503,6 +503,9 @@ TEST_ROWS = [
         ["-p ipv6-icmp -j REJECT --reject-with icmp6-adm-prohibited"],
     ),
     (LAN_CHAIN, Match("ip", protocol="esp"), Action("drop"), ["-p esp -j DROP"]),
+    (LAN_CHAIN, Match("ip", protocol="gre"), Action("drop"), ["-p 47 -j DROP"]),
+    (LAN_CHAIN, Match("ip6", protocol="vrrp"), Action("drop"), ["-p 112 -j DROP"]),
+    (LAN_CHAIN, Match("ip6", protocol="ah"), Action("drop"), ["-m ah -j DROP"]),
     (LAN_CHAIN, Match("ip", translated=True), Action("accept"), ["-m conntrack --ctstate DNAT -j ACCEPT"]),
     (LAN_CHAIN, Match("ip", ipsec=True), Action("accept"), ["-m policy --dir out --pol ipsec -j ACCEPT"]),
     (
@@ -565,3 +568,12 @@ def test_as_many_servers_as_the_cluster_has_nodes():
     masks = re.findall("nodemask 0x([0-9a-f]+)", "".join(row.text for row in rows))
     assert len(set(masks)) == 32
     assert all(len(mask) == 8 for mask in masks)
+
+
+@pytest.mark.parametrize(("saved", "shown"), [("gre", "gre"), ("47", "gre"), ("esp", "esp"), ("2", "igmp")])
+def test_a_protocol_is_the_same_by_name_and_by_number(saved, shown):
+    """iptables-save prints what /etc/protocols says, and numbers on hosts that have none."""
+    listing = "# family ip\n*filter\n:IPMASQ-FORWARD - [0:0]\n-A IPMASQ-FORWARD -p {0} -j DROP\nCOMMIT\n".format(saved)
+    row = BOTH.parse(listing, "default")[-1]
+    assert row.text == "-p {0} -j DROP".format({"gre": "47"}.get(saved, saved))
+    assert BOTH.show(row).endswith("-p {0} -j DROP".format(shown))

@@ -454,6 +454,7 @@ def test_statement_is_a_fixpoint(chain, match, action, statement):
 
 
 LAN_CHAIN = Chain("lan-a")
+NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "field": "dport"}}
 LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
 MANY = ["10.{0}.0.0/24".format(number) for number in range(65)]
@@ -479,6 +480,8 @@ TEST_MATCHES = [
         [match(SADDR, {"set": sorted("10.0.{0}.1".format(number) for number in range(65))})],
     ),
     (Match(protocol="esp"), [match(L4PROTO, 50)]),
+    (Match(protocol="vrrp"), [match(L4PROTO, 112)]),
+    (Match("ip6", protocol="ah"), [match(NEXT_HEADER, 51)]),
     (Match(protocol="icmp"), [match(L4PROTO, 1)]),
     (Match(protocol="icmpv6"), [match(L4PROTO, 58)]),
     (Match(protocol="udp", port=((53, 53),)), [match(DPORT, 53)]),
