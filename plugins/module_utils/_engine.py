@@ -24,7 +24,9 @@ from . import (
     _firewalld as firewalld,
     _flows as flows,
     _helpers as helpers,
+    _journal as journal,
     _links as links,
+    _origin as origin,
     _persist as persist,
     _rollback as rollback,
     _service as service,
@@ -650,7 +652,7 @@ def _carry_out(
     if check_mode:
         return ()
     undo: t.List[t.Callable[[], None]] = []
-    known = None
+    known, by = None, origin.origin(host).words
     try:
         known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change, pending), host)
         if change.state:
@@ -668,15 +670,21 @@ def _carry_out(
         for backend, _rows, desired in _loads(change):
             if not desired:
                 backend.drop_base_chains(host, change.chains_before)
+        said = journal.changed(by, _told(change), known.until)
         if pending:
             rollback.ready(change.instance, known, host)
+            host.log(journal.line(change.instance, said))
         else:
-            rollback.keep(change.instance, known, host)
+            rollback.keep(change.instance, known, host, said)
     except GatewayError as error:
-        raise GatewayError(*(error.problems + _take_back(change.instance, known, undo, host))) from None
+        problems = error.problems + _take_back(change.instance, known, undo, host)
+        host.log(journal.line(change.instance, journal.failed(by, problems)))
+        raise GatewayError(*problems) from None
     except BaseException:
         # A bug of ours, or the end of the process: not a reason to leave a host half-way.
-        _take_back(change.instance, known, undo, host)
+        problems = _take_back(change.instance, known, undo, host)
+        problems = ("it ended half-way", *problems)
+        host.log(journal.line(change.instance, journal.failed(by, problems)))
         raise
     return _boot_warnings(change, pending, host)
 
@@ -862,6 +870,18 @@ def _differences(change: Change) -> t.List[str]:
     if change.flows:
         lines.append("- {0} connections that began under other rules: forgotten".format(change.flows))
     return lines + ["- the rules of {0}".format(backend.programs) for backend, _rows in change.retired]
+
+
+def _told(change: Change) -> t.List[str]:
+    """The differences for the journal: what was declared, in its own words, and where these are the same, the rules."""
+    before, after = change.lines_before, change.state.lines if change.state else ()
+    lines = ["- " + line for line in before if line not in set(after)]
+    lines += ["+ " + line for line in after if line not in set(before)]
+    if not lines:
+        lines = _rule_lines(change)
+    lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
+    lines += [*change.steps.lines, *_door_lines(change)]
+    return lines or ["files only"]
 
 
 def _door_lines(change: Change) -> t.List[str]:

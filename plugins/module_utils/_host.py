@@ -12,6 +12,7 @@ import contextlib
 import glob
 import os
 import shutil
+import syslog
 import tempfile
 import time
 import traceback
@@ -20,6 +21,7 @@ import zipfile
 from abc import ABC, abstractmethod
 
 from ._errors import GatewayError, MissingProgram
+from ._journal import TAG
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -51,6 +53,10 @@ class Host(ABC):
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def log(self, line: str) -> None:
+        """One line for the host's journal; no journal is no problem."""
+        return
 
     def now(self) -> float:
         return time.time()
@@ -179,6 +185,13 @@ class AnsibleHost(Host):
             handle_exceptions=False,
         )
         return t.cast("t.Tuple[int, str, str]", result)
+
+    def log(self, line: str) -> None:
+        # Ansible's own switches: no_log of the task, no_target_syslog of its configuration.
+        if self._module.no_log or getattr(self._module, "_no_target_syslog", False):
+            return
+        syslog.openlog(TAG, 0, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_NOTICE, line)
 
     def which(self, program: str) -> str:
         found = self._module.get_bin_path(program, opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin"])

@@ -21,6 +21,7 @@ from hashlib import sha256
 from . import _origin as origin, _service as service
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
+from ._journal import SAY
 from ._links import Links, boot_text
 from ._origin import Origin
 from ._plan import Row
@@ -40,7 +41,8 @@ ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6t
 #: There only between the decision to keep a change and the last of its files.
 COMMIT = ".commit"
 
-LOADER_TEXT = """\
+LOADER_TEXT = (
+    """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux, run by ipmasq.service at boot.
 # Rules first, forwarding last. If rules are refused, this host does not route.
@@ -49,8 +51,11 @@ LC_ALL=C
 export PATH LC_ALL
 cd /etc/ipmasq || exit 1
 
+"""
+    + SAY
+    + """
 closed() {
-    echo "ipmasq: instance $1: $2; forwarding is off" >&2
+    say "instance $1: $2; forwarding is off"
     echo 0 > /proc/sys/net/ipv4/ip_forward
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
     exit 1
@@ -65,8 +70,9 @@ if [ "$1" = sets ]; then
 fi
 
 # A change that still waits is taken back: what is loaded here is what was kept last.
+anew="a service has loaded the rules anew while the change waited"
 for armed in /run/ipmasq/*/armed; do
-    [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore"; }
+    [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore" "$anew"; }
 done
 
 # One at a time, and never while the files are being moved.
@@ -120,6 +126,7 @@ for switches in ./*.sysctl; do
     done < "$switches"
 done
 """
+)
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,9 @@ class Listener(Host):
     def sleep(self, seconds: float) -> None:
         self._host.sleep(seconds)
 
+    def log(self, line: str) -> None:
+        self._host.log(line)
+
     def now(self) -> float:
         return self._host.now()
 

@@ -27,11 +27,13 @@ from dataclasses import dataclass, field
 
 from ._errors import GatewayError, Problems
 from ._host import RUN_FOLDER, check_root
+from ._journal import SAY
 from ._origin import from_raw, origin, to_raw, utc
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
+    from ._origin import Origin
 
 FOLDER = RUN_FOLDER
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
@@ -56,7 +58,7 @@ PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022
 cd {folder} || exit 0
-"""
+{say}"""
 #: What the timer runs.
 TIMER_TEXT = """\
 # A timer that outlived its own change wakes up here, too.
@@ -85,15 +87,22 @@ fi
 RESTORE_END = """\
 tries=$(cat tries 2> /dev/null || echo 0)
 if [ $failed != 0 ] && [ "$tries" -lt {tries} ]; then
-    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore
+    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore "$1"
 fi
-outcome=reverted
-[ $failed = 0 ] || outcome=failed
+why=${{1:-{why}}}
+if [ $failed = 0 ]; then
+    outcome=reverted
+    say "{instance}: rolled back: $why"
+else
+    outcome=failed
+    say "{instance}: not rolled back in full, look at this host: $why"
+fi
 echo "{token} $outcome" > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 exit $failed
 """
 KEEP_END = """\
+say "{instance}: ${{1:-kept; the run that decided it has ended before it could say so}}"
 echo '{token} confirmed' > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
@@ -194,14 +203,15 @@ def arm(
     folder = folder_of(instance)
     known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
     staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
-    head = HEAD.format(folder=folder)
-    words = {"folder": folder, "token": known.token, "tries": TRIES}
+    head = HEAD.format(folder=folder, say=SAY)
+    by = origin(host)
+    words = {"folder": folder, "token": known.token, "tries": TRIES, "instance": instance, "why": _why(known, by)}
     scripts = {
         "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE),
         "restore": head + ALONE + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
         "keep": head + ALONE + _keep_text(keeping) + KEEP_END.format(**words),
         "commit": _commit_text(keeping),
-        "change.json": json.dumps(_described(known, keeping, host)) + "\n",
+        "change.json": json.dumps(_described(known, keeping, by, host)) + "\n",
     }
     scripts.update(restoring.files)
     if keeping.forget:
@@ -233,13 +243,20 @@ def arm(
     return known
 
 
-def _described(known: Confirmation, keeping: Keeping, host: Host) -> t.Dict[str, t.Any]:
+def _why(known: Confirmation, by: Origin) -> str:
+    """Why a change is taken back that nobody has ended, as a word of the shell."""
+    if not known.until:
+        return shlex.quote("the run {0} ended half-way".format(by.words))
+    return shlex.quote("nobody confirmed the change {0} until {1}".format(by.words, known.until))
+
+
+def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Host) -> t.Dict[str, t.Any]:
     return {
         "token": known.token,
         "until": known.until,
         "commit": keeping.commit,
         "deadline": utc(host.now() + known.seconds),
-        "by": to_raw(origin(host)),
+        "by": to_raw(by),
     }
 
 
@@ -315,9 +332,10 @@ def _start_timer(instance: str, known: Confirmation, host: Host) -> None:
     if host.exists("/run/systemd/system"):
         unit = unit_of(instance)
         host.run(["systemctl", "reset-failed", unit + ".service", unit + ".timer"])
+        words = "Rollback of the NAT gateway's change of {0}, unless confirmed until {1}".format(instance, known.until)
         after = ["--on-active={0}".format(known.seconds), "--timer-property=AccuracySec=100ms"]
         command = "[ ! -e {0} ] || exec sh {0} {1}".format(script, known.token)
-        if _systemd_run(unit, after, ["/bin/sh", "-c", command], host):
+        if _systemd_run(unit, words, after, ["/bin/sh", "-c", command], host):
             return
     _session("sleep {0}; [ ! -e {1} ] || exec sh {1} {2}".format(known.seconds, script, known.token), host)
 
@@ -330,15 +348,17 @@ def _start_guard(instance: str, known: Confirmation, staged: str, host: Host) ->
     if host.exists("/run/systemd/system"):
         # A unit of its own for each change: the last one's may not have seen yet that its process is gone.
         unit = "{0}-{1}".format(unit_of(instance), known.token[:8])
-        if _systemd_run(unit, [], ["/bin/sh", "-c", watch], host):
+        title = "Watch over the NAT gateway's change of {0}".format(instance)
+        if _systemd_run(unit, title, [], ["/bin/sh", "-c", watch], host):
             return
     _session(watch, host)
 
 
-def _systemd_run(unit: str, options: t.List[str], command: t.List[str], host: Host) -> bool:
+def _systemd_run(unit: str, words: str, options: t.List[str], command: t.List[str], host: Host) -> bool:
     # Whatever kills it, it begins anew, and finishes what it had begun.
     restart = "--property=Restart=on-failure"
-    return host.run(["systemd-run", "--quiet", "--unit=" + unit, restart, *options, *command]).rc == 0
+    described = ["--unit=" + unit, "--description=" + words]
+    return host.run(["systemd-run", "--quiet", *described, restart, *options, *command]).rc == 0
 
 
 def _session(command: str, host: Host) -> None:
@@ -397,23 +417,26 @@ def await_end(instance: str, known: Confirmation, host: Host) -> bool:
     return False
 
 
-def keep(instance: str, known: Confirmation, host: Host) -> None:
-    """Make a change last that waits for nobody's confirmation. Raises GatewayError if it cannot be written."""
+def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> None:
+    """Make a change last that waits for nobody's confirmation. Raises GatewayError if it cannot be written.
+
+    ``said`` is what the journal is told of it.
+    """
     check_armed(instance, known, host)
     if not host.rename(folder_of(instance) + "/armed", folder_of(instance) + "/confirming"):
         check_armed(instance, known, host)
-    problem = _keep(instance, known.token, host)
+    problem = _keep(instance, known.token, said, host)
     if problem:
         raise GatewayError("the change could not be written to the disk: {0}".format(problem))
 
 
-def _keep(instance: str, token: str, host: Host) -> str:
+def _keep(instance: str, token: str, said: str, host: Host) -> str:
     """Why it is not kept; empty if it is, even if the script was killed afterwards, or somebody else has done it."""
     script = folder_of(instance) + "/keep"
     commit = _pending(instance, host).get("commit", "")
-    done = host.run(["sh", script])
+    done = host.run(["sh", script, said])
     if done.rc != 0 and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
-        done = host.run(["sh", script])
+        done = host.run(["sh", script, said])
     if done.rc == 0 or _known(instance, token, host) == "confirmed":
         return ""
     return " ".join(done.err.split()) or "exit code {0}".format(done.rc)
@@ -441,16 +464,16 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
     if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
         return Answer(False, "reverted" if host.exists(folder + "/reverting") else "confirmed")
     if keep_it:
-        problem = _keep(instance, pending["token"], host)
+        problem = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)
         if problem:
-            host.run(["sh", folder + "/restore"])
+            host.run(["sh", folder + "/restore", "it could not be written to the disk: " + problem])
         _stop_timer(instance, host)
         if problem:
             raise GatewayError(
                 "the change works, but could not be written to the disk ({0}); it was taken back".format(problem)
             )
         return Answer(True, "pending")
-    done = host.run(["sh", folder + "/restore"])
+    done = host.run(["sh", folder + "/restore", "taken back " + origin(host).words])
     _stop_timer(instance, host)
     if done.rc != 0:
         raise GatewayError("the way back has failed, look at the host: {0}".format(done.err.strip()))

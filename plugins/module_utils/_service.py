@@ -44,6 +44,7 @@ Conflicts=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+SyslogIdentifier=ipmasq
 ExecStart=/bin/sh /etc/ipmasq/boot
 
 [Install]
@@ -60,6 +61,7 @@ ConditionPathExistsGlob=/etc/ipmasq/*.links
 
 [Service]
 Type=oneshot
+SyslogIdentifier=ipmasq
 ExecStart=/bin/sh -c 'for links in /etc/ipmasq/*.links; do sh "$links"; done'
 """
 RULE_TEXT = """\

@@ -245,6 +245,7 @@ class FakeHost(Host):
         self.locked: t.Tuple[str, ...] = ()
         self.connections = ""  # what conntrack -L lists
         self.unknown_helpers: t.Tuple[str, ...] = ()
+        self.logged: t.List[str] = []
         self.events: t.List[Event] = []
         self.calls: t.List[t.List[str]] = []
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
@@ -323,6 +324,9 @@ class FakeHost(Host):
 
     def sleep(self, seconds: float) -> None:
         self.calls.append(["sleep", str(seconds)])
+
+    def log(self, line: str) -> None:
+        self.logged.append(line)
 
     def now(self) -> float:
         return self.time

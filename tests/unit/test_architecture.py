@@ -61,17 +61,17 @@ MAY_IMPORT = {
     "_backend/ipset": {"_errors", "_plan", "_rules"},
     "_backend/iptables": {"_errors", "_plan", "_rules", "_words", "base", "ipset", "iptables_lookup"},
     "_backend/select": {"_errors", "iptables", "nftables"},
-    "_host": {"_errors"},
+    "_journal": set(),
+    "_host": {"_errors", "_journal"},
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_rules"},
     "_service": set(),
-    "_persist": {"_errors", "_firewalld", "_links", "_origin", "_plan", "_service"},
-    "_rollback": {"_errors", "_host", "_origin", "_values"},
+    "_persist": {"_errors", "_firewalld", "_journal", "_links", "_origin", "_plan", "_service"},
+    "_rollback": {"_errors", "_host", "_journal", "_origin", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
-        "_conntrack", "_firewalld", "_flows", "_helpers", "_links", "_persist", "_rollback", "_service", "_sysctl",
-        "select",
-        "_compile",
+        "_conntrack", "_firewalld", "_flows", "_helpers", "_journal", "_links", "_origin", "_persist", "_rollback",
+        "_service", "_sysctl", "select", "_compile",
         "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_plan", "_resolve", "_rfc",
         "_values",
     },
@@ -81,7 +81,9 @@ MAY_IMPORT = {
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
-OUTSIDE = {"os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib"}
+OUTSIDE = {
+    "os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib", "syslog"
+}  # fmt: skip
 MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent", "_repeat", "_rollback"}
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}

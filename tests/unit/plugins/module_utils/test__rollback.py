@@ -168,12 +168,14 @@ def test_the_way_back_goes_on_after_a_line_that_fails(host):
     assert "nft -f ./old0.nft || failed=1" in host.files[FOLDER + "/restore"].splitlines()
 
 
-@pytest.mark.parametrize(("keep", "script"), [(True, "keep"), (False, "restore")])
-def test_one_of_them_ends_it(host, keep, script):
+@pytest.mark.parametrize(
+    ("keep", "script", "said"), [(True, "keep", "confirmed by root"), (False, "restore", "taken back by root")]
+)
+def test_one_of_them_ends_it(host, keep, script, said):
     made(host)
     assert rollback.finish("default", "", keep, host, check_mode=True) == rollback.Answer(True, "pending")
     assert rollback.finish("default", "secret", keep, host, check_mode=False) == rollback.Answer(True, "pending")
-    assert ["sh", FOLDER + "/" + script] in host.calls
+    assert ["sh", FOLDER + "/" + script, said] in host.calls
 
 
 def test_whoever_comes_second_is_told_who_was_first(host):
@@ -205,7 +207,8 @@ def test_what_cannot_be_kept_is_taken_back(host):
         GatewayError, match=r"could not be written to the disk \(No space left on device\); it was taken"
     ):
         rollback.finish("default", "secret", True, host, False)
-    assert host.calls[-1] == ["sh", FOLDER + "/restore"]
+    said = "it could not be written to the disk: No space left on device"
+    assert host.calls[-1] == ["sh", FOLDER + "/restore", said]
 
 
 def test_a_way_back_that_fails_is_told(host):
