@@ -11,7 +11,7 @@ export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/sit
 BENCHES :=
 STAGES := lint sanity unit house integration lab molecule
 
-.PHONY: help setup demo test neighbours vm bench bench-quick $(STAGES) build down clean
+.PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick $(STAGES) build docs release down clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -47,8 +47,17 @@ bench-quick: setup  ## the key ratios beside their budgets, in under 3 minutes; 
 $(STAGES): setup  ## one stage of make test
 	@$(PYTHON) tools/test.py $@
 
+bare: setup  ## the first test of every stage on bare machines of Debian 12 and 13; not part of make test
+	@$(PYTHON) tools/test.py bare
+
 build: setup  ## the collection as a tarball, in .cache/dist
 	@ansible-galaxy collection build --force --output-path .cache/dist
+
+docs: setup  ## the site: the reference and the guides, in .cache/docs/site/html
+	@$(PYTHON) tools/docs
+
+release: setup  ## changelog, commit, tag and tarball of a release: make release VERSION=1.0.0
+	@tools/release "$(VERSION)"
 
 down:  ## take away the demo's lab, and what tests have left behind
 	@if [ -x $(PYTHON) ]; then $(PYTHON) tools/demo.py --down; else echo "nothing to take away"; fi

@@ -339,7 +339,7 @@ def wait_quiet(node: Namespace) -> None:
 
 def web(row: Row) -> None:
     """nginx on the server, for as long as the row lives."""
-    unpacked = report.ROOT / ".cache/bench/nginx/usr/sbin/nginx"
+    unpacked = report.ROOT / ".cache/bench/nginx/bin/nginx"
     program = shutil.which("nginx") or (str(unpacked) if unpacked.exists() else "")
     if not program:
         raise Unable("nginx is neither installed nor unpacked by benchmarks/setup")

@@ -19,7 +19,9 @@ description:
 positional: _input
 options:
   _input:
-    description: What C(look.sh) of the role printed on the host.
+    description:
+      - What C(look.sh) of the role printed on the host.
+      - Nothing is planned for an empty text; only the controller's own requirements are checked.
     type: str
     required: true
   state:
@@ -833,6 +835,8 @@ def lan_client_plan(
         raise AnsibleFilterError(
             "the filter ipmasq.linux.lan_client_plan needs netaddr on the controller: pip install netaddr"
         )
+    if not seen:
+        return Plan().result()
     options: Json = {
         "gateway": gateway or "",
         "gateway6": gateway6 or "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
-import shutil
+import pathlib
 import socket
 import subprocess
 
@@ -23,6 +23,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 OFFICE4 = CLIENTS["office"][1]
 SECOND = "203.0.113.9"
 TEXT = b"out of the lab\n" * 1000
+UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
 
 
 @pytest.fixture
@@ -38,15 +39,9 @@ def net(net):
 def vsftpd(tmp_path_factory):
     """Debian's vsftpd. Unpacked and not installed, as its package starts a server on this machine."""
     folder = tmp_path_factory.mktemp("vsftpd")
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        pytest.skip("vsftpd is fetched with apt-get, which is not there")
-    # Not readable to apt's own user, which only costs a warning.
-    done = subprocess.run(["apt-get", "download", "vsftpd"], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip("vsftpd cannot be fetched: {0}".format(done.stderr.strip().splitlines()[-1]))
-    (package,) = folder.glob("vsftpd_*.deb")
-    subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
-    return folder / "usr/sbin/vsftpd"
+    done = subprocess.run([str(UNPACK), str(folder), "vsftpd"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "bin/vsftpd"
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ UTILS = PLUGINS / "module_utils"
 HEADER = (
     "# Copyright (c) 2026, ipmasq.linux contributors\n"
     "# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)\n"
-    "# SPDX-License-Identifier: GPL-3.0-or-later\n"
+    "# SPDX-License-" + "Identifier: GPL-3.0-or-later\n"  # in one piece, it would be a header of this line
 )
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 

@@ -23,6 +23,8 @@ SERVICES = ("web", "stun", "echo", "dns", "iperf3", "ftp", "witness")
 RELEASES = ("bullseye", "bookworm", "trixie")
 MANAGERS = ("networkd", "ifupdown")
 FABRIC = "fabric"
+#: How Ansible reaches the containers of an engine.
+CONNECTIONS = {"podman": "containers.podman.podman", "docker": "community.docker.docker"}
 
 LINK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}")
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
@@ -377,7 +379,6 @@ def node_links(node: Node) -> dict[str, str]:
 
 def inventory(lab: Lab, engine: str, directory: str) -> dict[str, t.Any]:
     """An Ansible inventory of the nodes, as data."""
-    connection = {"podman": "containers.podman.podman", "docker": "community.docker.docker"}[engine]
     hosts = {}
     groups: dict[str, t.Any] = {}
     for node in lab.nodes:
@@ -390,7 +391,7 @@ def inventory(lab: Lab, engine: str, directory: str) -> dict[str, t.Any]:
         for group in node.groups:
             groups.setdefault(group, {"hosts": {}})["hosts"][node.name] = None
     shared = {
-        "ansible_connection": connection,
+        "ansible_connection": CONNECTIONS[engine],
         "ansible_python_interpreter": "/usr/bin/python3",
         "lab_name": lab.name,
         "lab_engine": engine,
