@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A machine that has nothing: Debian's minimal system, git, make, python3 and ca-certificates. A clone, `make setup`, and the
-first test of every stage, so that nothing that we once installed here hides a step that is missing.
+"""A machine that has nothing: Debian's minimal system, git, make, python3 and ca-certificates.
 
-The machine is a folder with namespaces of its own for mounts and processes. It shares the network of this one, as it has to
-fetch packages.
+It gets a clone, `make setup`, and the first test of every stage, so that nothing that we once installed here hides a
+step that is missing. The machine is a folder with namespaces of its own for mounts and processes. It shares the network
+of this one, as it has to fetch packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import test as stages  # tools/test.py
 RELEASES = os.environ.get("IPMASQ_BARE_RELEASES", "bookworm trixie").split()
 HAS = "git,make,python3,ca-certificates"
 #: How pip reaches its index from here is a matter of this machine, and of the bare one as well.
-SETTINGS = [Path("/etc/pip.conf"), Path("/etc/xdg/pip")]
+SETTINGS = [Path("/etc/pip.conf"), Path("/etc/xdg/pip"), Path("/etc/ssl/certs/ca-certificates.crt")]
+PASSED_ON = ("PIP_", "HTTP", "NO_PROXY")
 FIRST_TESTS = {
     "sanity": "make sanity",
     "unit": "{pytest} tests/unit -x --maxfail=1 -k test_golden",
@@ -52,9 +53,9 @@ class Machine:
         mounts = "mount --rbind /dev {0}/dev; mount --rbind /sys {0}/sys; mount -t proc proc {0}/proc".format(self.root)
         inside = f"cd /root/linux && export HOME=/root PATH=$PATH:/usr/sbin:/sbin && {command}"
         argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec"]
-        env = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "HTTP", "no_proxy"))}
+        env = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED_ON)}
         env.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8")
-        script = f"{mounts}; exec chroot {self.root} sh -c \"$1\""
+        script = f'{mounts}; exec chroot {self.root} sh -c "$1"'
         done = subprocess.run([*argv, script, "sh", inside], env=env, capture_output=True, text=True, check=False)
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"{command}\n{output[-8000:]}"
