@@ -45,7 +45,7 @@ def test_execution_environment(tmp_path: Path) -> None:
 
 
 def test_playbooks_can_be_read() -> None:
-    playbooks = ["awx.yml", "canary.yml", "pull.yml", "site.yml"]
+    playbooks = ["awx.yml", "canary.yml", "drift.yml", "pull.yml", "site.yml"]
     output(f"{OUR_PROGRAMS}/ansible-playbook", "-i", "hosts.yml", "--syntax-check", *playbooks)
 
 
