@@ -1,0 +1,147 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What looks at a gateway in playbooks, ours and those that the pages show: real ansible-playbook, real modules."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from helpers import wire_gateway
+from sandbox import sh
+from test_confirm import ONE, TWO, Box
+
+yaml = pytest.importorskip("yaml", reason="playbooks are YAML, and this Python has no PyYAML")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLAYBOOKS = ROOT / "playbooks"
+PROGRAM = pathlib.Path(sys.executable).parent / "ansible-playbook"
+INVENTORY = """
+[gateways]
+gw1 ansible_connection=local ansible_become=false
+gw2 ansible_connection=local ansible_become=false gateway_instance=branch
+[gateways:vars]
+ansible_python_interpreter={0}
+"""
+
+
+@pytest.fixture
+def box(tmp_path):
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    if not PROGRAM.exists():
+        pytest.skip("no ansible-core beside this Python")
+    wire_gateway()
+    made = Box(tmp_path, "nftables")
+    (tmp_path / "hosts.ini").write_text(INVENTORY.format(sys.executable), encoding="utf-8")
+    return made
+
+
+def run(box, playbook, *more):
+    """Exit code, and the results of each task and host."""
+    argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), str(playbook), *more]
+    done = box.inside("env", "ANSIBLE_STDOUT_CALLBACK=json", "HOME=" + str(box.folder), *argv)
+    assert done.stdout.startswith("{"), done.stdout + done.stderr
+    tasks = json.loads(done.stdout)["plays"][0]["tasks"]
+    return done.returncode, [(task["task"]["name"], task["hosts"]) for task in tasks]
+
+
+def drift(box, *more):
+    """Exit code, and what was said of each host."""
+    rc, tasks = run(box, PLAYBOOKS / "drift.yml", *more)
+    said = {}
+    for _name, hosts in tasks:
+        for host, result in hosts.items():
+            if "msg" in result and not result.get("skipped"):
+                said.setdefault(host, []).append(result["msg"])
+    return rc, said
+
+
+def test_it_fails_on_drift_and_where_nothing_is_applied(box):
+    box.apply(confirm_timeout=0, **ONE)
+    rc, said = drift(box)
+    assert (rc, said) == (2, {"gw1": ["All assertions passed"], "gw2": [["nothing is applied here"]]})
+    assert drift(box, "--limit", "gw1", "--check")[0] == 0
+
+    sh("nft add rule inet ipmasq forward accept; echo 0 > /proc/sys/net/ipv4/conf/lan0/forwarding")
+    rc, said = drift(box, "--limit", "gw1")
+    (lines,) = said["gw1"]
+    assert rc == 2 and len(lines) == 2 and lines[0].startswith("- ") and "lan0/forwarding: 0" in lines[1]
+    box.apply(confirm_timeout=0, **ONE)
+
+    # A change that waits is no drift.
+    box.apply(**TWO)
+    rc, said = drift(box, "--limit", "gw1")
+    assert rc == 0 and said["gw1"][0].startswith("a change by ")
+    box.confirm()
+
+    sh("nft flush ruleset")
+    shutil.rmtree(box.folder / "etc/ipmasq")
+    rc, said = drift(box, "--limit", "gw1")
+    open_router = "this host forwards, and nothing translates or filters what it forwards"
+    assert (rc, said["gw1"]) == (2, [["nothing is applied here", open_router]])
+
+
+# -- asserts that the pages show
+
+
+def tasks_in(found):
+    """Those that look at a gateway, of a list of tasks or plays."""
+    if not isinstance(found, list):
+        return []
+    tasks = []
+    for each in found:
+        inside = [each] if isinstance(each, dict) else []
+        for key in ("tasks", "pre_tasks", "post_tasks"):
+            inside += each.get(key) or [] if isinstance(each, dict) else []
+        tasks += [task for task in inside if {"ipmasq.linux.gateway_info", "ansible.builtin.assert"} & set(task)]
+    return tasks
+
+
+def shown():
+    """Every page and example that shows an assert: its tasks."""
+    texts = {}
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")]:
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)):
+            texts["{0} {1}".format(path.name, number)] = block
+    for path in ROOT.glob("examples/**/*.yml"):
+        texts[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
+    for path in (ROOT / "plugins/modules").glob("*.py"):
+        texts[path.name] = re.search(r'EXAMPLES = r"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    with_asserts = {name: text for name, text in texts.items() if "assert:" in text}
+    return {name: tasks_in(yaml.safe_load(text)) for name, text in with_asserts.items()}
+
+
+def test_asserts_of_pages_and_examples_hold_on_a_gateway_and_fail_on_a_wiped_host(box):
+    found = shown()
+    asserts = [task for tasks in found.values() for task in tasks if "ansible.builtin.assert" in task]
+    assert {"gateway_info.py", "examples/fleet/canary.yml"} <= set(found) and len(asserts) >= 6
+    for task in asserts:
+        task["ignore_errors"] = True
+    playbook = box.folder / "play.yml"
+    tasks = [task for tasks in found.values() for task in tasks]
+    play = {"hosts": "gw1", "gather_facts": False, "tasks": tasks}
+    playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+
+    def outcomes():
+        rc, results = run(box, playbook)
+        assert rc == 0
+        names = {task["name"] for task in asserts}
+        failed = [name for name, hosts in results if name in names and hosts["gw1"].get("failed")]
+        assert {name for name, _hosts in results} >= names
+        return failed
+
+    box.apply(confirm_timeout=0, **ONE)
+    assert outcomes() == []
+    sh("nft flush ruleset")
+    shutil.rmtree(box.folder / "etc/ipmasq")
+    wiped = outcomes()
+    looks = [task["name"] for task in asserts if "as_applied" in str(task["ansible.builtin.assert"]["that"])]
+    assert set(wiped) >= {*looks, "Stop if this host forwards packets that nothing translates or filters"}
