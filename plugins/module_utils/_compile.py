@@ -21,11 +21,12 @@ from ._chains import (
     FORWARD,
     HELPER,
     INPUT,
+    INVALID,
     MASQUERADE,
     MSS,
     OFFLOAD,
+    PROTECTED,
     REJECT,
-    RETURN,
     SRCNAT,
     TIMERS,
     TO,
@@ -34,8 +35,8 @@ from ._chains import (
     lan_interfaces,
     matches,
     wan_interfaces,
-    with_protocols,
 )
+from ._compile_input import chain_input, chain_invalid, chain_protected
 from ._compile_late import offload, timers
 from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
@@ -64,7 +65,9 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (FORWARD, _forward(gateway)),
         (TO, []),
         (BETWEEN, _between(gateway)),
-        (INPUT, _invalid(gateway, INPUT.name) + _protect(gateway)),
+        (INPUT, chain_input(gateway)),
+        (INVALID, chain_invalid()),
+        (PROTECTED, chain_protected(gateway)),
         (SRCNAT, srcnat(gateway)),
         (EGRESS, egress(gateway)),
         (MSS, _mss(gateway)),
@@ -261,39 +264,7 @@ def _mss(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-# --- The gateway itself, helpers, logging ---------------------------------------------------------------------------
-
-#: RFC 792 and RFC 4443: echo requests and errors. RFC 4890 section 4.4: what an IPv6 host cannot do without, which is
-#: neighbour discovery, router advertisements and multicast listener discovery.
-ICMP_NEEDED = {
-    "ip": ("icmp", (3, 8, 11, 12)),
-    "ip6": ("icmpv6", (1, 2, 3, 4, 128, 130, 131, 132, 133, 134, 135, 136, 143)),
-}
-#: Answers of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
-DHCP_CLIENT = {"ip": 68, "ip6": 546}
-
-
-def _protect(gateway: Gateway) -> t.List[Rule]:
-    """What WANs may ask of the gateway itself. What is let in goes on to the rules of others."""
-    if gateway.input != "protect":
-        return []
-    wans = wan_interfaces(gateway)
-    let_in = [Match(iif=wans, ct_state=("related", "established"))]
-    for family in ("ip", "ip6"):
-        protocol, types = ICMP_NEEDED[family]
-        let_in.append(Match(family, iif=wans, protocol=protocol, icmp_type=types))
-        client = DHCP_CLIENT[family]
-        let_in.append(Match(family, iif=wans, protocol="udp", port=((client, client),)))
-    rules = [Rule(INPUT.name, match, RETURN, "input") for match in let_in]
-    rules += [
-        Rule(INPUT.name, Match(iif=wans, protocol="tcp", port=((port, port),)), RETURN, "controller")
-        for port in gateway.controller_ports
-    ]
-    for item in gateway.input_allow:
-        for match in address_matches(item.source, item.destination, iif=wan_interfaces(gateway, item)):
-            asked = with_protocols(match, item)
-            rules += [Rule(INPUT.name, each, RETURN, "input_allow/" + item.name) for each in asked]
-    return rules + [Rule(INPUT.name, Match(iif=wans), DROP, "protected")]
+# --- Helpers, logging -----------------------------------------------------------------------------------------------
 
 
 def _helpers(gateway: Gateway) -> t.List[Rule]:

@@ -18,6 +18,7 @@ from ._chains import (
     EGRESS,
     GUARD,
     MASQUERADE,
+    PROTECTED,
     RETURN,
     SRCNAT,
     lan_interfaces,
@@ -213,6 +214,16 @@ def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
         rules.append(Rule(BETWEEN.name, outside, ACCEPT, key))
         if forward.hairpin:
             rules.append(Rule(BETWEEN.name, replace(match, iif=lan_interfaces(gateway)), ACCEPT, key))
+    return rules
+
+
+def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+    """A server that is the gateway itself is reached by its input, which protects itself."""
+    rules = []
+    for match in _server_side(gateway, forward):
+        source = by_family(forward.source).get(match.family, ())
+        outside = replace(match, iif=wan_interfaces(gateway, forward), oif=(), source=source)
+        rules.append(Rule(PROTECTED.name, outside, RETURN, "port_forward/" + forward.name))
     return rules
 
 

@@ -114,6 +114,15 @@ def manager_of(interface: Interface) -> str:
     return ""
 
 
+def managed_links() -> t.Tuple[str, ...]:
+    """The names of managers' links as patterns of rules, which know neither lengths nor sets of signs.
+
+    Bridges that people call br-lan or br-guest are none of Docker's, whose names go on with a hexadecimal digit.
+    """
+    own = [prefix + "*" for prefix, _manager in MANAGED if prefix != "br-"]
+    return (*own, *("br-{0}*".format(digit) for digit in "0123456789abcdef"))
+
+
 def read_facts(host: Host) -> Facts:
     if not host.which("ip"):
         raise MissingProgram("ip", "ip is not installed; install the package iproute2")

@@ -149,6 +149,7 @@ class Gateway:
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()
     controller_ports: t.Tuple[int, ...] = (22,)  # by which Ansible reaches this host
+    own_servers: t.Tuple[str, ...] = ()  # servers of port forwards that are addresses of this host
     helpers: t.Tuple[HelperItem, ...] = ()
     conntrack_max: str = "keep"  # keep, auto, or a number of connections
     timeouts: Timeouts = DEFAULT_TIMEOUTS

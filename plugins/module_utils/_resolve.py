@@ -65,6 +65,7 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
         port_forwards=_with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=_with_kernel_names("outbound", gateway.outbound, kernel_name),
         input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
+        own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
     )
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
@@ -79,6 +80,10 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolved(resolved, tuple(dict.fromkeys(notes)))
+
+
+def _local(facts: Facts) -> t.Set[str]:
+    return {address for interface in facts.interfaces for address in interface.addresses}
 
 
 def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:

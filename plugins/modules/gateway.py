@@ -388,15 +388,18 @@ options:
     default: false
   input:
     description:
-      - Whether to filter what WANs ask of the gateway itself.
-      - With V(protect) it answers its own connections, errors and echo requests of ICMP, neighbour discovery, DHCP as a
-        client, what O(input_allow) names, and the SSH port by which this run of Ansible came in. The rest is dropped.
+      - Whether to filter what is asked of the gateway itself, on every link that is no LAN. That is a WAN, a link that
+        nobody has declared, and a tunnel. Left alone are C(lo) and the links of container and VM managers, by their
+        names.
+      - With V(protect) these links reach answers to connections of the gateway's own, errors and echo requests of
+        ICMP, neighbour discovery, IGMP, MLD, the discovery of routers, DHCP as a client, what O(input_allow) names,
+        port forwards to a service of the gateway itself, and SSH (O(input_controller_ports)). The rest is dropped.
         LANs may ask anything. What is let in still has to pass the rules of others.
     type: str
     default: open
     choices: [open, protect]
   input_allow:
-    description: What else WANs may ask of the gateway itself, with O(input=protect).
+    description: What else may be asked of the gateway itself, with O(input=protect), on every link that is no LAN.
     type: list
     elements: dict
     suboptions:
@@ -413,10 +416,10 @@ options:
         type: list
         elements: str
       wan:
-        description: Only on this WAN. When left out, on every WAN.
+        description: Only on this WAN. When left out, on every link that is no LAN.
         type: str
       protocol:
-        description: Only these protocols.
+        description: Only these protocols. V(vrrp) is what keepalived speaks with its peer.
         type: list
         elements: str
         choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]

@@ -15,7 +15,7 @@ import struct
 import pytest
 from helpers import TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, ip, mac
+from topology import CLIENTS, GATE4, GATE6, SECOND4, WAN4, WAN6, Servers, Sniffer, icmp, ip, mac, udp
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
@@ -89,5 +89,91 @@ def test_every_protocol_that_can_be_named_is_kept_in(gateway, net):
             for name, (number, payload) in HEADERS.items():
                 packets = [ip(source, to, number, payload) for source, to in ((OFFICE4, WAN4), (OFFICE6, WAN6))]
                 from_outside(net, *packets, node="office", link="lan0")
-                seen = {"ip" if packet[0] >> 4 == 4 else "ip6" for packet in outside.packets()}
+                # Neighbours ask for each other meanwhile.
+                came = [(packet[0] >> 4, packet[9 if packet[0] >> 4 == 4 else 6]) for packet in outside.packets()]
+                seen = {"ip" if version == 4 else "ip6" for version, protocol in came if protocol == number}
                 assert seen == (set() if refused else {"ip", "ip6"}), name
+
+
+def wire_beside(net, link):
+    """A link of the gateway that nobody declares, with a host behind it."""
+    net._node(link)
+    net._link(link, link, "10.9.0.1/24", "fd09::1/64", "10.9.0.9/24", "fd09::9/64")
+    net._awake(link, "10.9.0.1", "fd09::1")
+    net.macs[link] = mac(sh("ip -o link show dev " + link), "link/ether ")
+
+
+def test_protect_is_for_every_link_that_is_no_lan(gateway, net):
+    """A management link that nobody has declared is guarded; a manager's bridge is the manager's, and lo is our own."""
+    wire_beside(net, "mgmt0")
+    gateway.apply(**TWO_LANS, input="protect", input_allow=[{"name": "web", "protocol": ["tcp"], "port": ["80"]}])
+    with Servers(net, "tcp", ("gate", 8080), ("gate", 80), ("gate", 22)) as servers:
+        for address in ("10.9.0.1", "fd09::1"):
+            assert servers.asked("mgmt0", address, 8080, timeout=0.3) == "timeout"
+            assert servers.asked("mgmt0", address, 80).port == 80
+            assert servers.asked("mgmt0", address, 22).port == 22
+        for address in ("192.168.1.1", "fd00:1::1"):
+            assert servers.asked("office", address, 8080).port == 8080
+        for address in ("127.0.0.1", "::1"):
+            assert servers.asked("gate", address, 8080).port == 8080
+        assert net.ping("mgmt0", "10.9.0.1") and net.ping("mgmt0", "fd09::1")
+        # An answer to what the gateway has begun itself.
+        assert net.tcp("gate", "mgmt0", "10.9.0.9") == "10.9.0.1"
+        sh("ip link set mgmt0 down; ip link set mgmt0 name virbr0; ip link set virbr0 up")
+        assert servers.asked("mgmt0", "10.9.0.1", 8080).port == 8080
+    gateway.apply(**TWO_LANS)
+
+
+#: Router advertisement and solicitation of IPv4; IGMP; discovery of multicast routers.
+QUERIES = [
+    (socket.IPPROTO_ICMP, lambda source, to: icmp(source, to, 9, 0)),
+    (socket.IPPROTO_ICMP, lambda source, to: icmp(source, to, 10, 0)),
+    (socket.IPPROTO_IGMP, lambda source, to: ip(source, to, *IGMP)),
+    *(
+        (socket.IPPROTO_ICMPV6, lambda source, to, kind=kind: icmp(source, to, kind, 0))
+        for kind in (130, 131, 132, 133, 134, 143, 151, 152, 153)
+    ),
+]
+
+
+@pytest.mark.parametrize("mode", ["open", "protect"])
+def test_what_conntrack_does_not_know_is_not_invalid(gateway, net, mode):
+    gateway.apply(**TWO_LANS, input=mode)
+    for number, make in QUERIES:
+        family = "ip6" if number == socket.IPPROTO_ICMPV6 else "ip"
+        for node, link in (("wan", "wan0"), ("office", "lan0")):
+            source = {"ip": {"wan": WAN4, "office": OFFICE4}, "ip6": {"wan": WAN6, "office": OFFICE6}}[family][node]
+            to = {"ip": {"wan": GATE4, "office": "192.168.1.1"}, "ip6": {"wan": GATE6, "office": "fd00:1::1"}}[family][
+                node
+            ]
+            with listening(number) as came:
+                packet = make(source, to)
+                from_outside(net, packet, node=node, link=link)
+                assert came() == {family}, (mode, node, packet)
+
+
+def test_what_is_invalid_is_dropped(gateway, net):
+    """Errors about nothing and stray segments: from a WAN and from a LAN, with input left open, too."""
+    gateway.apply(**TWO_LANS)
+    with listening(socket.IPPROTO_ICMP) as came:
+        from_outside(net, icmp(WAN4, GATE4, 3, 3, udp(GATE4, WAN4)), icmp(WAN4, GATE4, 200, 0))
+        from_outside(net, icmp(OFFICE4, "192.168.1.1", 3, 3, udp("192.168.1.1", OFFICE4)), node="office", link="lan0")
+        assert came() == set()
+
+
+def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
+    """Whom the forward lets in reaches it under protect as without; whoever asks the service past it does not."""
+    net.wire_second_wan()
+    forwards = [
+        {"name": "v4", "port": ["8443"], "to_port": 8080, "to": ["192.168.1.1"], "source": [WAN4 + "/32"]},
+        {"name": "v6", "port": ["8443"], "to_port": 8080, "to": ["fd00:1::1"], "wan": "wan0"},
+    ]
+    options = dict(TWO_LANS, wans=[{"interface": "wan0"}, {"interface": "wan1"}], port_forwards=forwards)
+    for mode in ("open", "protect"):
+        gateway.apply(**options, input=mode)
+        with Servers(net, "tcp", ("gate", 8080)) as servers:
+            assert servers.asked("wan", GATE4, 8443).peer == WAN4
+            assert servers.asked("wan", GATE6, 8443).peer == WAN6
+            if mode == "protect":
+                for node, address in (("wan", GATE4), ("wan", GATE6), ("isp", SECOND4), ("wan", "192.168.1.1")):
+                    assert servers.asked(node, address, 8080, timeout=0.3) == "timeout"

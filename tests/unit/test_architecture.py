@@ -48,7 +48,11 @@ MAY_IMPORT = {
     "_origin": {"_errors"},
     "_chains": {"_rules"},
     "_compile_nat": {"_chains", "_conflicts", "_prefix", "_resolve", "_rules", "_values", "_words"},
-    "_compile": {"_chains", "_compile_late", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values"},
+    "_compile_input": {"_chains", "_compile_nat", "_facts", "_rules"},
+    "_compile": {
+        "_chains", "_compile_input", "_compile_late", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules",
+        "_values",
+    },
     "_compile_late": {"_chains", "_compile_nat", "_resolve", "_rules"},
     "_links": {"_errors", "_resolve", "_rules", "_values"},
     "_features": {"_errors"},

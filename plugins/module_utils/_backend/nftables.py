@@ -72,9 +72,16 @@ L4PROTO = {"meta": {"key": "l4proto"}}
 #: Linux 6.18), so it is asked for where RFC 8200 section 4.1 has it: first, as long as no options are in front.
 NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
-#: nft takes numbers, and lists them by these names: src/proto.c
+#: nft takes numbers, and lists those that it knows by these names: src/proto.c
 ICMP_NAMES = {
-    "icmp": {3: "destination-unreachable", 8: "echo-request", 11: "time-exceeded", 12: "parameter-problem"},
+    "icmp": {
+        3: "destination-unreachable",
+        8: "echo-request",
+        9: "router-advertisement",
+        10: "router-solicitation",
+        11: "time-exceeded",
+        12: "parameter-problem",
+    },
     "icmpv6": {
         1: "destination-unreachable",
         2: "packet-too-big",
@@ -527,7 +534,7 @@ def _protocol(match: Match) -> t.List[Json]:
     if match.port:
         return [_match(_payload(match.protocol, "dport"), _one_or_set([_ports(ports) for ports in match.port]))]
     if match.icmp_type:
-        names = [ICMP_NAMES[match.protocol][kind] for kind in match.icmp_type]
+        names = [ICMP_NAMES[match.protocol].get(kind, kind) for kind in match.icmp_type]
         return [_match(_payload(match.protocol, "type"), _one_or_set(names))]
     if match.protocol:
         place = NEXT_HEADER if (match.family, match.protocol) == ("ip6", "ah") else L4PROTO

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What may be asked of the gateway itself."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._chains import (
+    DROP,
+    INPUT,
+    INVALID,
+    PROTECTED,
+    RETURN,
+    address_matches,
+    declared,
+    lan_interfaces,
+    wan_interfaces,
+    with_protocols,
+)
+from ._compile_nat import let_in_here
+from ._facts import managed_links
+from ._rules import Action, Match, Rule
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway
+
+#: RFC 792 and RFC 4443: echo requests and errors; RFC 1256: router advertisement and solicitation. RFC 4890 section
+#: 4.4.1: what an IPv6 host cannot do without, which is neighbour discovery, router advertisement and solicitation,
+#: multicast listeners, and the discovery of multicast routers (RFC 4286, where IPv4 uses IGMP).
+ICMP_NEEDED = {
+    "ip": ("icmp", (3, 8, 9, 10, 11, 12)),
+    "ip6": ("icmpv6", (1, 2, 3, 4, 128, 130, 131, 132, 133, 134, 135, 136, 143, 151, 152, 153)),
+}
+#: Those of them that conntrack calls invalid, as it knows neither answers to them nor that they need none: valid_new in
+#: nf_conntrack_proto_icmp.c, noct_valid_new in nf_conntrack_proto_icmpv6.c (measured, Linux 6.18).
+ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
+#: Answers of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
+DHCP_CLIENT = {"ip": 68, "ip6": 546}
+
+
+def chain_input(gateway: Gateway) -> t.List[Rule]:
+    """What comes for the gateway itself. Under ``protect`` every link is guarded that is no LAN and not managed."""
+    invalid = Match(iif=declared(gateway), ct_state=("invalid",))
+    rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
+    if gateway.input != "protect":
+        return rules
+    left_alone = lan_interfaces(gateway) + ("lo",) + managed_links()
+    return rules + [
+        Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
+        # A WAN may be called as a manager calls its links.
+        Rule(INPUT.name, Match(iif=wan_interfaces(gateway)), Action("goto", PROTECTED.name), "input"),
+        Rule(INPUT.name, Match(iif=left_alone), RETURN, "input"),
+        Rule(INPUT.name, Match(), Action("goto", PROTECTED.name), "input"),
+    ]
+
+
+def chain_invalid() -> t.List[Rule]:
+    known = [Match(family, protocol=protocol, icmp_type=types) for family, (protocol, types) in ICMP_UNKNOWN.items()]
+    rules = [Rule(INVALID.name, match, RETURN, "input") for match in known]
+    return [*rules, Rule(INVALID.name, Match(), DROP, "invalid")]
+
+
+def chain_protected(gateway: Gateway) -> t.List[Rule]:
+    """What may be asked of the gateway itself from a protected link. What is let in goes on to the rules of others."""
+    if gateway.input != "protect":
+        return []
+    let_in = [Match("ip", protocol="igmp")]
+    for family in ("ip", "ip6"):
+        protocol, types = ICMP_NEEDED[family]
+        let_in.append(Match(family, protocol=protocol, icmp_type=types))
+        client = DHCP_CLIENT[family]
+        let_in.append(Match(family, protocol="udp", port=((client, client),)))
+    rules = [Rule(PROTECTED.name, match, RETURN, "input") for match in let_in]
+    rules += [
+        Rule(PROTECTED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
+        for port in gateway.controller_ports
+    ]
+    for item in gateway.input_allow:
+        for match in address_matches(item.source, item.destination, iif=(item.wan,) if item.wan else ()):
+            asked = with_protocols(match, item)
+            rules += [Rule(PROTECTED.name, each, RETURN, "input_allow/" + item.name) for each in asked]
+    for forward in gateway.port_forwards:
+        if set(forward.to) & set(gateway.own_servers):
+            rules += let_in_here(gateway, forward)
+    return [*rules, Rule(PROTECTED.name, Match(), DROP, "protected")]
