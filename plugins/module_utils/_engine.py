@@ -42,7 +42,7 @@ from ._features import check_supported
 from ._host import check_root
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
-from ._rfc import requirements
+from ._rfc import given_up
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -925,7 +925,7 @@ def _rule_lines(change: Change) -> t.List[str]:
 
 def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:
     return {
-        "rfc": [{"requirement": each.name, "holds": each.holds, "why": each.why} for each in requirements(gateway)],
+        "rfc": [{"requirement": each.name, "why": each.why} for each in given_up(gateway)],
         "wans": [{"interface": wan.interface} for wan in gateway.wans or ()],
         "lans": [
             {

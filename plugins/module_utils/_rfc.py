@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Which requirements of the NAT RFCs a gateway meets as it is declared. docs/rfc.md has all of them, measured."""
+"""What a gateway gives up of the NAT RFCs, by options that its user has set. docs/rfc.md has all of them, measured."""
 
 from __future__ import annotations
 
@@ -14,79 +14,85 @@ from dataclasses import dataclass
 from ._prefix import is_neutral
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, NatItem
-
-
-@dataclass(frozen=True)
-class Requirement:
-    name: str  # such as "RFC 4787 REQ-1"
-    holds: bool
-    why: str
-
-
-def requirements(gateway: Gateway) -> t.List[Requirement]:
-    """Those that options decide, in the order of their numbers."""
-    translating = [item for item in gateway.nat if item.action in ("masquerade", "snat")]
-    found = [_mapping(translating)]
-    pools = [item for item in translating if _is_pool(item)]
-    if pools:
-        loose = [item.name for item in pools if not item.persistent]
-        found.append(_told("RFC 4787 REQ-2", not loose, "a client keeps one address of a pool", loose, "persistent"))
-    timers = dict(gateway.timeouts)
-    short = [name for name in ("udp", "udp_stream") if timers.get(name, 0) < 120]
-    found.append(_told("RFC 4787 REQ-5", not short, "UDP mappings live for 2 minutes or more", short, "timeouts"))
-    if gateway.port_forwards:
-        found.append(_hairpin(gateway))
-    helpers = [item.name for item in gateway.helpers]
-    found.append(_told("RFC 4787 REQ-10", not helpers, "no helper reads what clients send", helpers, "helpers"))
-    found.append(_established(timers))
-    icmp = [name for name in ("icmp", "icmpv6") if timers.get(name, 0) < 60]
-    found.append(_told("RFC 5508 REQ-2", not icmp, "ICMP queries live for 60 seconds or more", icmp, "timeouts"))
-    prefixes = [item for item in gateway.nat if item.action == "prefix"]
-    if prefixes:
-        changing = [item.name for item in prefixes if not is_neutral(item.to[0])]
-        words = "prefixes are translated without touching checksums"
-        found.append(_told("RFC 6296 3.1", not changing, words, changing, "a prefix longer than /48"))
-    return found
-
+    from ._intent import Gateway
 
 #: Items that a sentence names.
 MOST_NAMED = 10
+#: The kernel's own timers in seconds, where an option leaves them (Linux 6.18).
+KERNEL = {"icmp": 30, "icmpv6": 30, "tcp_established": 432000, "udp": 30, "udp_stream": 120}
 
 
-def _told(name: str, holds: bool, words: str, against: t.Sequence[str], option: str) -> Requirement:
-    named = list(against[:MOST_NAMED])
-    if len(against) > MOST_NAMED:
-        named.append("and {0} more".format(len(against) - MOST_NAMED))
-    return Requirement(name, holds, words if holds else "not so because of {0}: {1}".format(option, ", ".join(named)))
+@dataclass(frozen=True)
+class GivenUp:
+    name: str  # such as "RFC 4787 REQ-1"
+    why: str  # the option, and what does not work because of it
 
 
-def _mapping(items: t.Sequence[NatItem]) -> Requirement:
-    random = [item.name for item in items if item.random]
-    words = "a client's port is seen as the same by all destinations, until two clients want the same one"
-    return _told("RFC 4787 REQ-1", not random, words, random, "random")
-
-
-def _is_pool(item: NatItem) -> bool:
-    return item.action == "snat" and (len(item.to) > 1 or any("-" in entry for entry in item.to))
-
-
-def _hairpin(gateway: Gateway) -> Requirement:
-    without = [item.name for item in gateway.port_forwards if not item.hairpin]
+def given_up(gateway: Gateway) -> t.List[GivenUp]:
+    """In the order of their numbers; nothing of what holds, or what no option decides."""
+    translating = [item for item in gateway.nat if item.action in ("masquerade", "snat")]
+    pools = [item for item in translating if item.action == "snat" and _is_pool(item.to)]
+    random = [item.name for item in translating if item.random]
+    loose = [item.name for item in pools if not item.persistent]
     inside = [item.name for item in gateway.port_forwards if item.hairpin and item.hairpin_source == "gateway"]
-    words = "clients inside reach forwarded ports, seen by the address outside"
-    if without:
-        return _told("RFC 4787 REQ-9", False, words, without, "no hairpin")
-    return _told("RFC 4787 REQ-9", not inside, words, inside, "hairpin_source")
+    changing = [item.name for item in gateway.nat if item.action == "prefix" and not is_neutral(item.to[0])]
+    found = [
+        _items(
+            "RFC 4787 REQ-1",
+            "nat",
+            random,
+            "random ports (random, or profile server_egress): a client has another port for each destination, so calls, "
+            "games and whatever else connects clients directly may fail",
+        ),
+        _items(
+            "RFC 4787 REQ-2",
+            "nat",
+            loose,
+            "persistent is false: a client has several addresses at once, so services that tie a session to one may fail",
+        ),
+        _timers(gateway, "RFC 4787 REQ-5", ("udp", "udp_stream"), 120, "UDP no longer reaches"),
+        _items(
+            "RFC 4787 REQ-9",
+            "port_forwards",
+            inside,
+            "hairpin_source is gateway: the server cannot tell clients inside from each other",
+        ),
+        _items(
+            "RFC 4787 REQ-10",
+            "helpers",
+            [item.name for item in gateway.helpers],
+            "the kernel rewrites what clients of these services send, so those that find their way through NAT "
+            "themselves may fail",
+        ),
+        _timers(gateway, "RFC 5382 REQ-5", ("tcp_established",), 7440, "TCP no longer reaches"),
+        _timers(gateway, "RFC 5508 REQ-2", ("icmp", "icmpv6"), 60, "the answer to a ping does not reach"),
+        _items(
+            "RFC 6296 3.1",
+            "nat",
+            changing,
+            "a prefix longer than /48 changes checksums, so protocols other than TCP, UDP and ICMPv6 may fail",
+        ),
+    ]
+    return [each for each in found if each]
 
 
-def _established(timers: t.Mapping[str, int]) -> Requirement:
-    # The kernel's own timer is 5 days.
-    holds = timers.get("tcp_established", 432000) >= 7440
-    return _told(
-        "RFC 5382 REQ-5",
-        holds,
-        "open TCP connections live for 2 hours 4 minutes or more",
-        ["tcp_established"],
-        "timeouts",
-    )
+def _is_pool(to: t.Sequence[str]) -> bool:
+    return len(to) > 1 or any("-" in entry for entry in to)
+
+
+def _items(name: str, option: str, items: t.Sequence[str], words: str) -> t.Optional[GivenUp]:
+    if not items:
+        return None
+    named = list(items[:MOST_NAMED])
+    if len(items) > MOST_NAMED:
+        named.append("and {0} more".format(len(items) - MOST_NAMED))
+    return GivenUp(name, "{0} {1}: {2}".format(option, ", ".join(named), words))
+
+
+def _timers(gateway: Gateway, name: str, options: t.Sequence[str], asked: int, what: str) -> t.Optional[GivenUp]:
+    timers = dict(KERNEL, **dict(gateway.timeouts))
+    short = ["{0} {1}".format(option, timers[option]) for option in options if timers[option] < asked]
+    if not short:
+        return None
+    words = "timeouts {0}: {1} a client that was silent for longer; {2} seconds or more are asked for"
+    return GivenUp(name, words.format(", ".join(short), what, asked))

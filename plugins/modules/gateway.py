@@ -609,7 +609,7 @@ notes:
   elements: str
   sample: ["WAN ppp0: chosen, it has the default route"]
 rfc:
-  description: The requirements of NAT RFCs that options decide, and whether this gateway meets them.
+  description: What your own options give up of the NAT RFCs, and what may not work because of it. Empty by default.
   returned: when O(state=present)
   type: list
   elements: dict
@@ -617,15 +617,11 @@ rfc:
     requirement:
       description: RFC and number.
       type: str
-      sample: RFC 4787 REQ-1
-    holds:
-      description: Whether it is met.
-      type: bool
-      sample: true
+      sample: RFC 4787 REQ-9
     why:
-      description: What that means, or the option that is in the way.
+      description: The option, the items, and what may not work.
       type: str
-      sample: a client's port is seen as the same by all destinations, until two clients want the same one
+      sample: "port_forwards web: hairpin_source is gateway: the server cannot tell clients inside from each other"
 differences:
   description:
     - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
