@@ -41,14 +41,15 @@ def given_up(gateway: Gateway) -> t.List[GivenUp]:
             "RFC 4787 REQ-1",
             "nat",
             random,
-            "random ports (random, or profile server_egress): a client has another port for each destination, so calls, "
-            "games and whatever else connects clients directly may fail",
+            "random ports (random, or profile server_egress): a client has another port for each destination, so "
+            "calls, games and whatever else connects clients directly may fail",
         ),
         _items(
             "RFC 4787 REQ-2",
             "nat",
             loose,
-            "persistent is false: a client has several addresses at once, so services that tie a session to one may fail",
+            "persistent is false: a client has several addresses at once, so services that tie a session to "
+            "one may fail",
         ),
         _timers(gateway, "RFC 4787 REQ-5", ("udp", "udp_stream"), 120, "UDP no longer reaches"),
         _items(

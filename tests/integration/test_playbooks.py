@@ -145,3 +145,24 @@ def test_asserts_of_pages_and_examples_hold_on_a_gateway_and_fail_on_a_wiped_hos
     wiped = outcomes()
     looks = [task["name"] for task in asserts if "as_applied" in str(task["ansible.builtin.assert"]["that"])]
     assert set(wiped) >= {*looks, "Stop if this host forwards packets that nothing translates or filters"}
+
+
+# -- what the role says
+
+
+def test_the_role_says_what_options_give_up_once(box):
+    playbook = box.folder / "play.yml"
+    web = {"name": "web", "port": 443, "to": "192.168.1.20", "hairpin": True, "hairpin_source": "gateway"}
+    named = {"gateway_" + name: value for name, value in ONE.items()}
+    more = {
+        "gateway_port_forwards": [web, dict(web, name="plain", port=80, hairpin=False)],
+        "gateway_confirm_timeout": 0,
+    }
+    play = {"hosts": "gw1", "gather_facts": False, "roles": ["ipmasq.linux.gateway"], "vars": {**named, **more}}
+    playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+    said = "port_forwards web: hairpin_source is gateway: the server cannot tell clients inside from each other"
+    for times in (1, 0):
+        rc, results = run(box, playbook)
+        assert rc == 0, results
+        lines = [line for _name, hosts in results for line in hosts["gw1"].get("msg", ()) if "RFC" in line]
+        assert lines == times * [said + " (RFC 4787 REQ-9)"]
