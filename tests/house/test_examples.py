@@ -1,0 +1,94 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people copy: examples/basic, and playbooks on pages. Ansible reads them, the module reads their variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from project import OUR_PROGRAMS, ROOT
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASIC = ROOT / "examples/basic"
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+#: Where a task stands by itself, its play is understood.
+PLAY = "- hosts: gateways\n  become: true\n  tasks:\n"
+#: Rows that belong to no item.
+NO_COUNTERS = {"jump", "lookup", "set"}
+COLLECTIONS = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"), "NO_COLOR": "1"}
+
+
+def read(*command: str, cwd: Path) -> str:
+    program = [f"{OUR_PROGRAMS}/{command[0]}", *command[1:]]
+    done = subprocess.run(program, cwd=cwd, env=COLLECTIONS, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_basic_is_complete() -> None:
+    assert "ipmasq.linux" in (BASIC / "requirements.yml").read_text()
+    listed = read("ansible-playbook", "site.yml", "--list-hosts", cwd=BASIC)
+    for host in ("gw1.example.net", "desk1", "desk2"):
+        assert host in listed
+    read("ansible-playbook", "site.yml", "--syntax-check", cwd=BASIC)
+
+
+def test_basic_declares_a_gateway() -> None:
+    variables: dict[str, Any] = yaml.safe_load((BASIC / "group_vars/gateways.yml").read_text())
+    assert all(name.startswith("gateway_") for name in variables)
+    options = {name[len("gateway_") :]: each for name, each in variables.items()}
+    checked = ArgumentSpecValidator(GATEWAY).validate(options)
+    assert not checked.error_messages
+    gateway = gateway_from_params(gateway_params(**checked.validated_parameters))
+    assert [lan.name for lan in gateway.lans or ()] == ["office"]
+    assert gateway.port_forwards[0].hairpin
+
+
+def playbooks() -> list[tuple[str, str]]:
+    found = []
+    for number, block in enumerate(BLOCK.findall((ROOT / "docs/playbooks.md").read_text())):
+        if "- hosts:" in block:
+            found.append((f"play{number}.yml", block))
+        elif block.startswith("    - name:"):
+            found.append((f"play{number}.yml", PLAY + block))
+    return found
+
+
+def test_playbooks_of_the_page_can_be_read(tmp_path: Path) -> None:
+    found = playbooks()
+    assert len(found) >= 6
+    for name, text in found:
+        (tmp_path / name).write_text(text)
+    read("ansible-playbook", "-i", "localhost,", "--syntax-check", *[name for name, _text in found], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_index_names_every_page(page: str) -> None:
+    if page != "README.md":
+        assert f"]({page})" in (ROOT / "docs/README.md").read_text()
+
+
+def test_every_counter_has_its_line() -> None:
+    """What rules are called, in the golden cases, which have every kind of item."""
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    cells = re.findall(r"^\| (`[^|]*) \|", page, flags=re.MULTILINE)
+    described = {name for cell in cells for name in re.findall(r"`([a-z_]+)(?:/[A-Z]+)?`", cell)}
+    comments = re.compile(r"ipmasq:[a-z0-9_]+/([a-z_]+)")
+    listed = [path.read_text() for path in (ROOT / "tests/unit/golden").glob("*/*") if path.name != "gateway.yml"]
+    keys = {key for text in listed for key in comments.findall(text)} - NO_COUNTERS
+    assert len(keys) > 15
+    assert sorted(keys - described) == []
