@@ -106,6 +106,7 @@ GATEWAY: Spec = {
     "drop_bogons": {"type": "bool", "default": False},
     "input": {"type": "str", "default": "open", "choices": list(INPUTS)},
     "input_allow": {"type": "list", "elements": "dict", "options": TRAFFIC},
+    "input_controller_ports": {"type": "list", "elements": "int"},
     "helpers": {
         "type": "list",
         "elements": "dict",

@@ -4,12 +4,18 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""By which port Ansible has reached this host, so that a filter never shuts it out."""
+"""By which ports this host is administered, so that a filter never shuts anybody out.
+
+Not only the port of this run counts: the next one may be another operator's, or come from cron. So all ports count
+where an SSH server listens, whoever asks, and those that an earlier run came by.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 import typing as t
+from dataclasses import dataclass
 
 from ._errors import GatewayError
 
@@ -19,28 +25,160 @@ if t.TYPE_CHECKING:  # pragma: no cover
 SSH = 22
 #: Processes between this one and the login: python, sh, sudo, sshd.
 MOST_ANCESTORS = 32
+#: SSH servers as the kernel calls their processes.
+SERVERS = ("sshd", "dropbear", "lshd")
+PROCESSES = "/proc/[0-9]*/comm"
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+#: Sockets that systemd holds itself, with their units and what these start.
+SOCKETS = ("systemctl", "list-sockets", "--no-legend", "--no-pager")
+SOCKET = re.compile(r"^\s*\S*:(\d+)\s+(\S+\.socket\b.*)$", re.MULTILINE)
+OF_SSH = re.compile(r"ssh|dropbear")
+#: Column st of /proc/net/tcp: TCP_LISTEN, include/net/tcp_states.h
+LISTEN = "0A"
 
 
-def controller_ports(host: Host) -> t.Tuple[int, ...]:
-    """The port of the SSH server behind this run; 22 where the connection is no SSH (a container, this machine).
+@dataclass(frozen=True)
+class Reach:
+    """``run`` is the port by which this run has come, None if that was by no SSH."""
 
-    sudo takes SSH_CONNECTION (ssh(1)) out of the environment, so the parents are asked too.
+    run: t.Optional[int]
+    servers: t.Tuple[int, ...]
+
+    @property
+    def ports(self) -> t.Tuple[int, ...]:
+        return tuple(sorted({*self.servers, *(() if self.run is None else (self.run,))}))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays open, what of it was found and not assumed, and what there is to say about it."""
+
+    ports: t.Tuple[int, ...]
+    known: t.Tuple[int, ...]
+    notes: t.Tuple[str, ...] = ()
+
+
+def reach(host: Host) -> Reach:
+    return Reach(_run_port(host), _server_ports(host))
+
+
+def asks(kind: str, words: t.Sequence[str]) -> bool:
+    """Whether a question to the host is one of those that ``reach`` puts."""
+    if kind == "run":
+        return tuple(words) == SOCKETS
+    return bool(words) and words[0] in (PROCESSES, *TABLES)
+
+
+def kept_open(wanted: t.Optional[t.Tuple[int, ...]], earlier: t.Iterable[int], found: Reach) -> Kept:
+    """``wanted`` is the user's own list, and final; ``earlier`` are those that the last run knew."""
+    if wanted is not None:
+        return Kept(wanted, wanted)
+    known = tuple(sorted({*found.ports, *earlier}))
+    if not known:
+        note = (
+            "input: this run has come by no SSH, and no SSH server was found to listen here; port {0} stays open, name "
+            "another in input_controller_ports".format(SSH)
+        )
+        return Kept((SSH,), (), (note,))
+    unused = [str(port) for port in known if port not in found.ports]
+    note = (
+        "input: port {0} stays open for SSH as before, though no SSH server listens there now; to close it, name those "
+        "that shall be open in input_controller_ports".format(", ".join(unused))
+    )
+    return Kept(known, known, (note,) if unused else ())
+
+
+def refusal(wanted: t.Optional[t.Tuple[int, ...]], found: Reach) -> t.Tuple[str, ...]:
+    """Why this run may not have the list that the user gives: it would cut itself off."""
+    if wanted is None or found.run is None or found.run in wanted:
+        return ()
+    return (
+        "input_controller_ports: this run came by SSH on port {0}, which is not among {1}; add it, or come by one of "
+        "these".format(found.run, ", ".join(map(str, wanted)) or "them, as there are none"),
+    )
+
+
+def _run_port(host: Host) -> t.Optional[int]:
+    """The port of the SSH server behind this run. sudo takes SSH_CONNECTION (ssh(1)) out of the environment, so the
+    parents are asked too.
     """
     pid = "self"
     for _generation in range(MOST_ANCESTORS):
         found = re.search(r"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)", _text(host, pid, "environ"))
         if found:
-            return (int(found.group(1)),)
-        parent = re.search(r"^PPid:\s+(\d+)", _text(host, pid, "status"), re.MULTILINE)
-        if not parent or parent.group(1) == "0":
+            return int(found.group(1))
+        parent = _parent(host, pid)
+        if parent in ("", "0"):
             break
-        pid = parent.group(1)
-    return (SSH,)
+        pid = parent
+    return None
+
+
+def _server_ports(host: Host) -> t.Tuple[int, ...]:
+    """Where SSH servers listen, not only for this host itself. Asks /proc, as minimal hosts have no ss."""
+    listening = _listening(host)
+    if not listening:
+        return ()
+    found = set()
+    for path in host.find(PROCESSES):
+        pid = path.split("/")[2]
+        if _text(host, pid, "comm").strip() in SERVERS and not _is_session(host, pid):
+            found |= _ports_of(host, pid, listening)
+    if _text(host, "1", "comm").strip() == "systemd":
+        # It listens itself for what it starts by a socket (Ubuntu since 22.10), and for others too.
+        held = _ports_of(host, "1", listening)
+        if held:
+            found |= held & {int(port) for port, unit in SOCKET.findall(host.run(SOCKETS).out) if OF_SSH.search(unit)}
+    return tuple(sorted(found))
+
+
+def _is_session(host: Host, pid: str) -> bool:
+    """A session of somebody who has logged in may listen for what its user forwards (ssh -R), which is no SSH.
+
+    It is a child of the server, and calls itself "sshd: joe@pts/0"; the server "sshd: /usr/sbin/sshd -D [listener] …".
+    """
+    title = _text(host, pid, "cmdline")
+    if title.startswith("sshd: ") and "[listener]" not in title:
+        return True
+    return _text(host, _parent(host, pid), "comm").strip() in SERVERS
+
+
+def _ports_of(host: Host, pid: str, listening: t.Mapping[str, int]) -> t.Set[int]:
+    links = (host.link(path) for path in host.find("/proc/{0}/fd/*".format(pid)))
+    return {listening[link] for link in links if link in listening}
+
+
+def _listening(host: Host) -> t.Dict[str, int]:
+    """Sockets that wait for TCP from other hosts, as /proc/PID/fd names them, with their ports."""
+    found = {}
+    for path in TABLES:
+        for line in (_read(host, path)).splitlines()[1:]:
+            fields = line.split()
+            address, _colon, port = fields[1].partition(":")
+            if fields[3] == LISTEN and not _is_loopback(address):
+                found["socket:[{0}]".format(fields[9])] = int(port, 16)
+    return found
+
+
+def _is_loopback(address: str) -> bool:
+    """Words of 32 bits, each in the order of this machine's bytes."""
+    words = [bytes.fromhex(address[at : at + 8]) for at in range(0, len(address), 8)]
+    octets = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    return octets[0] == 127 if len(octets) == 4 else octets == bytes(15) + b"\1"
+
+
+def _parent(host: Host, pid: str) -> str:
+    found = re.search(r"^PPid:\s+(\d+)", _text(host, pid, "status"), re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def _text(host: Host, pid: str, name: str) -> str:
+    return _read(host, "/proc/{0}/{1}".format(pid, name)) if pid else ""
+
+
+def _read(host: Host, path: str) -> str:
     """A file of a process, empty if it has ended or is nobody's business (another user namespace, hidepid)."""
     try:
-        return host.read("/proc/{0}/{1}".format(pid, name)) or ""
+        return host.read(path) or ""
     except GatewayError:
         return ""

@@ -42,8 +42,9 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
     if gateway.drop_bogons:
         lines.append("bogons: dropped")
     if gateway.input == "protect":
-        ports = _words([str(port) for port in gateway.controller_ports])
-        lines.append("input: protected, tcp port {0} open for the controller".format(ports))
+        ports = _words([str(port) for port in gateway.controller_ports], "none")
+        final = ", no other" if gateway.input_controller_ports is not None else ""
+        lines.append("input: protected, open for SSH: {0}{1}".format(ports, final))
     lines += ["input_allow {0}: {1}".format(item.name, _traffic(item, "anybody")) for item in gateway.input_allow]
     for helper in gateway.helpers:
         ports = _words([str(port) for port in helper.port], "its own ports")

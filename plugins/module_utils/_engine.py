@@ -34,7 +34,7 @@ from . import (
 )
 from ._backend.select import all_backends, by_programs, select
 from ._compile import compile_gateway, compile_item
-from ._controller import controller_ports
+from ._controller import Kept, Reach, kept_open, reach, refusal
 from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
@@ -134,6 +134,7 @@ class Wanted:
     notes: t.Tuple[str, ...]
     door: t.Optional[firewalld.Policy]
     warnings: t.Tuple[str, ...]
+    controller_ports: t.Tuple[int, ...]  # for the next run
 
 
 def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
@@ -149,11 +150,13 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
         )
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
+    found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
+    cut = refusal(gateway.input_controller_ports, found_ports)
     try:
         resolved = resolve(gateway, facts)
     except GatewayError as error:
         drops = _drops(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
-        raise GatewayError(*(drops + error.problems)) from None
+        raise GatewayError(*(drops + cut + error.problems)) from None
     gateway = resolved.gateway.only_sound()
     found = _foreign_drops(choice, gateway, host)
     overruling = _overruling(choice, requested, found, host)
@@ -162,12 +165,17 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     drops = _drops(found)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
+    if cut:
+        raise GatewayError(*cut)
+    kept = Kept((), state.controller_ports if state else ())
     if gateway.input == "protect":
-        gateway = replace(gateway, controller_ports=controller_ports(host))
+        kept = kept_open(gateway.input_controller_ports, kept.known, found_ports)
+        gateway = replace(gateway, controller_ports=kept.ports)
     ruleset = compile_gateway(gateway)
     check_supported(ruleset, choice.backend)
     door, notes = firewalld.policy_for(gateway, host) if firewalld.runs(host) else (None, ())
-    return Wanted(gateway, ruleset, facts, choice, state, resolved.notes + notes, door, drops)
+    notes = resolved.notes + kept.notes + notes
+    return Wanted(gateway, ruleset, facts, choice, state, notes, door, drops, kept.known)
 
 
 def waiting(seconds: int) -> t.Optional[Confirmation]:
@@ -222,6 +230,7 @@ def apply_gateway(
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
             links=links.links_of(gateway, state.links if state else links.Links(), facts),
             door=_door_text(wanted, host),
+            controller_ports=wanted.controller_ports,
         ),
         facts=facts,
         door=wanted.door,

@@ -81,6 +81,13 @@ class Host(ABC):
     def writable(self, path: str) -> bool:
         return os.access(path, os.W_OK)
 
+    def link(self, path: str) -> str:
+        """Where a symbolic link leads, empty if it is none, or is gone."""
+        try:
+            return os.readlink(path)
+        except OSError:
+            return ""
+
     def find(self, pattern: str) -> t.List[str]:
         """Paths that match a shell pattern, sorted."""
         return sorted(glob.glob(pattern))

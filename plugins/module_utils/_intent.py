@@ -148,7 +148,8 @@ class Gateway:
     drop_bogons: bool = False
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()
-    controller_ports: t.Tuple[int, ...] = (22,)  # by which Ansible reaches this host
+    input_controller_ports: t.Optional[t.Tuple[int, ...]] = None  # None: every port of an SSH server
+    controller_ports: t.Tuple[int, ...] = (22,)  # those that stay open
     own_servers: t.Tuple[str, ...] = ()  # servers of port forwards that are addresses of this host
     helpers: t.Tuple[HelperItem, ...] = ()
     conntrack_max: str = "keep"  # keep, auto, or a number of connections
@@ -253,6 +254,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         drop_bogons=params["drop_bogons"],
         input=params["input"],
         input_allow=tuple(_allow(index, raw, problems) for index, raw in enumerate(params.get("input_allow") or ())),
+        input_controller_ports=_controller_ports(params.get("input_controller_ports"), problems),
         helpers=tuple(_helper(index, raw, problems) for index, raw in enumerate(params.get("helpers") or ())),
         conntrack_max=_conntrack_max(params["conntrack_max"], problems),
         timeouts=_timeouts("timeouts", DEFAULT_TIMEOUTS, params.get("timeouts"), problems),
@@ -263,6 +265,8 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
     )
     if gateway.input_allow and gateway.input == "open":
         problems.add("input_allow", "means nothing while input is open; set input to protect")
+    if gateway.input_controller_ports is not None and gateway.input == "open":
+        problems.add("input_controller_ports", "means nothing while input is open; set input to protect")
     check_references(gateway, problems)
     if any(where.startswith(("instance", "lans", "wans")) for where in problems.places):
         problems.raise_if_any()
@@ -627,6 +631,13 @@ def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffi
             where, "source and destination have no address family in common; give both in IPv4 or both in IPv6"
         )
     return item
+
+
+def _controller_ports(raw: t.Optional[t.Sequence[int]], problems: Problems) -> t.Optional[t.Tuple[int, ...]]:
+    for port in raw or ():
+        if not 1 <= port <= 65535:
+            problems.add("input_controller_ports", "{0} is outside 1-65535, the ports there are".format(port))
+    return None if raw is None else tuple(sorted(set(raw)))
 
 
 def _helper(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> HelperItem:

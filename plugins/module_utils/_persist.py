@@ -145,6 +145,7 @@ class State:
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
     links: Links = field(default_factory=Links)
     door: str = ""  # the policy of firewalld, as XML
+    controller_ports: t.Tuple[int, ...] = ()  # of SSH servers, and those by which runs came
     applied: Origin = field(default_factory=Origin)  # who made it what it is
 
 
@@ -188,6 +189,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         modules=tuple(_word(module) for module in raw["modules"]),
         links=_parse_links(raw["links"]),
         door=_word(raw["door"]),
+        controller_ports=tuple(int(port) for port in raw.get("controller_ports", ())),
         applied=origin.from_raw(raw.get("applied", {})),
     )
 
@@ -226,6 +228,7 @@ def state_text(state: State) -> str:
             "offload": list(state.links.offload),
         },
         "door": state.door,
+        "controller_ports": list(state.controller_ports),
         "applied": origin.to_raw(state.applied),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"

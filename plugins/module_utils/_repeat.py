@@ -22,7 +22,7 @@ import re
 import sys
 import typing as t
 
-from ._controller import controller_ports
+from ._controller import asks, reach
 from ._errors import GatewayError
 from ._host import RUN_FOLDER, Host, code_parts
 
@@ -50,7 +50,7 @@ READERS = (
     ("firewall-cmd", "--get-"),
     ("firewall-cmd", "--info-"),
 )
-#: Who has logged in is asked by number of process; the key has the answer.
+#: Who has logged in is asked by number of process; the key has the answer, as to all that _controller.py asks.
 OWN_PROCESSES = re.compile(r"/proc/(?:self|\d+)/")
 
 
@@ -78,7 +78,11 @@ def repeated(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, step: 
 
 
 def _key(params: t.Mapping[str, t.Any], host: Host) -> str:
-    ports = controller_ports(host) if params.get("input") == "protect" else ()
+    ports: t.Tuple[t.Optional[int], ...] = ()
+    if params.get("input") == "protect":
+        found = reach(host)
+        # Who comes by which of the known ports makes no difference, unless a list of the user's may lack it.
+        ports = found.ports if params.get("input_controller_ports") is None else (found.run,)
     return _digest([json.dumps(params, sort_keys=True), list(ports), code_parts(), sys.version])
 
 
@@ -132,7 +136,7 @@ class Listener(Host):
         self.spoiled = False
 
     def _note(self, kind: str, words: t.Sequence[str], steady: t.Any) -> None:
-        if not (words and OWN_PROCESSES.match(words[0])):
+        if not (asks(kind, words) or (words and OWN_PROCESSES.match(words[0]))):
             self.asked.append((kind, list(words), _digest(steady)))
 
     def _ask(self, kind: str, *words: str) -> t.Any:
@@ -146,7 +150,7 @@ class Listener(Host):
 
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         done = self._host.run(argv, stdin)
-        if stdin is None and reads(argv):
+        if stdin is None and (reads(argv) or asks("run", argv)):
             self._note("run", argv, _steady("run", argv, done))
         else:
             self.spoiled = True
@@ -169,6 +173,9 @@ class Listener(Host):
 
     def find(self, pattern: str) -> t.List[str]:
         return t.cast("t.List[str]", self._ask("find", pattern))
+
+    def link(self, path: str) -> str:
+        return str(self._ask("link", path))
 
     def mode(self, path: str) -> int:
         return int(self._ask("mode", path))

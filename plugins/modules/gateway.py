@@ -427,6 +427,16 @@ options:
         description: Only these ports and ranges. Needs O(input_allow[].protocol).
         type: list
         elements: str
+  input_controller_ports:
+    description:
+      - The TCP ports that stay open for SSH with O(input=protect), in place of those that are found. An empty list
+        closes them all.
+      - When left out, every port stays open on which an SSH server listens (sshd, dropbear, a socket of systemd's), by
+        which this run of Ansible has come, or that an earlier run has kept. So it makes no difference who runs, and a
+        port is closed by this list only.
+      - A run by SSH on a port that is not in the list is refused.
+    type: list
+    elements: int
   helpers:
     description:
       - Services that break through NAT unless the kernel reads along, assigned to what LANs open, and to port forwards

@@ -11,11 +11,17 @@ import select
 import shutil
 import socket
 import struct
+import subprocess
+import sys
+import time
 
 import pytest
 from helpers import TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, SECOND4, WAN4, WAN6, Servers, Sniffer, icmp, ip, mac, udp
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _controller as controller
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
@@ -177,3 +183,70 @@ def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
             if mode == "protect":
                 for node, address in (("wan", GATE4), ("wan", GATE6), ("isp", SECOND4), ("wan", "192.168.1.1")):
                     assert servers.asked(node, address, 8080, timeout=0.3) == "timeout"
+
+
+#: A server of SSH in its own words: it listens on all addresses, and for itself on another port.
+SSHD = """
+import ctypes, socket, sys, time
+ctypes.CDLL(None).prctl(15, b"sshd", 0, 0, 0)  # PR_SET_NAME
+port = int(sys.argv[1])
+held = [socket.create_server(("", port)), socket.create_server(("127.0.0.1", port + 1000))]
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def sshd(port):
+    with subprocess.Popen([sys.executable, "-c", SSHD, str(port)], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout.readline() == "ready\n"
+            yield
+        finally:
+            server.kill()
+
+
+def open_ports(net, *ports):
+    """Those of a few ports to which the filter lets the WAN come: answered, or refused as nobody listens there."""
+    clients = {net.socket("wan", socket.AF_INET, socket.SOCK_STREAM): port for port in ports}
+    for client, port in clients.items():
+        client.setblocking(False)
+        client.connect_ex((GATE4, port))
+    time.sleep(0.3)
+    found = select.select([], list(clients), [], 0)[1]
+    for client in clients:
+        client.close()
+    return {clients[client] for client in found}
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
+    """Two operators by two ports, cron, and a server that has moved: no run closes the way that another needs."""
+    all_ports = (22, 1022, 2222, 2022)
+
+    def apply(came_by, **options):
+        monkeypatch.setattr(controller, "_run_port", lambda _host: came_by)
+        return gateway.apply(**TWO_LANS, input="protect", **options)
+
+    with sshd(22), sshd(2222):
+        for came_by in (2222, 22, None):
+            done = apply(came_by)
+            assert done.change.changed == (came_by == 2222)
+            assert not [note for note in done.change.notes if note.startswith("input")]
+            assert open_ports(net, *all_ports) == {22, 2222}
+        assert apply(2022).change.changed
+    # Both servers are gone, which is no word of the administrator's.
+    done = apply(2022)
+    assert not done.change.changed
+    assert [note for note in done.change.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
+    assert open_ports(net, *all_ports) == {22, 2222, 2022}
+    with pytest.raises(
+        GatewayError, match="input_controller_ports: this run came by SSH on port 2022, which is not among"
+    ):
+        apply(2022, input_controller_ports=[2222])
+    apply(2222, input_controller_ports=[2222])
+    assert open_ports(net, *all_ports) == {2222}
+    apply(None)
+    assert open_ports(net, *all_ports) == {2222}
+    apply(None, input_controller_ports=[])
+    assert open_ports(net, *all_ports) == set()

@@ -337,6 +337,9 @@ class FakeHost(Host):
     def exists(self, path: str) -> bool:
         return path in self.files or any(known.startswith(path + "/") for known in self.files)
 
+    def link(self, path: str) -> str:
+        return self.files.get(path, "")
+
     def writable(self, path: str) -> bool:
         return not self.read_only and path not in self.locked
 

@@ -207,6 +207,7 @@ OTHERWISE = {
     ),
     "outbound": dict(TRAFFIC, action="drop", rate="5/second"),
     "input_allow": TRAFFIC,
+    "input_controller_ports": [22, 2222],
     "helpers": {"name": "sip", "port": [2121]},
     "profile": "server_egress",
     "ipv6": "masquerade",

@@ -15,6 +15,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _persist as persist,
     _repeat as repeat,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._controller import Reach
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
@@ -119,9 +120,28 @@ def test_another_ssh_port_is_another_run(run, monkeypatch):
     before = run.whole
     run(input="protect")
     assert run.whole == before
-    monkeypatch.setattr(repeat, "controller_ports", lambda _host: (2222,))
+    monkeypatch.setattr(repeat, "reach", lambda _host: Reach(2222, (22,)))
     run(input="protect")
     assert run.whole == before + 1
+
+
+def test_operators_by_different_ports_are_one(run, monkeypatch):
+    """Where both are open anyway. With a list of the user's own, each is asked whether it would be cut off."""
+
+    def come_by(port):
+        for module in (repeat, engine):
+            monkeypatch.setattr(module, "reach", lambda _host: Reach(port, (22, 2222)))
+
+    for given in ({}, {"input_controller_ports": [22, 2222]}):
+        come_by(22)
+        run(input="protect", **given)
+        run(input="protect", **given)
+        before, rows = run.whole, run.host.files["/etc/ipmasq/default.json"]
+        for port in (22, 2222, None):
+            come_by(port)
+            assert not run(input="protect", **given)["changed"]
+            assert run.host.files["/etc/ipmasq/default.json"] == rows
+        assert run.whole == before + (2 if given else 0)
 
 
 def test_check_mode_writes_nothing_down():
