@@ -81,6 +81,7 @@ OUTBOUND: Spec = {
     "rate": {"type": "str"},
 }
 GATEWAY: Spec = {
+    "choice": {"type": "str", "default": "keep", "choices": ["keep", "renew"]},
     "wans": {
         "type": "list",
         "elements": "dict",

@@ -33,6 +33,7 @@ from . import (
     _sysctl as sysctl,
 )
 from ._backend.select import all_backends, by_programs, select
+from ._choice import NOTHING
 from ._compile import compile_gateway, compile_item
 from ._controller import Kept, Reach, kept_open, reach, refusal
 from ._describe import describe_gateway, describe_item, is_cut
@@ -48,6 +49,7 @@ from ._values import check_instance
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._backend.select import Choice
+    from ._choice import Chosen
     from ._facts import Facts
     from ._flows import Flow
     from ._host import Host
@@ -101,6 +103,7 @@ class Result:
     change: Change
     warnings: t.Tuple[str, ...] = ()
     values: t.Mapping[str, t.Any] = field(default_factory=dict)
+    remarks: t.Tuple[str, ...] = ()  # warnings of the first run that sees them
 
     def to_dict(self) -> t.Dict[str, t.Any]:
         change = self.change
@@ -119,6 +122,8 @@ class Result:
         described.update(self.values)
         if self.warnings:
             described["warnings"] = list(self.warnings)
+        if self.remarks:
+            described["remarks"] = list(self.remarks)
         return described
 
 
@@ -133,8 +138,10 @@ class Wanted:
     old: t.Optional[State]
     notes: t.Tuple[str, ...]
     door: t.Optional[firewalld.Policy]
-    warnings: t.Tuple[str, ...]
+    warnings: t.Tuple[str, ...]  # at each run
     controller_ports: t.Tuple[int, ...]  # for the next run
+    remarks: t.Tuple[str, ...]  # warnings of the first run that sees them
+    chosen: Chosen
 
 
 def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
@@ -153,7 +160,8 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
-        resolved = resolve(gateway, facts)
+        known = state.chosen if state and gateway.choice == "keep" else NOTHING
+        resolved = resolve(gateway, facts, known)
     except GatewayError as error:
         drops = _drops(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
@@ -175,7 +183,21 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     check_supported(ruleset, choice.backend)
     door, notes = firewalld.policy_for(gateway, host) if firewalld.runs(host) else (None, ())
     notes = resolved.notes + kept.notes + notes
-    return Wanted(gateway, ruleset, facts, choice, state, notes, door, drops, kept.known)
+    if not state or state.programs != choice.backend.programs:
+        notes = ("backend {0}".format(choice.why), *notes)
+    return Wanted(
+        gateway,
+        ruleset,
+        facts,
+        choice,
+        state,
+        notes,
+        door,
+        drops + resolved.warnings,
+        kept.known,
+        resolved.remarks,
+        resolved.chosen,
+    )
 
 
 def waiting(seconds: int) -> t.Optional[Confirmation]:
@@ -231,6 +253,7 @@ def apply_gateway(
             links=links.links_of(gateway, state.links if state else links.Links(), facts),
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
+            chosen=wanted.chosen,
         ),
         facts=facts,
         door=wanted.door,
@@ -255,7 +278,7 @@ def apply_gateway(
     if not pending or stale is None:
         warnings += _forget(stale, obsolete, host, check_mode)
     values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
-    return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values)
+    return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
 
 def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:

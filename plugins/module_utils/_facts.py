@@ -69,6 +69,11 @@ class Interface:
     port_of: str = ""  # and the kind of that: bridge, bond, vrf, team
     parent: str = ""  # of a VLAN, and of whatever else is on top of a link
 
+    @property
+    def behind(self) -> t.Tuple[str, ...]:
+        """The networks that it leads to."""
+        return self.networks or self.routed
+
 
 @dataclass(frozen=True)
 class Route:
@@ -85,6 +90,7 @@ class Route:
 class Facts:
     interfaces: t.Tuple[Interface, ...]
     routes: t.Tuple[Route, ...] = ()  # every way out that a rule of policy routing leads to, the best first
+    carriers: t.Tuple[str, ...] = ()  # links that carry PPPoE of the kernel's
 
     @property
     def default_routes(self) -> t.Tuple[str, ...]:
@@ -133,6 +139,7 @@ def read_facts(host: Host) -> Facts:
     return Facts(
         tuple(each if each.name in out else _with_routed(each, host) for each in interfaces),
         tuple(routes),
+        _carriers(host) if any(each.kind == "ppp" for each in interfaces) else (),
     )
 
 
@@ -170,6 +177,12 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         port_of=details.get("info_slave_kind", "") if link.get("master") else "",
         parent=link.get("link") or "",
     )
+
+
+def _carriers(host: Host) -> t.Tuple[str, ...]:
+    """The column Device of the kernel's sessions: Id Address Device."""
+    lines = (host.read("/proc/net/pppoe") or "").splitlines()[1:]
+    return tuple(dict.fromkeys(line.split()[2] for line in lines if len(line.split()) == 3))
 
 
 def _ways_out(host: Host) -> t.List[Route]:

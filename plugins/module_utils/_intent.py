@@ -68,6 +68,7 @@ class Lan:
     networks: t.Optional[t.Tuple[str, ...]] = None
     reaches: t.Tuple[str, ...] = ()
     spoof_check: bool = True
+    follows: bool = False  # its networks were read from its links, and may change without a run
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Gateway:
     """A whole gateway. ``wans`` or ``lans`` of None are to be found on the host."""
 
     instance: str = "default"
+    choice: str = "keep"  # of what is left out below: as an earlier run chose it, or renew
     wans: t.Optional[t.Tuple[Wan, ...]] = None
     lans: t.Optional[t.Tuple[Lan, ...]] = None
     nat: t.Tuple[NatItem, ...] = (NatItem("default"),)
@@ -241,6 +243,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
     mss = _mss("mss", params["mss"], problems)
     gateway = Gateway(
         instance=params["instance"],
+        choice=params["choice"],
         wans=None if wans is None else tuple(_wan(index, wan, mss, problems) for index, wan in enumerate(wans)),
         lans=None if lans is None else tuple(_lan(index, lan, problems) for index, lan in enumerate(lans)),
         nat=_nat(params.get("nat"), profile, problems),

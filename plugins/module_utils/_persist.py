@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from . import _origin as origin, _service as service
+from ._choice import NOTHING, Chosen
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
 from ._journal import SAY
@@ -146,6 +147,7 @@ class State:
     links: Links = field(default_factory=Links)
     door: str = ""  # the policy of firewalld, as XML
     controller_ports: t.Tuple[int, ...] = ()  # of SSH servers, and those by which runs came
+    chosen: Chosen = NOTHING  # WANs and LANs that nobody named
     applied: Origin = field(default_factory=Origin)  # who made it what it is
 
 
@@ -190,6 +192,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         links=_parse_links(raw["links"]),
         door=_word(raw["door"]),
         controller_ports=tuple(int(port) for port in raw.get("controller_ports", ())),
+        chosen=_parse_chosen(raw.get("chosen", {})),
         applied=origin.from_raw(raw.get("applied", {})),
     )
 
@@ -197,6 +200,12 @@ def _parse_state(raw: t.Any, instance: str) -> State:
 def _parse_links(raw: t.Any) -> Links:
     addresses, found = ([(_word(name), _word(address)) for name, address in raw[key]] for key in ("addresses", "found"))
     return Links(tuple(addresses), tuple(found), tuple(_word(name) for name in raw["offload"]))
+
+
+def _parse_chosen(raw: t.Any) -> Chosen:
+    wans, lans = (tuple(_word(name) for name in raw.get(key, ())) for key in ("wans", "lans"))
+    networks = tuple((_word(lan), tuple(_word(net) for net in nets)) for lan, nets in raw.get("networks", ()))
+    return Chosen(wans, lans, networks)
 
 
 def _word(value: t.Any) -> str:
@@ -229,6 +238,11 @@ def state_text(state: State) -> str:
         },
         "door": state.door,
         "controller_ports": list(state.controller_ports),
+        "chosen": {
+            "wans": list(state.chosen.wans),
+            "lans": list(state.chosen.lans),
+            "networks": [[lan, list(nets)] for lan, nets in state.chosen.networks],
+        },
         "applied": origin.to_raw(state.applied),
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"

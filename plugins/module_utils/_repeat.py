@@ -77,6 +77,35 @@ def repeated(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, step: 
     return result
 
 
+def tell(result: Json, instance: str, check_mode: bool, host: Host) -> Json:
+    """Remarks that no earlier run has told become warnings; those that one has, are notes.
+
+    What was told is forgotten with a restart of the host, or when it is no longer so. It is kept apart from the state,
+    as a link that comes and goes is worth a word, and no change.
+    """
+    remarks = list(result.pop("remarks", ()))
+    path = posixpath.join(RUN_FOLDER, "{0}.told".format(instance))
+    if posixpath.dirname(path) != RUN_FOLDER:
+        return result
+    try:
+        told = list(json.loads(host.read(path) or "[]"))
+    except (GatewayError, ValueError, TypeError):
+        told = []
+    new = [sentence for sentence in remarks if sentence not in told]
+    result["notes"] = list(result.get("notes", ())) + [sentence for sentence in remarks if sentence in told]
+    if new:
+        result["warnings"] = list(result.get("warnings", ())) + new
+    if told != remarks and not check_mode:
+        try:
+            if remarks:
+                host.write(path, json.dumps(remarks), 0o600)
+            else:
+                host.remove(path)
+        except GatewayError:
+            pass  # It is told again.
+    return result
+
+
 def _key(params: t.Mapping[str, t.Any], host: Host) -> str:
     ports: t.Tuple[t.Optional[int], ...] = ()
     if params.get("input") == "protect":

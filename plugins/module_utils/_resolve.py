@@ -12,11 +12,12 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, replace
 
+from ._choice import NOTHING, Choosing, remembered
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
-from ._facts import manager_of
-from ._intent import Lan, NatItem, Traffic, Wan, check_same_size
-from ._rules import family_of, matches_name, network as parsed_network
+from ._intent import NatItem, Traffic, check_same_size
+from ._remarks import dangers, remarks
+from ._rules import family_of, network as parsed_network
 from ._values import (
     INTERFACE_LENGTH,
     addresses_in,
@@ -31,8 +32,9 @@ from ._values import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ._choice import Chosen
     from ._facts import Facts
-    from ._intent import Gateway, Item
+    from ._intent import Gateway, Item, Lan, Wan
 
 
 AnyItem = t.TypeVar("AnyItem", bound=Traffic)
@@ -44,19 +46,26 @@ class Resolved:
 
     gateway: Gateway
     notes: t.Tuple[str, ...] = ()
+    chosen: Chosen = NOTHING
+    warnings: t.Tuple[str, ...] = ()  # at each run
+    remarks: t.Tuple[str, ...] = ()  # once
 
 
-def resolve(gateway: Gateway, facts: Facts) -> Resolved:
-    """Raises GatewayError with every problem that the host shows."""
+def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved:
+    """Raises GatewayError with every problem that the host shows. ``known`` is what an earlier run has chosen."""
     problems = Problems()
     notes: t.List[str] = []
     kernel_name = _Names(facts, problems, notes)
-    wans = _wans(gateway, facts, kernel_name, problems, notes)
-    lans = _lans(gateway, wans, facts, kernel_name, problems, notes)
+    choosing = Choosing(facts, known, problems, notes)
+    wans = _wans(gateway, kernel_name, choosing)
+    lans = _lans(gateway, wans, facts, known, kernel_name, choosing, problems)
+    chosen = remembered(gateway, lans, wans)
+    if chosen.wans or chosen.lans:
+        notes.append("to write this choice down: " + chosen.to_yaml())
     nat = _with_kernel_names("nat", gateway.nat, kernel_name)
     if any(item.hairpin for item in gateway.port_forwards):
-        known = replace(gateway, wans=wans, nat=nat)
-        wans = tuple(replace(wan, addresses=_addresses(wan, known, facts)) for wan in wans)
+        named = replace(gateway, wans=wans, nat=nat)
+        wans = tuple(replace(wan, addresses=_addresses(wan, named, facts)) for wan in wans)
     resolved = replace(
         gateway,
         wans=wans,
@@ -79,7 +88,13 @@ def resolve(gateway: Gateway, facts: Facts) -> Resolved:
         _check_addresses(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
-    return Resolved(resolved, tuple(dict.fromkeys(notes)))
+    return Resolved(
+        resolved,
+        tuple(dict.fromkeys(notes)),
+        chosen,
+        warnings=tuple(dangers(resolved, facts)),
+        remarks=tuple(remarks(resolved, facts)),
+    )
 
 
 def _local(facts: Facts) -> t.Set[str]:
@@ -136,6 +151,26 @@ class _Names:
     def __init__(self, facts: Facts, problems: Problems, notes: t.List[str]) -> None:
         self._facts, self._problems, self._notes = facts, problems, notes
 
+    def declared(self, where: str, name: str) -> str:
+        """The same for a WAN or a LAN, which has to be a link that packets of hosts arrive by."""
+        real = self._facts.named(name)
+        if not real and "@" in name:
+            self._problems.add(
+                where,
+                "interface '{0}' does not exist; 'ip link' prints after the '@' what a link is on top of: write "
+                "{1}".format(shorten(name), shorten(name.partition("@")[0])),
+            )
+            return name
+        for each in self._facts.meant_by(real.name if real else name):
+            if each.master:
+                self._problems.add(
+                    where,
+                    "{0} is a port of {1}{2}, and packets arrive by that; name {2}".format(
+                        shorten(each.name), each.port_of + " " if each.port_of else "", shorten(each.master)
+                    ),
+                )
+        return self(where, name)
+
     def __call__(self, where: str, name: str) -> str:
         found = self._facts.named(name)
         if found and found.name != name:
@@ -163,87 +198,50 @@ def _check_link(where: str, name: str, problems: Problems) -> None:
         problems.add(where, "'{0}' is a name that no rule can have; rename that link".format(shorten(name)))
 
 
-def _wans(
-    gateway: Gateway, facts: Facts, kernel_name: _Names, problems: Problems, notes: t.List[str]
-) -> t.Tuple[Wan, ...]:
-    if gateway.wans is not None:
-        named = enumerate(gateway.wans)
-        return tuple(
-            replace(wan, interface=kernel_name("wans[{0}]".format(index), wan.interface)) for index, wan in named
-        )
-    inside = [name for lan in gateway.lans or () for name in lan.interfaces]
-    found = tuple(
-        Wan(name, gateway.mss)
-        for name in facts.default_routes
-        if not any(matches_name(pattern, name) for pattern in inside)
+def _wans(gateway: Gateway, kernel_name: _Names, choosing: Choosing) -> t.Tuple[Wan, ...]:
+    if gateway.wans is None:
+        return choosing.wans(gateway)
+    named = enumerate(gateway.wans)
+    return tuple(
+        replace(wan, interface=kernel_name.declared("wans[{0}]".format(index), wan.interface)) for index, wan in named
     )
-    if facts.default_routes and not found:
-        problems.add(
-            "wans",
-            "the default route leaves by {0}, which is an interface of a LAN; name the WAN, "
-            "such as [{{interface: ppp0}}]".format(facts.default_routes[0]),
-        )
-    elif not found:
-        problems.add("wans", "there is no default route to find the WAN by; name it, such as [{interface: ppp0}]")
-    for wan in found:
-        _check_link("wans", wan.interface, problems)
-        notes.append("WAN {0}: chosen, it has the default route".format(wan.interface))
-    return found
 
 
 def _lans(
     gateway: Gateway,
     wans: t.Tuple[Wan, ...],
     facts: Facts,
+    known: Chosen,
     kernel_name: _Names,
+    choosing: Choosing,
     problems: Problems,
-    notes: t.List[str],
 ) -> t.Tuple[Lan, ...]:
-    if gateway.lans is None:
-        return _found_lans(wans, facts, problems, notes)
-    named = []
-    for index, lan in enumerate(gateway.lans):
+    """LANs with their networks; those that were read from their links follow them."""
+    found = []
+    for index, lan in enumerate(choosing.lans(wans) if gateway.lans is None else gateway.lans):
         where = "lans[{0}] '{1}'".format(index, lan.name)
-        real = replace(lan, interfaces=tuple(kernel_name(where, name) for name in lan.interfaces))
-        named.append(replace(real, networks=_networks(where, real, facts, problems)))
-    return tuple(named)
+        names = tuple(kernel_name.declared(where, name) for name in lan.interfaces)
+        real = replace(lan, interfaces=names, follows=lan.networks is None)
+        found.append(replace(real, networks=_networks(where, real, facts, known, problems)))
+    return tuple(found)
 
 
-def _networks(where: str, lan: Lan, facts: Facts, problems: Problems) -> t.Tuple[str, ...]:
+def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Problems) -> t.Tuple[str, ...]:
+    """The networks of a LAN's links: what they have, or had when they were there last."""
     if lan.networks is not None:
         return lan.networks
     present = [interface for name in lan.interfaces for interface in facts.meant_by(name)]
-    networks = tuple(dict.fromkeys(net for interface in present for net in interface.networks))
+    networks = tuple(dict.fromkeys(net for interface in present for net in interface.behind))
+    networks = networks or dict(known.networks).get(lan.name, ())
     if not networks:
+        lack = "has no address" if present else "does not exist"
+        if any(interface.addresses for interface in present):
+            lack = "has an address of its own only (a /32), and no routes"
         problems.add(
             where,
-            "{0} {1}, so its networks cannot be read; list them in networks".format(
-                ", ".join(lan.interfaces), "has no address" if present else "does not exist"
-            ),
+            "{0} {1}, so its networks cannot be read; list them in networks".format(", ".join(lan.interfaces), lack),
         )
     return networks
-
-
-def _found_lans(wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems, notes: t.List[str]) -> t.Tuple[Lan, ...]:
-    wan_names = {interface.name for wan in wans for interface in facts.meant_by(wan.interface)}
-    found = []
-    for interface in facts.interfaces:
-        private = tuple(net for net in interface.networks if is_private(net))
-        if interface.name in wan_names or not private:
-            continue
-        manager = manager_of(interface)
-        if manager:
-            notes.append("{0}: not taken as a LAN, it belongs to {1}".format(shorten(interface.name), manager))
-            continue
-        if not is_plain_link(interface.name):
-            notes.append("{0}: not taken as a LAN, no rule can have such a name".format(shorten(interface.name)))
-            continue
-        # All its networks, not only the private ones: its public IPv6 prefix is as much its own.
-        found.append(Lan(interface.name, (interface.name,), interface.networks))
-        notes.append("LAN {0}: chosen, it has {1}".format(interface.name, ", ".join(private)))
-    if not found:
-        problems.add("lans", "no other interface has a private network; name the LAN, its interfaces and networks")
-    return tuple(found)
 
 
 def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:

@@ -40,10 +40,22 @@ options:
     type: str
     default: refuse
     choices: [refuse, warn]
+  choice:
+    description:
+      - What becomes of WANs and LANs that an earlier run has chosen because O(wans) or O(lans) were left out.
+      - With V(keep) they stay as they were chosen, also while a link is away, and a run that would choose otherwise
+        changes nothing and says what differs. RV(notes) has the variables that write the choice down.
+      - With V(renew) this run chooses anew. It is meant for one run, not for an inventory, where it would let a
+        fail-over, or whoever plugs in a cable, decide what is WAN and what is LAN.
+    type: str
+    default: keep
+    choices: [keep, renew]
   wans:
     description:
       - The interfaces to the Internet.
-      - When left out, the interface of the default route.
+      - When left out, every interface with a default route, of any metric, next hop, address family and table that a
+        rule of policy routing leads to (a VPN's, too). A route that came by a router advertisement to a link with a
+        private IPv4 address makes no WAN.
     type: list
     elements: dict
     suboptions:
@@ -60,7 +72,7 @@ options:
     description:
       - The local networks behind the gateway, isolated from each other.
       - When left out, every other interface with a private (RFC 1918) or unique local (RFC 4193) address that no
-        container or VM manager owns.
+        container or VM manager owns, that is no tunnel, no port of a bridge or bond, and not below a WAN.
     type: list
     elements: dict
     suboptions:
@@ -76,7 +88,8 @@ options:
       networks:
         description:
           - The networks of this LAN, IPv4 and IPv6. Other sources are dropped as spoofed.
-          - When left out, the interfaces' own networks, as they are on the host.
+          - When left out, the interfaces' own networks, as they are on the host; of an interface with a /32 the
+            networks that are routed to it.
         type: list
         elements: str
       reaches:
@@ -675,7 +688,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import repeated
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import repeated, tell
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
@@ -697,7 +710,6 @@ def main() -> None:
 
         confirmation = engine.waiting(params["confirm_timeout"])
         if params["state"] == "absent":
-            # The way back does not depend on what else is said.
             return engine.remove_instance(params["instance"], host, module.check_mode, confirmation).to_dict()
         gateway, problems = intent.read_gateway(params)
         result = engine.apply_gateway(
@@ -706,7 +718,10 @@ def main() -> None:
         return result.to_dict()
 
     def run(host: Host) -> dict:
-        return step(host) if params["state"] == "absent" else repeated(params, module.check_mode, host, step)
+        # The way back does not depend on what else is said.
+        absent = params["state"] == "absent"
+        result = step(host) if absent else repeated(params, module.check_mode, host, step)
+        return tell(result, params["instance"], module.check_mode, host)
 
     run_module(module, run)
 

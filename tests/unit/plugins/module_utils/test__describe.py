@@ -242,7 +242,7 @@ def told(given):
     return describe_gateway(read_gateway(gateway_params(**given))[0])
 
 
-@pytest.mark.parametrize("path", list(paths(_argspec.GATEWAY)))
+@pytest.mark.parametrize("path", [path for path in paths(_argspec.GATEWAY) if path != "choice"])
 def test_every_option_has_words(path):
     """A new option is given another value in OTHERWISE, and words in _describe."""
     option, _dot, inner = path.partition(".")

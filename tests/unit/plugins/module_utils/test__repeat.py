@@ -173,6 +173,35 @@ def test_a_folder_that_cannot_be_written_to_costs_time_only(run):
     assert run.whole == 4
 
 
+def test_a_remark_is_a_warning_once():
+    """And again once it has not been so for a while. In check mode nothing is written down."""
+    host, told = fakes.FakeHost(), "/run/ipmasq/default.told"
+
+    def tell(*remarks, check_mode=False):
+        result = {"notes": ["n"], "warnings": ["w"], "remarks": list(remarks)}
+        found = repeat.tell(result, "default", check_mode, host)
+        assert "remarks" not in found
+        return found["notes"][1:], found["warnings"][1:]
+
+    assert tell("a", check_mode=True) == ([], ["a"])
+    assert told not in host.files
+    assert tell("a") == ([], ["a"])
+    assert tell("a") == (["a"], [])
+    assert tell("a", "b") == (["a"], ["b"])
+    events = len(host.events)
+    assert tell("a", "b") == (["a", "b"], [])
+    assert len(host.events) == events
+    assert tell() == ([], [])
+    assert told not in host.files
+    assert tell("b") == ([], ["b"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[", "7"])
+def test_what_was_told_may_be_damaged(text):
+    host = fakes.FakeHost(files={"/run/ipmasq/default.told": text})
+    assert repeat.tell({"remarks": ["a"]}, "default", False, host)["warnings"] == ["a"]
+
+
 def test_a_wrong_instance_has_no_file():
     host = fakes.FakeHost()
     host.read = None

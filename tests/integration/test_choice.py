@@ -1,0 +1,140 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Without variables: what a cable, a lease or one packet changes on the host does not change what is WAN and LAN."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import topology
+from helpers import OFFICE
+from sandbox import sh
+from unhurried import patience
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+
+#: An IPv4 gateway, on which nothing of IPv6 is forwarded and each link listens to router advertisements.
+IPV4_ONLY = """
+ip -6 route del default; for link in wan0 lan0 guest0; do ip -6 addr flush dev $link scope global
+echo 1 > /proc/sys/net/ipv6/conf/$link/accept_ra; done
+"""
+
+
+@pytest.fixture
+def net():
+    topology_ = topology.Topology()
+    yield topology_
+    topology_.close()
+
+
+def advertise(net, node: str, prefix: bytes = b"", source: str = "fe80::bad") -> None:
+    """One router advertisement (RFC 4861 section 4.2), as any host can send it; with a prefix for SLAAC."""
+    options = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0) + prefix if prefix else b""
+    packet = bytearray(topology.icmp(source, "ff02::1", 134, 0, bytes(8) + options, 64 << 24 | 1800))
+    packet[7] = 255  # the hop limit, which is in no checksum
+    topology.send(net, node, [bytes(packet)])
+
+
+def until(command: str) -> str:
+    """What a command says once it says something; nothing if it never does."""
+    return sh(
+        "for i in $(seq {0}); do {1} | grep . && break; sleep .05; done || true".format(int(patience() * 20), command)
+    )
+
+
+def chosen(result) -> tuple:
+    values = result.to_dict()
+    return [wan["interface"] for wan in values["wans"]], [lan["name"] for lan in values["lans"]]
+
+
+def same_to_all(net) -> dict:
+    return {
+        "office": net.tcp("office", "wan", topology.WAN4),
+        "guest": net.tcp("guest", "wan", topology.WAN4),
+        "guest to office": net.tcp("guest", "office", "192.168.1.10")[:7],
+    }
+
+
+def test_one_router_advertisement_of_a_client_changes_nothing(gate, net):
+    sh(IPV4_ONLY)
+    assert chosen(gate.apply()) == (["wan0"], ["lan0", "guest0"])
+    before = same_to_all(net)
+    assert before == {"office": topology.GATE4, "guest": topology.GATE4, "guest to office": "refused"}
+    advertise(net, "guest")
+    assert "proto ra" in until("ip -6 route show default dev guest0")
+    result = gate.apply()
+    assert chosen(result) == (["wan0"], ["lan0", "guest0"])
+    assert not result.change.changed
+    assert "LAN guest0: somebody there sends router advertisements" in result.warnings[0]
+    assert same_to_all(net) == before
+    # Nor at a first run.
+    gate.absent()
+    assert chosen(gate.apply()) == (["wan0"], ["lan0", "guest0"])
+
+
+def test_a_fail_over_changes_nothing(nft, net):
+    net.wire_second_wan()
+    sh("ip -6 route del default; ip addr flush dev wan1; ip addr add 192.168.100.2/24 dev wan1")
+    sh("ip route add default via 192.168.100.1 dev wan1 metric 200")
+    assert chosen(nft.apply()) == (["wan0", "wan1"], ["lan0", "guest0"])
+    nft.absent()
+    sh("ip route del default dev wan1; ip addr flush dev wan1 scope global")
+    assert chosen(nft.apply()) == (["wan0"], ["lan0", "guest0"])
+    sh("ip addr add 192.168.100.2/24 dev wan1; ip route replace default via 192.168.100.1")
+    for check in (True, False):
+        with pytest.raises(GatewayError) as caught:
+            nft.apply(check=check)
+        assert caught.value.problems[0].startswith(
+            "wans: chosen so far: {gateway_wans: [{interface: wan0}]}; now it would be {gateway_wans: [{interface: "
+        )
+    assert net.tcp("wan", "office", "192.168.1.10") == "timeout"
+    assert chosen(nft.apply(choice="renew")) == (["wan1"], ["lan0", "guest0"])
+    assert chosen(nft.apply()) == (["wan1"], ["lan0", "guest0"])
+
+
+def test_a_lan_that_is_away_stays_a_lan(nft, net):
+    nft.apply()
+    sh("ip link del guest0")
+    result = nft.apply()
+    assert chosen(result) == (["wan0"], ["lan0", "guest0"])
+    assert not result.change.changed
+    assert result.remarks == ("LAN guest0: there is no link guest0 now; the rules wait for one of that name",)
+
+
+def test_a_tunnel_by_policy_routing_is_a_way_out(gate, net):
+    """As wg-quick sets it: a rule for all that is not the tunnel's own leads to a table of its own."""
+    net.wire_second_wan()
+    sh("ip addr flush dev wan1; ip addr add 10.64.0.2/32 dev wan1; ip route add default dev wan1 table 51820")
+    sh("ip rule add not fwmark 0xca6c table 51820; ip rule add table main suppress_prefixlength 0")
+    net.nodes["isp"].sh("ip addr add 198.18.0.1/32 dev lo; ip route add 10.64.0.2 dev up0")
+    assert chosen(gate.apply()) == (["wan0", "wan1"], ["lan0", "guest0"])
+    assert net.tcp("office", "isp", "198.18.0.1") == "10.64.0.2"
+    # The link below is a WAN, too: what leaves by it while the tunnel is down is translated.
+    sh("ip rule del not fwmark 0xca6c table 51820")
+    assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
+
+
+def test_a_port_of_a_bridge_is_refused(nft, net):
+    sh("ip link add br0 type bridge; ip link set lan0 master br0; ip link set br0 up")
+    sh("ip addr add 192.168.1.1/24 dev br0")
+    with pytest.raises(GatewayError) as caught:
+        nft.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    assert caught.value.problems == (
+        "lans[0] 'office': lan0 is a port of bridge br0, and packets arrive by that; name br0",
+    )
+    # What is left out is found, and the port is not among it.
+    sh("ip addr flush dev lan0")
+    assert chosen(nft.apply()) == (["wan0"], ["guest0", "br0"])
+
+
+def test_the_name_that_ip_link_prints_is_refused(nft, net):
+    lan = dict(OFFICE, interfaces=["lan0@up0"])
+    with pytest.raises(GatewayError) as caught:
+        nft.apply(wans=[{"interface": "wan0"}], lans=[lan])
+    assert caught.value.problems == (
+        "lans[0] 'office': interface 'lan0@up0' does not exist; 'ip link' prints after the '@' what a link is on top "
+        "of: write lan0",
+    )
