@@ -39,7 +39,7 @@ DESCRIPTION = [
 ROLE_ONLY = {
     "gateway_install": {
         "description": "Whether to install nftables (or iptables), iproute2 and conntrack where nft or ip is missing.",
-        "type": "bool",
+        "type": "raw",
         "default": True,
     }
 }
@@ -65,11 +65,28 @@ def role_spec() -> str:
         "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],
         "description": DESCRIPTION,
         "author": ["ipmasq.linux contributors"],
-        "options": dict({"gateway_" + name: option_of(option) for name, option in options.items()}, **ROLE_ONLY),
+        "options": dict({"gateway_" + name: variable_of(option) for name, option in options.items()}, **ROLE_ONLY),
     }
     return HEADER + yaml.dump(
         {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True
     )
+
+
+def variable_of(option: dict) -> dict:
+    """A variable that Ansible does not judge: it would name no item, one mistake at a time, and refuse what is empty.
+
+    The task does (plugins/plugin_utils/arguments.py), with the same words however the role is called.
+    """
+    found = dict(option_of(option), type="raw")
+    of = "dictionaries" if found.pop("elements", "") == "dict" else "words"
+    words = {"bool": "V(true) or V(false).", "int": "A number.", "dict": "A dictionary."}
+    words["list"] = "A list of {0}.".format(of)
+    choices = ", ".join("V({0})".format(each) for each in found.pop("choices", ()))
+    told = [words[option["type"]]] if option["type"] in words else []
+    told += ["{0} of {1}.".format("Any" if option["type"] == "list" else "One", choices)] if choices else []
+    described = found["description"]
+    found["description"] = ([described] if isinstance(described, str) else described) + [" ".join(told)] * bool(told)
+    return found
 
 
 def option_of(option: dict) -> dict:

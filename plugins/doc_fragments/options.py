@@ -56,3 +56,16 @@ options:
     default: controller
     choices: [controller, person]
 """
+
+    UNUSED = r"""
+options:
+  confirm_timeout:
+    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    type: int
+    default: 30
+  confirm_by:
+    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    type: str
+    default: controller
+    choices: [controller, person]
+"""

@@ -161,6 +161,10 @@ FORWARDING: Spec = {
 }
 
 
+#: Items that may be given by one of their options alone: [wan0] for [{interface: wan0}].
+BARE = {"wans": "interface", "helpers": "name"}
+
+
 def merge(*specs: Spec) -> Spec:
     """One argument spec of several; no option may be declared twice."""
     merged: Spec = {}
@@ -170,3 +174,14 @@ def merge(*specs: Spec) -> Spec:
             raise ValueError("declared twice: {0}".format(", ".join(sorted(doubled))))
         merged.update(spec)
     return merged
+
+
+#: What each module takes.
+MODULES: t.Dict[str, Spec] = {
+    "gateway": merge(INSTANCE, BACKEND, STATE, GATEWAY, CONFIRM, NEIGHBOURS),
+    "masquerade": merge(INSTANCE, BACKEND, STATE, CONFIRM, MASQUERADE),
+    "forward": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARD),
+    "port_forward": merge(INSTANCE, BACKEND, STATE, CONFIRM, SINGLE_PORT_FORWARD),
+    "forwarding": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARDING),
+    "gateway_info": merge(INSTANCE, BACKEND, CONFIRM),
+}

@@ -34,15 +34,15 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._plan import Rows
 
 
-def gateway_info(instance: str, host: Host) -> t.Dict[str, t.Any]:
-    """The return values of the module gateway_info; reads only."""
+def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[str, t.Any]:
+    """The return values of the module gateway_info; reads only. ``requested`` counts where nothing is applied."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
     state = persist.read_state(host, instance)
     known = state or persist.State(instance, owner="")
-    choice = select(host, "auto", known.programs)
+    choice = select(host, "auto" if known.programs else requested, known.programs)
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)

@@ -113,6 +113,10 @@ OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
     "instance": {"type": "str", "default": "default"},
     "state": {"type": "str", "default": "confirmed", "choices": ["confirmed", "reverted"]},
     "token": {"type": "str", "default": "", "no_log": False},
+    # Not used; module_defaults may give them to the group.
+    "backend": {"type": "str", "default": "auto", "choices": ["auto", "nftables", "iptables"]},
+    "confirm_timeout": {"type": "int", "default": 30},
+    "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
 }
 
 

@@ -24,6 +24,12 @@ extends_documentation_fragment:
   - ipmasq.linux.options
   - ipmasq.linux.options.confirm
 options:
+  backend:
+    description:
+      - Not used, as switches need no packet filter. It is taken so that C(module_defaults) may give it to the group.
+    type: str
+    default: auto
+    choices: [auto, nftables, iptables]
   state:
     description: V(absent) gives every switch that this instance has set the value that it had before.
     type: str
@@ -157,9 +163,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.CONFIRM, _argspec.FORWARDING)
     module = AnsibleModule(
-        argument_spec=spec,
+        argument_spec=_argspec.MODULES["forwarding"],
         supports_check_mode=True,
         required_if=[("state", "present", ("ipv4", "ipv6"), True)],
     )

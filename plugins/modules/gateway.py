@@ -695,10 +695,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(
-        _argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY, _argspec.CONFIRM, _argspec.NEIGHBOURS
-    )
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_argspec.MODULES["gateway"], supports_check_mode=True)
     params = module.params
 
     def step(host: Host) -> dict:

@@ -17,7 +17,13 @@ author:
 extends_documentation_fragment:
   - ipmasq.linux.attributes.confirm
   - ipmasq.linux.options
+  - ipmasq.linux.options.unused
 options:
+  backend:
+    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    type: str
+    default: auto
+    choices: [auto, nftables, iptables]
   state:
     description:
       - V(confirmed) keeps the change, now and at every boot. V(reverted) takes it back at once.

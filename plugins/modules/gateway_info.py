@@ -17,6 +17,14 @@ author:
 extends_documentation_fragment:
   - ipmasq.linux.attributes.info
   - ipmasq.linux.options
+  - ipmasq.linux.options.unused
+options:
+  backend:
+    description:
+      - Where to look if nothing is applied to the instance. What is applied says by itself where it is.
+    type: str
+    default: auto
+    choices: [auto, nftables, iptables]
 seealso:
   - module: ipmasq.linux.gateway
 """
@@ -261,10 +269,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.INSTANCE, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_info"], supports_check_mode=True)
 
     def step(host: Host) -> dict:
-        return gateway_info(module.params["instance"], host)
+        return gateway_info(module.params["instance"], host, module.params["backend"])
 
     run_module(module, step)
 

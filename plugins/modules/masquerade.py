@@ -139,8 +139,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def main() -> None:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.CONFIRM, _argspec.MASQUERADE)
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_argspec.MODULES["masquerade"], supports_check_mode=True)
     params = module.params
 
     def step(host: Host) -> dict:

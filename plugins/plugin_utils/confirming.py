@@ -18,7 +18,15 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
+    BESIDE,
+    in_words_of_the_role,
+    mistyped,
+    read,
+    variable,
+)
 
 display = Display()
 #: What ssh is told, in this order.
@@ -39,14 +47,29 @@ class ConfirmingAction(ActionBase):
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> dict:
         result = super().run(tmp, task_vars)
+        named = variable if self._in_role() else str
+        if self._in_role():
+            for sentence in mistyped(variable(""), map(variable, [*MODULES["gateway"], *BESIDE]), task_vars or {}):
+                display.warning(sentence)
+        self._task.args, problems = read(MODULES[self.MODULE], self._task.args, named)
+        if problems:
+            return {**result, **self._failed("\n".join(problems)), "problems": problems}
         result.update(self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars))
         self._leave_out_long_lists()
+        if result.get("problems") and self._in_role():
+            result["problems"] = [in_words_of_the_role(each) for each in result["problems"]]
+            result["msg"] = "\n".join(result["problems"])
         pending = result.get("pending")
         if not pending or self._task.args.get("confirm_by") == "person":
             return result
         del result["pending"]
         result.update(self._confirm(result["instance"], pending, task_vars))
         return result
+
+    def _in_role(self) -> bool:
+        """Whether options came as variables of our role, so that its user knows them by those names."""
+        role = getattr(self._task, "_role", None)
+        return bool(role) and role.get_name() == "ipmasq.linux.gateway"
 
     def _confirm(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
         deadline = time.monotonic() + pending["seconds"]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import wire_gateway
+from helpers import OFFICE, wire_gateway
 from sandbox import sh
 from test_confirm import ONE, TWO, Box
 
@@ -166,3 +166,70 @@ def test_the_role_says_what_options_give_up_once(box):
         assert rc == 0, results
         lines = [line for _name, hosts in results for line in hosts["gw1"].get("msg", ()) if "RFC" in line]
         assert lines == times * [said + " (RFC 4787 REQ-9)"]
+
+
+def play(box, *tasks, **more):
+    path = box.folder / "play.yml"
+    head = {"hosts": "gw1", "gather_facts": False, **more}
+    path.write_text(yaml.safe_dump([dict(head, tasks=list(tasks))], sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("how", [{}, {"rolespec_validate": False}], ids=["validated", "as in site.yml"])
+def test_one_mistake_has_one_message_and_what_is_empty_is_none(box, how):
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.gateway", **how}}
+    wrong = {
+        "gateway_wans": ["wan0"],
+        "gateway_lans": [OFFICE],
+        "gateway_port_forwards": [{"name": "web", "ports": 443, "to": "192.168.1.20"}],
+        "gateway_ipv6": "nat66",
+        "gateway_mss": "1",
+    }
+    rc, results = run(box, play(box, role, vars=wrong))
+    assert rc == 2
+    assert results[-1][1]["gw1"]["msg"].splitlines() == [
+        "gateway_port_forwards[0] 'web': has no option ports; did you mean port?",
+        "gateway_ipv6: 'nat66' is none of route, masquerade, prefix",
+    ]
+    if how:
+        return
+    # The host is asked only once the shape is right; what the module finds has the same names.
+    rc, results = run(box, play(box, role, vars={**wrong, "gateway_port_forwards": None, "gateway_ipv6": None}))
+    assert rc == 2
+    problem = "gateway_mss: '1' is neither pmtu, keep nor a number of bytes from 88 to 65495"
+    assert (results[-1][1]["gw1"]["msg"], results[-1][1]["gw1"]["problems"]) == (problem, [problem])
+
+    defaults = yaml.safe_load((ROOT / "roles/gateway/defaults/main.yml").read_text(encoding="utf-8"))
+    empty = {**dict.fromkeys(defaults), "gateway_wans": ["wan0"], "gateway_lans": [OFFICE]}
+    rc, results = run(box, play(box, role, vars=empty))
+    assert rc == 0, results
+    assert not box.apply(**ONE)["changed"]
+
+
+def test_a_mistyped_variable_draws_a_warning(box):
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.gateway"}}
+    typed = {"gateway_wans": ["wan0"], "gateway_lans": [OFFICE], "gateway_port_forward": [], "gateway_ipv4": "mine"}
+    argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), str(play(box, role, vars=typed)), "--check"]
+    done = box.inside("env", "HOME=" + str(box.folder), "COLUMNS=500", *argv)
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stderr.split())
+    words = "gateway_port_forward is no variable of this role, and does nothing; did you mean gateway_port_forwards?"
+    assert words in said and "gateway_ipv4" not in said
+
+
+def test_module_defaults_of_the_group_fit_every_module(box):
+    group = {"instance": "branch", "backend": "nftables", "confirm_timeout": 0, "confirm_by": "person"}
+    rc, results = run(
+        box,
+        play(
+            box,
+            {"name": "switch", "ipmasq.linux.forwarding": {"ipv4": True}},
+            {"name": "line", "ipmasq.linux.masquerade": {"name": "x", "source": "10.0.0.0/8", "out_interface": "wan0"}},
+            {"name": "look", "ipmasq.linux.gateway_info": {}},
+            {"name": "confirm", "ipmasq.linux.gateway_confirm": {}},
+            module_defaults={"group/ipmasq.linux.gateway": group},
+        ),
+    )
+    assert rc == 0, results
+    (look,) = [hosts["gw1"] for name, hosts in results if name == "look"]
+    assert (look["as_applied"], look["instances"], look["owner"]) == (True, ["branch"], "items")

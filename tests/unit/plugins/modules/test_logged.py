@@ -54,7 +54,7 @@ def test_the_token_opens_nothing():
         rollback.end_change("default", TOKEN, True, host, False)
 
 
-WAITS = ("confirm_timeout", "confirm_by")
+COMMON = {"instance", "backend", "confirm_timeout", "confirm_by"}
 
 
 @pytest.mark.parametrize("token", ["'; reboot; '", "$(reboot)", "`reboot`", "a\nb", "\x00", "\ud800", "-", "x" * 10000])
@@ -69,9 +69,9 @@ def test_a_token_is_compared_and_no_more(token):
 @pytest.mark.parametrize(
     ("name", "options", "logged"),
     [
-        ("gateway_confirm", dict(token=TOKEN), {"instance", "state", "token"}),
-        ("gateway_info", dict(), {"instance"}),
-        ("forwarding", dict(ipv4=True), {*WAITS, "instance", "state", "ipv4", "ipv6", "interfaces"}),
+        ("gateway_confirm", dict(token=TOKEN), {*COMMON, "state", "token"}),
+        ("gateway_info", dict(), COMMON),
+        ("forwarding", dict(ipv4=True), {*COMMON, "state", "ipv4", "ipv6", "interfaces"}),
     ],
 )
 def test_what_is_logged(run, monkeypatch, name, options, logged):

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options as people write them, before a module sees them.
+
+What is empty means its default, and a WAN may be its name alone. What has another shape than it should is told with
+option, item, and what was probably meant: Ansible's own messages name no item, and come one at a time.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import typing as t
+from collections.abc import Mapping, Sequence
+
+from ansible.module_utils.common.validation import check_type_bool, check_type_int
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import BARE, MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._values import shorten
+
+Spec = t.Mapping[str, t.Mapping[str, t.Any]]
+#: What stands before the colon of a message: made only where there is one, as there may be 10,000 items.
+Where = t.Callable[[], str]
+#: How alike two words have to be, by difflib's measure, for one to be the other mistyped.
+ALIKE = 0.6
+#: The same for variables, which may be somebody's own: gateway_ipv4 (0.75) is not gateway_ipv6, gateway_lan (0.86) is.
+NEARLY = 0.8
+#: Variables that belong to the role gateway beside its options: what it returns, what lan_client reads.
+BESIDE = ("install", "result", "addresses")
+
+
+def nearest(word: str, known: t.Iterable[str], alike: float = ALIKE) -> str:
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), 1, alike)), "")
+
+
+def mistyped(prefix: str, known: t.Iterable[str], given: t.Iterable[str]) -> t.List[str]:
+    """Of variables that begin like a role's: those that are none, but nearly. Others may be the user's own."""
+    names = {name[len(prefix) :] for name in known if name.startswith(prefix)}
+    own = re.compile(re.escape(prefix) + r"(?!_)\w+\Z")
+    found = []
+    for name in sorted(str(name) for name in given if own.match(str(name))):
+        meant = "" if name[len(prefix) :] in names else nearest(name[len(prefix) :], names, NEARLY)
+        if meant:
+            words = "{0} is no variable of this role, and does nothing; did you mean {1}?"
+            found.append(words.format(shorten(name), prefix + meant))
+    return found
+
+
+def variable(option: str) -> str:
+    """What the user of the role calls an option."""
+    return "gateway_" + option
+
+
+#: Where a message of the module names an option: at its beginning, and where it says what to set.
+NAMED = re.compile(r"(?:^|\bset )(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES["gateway"])))
+
+
+def in_words_of_the_role(problem: str) -> str:
+    return NAMED.sub(lambda found: found.group()[: -len(found["option"])] + variable(found["option"]), problem)
+
+
+def read(
+    spec: Spec, given: t.Mapping[str, t.Any], named: t.Callable[[str], str] = str
+) -> t.Tuple[t.Dict[str, t.Any], t.List[str]]:
+    """The options less what is empty, and every problem of their shape. ``named``: what its user calls an option."""
+    problems = Problems()
+    options = _Options(spec, problems).read(given, None, named)
+    return options, problems.found
+
+
+class _Options:
+    """Of one kind of items. It looks only at what Ansible would not convert by itself."""
+
+    def __init__(self, spec: Spec, problems: Problems) -> None:
+        self._problems = problems
+        self._names = frozenset(spec)
+        self._required = [name for name, option in spec.items() if option.get("required")]
+        self._readers = {name: self._reader(name, option) for name, option in spec.items() if _has_shape(option)}
+
+    def read(
+        self, given: t.Mapping[str, t.Any], item: t.Optional[Where], named: t.Callable[[str], str] = str
+    ) -> t.Dict[str, t.Any]:
+        """``item`` is None for the options of a module itself, whose names may have a prefix."""
+        options = {name: value for name, value in given.items() if value is not None}
+        meant = [self._unknown(name, item, named) for name in options if name not in self._names]
+        for name in self._required:
+            if name not in options and name not in meant:
+                self._problems.add(item() if item else named(name), name + " is missing" if item else "is missing")
+        for name, reader in self._readers.items():
+            if name in options:
+                options[name] = reader(options[name], _at(item, named(name)))
+        return options
+
+    def _unknown(self, name: t.Any, item: t.Optional[Where], named: t.Callable[[str], str]) -> str:
+        """What was meant by a name that is none."""
+        meant, shown = nearest(str(name), self._names), shorten(str(name))
+        known = ", ".join(sorted(self._names))
+        remedy = "did you mean {0}?".format(named(meant)) if meant else "there are {0}".format(known)
+        if item:
+            self._problems.add(item(), "has no option {0}; {1}".format(shown, remedy))
+        else:
+            self._problems.add(named(shown), "is no option; {0}".format(remedy))
+        return meant
+
+    def _reader(self, name: str, option: t.Mapping[str, t.Any]) -> t.Callable[[t.Any, Where], t.Any]:
+        kind = option["type"]
+        if "options" in option:
+            inside = _Options(option["options"], self._problems)
+            if kind == "dict":
+                return lambda value, where: self._dict(inside, value, where)
+            return lambda value, where: self._items(inside, BARE.get(name, ""), value, where)
+        if kind == "list":
+            return lambda value, where: self._each(option, value, where)
+        return lambda value, where: self._scalar(kind, option.get("choices"), value, where)
+
+    def _dict(self, inside: _Options, value: t.Any, where: Where) -> t.Any:
+        value = _parsed(value)
+        if isinstance(value, Mapping):
+            return inside.read(value, where)
+        self._problems.add(where(), "'{0}' is no dictionary".format(shorten(str(value))))
+        return value
+
+    def _items(self, inside: _Options, bare: str, value: t.Any, where: Where) -> t.Any:
+        value = _parsed(value)
+        if bare and isinstance(value, str):
+            value = [each.strip() for each in value.split(",")]
+        if isinstance(value, Mapping):
+            self._problems.add(where(), "is one item, and has to be a list of them; put '- ' in front of it")
+            return value
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            self._problems.add(where(), "'{0}' is no list; {1}".format(shorten(str(value)), inside.remedy))
+            return value
+        found = []
+        for index, each in enumerate(value):
+            item = {bare: each} if bare and isinstance(each, str) else each
+            if isinstance(item, Mapping):
+                found.append(inside.read(item, _item(where, index, item)))
+            else:
+                shown = "is empty" if each is None else "'{0}' is no item".format(shorten(str(each)))
+                self._problems.add("{0}[{1}]".format(where(), index), "{0}; {1}".format(shown, inside.remedy))
+        return found
+
+    @property
+    def remedy(self) -> str:
+        words = ", ".join(name + ": …" for name in self._required)
+        return "write an item as {" + words + "}"
+
+    def _each(self, option: t.Mapping[str, t.Any], value: t.Any, where: Where) -> t.Any:
+        """A list of plain values, which may be one of them, or text with commas (as ``-e`` gives it)."""
+        value = _parsed(value)
+        values = value.split(",") if isinstance(value, str) else value
+        if isinstance(values, (Mapping, bool)):
+            self._problems.add(where(), "'{0}' is no list".format(shorten(str(value))))
+            return value
+        for each in values if isinstance(values, Sequence) else [values]:
+            self._scalar(option["elements"], option.get("choices"), each, where)
+        return value
+
+    def _scalar(self, kind: str, choices: t.Optional[t.Sequence[str]], value: t.Any, where: Where) -> t.Any:
+        shown = shorten(str(value))
+        try:
+            if kind == "bool":
+                check_type_bool(value)
+            elif kind == "int":
+                check_type_int(value)
+        except TypeError:
+            what = "neither true nor false" if kind == "bool" else "no whole number"
+            self._problems.add(where(), "'{0}' is {1}".format(shown, what))
+        if choices and str(value).strip() not in choices:
+            meant = nearest(str(value), choices)
+            remedy = "; did you mean {0}?".format(meant) if meant else ""
+            self._problems.add(where(), "'{0}' is none of {1}{2}".format(shown, ", ".join(choices), remedy))
+        return value
+
+
+def _has_shape(option: t.Mapping[str, t.Any]) -> bool:
+    kinds = {option["type"], option.get("elements", "str")}
+    return bool(option.get("choices")) or "options" in option or not kinds <= {"str", "list"}
+
+
+def _at(item: t.Optional[Where], name: str) -> Where:
+    return (lambda: "{0}: {1}".format(item(), name)) if item else (lambda: name)
+
+
+def _item(where: Where, index: int, item: t.Mapping[str, t.Any]) -> Where:
+    def words() -> str:
+        name = item.get("name")
+        return "{0}[{1}]{2}".format(where(), index, " '{0}'".format(shorten(str(name))) if name else "")
+
+    return words
+
+
+def _parsed(value: t.Any) -> t.Any:
+    """A list or dictionary that came as text: ``-e gateway_wans=[…]``, or a survey of AWX."""
+    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return parse(value)
+            except (ValueError, SyntaxError):
+                continue
+    return value
