@@ -11,15 +11,24 @@ Source: Documentation/networking/nf_conntrack-sysctl.rst, conntrack(8)
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import shlex
+import sys
 import typing as t
+import zlib
+from dataclasses import dataclass
 
-from ._flows import parse
+from . import _netlink as netlink
+from ._flows import entry_of, parse
+from ._host import NETFILTER
 from ._words import CONNTRACK as PREFIX, TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._flows import Flow
-    from ._host import Host
+    from ._flows import Far, Judges
+    from ._host import Host, Netlink
+    from ._netlink import Entry
 
 MAX, BUCKETS = PREFIX + "max", PREFIX + "buckets"
 #: A connection costs about 400 bytes with NAT and its two places in the table (measured with slabtop, Linux 6.x);
@@ -31,6 +40,11 @@ PAGE = 512
 STATISTICS = "/proc/net/stat/nf_conntrack"
 #: Counters that say that something was refused: a flow without room, one thrown out to make room, one without a port.
 TELLING = ("drop", "early_drop", "insert_failed")
+
+#: Seconds that looking at connections may take, and forgetting them once more.
+LONGEST = 20
+#: Connections that conntrack(8) is told of at a time; each costs it a walk through the table.
+FEW = 50
 
 Switches = t.List[t.Tuple[str, str]]
 
@@ -65,15 +79,104 @@ def _from_memory(host: Host) -> int:
     return size
 
 
-def flows(host: Host) -> t.Optional[t.List[Flow]]:
-    """Every connection that the host knows, None if it cannot be asked."""
+@dataclass(frozen=True)
+class Found:
+    """Connections that have become wrong: what deletes each, as messages of netlink or as words of conntrack(8)."""
+
+    messages: t.Tuple[bytes, ...] = ()
+    words: t.Tuple[str, ...] = ()
+    looked: bool = True  # False: this host does not tell its connections
+    whole: bool = True  # False: the time was over before all had been looked at
+
+    @property
+    def count(self) -> int:
+        return len(self.messages) + len(self.words)
+
+
+def wrong(judges: Judges, host: Host) -> Found:
+    """Every connection of this host that the old rules explain and the new ones do not."""
+    clock = _Clock(host)
+    try:
+        return _by_netlink(judges, host, clock)
+    except OSError:
+        # Not to us; what has its own program may be allowed to it.
+        return _by_program(judges, host, clock)
+
+
+def _by_netlink(judges: Judges, host: Host, clock: _Clock) -> Found:
+    found: t.Dict[bytes, bytes] = {}  # tuple to message
+    doubtful: t.List[t.Tuple[Entry, str, bytes]] = []  # with the helper and the tuple
+    announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
+    with host.netfilter() as kernel:
+        kernel.send(netlink.dump())
+        for data, at, end in _told(kernel, clock):
+            entry = netlink.entry(data, at, end)
+            if not entry:
+                continue
+            helper = netlink.details(data, at, end).helper if judges.helpers else ""
+            expected = netlink.is_expected(data, at, end)
+            if not expected and not judges.wrong(entry, helper):
+                continue
+            known = netlink.details(data, at, end)
+            name, deletion = netlink.tuple_of(data, at), netlink.deletion(data, at, end)
+            if known.zone:
+                continue  # Our rules name none, so it is somebody else's.
+            if expected:
+                announced.append((name, known.master, deletion))
+                continue
+            found[name] = deletion
+            if _untranslated(entry):
+                doubtful.append((entry, helper, name))
+    elsewhere = _leaving(judges, [(entry, helper) for entry, helper, _name in doubtful], host)
+    for (_entry, _helper, name), leaves in zip(doubtful, elsewhere):
+        if leaves:
+            del found[name]
+    following = [True]
+    while following:
+        # What one connection has announced may have announced another: H.323 does.
+        following = [name not in found and master in found for name, master, _deletion in announced]
+        found.update({name: deletion for (name, _m, deletion), goes in zip(announced, following) if goes})
+        following = [goes for goes in following if goes]
+    return Found(tuple(found.values()), whole=not clock.over)
+
+
+def _untranslated(entry: Entry) -> bool:
+    return entry.source == entry.answer_destination and entry.destination == entry.answer_source
+
+
+def _told(kernel: Netlink, clock: _Clock) -> t.Iterator[t.Tuple[bytes, int, int]]:
+    """Raises OSError if the kernel does not answer, or refuses."""
+    while True:
+        data = kernel.receive()
+        for kind, at, end in netlink.messages(data):
+            if kind == netlink.DONE:
+                return
+            if kind == netlink.ERROR:
+                raise OSError(netlink.error_of(data, at), "netlink")
+            if kind == netlink.NEW:
+                yield data, at, end
+        if clock.over:
+            return
+
+
+def _by_program(judges: Judges, host: Host, clock: _Clock) -> Found:
     if not host.which("conntrack"):
-        return None
+        return Found(looked=False)
     listings = [host.run(["conntrack", "-L", "-f", family]) for family in ("ipv4", "ipv6")]
     if any(done.rc != 0 for done in listings):
-        return None
+        return Found(looked=False)
     # 1.4.7 shows both families when asked for one; a connection is counted once.
-    return list(dict.fromkeys(flow for done in listings for flow in parse(done.out)))
+    listed = dict.fromkeys(flow for done in listings for flow in parse(done.out))
+    found = []
+    for flow in listed:
+        if clock.over:
+            break
+        if judges.wrong(entry_of(flow), flow.helper):
+            found.append(flow)
+    doubtful = [flow for flow in found if _untranslated(entry_of(flow))]
+    elsewhere = _leaving(judges, [(entry_of(flow), flow.helper) for flow in doubtful], host)
+    kept = {flow for flow, leaves in zip(doubtful, elsewhere) if leaves}
+    return Found(words=tuple(" ".join(flow.delete_words) for flow in found if flow not in kept), whole=not clock.over)
 
 
 def usage(host: Host) -> t.Dict[str, t.Optional[int]]:
@@ -107,11 +210,130 @@ def _statistics(host: Host) -> t.Dict[str, int]:
     return found
 
 
-def forget(listed: t.Sequence[Flow], host: Host) -> None:
-    """Delete these connections. One that has ended meanwhile is no error."""
-    lines = [["-D"] + flow.delete_words for flow in listed]
-    done = host.run(["conntrack", "--load-file", "-"], stdin="".join(" ".join(line) + "\n" for line in lines))
-    if done.rc != 0:
-        # Before 1.4.7 there is no such option.
-        for line in lines:
-            host.run(["conntrack"] + line)
+def forget(found: Found, host: Host) -> int:
+    """Delete these connections; one that has ended meanwhile is no error. Gives back how many are left."""
+    clock = _Clock(host)
+    if found.messages:
+        return _forget_by_netlink(found.messages, host, clock)
+    left = len(found.words)
+    for first in range(0, len(found.words), FEW):
+        if clock.over:
+            break
+        some = ["-D -w 0 " + words for words in found.words[first : first + FEW]]
+        done = host.run(["conntrack", "--load-file", "-"], stdin="".join(line + "\n" for line in some))
+        if done.rc != 0:
+            # Before 1.4.7 there is no such option.
+            for line in some:
+                host.run(["conntrack", *line.split()])
+        left -= len(some)
+    return left
+
+
+#: What a shell runs of the messages; nothing of ours is on the host by then but this text.
+SENDER = """\
+import base64, socket, struct, zlib
+kernel = socket.socket(getattr(socket, "AF_NETLINK", 16), socket.SOCK_RAW, {netfilter})
+kernel.settimeout(10)
+for number, line in enumerate(TEXT.split(), 1):
+    kernel.send(zlib.decompress(base64.b64decode(line)))
+    answered = False
+    while not answered:
+        data, at = kernel.recv(1 << 17), 0
+        while at < len(data):
+            size, _kind, _flags, sequence = struct.unpack_from("=IHHI", data, at)
+            answered, at = answered or sequence == number, at + size + -size % 4
+"""
+#: Commands of conntrack(8), as long as there is time. Each is a walk through the table: 0.5 s at 200,000 connections.
+COMMANDS = """\
+end=$(($(date +%s) + {seconds})) left=0
+D() {{
+    [ "$(date +%s)" -lt "$end" ] || {{ left=$((left + 1)); return; }}
+    conntrack -D -w 0 "$@" > /dev/null 2>&1
+}}
+{lines}
+[ $left = 0 ] || logger -t ipmasq "connections that began under other rules: $left groups of them were not forgotten"
+"""
+SCRIPT_END = 'rm -f "$0"\n'
+
+
+def script(found: Found) -> str:
+    """For a shell: forget these connections. Empty if there are none."""
+    if found.messages:
+        lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
+        sender = SENDER.format(netfilter=NETFILTER)
+        text = 'TEXT = """\n{0}\n"""\n{1}'.format("\n".join(lines), sender)
+        return "{0} - << 'END'\n{1}END\n{2}".format(shlex.quote(sys.executable), text, SCRIPT_END)
+    return commands(found.words)
+
+
+def commands(words: t.Iterable[str]) -> str:
+    """The same by conntrack(8), in its words."""
+    lines = "\n".join("D " + each for each in words)
+    return COMMANDS.format(seconds=3 * LONGEST, lines=lines) + SCRIPT_END if lines else ""
+
+
+def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -> int:
+    left = len(messages)
+    try:
+        with host.netfilter() as kernel:
+            for number, packet in enumerate(netlink.batches(messages), 1):
+                if clock.over:
+                    break
+                kernel.send(packet)
+                left -= min(netlink.BATCH, len(messages) - (number - 1) * netlink.BATCH)
+                left += _refused(kernel, number)
+    except OSError:
+        pass  # What the kernel has not said yes to is left.
+    return left
+
+
+def _refused(kernel: Netlink, number: int) -> int:
+    """How many messages of a packet the kernel has refused; that a connection has ended is no refusal."""
+    found = 0
+    while True:
+        data = kernel.receive()
+        for kind, at, _end in netlink.messages(data):
+            if kind == netlink.ERROR:
+                found += netlink.error_of(data, at) not in (0, netlink.ENOENT)
+                if netlink.sequence_of(data, at) == number:
+                    return found
+
+
+def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Host) -> t.List[bool]:
+    """Which of these are not wrong once the routes have told where they go: by a VPN, by a link that nobody declared.
+
+    A connection that began here before there was any NAT looks like one of a VPN.
+    """
+    ends = [judges.far_end(entry) for entry, _helper in doubtful]
+    asked = {end.far: end for end in ends if end}
+    links = _routes(list(asked.values()), host) if asked else {}
+    found = []
+    for (entry, helper), end in zip(doubtful, ends):
+        link = links.get(end.far, "") if end else ""
+        found.append(bool(link) and not judges.is_wan(link) and not judges.wrong(entry, helper, link))
+    return found
+
+
+def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
+    """By which link this host would send to each; as one of a LAN would, where the policy asks for that."""
+    lines = ["route get {0}".format(end.far) for end in ends]
+    lines += ["route get {0} from {1} iif {2}".format(*end) for end in ends if end.iif]
+    done = host.run(["ip", "-j", "-force", "-batch", "-"], stdin="".join(line + "\n" for line in lines))
+    found = {}
+    for line in done.out.splitlines():
+        try:
+            found.update({route["dst"]: route["dev"] for route in json.loads(line) if "dev" in route})
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+class _Clock:
+    """Whatever there is to do with connections ends when the time is over."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._end = host, host.clock() + LONGEST
+
+    @property
+    def over(self) -> bool:
+        return self._host.clock() > self._end

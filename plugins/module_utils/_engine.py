@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from . import (
     _conntrack as conntrack,
     _firewalld as firewalld,
-    _flows as flows,
+    _forgetting as forgetting,
     _helpers as helpers,
     _journal as journal,
     _links as links,
@@ -51,7 +51,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.select import Choice
     from ._choice import Chosen
     from ._facts import Facts
-    from ._flows import Flow
     from ._host import Host
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
@@ -88,14 +87,14 @@ class Change:
     flows: int = 0  # connections that it makes wrong, and forgets
     steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
     offloaded_before: bool = False
-    forget: t.Tuple[str, ...] = ()  # those connections, in the words of conntrack
+    owing: str = ""  # what lets a later run forget them, should this one die
     door: t.Optional[firewalld.Policy] = None  # what firewalld has to let through
     reload: bool = False  # of firewalld, as it does something else
 
     @property
     def changed(self) -> bool:
         what = (self.plan.changed, self.switches, self.outdated, self.stale, self.enable, self.retired, self.steps)
-        return any(what) or self.reload
+        return any(what) or self.reload or bool(self.flows)
 
 
 @dataclass(frozen=True)
@@ -254,29 +253,36 @@ def apply_gateway(
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
             chosen=wanted.chosen,
+            gateway=forgetting.encoded(gateway),
         ),
         facts=facts,
         door=wanted.door,
         targets=switches,
         notes=wanted.notes + notes,
     )
-    local = [address for interface in facts.interfaces for address in interface.addresses]
-
-    def obsolete() -> t.Optional[t.List[Flow]]:
-        known = conntrack.flows(host)
-        return None if known is None else flows.wrong(known, ruleset, gateway, local)
-
-    stale = obsolete() if change.changed else []
-    change = replace(change, flows=len(stale or ()))
     if change.plan.changed:
         helpers.check_known([item.name for item in gateway.helpers], host)
         if gateway.offload != "none":
             choice.backend.check_offload(host)
-    change = replace(change, forget=tuple(" ".join(flow.delete_words) for flow in stale or ()))
     pending = _pending(change, confirmation)
-    warnings = _carry_out(change, host, check_mode, pending)
-    if not pending or stale is None:
-        warnings += _forget(stale, obsolete, host, check_mode)
+    before = state.gateway if state else None
+    connections = forgetting.Forgetting(before, gateway, ruleset, facts, host)
+    affected = change.changed or connections.owed
+    found: t.List[conntrack.Found] = []
+
+    def look() -> conntrack.Found:
+        found.append(connections.found(change.steps, change.drifted))
+        return found[-1]
+
+    change = replace(change, owing="" if pending else connections.owing())
+    warnings = _carry_out(change, host, check_mode, pending, lambda: conntrack.script(look()))
+    if affected and not found:
+        look()
+    if affected and not check_mode and not pending:
+        warnings += connections.forget(found[-1])
+    else:
+        warnings += tuple(warning for each in found for warning in forgetting.warnings(each))
+    change = replace(change, flows=sum(each.count for each in found))
     values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
@@ -481,22 +487,6 @@ def remove_instance(
     return Result(change, _carry_out(change, host, check_mode, pending), _pending_values(pending, check_mode))
 
 
-def _forget(
-    stale: t.Optional[t.List[Flow]], obsolete: t.Callable[[], t.Optional[t.List[Flow]]], host: Host, check_mode: bool
-) -> t.Tuple[str, ...]:
-    """Forget what the new rules have made wrong, now that they are there and nothing new can begin wrongly."""
-    if stale is None:
-        return (
-            "conntrack is not installed, so connections that began before this change stay as they are; "
-            "install the package conntrack (conntrack-tools)",
-        )
-    if not check_mode:
-        found = obsolete() if stale else []
-        if found:
-            conntrack.forget(found, host)
-    return ()
-
-
 def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
     if state and state.owner == "gateway":
         raise GatewayError(
@@ -672,9 +662,16 @@ def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
 
 
 def _carry_out(
-    change: Change, host: Host, check_mode: bool, pending: t.Optional[Confirmation] = None
+    change: Change,
+    host: Host,
+    check_mode: bool,
+    pending: t.Optional[Confirmation] = None,
+    forget: t.Callable[[], str] = str,
 ) -> t.Tuple[str, ...]:
-    """Everything that writes is in here and below. Gives back warnings."""
+    """Everything that writes is in here and below. Gives back warnings.
+
+    ``forget`` is asked once the new rules are there, for what the shell has to run if a change that waits is kept.
+    """
     if not change.changed:
         return ()
     sysctl.check_writable(change.switches, host)
@@ -686,7 +683,7 @@ def _carry_out(
     undo: t.List[t.Callable[[], None]] = []
     known, by = None, origin.origin(host).words
     try:
-        known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change, pending), host)
+        known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change), host)
         if change.state:
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
@@ -704,7 +701,7 @@ def _carry_out(
                 backend.drop_base_chains(host, change.chains_before)
         said = journal.changed(by, _told(change), known.until)
         if pending:
-            rollback.ready(change.instance, known, host)
+            rollback.ready(change.instance, known, host, forget())
             host.log(journal.line(change.instance, said))
         else:
             rollback.keep(change.instance, known, host, said)
@@ -753,8 +750,8 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
     return rollback.Restoring(tuple(lines), files)
 
 
-def _keeping(change: Change, pending: t.Optional[Confirmation]) -> rollback.Keeping:
-    """Files and services, and the connections that _forget would forget if the change did not wait."""
+def _keeping(change: Change) -> rollback.Keeping:
+    """Files and services, and what lets a later run forget connections should this one die."""
     before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
     return rollback.Keeping(
         commit=persist.stem(change.instance) + persist.COMMIT,
@@ -763,7 +760,7 @@ def _keeping(change: Change, pending: t.Optional[Confirmation]) -> rollback.Keep
         before=before,
         after=after,
         folder="" if change.state else persist.FOLDER,
-        forget=tuple("-D " + words for words in change.forget) if pending else (),
+        owing=change.owing,
     )
 
 

@@ -7,10 +7,14 @@
 """Connections that began under other rules, and which of them the new rules make wrong.
 
 Only the first packet of a connection meets the rules of NAT and most of the filter; conntrack repeats for the others
-what was decided then. So after a change each known connection is asked again, as if it began now: whether it would be
-let through, and translated as it is. One that would not be is wrong, and has to be forgotten to begin anew.
+what was decided then. So after a change each known connection is asked again, as if it began now: whether the old rules
+explain it, that is, would let it through and translate it as it is, and whether the new ones would. What the old rules
+explain and the new ones do not is wrong, and has to be forgotten to begin anew. What neither explains is somebody
+else's: what docker has translated, what a VPN carries.
 
-A connection is called wrong only where every way through the gateway says so, as conntrack does not tell interfaces.
+conntrack does not tell interfaces. Old rules explain a connection if they do so on some way through the gateway, and
+new ones contradict it only if they do so on every way. What cannot be seen from a connection (an IPsec policy, a mark)
+speaks against forgetting it: for the old rules it explains nothing, for the new ones everything.
 """
 
 from __future__ import annotations
@@ -18,16 +22,31 @@ from __future__ import annotations
 import ipaddress
 import re
 import typing as t
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, fields
 
-from ._rules import matches_name
+from ._netlink import Entry
+from ._rules import VERDICTS, Match, matches_name, network
 from ._values import ends_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
-    from ._rules import Action, Match, Rule, RuleSet
+    from ._rules import Action, Rule, RuleSet
 
 Address = t.Any  # ipaddress.IPv4Address or IPv6Address
+
+#: The kernel's numbers of what rules call by name.
+PROTOCOLS = {
+    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6",
+    112: "vrrp", 132: "sctp", 136: "udplite",
+}  # fmt: skip
+NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+#: Parts of a match that are looked at here. Of any other that is given, nobody here knows whether it holds.
+SEEN = frozenset(
+    ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
+    + ("translated", "rate")
+)
+UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,10 @@ class Flow:
     answer: End
     icmp_id: str = ""
     helper: str = ""  # the kernel's name of the one that reads along
+
+    @property
+    def family(self) -> str:
+        return "ip6" if ":" in self.asked.source else "ip"
 
     @property
     def server(self) -> str:
@@ -80,12 +103,12 @@ class Flow:
 
 
 def parse(listing: str) -> t.List[Flow]:
-    """The lines of ``conntrack -L``. One that is none of a connection is passed over."""
+    """The lines of ``conntrack -L``. One that is none of a connection, or of another zone's, is passed over."""
     found = []
     for line in listing.splitlines():
         pairs = re.findall(r"\b(src|dst|sport|dport|id)=(\S+)", line)
         starts = [index for index, (name, _value) in enumerate(pairs) if name == "src"]
-        if len(starts) != 2:
+        if len(starts) != 2 or re.search(r"\bzone[a-z-]*=", line):
             continue
         asked, answer = dict(pairs[: starts[1]]), dict(pairs[starts[1] :])
         helper = re.search(r"\bhelper=(\S+)", line)
@@ -95,114 +118,285 @@ def parse(listing: str) -> t.List[Flow]:
     return found
 
 
-def _end(fields: t.Mapping[str, str]) -> End:
-    return End(fields["src"], fields["dst"], int(fields.get("sport", 0)), int(fields.get("dport", 0)))
+def _end(found: t.Mapping[str, str]) -> End:
+    return End(found["src"], found["dst"], int(found.get("sport", 0)), int(found.get("dport", 0)))
 
 
-def wrong(flows: t.Iterable[Flow], ruleset: RuleSet, gateway: Gateway, local: t.Iterable[str]) -> t.List[Flow]:
-    """The flows of the gateway's LANs that these rules would not let through, or would translate differently.
+def flow_of(entry: Entry, helper: str = "") -> Flow:
+    """An entry of the kernel's in the words of rules."""
+    return Flow(
+        PROTOCOLS.get(entry.protocol, str(entry.protocol)),
+        End(text_of(entry.source), text_of(entry.destination), entry.source_port, entry.destination_port),
+        End(
+            text_of(entry.answer_source),
+            text_of(entry.answer_destination),
+            entry.answer_source_port,
+            entry.answer_destination_port,
+        ),
+        helper=helper,
+    )
 
-    ``local`` are the addresses of this host.
-    """
-    judge = _Judge(ruleset, gateway, frozenset(local))
-    return [flow for flow in flows if judge.concerns(flow) and not judge.right(flow)]
+
+def text_of(address: bytes) -> str:
+    return str(ipaddress.ip_address(address))
+
+
+def entry_of(flow: Flow) -> Entry:
+    """The other way round."""
+    source, destination, server, seen = (
+        ipaddress.ip_address(address).packed
+        for address in (flow.asked.source, flow.asked.destination, flow.server, flow.seen_source)
+    )
+    number = NUMBERS.get(flow.protocol) or (int(flow.protocol) if flow.protocol.isdigit() else 255)
+    asked = (number, source, destination, flow.asked.source_port, flow.asked.destination_port)
+    return Entry(*asked, server, seen, flow.answer.source_port, flow.answer.destination_port)
+
+
+class Far(t.NamedTuple):
+    """An end of a connection that is behind no link that is known, and the one that is, with its interface."""
+
+    far: str
+    near: str
+    iif: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A set of rules with what it needs to be asked: its gateway, and the host around it while it holds."""
+
+    ruleset: RuleSet
+    gateway: Gateway
+    local: t.FrozenSet[str] = frozenset()  # addresses of this host
+    links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and the interfaces that they are on
+
+
+class Judges:
+    """The old rules (of a host with a past, several) and the new ones."""
+
+    def __init__(self, old: t.Iterable[Rules], new: Rules) -> None:
+        self._old, self._new = [_Judge(rules) for rules in old], _Judge(new)
+        judges = [*self._old, self._new]
+        self._local = frozenset(address for judge in judges for address in judge.local)
+        #: Whether a connection's helper matters.
+        self.helpers = any(judge.chain("helper") for judge in judges)
+        self._exact = any(rule.action.kind == "netmap" for judge in judges for rule in judge.rules)
+        self._starts = {size: _boundaries(judges, size, self._local) for size in (4, 16)}
+        self._ports = _port_classes(judges)
+        self._spots: t.Dict[bytes, t.Tuple[int, bool]] = {}
+        self._inside: t.Dict[int, bool] = {}
+        self._known: t.Dict[t.Any, bool] = {}
+
+    def wrong(self, entry: Entry, helper: str = "", link: str = "") -> bool:
+        """Whether the old rules explain it and the new ones do not. Judged once for all that are alike.
+
+        ``link`` is where the end lies that is in no network that is known here; without it, at some WAN.
+        """
+        spots = self._spots
+        _protocol, source, destination, _port, port, server, seen, server_port, seen_port = entry
+        begin = spots.get(source) or self._spot(source)
+        end = spots.get(server) or self._spot(server)
+        if not (begin[1] or end[1]):
+            return False
+        asked: t.Any = 0
+        if server != destination or server_port != port:
+            asked = (destination, port, server, server_port)
+        translated: t.Any = 0
+        if seen != source:
+            where = spots.get(seen) or self._spot(seen)
+            exact = (source, seen) if self._exact else None
+            translated = (where[0], seen == destination, self._ports[seen_port], exact)
+        key = (entry[0], begin[0], end[0], self._ports[port], self._ports[server_port], asked, translated, helper, link)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._judge(flow_of(entry, helper), link)
+        return known
+
+    def _judge(self, flow: Flow, link: str) -> bool:
+        if flow.asked.source in self._local or flow.server in self._local:
+            return False  # of this host itself
+        if self._new.right(flow, link, certain=False):
+            return False
+        return any(judge.right(flow, link, certain=True) for judge in self._old)
+
+    def far_end(self, entry: Entry) -> t.Optional[Far]:
+        """The end that is in no network that is known, None if both are."""
+        ends = (entry.answer_source, entry.source)
+        for far, near in (ends, ends[::-1]):
+            if not self._links_of(text_of(far)):
+                names = [name for name in self._links_of(text_of(near)) if not name.endswith("*")]
+                return Far(text_of(far), text_of(near), names[0] if names else "")
+        return None
+
+    def _links_of(self, address: str) -> t.Tuple[str, ...]:
+        found: t.Tuple[str, ...] = ()
+        for judge in [self._new, *self._old]:
+            found = found or judge.links_of(address)
+        return found
+
+    def is_wan(self, link: str) -> bool:
+        return self._new.is_wan(link)
+
+    def _spot(self, address: bytes) -> t.Tuple[int, bool]:
+        """A number that stands for all addresses that the rules cannot tell apart, and whether some LAN has them."""
+        size = len(address)
+        number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)
+        if number not in self._inside:
+            text = text_of(address)
+            self._inside[number] = any(judge.inside(text) for judge in [*self._old, self._new])
+        found = self._spots[address] = (number, self._inside[number])
+        return found
+
+
+def _boundaries(judges: t.Iterable[_Judge], size: int, local: t.Iterable[str]) -> t.List[int]:
+    """Where an address begins to be in some network of the rules, or no longer is."""
+    version, found = (4 if size == 4 else 6), set()
+    networks = {net for judge in judges for net in judge.networks}
+    networks.update(local)
+    for text in networks:
+        net = network(text)
+        if net.version == version:
+            found.add(int(net.network_address))
+            found.add(int(net.broadcast_address) + 1)
+    for entry in {entry for judge in judges for rule in judge.rules for entry in rule.action.to if "/" not in entry}:
+        first, last = (t.cast("Address", ipaddress.ip_address(end)) for end in ends_of(entry))
+        if first.version == version:
+            found.update((int(first), int(last) + 1))
+    return sorted(found)
+
+
+def _port_classes(judges: t.Iterable[_Judge]) -> t.List[int]:
+    """For each port a number that it shares with the others that the rules cannot tell from it."""
+    starts = {0}
+    for judge in judges:
+        for rule in judge.rules:
+            ports = rule.match.port + ((rule.action.ports,) if rule.action.ports else ())
+            for first, last in ports:
+                starts.update((first, last + 1))
+    found, number = [], -1
+    for port in range(1 << 16):
+        number += port in starts
+        found.append(number)
+    return found
+
+
+class _Packet(t.NamedTuple):
+    """The first packet of a connection at one place on its way."""
+
+    flow: Flow
+    iif: str
+    oif: str
+    to: str
+    port: int
 
 
 class _Judge:
-    def __init__(self, ruleset: RuleSet, gateway: Gateway, local: t.FrozenSet[str]) -> None:
-        self._local = local
-        self._chains: t.Dict[str, t.List[Rule]] = {}
-        for rule in ruleset.rules:
-            self._chains.setdefault(rule.chain, []).append(rule)
-        self._lans = [
-            ([ipaddress.ip_network(net) for net in lan.networks or ()], lan.interfaces) for lan in gateway.lans or ()
+    """One set of rules."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.local, self._gateway = rules.ruleset.rules, rules.local, rules.gateway
+        self._chains: t.Dict[str, _Chain] = {}
+        for rule in self.rules:
+            self._chains.setdefault(rule.chain, _Chain()).add(rule)
+        self._wans = tuple(wan.interface for wan in rules.gateway.wans or ())
+        lans = rules.gateway.lans or ()
+        mine = self._wans + tuple(name for lan in lans for name in lan.interfaces)
+        inside = [(net, lan.interfaces) for lan in lans for net in lan.networks or ()]
+        others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
+            (net, (name,)) for net, name in rules.links if not any(matches_name(pattern, name) for pattern in mine)
         ]
-        self._wans = tuple(wan.interface for wan in gateway.wans or ())
-        self._networks: t.Dict[str, t.Any] = {}
+        self._lans, self._places = _Places(inside), _Places(inside + others)
+        self._sets: t.Dict[int, _Places] = {}
 
-    def concerns(self, flow: Flow) -> bool:
-        """Whether it goes through this gateway, from a LAN or to one."""
-        own = flow.asked.source in self._local or flow.server in self._local
-        return not own and bool(self._behind(flow.asked.source) or self._behind(flow.server))
+    @property
+    def networks(self) -> t.Iterator[str]:
+        for rule in self.rules:
+            yield from rule.match.source
+            yield from rule.match.destination
+            yield from rule.match.not_destination
+            yield from (entry for entry in rule.action.to if "/" in entry)
+        yield from self._places.networks
 
-    def right(self, flow: Flow) -> bool:
-        ways_in = self._behind(flow.asked.source) or self._wans
-        ways_out = self._behind(flow.server) or self._wans
-        return any(self._passes(flow, iif, oif) for iif in ways_in for oif in ways_out)
+    def chain(self, name: str) -> bool:
+        return name in self._chains
 
-    def _behind(self, address: str) -> t.Tuple[str, ...]:
-        """The interfaces of the LAN that an address is in."""
-        parsed = ipaddress.ip_address(address)
-        for networks, interfaces in self._lans:
-            if any(parsed in network for network in networks):
-                return interfaces
-        return ()
+    def inside(self, address: str) -> bool:
+        return bool(self._lans.find(address))
 
-    def _passes(self, flow: Flow, iif: str, oif: str) -> bool:
-        helper = self._walk("helper", flow, iif, "", flow.asked.destination, flow.asked.destination_port)
-        if (helper.action.target if helper else "") != flow.helper:
-            return False
-        redirect = self._walk("dstnat", flow, iif, "", flow.asked.destination, flow.asked.destination_port)
-        if not self._same_destination(flow, redirect):
-            return False
-        verdict = self._walk("forward", flow, iif, oif, flow.server, flow.server_port)
-        if verdict and verdict.action.kind in ("drop", "reject"):
-            return False
-        return self._same_source(flow, self._walk("srcnat", flow, "", oif, flow.server, flow.server_port))
+    def links_of(self, address: str) -> t.Tuple[str, ...]:
+        return self._places.find(address)
 
-    def _walk(self, chain: str, flow: Flow, iif: str, oif: str, to: str, port: int) -> t.Optional[Rule]:
-        """The rule that decides about the first packet, None if the chain comes to its end."""
-        for rule in self._chains.get(chain, ()):
-            if not self._holds(rule.match, flow, iif, oif, to, port):
-                continue
-            if rule.action.kind == "return":
-                return None
-            if rule.action.kind == "jump":
-                decided = self._walk(rule.action.target, flow, iif, oif, to, port)
-                if decided:
-                    return decided
-            elif rule.action.kind == "goto":
-                return self._walk(rule.action.target, flow, iif, oif, to, port)
-            elif rule.action.kind not in ("log", "clamp_mss", "set_mss", "expect_nat"):
-                return rule
-        return None
+    def is_wan(self, link: str) -> bool:
+        return any(matches_name(pattern, link) for pattern in self._wans)
 
-    def _holds(self, match: Match, flow: Flow, iif: str, oif: str, to: str, port: int) -> bool:
-        family = "ip6" if ":" in flow.asked.source else "ip"
+    def right(self, flow: Flow, link: str, certain: bool) -> bool:
+        """Whether these rules let it through as it is, on some way; for certain, or as far as can be seen."""
+        beyond = (link,) if link else self._wans
+        ways_in = self._places.find(flow.asked.source) or beyond or ("",)
+        ways_out = self._places.find(flow.server) or beyond or ("",)
+        return any(self._passes(flow, iif, oif, certain) for iif in ways_in for oif in ways_out)
+
+    def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
+        every = all if certain else any
+        asked = _Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        there = _Packet(flow, iif, oif, flow.server, flow.server_port)
         return (
-            match.family in ("", family)
-            and _named(match.iif, iif)
-            and _named(match.oif, oif)
-            and (not match.ct_state or "new" in match.ct_state)
-            and match.protocol in ("", flow.protocol)
-            and (not match.port or any(first <= port <= last for first, last in match.port))
-            and (not match.translated or flow.redirected)
-            and not match.ipsec
-            and (not match.local or to in self._local or flow.redirected)
-            and (not match.source or self._in(match.source, flow.asked.source))
-            and (not match.destination or self._in(match.destination, to))
-            and not (match.not_destination and self._in(match.not_destination, to))
+            every((rule.action.target if rule else "") == flow.helper for rule in self._walk("helper", asked))
+            and every(_same_destination(flow, rule) for rule in self._walk("dstnat", asked))
+            and every(not rule or rule.action.kind not in ("drop", "reject") for rule in self._walk("forward", there))
+            and every(self._same_source(flow, rule) for rule in self._walk("srcnat", there._replace(iif="")))
         )
 
+    def _walk(self, name: str, packet: _Packet) -> t.List[t.Optional[Rule]]:
+        """The rules that may decide about a packet, None where the chain may come to its end: one, if all is seen."""
+        found: t.List[t.Optional[Rule]] = []
+        chain = self._chains.get(name)
+        for rule in chain.about(packet) if chain else ():
+            holds = self._holds(rule.match, packet)
+            kind, action = rule.action.kind, rule.action
+            if holds is False or kind not in VERDICTS + ("return", "jump", "goto", "helper"):
+                continue
+            if kind == "return":
+                ends: t.List[t.Optional[Rule]] = [None]
+            elif kind in ("jump", "goto"):
+                ends = self._walk(action.target, packet)
+            else:
+                ends = [rule]
+            if kind == "jump" and None in ends:
+                found += [end for end in ends if end]
+                continue
+            found += ends
+            if holds:
+                return found
+        return found + [None]
+
+    def _holds(self, match: Match, packet: _Packet) -> t.Optional[bool]:
+        """None: that cannot be seen."""
+        flow = packet.flow
+        if not (
+            match.family in ("", flow.family)
+            and _named(match.iif, packet.iif)
+            and _named(match.oif, packet.oif)
+            and (not match.ct_state or "new" in match.ct_state)
+            and match.protocol in ("", flow.protocol)
+            and (not match.port or any(first <= packet.port <= last for first, last in match.port))
+            and (not match.translated or flow.redirected)
+            and (not match.local or packet.to in self.local or flow.redirected)
+            and (not match.source or self._in(match.source, flow.asked.source))
+            and (not match.destination or self._in(match.destination, packet.to))
+            and not (match.not_destination and self._in(match.not_destination, packet.to))
+        ):
+            return False
+        return None if any(getattr(match, name) != default for name, default in UNSEEN) else True
+
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
-        parsed = ipaddress.ip_address(address)
-        return any(parsed in self._network(net) for net in networks)
-
-    def _network(self, text: str) -> t.Any:
-        if text not in self._networks:
-            self._networks[text] = ipaddress.ip_network(text)
-        return self._networks[text]
-
-    def _same_destination(self, flow: Flow, rule: t.Optional[Rule]) -> bool:
-        if not rule or rule.action.kind not in ("dnat", "netmap"):
-            return not flow.redirected
-        action = rule.action
-        if action.kind == "netmap":
-            return flow.server == _mapped(flow.asked.destination, action.to[0])
-        port = flow.asked.destination_port
-        if action.ports:
-            port = action.ports[0] + (port - rule.match.port[0][0] if action.shift else 0)
-        return flow.server in action.to and flow.server_port == port
+        if len(networks) == 1:
+            parsed, net = ipaddress.ip_address(address), network(networks[0])
+            return bool(parsed in net)
+        # There may be 20,000 of them; the tuple lives as long as the rules.
+        places = self._sets.get(id(networks))
+        if not places:
+            places = self._sets[id(networks)] = _Places([(net, ("",)) for net in networks])
+        return bool(places.find(address))
 
     def _same_source(self, flow: Flow, rule: t.Optional[Rule]) -> bool:
         if not rule or rule.action.kind == "accept":
@@ -211,12 +405,82 @@ class _Judge:
         if action.kind == "netmap":
             return seen == _mapped(flow.asked.source, action.to[0])
         if action.kind == "hairpin":
-            return seen == flow.asked.destination or seen in self._local
-        if action.kind == "masquerade" and seen not in self._local:
+            return seen == flow.asked.destination or seen in self.local
+        if action.kind == "masquerade" and seen not in self.local:
             return False
         if action.kind == "snat" and not any(_between(entry, seen) for entry in action.to):
             return False
         return _fits(action, flow)
+
+
+class _Chain:
+    """Rules in their order, with an index: of 10,000 items few are about one packet."""
+
+    def __init__(self) -> None:
+        self._all: t.List[Rule] = []
+        self._general: t.List[int] = []
+        self._special: t.Dict[t.Any, t.List[int]] = {}
+
+    def add(self, rule: Rule) -> None:
+        match = rule.match
+        if len(match.destination) == 1 and network(match.destination[0]).num_addresses == 1:
+            key: t.Any = (0, match.destination[0].partition("/")[0])
+        elif len(match.source) == 1 and network(match.source[0]).num_addresses == 1:
+            key = (1, match.source[0].partition("/")[0])
+        elif len(match.port) == 1 and match.port[0][0] == match.port[0][1]:
+            key = (2, match.port[0][0])
+        else:
+            key = None
+        (self._general if key is None else self._special.setdefault(key, [])).append(len(self._all))
+        self._all.append(rule)
+
+    def about(self, packet: _Packet) -> t.Iterator[Rule]:
+        places = list(self._general)
+        for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
+            places += self._special.get(key, ())
+        return (self._all[place] for place in sorted(places))
+
+
+class _Places:
+    """Networks and what they belong to: the longest that holds an address counts."""
+
+    def __init__(self, listed: t.Iterable[t.Tuple[str, t.Tuple[str, ...]]]) -> None:
+        self._known: t.Dict[t.Tuple[int, int, int], t.Tuple[str, ...]] = {}
+        self.networks: t.List[str] = []
+        for text, names in listed:
+            net = network(text)
+            self.networks.append(text)
+            self._known.setdefault((net.version, net.prefixlen, int(net.network_address)), names)
+        self._lengths = sorted({key[:2] for key in self._known}, reverse=True)
+        self._found: t.Dict[str, t.Tuple[str, ...]] = {}
+
+    def find(self, address: str) -> t.Tuple[str, ...]:
+        found = self._found.get(address)
+        if found is None:
+            found = self._found[address] = self._look(ipaddress.ip_address(address))
+        return found
+
+    def _look(self, parsed: Address) -> t.Tuple[str, ...]:
+        number = int(parsed)
+        for version, length in self._lengths:
+            if version == parsed.version:
+                rest = parsed.max_prefixlen - length
+                names = self._known.get((version, length, number >> rest << rest))
+                if names is not None:
+                    return names
+        return ()
+
+
+def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:
+    if not rule or rule.action.kind not in ("dnat", "netmap"):
+        return not flow.redirected
+    action = rule.action
+    if action.kind == "netmap":
+        return flow.server == _mapped(flow.asked.destination, action.to[0])
+    port = flow.asked.destination_port
+    if action.ports:
+        port = action.ports[0] + (port - rule.match.port[0][0] if action.shift else 0)
+    return flow.server in action.to and flow.server_port == port
 
 
 def _fits(action: Action, flow: Flow) -> bool:
@@ -235,7 +499,7 @@ def _between(entry: str, address: str) -> bool:
     return first.version == asked.version and bool(first <= asked <= last)
 
 
-def _mapped(address: str, network: str) -> str:
+def _mapped(address: str, net: str) -> str:
     """The address of the same number in another network."""
-    net = ipaddress.ip_network(network)
-    return str(net.network_address + (int(ipaddress.ip_address(address)) & int(net.hostmask)))
+    parsed = network(net)
+    return str(parsed.network_address + (int(ipaddress.ip_address(address)) & int(parsed.hostmask)))

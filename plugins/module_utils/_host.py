@@ -12,6 +12,7 @@ import contextlib
 import glob
 import os
 import shutil
+import socket
 import syslog
 import tempfile
 import time
@@ -37,6 +38,37 @@ class Done(t.NamedTuple):
     err: str
 
 
+#: The kernel's packet filter and its connections, of linux/netlink.h.
+NETFILTER = 12
+
+
+class Netlink:
+    """What the kernel's netfilter is asked by. Everything here may raise OSError: it may be refused."""
+
+    #: Longer than any packet of a dump.
+    PACKET = 1 << 17
+    #: Seconds without an answer.
+    PATIENCE = 10
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(getattr(socket, "AF_NETLINK", 16), kind, NETFILTER)
+        self._socket.settimeout(self.PATIENCE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
+    def __enter__(self) -> Netlink:  # noqa: PYI034 - Self is newer than the Python of managed hosts
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.send(data)
+
+    def receive(self) -> bytes:
+        return self._socket.recv(self.PACKET)
+
+
 class Host(ABC):
     """What the engine may do to a host. Paths are absolute; texts are UTF-8."""
 
@@ -60,6 +92,14 @@ class Host(ABC):
 
     def now(self) -> float:
         return time.time()
+
+    def clock(self) -> float:
+        """Seconds since any moment, which nobody sets."""
+        return time.monotonic()
+
+    def netfilter(self) -> Netlink:
+        """Raises OSError where that is refused."""
+        return Netlink()
 
     def pid(self) -> int:
         """The process that makes a change."""

@@ -27,7 +27,7 @@ from ._errors import GatewayError
 from ._host import RUN_FOLDER, Host, code_parts
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Done
+    from ._host import Done, Netlink
 
 Json = t.Dict[str, t.Any]
 
@@ -222,6 +222,13 @@ class Listener(Host):
 
     def pid(self) -> int:
         return self._host.pid()
+
+    def clock(self) -> float:
+        return self._host.clock()
+
+    def netfilter(self) -> Netlink:
+        self.spoiled = True
+        return self._host.netfilter()
 
     def write_switch(self, path: str, value: str) -> None:
         self.spoiled = True

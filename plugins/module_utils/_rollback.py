@@ -98,14 +98,26 @@ else
     say "{instance}: not rolled back in full, look at this host: $why"
 fi
 echo "{token} $outcome" > {folder}.last
+[ ! -e back ] || mv -f back {folder}.forget
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
-exit $failed
 """
 KEEP_END = """\
+[ ! -e owed ] || mv -f owed {folder}.owed
+[ ! -e forget ] || mv -f forget {folder}.forget
 say "{instance}: ${{1:-kept; the run that decided it has ended before it could say so}}"
 echo '{token} confirmed' > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
+#: Connections are forgotten by whoever has the time: not with the lock, not while somebody waits for this shell, and
+#: not in a unit that ends with it.
+FORGET = """\
+if [ -e {folder}.forget ]; then
+    exec 9>&-
+    [ -e /run/systemd/system ] && systemd-run --quiet /bin/sh {folder}.forget 2> /dev/null ||
+        setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
+fi
+"""
+EXIT = "exit $failed\n"
 TRIES = 10
 
 #: Of the module gateway_confirm. Each change waits for it, so it brings along no more than this file needs.
@@ -130,7 +142,7 @@ class Keeping:
     before: t.Tuple[str, ...] = ()  # lines of shell, before the files are moved
     after: t.Tuple[str, ...] = ()
     folder: str = ""  # removed at the end if nothing is left in it
-    forget: t.Tuple[str, ...] = ()  # what conntrack(8) is told of each connection that has become wrong
+    owing: str = ""  # of connections that have become wrong: what a later run needs to forget them
 
 
 @dataclass(frozen=True)
@@ -160,6 +172,11 @@ def folder_of(instance: str) -> str:
 
 def last_of(instance: str) -> str:
     return folder_of(instance) + ".last"
+
+
+def owed_of(instance: str) -> str:
+    """There as long as a change that was kept has not forgotten the connections that it made wrong."""
+    return folder_of(instance) + ".owed"
 
 
 def unit_of(instance: str) -> str:
@@ -212,14 +229,14 @@ def arm(
     words = {"folder": folder, "token": known.token, "tries": TRIES, "instance": instance, "why": _why(known, by)}
     scripts = {
         "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE),
-        "restore": head + ALONE + _restore_text(restoring, keeping) + RESTORE_END.format(**words),
-        "keep": head + ALONE + _keep_text(keeping) + KEEP_END.format(**words),
+        "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
+        "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET).format(**words),
         "commit": _commit_text(keeping),
         "change.json": json.dumps(_described(known, keeping, by, host)) + "\n",
     }
     scripts.update(restoring.files)
-    if keeping.forget:
-        scripts["forget"] = "".join(line + "\n" for line in keeping.forget)
+    if keeping.owing:
+        scripts["owed"] = keeping.owing
     scripts.update({"new.{0}".format(number): text for number, (text, _mode) in enumerate(keeping.files.values())})
     try:
         host.remove_tree(staged)
@@ -300,10 +317,6 @@ def _keep_text(keeping: Keeping) -> str:
     # What cannot be moved now, not at the second try either, the next boot moves.
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     lines += ["{0} || true".format(line) for line in keeping.after]
-    if keeping.forget:
-        # Before conntrack 1.4.7 there is no such option.
-        one_by_one = "while read -r words; do conntrack $words; done < ./forget"
-        lines.append("{{ conntrack --load-file ./forget || {0}; }} > /dev/null 2>&1 || true".format(one_by_one))
     return "".join(line + "\n" for line in lines)
 
 
@@ -398,9 +411,14 @@ def check_armed(instance: str, known: Confirmation, host: Host) -> None:
         )
 
 
-def ready(instance: str, known: Confirmation, host: Host) -> None:
-    """The change is made: from here on it may be confirmed. Raises GatewayError if the timer was quicker."""
+def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> None:
+    """The change is made: from here on it may be confirmed. Raises GatewayError if the timer was quicker.
+
+    ``forget`` is what a shell has to run then for connections that have become wrong.
+    """
     check_armed(instance, known, host)
+    if forget:
+        host.write(folder_of(instance) + "/forget", forget, 0o600)
     host.write(folder_of(instance) + "/ready", "", 0o600)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Services that break through NAT, connections that began under other rules, and the gateway's own door."""
+"""Services that break through NAT, timers, and the gateway's own door."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import socket
 import subprocess
 
 import pytest
-from helpers import GUESTS, ONE_LAN, TWO_LANS
+from helpers import GUESTS, ONE_LAN
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import wait_for_server
@@ -209,81 +209,6 @@ def test_two_instances_agree_on_what_the_host_has_only_once(gate, net):
 def test_the_size_of_the_table_is_skipped_where_it_is_not_ours(gate, net):
     done = gate.apply(conntrack_max="auto", **ONE_LAN).to_dict()
     assert [note for note in done["notes"] if note.startswith("conntrack_max: skipped, it is read-only")]
-
-
-# --- Connections that began under other rules ------------------------------------------------------------------------
-
-
-def snat(**match):
-    return {"nat": [dict({"name": "fixed", "action": "snat", "to": [SECOND]}, **match), {"name": "rest"}]}
-
-
-def test_a_connection_that_the_change_makes_wrong_begins_anew(gate, net):
-    gate.apply(**ONE_LAN)
-    with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
-        assert servers.ask(client, WAN4, 5353).peer == GATE4
-        planned = gate.apply(check=True, **snat(), **ONE_LAN)
-        assert "- 1 connections that began under other rules: forgotten" in planned.to_dict()["differences"]
-        assert servers.ask(client, WAN4, 5353).peer == GATE4
-        gate.apply(**snat(), **ONE_LAN)
-        assert servers.ask(client, WAN4, 5353).peer == SECOND
-
-
-@contextlib.contextmanager
-def connected(net, source, target, address, port, at=None):
-    """A TCP connection that stays open: both of its ends."""
-    with (
-        net.socket(target, socket.AF_INET, socket.SOCK_STREAM) as server,
-        net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client,
-    ):
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("0.0.0.0", at or port))
-        server.listen(1)
-        server.settimeout(1)
-        client.settimeout(0.5)
-        client.connect((address, port))
-        accepted, _peer = server.accept()
-        with accepted:
-            accepted.settimeout(0.5)
-            yield client, accepted
-
-
-def speaks(ends):
-    client, server = ends
-    try:
-        client.sendall(b"x")
-        server.recv(1)
-        server.sendall(b"y")
-        client.recv(1)
-    except OSError:
-        return False
-    return True
-
-
-def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
-    gate.apply(**TWO_LANS)
-    forwards = [{"name": "web", "port": ["443"], "to": [OFFICE4], "to_port": 8443}]
-    gate.apply(port_forwards=forwards, **TWO_LANS)
-    with (
-        connected(net, "office", "wan", WAN4, 8080) as stays,
-        connected(net, "office", "wan", WAN4, 2525) as mail,
-        connected(net, "wan", "office", GATE4, 443, at=8443) as forwarded,
-    ):
-        assert speaks(stays) and speaks(mail) and speaks(forwarded)
-        no_mail = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["2525"], "action": "drop"}]}
-        gate.apply(port_forwards=forwards, **no_mail, **TWO_LANS)
-        assert speaks(stays) and speaks(forwarded)
-        assert not speaks(mail)
-        gate.apply(**no_mail, **TWO_LANS)
-        assert speaks(stays)
-        assert not speaks(forwarded)
-
-
-def test_without_the_program_there_is_a_warning(gate, net):
-    gate.host.without = ("conntrack",)
-    done = gate.apply(**ONE_LAN)
-    assert [each for each in done.warnings if each.startswith("conntrack is not installed")]
-    assert gate.apply(**ONE_LAN).warnings == ()
 
 
 # --- The gateway itself ----------------------------------------------------------------------------------------------

@@ -322,6 +322,10 @@ class FakeHost(Host):
     def is_root(self) -> bool:
         return self.root
 
+    def netfilter(self) -> t.Any:
+        """What a test gives it; else the kernel refuses, and the program has to be asked."""
+        raise OSError(1, "Operation not permitted")
+
     def sleep(self, seconds: float) -> None:
         self.calls.append(["sleep", str(seconds)])
 

@@ -6,21 +6,27 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._flows import End, Flow, parse, wrong
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows import End, Flow, Judges, Rules, entry_of, parse
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Wan, gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 WAN, WAN2, PC, FAR, SERVER = "203.0.113.2", "203.0.113.9", "192.168.1.10", "198.51.100.1", "192.168.1.20"
 LOCAL = (WAN, WAN2, "192.168.1.1", "192.168.2.1", "2001:db8:ff::2")
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}
 GUESTS = {"name": "guests", "interfaces": ["guest*"], "networks": ["192.168.2.0/24"]}
+
+LINKS = (("172.17.0.0/16", "docker0"), ("203.0.113.0/24", "wan0"), ("192.168.1.0/24", "lan0"))
 
 LISTING = """\
 conntrack v1.4.7 (conntrack-tools): 4 flow entries have been shown.
@@ -65,10 +71,24 @@ def back(asked=WAN, port=443, server=SERVER, server_port=8443, source=FAR, seen=
     return Flow("tcp", End(source, asked, 50000, port), End(server, seen or source, server_port, 50000))
 
 
-def is_wrong(flow, **params):
-    known = dict({"wans": [{"interface": "wan0"}, {"interface": "ppp*"}], "lans": [OFFICE, GUESTS]}, **params)
+@functools.lru_cache(maxsize=None)
+def _rules(params):
+    known = dict(
+        {"wans": [{"interface": "wan0"}, {"interface": "ppp*"}], "lans": [OFFICE, GUESTS]}, **json.loads(params)
+    )
     gateway = resolve(gateway_from_params(gateway_params(**known)), Facts((), ())).gateway
-    return wrong([flow], compile_gateway(gateway), gateway, LOCAL) == [flow]
+    return Rules(compile_gateway(gateway), gateway, frozenset(LOCAL), LINKS)
+
+
+def rules(params):
+    """Of options; None: of a host that has no rules."""
+    if params is None:
+        return Rules(RuleSet("", (), ()), Gateway(wans=(Wan("wan0"),), lans=()), frozenset(LOCAL), LINKS)
+    return _rules(json.dumps(params))
+
+
+def is_wrong(flow, before, after):
+    return Judges([rules(before)], rules(after)).wrong(entry_of(flow), flow.helper)
 
 
 def nat(action="masquerade", **more):
@@ -78,6 +98,8 @@ def nat(action="masquerade", **more):
 
 
 WEB = {"port_forwards": [{"name": "web", "port": ["443"], "to": [SERVER], "to_port": 8443}]}
+OTHER_PORT = {"port_forwards": [dict(WEB["port_forwards"][0], to_port=80)]}
+OTHER_SERVER = {"port_forwards": [dict(WEB["port_forwards"][0], to=["192.168.1.21"])]}
 AROUND = {"port_forwards": [dict(WEB["port_forwards"][0], hairpin=True)]}
 MAPPED = {"source": ["192.168.1.0/27"], "to": ["203.0.113.32/27"]}
 NO_MAIL = {"outbound": [{"name": "x", "protocol": ["tcp"], "port": ["25"], "action": "reject"}]}
@@ -90,52 +112,110 @@ def six(source):
     return Flow("tcp", End(source, "2a00::1", 1, 2), End("2a00::1", source, 2, 1))
 
 
-#: what it is, the flow, options of the gateway, whether the flow is wrong
+EXEMPT = nat("exempt", destination=["10.0.0.0/8"])
+IPSEC = {"nat": [{"name": "vpn", "action": "exempt", "ipsec": True}, {"name": "rest"}]}
+LEASED = nat("snat", to=[WAN2])
+POOL = nat("snat", to=["203.0.113.16-203.0.113.19"])
+HIGH = nat(to_port="1024-65535")
+STATIC = nat("static", **MAPPED)
+REACH = {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]}
+ALONE = {"lans": [OFFICE]}
+CONTAINER = "172.17.0.2"
+
+#: what it is, the flow, options before and after a change, whether the flow has become wrong
 TEST_FLOWS = [
-    ("masqueraded, as it should be", out(), {}, False),
-    ("began before the NAT rule", out(seen=PC), {}, True),
-    ("masqueraded to an address that is gone", out(seen="203.0.113.77"), {}, True),
-    ("exempt, as it should be", out(to="10.0.0.1", seen=PC), nat("exempt", destination=["10.0.0.0/8"]), False),
-    ("exempt now, translated before", out(to="10.0.0.1"), nat("exempt", destination=["10.0.0.0/8"]), True),
-    ("snat, as it should be", out(seen=WAN2), nat("snat", to=[WAN2]), False),
-    ("snat now, masqueraded before", out(seen=WAN), nat("snat", to=[WAN2]), True),
-    ("in the pool", out(seen="203.0.113.17"), nat("snat", to=["203.0.113.16-203.0.113.19"]), False),
-    ("no longer in the pool", out(seen="203.0.113.20"), nat("snat", to=["203.0.113.16-203.0.113.19"]), True),
-    ("port in the range", out(seen_port=2000), nat(to_port="1024-65535"), False),
-    ("port outside the range", out(seen_port=80), nat(to_port="1024-65535"), True),
-    ("1:1, as it should be", out(seen="203.0.113.42"), nat("static", **MAPPED), False),
-    ("1:1 to another", out(seen="203.0.113.43"), nat("static", **MAPPED), True),
-    ("forwarded, as it should be", back(), WEB, False),
-    ("forwarded no longer", back(), {}, True),
-    ("forwarded to another port now", back(server_port=80), WEB, True),
-    ("forwarded to another server now", back(server="192.168.1.21"), WEB, True),
-    ("not forwarded before, and asked itself", back(server=WAN, server_port=443), WEB, False),
-    ("hairpin, as the address outside", back(source=PC, seen=WAN), AROUND, False),
-    ("hairpin, as the gateway", back(source=PC, seen="192.168.1.1"), AROUND, False),
-    ("hairpin, untranslated", back(source=PC), AROUND, True),
-    ("hairpin no longer", back(source=PC, seen=WAN), WEB, True),
-    ("between LANs that do not reach each other", out(to="192.168.2.7", seen=PC), {}, True),
-    (
-        "between LANs that do",
-        out(to="192.168.2.7", seen=PC),
-        {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]},
-        False,
-    ),
-    ("what may no longer go out", out(port=25), NO_MAIL, True),
-    ("what may still go out", out(), NO_MAIL, False),
-    ("without the helper that it should have", out(port=21), FTP, True),
-    ("with the helper that it should have", replace(out(port=21), helper="ftp"), FTP, False),
-    ("with a helper that is gone", replace(out(port=21), helper="ftp"), {}, True),
-    ("of the gateway itself", out(source=WAN, seen=WAN), {}, False),
-    ("of a container", out(source="172.17.0.2", seen="172.17.0.2"), {}, False),
-    ("a guest, by a pattern", out(source="192.168.2.7"), {}, False),
-    ("global IPv6, routed", six("2001:db8:1::9"), {}, False),
-    ("unique local IPv6, untranslated", six("fd00:1::9"), {}, True),
+    ("masqueraded, as it should be", out(), {}, WEB, False),
+    ("began before there was any NAT", out(seen=PC), None, {}, True),
+    ("began before there was any NAT, to a network of another link", out(to=CONTAINER, seen=PC), None, {}, False),
+    ("masqueraded by somebody else before there were rules", out(), None, LEASED, False),
+    ("masqueraded to an address that no rule explains", out(seen="203.0.113.77"), {}, WEB, False),
+    ("exempt, as it should be", out(to="10.0.0.1", seen=PC), EXEMPT, dict(EXEMPT, **WEB), False),
+    ("exempt now, translated before", out(to="10.0.0.1"), {}, EXEMPT, True),
+    ("translated now, exempt before", out(to="10.0.0.1", seen=PC), EXEMPT, {}, True),
+    ("perhaps by IPsec, as before", out(to="10.20.0.5", seen=PC), IPSEC, dict(IPSEC, **WEB), False),
+    ("perhaps by IPsec now", out(to="10.20.0.5", seen=PC), EXEMPT, IPSEC, False),
+    ("perhaps by IPsec before", out(to="10.20.0.5", seen=PC), IPSEC, {}, False),
+    ("snat, as it should be", out(seen=WAN2), LEASED, dict(LEASED, **WEB), False),
+    ("snat now, masqueraded before", out(), {}, LEASED, True),
+    ("masqueraded now, to any address of the host", out(seen=WAN2), LEASED, {}, False),
+    ("in the pool", out(seen="203.0.113.17"), POOL, dict(POOL, **WEB), False),
+    ("no longer in the pool", out(seen="203.0.113.17"), POOL, LEASED, True),
+    ("never in the pool", out(seen="203.0.113.20"), POOL, LEASED, False),
+    ("port in the range", out(seen_port=2000), {}, HIGH, False),
+    ("port outside the range", out(seen_port=80), {}, HIGH, True),
+    ("1:1, as it should be", out(seen="203.0.113.42"), STATIC, dict(STATIC, **WEB), False),
+    ("1:1 to another", out(seen="203.0.113.43"), STATIC, {}, False),
+    ("1:1 no longer", out(seen="203.0.113.42"), STATIC, {}, True),
+    ("one of two that are mapped is another's", out(seen="203.0.113.43"), {}, STATIC, False),
+    ("forwarded, as it should be", back(), WEB, AROUND, False),
+    ("forwarded no longer", back(), WEB, {}, True),
+    ("forwarded by somebody else", back(server=CONTAINER, server_port=80, source=PC), {}, WEB, False),
+    ("forwarded by somebody else to a LAN", back(server_port=80), {}, WEB, False),
+    ("forwarded to another port now", back(), WEB, OTHER_PORT, True),
+    ("forwarded to another server now", back(), WEB, OTHER_SERVER, True),
+    ("asked of the gateway itself", back(server=WAN, server_port=443), WEB, {}, False),
+    ("hairpin, as the address outside", back(source=PC, seen=WAN), AROUND, dict(AROUND, **NO_MAIL), False),
+    ("hairpin, as the gateway", back(source=PC, seen="192.168.1.1"), AROUND, dict(AROUND, **NO_MAIL), False),
+    ("hairpin, untranslated", back(source=PC), AROUND, {}, False),
+    ("hairpin no longer", back(source=PC, seen=WAN), AROUND, WEB, True),
+    ("between LANs that do not reach each other", out(to="192.168.2.7", seen=PC), REACH, {}, True),
+    ("between LANs that do", out(to="192.168.2.7", seen=PC), REACH, dict(REACH, **WEB), False),
+    ("between LANs before there were rules", out(to="192.168.2.7", seen=PC), None, {}, True),
+    ("what may no longer go out", out(port=25), {}, NO_MAIL, True),
+    ("what may still go out", out(), {}, NO_MAIL, False),
+    ("to a container, what may no longer go out", out(to=CONTAINER, seen=PC, port=25), {}, NO_MAIL, False),
+    ("without the helper that it should have", out(port=21), {}, FTP, True),
+    ("with the helper that it should have", replace(out(port=21), helper="ftp"), FTP, dict(FTP, **WEB), False),
+    ("with a helper that is gone", replace(out(port=21), helper="ftp"), FTP, {}, True),
+    ("with a helper that somebody else has given", replace(out(port=21), helper="ftp"), {}, WEB, False),
+    ("of the gateway itself", out(source=WAN, seen=WAN), None, {}, False),
+    ("of a container", out(source=CONTAINER, seen=CONTAINER), None, {}, False),
+    ("of a container, masqueraded", out(source=CONTAINER), {}, LEASED, False),
+    ("a guest, by a pattern", out(source="192.168.2.7"), {}, WEB, False),
+    ("of a LAN that is gone", out(source="192.168.2.7"), {}, ALONE, True),
+    ("of a LAN that is there still", out(), {}, ALONE, False),
+    ("global IPv6, routed", six("2001:db8:1::9"), {}, WEB, False),
+    ("unique local IPv6, untranslated", six("fd00:1::9"), None, {}, True),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("flow", "params", "wanted"), [case[1:] for case in TEST_FLOWS], ids=[c[0] for c in TEST_FLOWS]
+    ("flow", "before", "after", "wanted"), [case[1:] for case in TEST_FLOWS], ids=[c[0] for c in TEST_FLOWS]
 )
-def test_flow(flow, params, wanted):
-    assert is_wrong(flow, **params) is wanted
+def test_flow(flow, before, after, wanted):
+    assert is_wrong(flow, before, after) is wanted
+
+
+def test_alike_are_judged_alike():
+    """The judge remembers classes: whatever it has seen before, it says the same as of one alone."""
+    for before, after in ((None, {}), ({}, LEASED), (STATIC, HIGH), (WEB, NO_MAIL), (AROUND, WEB), (REACH, ALONE)):
+        judges = Judges([rules(before)], rules(after))
+        for _name, flow, *_rest in TEST_FLOWS * 2:
+            assert judges.wrong(entry_of(flow), flow.helper) is is_wrong(flow, before, after)
+
+
+def test_what_cannot_be_seen_speaks_against_forgetting():
+    """A match that a later release adds: for old rules it explains nothing, for new ones everything."""
+    known = rules(NO_MAIL)
+    odd = [
+        replace(rule, match=replace(rule.match, tcp_syn=True)) if rule.key == "outbound/x" else rule
+        for rule in known.ruleset.rules
+    ]
+    doubtful = replace(known, ruleset=replace(known.ruleset, rules=tuple(odd)))
+    mail = entry_of(out(port=25))
+    assert Judges([rules({})], known).wrong(mail)
+    assert not Judges([rules({})], doubtful).wrong(mail)
+    assert not Judges([doubtful], rules(LEASED)).wrong(mail)
+    assert Judges([doubtful], rules(LEASED)).wrong(entry_of(out()))
+
+
+def test_many_rules_are_not_walked_through():
+    many = [{"name": "f{0}".format(n), "port": [str(1000 + n)], "to": [SERVER], "to_port": 9} for n in range(200)]
+    judges = Judges([rules({"port_forwards": many})], rules({"port_forwards": many[1:]}))
+    assert judges.wrong(entry_of(back(port=1000, server_port=9)))
+    assert not judges.wrong(entry_of(back(port=1001, server_port=9)))
+    assert sum(1 for _rule in judges._new._chains["dstnat"].about(_packet(1001))) == 1
+
+
+def _packet(port):
+    return SimpleNamespace(to=WAN, port=port, flow=SimpleNamespace(asked=SimpleNamespace(source=FAR)))

@@ -1,0 +1,368 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Connections that began under other rules: what the old ones explain and the new ones do not is forgotten, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import socket
+import time
+
+import pytest
+from helpers import ONE_LAN, TWO_LANS, wire_gateway
+from sandbox import sh
+from topology import CLIENTS, GATE4, WAN4, Servers
+from unhurried import patience, slowness, wait_until
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _conntrack as conntrack,
+    _host,
+    _netlink as netlink,
+    _rollback as rollback,
+)
+
+pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
+OFFICE4 = CLIENTS["office"][1]
+SECOND, THIRD = "203.0.113.9", "203.0.113.77"
+WAITS = rollback.Confirmation(3600, "token", "14:05:30")
+FORWARD = {"name": "web", "port": ["443"], "to": [OFFICE4], "to_port": 8443}
+MORE = {"port_forwards": [{"name": "more", "port": ["4443"], "to": [OFFICE4], "protocol": ["tcp"]}]}
+NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["2525"], "action": "drop"}]}
+
+
+@pytest.fixture
+def net(net):
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    return net
+
+
+def snat(**match):
+    return {"nat": [dict({"name": "fixed", "action": "snat", "to": [SECOND]}, **match), {"name": "rest"}]}
+
+
+def forgotten(result):
+    """How many connections a run says it forgets."""
+    found = re.findall(r"^- (\d+) connections that began", "\n".join(result.to_dict()["differences"]), re.M)
+    return int(found[0]) if found else 0
+
+
+@contextlib.contextmanager
+def connected(net, source, target, address, port, at=None):
+    """A TCP connection that stays open: both of its ends."""
+    with (
+        net.socket(target, socket.AF_INET, socket.SOCK_STREAM) as server,
+        net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client,
+    ):
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("0.0.0.0", at or port))
+        server.listen(1)
+        server.settimeout(patience())
+        client.settimeout(patience())
+        client.connect((address, port))
+        accepted, _peer = server.accept()
+        with accepted:
+            accepted.settimeout(patience())
+            yield client, accepted
+
+
+def speaks(ends):
+    client, server = ends
+    try:
+        client.sendall(b"x")
+        server.recv(1)
+        server.sendall(b"y")
+        client.recv(1)
+    except OSError:
+        return False
+    return True
+
+
+# --- What a change makes wrong, and nothing else ----------------------------------------------------------------------
+
+
+def test_a_connection_that_the_change_makes_wrong_begins_anew(gate, net):
+    gate.apply(**ONE_LAN)
+    with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        assert forgotten(gate.apply(check=True, **snat(), **ONE_LAN)) == 1
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        assert forgotten(gate.apply(**snat(), **ONE_LAN)) == 1
+        assert servers.ask(client, WAN4, 5353).peer == SECOND
+        assert not gate.apply(**snat(), **ONE_LAN).change.changed
+
+
+def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
+    gate.apply(port_forwards=[FORWARD], **TWO_LANS)
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as stays,
+        connected(net, "office", "wan", WAN4, 2525) as mail,
+        connected(net, "wan", "office", GATE4, 443, at=8443) as forwarded,
+    ):
+        assert speaks(stays) and speaks(mail) and speaks(forwarded)
+        gate.apply(port_forwards=[FORWARD], **NO_MAIL, **TWO_LANS)
+        assert speaks(stays) and speaks(forwarded)
+        assert not speaks(mail)
+        gate.apply(**NO_MAIL, **TWO_LANS)
+        assert speaks(stays)
+        assert not speaks(forwarded)
+
+
+def wire_container(net):
+    """What docker does for ``docker run -p 8080:80``, and a container."""
+    net._node("container")
+    net._link("docker0", "container", "172.17.0.1/16", "fd17::1/64", "172.17.0.2/16", "fd17::2/64")
+    net.nodes["container"].sh("ip route add default via 172.17.0.1")
+    net._awake("container", "172.17.0.1")
+    sh("""
+        iptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to 172.17.0.2:80
+        iptables-nft -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+    """)
+
+
+def wire_vpn(net):
+    """A network behind a tunnel: its far end is no neighbour, only the routes know the way."""
+    net._node("far")
+    net._link("tun0", "far", "10.8.0.1/24", "fd08::1/64", "10.8.0.2/24", "fd08::2/64")
+    sh("ip route add 10.99.0.0/16 via 10.8.0.2")
+    net.nodes["far"].sh("ip addr add 10.99.0.10/32 dev lo; ip route add default via 10.8.0.1")
+    net._awake("far", "10.8.0.1")
+
+
+def test_what_others_have_translated_or_carry_stays(gate, net):
+    """Adversary's fault 5: one port forward more reset a LAN client's connection to a container."""
+    wire_container(net)
+    wire_vpn(net)
+    gate.apply(**TWO_LANS)
+    with (
+        connected(net, "office", "container", "192.168.1.1", 8080, at=80) as published,
+        connected(net, "office", "far", "10.99.0.10", 8080) as by_vpn,
+        connected(net, "office", "wan", WAN4, 8080) as ours,
+    ):
+        assert forgotten(gate.apply(**MORE, **TWO_LANS)) == 0
+        assert speaks(published) and speaks(by_vpn) and speaks(ours)
+        # Rules that are taken away take these with them no more than rules that come.
+        assert forgotten(gate.apply(**dict(snat(), **TWO_LANS))) == 1
+        assert speaks(published) and speaks(by_vpn)
+
+
+def test_a_host_that_routed_before_forgets_what_began_untranslated(gate, net):
+    """Old rules there are none; what they would have done is what a plain router does. Where it went, routes tell."""
+    wire_vpn(net)
+    sh("echo 1 > /proc/sys/net/ipv4/ip_forward; iptables-nft -A FORWARD -m conntrack --ctstate NEW -j ACCEPT")
+    sh("conntrack -F 2>/dev/null")
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as leaks,
+        connected(net, "wan", "office", OFFICE4, 8081) as intrudes,
+        connected(net, "office", "far", "10.99.0.10", 8080) as by_vpn,
+    ):
+        assert speaks(leaks) and speaks(intrudes) and speaks(by_vpn)
+        assert forgotten(gate.apply(**TWO_LANS)) == 2
+        assert not speaks(leaks)
+        assert not speaks(intrudes)
+        assert speaks(by_vpn)
+
+
+def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
+    """The data connection of active FTP, as the voice of a call, goes on while a port forward is added."""
+    known = dict(TWO_LANS, helpers=[{"name": "ftp"}])
+    gate.apply(**known)
+    with (
+        connected(net, "office", "wan", WAN4, 21) as (client, server),
+        net.socket("office", socket.AF_INET, socket.SOCK_STREAM) as data,
+        net.socket("wan", socket.AF_INET, socket.SOCK_STREAM) as back,
+    ):
+        data.bind((OFFICE4, 10000))
+        data.listen(1)
+        for asked, answer in ((b"USER x\r\n", b"331 go on\r\n"), (b"PORT 192,168,1,10,39,16\r\n", b"")):
+            client.sendall(asked)
+            read = server.recv(100)
+            if answer:
+                server.sendall(answer)
+                client.recv(100)
+        *address, high, low = [int(number) for number in re.findall(rb"\d+", read)]
+        back.settimeout(patience())
+        data.settimeout(patience())
+        back.connect((".".join(map(str, address)), high * 256 + low))
+        accepted, _peer = data.accept()
+        with accepted:
+            accepted.settimeout(patience())
+            assert speaks((back, accepted))
+            assert forgotten(gate.apply(**MORE, **known)) == 0
+            assert speaks((back, accepted)) and speaks((client, server))
+            # And with it: both are seen as another address now.
+            assert forgotten(gate.apply(**dict(known, **snat()))) == 2
+            assert not speaks((back, accepted))
+
+
+# --- Every kind of connection, and the right one ----------------------------------------------------------------------
+
+#: In words of conntrack(8). GRE has keys, ICMP an id, others have ports, ESP has nothing.
+KINDS = {
+    "tcp": "-p tcp --state ESTABLISHED --sport 4000 --dport 443",
+    "udp": "-p udp --sport 4000 --dport 443",
+    "sctp": "-p sctp --state ESTABLISHED --orig-vtag 1 --reply-vtag 2 --sport 4000 --dport 443",
+    "dccp": "-p dccp --state OPEN --role client --sport 4000 --dport 443",
+    "udplite": "-p udplite --sport 4000 --dport 443",
+    "icmp": "-p icmp --icmp-type 8 --icmp-code 0 --icmp-id 77",
+    "gre": "-p gre --srckey 5 --dstkey 6",
+    "esp": "-p esp",
+}
+KINDS6 = {
+    "udp": "-p udp --sport 4000 --dport 443",
+    "icmpv6": "-p icmpv6 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 9",
+}
+
+
+def insert(words, source=OFFICE4, server=WAN4, seen=GATE4):
+    sh("conntrack -I -s {0} -d {1} --src-nat {2} -t 300 {3} >/dev/null 2>&1".format(source, server, seen, words))
+
+
+def known():
+    """Every connection, as conntrack(8) prints it, less its timer."""
+    lines = sh("conntrack -L -f ipv4 2>/dev/null; conntrack -L -f ipv6 2>/dev/null").splitlines()
+    return {re.sub(r"(?<=\d )\d+ (?=src|[A-Z])", "", line) for line in lines}
+
+
+def test_of_each_protocol_the_right_one_goes(nft):
+    """And of two with the same tuple never the one of another zone, which is somebody else's."""
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**ONE_LAN)
+    for number, words in enumerate(KINDS.values()):
+        insert(words)
+        insert(words, source="192.168.77.10", seen=THIRD)
+        # Right already: what it is seen as is the new rules' address.
+        insert(words, source="192.168.1.{0}".format(20 + number), seen=SECOND)
+    insert("-w 7 " + KINDS["udp"])
+    for words in KINDS6.values():
+        insert(words, source="fd00:1::10", server="2001:db8:ff::1", seen="2001:db8:ff::2")
+        insert(words, source="fd00:1::11", server="2001:db8:ff::1", seen="2001:db8:ff::9")
+    before = known()
+    assert len(before) == 3 * len(KINDS) + 1 + 2 * len(KINDS6)
+    to = {"nat": [{"name": "x", "action": "snat", "to": [SECOND, "2001:db8:ff::9"], "to_address": "add"}]}
+    assert forgotten(nft.apply(**to, **ONE_LAN)) == len(KINDS) + len(KINDS6)
+    gone = before - known()
+    assert len(gone) == len(KINDS) + len(KINDS6)
+    assert all("src=192.168.1.10 " in line or "src=fd00:1::10 " in line for line in gone)
+    assert not any("zone=" in line for line in gone)
+
+
+def test_where_netlink_is_refused_the_program_is_asked(nft):
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**ONE_LAN)
+    kinds = {kind: words for kind, words in KINDS.items() if kind not in ("dccp", "gre", "esp")}
+    for words in kinds.values():
+        insert(words)
+    insert("-w 7 " + KINDS["udp"])
+    nft.host.netfilter = refused
+    before = known()
+    assert forgotten(nft.apply(check=True, **snat(), **ONE_LAN)) == len(kinds)
+    assert known() == before
+    nft.apply(**snat(), **ONE_LAN)
+    assert [line for line in known() if "zone=7" not in line] == []
+    assert len(known()) == 1
+    nft.host.without = ("conntrack",)
+    told = nft.apply(**ONE_LAN)
+    assert [line for line in told.warnings if line.startswith("this host does not tell its connections")]
+    assert nft.apply(**ONE_LAN).warnings == ()
+
+
+def refused():
+    raise OSError(1, "Operation not permitted")
+
+
+# --- Who forgets, and when --------------------------------------------------------------------------------------------
+
+
+def test_a_change_that_waits_forgets_once_it_is_confirmed(gate, net):
+    gate.apply(**ONE_LAN)
+    with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        assert forgotten(gate.apply(confirmation=WAITS, **snat(), **ONE_LAN)) == 1
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        assert rollback.finish("default", "token", True, gate.host, False).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert servers.ask(client, WAN4, 5353).peer == SECOND
+
+
+def test_what_a_run_that_died_has_not_forgotten_the_next_one_does(gate, net, monkeypatch):
+    gate.apply(**ONE_LAN)
+    with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        with monkeypatch.context() as patched:
+            patched.setattr(conntrack, "forget", dies)
+            with pytest.raises(KeyboardInterrupt):
+                gate.apply(**snat(), **ONE_LAN)
+        assert servers.ask(client, WAN4, 5353).peer == GATE4
+        assert forgotten(gate.apply(check=True, **snat(), **ONE_LAN)) == 1
+        done = gate.apply(**snat(), **ONE_LAN)
+        assert (forgotten(done), done.change.changed) == (1, True)
+        assert servers.ask(client, WAN4, 5353).peer == SECOND
+        assert not gate.apply(**snat(), **ONE_LAN).change.changed
+
+
+def dies(*_args):
+    raise KeyboardInterrupt
+
+
+# --- In proportion ----------------------------------------------------------------------------------------------------
+
+
+def crowd(count, source, net=8):
+    """So many connections at once, as the kernel's own messages: clients of the LAN, seen as the gateway."""
+    nat = netlink.attribute(0x8006, b"".join(netlink.attribute(kind, inet(GATE4)) for kind in (1, 2)))
+    fixed = netlink.attribute(7, (600).to_bytes(4, "big")) + netlink.attribute(3, (8).to_bytes(4, "big")) + nat
+    create = netlink.REQUEST | 0x600
+    with _host.Netlink() as kernel:
+        for first in range(0, count, 200):
+            packet = b""
+            for number in range(first, min(first + 200, count)):
+                server, port = inet("{0}.{1}.0.1".format(net, number // 40000)), 1024 + number % 40000
+                body = tuple_of(1, inet(source), server, port, 443) + tuple_of(2, server, inet(source), 443, port)
+                packet += netlink.message(netlink.NEW, create, socket.AF_INET, body + fixed)
+            kernel.send(packet)
+
+
+def inet(address):
+    return socket.inet_aton(address)
+
+
+def tuple_of(kind, source, destination, source_port, port):
+    ends = netlink.attribute(0x8001, netlink.attribute(1, source) + netlink.attribute(2, destination))
+    ports = [netlink.attribute(2 + number, each.to_bytes(2, "big")) for number, each in enumerate((source_port, port))]
+    protocol = netlink.attribute(1, b"\x11") + b"".join(ports)
+    return netlink.attribute(0x8000 | kind, ends + netlink.attribute(0x8002, protocol))
+
+
+def counted():
+    return int(sh("cat /proc/sys/net/netfilter/nf_conntrack_count"))
+
+
+def test_ten_thousands_are_forgotten_at_once(nft):
+    """Adversary's fault 4: 3,000 connections took a minute, and held the lock for as long."""
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**TWO_LANS)
+    crowd(30000, "192.168.1.10")
+    crowd(3000, "192.168.2.10", 9)
+    assert counted() == 33000
+    began = time.monotonic()
+    done = nft.apply(**snat(source=["guests"]), **TWO_LANS)
+    assert (forgotten(done), counted()) == (3000, 30000)
+    # For ten times as many there are 5 s; what else a run does here is much less.
+    assert time.monotonic() - began < 2 * slowness()
+
+
+def test_what_the_time_does_not_suffice_for_is_told(nft, monkeypatch):
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**ONE_LAN)
+    crowd(3000, "192.168.1.10")
+    monkeypatch.setattr(conntrack, "LONGEST", -1)
+    (told,) = nft.apply(check=True, **snat(), **ONE_LAN).warnings
+    assert told.startswith("after -1 s not every connection of this host had been looked at")
