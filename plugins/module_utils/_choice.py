@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ._conflicts import ONE_CARD
 from ._facts import manager_of
 from ._intent import Lan, Wan
 from ._rules import matches_name
@@ -82,8 +83,8 @@ class Choosing:
     def _no_wan(self) -> str:
         if not self._facts.default_routes:
             return "there is no default route to find the WAN by; name it, such as [{interface: ppp0}]"
-        return "the default route leaves by {0}, which is an interface of a LAN; name the WAN, such as {1}".format(
-            _listed(self._facts.default_routes), "[{interface: ppp0}]"
+        return "the default route leaves by {0}, which is an interface of a LAN; name the WAN, such as {1}; {2}".format(
+            _listed(self._facts.default_routes), "[{interface: ppp0}]", ONE_CARD
         )
 
     def lans(self, wans: t.Tuple[Wan, ...]) -> t.Tuple[Lan, ...]:

@@ -19,6 +19,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Lan, PortForward, Traffic
 
 
+#: What works where clients and the way out are behind the same interface.
+ONE_CARD = (
+    "an interface is one or the other; where one card has both sides, the modules masquerade (with the clients' "
+    "network as source) and forwarding do it"
+)
+
+
 def check_references(gateway: Gateway, problems: Problems) -> None:
     lans = gateway.lans or ()
     for kind, names in (
@@ -93,9 +100,7 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                 if patterns_overlap(name, wan):
                     problems.add(
                         "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                        "interface {0} is also WAN {1}; an interface is one or the other".format(
-                            shorten(name), shorten(wan)
-                        ),
+                        "interface {0} is also WAN {1}; {2}".format(shorten(name), shorten(wan), ONE_CARD),
                     )
     outside_items = _named("port_forwards", gateway.port_forwards) + _named("input_allow", gateway.input_allow)
     for where, item in _inside_items(gateway) + outside_items:

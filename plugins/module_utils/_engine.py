@@ -233,7 +233,9 @@ def apply_gateway(
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
     _check_agreed(tracking, gateway.instance, host)
-    forwarding = sysctl.gateway_switches(forwarded_families(gateway), wans, wans + inside, host, facts)
+    forwarding = sysctl.gateway_switches(
+        forwarded_families(gateway), wans, inside, host, facts, state.switches if state else ()
+    )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     change = _change(
         host,

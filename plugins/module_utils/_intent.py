@@ -388,6 +388,10 @@ def _mss(where: str, raw: str, problems: Problems) -> str:
     return "pmtu"
 
 
+#: 10.0.0.0/8 and fc00::/7 are the largest blocks that anybody has.
+SHORTEST_LAN = 7
+
+
 def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     where = "lans[{0}] '{1}'".format(index, shorten(raw["name"]))
     check_name(where, raw["name"], problems)
@@ -400,10 +404,17 @@ def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     networks = raw.get("networks")
     if networks is not None and not networks:
         problems.add(where, "networks is empty; list networks, or leave it out to use the interfaces' own")
+    read = None if networks is None else read_networks(where + ": networks", networks, problems)
+    for net in read or ():
+        if int(net.split("/")[1]) < SHORTEST_LAN:
+            problems.add(
+                where + ": networks",
+                "{0} is most of the Internet; name the networks that are behind the LAN".format(net),
+            )
     return Lan(
         name=raw["name"],
         interfaces=tuple(raw["interfaces"]),
-        networks=None if networks is None else read_networks(where + ": networks", networks, problems),
+        networks=read,
         reaches=tuple(raw.get("reaches") or ()),
         spoof_check=raw["spoof_check"],
     )

@@ -161,14 +161,15 @@ class _Names:
                 "{1}".format(shorten(name), shorten(name.partition("@")[0])),
             )
             return name
-        for each in self._facts.meant_by(real.name if real else name):
-            if each.master:
-                self._problems.add(
-                    where,
-                    "{0} is a port of {1}{2}, and packets arrive by that; name {2}".format(
-                        shorten(each.name), each.port_of + " " if each.port_of else "", shorten(each.master)
-                    ),
-                )
+        meant = self._facts.meant_by(real.name if real else name)
+        # Of what a pattern means, some may be.
+        for each in meant if all(each.master for each in meant) else ():
+            self._problems.add(
+                where,
+                "{0} is a port of {1}{2}, and packets arrive by that; name {2}".format(
+                    shorten(each.name), each.port_of + " " if each.port_of else "", shorten(each.master)
+                ),
+            )
         return self(where, name)
 
     def __call__(self, where: str, name: str) -> str:
@@ -252,8 +253,21 @@ def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts:
                 for ours, theirs in overlaps(lan.networks or (), interface.networks):
                     problems.add(
                         "lans[{0}] '{1}'".format(index, lan.name),
-                        "network {0} overlaps {1} of WAN {2}; renumber the LAN".format(ours, theirs, interface.name),
+                        "network {0} overlaps {1} of WAN {2}; {3}".format(
+                            ours, theirs, interface.name, _apart(ours, theirs)
+                        ),
                     )
+
+
+def _apart(ours: str, theirs: str) -> str:
+    """What to do about a LAN's network that has addresses of a WAN's link: leave those out, if any are left."""
+    outer, inner = parsed_network(ours), parsed_network(theirs)
+    if outer.prefixlen >= inner.prefixlen:
+        return "renumber the LAN"
+    left = sorted(outer.address_exclude(inner), key=lambda net: (net.prefixlen, net.network_address))
+    return "name the networks that are behind the LAN without it, such as {0}".format(
+        ", ".join(str(net) for net in left[:4]) + (" and more" if len(left) > 4 else "")
+    )
 
 
 def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ._errors import GatewayError
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._facts import Facts
+    from ._facts import Facts, Interface
     from ._host import Host
     from ._intent import Forwarding
 
@@ -61,20 +61,32 @@ def read(host: Host, key: str) -> t.Optional[str]:
 
 
 def gateway_switches(
-    families: t.Sequence[str], wans: t.Sequence[str], interfaces: t.Sequence[str], host: Host, facts: Facts
+    families: t.Sequence[str],
+    wans: t.Sequence[str],
+    lans: t.Sequence[str],
+    host: Host,
+    facts: Facts,
+    earlier: Switches = (),
 ) -> Switches:
     """Everything that a gateway sets: routers' advertisements first, then forwarding, then what forwarding missed.
 
-    ``wans`` and ``interfaces`` are names or patterns. Turning IPv6 forwarding on removes at once a default route that
-    came by router advertisement, unless the interface has ``accept_ra=2`` by then (measured, Linux 6.18). An
-    interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written over 1, so each one is set.
+    ``wans`` and ``lans`` are names or patterns, ``earlier`` is what the run before has set. Turning IPv6 forwarding on
+    removes at once a default route that came by router advertisement, unless the interface has ``accept_ra=2`` by then
+    (measured, Linux 6.18). An interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written over
+    1, so each one is set.
     """
     switches: t.List[t.Tuple[str, str]] = []
     if "ip6" in families:
-        switches += accept_ra_switches(_present(wans, facts), host)
+        inside, known = _present(lans, facts), dict(earlier)
+        listening = [
+            each.name
+            for each in facts.interfaces
+            if each.name not in inside and (_advertised(each, facts) or _accept_ra(each.name) in known)
+        ]
+        switches += accept_ra_switches(dict.fromkeys(_present(wans, facts) + listening), host)
     for family in families:
         switches.append((GLOBAL[family], "1"))
-        switches += interface_switches(family, _present(interfaces, facts), "1", host)
+        switches += interface_switches(family, _present([*wans, *lans], facts), "1", host)
     return in_order(dict(switches))
 
 
@@ -83,7 +95,8 @@ def forwarding_switches(wanted: Forwarding, host: Host, facts: Facts) -> t.Tuple
     switches: t.List[t.Tuple[str, str]] = []
     repairs: t.List[t.Tuple[str, str]] = []
     if wanted.values.get("ip6") == "1":
-        switches += accept_ra_switches(facts.default_routes, host)
+        listening = [each.name for each in facts.interfaces if _advertised(each, facts)]
+        switches += accept_ra_switches(dict.fromkeys([*facts.default_routes, *listening]), host)
     for family, value in wanted.values.items():
         if wanted.interfaces is not None:
             names = [_kernel_name(name, facts) for name in wanted.interfaces]
@@ -99,9 +112,19 @@ def _kernel_name(name: str, facts: Facts) -> str:
     return found.name if found else name
 
 
+def _advertised(interface: Interface, facts: Facts) -> bool:
+    """Whether a link lives on what a router advertises: a default route, or addresses that run out."""
+    route = any(each.protocol == "ra" and each.interface == interface.name for each in facts.routes)
+    return route or any(":" in address for address in interface.dynamic)
+
+
+def _accept_ra(name: str) -> str:
+    return "{0}/{1}/accept_ra".format(TREE["ip6"], name)
+
+
 def accept_ra_switches(interfaces: t.Iterable[str], host: Host) -> t.List[t.Tuple[str, str]]:
     """accept_ra=2 for interfaces that listen to router advertisements; 0 is somebody's decision and stays."""
-    keys = ["{0}/{1}/accept_ra".format(TREE["ip6"], name) for name in interfaces]
+    keys = [_accept_ra(name) for name in interfaces]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 

@@ -61,6 +61,12 @@ def check_interface(where: str, name: str, problems: Problems) -> None:
         )
     elif "/" in name:
         problems.add(where, "interface '{0}' has a slash, which no interface name can have".format(shorten(name)))
+    elif name == "*":
+        problems.add(
+            where, "'*' would be every interface, this host's own loopback too; write what stands before it, as in ppp*"
+        )
+    elif name.endswith("+") and INTERFACE.match(name[:-1]):
+        problems.add(where, "interface '{0}' is a pattern of iptables; write {1}*".format(name, name[:-1]))
     elif not INTERFACE.match(name):
         problems.add(
             where,

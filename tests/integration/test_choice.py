@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
 import topology
-from helpers import OFFICE
+from helpers import OFFICE, TWO_LANS
 from sandbox import sh
 from unhurried import patience
 
@@ -30,12 +31,14 @@ def net():
     topology_.close()
 
 
-def advertise(net, node: str, prefix: bytes = b"", source: str = "fe80::bad") -> None:
-    """One router advertisement (RFC 4861 section 4.2), as any host can send it; with a prefix for SLAAC."""
-    options = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0) + prefix if prefix else b""
-    packet = bytearray(topology.icmp(source, "ff02::1", 134, 0, bytes(8) + options, 64 << 24 | 1800))
+def advertise(net, node: str, source: str = "fe80::bad") -> None:
+    """One router advertisement (RFC 4861 section 4.2), as any host can send it."""
+    packet = bytearray(topology.icmp(source, "ff02::1", 134, 0, bytes(8), 64 << 24 | 1800))
     packet[7] = 255  # the hop limit, which is in no checksum
-    topology.send(net, node, [bytes(packet)])
+    all_nodes, ours = bytes.fromhex("333300000001"), bytes.fromhex("020000000001")
+    with net.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("up0", 0))
+        raw.send(all_nodes + ours + struct.pack("!H", 0x86DD) + packet)
 
 
 def until(command: str) -> str:
@@ -138,3 +141,42 @@ def test_the_name_that_ip_link_prints_is_refused(nft, net):
         "lans[0] 'office': interface 'lan0@up0' does not exist; 'ip link' prints after the '@' what a link is on top "
         "of: write lan0",
     )
+
+
+def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
+    """IPv6 forwarding takes route and address from every link but those with accept_ra=2."""
+    net._node("mgmt")
+    sh("ip link add mgmt0 type veth peer name up0 netns " + net.nodes["mgmt"].path)
+    sh("echo 1 > /proc/sys/net/ipv6/conf/mgmt0/accept_ra; ip link set mgmt0 up")
+    net.nodes["mgmt"].sh("ip link set up0 up; ip addr add fe80::aa/64 dev up0 nodad")
+    assert until("ip -6 addr show dev mgmt0 -tentative scope link")
+    advertise(net, "mgmt", "fe80::aa")
+    assert until("ip -6 route show default dev mgmt0")
+    nft.apply(**TWO_LANS)
+    assert sh("cat /proc/sys/net/ipv6/conf/mgmt0/accept_ra /proc/sys/net/ipv6/conf/all/forwarding").split() == [
+        "2",
+        "1",
+    ]
+    assert "proto ra" in sh("ip -6 route show default dev mgmt0")
+    assert not nft.apply(**TWO_LANS).change.changed
+    nft.absent()
+    assert sh("cat /proc/sys/net/ipv6/conf/mgmt0/accept_ra").strip() == "1"
+
+
+def test_one_card_for_both_sides(gate, net):
+    """What the error names works: single items, where one interface has clients and the way out."""
+    net.wire_server()
+    net.nodes["server"].sh("ip addr add 198.18.0.1/32 dev lo; ip route del default")
+    net.unwire_wan()
+    sh("ip link del guest0; ip route replace default via 192.168.1.20")
+    for given in ({}, {"wans": [{"interface": "lan0"}]}):
+        with pytest.raises(GatewayError) as caught:
+            gate.apply(lans=[dict(OFFICE, networks=["192.168.1.0/24"])], **given)
+        assert len(caught.value.problems) == 1
+        assert (
+            "the modules masquerade (with the clients' network as source) and forwarding do it"
+            in caught.value.problems[0]
+        )
+    gate.forwarding(ipv4=True, instance="one")
+    gate.item("masquerade", instance="one", name="all", source=["192.168.1.0/24"], out_interface="lan0")
+    assert net.tcp("office", "server", "198.18.0.1") == "192.168.1.1"

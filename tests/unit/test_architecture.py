@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "_argspec": {"_words"},
     "_describe": {"_intent"},
     "_facts": {"_errors", "_rules"},
-    "_choice": {"_facts", "_intent", "_rules", "_values"},
+    "_choice": {"_conflicts", "_facts", "_intent", "_rules", "_values"},
     "_remarks": {"_choice", "_facts", "_rules", "_values"},
     "_resolve": {"_choice", "_conflicts", "_errors", "_intent", "_remarks", "_rules", "_values"},
     "_helpers": {"_errors"},

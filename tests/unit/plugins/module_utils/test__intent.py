@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import ONE_CARD
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     Gateway,
@@ -73,11 +74,11 @@ TEST_GATEWAY = [
     # a WAN that is also a LAN
     (
         dict(wans=[WAN], lans=[lan(interfaces=["lan0", "ppp0"])]),
-        "lans[0] 'a': interface ppp0 is also WAN ppp0; an interface is one or the other",
+        "lans[0] 'a': interface ppp0 is also WAN ppp0; " + ONE_CARD,
     ),
     (
         dict(wans=[{"interface": "ppp*"}], lans=[lan(interfaces=["ppp3"])]),
-        "lans[0] 'a': interface ppp3 is also WAN ppp*; an interface is one or the other",
+        "lans[0] 'a': interface ppp3 is also WAN ppp*; " + ONE_CARD,
     ),
     (dict(wans=[WAN, WAN]), "wans: 'ppp0' is there twice; give each its own name"),
     # an address in no family, a CIDR with host bits
@@ -109,7 +110,16 @@ TEST_GATEWAY = [
     ),
     (
         dict(wans=[{"interface": "*"}]),
-        "wans[0]: interface '*' is not a name that an interface can have; '*' may only stand at its end",
+        "wans[0]: '*' would be every interface, this host's own loopback too; write what stands before it, as in ppp*",
+    ),
+    (dict(wans=[{"interface": "tun+"}]), "wans[0]: interface 'tun+' is a pattern of iptables; write tun*"),
+    (
+        dict(lans=[lan(networks=["0.0.0.0/0"])]),
+        "lans[0] 'a': networks: 0.0.0.0/0 is most of the Internet; name the networks that are behind the LAN",
+    ),
+    (
+        dict(lans=[lan(networks=["2000::/3"])]),
+        "lans[0] 'a': networks: 2000::/3 is most of the Internet; name the networks that are behind the LAN",
     ),
     (
         dict(wans=[{"interface": ""}]),

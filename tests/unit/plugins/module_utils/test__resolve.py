@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import ONE_CARD
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
@@ -30,6 +31,7 @@ DOCKER = Interface("docker0", networks=("172.17.0.0/16",))
 PUBLIC = Interface("eth2", networks=("198.51.100.0/24",))
 BARE = Interface("eth3")
 VPN = Interface("wg0", kind="wireguard", networks=("10.9.0.0/24",))
+PORTS = Facts((WAN, Interface("eth1", master="bond0", port_of="bond", networks=("10.1.0.0/24",))), (Route("eth0"),))
 HOST = Facts((Interface("lo"), WAN, LAN, DOCKER, PUBLIC, BARE, VPN), (Route("eth0"),))
 
 
@@ -117,7 +119,7 @@ TEST_PROBLEMS = [
       "lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
      ["wans: the default route leaves by eth0, which is an interface of a LAN; name the WAN, "
-      "such as [{interface: ppp0}]"]),
+      "such as [{interface: ppp0}]; " + ONE_CARD]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["absent0"]}]),
      ["lans[0] 'a': absent0 does not exist, so its networks cannot be read; list them in networks"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth3"]}]),
@@ -127,12 +129,27 @@ TEST_PROBLEMS = [
       "use the name that 'ip link' shows"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"], "networks": ["203.0.113.128/25"]}]),
      ["lans[0] 'a': network 203.0.113.128/25 overlaps 203.0.113.0/24 of WAN eth0; renumber the LAN"]),
+    # "all of it is behind me": what is left of it works
+    (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"], "networks": ["203.0.112.0/22"]}]),
+     ["lans[0] 'a': network 203.0.112.0/22 overlaps 203.0.113.0/24 of WAN eth0; name the networks that are behind the "
+      "LAN without it, such as 203.0.114.0/23, 203.0.112.0/24"]),
+    # links that no packet arrives by
+    (PORTS, dict(wans=[{"interface": "eth0"}], lans=[{"name": "a", "interfaces": ["eth1", "eth2@eth1"]}]),
+     ["lans[0] 'a': eth1 is a port of bond bond0, and packets arrive by that; name bond0",
+      "lans[0] 'a': interface 'eth2@eth1' does not exist; 'ip link' prints after the '@' what a link is on top of: "
+      "write eth2"]),
+    (PORTS, dict(wans=[{"interface": "eth1*"}], lans=[{"name": "a", "interfaces": ["x"], "networks": ["10.9.0.0/16"]}]),
+     ["wans[0]: eth1 is a port of bond bond0, and packets arrive by that; name bond0"]),
+    (Facts((WAN, Interface("eth1", addresses=("10.0.0.2",))), (Route("eth0"),)),
+     dict(lans=[{"name": "a", "interfaces": ["eth1"]}]),
+     ["lans[0] 'a': eth1 has an address of its own only (a /32), and no routes, so its networks cannot be read; "
+      "list them in networks"]),
     # the same interface under two names
     (HOST, dict(wans=[{"interface": "eth0"}, {"interface": "wan-port"}]),
      ["wans: 'eth0' is there twice; give each its own name"]),
     (HOST, dict(wans=[{"interface": "wan-port"}],
                 lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
-     ["lans[0] 'a': interface eth0 is also WAN eth0; an interface is one or the other"]),
+     ["lans[0] 'a': interface eth0 is also WAN eth0; " + ONE_CARD]),
     # networks that only the host knows
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"]},
                       {"name": "b", "interfaces": ["eth9"], "networks": ["192.168.0.0/16"]}]),
@@ -152,6 +169,11 @@ TEST_PROBLEMS = [
 @pytest.mark.parametrize(("facts", "given", "wanted"), TEST_PROBLEMS)
 def test_problems(facts, given, wanted):
     assert problems(facts, **given) == wanted
+
+
+def test_a_pattern_may_mean_ports_too():
+    lans = [{"name": "a", "interfaces": ["x"], "networks": ["10.9.0.0/16"]}]
+    assert resolve(gateway_from_params(gateway_params(wans=[{"interface": "eth*"}], lans=lans)), PORTS)
 
 
 def test_fifteen_characters_are_enough():

@@ -26,8 +26,8 @@ def one6(name):
     return "net/ipv6/conf/{0}/forwarding".format(name)
 
 
-def gateway_switches(host, families=("ip", "ip6"), wans=("ppp0",), interfaces=("ppp0", "lan0")):
-    return sysctl.gateway_switches(families, wans, interfaces, host, read_facts(host))
+def gateway_switches(host, families=("ip", "ip6"), wans=("ppp0",), lans=("lan0",), earlier=()):
+    return sysctl.gateway_switches(families, wans, lans, host, read_facts(host), earlier)
 
 
 def test_gateway_switches_are_in_order():
@@ -48,8 +48,26 @@ def test_one_family_leaves_the_other_alone():
 
 
 def test_patterns_and_absent_interfaces():
-    keys = [key for key, _value in gateway_switches(fakes.FakeHost(), wans=("ppp*",), interfaces=("ppp*", "eth7"))]
+    keys = [key for key, _value in gateway_switches(fakes.FakeHost(), wans=("ppp*",), lans=("eth7",))]
     assert keys == [RA, IP4, IP6, one4("ppp0"), one6("ppp0")]
+
+
+def test_links_that_live_on_advertisements_go_on_listening():
+    """Turning on IPv6 forwarding would take their route at once, and their addresses when they run out."""
+    addresses = [{"local": "2001:db8:77::5", "prefixlen": 64, "scope": "global", "dynamic": True}]
+    links = [fakes.link("ppp0"), fakes.link("lan0", addr_info=addresses), fakes.link("mgmt0", addr_info=addresses)]
+    host = fakes.FakeHost(links=[*links, fakes.link("mgmt1"), fakes.link("mgmt2"), fakes.link("mgmt3")])
+    host.routes["-6"] = [fakes.route("mgmt1", protocol="ra"), fakes.route("lan0", protocol="ra")]
+    keys = ["net/ipv6/conf/{0}/accept_ra".format(name) for name in ("mgmt0", "mgmt1", "ppp0")]
+    assert [key for key, value in gateway_switches(host) if value == "2"] == keys
+    # What was set stays set when the route is gone: it is because of us that it came back.
+    host.routes["-6"] = []
+    assert [key for key, value in gateway_switches(host, earlier=((keys[1], "2"),)) if value == "2"] == keys
+    wanted = Forwarding(ipv6=True)
+    assert [key for key, value in sysctl.forwarding_switches(wanted, host, read_facts(host))[0] if value == "2"] == [
+        "net/ipv6/conf/lan0/accept_ra",
+        *keys[::2],
+    ]
 
 
 #: accept_ra before, wanted
