@@ -54,7 +54,7 @@ build: setup  ## the collection as a tarball, in .cache/dist
 	@ansible-galaxy collection build --force --output-path .cache/dist
 
 docs: setup  ## the site: the reference and the guides, in .cache/docs/site/html
-	@$(PYTHON) tools/docs
+	@$(PYTHON) tools/docs.py
 
 release: setup  ## changelog, commit, tag and tarball of a release: make release VERSION=1.0.0
 	@tools/release "$(VERSION)"

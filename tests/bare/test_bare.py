@@ -50,13 +50,23 @@ class Machine:
 
     def run(self, command: str, *, check: bool = True) -> str:
         """What a command prints on the machine, in the clone."""
-        mounts = "mount --rbind /dev {0}/dev; mount --rbind /sys {0}/sys; mount -t proc proc {0}/proc".format(self.root)
+        # Its root is a mount, as podman mounts that anew.
+        steps = [
+            "mount --make-rprivate /",
+            f"mount --bind {self.root} {self.root}",
+            f"cd {self.root}",
+            "mount --rbind /dev dev; mount --rbind /sys sys; mount -t proc proc proc",
+            "pivot_root . mnt",
+            "umount -l /mnt",
+            'exec chroot . sh -c "$1"',
+        ]
         inside = f"cd /root/linux && export HOME=/root PATH=$PATH:/usr/sbin:/sbin && {command}"
         argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec"]
         env = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED_ON)}
         env.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8")
-        script = f'{mounts}; exec chroot {self.root} sh -c "$1"'
-        done = subprocess.run([*argv, script, "sh", inside], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*argv, "; ".join(steps), "sh", inside], env=env, capture_output=True, text=True, check=False
+        )
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"{command}\n{output[-8000:]}"
         return output

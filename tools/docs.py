@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, ipmasq.linux contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Build the site: the reference of every module, role and plugin, and the guides. Any warning is an error.
 
-tools/docs    writes .cache/docs/site/html/index.html
+python tools/docs.py    writes .cache/docs/site/html/index.html
 """
 
 from __future__ import annotations
