@@ -20,6 +20,9 @@ Json = t.Any
 FORMS = {
     "counter": "counter packets {packets} bytes {bytes}",
     "flow": "flow {op} {flowtable}",
+    "log": 'log prefix "{prefix}"',
+    "limit": "limit rate {rate}/{per}",
+    "ct helper": 'ct helper set "{0}"',
     "jump": "jump {target}",
     "goto": "goto {target}",
     "ct timeout": 'ct timeout set "{0}"',
@@ -27,26 +30,65 @@ FORMS = {
     "payload": "{protocol} {field}",
     "tcp option": "tcp option {name} {field}",
     "meta": "meta {key}",
-    "ct": "ct {key}",
     "rt": "rt {key}",
 }
 #: Those that nft writes without "meta".
 PLAIN = ("iifname", "oifname")
+NAT = ("snat", "dnat", "masquerade", "redirect")
 
 
 def words(part: Json) -> t.List[str]:
     """The words of one statement; none for a counter that has not counted."""
     ((kind, body),) = part.items()
-    if kind == "match":
-        op = [body["op"]] if body["op"] not in ("==", "in") else []
-        return [_value(body["left"])] + op + [_value(body["right"], quoted=_is_name(body["left"]))]
-    if kind == "mangle":
-        return [_value(body["key"]), "set", _value(body["value"])]
-    if kind == "reject" and body:
-        return ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()]
+    if kind in STATEMENTS and body:
+        return STATEMENTS[kind](body)
+    if kind in NAT and body:
+        return [kind] + _nat(body)
     if body is None:
         return [] if kind == "counter" else [kind]
     return [_filled(kind, body) or "{0} {1}".format(kind, json.dumps(body))]
+
+
+def _match(body: Json) -> t.List[str]:
+    op = [body["op"]] if body["op"] not in ("==", "in") else []
+    return [_value(body["left"])] + op + [_value(body["right"], quoted=_is_name(body["left"]))]
+
+
+STATEMENTS: t.Mapping[str, t.Callable[[Json], t.List[str]]] = {
+    "match": _match,
+    "mangle": lambda body: [_value(body["key"]), "set", _value(body["value"])],
+    "vmap": lambda body: [_value(body["key"]), "vmap", _pairs(body["data"], _is_name(body["key"]))],
+    "reject": lambda body: ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()],
+}
+
+
+def _nat(body: Json) -> t.List[str]:
+    given = body.get("flags", [])
+    flags = [given] if isinstance(given, str) else list(given)
+    found = [body["family"]] if "family" in body else []
+    if "netmap" in flags:
+        flags.remove("netmap")
+        found.append("prefix")
+    if "addr" in body or "port" in body:
+        to = _value(body.get("addr", ""))
+        if "port" in body:
+            bare = isinstance(body.get("addr"), str) and ":" in to
+            to = ("[{0}]:{1}" if bare else "{0}:{1}").format(to, _value(body["port"]))
+        found += ["to", to]
+    return found + ([",".join(flags)] if flags else [])
+
+
+def _pairs(data: Json, quoted: bool = False) -> str:
+    """A map by its name, or with its elements, of which each may lead to a value or a verdict."""
+    if not isinstance(data, dict) or "set" not in data:
+        return _value(data)
+    pairs = [(_value(key, quoted), to) for key, to in data["set"]]
+    verdicts = ("jump", "goto", "accept", "drop", "return")
+    told = [
+        (key, " ".join(words(to)) if isinstance(to, dict) and set(to) & set(verdicts) else _value(to))
+        for key, to in pairs
+    ]
+    return "{ " + ", ".join("{0} : {1}".format(*pair) for pair in told) + " }"
 
 
 def _is_name(left: Json) -> bool:
@@ -60,12 +102,28 @@ def _value(value: Json, quoted: bool = False) -> str:
         plain = "exists" if value is True else str(value)
         return '"{0}"'.format(plain) if quoted else plain
     ((kind, body),) = value.items()
-    if kind in ("set", "|"):
-        joined = (", " if kind == "set" else " | ").join(_value(element, quoted) for element in body)
-        return "{ " + joined + " }" if kind == "set" else "(" + joined + ")"
-    if kind in ("&", "range"):
-        return (" & " if kind == "&" else "-").join(_value(side) for side in body)
-    return str(body["key"]) if _is_name(value) else _filled(kind, body) or json.dumps(value)
+    if kind == "set":
+        return "{ " + ", ".join(_value(element, quoted) for element in body) + " }"
+    if _is_name(value):
+        return str(body["key"])
+    try:
+        return (VALUES[kind](body) if kind in VALUES else _filled(kind, body)) or json.dumps(value)
+    except (KeyError, TypeError):
+        return json.dumps(value)
+
+
+#: Expressions that hold others.
+VALUES: t.Mapping[str, t.Callable[[Json], str]] = {
+    "|": lambda body: "(" + " | ".join(map(_value, body)) + ")",
+    "&": lambda body: " & ".join(map(_value, body)),
+    "range": lambda body: "-".join(map(_value, body)),
+    "concat": lambda body: " . ".join(map(_value, body)),
+    "ct": lambda body: "ct {0}{1}".format(body["dir"] + " " if "dir" in body else "", body["key"]),
+    "fib": lambda body: "fib {0} {1}".format(" . ".join(body["flags"]), body["result"]),
+    "map": lambda body: "{0} map {1}".format(_value(body["key"]), _pairs(body["data"])),
+    "numgen": lambda body: "numgen {mode} mod {mod} offset {offset}".format(**body),
+    "jhash": lambda body: "jhash {0} mod {1} seed {2}".format(_value(body["expr"]), body["mod"], body["seed"]),
+}
 
 
 def _filled(kind: str, body: Json) -> str:

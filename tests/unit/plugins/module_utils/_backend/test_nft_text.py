@@ -34,6 +34,25 @@ def match(left, right, op="=="):
         ({"accept": None}, "accept"),
         ({"jump": {"target": "to"}}, "jump to"),
         ({"reject": {"type": "icmpx", "expr": "admin-prohibited"}}, "reject with icmpx admin-prohibited"),
+        ({"log": {"prefix": "ipmasq closed: "}}, 'log prefix "ipmasq closed: "'),
+        ({"limit": {"rate": 10, "per": "minute"}}, "limit rate 10/minute"),
+        ({"ct helper": "ftp-tcp"}, 'ct helper set "ftp-tcp"'),
+        (match({"fib": {"flags": ["daddr"], "result": "type"}}, "local"), "fib daddr type local"),
+        ({"masquerade": None}, "masquerade"),
+        ({"masquerade": {"port": {"range": [1, 9]}, "flags": ["random"]}}, "masquerade to :1-9 random"),
+        (
+            {"dnat": {"family": "ip6", "addr": "fd00:1::2", "port": 80, "flags": "persistent"}},
+            "dnat ip6 to [fd00:1::2]:80 persistent",
+        ),
+        (
+            {"snat": {"family": "ip", "addr": {"prefix": {"addr": "192.0.2.0", "len": 24}}, "flags": "netmap"}},
+            "snat ip prefix to 192.0.2.0/24",
+        ),
+        (
+            {"vmap": {"key": {"meta": {"key": "iifname"}}, "data": {"set": [["a", {"jump": {"target": "x"}}]]}}},
+            'iifname vmap { "a" : jump x }',
+        ),
+        ({"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@m"}}, "iifname vmap @m"),
         # Others' words stay as they are.
         ({"flow": {"op": "add"}}, 'flow {"op": "add"}'),
         ({"xt": {"type": "target"}}, 'xt {"type": "target"}'),
