@@ -76,6 +76,7 @@ class Change:
     files: t.Mapping[str, t.Tuple[str, int]]
     outdated: t.Tuple[str, ...]
     stale: t.Tuple[str, ...]
+    rewritten: t.Tuple[str, ...] = ()  # of the outdated files, those that are there
     enable: bool = False
     init: t.Optional[service.Init] = None
     retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and what they still hold
@@ -104,7 +105,8 @@ class Result:
     values: t.Mapping[str, t.Any] = field(default_factory=dict)
     remarks: t.Tuple[str, ...] = ()  # warnings of the first run that sees them
 
-    def to_dict(self) -> t.Dict[str, t.Any]:
+    def to_dict(self, verbose: bool = False) -> t.Dict[str, t.Any]:
+        """``verbose``: --diff shows every rule that changes, too."""
         change = self.change
         described = {
             "changed": change.changed,
@@ -116,7 +118,7 @@ class Result:
             },
             "notes": list(change.notes),
             "differences": _differences(change),
-            "diff": _diff(change),
+            "diff": _diff(change, verbose),
         }
         described.update(self.values)
         if self.warnings:
@@ -560,6 +562,7 @@ def _change(
         new = persist.signed(new, old, host)
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
+    outdated = tuple(persist.outdated(files, host))
     init = service.init_of(host)
     return Change(
         instance=instance,
@@ -569,7 +572,8 @@ def _change(
         switches=sysctl.changes(targets, host),
         state=new,
         files=files,
-        outdated=tuple(persist.outdated(files, host)),
+        outdated=outdated,
+        rewritten=tuple(path for path in outdated if host.exists(path)),
         stale=tuple(persist.stale_files(new, instance, files, host)),
         enable=bool(new and init and not service.is_enabled(init, host)),
         init=init,
@@ -924,13 +928,14 @@ def _door_lines(change: Change) -> t.List[str]:
     ]
 
 
-def _diff(change: Change) -> t.Dict[str, str]:
-    """What --diff shows: the gateway in words. Rules only where the words alone would not tell what is wrong."""
+def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
+    """What --diff shows: the gateway in words. Rules with -v, and where the words alone would not tell what is wrong."""
     before, after = list(change.lines_before), list(change.state.lines if change.state else ())
     if not change.changed:
         before = after = []
     same = set(before) & set(after)
-    if change.plan.changed and (before == after or change.drifted or any(is_cut(line) for line in same)):
+    unsaid = before == after or change.drifted or any(is_cut(line) for line in same)
+    if change.plan.changed and (unsaid or verbose):
         for line in _rule_lines(change):
             (before if line.startswith("- ") else after).append("rule " + line[2:])
     for each in change.switches:
@@ -938,7 +943,8 @@ def _diff(change: Change) -> t.Dict[str, str]:
         after.append("{0} = {1}".format(each.key, each.after))
     for line in change.steps.lines + _door_lines(change):
         (before if line.startswith("- ") else after).append(line[2:])
-    after += ["file {0}".format(path) for path in change.outdated]
+    before += ["file {0}".format(path) for path in change.rewritten]
+    after += ["file {0}{1}".format(path, ", rewritten" * (path in change.rewritten)) for path in change.outdated]
     if change.enable:
         after.append("service ipmasq: enabled")
     before += ["file {0}".format(path) for path in change.stale]

@@ -707,12 +707,13 @@ def main() -> None:
 
         confirmation = engine.waiting(params["confirm_timeout"])
         if params["state"] == "absent":
-            return engine.remove_instance(params["instance"], host, module.check_mode, confirmation).to_dict()
+            gone = engine.remove_instance(params["instance"], host, module.check_mode, confirmation)
+            return gone.to_dict(module._verbosity > 0)
         gateway, problems = intent.read_gateway(params)
         result = engine.apply_gateway(
             gateway, params["backend"], host, module.check_mode, problems, confirmation, params["foreign_drops"]
         )
-        return result.to_dict()
+        return result.to_dict(module._verbosity > 0)
 
     def run(host: Host) -> dict:
         # The way back does not depend on what else is said.

@@ -149,7 +149,7 @@ def main() -> None:
             params["instance"], item, present, params["backend"], host, module.check_mode,
             waiting(params["confirm_timeout"]),
         )  # fmt: skip
-        return done.to_dict()
+        return done.to_dict(module._verbosity > 0)
 
     run_module(module, step)
 

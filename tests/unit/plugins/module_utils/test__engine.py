@@ -696,3 +696,23 @@ def test_a_state_that_nobody_signed_is_a_state(host):
     apply(host)
     host.frozen = True
     assert apply(host).to_dict()["changed"] is False
+
+
+# What --diff shows
+
+
+def test_a_file_that_is_only_rewritten_is_no_new_one(host):
+    diff = apply(host).to_dict()["diff"]
+    assert "file /etc/ipmasq/default.json\n" in diff["after"] and "default.json" not in diff["before"]
+    diff = apply(host, drop_bogons=True).to_dict()["diff"]
+    assert "file /etc/ipmasq/default.json\n" in diff["before"]
+    assert "file /etc/ipmasq/default.json, rewritten\n" in diff["after"]
+
+
+def test_with_v_the_rules_are_shown_in_the_words_of_their_tool(host):
+    apply(host)
+    result = apply(host, check_mode=True, port_forwards=[{"name": "web", "port": ["443"], "to": ["192.168.1.20"]}])
+    quiet, verbose = (result.to_dict(each)["diff"]["after"] for each in (False, True))
+    assert "rule " not in quiet and verbose.count("rule ") >= 2
+    words = "dnat ip to 192.168.1.20" if host.programs_name == "nft" else "-j DNAT --to-destination 192.168.1.20"
+    assert words in verbose and '{"' not in verbose
