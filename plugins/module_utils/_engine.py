@@ -929,7 +929,7 @@ def _door_lines(change: Change) -> t.List[str]:
 
 
 def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
-    """What --diff shows: the gateway in words. Rules with -v, and where the words alone would not tell what is wrong."""
+    """What --diff shows: the gateway in words. Rules with -v, and where the words alone would not tell the fault."""
     before, after = list(change.lines_before), list(change.state.lines if change.state else ())
     if not change.changed:
         before = after = []

@@ -72,8 +72,8 @@ def gateway_switches(
 
     ``wans`` and ``lans`` are names or patterns, ``earlier`` is what the run before has set. Turning IPv6 forwarding on
     removes at once a default route that came by router advertisement, unless the interface has ``accept_ra=2`` by then
-    (measured, Linux 6.18). An interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written over
-    1, so each one is set.
+    (measured, Linux 6.18). An interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written
+    over 1, so each one is set.
     """
     switches: t.List[t.Tuple[str, str]] = []
     if "ip6" in families:
