@@ -14,6 +14,8 @@ from dataclasses import replace
 from ._chains import (
     ACCEPT,
     BETWEEN,
+    BOGONS,
+    BY_FAMILY,
     CLAMP,
     DROP,
     DSTNAT,
@@ -27,7 +29,9 @@ from ._chains import (
     OFFLOAD,
     PROTECTED,
     REJECT,
+    RETURN,
     SRCNAT,
+    STRAY,
     TIMERS,
     TO,
     address_matches,
@@ -41,7 +45,7 @@ from ._compile_late import offload, timers
 from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
-from ._resolve import inside_of
+from ._resolve import inside_of, sources_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family, network
 from ._values import networks_of, overlaps
 
@@ -50,7 +54,7 @@ if t.TYPE_CHECKING:
 
 #: Never a source or destination on the Internet: RFC 6890 and the registries that it set up, less what a LAN needs
 #: to reach its own WAN link (link-local) and multicast, which is not forwarded by unicast rules.
-BOGONS = (
+BOGON_NETWORKS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
     "::/96", "100::/64", "2001:2::/48", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7", "fec0::/10",
@@ -63,8 +67,10 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
         (FORWARD, _forward(gateway)),
+        (STRAY, _stray(gateway)),
         (TO, []),
         (BETWEEN, _between(gateway)),
+        (BOGONS, _bogon_destinations(gateway)),
         (INPUT, chain_input(gateway)),
         (INVALID, chain_invalid()),
         (PROTECTED, chain_protected(gateway)),
@@ -77,7 +83,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     chains = [chain for chain, rules in parts if rules or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     rules = [rule for _chain, part in parts for rule in part]
     for lan in gateway.lans or ():
-        chains += [Chain(lan_chain(lan)), Chain(opens_chain(lan))]
+        chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan))]
         rules += _lan(gateway, lan)
     return RuleSet(gateway.instance, tuple(chains), tuple(_logged(gateway, rules)))
 
@@ -118,6 +124,11 @@ def opens_chain(lan: Lan) -> str:
     return "opens-" + lan.name
 
 
+def within_chain(lan: Lan) -> str:
+    """Packets of no known connection, from a LAN."""
+    return "within-" + lan.name
+
+
 def _forward_item(item: Forward) -> t.List[Rule]:
     iif = (item.in_interface,) if item.in_interface else ()
     oif = (item.out_interface,) if item.out_interface else ()
@@ -125,14 +136,25 @@ def _forward_item(item: Forward) -> t.List[Rule]:
     return [Rule(FORWARD.name, match, Action(item.action), item.key) for match in matches]
 
 
-def _invalid(gateway: Gateway, chain: str) -> t.List[Rule]:
-    """What conntrack calls invalid is never translated: 8 of 13 crafted packets left with a private source."""
-    return [Rule(chain, Match(iif=declared(gateway), ct_state=("invalid",)), DROP, "invalid")]
+def _stray(gateway: Gateway) -> t.List[Rule]:
+    """What conntrack calls invalid is never translated: 8 of 13 crafted packets left with a private source.
+
+    It stays inside where it came from: a router in a LAN may answer a client there directly, and the gateway sees but
+    half of the connection.
+    """
+    rules = []
+    for lan in gateway.lans or ():
+        chain, key = within_chain(lan), "lan/" + lan.name
+        rules.append(Rule(STRAY.name, Match(iif=lan.interfaces), Action("jump", chain), key))
+        own = by_family(lan.networks or ()).items() if lan.spoof_check else (("", ()),)
+        rules += [Rule(chain, Match(family, oif=lan.interfaces, source=nets), ACCEPT, key) for family, nets in own]
+    return [*rules, Rule(STRAY.name, Match(), DROP, "invalid")]
 
 
 def _forward(gateway: Gateway) -> t.List[Rule]:
     """By where a packet comes from: invalid, from a LAN, and then by where it goes."""
-    rules = _invalid(gateway, FORWARD.name)
+    invalid = Match(iif=declared(gateway), ct_state=("invalid",))
+    rules = [Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans or ():
         # Before the answers: a source that is not the LAN's own is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
@@ -174,10 +196,16 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     if lan.spoof_check:
         own = by_family(lan.networks or ()).items()
         rules = [Rule(chain, Match(family, source=nets), Action("goto", opens), key) for family, nets in own]
+        # RFC 5508 REQ-4: what a router on the way to a client has to say about a known flow, whatever its own address.
+        related = [Match(family, protocol=icmp, ct_state=("related",)) for family, icmp in BY_FAMILY["icmp"].items()]
+        rules += [Rule(chain, match, Action("jump", TO.name), key) for match in related]
         rules.append(Rule(chain, Match(), DROP, "spoofed/" + lan.name))
     else:
         rules = [Rule(chain, Match(), Action("goto", opens), key)]
-    rules += _bogon_destinations(gateway, lan) + _outbound(gateway, lan)
+    if gateway.drop_bogons:
+        towards = Match(oif=wan_interfaces(gateway), ct_state=("new",))
+        rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))
+    rules += _outbound(gateway, lan)
     return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in filter(None, allowed)]
 
 
@@ -212,15 +240,21 @@ def _within(networks: t.Iterable[str], lan: t.Iterable[str]) -> t.Tuple[str, ...
     return tuple(dict.fromkeys(max(pair, key=lambda net: int(network(net).prefixlen)) for pair in pairs))
 
 
-def _bogon_destinations(gateway: Gateway, lan: Lan) -> t.List[Rule]:
+def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
     """Rejected, as a LAN is told what is wrong. What an exempt item leads out (a VPN) is no bogon."""
     if not gateway.drop_bogons:
         return []
-    kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
-    wans = wan_interfaces(gateway)
-    return [
-        Rule(opens_chain(lan), Match(family, oif=wans, destination=nets, ct_state=("new",)), REJECT, "bogons")
-        for family, nets in by_family(_without(BOGONS, kept)).items()
+    exempt = [item for item in gateway.nat if item.action == "exempt"]
+    led_out = [
+        Rule(BOGONS.name, replace(match, ipsec=True), RETURN, "nat/" + item.name)
+        for item in exempt
+        if item.ipsec
+        for match in matches(gateway, item, sources_of(gateway, item))
+    ]
+    kept = [net for item in exempt if not item.ipsec for net in item.destination]
+    return led_out + [
+        Rule(BOGONS.name, Match(family, destination=nets), REJECT, "bogons")
+        for family, nets in by_family(_without(BOGON_NETWORKS, kept)).items()
     ]
 
 
@@ -231,7 +265,7 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
     wans = wan_interfaces(gateway)
     return [
         Rule(BETWEEN.name, Match(family, iif=wans, source=nets, ct_state=("new",)), DROP, "bogons")
-        for family, nets in by_family(_without(BOGONS, kept)).items()
+        for family, nets in by_family(_without(BOGON_NETWORKS, kept)).items()
     ]
 
 

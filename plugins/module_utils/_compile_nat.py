@@ -48,7 +48,7 @@ def srcnat(gateway: Gateway) -> t.List[Rule]:
 
 def egress(gateway: Gateway) -> t.List[Rule]:
     """After translation no LAN source may be left, whatever happened to the rules before."""
-    rules = []
+    rules = _errors_of_exempt(gateway)
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
     for index, item in enumerate(gateway.nat):
         for match, action in _translations(gateway, item):
@@ -63,6 +63,19 @@ def egress(gateway: Gateway) -> t.List[Rule]:
     wans = wan_interfaces(gateway)
     return rules + [
         Rule(EGRESS.name, Match(family, oif=wans, source=nets), GUARD, "guard") for family, nets in guarded.items()
+    ]
+
+
+def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
+    """What exempts a flow exempts what ICMP has to say about it; errors about translated flows are translated.
+
+    Before all other items, as these may be about ICMP. An item that is the first one and about all protocols says so.
+    """
+    return [
+        Rule(EGRESS.name, replace(match, ipsec=item.ipsec, ct_state=("related",)), RETURN, "nat/" + item.name)
+        for index, item in enumerate(gateway.nat)
+        if item.action == "exempt" and (item.protocol or index)
+        for match in matches(gateway, replace(item, protocol=("icmp",), port=()), sources_of(gateway, item))
     ]
 
 

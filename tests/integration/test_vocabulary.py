@@ -278,6 +278,10 @@ def test_exempt_ipsec_while_the_tunnel_is_down_sends_nothing_in_the_clear(gate, 
         assert net.udp("office", "wan", WAN4) == GATE4
         assert net.asks("udp", "guest", "wan", "10.7.7.7", 5353).peer == GATE4
         assert sniffer.leaks() == []
+        # What the item leads out is no bogon, and waits in silence; the same address is one for whom it does not.
+        gate.apply(**with_nat({"name": "tunnel", "action": "exempt", "ipsec": True}, REST, drop_bogons=True))
+        assert net.told("office", "10.7.7.7") == "timeout"
+        assert net.told("office", "10.8.8.8") == net.told("guest", "10.7.7.7") == "No route to host"
 
 
 def test_exempt_ipsec_is_encrypted_and_not_translated(gate, net):

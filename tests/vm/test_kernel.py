@@ -140,6 +140,10 @@ def test_only_what_an_ipsec_policy_encrypts_is_exempt(machine: Machine, gateway:
     # The far side has decrypted and encrypted packets, so they did not take the plain way.
     counts = [int(count) for count in re.findall(r"(\d+)\(packets\)", machine.sh("ip -n server -s xfrm state"))]
     assert len(counts) == 2 and all(counts)
+    # Nor is it a bogon.
+    machine.apply(dict(gateway, nat=[vpn, {"name": "rest"}], drop_bogons=True))
+    assert {ask(machine, REMOTE, kind) for kind in ("tcp", "udp")} == {CLIENT}
+    machine.apply(dict(gateway, nat=[vpn, {"name": "rest"}]))
 
     for namespace in ("", "-n server"):
         machine.sh("ip {0} xfrm policy flush".format(namespace))

@@ -793,6 +793,17 @@ TEST_BOGONS = [
 ]  # fmt: skip
 
 
+def test_what_ipsec_takes_is_no_bogon():
+    """As far as an item exempts it, and as far as LANs may open connections."""
+    tunnel = item("tunnel", "exempt", source=["office"], ipsec=True)
+    for outbound, verdict in (([], "accept"), ([item("none", "reject")], "reject")):
+        ruleset = compiled(nat=[tunnel, REST], outbound=outbound, drop_bogons=True)
+        assert trace(ruleset, out(PC, "10.1.2.3", ipsec=True)).verdict == verdict
+        for other in (out(PC, "10.1.2.3"), out(GUEST, "10.1.2.3", iif="wlan0", ipsec=True)):
+            decided = trace(ruleset, other)
+            assert (decided.verdict, decided.keys[-1]) == ("reject", "bogons")
+
+
 @pytest.mark.parametrize(("kept", "packet", "verdict", "key"), TEST_BOGONS)
 def test_bogons(kept, packet, verdict, key):
     nat = ([item("vpn", "exempt", destination=kept)] if kept else []) + [REST]
