@@ -12,6 +12,7 @@ import typing as t
 
 from . import (
     _conntrack as conntrack,
+    _declared as declared,
     _firewalld as firewalld,
     _links as links,
     _persist as persist,
@@ -30,6 +31,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._facts import Facts, Interface
     from ._host import Host
+    from ._intent import Gateway
     from ._origin import Origin
     from ._plan import Rows
 
@@ -46,7 +48,7 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
-    counters = _counters(live)
+    counters, gateway = _counters(live), declared.read(known.gateway)
     drift = _drift(known, choice.backend, live, listing, facts, host)
     return {
         "changed": False,
@@ -56,7 +58,8 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
         "pending": rollback.waits(instance, host),
         "forwarding_without_rules": _forwards(host) and not counters and _rules_wanted(state, host),
         "foreign_drops": [{"table": table, "chain": chain} for table, chain in choice.backend.foreign_drops(host)],
-        "interfaces": _interfaces(known, facts),
+        "interfaces": _interfaces(gateway, known, facts),
+        **declared.lists(gateway, {each["name"]: each for each in counters}),
         "who": _who(known.applied) if state else None,
         "owner": known.owner,
         "declared": list(known.lines),
@@ -121,17 +124,17 @@ def _rules_wanted(state: t.Optional[persist.State], host: Host) -> bool:
     return bool(state.rows) if state else not persist.instances(host)
 
 
-def _interfaces(state: persist.State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+def _interfaces(gateway: t.Optional[Gateway], state: persist.State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
     """Those of the host with the part they play, and those that were declared and are not there now."""
-    wans = {line.split()[1] for line in state.lines if line.startswith("wan ")}
-    declared = {pattern: "wan" if pattern in wans else "lan" for pattern in state.interfaces}
-    meant = {each.name: role for pattern, role in declared.items() for each in facts.meant_by(pattern)}
+    wans = {wan.interface for wan in gateway.wans or ()} if gateway else set()
+    roles = {pattern: "wan" if pattern in wans else "lan" for pattern in state.interfaces}
+    meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
     found = [
         _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)
         for each in facts.interfaces
         if each.name != "lo"
     ]
-    gone = [_interface(pattern, declared[pattern], False) for pattern in declared if not facts.meant_by(pattern)]
+    gone = [_interface(pattern, roles[pattern], False) for pattern in roles if not facts.meant_by(pattern)]
     return found + gone
 
 

@@ -151,6 +151,310 @@ interfaces:
       type: list
       elements: str
       sample: [192.168.1.1]
+wans:
+  description: The WANs, with kernel names. Empty for single items, as are the lists that follow.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    interface:
+      description: Its name or pattern.
+      type: str
+      sample: "ppp0"
+    mss:
+      description: V(pmtu), V(keep), or a number of bytes.
+      type: str
+      sample: "pmtu"
+lans:
+  description: The LANs, with what was left out filled in.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      sample: "office"
+    interfaces:
+      description: Names and patterns.
+      type: list
+      elements: str
+      sample: ["lan0"]
+    networks:
+      description: Its networks.
+      type: list
+      elements: str
+      sample: ["192.168.1.0/24"]
+    reaches:
+      description: The LANs that it may open connections to.
+      type: list
+      elements: str
+      sample: []
+    spoof_check:
+      description: Whether it may send its own sources only.
+      type: bool
+      sample: true
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+nat:
+  description: The items of NAT, in order, by the option O(ipmasq.linux.gateway#module:nat).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: "web"
+    source:
+      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      type: list
+      elements: str
+      sample: []
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    wan:
+      description: The WAN, empty for every one.
+      type: str
+      sample: "ppp0"
+    protocol:
+      description: Protocols; empty for all.
+      type: list
+      elements: str
+      sample: ["tcp"]
+    port:
+      description: Ports and ranges; empty for all.
+      type: list
+      elements: str
+      sample: ["443"]
+    action:
+      description: What is done.
+      type: str
+      sample: "masquerade"
+    to:
+      description: Addresses, ranges or a network to translate to.
+      type: list
+      elements: str
+      sample: []
+    to_port:
+      description: Ports to translate to, V(null) for any.
+      type: str
+      sample: "1024-65535"
+    random:
+      description: Whether ports are random.
+      type: bool
+      sample: false
+    persistent:
+      description: Whether a client keeps one address of several.
+      type: bool
+      sample: true
+    ipsec:
+      description: Whether it is for what IPsec encrypts.
+      type: bool
+      sample: false
+    inbound:
+      description: Whether it is open from outside.
+      type: bool
+      sample: false
+    to_address:
+      description: How its addresses come to the host; empty for what the networks of the WAN say.
+      type: str
+      sample: ""
+    timeouts:
+      description: Timers of its connections, in seconds by name.
+      type: dict
+      sample: {"udp": 300}
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+port_forwards:
+  description: The port forwards, in order, by the option O(ipmasq.linux.gateway#module:port_forwards).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: "web"
+    source:
+      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      type: list
+      elements: str
+      sample: []
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    wan:
+      description: The WAN, empty for every one.
+      type: str
+      sample: "ppp0"
+    protocol:
+      description: Protocols; empty for all.
+      type: list
+      elements: str
+      sample: ["tcp"]
+    port:
+      description: Ports and ranges; empty for all.
+      type: list
+      elements: str
+      sample: ["443"]
+    to:
+      description: The servers.
+      type: list
+      elements: str
+      sample: ["192.168.1.20"]
+    to_port:
+      description: The port of the servers, V(null) for the same.
+      type: int
+      sample: 8443
+    hairpin:
+      description: Whether clients inside may use it.
+      type: bool
+      sample: true
+    hairpin_source:
+      description: The source that the server sees then.
+      type: str
+      sample: "external"
+    balance:
+      description: How several servers share the clients.
+      type: str
+      sample: "round_robin"
+    timeouts:
+      description: Timers of its connections, in seconds by name.
+      type: dict
+      sample: {"udp": 300}
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+outbound:
+  description: What LANs may open, in order, by the option O(ipmasq.linux.gateway#module:outbound).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: "web"
+    source:
+      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      type: list
+      elements: str
+      sample: []
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    wan:
+      description: The WAN, empty for every one.
+      type: str
+      sample: "ppp0"
+    protocol:
+      description: Protocols; empty for all.
+      type: list
+      elements: str
+      sample: ["tcp"]
+    port:
+      description: Ports and ranges; empty for all.
+      type: list
+      elements: str
+      sample: ["443"]
+    action:
+      description: What is done.
+      type: str
+      sample: "reject"
+    rate:
+      description: Up to how many, empty without a limit.
+      type: str
+      sample: "10/second"
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+input_allow:
+  description: What the gateway itself lets in, by the option O(ipmasq.linux.gateway#module:input_allow).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: "web"
+    source:
+      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      type: list
+      elements: str
+      sample: []
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    wan:
+      description: The WAN, empty for every one.
+      type: str
+      sample: "ppp0"
+    protocol:
+      description: Protocols; empty for all.
+      type: list
+      elements: str
+      sample: ["tcp"]
+    port:
+      description: Ports and ranges; empty for all.
+      type: list
+      elements: str
+      sample: ["443"]
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+helpers:
+  description: The conntrack helpers.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The service.
+      type: str
+      sample: "ftp"
+    port:
+      description: Its ports, empty for its own.
+      type: list
+      elements: int
+      sample: [21]
 who:
   description: Who applied what is applied, V(null) where nothing is.
   returned: success

@@ -84,9 +84,10 @@ MAY_IMPORT = {
         "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_plan", "_resolve", "_rfc",
         "_values",
     },
+    "_declared": {"_codec", "_intent"},
     "_info": {
-        "_conntrack", "_firewalld", "_links", "_persist", "_rollback", "_service", "_sysctl", "select", "_errors",
-        "_facts", "_host", "_plan", "_values",
+        "_conntrack", "_declared", "_firewalld", "_links", "_persist", "_rollback", "_service", "_sysctl", "select",
+        "_errors", "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What was declared to a gateway, as data for JMESPath: with what was left out filled in, and what has been counted."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import fields
+
+from . import _codec as codec, _intent as intent
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway
+
+Json = t.Dict[str, t.Any]
+Counters = t.Mapping[str, t.Mapping[str, t.Any]]
+#: Lists of items, and the word for one of them in the keys of rules.
+KINDS = {"nat": "nat", "port_forwards": "port_forward", "outbound": "outbound", "input_allow": "input_allow"}
+
+
+def read(raw: t.Any) -> t.Optional[Gateway]:
+    """The intent in a state file; None for single items, and for what another release has written."""
+    try:
+        gateway = codec.decode(raw, codec.dataclasses_in(vars(intent)))
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return gateway if isinstance(gateway, intent.Gateway) else None
+
+
+def lists(gateway: t.Optional[Gateway], counters: Counters) -> t.Dict[str, t.List[Json]]:
+    """WANs, LANs and items; empty lists where there is no gateway."""
+    known = gateway or intent.Gateway(wans=(), lans=(), nat=())
+    found = {
+        "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans or ()],
+        "lans": [
+            dict(
+                name=lan.name,
+                interfaces=list(lan.interfaces),
+                networks=list(lan.networks or ()),
+                reaches=list(lan.reaches),
+                spoof_check=lan.spoof_check,
+                **_counted(counters, "lan/" + lan.name),
+            )
+            for lan in known.lans or ()
+        ],
+        "helpers": [{"name": item.name, "port": list(item.port)} for item in known.helpers],
+    }
+    for kind, word in KINDS.items():
+        found[kind] = [_item(item, _counted(counters, word + "/" + item.name)) for item in getattr(known, kind)]
+    return found
+
+
+def _counted(counters: Counters, key: str) -> Json:
+    each = counters.get(key, {})
+    return {"packets": each.get("packets", 0), "bytes": each.get("bytes", 0)}
+
+
+def _item(item: t.Any, counted: Json) -> Json:
+    return dict({each.name: _plain(each.name, getattr(item, each.name)) for each in fields(item)}, **counted)
+
+
+def _plain(name: str, value: t.Any) -> t.Any:
+    """A field as its option is written."""
+    if name == "port":
+        return [_range(pair) for pair in value]
+    if name == "to_port" and isinstance(value, tuple):
+        return _range(value)
+    if name == "timeouts":
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _range(pair: t.Tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else "{0}-{1}".format(*pair)
