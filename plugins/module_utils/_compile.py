@@ -40,14 +40,15 @@ from ._chains import (
     matches,
     wan_interfaces,
 )
+from ._claims import arrivals, within
 from ._compile_input import chain_input, chain_invalid, chain_protected
 from ._compile_late import offload, timers
-from ._compile_nat import arrivals, dstnat, egress, let_in, let_in_static, redirections, srcnat
+from ._compile_nat import dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
 from ._resolve import inside_of, sources_of
-from ._rules import Action, Chain, Match, Rule, RuleSet, by_family, network
-from ._values import networks_of, overlaps
+from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
+from ._values import less, networks_of
 
 if t.TYPE_CHECKING:
     from ._intent import Forward, Gateway, Item, Lan
@@ -105,7 +106,7 @@ def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
         return []
     iif = (item.in_interface,)
     rules = [Rule(DSTNAT.name, match, action, item.key) for match, action in redirections(item, iif)]
-    for match in arrivals(item):
+    for match, _ports in arrivals(item):
         coming = replace(match, iif=iif, source=by_family(item.source).get(match.family, ()))
         rules.append(Rule(FORWARD.name, coming, ACCEPT, item.key))
     servers = by_family(net for to in item.to for net in networks_of(to))
@@ -220,7 +221,7 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
         whole = not item.source or lan.name in item.source
         # Whatever has come this far is this LAN's own. A rate is one for each family, so it needs the networks.
         if not whole or (item.rate and lan.spoof_check):
-            sources = _within(inside_of(gateway, item), lan.networks or ())
+            sources = within(inside_of(gateway, item), lan.networks or ())
             if not sources:
                 continue
         key = "outbound/" + item.name
@@ -232,12 +233,6 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
             else:
                 rules.append(Rule(opens_chain(lan), match, Action(item.action), key))
     return rules
-
-
-def _within(networks: t.Iterable[str], lan: t.Iterable[str]) -> t.Tuple[str, ...]:
-    """The part of some networks that lies in a LAN: two networks are apart, or one holds the other."""
-    pairs = overlaps(networks, lan)
-    return tuple(dict.fromkeys(max(pair, key=lambda net: int(network(net).prefixlen)) for pair in pairs))
 
 
 def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
@@ -254,7 +249,7 @@ def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
     kept = [net for item in exempt if not item.ipsec for net in item.destination]
     return led_out + [
         Rule(BOGONS.name, Match(family, destination=nets), REJECT, "bogons")
-        for family, nets in by_family(_without(BOGON_NETWORKS, kept)).items()
+        for family, nets in by_family(less(BOGON_NETWORKS, kept)).items()
     ]
 
 
@@ -265,21 +260,8 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
     wans = wan_interfaces(gateway)
     return [
         Rule(BETWEEN.name, Match(family, iif=wans, source=nets, ct_state=("new",)), DROP, "bogons")
-        for family, nets in by_family(_without(BOGON_NETWORKS, kept)).items()
+        for family, nets in by_family(less(BOGON_NETWORKS, kept)).items()
     ]
-
-
-def _without(networks: t.Iterable[str], holes: t.Iterable[str]) -> t.List[str]:
-    left = [network(net) for net in networks]
-    for hole in (network(net) for net in holes):
-        pieces = []
-        for net in left:
-            if net.version != hole.version or not net.overlaps(hole):
-                pieces.append(net)
-            elif net.prefixlen < hole.prefixlen:
-                pieces += list(net.address_exclude(hole))
-        left = pieces
-    return [str(net) for net in left]
 
 
 # --- MTU and matches ------------------------------------------------------------------------------------------------

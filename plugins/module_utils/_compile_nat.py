@@ -25,11 +25,21 @@ from ._chains import (
     matches,
     wan_interfaces,
 )
+from ._claims import (
+    around,
+    arrivals,
+    asked_address,
+    inside_sources,
+    lan_networks,
+    mapped,
+    outside_sources,
+    to_ports,
+    told_apart,
+)
 from ._conflicts import is_pinhole
 from ._prefix import neutral_pairs
 from ._resolve import lan_of, lans_with, nat_networks, sources_of
-from ._rules import Action, Match, Rule, by_family, family_of, is_host
-from ._values import networks_of
+from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
 from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -159,12 +169,15 @@ def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     """From outside, and for a hairpin from the LANs, to the server."""
     key, rules = "port_forward/" + forward.name, []
     for match, action in redirections(forward, wan_interfaces(gateway, forward)):
-        rules.append(Rule(DSTNAT.name, match, action, key))
-        if forward.hairpin:
-            # Addresses of the gateway inside the LANs are not those that are known outside.
-            inside = _lan_networks(gateway, match.family) if match.local else ()
-            around = replace(match, iif=lan_interfaces(gateway), source=(), not_destination=inside)
-            rules.append(Rule(DSTNAT.name, around, action, key))
+        outside = outside_sources(gateway, forward, match.family)
+        inside = inside_sources(gateway, forward, match.family)
+        taken = mapped(gateway, forward, match.family) if match.local else ()
+        if outside is not None:
+            rules.append(Rule(DSTNAT.name, replace(match, source=outside, not_destination=taken), action, key))
+        if inside is not None:
+            apart = collapse(around(gateway, forward, match.family) + taken) if match.local else ()
+            hairpin = replace(match, iif=lan_interfaces(gateway), source=inside, not_destination=apart)
+            rules.append(Rule(DSTNAT.name, hairpin, action, key))
     return rules
 
 
@@ -185,48 +198,31 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
                 protocol=protocol,
                 port=(ports,),
             )
-            action = Action("dnat", to=forward.to, ports=_to_ports(forward, ports), balance=forward.balance)
+            action = Action("dnat", to=forward.to, ports=to_ports(forward, ports), balance=forward.balance)
             found.append((match, replace(action, shift=action.ports is not None and ports[0] != ports[1])))
     return found
-
-
-def _lan_networks(gateway: Gateway, family: str) -> t.Tuple[str, ...]:
-    return by_family(net for lan in gateway.lans or () for net in lan.networks or ()).get(family, ())
-
-
-def _to_ports(forward: PortForward, ports: t.Tuple[int, int]) -> t.Optional[t.Tuple[int, int]]:
-    if forward.to_port is None or forward.to_port == ports[0]:
-        return None
-    return forward.to_port, forward.to_port + ports[1] - ports[0]
 
 
 def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
     """The packets of a forward on their way to its servers."""
     lan = lan_of(gateway, forward.to[0])
     oif = lan.interfaces if lan else ()
-    return [replace(match, oif=oif, translated=not is_pinhole(gateway, forward)) for match in arrivals(forward)]
-
-
-def arrivals(forward: PortForward) -> t.List[Match]:
-    """Packets that a forward has sent to its servers."""
-    ((family, servers),) = by_family(net for to in forward.to for net in networks_of(to)).items()
-    return [
-        Match(
-            family, destination=servers, protocol=protocol, port=(_to_ports(forward, ports) or ports,), translated=True
-        )
-        for protocol in forward.protocol
-        for ports in forward.port
-    ]
+    if is_pinhole(gateway, forward):
+        return [replace(match, oif=oif, translated=False) for match, _ports in arrivals(forward)]
+    return [told_apart(gateway, forward, replace(match, oif=oif), ports) for match, ports in arrivals(forward)]
 
 
 def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     key, rules = "port_forward/" + forward.name, []
     for match in _server_side(gateway, forward):
-        source = by_family(forward.source).get(match.family, ())
-        outside = replace(match, iif=wan_interfaces(gateway, forward), source=source)
-        rules.append(Rule(BETWEEN.name, outside, ACCEPT, key))
-        if forward.hairpin:
-            rules.append(Rule(BETWEEN.name, replace(match, iif=lan_interfaces(gateway)), ACCEPT, key))
+        outside = outside_sources(gateway, forward, match.family)
+        if outside is not None:
+            coming = replace(match, iif=wan_interfaces(gateway, forward), source=outside)
+            rules.append(Rule(BETWEEN.name, coming, ACCEPT, key))
+        inside = inside_sources(gateway, forward, match.family)
+        if inside is not None:
+            coming = replace(match, iif=lan_interfaces(gateway), source=inside)
+            rules.append(Rule(BETWEEN.name, coming, ACCEPT, key))
     return rules
 
 
@@ -242,7 +238,7 @@ def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
 
 def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
     rules = []
-    for inside, _outside in _pairs(gateway, item):
+    for inside, outside in _pairs(gateway, item):
         asking = _of_family(item.destination, inside)
         if item.destination and not asking:
             continue
@@ -254,6 +250,7 @@ def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
             destination=(inside,),
             translated=True,
         )
+        match = asked_address(gateway, item.name, match, outside)
         rules.append(Rule(BETWEEN.name, match, ACCEPT, "nat/" + item.name))
     return rules
 
@@ -263,12 +260,22 @@ def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     if is_pinhole(gateway, forward):
         return []
     # For a backend that has no word for the address that was asked for.
-    here = [] if forward.destination else [address for wan in gateway.wans or () for address in wan.addresses]
+    names = wan_interfaces(gateway, forward)
+    here = [address for wan in gateway.wans or () if wan.interface in names for address in wan.addresses]
     rules = []
     for match in _server_side(gateway, forward):
-        inside = replace(match, source=_lan_networks(gateway, match.family))
+        inside = inside_sources(gateway, forward, match.family)
+        if inside is None:
+            continue
+        not_asked = match.not_asked
+        if match.asked_port and forward.wan and not match.asked:
+            # No interface tells here which WAN was meant.
+            not_asked = collapse(not_asked + around(gateway, forward, match.family))
+        from_inside = replace(match, source=inside or lan_networks(gateway, match.family), not_asked=not_asked)
         named = [net.split("/")[0] for net in forward.destination if is_host(net)]
-        known = tuple(address for address in named or here if family_of(address) == match.family)
+        known = tuple(
+            address for address in (named if forward.destination else here) if family_of(address) == match.family
+        )
         action = Action("hairpin", to=known) if forward.hairpin_source == "external" else MASQUERADE
-        rules.append(Rule(SRCNAT.name, inside, action, "port_forward/" + forward.name))
+        rules.append(Rule(SRCNAT.name, from_inside, action, "port_forward/" + forward.name))
     return rules

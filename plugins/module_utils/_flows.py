@@ -44,7 +44,7 @@ NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 #: Parts of a match that are looked at here. Of any other that is given, nobody here knows whether it holds.
 SEEN = frozenset(
     ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
-    + ("translated", "rate")
+    + ("translated", "rate", "asked", "not_asked", "asked_port")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
 
@@ -269,7 +269,7 @@ def _port_classes(judges: t.Iterable[_Judge]) -> t.List[int]:
     starts = {0}
     for judge in judges:
         for rule in judge.rules:
-            ports = rule.match.port + ((rule.action.ports,) if rule.action.ports else ())
+            ports = rule.match.port + tuple(filter(None, (rule.action.ports, rule.match.asked_port)))
             for first, last in ports:
                 starts.update((first, last + 1))
     found, number = [], -1
@@ -313,6 +313,8 @@ class _Judge:
             yield from rule.match.source
             yield from rule.match.destination
             yield from rule.match.not_destination
+            yield from rule.match.asked
+            yield from rule.match.not_asked
             yield from (entry for entry in rule.action.to if "/" in entry)
         yield from self._places.networks
 
@@ -384,6 +386,9 @@ class _Judge:
             and (not match.source or self._in(match.source, flow.asked.source))
             and (not match.destination or self._in(match.destination, packet.to))
             and not (match.not_destination and self._in(match.not_destination, packet.to))
+            and (not match.asked or self._in(match.asked, flow.asked.destination))
+            and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
+            and _asked_port(match, flow)
         ):
             return False
         return None if any(getattr(match, name) != default for name, default in UNSEEN) else True
@@ -486,6 +491,11 @@ def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:
 def _fits(action: Action, flow: Flow) -> bool:
     """Whether the port outside is one of those to take from."""
     return not action.ports or action.ports[0] <= flow.answer.destination_port <= action.ports[1]
+
+
+def _asked_port(match: Match, flow: Flow) -> bool:
+    ports = match.asked_port
+    return not ports or ports[0] <= flow.asked.destination_port <= ports[1]
 
 
 def _named(patterns: t.Tuple[str, ...], name: str) -> bool:

@@ -48,6 +48,8 @@ DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 3
 #: Lists of items that a gateway can do without, and how errors call one of them.
 ITEM_KINDS = ("nat", "port_forwards", "outbound", "input_allow", "helpers")
 ITEM = re.compile(r"(?:{0})\[[0-9]+\]".format("|".join(ITEM_KINDS)))
+#: WAN, or "" for all of them together, to the networks in which an address of this host is none of that WAN's.
+Elsewhere = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]
 #: Option to seconds.
 Timeouts = t.Tuple[t.Tuple[str, int], ...]
 
@@ -160,6 +162,7 @@ class Gateway:
     log: t.Tuple[str, ...] = ()
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
+    elsewhere: Elsewhere = ()  # filled in only where a rule cannot do without
     unsound: t.FrozenSet[str] = frozenset()  # items that cannot be used as they are, such as "nat[2]"
 
     def sound(self, kind: str) -> t.List[t.Tuple[int, t.Any]]:

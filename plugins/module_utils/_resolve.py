@@ -16,6 +16,7 @@ from ._choice import NOTHING, Choosing, remembered
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
 from ._intent import NatItem, Traffic, check_same_size
+from ._pairs import check_pairs, elsewhere
 from ._remarks import dangers, remarks
 from ._rules import family_of, network as parsed_network
 from ._values import (
@@ -76,6 +77,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
         own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
     )
+    resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)
@@ -86,6 +88,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         _check_prefixes(resolved, problems)
         _check_forwards(resolved, problems)
         _check_addresses(resolved, facts, problems)
+        notes += check_pairs(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolved(
@@ -477,6 +480,7 @@ def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
 
 def _check_forwards(gateway: Gateway, problems: Problems) -> None:
     known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
+    known_networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [_Inside.of(gateway).find(server) for server in item.to]
@@ -487,6 +491,12 @@ def _check_forwards(gateway: Gateway, problems: Problems) -> None:
                 problems.add(
                     where, "to {0} is an end of a network of LAN {1}, no host's address".format(server, place[0].name)
                 )
+        if item.hairpin and item.source and not overlaps(item.source, known_networks):
+            problems.add(
+                where,
+                "hairpin means nothing with these sources, of which none is in a LAN; add the clients inside to source,"
+                " or leave hairpin out",
+            )
         if len({place[0].name for place in found if place}) > 1:
             problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
         if is_pinhole(gateway, item) and item.to_port not in (None, item.port[0][0] if item.port else None):

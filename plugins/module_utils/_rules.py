@@ -63,6 +63,9 @@ class Match:
     port: t.Tuple[Ports, ...] = ()  # destination ports of ``protocol``
     icmp_type: t.Tuple[int, ...] = ()  # RFC 792 or RFC 4443 types of ``protocol``
     translated: bool = False  # conntrack has given this flow another destination than it asked for
+    asked: t.Tuple[str, ...] = ()  # networks, in one of which is the address that this flow was first addressed to
+    not_asked: t.Tuple[str, ...] = ()
+    asked_port: t.Optional[Ports] = None  # and its port, of ``protocol``
     ipsec: bool = False  # an IPsec policy will encrypt the packet on its way out
     rate: str = ""  # holds only so often, such as "10/second", after a burst of 5
 

@@ -267,6 +267,20 @@ def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[s
     return found
 
 
+def less(networks: t.Iterable[str], holes: t.Iterable[str]) -> t.List[str]:
+    """What is left of some networks without others."""
+    left = [parsed_network(net) for net in networks]
+    for hole in (parsed_network(net) for net in holes):
+        pieces = []
+        for net in left:
+            if net.version != hole.version or not net.overlaps(hole):
+                pieces.append(net)
+            elif net.prefixlen < hole.prefixlen:
+                pieces += list(net.address_exclude(hole))
+        left = pieces
+    return [str(net) for net in left]
+
+
 def is_private(network: str) -> bool:
     """RFC 1918 or unique local (RFC 4193)."""
     parsed = parsed_network(network)

@@ -260,18 +260,26 @@ options:
         description: The port of the server, for a range the first one. When left out, the same as outside.
         type: int
       source:
-        description: Only clients outside with these networks.
+        description:
+          - Only clients with these networks. With O(port_forwards[].hairpin), clients inside are meant only if their
+            networks are among them.
         type: list
         elements: str
       destination:
-        description: Only connections to these addresses outside. When left out, to any address of this host.
+        description:
+          - Only connections to these addresses outside. When left out, to any address that a WAN has, but none that
+            stands for a server (V(static) in O(nat)). One that is named here is taken from such an item, port by port.
         type: list
         elements: str
       wan:
         description: Only on this WAN. When left out, on every WAN.
         type: str
       hairpin:
-        description: Whether clients in the LANs reach the server by the address outside, too (RFC 4787 REQ-9).
+        description:
+          - Whether clients in the LANs reach the server by the address outside, too (RFC 4787 REQ-9).
+          - Only by addresses of the forward's own WANs. The gateway's other addresses keep their own services. As no
+            rule can ask which interface has an address, these are all addresses of the host, less private ones and what
+            other links have during the run.
         type: bool
         default: false
       hairpin_source:

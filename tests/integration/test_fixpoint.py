@@ -161,8 +161,8 @@ def test_fixpoint(gate, name):
             done = gate.host.boot()
             assert done.returncode == 0, done.stderr
             assert {*gate.live(instance)} == {*first.change.plan.desired}
-            # iptables names the WAN's addresses in a hairpin, and here is no WAN.
-            if gate.option == "nftables" or "hairpin" not in name:
+            # iptables names the WAN's addresses in a hairpin, both backends those of another WAN, and here is no WAN.
+            if "pairs" not in name and (gate.option == "nftables" or "hairpin" not in name):
                 assert not gate.apply(**params).change.plan.changed
     fresh.close()
 

@@ -43,7 +43,8 @@ class Packet:
     mapped: str = ""
     protocol: str = ""
     port: int = 0
-    asked: str = ""  # the destination before translation; filled in by the trace
+    asked: str = ""  # the destination before translation, and its port; filled in by the trace
+    asked_port: int = 0
     ipsec: bool = False
     over_rate: bool = False  # more often than a rule with a rate holds
 
@@ -91,12 +92,13 @@ def _translated(packet: Packet, rule: Rule, hook: str) -> Packet:
     if action.kind == "netmap":
         if hook == "postrouting":
             return replace(packet, source=_mapped(packet.source, action.to[0]))
-        packet = replace(packet, destination=_mapped(packet.destination, action.to[0]), asked=packet.destination)
+        asked = {"asked": packet.destination, "asked_port": packet.port}
+        packet = replace(packet, destination=_mapped(packet.destination, action.to[0]), **asked)
     if action.kind == "dnat":
         port = packet.port
         if action.ports:
             port = action.ports[0] + (port - rule.match.port[0][0] if action.shift else 0)
-        return replace(packet, destination=action.to[0], port=port, asked=packet.destination)
+        return replace(packet, destination=action.to[0], port=port, asked=packet.destination, asked_port=packet.port)
     return packet
 
 
@@ -153,6 +155,9 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.ct_state or packet.ct_state in match.ct_state)
         and (not match.tcp_syn or packet.tcp_syn)
         and not (match.not_destination and _address_in(match.not_destination, packet.destination))
+        and _address_in(match.asked, packet.asked or packet.destination)
+        and not (match.not_asked and _address_in(match.not_asked, packet.asked or packet.destination))
+        and (not match.asked_port or match.asked_port[0] <= (packet.asked_port or packet.port) <= match.asked_port[1])
         and (not match.local or packet.destination in GATEWAY_ADDRESS.values())
         and (not match.protocol or match.protocol == packet.protocol)
         and (not match.port or any(first <= packet.port <= last for first, last in match.port))

@@ -458,11 +458,13 @@ def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str, 
     note = ["-m", "comment", "--comment", comment]
     endings = _endings(rule, family, table, target)
     members = _members(rule.match, sets)
+    asked = [[*TRACKED, "--ctorigdst", without_length(net)] for net in rule.match.asked] or [[]]
     return [
-        _join(place + protocol + members + middle + note + action)
+        _join(place + protocol + members + address + middle + note + action)
         for match in split_wildcards(rule.match)
         for place in _places(match, sets)
         for protocol in _protocols(match)
+        for address in asked
         for middle, action in endings
     ]
 
@@ -549,15 +551,21 @@ def _target(action: Action, family: str, chain: str) -> t.List[str]:
     return ["-j"] + known.get(action.kind, [action.kind.upper()])
 
 
+#: Each of these is a match of its own, as iptables-save prints all that one match says in an order of its own.
+TRACKED = ("-m", "conntrack")
+
+
 def _middle(match: Match) -> t.List[str]:
     words: t.List[str] = []
     if match.tcp_syn:
         words += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
     if match.local:
         words += ["-m", "addrtype", "--dst-type", "LOCAL"]
-    for net in match.not_destination:
+    for net in match.not_destination + match.not_asked:
         # iptables-save leaves out the length of a single address here, other than after -d.
-        words += ["-m", "conntrack", "!", "--ctorigdst", without_length(net)]
+        words += [*TRACKED, "!", "--ctorigdst", without_length(net)]
+    if match.asked_port:
+        words += [*TRACKED, "--ctorigdstport", _port_words(match.asked_port, ":")]
     if match.ct_state:
         states = [state.upper() for state in CT_STATES if state in match.ct_state]
         words += ["-m", "conntrack", "--ctstate", ",".join(states)]

@@ -130,6 +130,8 @@ def _filled(kind: str, body: Json) -> str:
     """Empty if there is no such form, or what is in it is not ours."""
     try:
         form = FORMS.get(kind, "")
+        if kind == "ct" and "dir" in body:
+            form = "ct {dir} {key}"
         return form.format(body) if isinstance(body, str) else form.format(**body)
     except (IndexError, KeyError, TypeError):
         return ""

@@ -490,13 +490,25 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
     if match.ipsec:
         expr.append(_match({"rt": {"key": "ipsec"}}, True))
-    expr += _protocol(match)
+    expr += _protocol(match) + _asked(match)
     if match.local:
         # Last, as it is a lookup of its own, and few packets of other ports come this far.
         expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})
+    return expr
+
+
+def _asked(match: Match) -> t.List[Json]:
+    """What conntrack knows of the first packet. nft takes a port here behind a protocol only."""
+    expr = []
+    for nets, op in ((match.asked, "=="), (match.not_asked, "!=")):
+        if nets:
+            left = {"ct": {"key": family_of(nets[0]) + " daddr", "dir": "original"}}
+            expr.append(_match(left, _one_or_set([_address(net) for net in nets]), op))
+    if match.asked_port:
+        expr.append(_match({"ct": {"key": "proto-dst", "dir": "original"}}, _ports(match.asked_port)))
     return expr
 
 
@@ -708,8 +720,9 @@ def _flags(mask: Json) -> t.List[Json]:
 def _right(left: Json, right: Json) -> Json:
     if isinstance(right, list):
         return sorted(right, key=_text) if len(right) > 1 else right[0]
-    payload = left.get("payload", {}) if isinstance(left, dict) else {}
+    payload, tracked = (left.get(kind, {}) if isinstance(left, dict) else {} for kind in ("payload", "ct"))
     addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
+    addresses = addresses or tracked.get("key") in ("ip daddr", "ip6 daddr")
     if addresses and isinstance(right, dict) and "range" in right:
         # As nft takes a set of one range that it has printed, and reads again.
         right = {"set": [right]}

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Port forwards against the addresses of the host, and against those that stand for a server each (1:1)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._facts import manager_of
+from ._rules import by_family, collapse, family_of
+from ._values import PRIVATE, UNIQUE_LOCAL, less, overlaps
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._errors import Problems
+    from ._facts import Facts, Interface
+    from ._intent import Elsewhere, Gateway, NatItem, PortForward
+
+NOBODYS = {"ip": tuple(str(net) for net in PRIVATE), "ip6": (str(UNIQUE_LOCAL),)}
+
+
+def elsewhere(gateway: Gateway, facts: Facts) -> Elsewhere:
+    """For each WAN that a hairpin is about, the networks in which an address of this host is none of that WAN's.
+
+    A WAN that is not there is taken for a public one.
+    """
+    wanted = dict.fromkeys(forward.wan for forward in gateway.port_forwards if forward.hairpin)
+    return tuple((wan, _around(gateway, facts, wan)) for wan in wanted)
+
+
+def _around(gateway: Gateway, facts: Facts, wan: str) -> t.Tuple[str, ...]:
+    every = [each.interface for each in gateway.wans or ()]
+    own = _links(facts, [wan] if wan else every)
+    declared = [link.name for link in _links(facts, every)]
+    others = [link for link in facts.interfaces if link not in own and (link.name in declared or not manager_of(link))]
+    lans = by_family(net for lan in gateway.lans or () for net in lan.networks or ())
+    found: t.List[str] = []
+    for family in ("ip", "ip6"):
+        ours = [net for link in own for net in _of(link) if family_of(net) == family]
+        # Whatever container managers come up with tomorrow has private addresses.
+        private = less(NOBODYS[family], ours)
+        found += collapse([*lans.get(family, ()), *_apart(ours, others, family), *private])
+    return tuple(found)
+
+
+def _apart(ours: t.Sequence[str], others: t.Iterable[Interface], family: str) -> t.List[str]:
+    """The networks of other links; where the WAN is in one of them too, the other's addresses."""
+    found = []
+    for link in others:
+        nets = [net for net in _of(link) if family_of(net) == family]
+        if overlaps(nets, ours):
+            nets = [_host(address) for address in link.addresses if family_of(address) == family]
+        found += nets
+    return found
+
+
+def _links(facts: Facts, names: t.Iterable[str]) -> t.List[Interface]:
+    return [link for name in names for link in facts.meant_by(name)]
+
+
+def _of(link: Interface) -> t.List[str]:
+    alone = [_host(address) for address in link.addresses]
+    return [*link.networks, *(net for net in alone if not overlaps([net], link.networks))]
+
+
+def _host(address: str) -> str:
+    return address + ("/128" if ":" in address else "/32")
+
+
+def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
+    """Gives back what a person should know of claims that are both good, one before the other."""
+    statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
+    notes = []
+    for index, forward in gateway.sound("port_forwards"):
+        where = "port_forwards[{0}] '{1}'".format(index, forward.name)
+        for nat_index, item in statics:
+            if not _same_wan(forward, item):
+                continue
+            for ours, _theirs in overlaps(forward.destination, item.to):
+                notes.append(
+                    "{0} takes its ports of {1} before nat[{2}] '{3}' maps that address to {4}".format(
+                        where, ours, nat_index, item.name, item.source[0]
+                    )
+                )
+        if statics and forward.to and not forward.destination:
+            _check_left(where, forward, [item for _index, item in statics], gateway, facts, problems)
+    return notes
+
+
+def _same_wan(forward: PortForward, item: NatItem) -> bool:
+    return not item.wan or not forward.wan or item.wan == forward.wan
+
+
+def _check_left(
+    where: str,
+    forward: PortForward,
+    statics: t.Iterable[NatItem],
+    gateway: Gateway,
+    facts: Facts,
+    problems: Problems,
+) -> None:
+    """A forward without destination is about the addresses that stand for no server."""
+    family = family_of(forward.to[0])
+    names = [forward.wan] if forward.wan else [wan.interface for wan in gateway.wans or ()]
+    known = [
+        _host(address) for link in _links(facts, names) for address in link.addresses if family_of(address) == family
+    ]
+    mapped = [net for item in statics if _same_wan(forward, item) for net in item.to]
+    if known and not less(known, mapped):
+        problems.add(
+            where,
+            "never gets a packet, as nat items map every address of {0}; name the one to take this port from in "
+            "destination".format(" and ".join(names)),
+        )

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NAT items and port forwards against each other: two of them never answer for one another, nor for the gateway."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from helpers import TWO_LANS, wire, wire_gateway
+from sandbox import sh
+from topology import CLIENTS, GATE4, SECOND4, SERVER4, WAN4, Servers
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+
+pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+GUEST4 = CLIENTS["guest"][1]
+REST = {"name": "rest"}
+#: An address beside the gateway's own on the WAN's network, for 1:1.
+MAPPED = "203.0.113.33"
+BOTH_WANS = [{"interface": "wan0"}, {"interface": "wan1"}]
+REFUSED = "refused: Connection refused"
+
+
+def forward(name="web", **options):
+    return dict({"name": name, "port": ["8443"], "to": [OFFICE4]}, **options)
+
+
+def with_forwards(*forwards, **options):
+    return dict(TWO_LANS, port_forwards=list(forwards), **options)
+
+
+def one_to_one(**options):
+    base = {"name": "server", "action": "static", "source": [SERVER4 + "/32"], "to": [MAPPED + "/32"]}
+    return dict(base, **dict({"to_address": "add"}, **options))
+
+
+# --- Hairpin: whose address was asked --------------------------------------------------------------------------------
+
+
+def test_hairpin_answers_for_its_own_wan_only(gate, net):
+    """Two forwards of one port on two WANs, a third for one WAN only, and a link that nobody declared."""
+    net.wire_server()
+    net.wire_second_wan()
+    wire(mgmt0="10.9.9.1/24", mgmt1="192.0.2.1/24")
+    forwards = [
+        forward("a", wan="wan0", hairpin=True),
+        forward("b", wan="wan1", to=[SERVER4], hairpin=True),
+        forward("c", wan="wan0", port=["25"], hairpin=True),
+    ]
+    gate.apply(**dict(with_forwards(*forwards), wans=BOTH_WANS))
+    for client in ("guest", "office"):
+        places = [(node, port) for node in ("office", "server", "gate") for port in (8443, 25)]
+        with Servers(net, "tcp", *places) as servers:
+            assert servers.asked(client, GATE4, 8443)[:3] == ("office", 8443, GATE4)
+            assert servers.asked(client, SECOND4, 8443)[:3] == ("server", 8443, SECOND4)
+            assert servers.asked(client, GATE4, 25).node == "office"
+            # The gateway's own services on its other addresses stay its own.
+            assert servers.asked(client, SECOND4, 25).node == "gate"
+            for address in ("10.9.9.1", "192.0.2.1", "192.168.1.1", "192.168.2.1"):
+                assert servers.asked(client, address, 8443).node == "gate", address
+
+
+def test_hairpin_of_a_forward_for_some_sources_takes_nobody_else_inside(gate, net):
+    net.wire_server()
+    some = forward("some", source=["198.18.0.0/24", GUEST4 + "/32"], to=[SERVER4], hairpin=True)
+    gate.apply(**with_forwards(some, forward("all", hairpin=True)))
+    with Servers(net, "tcp", ("office", 8443), ("server", 8443)) as servers:
+        assert servers.asked("office", GATE4, 8443)[:3] == ("office", 8443, GATE4)
+        assert servers.asked("guest", GATE4, 8443)[:3] == ("server", 8443, GATE4)
+        assert servers.asked("wan", GATE4, 8443)[:3] == ("office", 8443, WAN4)
+
+
+def test_hairpin_for_sources_outside_only_is_refused(nft):
+    wire_gateway()
+    with pytest.raises(GatewayError, match="hairpin means nothing with these sources"):
+        nft.apply(**with_forwards(forward(source=["198.18.0.0/24"], hairpin=True)))
+
+
+# --- Two forwards that end at one server and port --------------------------------------------------------------------
+
+
+def test_forwards_to_one_server_port_keep_their_own_hairpin_source(gate, net):
+    net.wire_server()
+    sh("ip addr add 203.0.113.44/24 dev wan0")
+    forwards = [
+        forward("a", port=["80"], to=[SERVER4], to_port=8443, hairpin=True),
+        forward("b", port=["81"], to=[SERVER4], to_port=8443, hairpin=True, hairpin_source="gateway"),
+        forward("c", port=["82"], destination=["203.0.113.44/32"], to=[SERVER4], to_port=8443, hairpin=True),
+        forward("d", port=["82"], to=[SERVER4], to_port=8443, hairpin=True, hairpin_source="gateway"),
+    ]
+    gate.apply(**with_forwards(*forwards))
+    with Servers(net, "tcp", ("server", 8443)) as servers:
+        for client in ("office", "guest"):
+            assert servers.asked(client, GATE4, 80).peer == GATE4
+            assert servers.asked(client, GATE4, 81).peer == "192.168.1.1"
+            assert servers.asked(client, "203.0.113.44", 82).peer == "203.0.113.44"
+            assert servers.asked(client, GATE4, 82).peer == "192.168.1.1"
+
+
+@pytest.mark.parametrize("backend", ["nft"], indirect=True)
+def test_forwards_to_one_server_port_keep_their_own_timers(gate, net):
+    forwards = [
+        forward("a", port=["80"], to_port=8443, protocol=["udp"], timeouts={"udp": 77}),
+        forward("b", port=["81"], to_port=8443, protocol=["udp"], timeouts={"udp": 99}),
+    ]
+    gate.apply(**with_forwards(*forwards))
+    for port, seconds in ((80, 77), (81, 99)):
+        with Servers(net, "udp", ("office", 8443)) as servers, servers.client("wan", GATE4) as client:
+            client.sendto(b"x", (GATE4, port))
+            assert servers.waiting
+            listed = sh("conntrack -L -p udp --orig-port-dst {0} 2>/dev/null".format(port))
+            assert seconds - 5 <= int(listed.split()[2]) <= seconds, listed
+
+
+# --- 1:1 against port forwards ---------------------------------------------------------------------------------------
+
+
+def test_a_port_forward_leaves_the_address_of_a_one_to_one_alone(gate, net):
+    net.wire_server()
+    gate.apply(**with_forwards(forward(hairpin=True), nat=[one_to_one(), REST]))
+    with Servers(net, "tcp", ("office", 8443), ("server", 8443)) as servers:
+        assert servers.asked("wan", MAPPED, 8443).node == "server"
+        for client in ("wan", "guest"):
+            assert servers.asked(client, GATE4, 8443).node == "office"
+
+
+def test_a_port_forward_that_names_the_address_of_a_one_to_one_takes_its_port_and_is_told(gate, net):
+    net.wire_server()
+    named = forward(destination=[MAPPED + "/32"])
+    done = gate.apply(**with_forwards(named, nat=[one_to_one(), REST]))
+    assert any("web" in note and "server" in note and MAPPED in note for note in done.change.notes), done.change.notes
+    with Servers(net, "tcp", ("office", 8443), ("server", 8443), ("server", 25)) as servers:
+        assert servers.asked("wan", MAPPED, 8443).node == "office"
+        assert servers.asked("wan", MAPPED, 25).node == "server"
+
+
+@pytest.mark.parametrize("destination", [None, [GATE4 + "/32"], [MAPPED + "/32"]], ids=["any", "gateway", "mapped"])
+def test_one_to_one_that_is_closed_stays_closed_beside_a_forward_to_its_server(gate, net, destination):
+    net.wire_server()
+    through = forward(port=["8080"], to=[SERVER4], to_port=22, destination=destination)
+    gate.apply(**with_forwards(through, nat=[one_to_one(inbound=False), REST]))
+    with Servers(net, "tcp", ("server", 22), ("server", 8080)) as servers:
+        asked = (destination or [GATE4])[0].partition("/")[0]
+        assert servers.asked("wan", asked, 8080)[:2] == ("server", 22)
+        assert servers.asked("wan", MAPPED, 22, timeout=0.3) == "timeout"
+        # It goes out by its address all the same.
+    assert net.asks("tcp", "server", "wan", WAN4, 4000).peer == MAPPED
+
+
+def test_one_to_one_that_is_closed_stays_closed_beside_an_open_one_of_the_same_server(gate, net):
+    net.wire_server()
+    net.nodes["wan"].sh("ip route add 192.0.2.50/32 via " + GATE4)
+    closed = one_to_one(inbound=False, to=["192.0.2.50/32"], to_address="routed")
+    block = one_to_one(name="block", source=["192.168.1.16/28"], to=["203.0.113.32/28"])
+    gate.apply(**dict(TWO_LANS, nat=[closed, block, REST]))
+    with Servers(net, "tcp", ("server", 22)) as servers:
+        assert servers.asked("wan", "203.0.113.36", 22).node == "server"
+        assert servers.asked("wan", "192.0.2.50", 22, timeout=0.3) == "timeout"
+
+
+def test_a_port_forward_for_a_wan_whose_every_address_is_mapped_is_refused(nft):
+    wire_gateway()
+    static = one_to_one(to=[GATE4 + "/32"], to_address="existing")
+    with pytest.raises(GatewayError, match="never gets a packet, as nat items map every address of wan0"):
+        nft.apply(**with_forwards(forward(), nat=[static, REST]))

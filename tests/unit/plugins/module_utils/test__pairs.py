@@ -1,0 +1,92 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+LAN = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))
+WAN = Interface("wan0", networks=("203.0.113.0/24",), addresses=("203.0.113.2",))
+OTHER = Interface("wan1", networks=("198.51.100.0/24",), addresses=("198.51.100.2",))
+DOCKER = Interface("docker0", networks=("172.17.0.0/16",), addresses=("172.17.0.1",))
+FORWARD = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "hairpin": True}
+STATIC = {"name": "one", "action": "static", "source": ["192.168.1.20"], "to": ["203.0.113.2"]}
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+ALL_PRIVATE = (*PRIVATE, "fc00::/7")
+
+
+def resolved(*interfaces, wans=("wan0",), **params):
+    options = {
+        "wans": [{"interface": name} for name in wans],
+        "lans": [{"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}],
+        "port_forwards": [FORWARD],
+    }
+    return resolve(gateway_from_params(gateway_params(**dict(options, **params))), Facts((LAN, *interfaces)))
+
+
+def elsewhere(*interfaces, **params):
+    return dict(resolved(*interfaces, **params).gateway.elsewhere)
+
+
+def test_what_else_is_known_is_none_of_the_wan():
+    assert elsewhere(Interface("mgmt0", addresses=("192.0.2.9",))) == {
+        "": ALL_PRIVATE[:2] + ("192.0.2.9/32",) + ALL_PRIVATE[2:]
+    }
+
+
+def test_private_addresses_are_none_of_a_public_wan():
+    """Networks of containers come and go, and change nothing."""
+    assert elsewhere() == elsewhere(WAN) == elsewhere(WAN, DOCKER) == {"": ALL_PRIVATE}
+
+
+def test_a_private_wan_is_where_it_is():
+    (apart,) = elsewhere(Interface("wan0", networks=("10.0.0.0/9",), addresses=("10.1.1.1",))).values()
+    assert apart == ("10.128.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+
+
+def test_each_wan_is_none_of_the_other():
+    pair = [dict(FORWARD, wan="wan0"), dict(FORWARD, name="b", wan="wan1"), dict(FORWARD, name="c", port=["1"])]
+    assert elsewhere(WAN, OTHER, wans=("wan0", "wan1"), port_forwards=pair) == {
+        "wan0": (*PRIVATE, "198.51.100.0/24", "fc00::/7"),
+        "wan1": (*PRIVATE, "203.0.113.0/24", "fc00::/7"),
+        "": ALL_PRIVATE,
+    }
+
+
+def test_two_wans_of_one_network_are_told_apart_by_address():
+    beside = Interface("wan1", networks=("203.0.113.0/24",), addresses=("203.0.113.7",))
+    pair = [dict(FORWARD, wan="wan0")]
+    assert elsewhere(WAN, beside, wans=("wan0", "wan1"), port_forwards=pair) == {
+        "wan0": (*PRIVATE, "203.0.113.7/32", "fc00::/7")
+    }
+
+
+def test_nothing_is_looked_up_without_a_hairpin():
+    assert elsewhere(WAN, port_forwards=[dict(FORWARD, hairpin=False)]) == {}
+
+
+def test_a_forward_that_is_left_no_address_is_refused():
+    with pytest.raises(GatewayError) as raised:
+        resolved(WAN, nat=[STATIC, {"name": "rest"}])
+    (problem,) = raised.value.problems
+    assert problem.startswith("port_forwards[0] 'web': never gets a packet, as nat items map every address of wan0;")
+    # With another address beside it, or none that is known, it is what the user says.
+    resolved(Interface("wan0", addresses=("203.0.113.2", "203.0.113.3")), nat=[STATIC, {"name": "rest"}])
+
+
+def test_a_forward_that_takes_a_port_of_a_mapped_address_is_told():
+    named = dict(FORWARD, destination=["203.0.113.2"])
+    (note,) = resolved(WAN, nat=[STATIC, {"name": "rest"}], port_forwards=[named]).notes
+    assert note == (
+        "port_forwards[0] 'web' takes its ports of 203.0.113.2/32 before nat[0] 'one' maps that address to "
+        "192.168.1.20/32"
+    )
+    other = resolved(WAN, OTHER, wans=("wan0", "wan1"), nat=[STATIC], port_forwards=[dict(named, wan="wan1")])
+    assert len(other.notes) == 1
