@@ -230,9 +230,10 @@ def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     """A server that is the gateway itself is reached by its input, which protects itself."""
     rules = []
     for match in _server_side(gateway, forward):
-        source = by_family(forward.source).get(match.family, ())
-        outside = replace(match, iif=wan_interfaces(gateway, forward), oif=(), source=source)
-        rules.append(Rule(PROTECTED.name, outside, RETURN, "port_forward/" + forward.name))
+        source = outside_sources(gateway, forward, match.family)
+        if source is not None:
+            outside = replace(match, iif=wan_interfaces(gateway, forward), oif=(), source=source)
+            rules.append(Rule(PROTECTED.name, outside, RETURN, "port_forward/" + forward.name))
     return rules
 
 
