@@ -55,6 +55,12 @@ options:
     type: str
     default: controller
     choices: [controller, person]
+  wait:
+    description:
+      - Seconds to wait for a change that somebody else has under way on this host, before this one is refused; at most
+        3600.
+    type: int
+    default: 0
 """
 
     UNUSED = r"""
@@ -68,4 +74,8 @@ options:
     type: str
     default: controller
     choices: [controller, person]
+  wait:
+    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    type: int
+    default: 0
 """

@@ -127,6 +127,7 @@ NEIGHBOURS: Spec = {"foreign_drops": {"type": "str", "default": "refuse", "choic
 CONFIRM: Spec = {
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
+    "wait": {"type": "int", "default": 0},
 }
 MASQUERADE: Spec = {
     "name": {"type": "str", "required": True},

@@ -201,10 +201,18 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     )
 
 
-def waiting(seconds: int) -> t.Optional[Confirmation]:
-    """What a change waits for, by option ``confirm_timeout``. Raises GatewayError if that is no time."""
-    if not 0 <= seconds <= 3600:
-        raise GatewayError("confirm_timeout: {0} is no time in seconds from 1 to 3600; 0 turns it off".format(seconds))
+def waiting(params: t.Mapping[str, t.Any], host: Host) -> t.Optional[Confirmation]:
+    """What a change waits for, by option ``confirm_timeout``, once it has waited for others by option ``wait``.
+
+    Raises GatewayError if that is no time.
+    """
+    problems = Problems()
+    for name in ("confirm_timeout", "wait"):
+        if not 0 <= params[name] <= 3600:
+            problems.add(name, "{0} is no time in seconds from 1 to 3600; 0 turns it off".format(params[name]))
+    problems.raise_if_any()
+    rollback.await_others(params["wait"], host)
+    seconds = params["confirm_timeout"]
     return rollback.waiting(seconds) if seconds else None
 
 

@@ -129,6 +129,7 @@ OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
     "backend": {"type": "str", "default": "auto", "choices": ["auto", "nftables", "iptables"]},
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
+    "wait": {"type": "int", "default": 0},
 }
 
 
@@ -205,6 +206,14 @@ def check_others(instance: str, host: Host) -> None:
         other = posixpath.basename(posixpath.dirname(path))
         if other != instance and not other.startswith(".") and not other.endswith(".gone"):
             raise GatewayError("instance: a change of '{0}' is under way; wait until it is done".format(other))
+
+
+def await_others(seconds: int, host: Host) -> None:
+    """Wait for changes that are under way, of whichever instance. Whoever still is then gets the usual refusal."""
+    for _second in range(seconds):
+        if not host.find(FOLDER + "/[a-z]*/change.json"):
+            return
+        host.sleep(1)
 
 
 def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:

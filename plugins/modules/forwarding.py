@@ -172,7 +172,7 @@ def main() -> None:
 
     def step(host: Host) -> dict:
         wanted = forwarding_from_params(params) if params["state"] == "present" else None
-        confirmation = waiting(params["confirm_timeout"])
+        confirmation = waiting(params, host)
         done = apply_switches(params["instance"], wanted, host, module.check_mode, confirmation)
         return done.to_dict(module._verbosity > 0)
 

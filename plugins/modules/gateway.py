@@ -713,7 +713,7 @@ def main() -> None:
             _intent as intent,
         )
 
-        confirmation = engine.waiting(params["confirm_timeout"])
+        confirmation = engine.waiting(params, host)
         if params["state"] == "absent":
             gone = engine.remove_instance(params["instance"], host, module.check_mode, confirmation)
             return gone.to_dict(module._verbosity > 0)

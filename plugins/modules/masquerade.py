@@ -147,7 +147,7 @@ def main() -> None:
         present = params["state"] == "present"
         done = apply_item(
             params["instance"], item, present, params["backend"], host, module.check_mode,
-            waiting(params["confirm_timeout"]),
+            waiting(params, host),
         )  # fmt: skip
         return done.to_dict(module._verbosity > 0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,10 @@ pytestmark = [
 def shell(node: str, script: str) -> str:
     argv = ["podman", "exec", "--interactive", f"{LAB}-{node}", "sh", "-e"]
     return subprocess.run(argv, input=script, text=True, check=True, capture_output=True).stdout
+
+
+#: Where the operator comes from, by ssh through the WAN's node.
+CLIENT = r"[0-9a-f.:]+"
 
 
 class Operator:
@@ -94,6 +99,10 @@ class Operator:
 
     def holds(self) -> str:
         return shell("gateway", "nft -s list ruleset; cat /etc/ipmasq/*.json 2>/dev/null || true")
+
+    def told(self, last: int) -> list[str]:
+        """What the journal was told in the gateway's words."""
+        return shell("gateway", f"journalctl -t ipmasq -o cat --no-pager -n {last}").splitlines()
 
     def pending(self) -> bool:
         return shell("gateway", "ls /run/ipmasq 2>/dev/null || true").split().count("default") > 0
@@ -149,6 +158,10 @@ def test_a_good_change_is_confirmed_by_a_connection_of_its_own(
     assert not operator.pending()
     assert int(shell("gateway", count)) - before == connections
     assert f'"net/netfilter/nf_conntrack_udp_timeout",\n   "{seconds}"' in operator.holds()
+    changed, confirmed = operator.told(2)
+    assert re.match(rf"default: changed by root from {CLIENT}, waits for its confirmation until [0-9:]+: ", changed)
+    assert f"timeouts: icmp 60 s icmpv6 60 s udp {seconds} s" in changed
+    assert re.fullmatch(rf"default: confirmed by root from {CLIENT}", confirmed)
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -211,8 +224,12 @@ def test_a_killed_operator_is_a_way_back(operator: Operator) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert operator.pending() and operator.holds() != before
+    described = shell("gateway", "systemctl show -p Description ipmasq-rollback-default.timer")
+    assert "Rollback of the NAT gateway's change of default, unless confirmed until" in described
     wait_until(lambda: not operator.pending(), "it still waits", 6 + 5)
     assert operator.holds() == before
+    (told,) = operator.told(1)
+    assert re.match(rf"default: rolled back: nobody confirmed the change by root from {CLIENT} until [0-9:]+$", told)
     record("controller killed (SIGKILL) between load and confirmation", "before")
 
 

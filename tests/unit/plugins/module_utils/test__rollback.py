@@ -216,3 +216,17 @@ def test_a_way_back_that_fails_is_told(host):
     host.answers["sh " + FOLDER + "/restore"] = Done(1, "", "nft: broken")
     with pytest.raises(GatewayError, match="the way back has failed, look at the host: nft: broken"):
         rollback.finish("default", "", False, host, False)
+
+
+def test_somebody_elses_change_is_waited_for(host):
+    rollback.await_others(60, host)
+    assert [call for call in host.calls if call[0] == "sleep"] == []
+    armed(host)
+    rollback.await_others(3, host)
+    assert [call for call in host.calls if call[0] == "sleep"] == [["sleep", "1"]] * 3
+    with pytest.raises(GatewayError, match="waits for its confirmation"):
+        rollback.check_free("default", host)
+    sleep, host.sleep = host.sleep, lambda _seconds: rollback.disarm("default", PENDING, host)
+    rollback.await_others(60, host)
+    rollback.check_free("default", host)
+    host.sleep = sleep

@@ -54,7 +54,7 @@ def test_the_token_opens_nothing():
         rollback.end_change("default", TOKEN, True, host, False)
 
 
-COMMON = {"instance", "backend", "confirm_timeout", "confirm_by"}
+COMMON = {"instance", "backend", "confirm_timeout", "confirm_by", "wait"}
 
 
 @pytest.mark.parametrize("token", ["'; reboot; '", "$(reboot)", "`reboot`", "a\nb", "\x00", "\ud800", "-", "x" * 10000])

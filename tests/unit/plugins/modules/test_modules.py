@@ -76,6 +76,14 @@ TEST_PROBLEMS = [
         ["interfaces[0]: 'ppp*' is a pattern; the kernel has a switch for each name only"],
     ),
     (
+        "gateway",
+        dict(confirm_timeout=4000, wait=-1),
+        [
+            "confirm_timeout: 4000 is no time in seconds from 1 to 3600; 0 turns it off",
+            "wait: -1 is no time in seconds from 1 to 3600; 0 turns it off",
+        ],
+    ),
+    (
         "gateway_info",
         dict(instance="X"),
         ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"],

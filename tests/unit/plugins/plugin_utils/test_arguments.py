@@ -46,7 +46,7 @@ def test_what_is_empty_means_its_default(module, empty, without):
 
 
 def test_every_module_of_the_group_takes_what_the_group_may_be_given():
-    common = {"instance", "backend", "confirm_timeout", "confirm_by"}
+    common = {"instance", "backend", "confirm_timeout", "confirm_by", "wait"}
     for name, spec in {**MODULES, "gateway_confirm": OPTIONS}.items():
         assert common <= set(spec), name
         assert {key: spec[key] for key in common} == {key: GATEWAY[key] for key in common}, name
