@@ -230,7 +230,12 @@ class SandboxHost(Host):
 def files(root: pathlib.Path) -> dict:
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.name != "xtables.lock" and path.suffix != ".last":
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and path.name not in ("xtables.lock", ".lock")
+            and path.suffix != ".last"
+        ):
             found[str(path)] = (path.read_bytes(), path.stat().st_mode)
     return found
 

@@ -696,6 +696,7 @@ def _carry_out(
         return ()
     undo: t.List[t.Callable[[], None]] = []
     known, by = None, origin.origin(host).words
+    warnings: t.Tuple[str, ...] = ()
     try:
         known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change), host)
         if change.state:
@@ -718,7 +719,7 @@ def _carry_out(
             rollback.ready(change.instance, known, host, forget())
             host.log(journal.line(change.instance, said))
         else:
-            rollback.keep(change.instance, known, host, said)
+            warnings = rollback.keep(change.instance, known, host, said)
     except GatewayError as error:
         problems = error.problems + _take_back(change.instance, known, undo, host)
         host.log(journal.line(change.instance, journal.failed(by, problems)))
@@ -729,7 +730,7 @@ def _carry_out(
         problems = ("it ended half-way", *problems)
         host.log(journal.line(change.instance, journal.failed(by, problems)))
         raise
-    return _boot_warnings(change, pending, host)
+    return warnings + _boot_warnings(change, pending, host)
 
 
 def _restoring(change: Change, host: Host) -> rollback.Restoring:

@@ -144,7 +144,7 @@ class Host(ABC):
         """Put a whole file in place at once: a reader, or a power cut, meets the old text or the new, never a part."""
         folder = os.path.dirname(path)
         try:
-            _make_folders(folder, 0o755)
+            _make_folders(folder, 0o700 if folder == RUN_FOLDER else 0o755)
             handle, part = tempfile.mkstemp(dir=folder, prefix=".ipmasq-")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
@@ -285,7 +285,8 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
         result = step(AnsibleHost(module))
     except GatewayError as error:
         missing = {"missing_programs": [error.program]} if isinstance(error, MissingProgram) else {}
-        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), changed=False, **missing)
+        values = dict(getattr(error, "values", {}), changed=False)
+        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), **missing, **values)
     except Exception as error:  # pylint: disable=broad-except
         module.fail_json(
             msg="this is a bug in ipmasq.linux, please report it: {0}: {1}".format(type(error).__name__, error),

@@ -24,6 +24,7 @@ from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
 from ._journal import SAY
 from ._links import Links, boot_text
+from ._lock import SHELL as LOCK
 from ._origin import Origin
 from ._plan import Row
 
@@ -54,6 +55,7 @@ cd /etc/ipmasq || exit 1
 
 """
     + SAY
+    + LOCK
     + """
 closed() {
     say "instance $1: $2; forwarding is off"
@@ -77,17 +79,18 @@ for armed in /run/ipmasq/*/armed; do
 done
 
 # One at a time, and never while the files are being moved.
-if command -v flock > /dev/null; then
-    exec 9< /etc/ipmasq
-    flock -w 60 9
-fi
+lock || closed all "its lock was not to be had"
 
 # The power went while a change was being kept: it is finished now.
 for commit in ./*.commit; do
     [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
 done
-# What was not decided, is not wanted. Once there is a /run/ipmasq, a change may be under way that needs it.
-[ -e /run/ipmasq ] || rm -f ./*.ipmasq-new
+# What was not decided, is not wanted; but a change may be under way that needs it.
+set -- "$1" /run/ipmasq/*/
+[ -e "$2" ] || rm -f ./*.ipmasq-new
+for old in ./*.ipmasq-old; do
+    [ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv "$old" "${old%.*}"
+done
 
 for file in ./*.json ./*.load ./*.sysctl; do
     instance=$(basename "${file%.*}")

@@ -25,9 +25,10 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
-from ._errors import GatewayError, Problems
+from ._errors import GatewayError, Problems, printable
 from ._host import RUN_FOLDER, check_root
 from ._journal import SAY
+from ._lock import SHELL as LOCK
 from ._origin import from_raw, origin, to_raw, utc
 from ._values import check_instance
 
@@ -63,8 +64,15 @@ cd {folder} || exit 0
 TIMER_TEXT = """\
 # A timer that outlived its own change wakes up here, too.
 [ "$1" = '{token}' ] || exit 0
+back() {{
+    until sh ./restore; do
+        [ -e change.json ] || exit 1
+        sleep 1
+    done
+    exit 0
+}}
 if mv armed reverting 2> /dev/null; then
-    exec sh ./restore
+    back
 fi
 # Somebody else came first. If that died half-way, it is finished here.
 waited=0
@@ -72,17 +80,23 @@ while [ -e change.json ] && [ $waited -lt {patience} ]; do
     sleep 1
     waited=$((waited + 1))
 done
-[ ! -e confirming ] || exec sh ./keep
-[ ! -e reverting ] || exec sh ./restore
+while [ -e confirming ]; do
+    sh ./keep && exit 0
+    # What was decided stays; what was not, and cannot be written, goes back.
+    [ -e change.json ] || exit 1
+    [ -e decided ] || [ -e {commit} ] || mv confirming reverting
+    sleep 1
+done
+[ ! -e reverting ] || back
 """
 #: Neither of these two runs beside the other, or beside the loader; who comes second finds nothing to do.
-ALONE = """\
-if [ -d /etc/ipmasq ] && command -v flock > /dev/null; then
-    exec 9< /etc/ipmasq
-    flock -w 60 9
-fi
+ALONE = (
+    LOCK
+    + """\
+lock || exit 1
 [ -e change.json ] || exit 0
 """
+)
 #: Somebody may hold a lock for long, so it is tried again: every line may be run as often as it takes.
 RESTORE_END = """\
 tries=$(cat tries 2> /dev/null || echo 0)
@@ -97,15 +111,22 @@ else
     outcome=failed
     say "{instance}: not rolled back in full, look at this host: $why"
 fi
-echo "{token} $outcome" > {folder}.last
+echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
 [ ! -e back ] || mv -f back {folder}.forget
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
 KEEP_END = """\
 [ ! -e owed ] || mv -f owed {folder}.owed
 [ ! -e forget ] || mv -f forget {folder}.forget
-say "{instance}: ${{1:-kept; the run that decided it has ended before it could say so}}"
-echo '{token} confirmed' > {folder}.last
+outcome=confirmed
+if [ -e {commit} ]; then
+    outcome=unfinished
+    echo "not every file is in its place ({commit} says which)" >&2
+    say "{instance}: kept, but not every file is in its place; at the next boot this host stays closed"
+else
+    say "{instance}: ${{1:-kept; the run that decided it has ended before it could say so}}"
+fi
+echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
 #: Connections are forgotten by whoever has the time: not with the lock, not while somebody waits for this shell, and
@@ -118,6 +139,11 @@ if [ -e {folder}.forget ]; then
 fi
 """
 EXIT = "exit $failed\n"
+KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
+#: What a script says to whoever has started it, beside what it tells the journal.
+SAYS = "ipmasq warns: "
+#: The change is kept, but not all of it is on the disk.
+UNFINISHED = 3
 TRIES = 10
 
 #: Of the module gateway_confirm. Each change waits for it, so it brings along no more than this file needs.
@@ -236,10 +262,12 @@ def arm(
     head = HEAD.format(folder=folder, say=SAY)
     by = origin(host)
     words = {"folder": folder, "token": known.token, "tries": TRIES, "instance": instance, "why": _why(known, by)}
+    commit = shlex.quote(keeping.commit)
+    words.update(commit=commit, unfinished=UNFINISHED)
     scripts = {
-        "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE),
+        "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE, commit=commit),
         "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
-        "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET).format(**words),
+        "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET + KEPT).format(**words),
         "commit": _commit_text(keeping),
         "change.json": json.dumps(_described(known, keeping, by, host)) + "\n",
     }
@@ -308,25 +336,49 @@ def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+#: A file that nobody may change (chattr +i), or that is a mount, cannot be replaced, and it is better to know before.
+FREE_TEXT = """\
+give_up() {{
+    [ $# = 0 ] || echo "$1 cannot be replaced" >&2
+    rm -f {parts}
+    exit 1
+}}
+free() {{
+    [ -e "$1" ] || return 0
+    [ ! -d "$1" ] || return 1
+    if ln "$1" "$1{old}" 2> /dev/null; then
+        rm -f "$1{old}"
+    else
+        mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
+        [ ! -e "$1" ] || rm -f "$1{old}"
+        return 1
+    fi
+}}
+"""
+OLD = ".ipmasq-old"
+
+
 def _keep_text(keeping: Keeping) -> str:
     """First everything beside its place, then the file that decides, and only then everything into its place."""
     staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
     modes = [mode for _text, mode in keeping.files.values()] + [0o600]
     parts = _parts(keeping)
-    lines = ["give_up() {", "    rm -f {0}".format(_words(parts)), "    exit 1", "}", "if [ -e undecided ]; then"]
+    lines = ["if [ -e undecided ]; then"]
     for name, part, mode in zip(staged, parts, modes):
         lines.append(
             "mkdir -p {0} && rm -f {2} && cp {1} {2} && chmod {3:o} {2} || give_up".format(
                 shlex.quote(posixpath.dirname(part)), name, shlex.quote(part), mode
             )
         )
+    lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in [*keeping.files, *keeping.stale]]
     lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
     lines += ["mv undecided decided", "fi"]
     # What cannot be moved now, not at the second try either, the next boot moves.
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
-    lines += ["{0} || true".format(line) for line in keeping.after]
-    return "".join(line + "\n" for line in lines)
+    says = 'echo "{0}has failed:" {1} >&2'
+    lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
+    return FREE_TEXT.format(parts=_words(parts), old=OLD) + "".join(line + "\n" for line in lines)
 
 
 def _parts(keeping: Keeping) -> t.List[str]:
@@ -448,35 +500,51 @@ def await_end(instance: str, known: Confirmation, host: Host) -> bool:
     return False
 
 
-def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> None:
-    """Make a change last that waits for nobody's confirmation. Raises GatewayError if it cannot be written.
+def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> t.Tuple[str, ...]:
+    """Make a change last that waits for nobody's confirmation; gives back warnings.
 
-    ``said`` is what the journal is told of it.
+    ``said`` is what the journal is told of it. Raises GatewayError if it cannot be written.
     """
     check_armed(instance, known, host)
     if not host.rename(folder_of(instance) + "/armed", folder_of(instance) + "/confirming"):
         check_armed(instance, known, host)
-    problem = _keep(instance, known.token, said, host)
-    if problem:
-        raise GatewayError("the change could not be written to the disk: {0}".format(problem))
+    kept = _keep(instance, known.token, said, host)
+    if kept.problem:
+        raise GatewayError("the change could not be written to the disk: {0}".format(kept.problem))
+    return kept.warnings
 
 
-def _keep(instance: str, token: str, said: str, host: Host) -> str:
-    """Why it is not kept; empty if it is, even if the script was killed afterwards, or somebody else has done it."""
+@dataclass(frozen=True)
+class Kept:
+    """How the script that keeps a change has ended."""
+
+    problem: str = ""  # why it is not kept
+    warnings: t.Tuple[str, ...] = ()
+
+
+def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
+    """It is kept, too, if the script was killed after it was decided, or somebody else has done it."""
     script = folder_of(instance) + "/keep"
     commit = _pending(instance, host).get("commit", "")
     done = host.run(["sh", script, said])
-    if done.rc != 0 and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
+    if done.rc not in (0, UNFINISHED) and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
         done = host.run(["sh", script, said])
-    if done.rc == 0 or _known(instance, token, host) == "confirmed":
-        return ""
-    return " ".join(done.err.split()) or "exit code {0}".format(done.rc)
+    err = " ".join(done.err.split())
+    if done.rc == UNFINISHED or _known(instance, token, host).was == "unfinished":
+        text = "the change is made, and stays, but could not be written to the disk as a whole ({0}); at the next boot "
+        return Kept("", ((text + "this host stays closed until that is mended: run this once more").format(err),))
+    if done.rc == 0 or _known(instance, token, host).was == "confirmed":
+        lines = [line[len(SAYS) :] for line in done.err.splitlines() if line.startswith(SAYS)]
+        return Kept("", tuple(line + "; look at it before the next boot" for line in lines))
+    return Kept(err or "exit code {0}".format(done.rc))
 
 
 @dataclass(frozen=True)
 class Answer:
     changed: bool
-    was: str  # pending, confirmed, reverted, or empty if nothing is known of that change
+    was: str  # pending, confirmed, reverted, failed, unfinished, or empty if nothing is known of that change
+    at: str = ""  # when it ended, for people
+    warnings: t.Tuple[str, ...] = ()
 
 
 def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: bool) -> Answer:
@@ -484,7 +552,7 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
     folder = folder_of(instance)
     pending = _pending(instance, host)
     if not pending.get("until") or (token and pending["token"] != token):
-        return Answer(False, _known(instance, token, host))
+        return _known(instance, token, host)
     if check_mode:
         return Answer(True, "pending")
     if keep_it and not host.exists(folder + "/ready"):
@@ -493,35 +561,103 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
         )
     claimed = "confirming" if keep_it else "reverting"
     if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
-        return Answer(False, "reverted" if host.exists(folder + "/reverting") else "confirmed")
+        return _outcome(instance, pending["token"], host)
     if keep_it:
-        problem = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)
-        if problem:
-            host.run(["sh", folder + "/restore", "it could not be written to the disk: " + problem])
-        _stop_timer(instance, host)
-        if problem:
+        kept = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)
+        if kept.problem:
+            host.rename(folder + "/confirming", folder + "/reverting")
+            back = _restore(instance, pending, "it could not be written to the disk: " + kept.problem, host)
             raise GatewayError(
-                "the change works, but could not be written to the disk ({0}); it was taken back".format(problem)
+                "the change works, but could not be written to the disk ({0}); {1}".format(
+                    kept.problem, back or "it was taken back"
+                )
             )
-        return Answer(True, "pending")
-    done = host.run(["sh", folder + "/restore", "taken back " + origin(host).words])
-    _stop_timer(instance, host)
-    if done.rc != 0:
-        raise GatewayError("the way back has failed, look at the host: {0}".format(done.err.strip()))
+        _stop_timer(instance, host)
+        return Answer(True, "pending", warnings=kept.warnings)
+    back = _restore(instance, pending, "taken back " + origin(host).words, host)
+    if back:
+        raise GatewayError(back)
     return Answer(True, "pending")
 
 
+def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host) -> str:
+    """Why the change is not taken back, for people; empty if it is."""
+    done = host.run(["sh", folder_of(instance) + "/restore", why])
+    said = " ".join(done.err.split()) or "exit code {0}".format(done.rc)
+    if done.rc != 0 and _pending(instance, host).get("token") == pending["token"]:
+        return "it is not taken back yet ({0}); its timer tries that again at {1}".format(said, pending["until"])
+    _stop_timer(instance, host)
+    if done.rc == 0 or _known(instance, pending["token"], host).was == "reverted":
+        return ""
+    return "the way back has failed, look at the host: {0}".format(said)
+
+
+def _outcome(instance: str, token: str, host: Host) -> Answer:
+    """What comes of a change that somebody else has begun to end. Nobody knows before it has ended."""
+    for _each in range(2 * LONGEST):
+        known = _known(instance, token, host)
+        if known.was:
+            return known
+        if _pending(instance, host).get("token") != token:
+            # Its last word is written before its folder goes.
+            return _known(instance, token, host)
+        host.sleep(0.5)
+    raise GatewayError(
+        "instance: somebody else has begun to end the change of '{0}', and does not come to an end".format(instance)
+    )
+
+
+class ChangeLost(GatewayError):  # noqa: N818 - reads as what it is
+    """There is nothing left to confirm, or to take back. ``values`` say what there was, for whoever asks by a token."""
+
+    def __init__(self, problem: str, values: t.Mapping[str, t.Any]) -> None:
+        super().__init__(problem)
+        self.values = values
+
+
 def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
-    """The return values of gateway_confirm. Raises GatewayError if the change has gone the other way."""
+    """The return values of gateway_confirm. Raises ChangeLost if the change has gone the other way."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
     answer = finish(instance, token, keep, host, check_mode)
-    return {"changed": answer.changed, "was": answer.was, "instance": instance}
+    values: t.Dict[str, t.Any] = {"changed": answer.changed, "was": answer.was, "at": answer.at, "instance": instance}
+    values["host"] = answering(host)
+    lost = _lost(instance, answer, token, keep)
+    if lost:
+        raise ChangeLost(lost, values)
+    if answer.warnings:
+        values["warnings"] = list(answer.warnings)
+    return values
 
 
-def _known(instance: str, token: str, host: Host) -> str:
+def answering(host: Host) -> str:
+    """The name of this host, as it knows itself: who comes by a new connection may have come to another one."""
+    return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
+
+
+def _lost(instance: str, answer: Answer, token: str, keep: bool) -> str:
+    """Why what was asked for is not so now; empty if it is."""
+    when = " at {0}".format(answer.at) if answer.at else ""
+    if answer.was == "failed":
+        text = "instance: the change of '{0}' was to be taken back{1}, and not every step has worked; look at the host"
+        return text.format(instance, when)
+    if answer.was == "unfinished":
+        text = "instance: the change of '{0}' was kept{1}, but not all of it is on the disk; run the gateway once more"
+        return text.format(instance, when)
+    if keep and answer.was == "reverted":
+        return "instance: too late, the change of '{0}' was taken back{1}; make it once more".format(instance, when)
+    if keep and not answer.was:
+        known = "nothing is known of that change of '{0}'" if token else "no change of '{0}' waits for its confirmation"
+        return "instance: " + (known + "; it was never made here, or this host was restarted since").format(instance)
+    if not keep and answer.was == "confirmed":
+        text = "instance: too late, the change of '{0}' was confirmed{1}; apply what was there before to go back"
+        return text.format(instance, when)
+    return ""
+
+
+def _known(instance: str, token: str, host: Host) -> Answer:
     """What became of the last change, if it was the one with this token."""
-    last, _space, outcome = (host.read(last_of(instance)) or "").strip().partition(" ")
-    return outcome if last and (not token or last == token) else ""
+    last, outcome, at = [*(host.read(last_of(instance)) or "").split(), "", "", ""][:3]
+    return Answer(False, outcome, at) if last and (not token or last == token) else Answer(False, "")

@@ -105,10 +105,12 @@ def holds(gate: Gate) -> dict:
         tables = re.split(r"^(?=\*)", COUNTS.sub("", sh("iptables-nft-save; ip6tables-nft-save")), flags=re.M)
         found["rules"] = sorted(part.strip() for part in tables if "-A " in part or " DROP" in part)
     found["files"] = {path: text for path, text in found["files"].items() if "/run/ipmasq" not in path}
-    if gate.programs == "iptables-nft":
-        for path, (text, mode) in list(found["files"].items()):
+    for path, (text, mode) in list(found["files"].items()):
+        # When it was applied, and with it the sum.
+        text = re.sub(rb'"at": "[^"]*"|\S+  \./default\.json', b"", text)
+        if gate.programs == "iptables-nft":
             text = re.sub(rb'"base_chains": \[[^]]*\]', b"", text)
-            found["files"][path] = (re.sub(rb"\S+  \./default\.json", b"", text), mode)
+        found["files"][path] = (text, mode)
     found["addresses"] = sorted(sh("ip -o address show scope global | sed 's/valid_lft.*//'").splitlines())
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -42,6 +43,7 @@ class Box:
 
     def __init__(self, folder: pathlib.Path, backend: str) -> None:
         self.folder, self.backend = folder, backend
+        self.mounted = ""  # done to its /etc before each module
         for name in ("etc", "run"):
             (folder / name).mkdir()
         for name in ("passwd", "group", "nsswitch.conf", "ld.so.cache", "alternatives"):
@@ -52,7 +54,7 @@ class Box:
         require_namespace()
         path = os.pathsep.join([str(COLLECTIONS)] + [part for part in sys.path if part.endswith("site-packages")])
         return subprocess.run(
-            ["unshare", "-m", "sh", "-ec", PRIVATE + 'exec "$0" "$@"', *argv],
+            ["unshare", "-m", "sh", "-ec", PRIVATE + self.mounted + 'exec "$0" "$@"', *argv],
             input=stdin, capture_output=True, text=True, check=False,
             env={"BOX": str(self.folder), "PYTHONPATH": path, "PATH": sandbox.PATH},
         )  # fmt: skip
@@ -113,9 +115,8 @@ def test_a_confirmed_change_lasts(box):
     assert box.apply(_ansible_check_mode=True, **TWO)["msg"] == second["msg"]
     assert box.module("gateway_confirm", _ansible_check_mode=True)["was"] == "pending"
     assert box.confirm(token="another")["was"] == ""  # noqa: S106
-    assert box.confirm(token=done["pending"]["token"]) == {"changed": True, "was": "pending", "instance": "default"} | {
-        key: value for key, value in box.confirm(token=done["pending"]["token"]).items() if key == "invocation"
-    }
+    kept = box.confirm(token=done["pending"]["token"])
+    assert (kept["changed"], kept["was"], kept["instance"]) == (True, "pending", "default") and kept["host"]
     assert box.confirm(token=done["pending"]["token"])["was"] == "confirmed"
     assert not box.apply(**ONE)["changed"]
     assert box.module("gateway_info")["drift"] == []
@@ -179,6 +180,44 @@ def test_what_cannot_be_written_is_taken_back(box):
     done = box.confirm()
     assert done["failed"] and done["msg"].endswith("it was taken back")
     assert box.holds() == before
+
+
+@pytest.mark.parametrize("seconds", [0, 600])
+def test_a_file_that_cannot_be_replaced_is_not_called_kept(box, seconds):
+    """As with chattr +i, which not every file system has; nobody can move a file onto a mount either."""
+    box.apply(confirm_timeout=0, **ONE)
+    before = box.holds()
+    box.mounted = "mount --bind /etc/ipmasq/default.json /etc/ipmasq/default.json && "
+    done = box.apply(confirm_timeout=seconds, **TWO)
+    if seconds:
+        done = box.confirm()
+    assert done["failed"] and "/etc/ipmasq/default.json cannot be replaced" in done["msg"]
+    assert done["msg"].endswith("it was taken back" if seconds else "the host is as it was before")
+    now = box.holds()
+    if not seconds:
+        # Tables that iptables-nft has made, empty, are left to the next run.
+        now.pop("rules"), before.pop("rules")
+    assert now == before and not box.pending()
+    box.mounted = ""
+    assert not box.apply(**ONE)["changed"]
+
+
+def test_a_late_confirmation_fails_and_says_when_it_went_back(box):
+    done = box.confirm()
+    assert done["failed"] and "no change of 'default' waits for its confirmation" in done["msg"]
+    token = box.apply(confirm_timeout=slowed(1), **ONE)["pending"]["token"]
+    assert box.came_back()
+    for options in ({}, {"token": token}):
+        done = box.confirm(**options)
+        assert done["failed"] and done["was"] == "reverted" and not done["changed"]
+        assert re.search(
+            r"too late, the change of 'default' was taken back at [0-9:]{8}; make it once more", done["msg"]
+        )
+    assert not box.confirm(state="reverted").get("failed")
+    box.apply(**ONE)
+    box.confirm()
+    done = box.confirm(state="reverted")
+    assert done["failed"] and "too late, the change of 'default' was confirmed at " in done["msg"]
 
 
 def test_a_refused_load_leaves_nothing_pending(box):

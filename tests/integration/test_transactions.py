@@ -9,13 +9,21 @@ That whichever step fails, hangs or is killed makes no difference is in test_fau
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pathlib
 import re
+import signal
+import subprocess
+import time
 
 import pytest
+import sandbox
 from fault_table import record
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
-from sandbox import COUNTS, SandboxHost, sh
+from sandbox import COUNTS, SandboxHost, foreign_rules, sh
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
@@ -251,3 +259,90 @@ def test_one_process_to_read_and_one_to_load(failing):
     calls = [call for call in failing.host.calls if call[0] != "ip"]
     assert calls.count(["nft", "-j", "list", "chains"]) == 1
     assert len(calls) == (2 if failing.option == "nftables" else 3), calls
+
+
+# --- The lock --------------------------------------------------------------------------------------------------------
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def nft_gate(tmp_path):
+    wire_gateway()
+    return Gate("nft", tmp_path)
+
+
+def lock_of(gate):
+    return gate.host.place("/run/ipmasq/.lock")
+
+
+@contextlib.contextmanager
+def held(path, *who):
+    """Somebody holds a lock on this path."""
+    words = [*who, "flock", path, "sh", "-c", "echo held; exec sleep 600"]
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        yield holder
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.communicate()
+
+
+def test_nobody_but_root_can_be_in_the_way(nft_gate):
+    gate = nft_gate
+    gate.apply(**ONE_LAN)
+    for folder in (gate.host.root, *gate.host.root.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    done = subprocess.run([*NOBODY, "flock", "-n", lock_of(gate), "true"], capture_output=True, text=True, check=False)
+    assert done.returncode and "Permission denied" in done.stderr
+    with held(gate.host.place("/etc/ipmasq"), *NOBODY) as holder:
+        began = time.monotonic()
+        gate.apply(**TWO_LANS)
+        assert gate.host.boot().returncode == 0
+        # To wait for it would take a minute, each time.
+        assert time.monotonic() - began < 60 and holder.poll() is None
+
+
+def test_what_does_not_get_the_lock_fails(nft_gate, monkeypatch):
+    gate = nft_gate
+    gate.apply(**ONE_LAN)
+    before = gate.host.snapshot()
+    monkeypatch.setattr(rollback, "ALONE", rollback.ALONE.replace("tries=300", "tries=2"))
+    with held(lock_of(gate)):
+        with pytest.raises(GatewayError) as caught:
+            gate.apply(**TWO_LANS)
+        assert "the change could not be written to the disk: ipmasq: another change, or the loader" in str(caught.value)
+        assert "the host is as it was before" in str(caught.value)
+        assert gate.host.snapshot() == before
+        # Better no route than an open one: what the loader would have loaded may be gone.
+        loader = pathlib.Path(gate.host.place("/etc/ipmasq/boot"))
+        loader.write_text(loader.read_text().replace("tries=300", "tries=2"))
+        done = gate.host.boot()
+        assert done.returncode == 1 and "its lock was not to be had; forwarding is off" in done.stderr
+        assert sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
+
+
+@pytest.mark.parametrize("kind", ["busybox", "no flock"])
+def test_the_loader_of_a_small_system(nft_gate, monkeypatch, tmp_path_factory, kind):
+    """busybox's flock knows no -w; Debian's busybox has none."""
+    gate = nft_gate
+    gate.apply(**TWO_LANS)
+    rules = foreign_rules()
+    tools = tmp_path_factory.mktemp("tools")
+    for folder in sandbox.PATH.split(":"):
+        for tool in pathlib.Path(folder).iterdir():
+            if tool.name != "flock" and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
+    if kind == "busybox":
+        (tools / "flock").write_text('#!/bin/sh\n[ "$1" != -w ] || exit 1\nexec /usr/bin/flock "$@"\n')
+        (tools / "flock").chmod(0o755)
+    monkeypatch.setattr(sandbox, "PATH", str(tools))
+    sh("nft flush ruleset")
+    loader = pathlib.Path(gate.host.place("/etc/ipmasq/boot"))
+    loader.write_text(
+        loader.read_text().replace("PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "PATH=" + str(tools))
+    )
+    done = gate.host.boot()
+    assert (done.returncode, done.stderr) == (0, "") and foreign_rules() == rules
+    assert not list(pathlib.Path(gate.host.place("/run/ipmasq")).glob(".lock.*"))

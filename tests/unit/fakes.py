@@ -435,7 +435,7 @@ class FakeHost(Host):
                 self.modes.pop(words[2], None)
         for line in self.files[folder + "keep"].splitlines():
             if line.startswith("systemctl"):
-                self._systemctl([word for word in line.split() if word not in ("--quiet", "||", "true")])
+                self._systemctl([word for word in line.partition(" || ")[0].split() if word != "--quiet"])
         self.remove_tree(folder.rstrip("/"))
         return Done(0, "", "")
 

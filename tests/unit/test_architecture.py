@@ -77,8 +77,9 @@ MAY_IMPORT = {
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_rules"},
     "_service": set(),
-    "_persist": {"_choice", "_errors", "_firewalld", "_journal", "_links", "_origin", "_plan", "_service"},
-    "_rollback": {"_errors", "_host", "_journal", "_origin", "_values"},
+    "_lock": set(),
+    "_persist": {"_choice", "_errors", "_firewalld", "_journal", "_links", "_lock", "_origin", "_plan", "_service"},
+    "_rollback": {"_errors", "_host", "_journal", "_lock", "_origin", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
         "_conntrack", "_firewalld", "_forgetting", "_helpers", "_journal", "_links", "_origin", "_persist", "_rollback",

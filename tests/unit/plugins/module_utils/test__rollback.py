@@ -152,7 +152,9 @@ def test_everything_is_staged_before_the_first_file_is_replaced(host):
         if line.startswith("mkdir -p /etc/ipmasq && rm -f") and "cp new.0" in line
     )
     decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
-    assert staged < decided < lines.index(FINISH) < lines.index("after || true")
+    free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
+    assert staged < free < lines.index("free /etc/old || give_up /etc/old") < decided
+    assert decided < lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
     assert host.files[FOLDER + "/commit"].splitlines()[1:] == [
         "before || true",
         "[ ! -e '/etc/ipmasq/a b.json.ipmasq-new' ] || "
@@ -178,10 +180,67 @@ def test_one_of_them_ends_it(host, keep, script, said):
     assert ["sh", FOLDER + "/" + script, said] in host.calls
 
 
-def test_whoever_comes_second_is_told_who_was_first(host):
+class Meanwhile(fakes.FakeHost):
+    """Somebody else ends the change in between."""
+
+    writes = ""
+
+    def rename(self, path, to):
+        if path.endswith("/armed") and self.writes is not None:
+            super().rename(path, to.rpartition("/")[0] + "/reverting")
+            return False
+        return super().rename(path, to)
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        if self.writes:
+            self.files[FOLDER + ".last"] = self.writes
+            super().remove_tree(FOLDER)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("outcome", ["reverted", "confirmed", "failed"])
+def test_whoever_comes_second_is_told_how_it_ended(keep, outcome):
+    """Not what was begun: a script that keeps a change may yet fail."""
+    host = Meanwhile(fakes.NFT)
+    made(host)
+    host.writes = "secret {0} 14:05:31\n".format(outcome)
+    assert rollback.finish("default", "secret", keep, host, False) == rollback.Answer(False, outcome, "14:05:31")
+    assert host.calls[-1] == ["sleep", "0.5"]
+
+
+def test_whoever_comes_second_to_what_does_not_end_is_told_so(host):
     made(host)
     host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
-    assert rollback.finish("default", "secret", True, host, False) == rollback.Answer(False, "reverted")
+    with pytest.raises(GatewayError, match="has begun to end the change of 'default', and does not come to an end"):
+        rollback.finish("default", "secret", True, host, False)
+
+
+@pytest.mark.parametrize(
+    ("last", "keep", "sentence"),
+    [
+        ("secret reverted 14:05:31\n", True, "too late, the change of 'default' was taken back at 14:05:31; make it"),
+        ("secret confirmed 14:05:31\n", False, "too late, the change of 'default' was confirmed at 14:05:31; apply"),
+        ("secret failed 14:05:31\n", True, "was to be taken back at 14:05:31, and not every step has worked"),
+        ("secret unfinished 14:05:31\n", True, "not all of it is on the disk; run the gateway once more"),
+        ("other confirmed 14:05:31\n", True, "nothing is known of that change of 'default'; it was never made here"),
+    ],
+)
+def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
+    host.files[FOLDER + ".last"] = last
+    host.files["/proc/sys/kernel/hostname"] = "gw1\n"
+    with pytest.raises(rollback.ChangeLost) as caught:
+        rollback.end_change("default", "secret", keep, host, False)
+    assert sentence in str(caught.value)
+    # Whoever asked by a token reads these.
+    known = "" if last.startswith("other") else last.split()[1]
+    assert (caught.value.values["was"], caught.value.values["host"]) == (known, "gw1")
+
+
+def test_nothing_waits(host):
+    with pytest.raises(rollback.ChangeLost, match=r"^instance: no change of 'default' waits for its confirmation; "):
+        rollback.end_change("default", "", True, host, False)
+    assert rollback.end_change("default", "", False, host, False)["was"] == ""
 
 
 @pytest.mark.parametrize(
@@ -209,12 +268,38 @@ def test_what_cannot_be_kept_is_taken_back(host):
         rollback.finish("default", "secret", True, host, False)
     said = "it could not be written to the disk: No space left on device"
     assert host.calls[-1] == ["sh", FOLDER + "/restore", said]
+    assert FOLDER + "/confirming" not in host.files
 
 
-def test_a_way_back_that_fails_is_told(host):
+def test_a_file_that_is_not_in_its_place_is_not_called_kept(host):
+    made(host)
+    host.answers["sh " + FOLDER + "/keep"] = Done(rollback.UNFINISHED, "", "mv: cannot move\nnot every file\n")
+    (told,) = rollback.finish("default", "secret", True, host, False).warnings
+    assert "(mv: cannot move not every file); at the next boot this host stays closed until that is mended" in told
+
+
+def test_a_service_that_could_not_be_told_is_told(host):
+    known = armed(host, pending=None)
+    host.answers["sh " + FOLDER + "/keep"] = Done(
+        0, "", "noise\nipmasq: default: kept\nipmasq warns: has failed: rc-update add ipmasq\n"
+    )
+    told = rollback.keep("default", known, host)
+    assert told == ("has failed: rc-update add ipmasq; look at it before the next boot",)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_way_back_that_fails_is_told(host, monkeypatch, gone):
     armed(host)
-    host.answers["sh " + FOLDER + "/restore"] = Done(1, "", "nft: broken")
-    with pytest.raises(GatewayError, match="the way back has failed, look at the host: nft: broken"):
+
+    def fails(argv, stdin=None):
+        if gone:
+            host.remove_tree(FOLDER)
+        return Done(1, "", "nft: broken")
+
+    monkeypatch.setattr(host, "run", fails)
+    told = "the way back has failed, look at the host: nft: broken"
+    later = r"it is not taken back yet \(nft: broken\); its timer tries that again at 14:05:30"
+    with pytest.raises(GatewayError, match=told if gone else later):
         rollback.finish("default", "", False, host, False)
 
 
