@@ -27,11 +27,15 @@ options:
   state:
     description:
       - V(confirmed) keeps the change, now and at every boot. V(reverted) takes it back at once.
+      - Fails if it is too late for that, and says when the change has ended the other way, or if no change waits that
+        could be confirmed.
     type: str
     default: confirmed
     choices: [confirmed, reverted]
   token:
-    description: Only the change with this RV(ipmasq.linux.gateway#module:pending.token). When left out, any.
+    description:
+      - Only the change with this RV(ipmasq.linux.gateway#module:pending.token). When left out, any.
+      - Another host never has a change with this token, so it proves that the right one was reached.
     type: str
     default: ""
 seealso:
@@ -51,10 +55,21 @@ RETURN = r"""
 was:
   description:
     - What this run found. V(pending) is a change that it has ended, V(confirmed) and V(reverted) one that had ended
-      before, and empty is none at all.
-  returned: success
+      before, V(failed) one that could not be taken back in full, V(unfinished) one that could not be written to the
+      disk in full, and empty is none at all.
+  returned: always
   type: str
   sample: pending
+at:
+  description: When that change had ended, in the time of the host. Empty if it has ended now, or there is none.
+  returned: always
+  type: str
+  sample: "14:05:30"
+host:
+  description: The name of the host that has answered, as it knows itself.
+  returned: always
+  type: str
+  sample: gw1
 instance:
   description: The instance worked on.
   returned: success

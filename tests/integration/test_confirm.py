@@ -203,6 +203,7 @@ def test_a_file_that_cannot_be_replaced_is_not_called_kept(box, seconds):
 
 
 def test_a_late_confirmation_fails_and_says_when_it_went_back(box):
+    (box.folder / "run/ipmasq/default.last").unlink(missing_ok=True)
     done = box.confirm()
     assert done["failed"] and "no change of 'default' waits for its confirmation" in done["msg"]
     token = box.apply(confirm_timeout=slowed(1), **ONE)["pending"]["token"]

@@ -19,7 +19,7 @@ RUNS = {
     "port_forward": dict(name="x", in_interface="ppp0", port=["443"], to=["192.168.1.20"]),
     "forwarding": dict(ipv4=True),
     "gateway_info": dict(),
-    "gateway_confirm": dict(),
+    "gateway_confirm": dict(state="reverted"),
 }
 
 
