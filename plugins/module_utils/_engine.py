@@ -151,10 +151,8 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
     state = persist.read_state(host, gateway.instance)
     if state and state.owner != "gateway":
         raise GatewayError(
-            "instance: '{0}' holds single items ({1}); "
-            "remove them with state=absent, or choose another instance".format(
-                gateway.instance, ", ".join(sorted({row.key for row in state.rows if "/" in row.key})) or "switches"
-            )
+            "instance: '{0}' holds single items ({1}); take all of them away by one run with state=absent, "
+            "or choose another instance".format(gateway.instance, ", ".join(_held(state)))
         )
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
@@ -486,10 +484,6 @@ def remove_instance(
     problems.raise_if_any()
     _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
-    if state and state.owner != "gateway":
-        raise GatewayError(
-            "instance: '{0}' holds single items; remove each with its own module and state=absent".format(instance)
-        )
     choice = None
     if state and state.programs:
         choice = select(host, "auto", state.programs)
@@ -497,6 +491,12 @@ def remove_instance(
     change = _change(host, instance, choice=choice, old=state, new=None, facts=facts)
     pending = _pending(change, confirmation)
     return Result(change, _carry_out(change, host, check_mode, pending), _pending_values(pending, check_mode))
+
+
+def _held(state: State) -> t.List[str]:
+    """The items of an instance, by the modules that made them."""
+    items = sorted({row.key for row in state.rows if "/" in row.key})
+    return items + ["forwarding"] * bool(state.switches)
 
 
 def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:

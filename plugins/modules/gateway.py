@@ -25,7 +25,8 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(absent) leaves the host as it was before the first run, rules, switches, files and service.
+      - V(absent) leaves the host as it was before the first run, rules, switches, files and service. It takes away
+        single items of the instance (M(ipmasq.linux.masquerade) and others), too.
     type: str
     default: present
     choices: [present, absent]

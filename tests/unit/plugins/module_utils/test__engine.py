@@ -578,14 +578,22 @@ def test_items_and_a_gateway_do_not_share_an_instance(host):
         "declare this item there, or choose another instance"
     ]
     remove(host)
+
+
+def test_from_lines_to_a_gateway_by_one_run(host):
+    before = host.snapshot()
     masquerade(host)
+    forward(host)
+    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
     assert problems(apply, host) == [
-        "instance: 'default' holds single items (masquerade/lan); remove them with state=absent, "
-        "or choose another instance"
+        "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); take all of them away by "
+        "one run with state=absent, or choose another instance"
     ]
-    assert problems(remove, host) == [
-        "instance: 'default' holds single items; remove each with its own module and state=absent"
-    ]
+    assert remove(host, check_mode=True).to_dict()["changed"]
+    assert remove(host).to_dict()["changed"]
+    assert host.snapshot() == before
+    apply(host)
+    assert gateway_info("default", host)["as_applied"]
 
 
 # Forwarding

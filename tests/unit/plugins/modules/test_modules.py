@@ -182,7 +182,7 @@ def test_modules_of_one_kind_share_an_instance(run):
     assert [each["name"] for each in info["counters"]] == ["forward/x", "masquerade/x"]
     failed, values = run("gateway", host)
     assert failed
-    assert "holds single items (forward/x, masquerade/x)" in values["msg"]
+    assert "holds single items (forward/x, masquerade/x, forwarding)" in values["msg"]
 
 
 def test_absent_items_and_forwarding(run):
