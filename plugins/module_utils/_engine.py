@@ -211,7 +211,7 @@ def waiting(params: t.Mapping[str, t.Any], host: Host) -> t.Optional[Confirmatio
     problems.raise_if_any()
     rollback.await_others(params["wait"], host)
     seconds = params["confirm_timeout"]
-    return rollback.waiting(seconds) if seconds else None
+    return rollback.waiting(seconds, rollback.answering(host)) if seconds else None
 
 
 def apply_gateway(
@@ -352,7 +352,14 @@ def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Option
 def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Dict[str, t.Any]:
     if not pending or check_mode:
         return {}
-    return {"pending": {"token": pending.token, "seconds": pending.seconds, "until": pending.until}}
+    return {
+        "pending": {
+            "token": pending.token,
+            "seconds": pending.seconds,
+            "until": pending.until,
+            "host": pending.host,
+        }
+    }
 
 
 def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], instance: str, host: Host) -> None:

@@ -187,10 +187,12 @@ class Confirmation:
     seconds: int
     token: str
     until: str  # for people
+    host: str = ""  # the name of this host, as it knows itself
 
 
-def waiting(seconds: int) -> Confirmation:
-    return Confirmation(seconds, uuid.uuid4().hex, time.strftime("%H:%M:%S", time.localtime(time.time() + seconds)))
+def waiting(seconds: int, host: str = "") -> Confirmation:
+    until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+    return Confirmation(seconds, uuid.uuid4().hex, until, host)
 
 
 def folder_of(instance: str) -> str:

@@ -112,6 +112,10 @@ pending:
       description: When it takes itself back, in the host's local time.
       type: str
       sample: "14:05:30"
+    host:
+      description: The name of this host, as it knows itself.
+      type: str
+      sample: gw1
 instance:
   description: The instance worked on.
   returned: success

@@ -13,7 +13,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
@@ -63,8 +63,9 @@ class ConfirmingAction(ActionBase):
         if not pending or self._task.args.get("confirm_by") == "person":
             return result
         del result["pending"]
-        result.update(self._confirm(result["instance"], pending, task_vars))
-        return result
+        ended = self._confirm(result["instance"], pending, task_vars)
+        warnings = [*result.get("warnings", ()), *ended.get("warnings", ())]
+        return {**result, **ended, **({"warnings": warnings} if warnings else {})}
 
     def _in_role(self) -> bool:
         """Whether options came as variables of our role, so that its user knows them by those names."""
@@ -77,15 +78,13 @@ class ConfirmingAction(ActionBase):
         while time.monotonic() < deadline + GRACE:
             try:
                 with self._new_connection():
-                    answer = self._execute_module(
-                        module_name="ipmasq.linux.gateway_confirm",
-                        module_args={"instance": instance, "token": pending["token"]},
-                        task_vars=task_vars,
-                    )
-            except AnsibleConnectionFailure as error:
-                answer = {"unreachable": True, "msg": str(error)}
+                    answer = self._asked(instance, pending, task_vars)
+            except AnsibleError as error:
+                answer = {"msg": str(error)}
             if answer.get("was") in ("pending", "confirmed"):
-                return {}
+                return {"warnings": answer.get("warnings", [])}
+            if answer.get("was") == "unfinished":
+                return self._failed(str(answer.get("msg")))
             if answer.get("was") == "reverted":
                 return self._failed(
                     "rolled back: within {0} s there was no new connection to this host ({1}); it is as it was before "
@@ -105,6 +104,40 @@ class ConfirmingAction(ActionBase):
             "not confirmed: this host does not answer ({0}); it takes the change back by itself at {1}, its "
             "time".format(problem, pending["until"])
         )
+
+    def _asked(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
+        """What gateway_confirm says. Only the host that the change waits on knows its token; who else answers is named.
+
+        A host that is reached in its place has the same user and key in most fleets, so anything may go wrong there.
+        """
+        try:
+            answer = self._execute_module(
+                module_name="ipmasq.linux.gateway_confirm",
+                module_args={"instance": instance, "token": pending["token"]},
+                task_vars=task_vars,
+            )
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as error:
+            answer = {"msg": str(error)}
+        if answer.get("was"):
+            return answer
+        name, address = self._who()
+        known = " ({0})".format(address) if address else ""
+        if name and name != pending.get("host", name):
+            answer["msg"] = "{0}{1} answered in its place: {2}".format(name, known, answer.get("msg", ""))
+        elif name and "was" in answer:
+            answer["msg"] = "{0}{1} answered, and knows nothing of this change".format(name, known)
+        return answer
+
+    def _who(self) -> t.Tuple[str, str]:
+        """Who answers a new connection, by its own word: its name, and the address that was reached."""
+        try:
+            done = self._low_level_execute_command('uname -n; echo "$SSH_CONNECTION"', sudoable=False)
+        except AnsibleError:
+            return "", ""
+        name, connection, *_rest = [*str(done.get("stdout", "")).splitlines(), "", ""]
+        return name.strip(), [*connection.split(), "", "", ""][2]
 
     def _leave_out_long_lists(self) -> None:
         """A worker sends its task back with the result; at 10,000 items that costs more than the module on the node."""

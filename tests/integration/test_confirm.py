@@ -107,7 +107,7 @@ def box(request, tmp_path):
 
 def test_a_confirmed_change_lasts(box):
     done = box.apply(**ONE)
-    assert done["changed"] and set(done["pending"]) == {"token", "seconds", "until"}
+    assert done["changed"] and set(done["pending"]) == {"token", "seconds", "until", "host"}
     assert not (box.folder / "etc/ipmasq").exists()
     assert "masquerade" in sh("nft list ruleset").lower()
     second = box.apply(**TWO)

@@ -10,6 +10,7 @@ import pathlib
 import re
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import confirming
 
@@ -92,3 +93,102 @@ def test_without_a_place_nothing_is_shared(confirm, monkeypatch):
     ssh = Ssh()
     with confirm(ssh):
         assert ssh.options["ssh_args"] == "-o ControlPath=none " + USUAL
+
+
+# --- Who is reached --------------------------------------------------------------------------------------------------
+
+PENDING = {"token": "secret", "seconds": 8, "until": "14:05:30", "host": "gw1"}
+LATE = {"failed": True, "was": "reverted", "msg": "too late"}
+
+
+class Clock:
+    """Each look at it takes a second; nobody sleeps."""
+
+    now = 0.0
+
+    def monotonic(self):
+        self.now += 1
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """What the task says if these answers come one after the other, the last one for ever; exceptions are raised."""
+    monkeypatch.setattr(confirming, "time", Clock())
+
+    def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n"):
+        action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
+        action._connection = Ssh()
+        left = list(answers)
+
+        def execute(**options):
+            assert options["module_args"] == {"instance": "default", "token": "secret"}
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return dict(answer)
+
+        def low_level(command, sudoable):
+            assert not sudoable
+            if isinstance(who, Exception):
+                raise who
+            return {"stdout": who}
+
+        monkeypatch.setattr(action, "_execute_module", execute)
+        monkeypatch.setattr(action, "_low_level_execute_command", low_level)
+        return action._confirm("default", PENDING, {})
+
+    return confirmed
+
+
+UNKNOWN = {"failed": True, "was": "", "msg": "nothing is known of that change", "host": "gw1"}
+DESK = "desk1\n1.2.3.4 5 192.168.10.11 22\n"
+ROLLED_BACK = (
+    "rolled back: within 8 s there was no new connection to this host ({0}); it is as it was before the change"
+)
+WRONG = [
+    AnsibleError("failed to transfer file to /root/.ansible/tmp/AnsiballZ_gateway_confirm.py"),
+    AnsibleError("Incorrect sudo password"),
+    AnsibleError("Timeout (12s) waiting for privilege escalation prompt: "),
+    {"failed": True, "msg": "The module interpreter '/usr/bin/python3.13' was not found."},
+    # With a change of its own that waits: the token is not its.
+    dict(UNKNOWN, host="desk1"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_another_host_that_answers_is_no_confirmation_and_is_named(ends, wrong):
+    said = str(wrong) if isinstance(wrong, Exception) else wrong["msg"]
+    told = ends(wrong, LATE, who=DESK)["msg"]
+    assert told == ROLLED_BACK.format("desk1 (192.168.10.11) answered in its place: " + said.strip())
+
+
+def test_a_host_of_the_same_name_is_not_the_same(ends):
+    told = ends(UNKNOWN, LATE)["msg"]
+    assert told == ROLLED_BACK.format("gw1 (192.0.2.1) answered, and knows nothing of this change")
+
+
+def test_a_host_that_was_restarted_is_not_said_to_be_silent(ends):
+    told = ends(UNKNOWN)
+    assert told["failed"] and "(gw1 (192.0.2.1) answered, and knows nothing of this change)" in told["msg"]
+
+
+@pytest.mark.parametrize("who", ["gw1\n\n", "", AnsibleError("no")], ids=str)
+def test_what_is_wrong_with_this_host_itself_is_told_as_it_is(ends, who):
+    assert ends(WRONG[1], LATE, who=who)["msg"] == ROLLED_BACK.format("Incorrect sudo password")
+
+
+def test_no_connection_asks_nobody_for_a_name(ends):
+    told = ends(AnsibleConnectionFailure("timed out"), LATE, who=AssertionError())
+    assert told["msg"] == ROLLED_BACK.format("timed out")
+
+
+def test_what_works_at_last_is_a_confirmation(ends):
+    assert ends(WRONG[0], {"was": "pending", "warnings": ["look"]}, who=DESK) == {"warnings": ["look"]}
+
+
+def test_what_is_not_all_on_the_disk_is_a_failure(ends):
+    assert ends({"failed": True, "was": "unfinished", "msg": "not all"})["msg"] == "not all"
