@@ -150,7 +150,7 @@ ROLLED_BACK = (
     "rolled back: within 8 s there was no new connection to this host ({0}); it is as it was before the change"
 )
 WRONG = [
-    AnsibleError("failed to transfer file to /root/.ansible/tmp/AnsiballZ_gateway_confirm.py"),
+    AnsibleError("failed to transfer file to ~/.ansible/tmp/AnsiballZ_gateway_confirm.py"),
     AnsibleError("Incorrect sudo password"),
     AnsibleError("Timeout (12s) waiting for privilege escalation prompt: "),
     {"failed": True, "msg": "The module interpreter '/usr/bin/python3.13' was not found."},
