@@ -205,7 +205,7 @@ TARGETS = frozenset(
     ("ACCEPT", "DROP", "REJECT", "RETURN", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "LOG", "TCPMSS", "CT")
 )
 IPTABLES_LINE = re.compile(
-    r"\*(?:raw|mangle|filter|nat)|COMMIT|# family ip6?|:(?P<chain>\S+) - \[0:0\]|-X (?P<gone>\S+)"
+    r"\*(?:raw|mangle|filter|nat)|COMMIT|# family ip6?|# hold|:(?P<chain>\S+) - \[0:0\]|-X (?P<gone>\S+)"
     r"|(?:\[\d+:\d+\] )?-A (?P<place>\S+)(?P<rule> .*)?|(?:\[\d+:\d+\] )?-I (?P<hook>[A-Z]+) \d+(?P<jump> .*)"
     r"|-D (?P<from>[A-Z]+)(?P<old> .*)"
 )

@@ -354,7 +354,7 @@ def test_boot_lines_take_out_jumps_and_nothing_that_looks_like_one():
         '-A FORWARD -m comment --comment "not ipmasq:b/jump" -j ACCEPT',
     ]
     listing = "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", jump] + others + ["COMMIT", ""])
-    middle = BOTH.boot_lines("./b", "b")[0].split(" | ")[1].split(";")[0]
+    middle = BOTH.boot_lines("./b", "b")[0].partition("-save -t $table | ")[2].split(";")[0]
     done = subprocess.run(["sh", "-c", middle], input=listing.encode(), stdout=subprocess.PIPE, check=True)
     assert done.stdout.decode().splitlines() == [jump.replace("-A", "-D", 1)]
 

@@ -1,0 +1,98 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Between old rules and new, and while somebody else loads theirs: nothing leaves untranslated, nothing comes in.
+
+``IPMASQ_CHANGES=100`` makes more rounds of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+import time
+
+from helpers import GUESTS, OFFICE
+from sandbox import sh
+from topology import CLIENTS, WAN4
+
+ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
+OFFICE4 = CLIENTS["office"][1]
+#: A network that comes and goes, and a host in it.
+INNER, INNER4 = "192.168.5.0/24", "192.168.5.10"
+SO_RCVBUFFORCE, SO_ATTACH_FILTER = 33, 26
+
+
+@contextlib.contextmanager
+def flood(net, node: str, source: str, target: str):
+    """New flows, some thousand a second, from a process of its own; gives back nothing."""
+    packets = []
+    for port in range(1024, 65000):
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 29, 1, 0, 64, 17, 0)
+        ends = socket.inet_aton(source) + socket.inet_aton(target)
+        packets.append(head + ends + struct.pack("!HHHH", port, 9999, 9, 0) + b"x")
+    raw = net.socket(node, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, lambda *_args: os._exit(0))
+        for number in range(1 << 30):
+            with contextlib.suppress(OSError):
+                raw.sendto(packets[number % len(packets)], (target, 0))
+            if number % 20 == 0:
+                time.sleep(0.004)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raw.close()
+
+
+class Counter:
+    """How many packets from this address come in at a node; the kernel sorts them out, so that none is missed."""
+
+    def __init__(self, net, node: str, source: str) -> None:
+        self.socket = net.socket(node, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        wanted = struct.unpack("!I", socket.inet_aton(source))[0]
+        code = [(0x20, 0, 0, 12), (0x15, 0, 1, wanted), (0x6, 0, 0, 0xFFFF), (0x6, 0, 0, 0)]
+        text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+        self.socket.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(text))
+        )
+        self.count()
+
+    def count(self, wait: float = 0.05) -> int:
+        time.sleep(wait)
+        found = 0
+        while select.select([self.socket], [], [], 0)[0]:
+            _data, (_name, proto, kind, _hatype, _addr) = self.socket.recvfrom(64)
+            found += proto == 0x0800 and kind != socket.PACKET_OUTGOING
+        return found
+
+
+def test_networks_come_and_go_while_connections_begin(gate, net):
+    """iptables commits a table at a time, and each order of them leaks in one direction."""
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(INNER4))
+    sh("ip route add {0} dev lan0".format(INNER))
+    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
+    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER]), GUESTS])
+    gate.apply(**small)
+    private, through = Counter(net, "wan", INNER4), Counter(net, "wan", "203.0.113.2")
+    with flood(net, "office", INNER4, WAN4):
+        for _round in range(ROUNDS):
+            gate.apply(**big)
+            assert private.count() == 0
+            assert gate.host.boot().returncode == 0
+            assert private.count() == 0
+            gate.apply(**small)
+            assert private.count() == 0
+    assert through.count() > 0, "nothing came through, so nothing could leak"
+    assert "HOLD" not in gate.rules()
