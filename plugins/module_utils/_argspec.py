@@ -101,6 +101,17 @@ GATEWAY: Spec = {
     "nat": {"type": "list", "elements": "dict", "options": dict(TRAFFIC, **NAT)},
     "port_forwards": {"type": "list", "elements": "dict", "options": dict(FORWARDED_TRAFFIC, **PORT_FORWARD)},
     "outbound": {"type": "list", "elements": "dict", "options": dict(TRAFFIC, **OUTBOUND)},
+    "multicast": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "group": {"type": "list", "elements": "str", "required": True},
+            "source": NAMES,
+            "wan": {"type": "str"},
+            "lan": NAMES,
+        },
+    },
     "profile": {"type": "str", "default": "peer_to_peer", "choices": list(PROFILES)},
     "ipv6": {"type": "str", "default": "route", "choices": list(IPV6_MODES)},
     "mss": {"type": "str", "default": "pmtu"},

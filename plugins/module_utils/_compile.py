@@ -178,6 +178,8 @@ def _between(gateway: Gateway) -> t.List[Rule]:
         for side in filter(None, (lan_side, wan_side))
     ]
     rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
+    # Before the bogons: providers send from private networks of their own.
+    rules += _multicast(gateway)
     rules += _bogon_sources(gateway)
     for forward in gateway.port_forwards:
         rules += let_in(gateway, forward)
@@ -186,6 +188,18 @@ def _between(gateway: Gateway) -> t.List[Rule]:
             rules += let_in_static(gateway, item)
     rules.append(Rule(BETWEEN.name, Match(iif=lan_side), REJECT, "isolation"))
     rules.append(Rule(BETWEEN.name, Match(iif=wan_side), DROP, "closed"))
+    return rules
+
+
+def _multicast(gateway: Gateway) -> t.List[Rule]:
+    """Groups that a router of multicast on this host, such as igmpproxy, sends on from a WAN to a LAN."""
+    rules = []
+    for item in gateway.multicast:
+        lans = (lan for lan in gateway.lans or () if not item.lan or lan.name in item.lan)
+        into = tuple(name for lan in lans for name in lan.interfaces)
+        wans = (item.wan,) if item.wan else wan_interfaces(gateway)
+        coming = address_matches(item.source, item.group, iif=wans, oif=into)
+        rules += [Rule(BETWEEN.name, match, ACCEPT, "multicast/" + item.name) for match in coming]
     return rules
 
 

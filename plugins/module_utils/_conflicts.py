@@ -33,6 +33,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("nat", [item.name for item in gateway.nat]),
         ("port_forwards", [item.name for item in gateway.port_forwards]),
         ("outbound", [item.name for item in gateway.outbound]),
+        ("multicast", [item.name for item in gateway.multicast]),
         ("input_allow", [item.name for item in gateway.input_allow]),
         ("helpers", [item.name for item in gateway.helpers]),
         ("wans", [wan.interface for wan in gateway.wans or ()]),
@@ -47,6 +48,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         problems.add("nat", "is empty; leave it out to masquerade every LAN, or name what to exempt")
     if gateway.lans is not None:
         _check_lan_references(gateway, lans, problems)
+        _check_multicast(gateway, [lan.name for lan in lans], problems)
     if gateway.wans is not None:
         _check_wan_references(gateway, lans, problems)
     _check_doubled_forwards(gateway, problems)
@@ -78,6 +80,13 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                 )
 
 
+def _check_multicast(gateway: Gateway, known: t.List[str], problems: Problems) -> None:
+    for where, item in _named("multicast", gateway.multicast):
+        for entry in item.lan:
+            if entry not in known:
+                problems.add(where, "lan '{0}' is no LAN; known are {1}".format(shorten(entry), _listed(known)))
+
+
 def _listed(names: t.Iterable[str]) -> str:
     return ", ".join(shorten(name) for name in names)
 
@@ -103,12 +112,13 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                         "interface {0} is also WAN {1}; {2}".format(shorten(name), shorten(wan), ONE_CARD),
                     )
     outside_items = _named("port_forwards", gateway.port_forwards) + _named("input_allow", gateway.input_allow)
+    outside_items += _named("multicast", gateway.multicast)
     for where, item in _inside_items(gateway) + outside_items:
         if item.wan and item.wan not in names:
             problems.add(where, "wan {0} is none of wans ({1})".format(shorten(item.wan), _listed(names)))
 
 
-def _named(kind: str, items: t.Sequence[Traffic]) -> t.List[t.Tuple[str, Traffic]]:
+def _named(kind: str, items: t.Sequence[t.Any]) -> t.List[t.Tuple[str, t.Any]]:
     """Items with the words that an error calls them by."""
     return [("{0}[{1}] '{2}'".format(kind, index, shorten(item.name)), item) for index, item in enumerate(items)]
 

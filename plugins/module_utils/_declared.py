@@ -19,7 +19,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
 Json = t.Dict[str, t.Any]
 Counters = t.Mapping[str, t.Mapping[str, t.Any]]
 #: Lists of items, and the word for one of them in the keys of rules.
-KINDS = {"nat": "nat", "port_forwards": "port_forward", "outbound": "outbound", "input_allow": "input_allow"}
+KINDS = {
+    "nat": "nat",
+    "port_forwards": "port_forward",
+    "outbound": "outbound",
+    "multicast": "multicast",
+    "input_allow": "input_allow",
+}
 
 
 def read(raw: t.Any) -> t.Optional[Gateway]:

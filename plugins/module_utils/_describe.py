@@ -15,7 +15,7 @@ from dataclasses import replace
 from ._intent import Forward, Gateway, Masquerade, PortForwardItem
 
 if t.TYPE_CHECKING:
-    from ._intent import Item, NatItem, Outbound, PortForward, Timeouts, Traffic
+    from ._intent import Item, Multicast, NatItem, Outbound, PortForward, Timeouts, Traffic
 
 
 def describe_gateway(gateway: Gateway) -> t.List[str]:
@@ -33,6 +33,7 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
     lines += ["nat {0}: {1}".format(item.name, _describe_nat(item)) for item in gateway.nat]
     lines += ["port_forward {0}: {1}".format(item.name, _describe_forward(item)) for item in gateway.port_forwards]
     lines += ["outbound {0}: {1}".format(item.name, _describe_outbound(item)) for item in gateway.outbound]
+    lines += ["multicast {0}: {1}".format(item.name, _describe_multicast(item)) for item in gateway.multicast]
     if gateway.profile != Gateway.profile:
         lines.append("profile: {0}".format(gateway.profile))
     lines.append("ipv6: {0}".format(gateway.ipv6))
@@ -117,6 +118,12 @@ def _timers(timeouts: Timeouts) -> str:
 
 def _describe_outbound(item: Outbound) -> str:
     return " ".join([item.action, _traffic(item, "every LAN")] + (["up to " + item.rate] if item.rate else []))
+
+
+def _describe_multicast(item: Multicast) -> str:
+    return "{0} from {1} on {2}, for {3}".format(
+        _words(item.group), _words(item.source, "anybody"), item.wan or "every WAN", _words(item.lan, "every LAN")
+    )
 
 
 def _traffic(item: Traffic, anybody: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ._conflicts import check_references
 from ._errors import GatewayError, Problems
-from ._rules import family_of
+from ._rules import family_of, network as parsed_network
 from ._values import (
     addresses_in,
     check_hosts,
@@ -28,6 +28,7 @@ from ._values import (
     check_rate,
     is_network,
     networks_of,
+    overlaps,
     read_addresses,
     read_networks,
     read_port_range,
@@ -46,7 +47,7 @@ DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 3
 
 
 #: Lists of items that a gateway can do without, and how errors call one of them.
-ITEM_KINDS = ("nat", "port_forwards", "outbound", "input_allow", "helpers")
+ITEM_KINDS = ("nat", "port_forwards", "outbound", "multicast", "input_allow", "helpers")
 ITEM = re.compile(r"(?:{0})\[[0-9]+\]".format("|".join(ITEM_KINDS)))
 #: WAN, or "" for all of them together, to the networks in which an address of this host is none of that WAN's.
 Elsewhere = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]
@@ -128,6 +129,17 @@ class Outbound(Traffic):
 
 
 @dataclass(frozen=True)
+class Multicast:
+    """Groups that come in by a WAN, from these senders, for LANs of these names. What is empty means all."""
+
+    name: str
+    group: t.Tuple[str, ...]
+    source: t.Tuple[str, ...] = ()
+    wan: str = ""
+    lan: t.Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HelperItem:
     """A conntrack helper for what LANs open. Without ``port`` it is the service's own."""
 
@@ -146,6 +158,7 @@ class Gateway:
     nat: t.Tuple[NatItem, ...] = (NatItem("default"),)
     port_forwards: t.Tuple[PortForward, ...] = ()
     outbound: t.Tuple[Outbound, ...] = ()
+    multicast: t.Tuple[Multicast, ...] = ()
     profile: str = "peer_to_peer"
     ipv6: str = "route"
     mss: str = "pmtu"
@@ -254,6 +267,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
             _port_forward(index, raw, problems) for index, raw in enumerate(params.get("port_forwards") or ())
         ),
         outbound=tuple(_outbound(index, raw, problems) for index, raw in enumerate(params.get("outbound") or ())),
+        multicast=tuple(_multicast(index, raw, problems) for index, raw in enumerate(params.get("multicast") or ())),
         profile=profile,
         ipv6=params["ipv6"],
         mss=mss,
@@ -634,6 +648,36 @@ def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Out
         action=raw["action"],
         rate=check_rate(where + ": rate", rate, problems) if rate else "",
     )
+
+
+#: What routers forward never: RFC 5771 section 4, and the scopes of RFC 4291 section 2.7 that end at the link.
+STAYS_ON_LINK = ("224.0.0.0/24", *("ff{0:x}{1}::/16".format(flags, scope) for flags in range(16) for scope in "012"))
+MULTICAST = ("224.0.0.0/4", "ff00::/8")
+
+
+def _multicast(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Multicast:
+    where = "multicast[{0}] '{1}'".format(index, shorten(raw["name"]))
+    if not raw["group"]:
+        problems.add(where, "group is empty; name the groups to let in, such as 239.0.0.0/8")
+    groups = read_networks(where + ": group", raw["group"], problems)
+    for net in groups:
+        if not any(parsed_network(net).subnet_of(parsed_network(each)) for each in MULTICAST if _alike(net, each)):
+            problems.add(where, "group {0} is no multicast; groups are in {1}".format(net, " and ".join(MULTICAST)))
+    for ours, theirs in overlaps(groups, STAYS_ON_LINK):
+        if parsed_network(ours).subnet_of(parsed_network(theirs)):
+            problems.add(where, "group {0} is in {1}, which no router forwards".format(ours, theirs))
+    for entry in raw.get("source") or ():
+        if not is_network(entry):
+            problems.add(where, "source '{0}' is no network; senders are outside".format(shorten(entry)))
+    known = _traffic(where, dict(raw, destination=None, protocol=None, port=None), problems)
+    senders = {family_of(net) for net in known["source"] if is_network(net)}
+    if senders and groups and not senders & {family_of(net) for net in groups}:
+        problems.add(where, "source and group have no address family in common; give both in IPv4 or both in IPv6")
+    return Multicast(raw["name"], groups, known["source"], known["wan"], tuple(raw.get("lan") or ()))
+
+
+def _alike(one: str, other: str) -> bool:
+    return family_of(one) == family_of(other)
 
 
 def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffic:

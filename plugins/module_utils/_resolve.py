@@ -35,10 +35,10 @@ from ._values import (
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._choice import Chosen
     from ._facts import Facts
-    from ._intent import Gateway, Item, Lan, Wan
+    from ._intent import Gateway, Item, Lan, Multicast, Outbound, PortForward, Wan
 
 
-AnyItem = t.TypeVar("AnyItem", bound=Traffic)
+AnyItem = t.TypeVar("AnyItem", Traffic, NatItem, "PortForward", "Outbound", "Multicast")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         nat=nat,
         port_forwards=_with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=_with_kernel_names("outbound", gateway.outbound, kernel_name),
+        multicast=_with_kernel_names("multicast", gateway.multicast, kernel_name),
         input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
         own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
     )

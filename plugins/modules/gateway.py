@@ -377,6 +377,35 @@ options:
           - For V(accept), how many connections may be opened, such as V(10/second). What is more is rejected.
           - Each LAN, address family and protocol has the whole rate for itself. The first 5 are let through at once.
         type: str
+  multicast:
+    description:
+      - Groups of multicast that may come in by a WAN to LANs, such as a provider's television. In no order, as they
+        only let in.
+      - This opens the way. To send the groups on is the work of a router of multicast on this host, such as igmpproxy
+        or smcroute.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name of the item.
+        type: str
+        required: true
+      group:
+        description: The groups, such as V(239.0.0.0/8) or V(ff0e::/16).
+        type: list
+        elements: str
+        required: true
+      source:
+        description: Only from these senders, as networks.
+        type: list
+        elements: str
+      wan:
+        description: Only by this WAN. When left out, by every WAN.
+        type: str
+      lan:
+        description: Only to these LANs, by name. When left out, to every LAN.
+        type: list
+        elements: str
   profile:
     description:
       - What NAT items do that do not say it themselves.

@@ -398,6 +398,43 @@ outbound:
       description: How many bytes its rules have counted.
       type: int
       sample: 2520
+multicast:
+  description: Groups of multicast that come in, by the option O(ipmasq.linux.gateway#module:multicast).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: "tv"
+    group:
+      description: The groups, as networks.
+      type: list
+      elements: str
+      sample: ["239.0.0.0/8"]
+    source:
+      description: Networks of the senders; empty for all.
+      type: list
+      elements: str
+      sample: []
+    wan:
+      description: The WAN, empty for every one.
+      type: str
+      sample: "wan1"
+    lan:
+      description: Names of LANs; empty for every one.
+      type: list
+      elements: str
+      sample: ["office"]
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
 input_allow:
   description: What the gateway itself lets in, by the option O(ipmasq.linux.gateway#module:input_allow).
   returned: success

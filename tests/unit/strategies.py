@@ -425,6 +425,13 @@ WRONG: t.Dict[str, t.Any] = {
     "outbound": dict(
         _traffic(*WITHOUT_PORTS), action=_choice("accept", "reject", "drop"), rate=st.none() | near("rates")
     ),
+    "multicast": {
+        "name": near("names"),
+        "group": st.lists(near("networks") | _choice("239.0.0.0/8", "ff0e::/16", "224.0.0.0/24"), max_size=3),
+        "source": _listed("networks"),
+        "wan": st.none() | near("interfaces"),
+        "lan": st.none() | st.lists(near("names"), max_size=2),
+    },
     "profile": _choice("peer_to_peer", "server_egress"),
     "ipv6": _choice("route", "masquerade", "prefix"),
     "mss": near("mss"),
@@ -465,6 +472,9 @@ RIGHT: t.Dict[str, t.Any] = {
     "outbound": [
         {"name": "web", "source": ["guests"], "protocol": ["tcp"], "port": ["80", "443"], "rate": "10/second"},
         {"name": "none", "source": ["guests"], "action": "reject"},
+    ],
+    "multicast": [
+        {"name": "tv", "group": ["239.0.0.0/8"], "source": ["10.64.0.0/16"], "wan": "wan0", "lan": ["office"]}
     ],
 }
 

@@ -343,6 +343,10 @@ def forward(**more):
     return dict(port_forwards=[dict(dict(name="web", port=["443"], to=["192.168.1.20"]), **more)])
 
 
+def multicast(**given):
+    return {"multicast": [dict({"name": "tv", "group": ["239.0.0.0/8"]}, **given)]}
+
+
 def outbound(**more):
     return dict(outbound=[dict(more, name="o")])
 
@@ -515,6 +519,40 @@ TEST_VOCABULARY = [
         dict(port_forwards=[dict(name=name, port=["80-90"], to=["192.168.1.20"]) for name in "ab"]),
         "port_forwards[0] 'a' and port_forwards[1] 'b': both forward tcp port 80; "
         "give them different ports, WANs, sources or destinations",
+    ),
+    # multicast, and what is said about the gateway itself
+    (multicast(group=[]), "multicast[0] 'tv': group is empty; name the groups to let in, such as 239.0.0.0/8"),
+    (
+        multicast(group=["10.0.0.0/8"]),
+        "multicast[0] 'tv': group 10.0.0.0/8 is no multicast; groups are in 224.0.0.0/4 and ff00::/8",
+    ),
+    (
+        multicast(group=["224.0.0.0/3"]),
+        "multicast[0] 'tv': group 224.0.0.0/3 is no multicast; groups are in 224.0.0.0/4 and ff00::/8",
+    ),
+    (
+        multicast(group=["224.0.0.1"]),
+        "multicast[0] 'tv': group 224.0.0.1/32 is in 224.0.0.0/24, which no router forwards",
+    ),
+    (multicast(group=["ff32::/32"]), "multicast[0] 'tv': group ff32::/32 is in ff32::/16, which no router forwards"),
+    (
+        multicast(source=["2001:db8::/32"]),
+        "multicast[0] 'tv': source and group have no address family in common; give both in IPv4 or both in IPv6",
+    ),
+    (multicast(source=["office"]), "multicast[0] 'tv': source 'office' is no network; senders are outside"),
+    (dict(multicast(lan=["x"]), lans=LANS), "multicast[0] 'tv': lan 'x' is no LAN; known are a, b"),
+    (dict(multicast(wan="ppp1"), wans=[WAN]), "multicast[0] 'tv': wan ppp1 is none of wans (ppp0)"),
+    (
+        dict(input_controller_ports=[22]),
+        "input_controller_ports: means nothing while input is open; set input to protect",
+    ),
+    (
+        dict(input="protect", input_controller_ports=[0]),
+        "input_controller_ports: 0 is outside 1-65535, the ports there are",
+    ),
+    (
+        dict(input="protect", input_allow=[{"name": "x", "protocol": ["igmp"], "source": ["2001:db8::/32"]}]),
+        "input_allow[0] 'x': protocol igmp is IPv4's; in IPv6 its work is done by MLD, which is a part of icmp",
     ),
     # outbound
     (outbound(port=["25"]), "outbound[0] 'o': port needs protocol to be tcp, udp, sctp or both"),

@@ -16,8 +16,9 @@ from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 GATEWAY = MODULES["gateway"]
 WEB = {"name": "web", "port": [443], "to": "192.168.1.20"}
 LAN = {"name": "lan", "interfaces": ["lan0"]}
+TV = {"name": "tv", "group": ["239.0.0.0/8"]}
 #: An item of each list, with what it cannot do without.
-ITEMS = {"wans": {"interface": "ppp0"}, "lans": LAN, "port_forwards": WEB, "helpers": {"name": "ftp"}}
+ITEMS = {"wans": {"interface": "ppp0"}, "lans": LAN, "port_forwards": WEB, "multicast": TV, "helpers": {"name": "ftp"}}
 
 
 def walk():
