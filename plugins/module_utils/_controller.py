@@ -27,7 +27,7 @@ SSH = 22
 MOST_ANCESTORS = 32
 #: SSH servers as the kernel calls their processes.
 SERVERS = ("sshd", "dropbear", "lshd")
-PROCESSES = "/proc/[0-9]*/comm"
+PROCESSES = "/proc/[0-9]*"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 #: Sockets that systemd holds itself, with their units and what these start.
 SOCKETS = ("systemctl", "list-sockets", "--no-legend", "--no-pager")

@@ -52,6 +52,7 @@ class Processes:
         texts = {"comm": comm + "\n", "status": "PPid:\t{0}\n".format(parent), "cmdline": title or comm, "environ": ""}
         self.host.files.update({place + name: text for name, text in texts.items()})
         self.host.files[place + "fd/0"] = "/dev/null"
+        self.host.files[place.rstrip("/")] = ""
         for number, (port, address) in enumerate(sockets.items(), 3):
             self.inode += 1
             self.host.files["{0}fd/{1}".format(place, number)] = "socket:[{0}]".format(self.inode)
@@ -153,7 +154,7 @@ def test_a_server_of_a_container_listens_elsewhere():
     """Its process is seen, and its socket is none of this namespace."""
     found = Processes().add(10, 1, "sshd", t22=ANY4)
     found.host.files.update(
-        {"/proc/30/comm": "sshd\n", "/proc/30/status": "PPid:\t29\n", "/proc/30/fd/3": "socket:[9]"}
+        {"/proc/30": "", "/proc/30/comm": "sshd\n", "/proc/30/status": "PPid:\t29\n", "/proc/30/fd/3": "socket:[9]"}
     )
     assert found.servers == (22,)
 
@@ -183,7 +184,7 @@ def test_systemd_is_asked_only_if_it_listens():
 
 def test_what_is_asked_is_known():
     """A run that repeats another asks all of it anew (_repeat.py), so it need not be written down."""
-    assert asks("read", ["/proc/net/tcp6"]) and asks("find", ["/proc/[0-9]*/comm"])
+    assert asks("read", ["/proc/net/tcp6"]) and asks("find", ["/proc/[0-9]*"])
     assert asks("run", ["systemctl", "list-sockets", "--no-legend", "--no-pager"])
     assert not asks("run", ["systemctl", "is-enabled", "ipmasq"]) and not asks("read", ["/proc/net/route"])
 
