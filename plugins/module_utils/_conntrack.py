@@ -245,7 +245,7 @@ for number, line in enumerate(TEXT.split(), 1):
 """
 #: Commands of conntrack(8), as long as there is time. Each is a walk through the table: 0.5 s at 200,000 connections.
 COMMANDS = """\
-end=$(($(date +%s) + {seconds})) left=0
+end=$(($(date +%s) + {seconds})) left={left}
 D() {{
     [ "$(date +%s)" -lt "$end" ] || {{ left=$((left + 1)); return; }}
     conntrack -D -w 0 "$@" > /dev/null 2>&1
@@ -266,10 +266,10 @@ def script(found: Found) -> str:
     return commands(found.words)
 
 
-def commands(words: t.Iterable[str]) -> str:
-    """The same by conntrack(8), in its words."""
+def commands(words: t.Iterable[str], left: int = 0) -> str:
+    """The same by conntrack(8), in its words; ``left`` are those that had no room."""
     lines = "\n".join("D " + each for each in words)
-    return COMMANDS.format(seconds=3 * LONGEST, lines=lines) + SCRIPT_END if lines else ""
+    return COMMANDS.format(seconds=3 * LONGEST, lines=lines, left=left) + SCRIPT_END if lines else ""
 
 
 def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -> int:

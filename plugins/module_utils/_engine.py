@@ -40,6 +40,7 @@ from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
+from ._groups import Groups
 from ._host import check_root
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
@@ -88,6 +89,7 @@ class Change:
     flows: int = 0  # connections that it makes wrong, and forgets
     steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
     offloaded_before: bool = False
+    back: str = ""  # what a shell has to run if this is taken back, for the connections that began under it
     owing: str = ""  # what lets a later run forget them, should this one die
     door: t.Optional[firewalld.Policy] = None  # what firewalld has to let through
     reload: bool = False  # of firewalld, as it does something else
@@ -275,8 +277,20 @@ def apply_gateway(
         if gateway.offload != "none":
             choice.backend.check_offload(host)
     pending = _pending(change, confirmation)
-    before = state.gateway if state else None
-    connections = forgetting.Forgetting(before, gateway, ruleset, facts, host)
+    connections = forgetting.Forgetting(state.gateway if state else None, gateway, ruleset, facts, host)
+    change, warnings = _with_connections(change, connections, host, check_mode, pending)
+    values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
+    return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
+
+
+def _with_connections(
+    change: Change,
+    connections: forgetting.Forgetting,
+    host: Host,
+    check_mode: bool,
+    pending: t.Optional[Confirmation],
+) -> t.Tuple[Change, t.Tuple[str, ...]]:
+    """Carry out a change, and forget what it makes wrong: at once, or once it is confirmed; or what it let begin."""
     affected = change.changed or connections.owed
     found: t.List[conntrack.Found] = []
 
@@ -284,17 +298,24 @@ def apply_gateway(
         found.append(connections.found(change.steps, change.drifted))
         return found[-1]
 
-    change = replace(change, owing="" if pending else connections.owing())
-    warnings = _carry_out(change, host, check_mode, pending, lambda: conntrack.script(look()))
+    back = connections.back(change.steps) if change.changed else Groups()
+    change = replace(
+        change,
+        back=conntrack.commands(back.words, back.left),
+        owing="" if pending else connections.owing(),
+    )
+    aftermath = Aftermath(lambda: conntrack.script(look()), lambda: connections.undone(change.steps))
+    warnings = _carry_out(change, host, check_mode, pending, aftermath)
     if affected and not found:
         look()
-    if affected and not check_mode and not pending:
-        warnings += connections.forget(found[-1])
-    else:
-        warnings += tuple(warning for each in found for warning in forgetting.warnings(each))
-    change = replace(change, flows=sum(each.count for each in found))
-    values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
-    return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
+    for each in found:
+        warnings += forgetting.warnings(each) if check_mode or pending else connections.forget(each)
+    if pending and change.back and not host.which("conntrack"):
+        warnings += (
+            "conntrack is not installed: should this change be taken back, connections that began under it stay; "
+            "install the package conntrack (conntrack-tools)",
+        )
+    return replace(change, flows=sum(each.count for each in found)), warnings
 
 
 def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
@@ -682,17 +703,21 @@ def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
         return ()
 
 
+class Aftermath(t.NamedTuple):
+    """What becomes of the connections."""
+
+    kept: t.Callable[[], str]  # once the new rules are there: what a shell has to run if a change that waits is kept
+    undone: t.Callable[[], None]  # once the old ones are there again
+
+
 def _carry_out(
     change: Change,
     host: Host,
     check_mode: bool,
     pending: t.Optional[Confirmation] = None,
-    forget: t.Callable[[], str] = str,
+    aftermath: t.Optional[Aftermath] = None,
 ) -> t.Tuple[str, ...]:
-    """Everything that writes is in here and below. Gives back warnings.
-
-    ``forget`` is asked once the new rules are there, for what the shell has to run if a change that waits is kept.
-    """
+    """Everything that writes is in here and below. Gives back warnings."""
     if not change.changed:
         return ()
     sysctl.check_writable(change.switches, host)
@@ -706,6 +731,7 @@ def _carry_out(
     warnings: t.Tuple[str, ...] = ()
     try:
         known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change), host)
+        undo += [aftermath.undone] if aftermath else []
         if change.state:
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
@@ -723,7 +749,7 @@ def _carry_out(
                 backend.drop_base_chains(host, change.chains_before)
         said = journal.changed(by, _told(change), known.until)
         if pending:
-            rollback.ready(change.instance, known, host, forget())
+            rollback.ready(change.instance, known, host, aftermath.kept() if aftermath else "")
             host.log(journal.line(change.instance, said))
         else:
             warnings = rollback.keep(change.instance, known, host, said)
@@ -769,6 +795,7 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
         files.update({"policy": before_door} if before_door else {})
         moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
+    files.update({rollback.BACK: change.back} if change.back else {})
     return rollback.Restoring(tuple(lines), files)
 
 

@@ -174,7 +174,7 @@ class Judges:
     """The old rules (of a host with a past, several) and the new ones."""
 
     def __init__(self, old: t.Iterable[Rules], new: Rules) -> None:
-        self._old, self._new = [_Judge(rules) for rules in old], _Judge(new)
+        self._old, self._new = [Judge(rules) for rules in old], Judge(new)
         judges = [*self._old, self._new]
         self._local = frozenset(address for judge in judges for address in judge.local)
         #: Whether a connection's helper matters.
@@ -247,7 +247,7 @@ class Judges:
         return found
 
 
-def _boundaries(judges: t.Iterable[_Judge], size: int, local: t.Iterable[str]) -> t.List[int]:
+def _boundaries(judges: t.Iterable[Judge], size: int, local: t.Iterable[str]) -> t.List[int]:
     """Where an address begins to be in some network of the rules, or no longer is."""
     version, found = (4 if size == 4 else 6), set()
     networks = {net for judge in judges for net in judge.networks}
@@ -264,7 +264,7 @@ def _boundaries(judges: t.Iterable[_Judge], size: int, local: t.Iterable[str]) -
     return sorted(found)
 
 
-def _port_classes(judges: t.Iterable[_Judge]) -> t.List[int]:
+def _port_classes(judges: t.Iterable[Judge]) -> t.List[int]:
     """For each port a number that it shares with the others that the rules cannot tell from it."""
     starts = {0}
     for judge in judges:
@@ -279,7 +279,7 @@ def _port_classes(judges: t.Iterable[_Judge]) -> t.List[int]:
     return found
 
 
-class _Packet(t.NamedTuple):
+class Packet(t.NamedTuple):
     """The first packet of a connection at one place on its way."""
 
     flow: Flow
@@ -289,7 +289,7 @@ class _Packet(t.NamedTuple):
     port: int
 
 
-class _Judge:
+class Judge:
     """One set of rules."""
 
     def __init__(self, rules: Rules) -> None:
@@ -297,9 +297,9 @@ class _Judge:
         self._chains: t.Dict[str, _Chain] = {}
         for rule in self.rules:
             self._chains.setdefault(rule.chain, _Chain()).add(rule)
-        self._wans = tuple(wan.interface for wan in rules.gateway.wans or ())
+        self.wans = tuple(wan.interface for wan in rules.gateway.wans or ())
         lans = rules.gateway.lans or ()
-        mine = self._wans + tuple(name for lan in lans for name in lan.interfaces)
+        mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)
         inside = [(net, lan.interfaces) for lan in lans for net in lan.networks or ()]
         others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
             (net, (name,)) for net, name in rules.links if not any(matches_name(pattern, name) for pattern in mine)
@@ -328,27 +328,27 @@ class _Judge:
         return self._places.find(address)
 
     def is_wan(self, link: str) -> bool:
-        return any(matches_name(pattern, link) for pattern in self._wans)
+        return any(matches_name(pattern, link) for pattern in self.wans)
 
     def right(self, flow: Flow, link: str, certain: bool) -> bool:
         """Whether these rules let it through as it is, on some way; for certain, or as far as can be seen."""
-        beyond = (link,) if link else self._wans
+        beyond = (link,) if link else self.wans
         ways_in = self._places.find(flow.asked.source) or beyond or ("",)
         ways_out = self._places.find(flow.server) or beyond or ("",)
         return any(self._passes(flow, iif, oif, certain) for iif in ways_in for oif in ways_out)
 
     def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
         every = all if certain else any
-        asked = _Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
-        there = _Packet(flow, iif, oif, flow.server, flow.server_port)
+        asked = Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        there = Packet(flow, iif, oif, flow.server, flow.server_port)
         return (
-            every((rule.action.target if rule else "") == flow.helper for rule in self._walk("helper", asked))
-            and every(_same_destination(flow, rule) for rule in self._walk("dstnat", asked))
-            and every(not rule or rule.action.kind not in ("drop", "reject") for rule in self._walk("forward", there))
-            and every(self._same_source(flow, rule) for rule in self._walk("srcnat", there._replace(iif="")))
+            every((rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked))
+            and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
+            and every(not rule or rule.action.kind not in ("drop", "reject") for rule in self.walk("forward", there))
+            and every(self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif="")))
         )
 
-    def _walk(self, name: str, packet: _Packet) -> t.List[t.Optional[Rule]]:
+    def walk(self, name: str, packet: Packet) -> t.List[t.Optional[Rule]]:
         """The rules that may decide about a packet, None where the chain may come to its end: one, if all is seen."""
         found: t.List[t.Optional[Rule]] = []
         chain = self._chains.get(name)
@@ -360,7 +360,7 @@ class _Judge:
             if kind == "return":
                 ends: t.List[t.Optional[Rule]] = [None]
             elif kind in ("jump", "goto"):
-                ends = self._walk(action.target, packet)
+                ends = self.walk(action.target, packet)
             else:
                 ends = [rule]
             if kind == "jump" and None in ends:
@@ -371,7 +371,7 @@ class _Judge:
                 return found
         return found + [None]
 
-    def _holds(self, match: Match, packet: _Packet) -> t.Optional[bool]:
+    def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
         """None: that cannot be seen."""
         flow = packet.flow
         if not (
@@ -439,7 +439,7 @@ class _Chain:
         (self._general if key is None else self._special.setdefault(key, [])).append(len(self._all))
         self._all.append(rule)
 
-    def about(self, packet: _Packet) -> t.Iterator[Rule]:
+    def about(self, packet: Packet) -> t.Iterator[Rule]:
         places = list(self._general)
         for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
             places += self._special.get(key, ())

@@ -21,6 +21,7 @@ from . import _codec as codec, _conntrack as conntrack, _intent as intent, _roll
 from ._compile import compile_gateway
 from ._conntrack import Found
 from ._flows import Judges, Rules
+from ._groups import Groups, groups
 from ._rules import RuleSet
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -52,9 +53,12 @@ class Forgetting:
     """Of one change. Nothing is compiled, and nobody asked, before it has to be."""
 
     def __init__(self, before: t.Any, gateway: Gateway, ruleset: RuleSet, facts: Facts, host: Host) -> None:
-        self._gateway, self._ruleset, self._facts, self._host = gateway, ruleset, facts, host
+        self._gateway, self._ruleset, self._host = gateway, ruleset, host
         self._path = rollback.owed_of(gateway.instance)
-        self._before = before
+        self._before, self._encoded = before, encoded(gateway)
+        self._here = frozenset(address for each in facts.interfaces for address in each.addresses)
+        self._links = tuple((net, each.name) for each in facts.interfaces for net in each.networks)
+        self._compiled: t.List[t.Tuple[t.Any, Rules]] = []
         self._owed = _listed(host.read(self._path))
 
     @property
@@ -66,20 +70,31 @@ class Forgetting:
         """What is wrong now, if the new rules are there or were."""
         before = [*self._owed, self._before] + ([None] if drifted else [])
         known = [raw for index, raw in enumerate(before) if raw not in before[:index]]
-        if known == [encoded(self._gateway)]:
+        if known == [self._encoded]:
             return Found()
-        return conntrack.wrong(self._judges(known, steps), self._host)
+        return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host)
 
-    def _judges(self, before: t.Iterable[t.Any], steps: Steps) -> Judges:
-        links = tuple((net, each.name) for each in self._facts.interfaces for net in each.networks)
-        here = {address for each in self._facts.interfaces for address in each.addresses}
-        later = (here | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
-        new = Rules(self._ruleset, self._gateway, frozenset(later), links)
-        old: t.List[Rules] = []
-        for raw in before:
-            ruleset, known = _compiled(raw) or (PLAIN, intent.Gateway(wans=self._gateway.wans, lans=()))
-            old.append(Rules(ruleset, known, frozenset(here), links))
-        return Judges(old, new)
+    def back(self, steps: Steps) -> Groups:
+        """What a rollback has to forget: whatever begins under the new rules, and is wrong under the old ones."""
+        return Groups() if self._before == self._encoded else groups(self._new(steps), self._old(self._before))
+
+    def undone(self, steps: Steps) -> None:
+        """The same, where the run that made the change is there to take it back."""
+        if self._before != self._encoded:
+            judges = Judges([self._new(steps)], self._old(self._before))
+            conntrack.forget(conntrack.wrong(judges, self._host), self._host)
+
+    def _new(self, steps: Steps) -> Rules:
+        later = (self._here | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
+        return Rules(self._ruleset, self._gateway, later, self._links)
+
+    def _old(self, raw: t.Any) -> Rules:
+        for known, rules in self._compiled:
+            if known == raw:
+                return rules
+        ruleset, gateway = _compiled(raw) or (PLAIN, intent.Gateway(wans=self._gateway.wans, lans=()))
+        self._compiled.append((raw, Rules(ruleset, gateway, self._here, self._links)))
+        return self._compiled[-1][1]
 
     def owing(self) -> str:
         """The text to lay down until all is forgotten."""

@@ -138,6 +138,8 @@ if [ -e {folder}.forget ]; then
         setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
 fi
 """
+#: The file of a change that says what a rollback forgets.
+BACK = "back"
 EXIT = "exit $failed\n"
 KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
 #: What a script says to whoever has started it, beside what it tells the journal.

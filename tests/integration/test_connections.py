@@ -13,7 +13,7 @@ import socket
 import time
 
 import pytest
-from helpers import ONE_LAN, TWO_LANS, wire_gateway
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, wire_gateway
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import patience, slowness, wait_until
@@ -24,12 +24,14 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _netlink as netlink,
     _rollback as rollback,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
 OFFICE4 = CLIENTS["office"][1]
 SECOND, THIRD = "203.0.113.9", "203.0.113.77"
 WAITS = rollback.Confirmation(3600, "token", "14:05:30")
 FORWARD = {"name": "web", "port": ["443"], "to": [OFFICE4], "to_port": 8443}
+ADDED = {"name": "fixed", "action": "snat", "to": [THIRD], "to_address": "add"}
 MORE = {"port_forwards": [{"name": "more", "port": ["4443"], "to": [OFFICE4], "protocol": ["tcp"]}]}
 NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["2525"], "action": "drop"}]}
 
@@ -304,6 +306,59 @@ def test_what_a_run_that_died_has_not_forgotten_the_next_one_does(gate, net, mon
         assert (forgotten(done), done.change.changed) == (1, True)
         assert servers.ask(client, WAN4, 5353).peer == SECOND
         assert not gate.apply(**snat(), **ONE_LAN).change.changed
+
+
+def test_what_began_under_a_change_goes_with_it(gate, net):
+    """Adversary's fault 6: a rollback left the intruder in, and the phone dead. What is as before stays."""
+    gate.apply(**TWO_LANS)
+    change = {
+        "port_forwards": [FORWARD],
+        "nat": [dict(ADDED, source=["office"]), {"name": "rest"}],
+        "lans": [dict(OFFICE, reaches=["guests"]), GUESTS],
+    }  # fmt: skip
+    with (
+        Servers(net, "udp", ("wan", 5060)) as registrar,
+        registrar.client("office", WAN4, ("", 5060)) as phone,
+        connected(net, "guest", "wan", WAN4, 8081) as stays,
+    ):
+        gate.apply(confirmation=WAITS, **dict(TWO_LANS, **change))
+        assert registrar.ask(phone, WAN4, 5060).peer == THIRD
+        with (
+            connected(net, "wan", "office", GATE4, 443, at=8443) as intrudes,
+            connected(net, "office", "guest", CLIENTS["guest"][1], 8080) as crosses,
+        ):
+            assert speaks(intrudes) and speaks(crosses) and speaks(stays)
+            assert rollback.finish("default", "token", False, gate.host, False).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+            assert not speaks(intrudes)
+            assert not speaks(crosses)
+            assert speaks(stays)
+        assert registrar.ask(phone, WAN4, 5060).peer in (GATE4, SECOND)
+
+
+def test_a_run_that_fails_takes_back_what_began(gate, net, monkeypatch):
+    """As a rollback does, and at once: whoever has made the change is there to judge."""
+    gate.apply(**ONE_LAN)
+    with Servers(net, "udp", ("wan", 5060)) as registrar, registrar.client("office", WAN4) as phone:
+
+        def fails(*_args):
+            assert registrar.ask(phone, WAN4, 5060).peer == THIRD
+            raise GatewayError("it fails")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rollback, "keep", fails)
+            with pytest.raises(GatewayError, match="the host is as it was before"):
+                gate.apply(nat=[ADDED], **ONE_LAN)
+        assert registrar.ask(phone, WAN4, 5060).peer in (GATE4, SECOND)
+
+
+def test_a_rollback_that_cannot_forget_says_so_beforehand(nft):
+    wire_gateway()
+    nft.apply(**ONE_LAN)
+    nft.host.without = ("conntrack",)
+    told = nft.apply(check=True, confirmation=WAITS, port_forwards=[FORWARD], **ONE_LAN).warnings
+    assert [line for line in told if line.startswith("conntrack is not installed: should this change be taken back")]
+    assert nft.apply(check=True, confirmation=WAITS, timeouts={"udp": 99}, **ONE_LAN).warnings == ()
 
 
 def dies(*_args):

@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "_netlink": set(),
     "_conntrack": {"_flows", "_host", "_netlink", "_words"},
     "_flows": {"_netlink", "_rules", "_values"},
-    "_forgetting": {"_codec", "_compile", "_conntrack", "_flows", "_intent", "_rollback", "_rules"},
+    "_groups": {"_flows", "_rules", "_values", "_words"},
+    "_forgetting": {"_codec", "_compile", "_conntrack", "_flows", "_groups", "_intent", "_rollback", "_rules"},
     "_controller": {"_errors"},
     "_origin": {"_errors"},
     "_chains": {"_rules"},
@@ -82,10 +83,9 @@ MAY_IMPORT = {
     "_rollback": {"_errors", "_host", "_journal", "_lock", "_origin", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
-        "_conntrack", "_firewalld", "_forgetting", "_helpers", "_journal", "_links", "_origin", "_persist", "_rollback",
-        "_service", "_sysctl", "select", "_choice", "_compile",
-        "_controller", "_describe", "_errors", "_facts", "_features", "_host", "_intent", "_plan", "_resolve", "_rfc",
-        "_values",
+        "_choice", "_compile", "_conntrack", "_controller", "_describe", "_errors", "_facts", "_features",
+        "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links", "_origin",
+        "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_sysctl", "_values", "select",
     },
     "_declared": {"_codec", "_intent"},
     "_info": {
