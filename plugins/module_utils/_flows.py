@@ -315,6 +315,8 @@ class Judge:
             yield from rule.match.not_destination
             yield from rule.match.asked
             yield from rule.match.not_asked
+            yield from rule.match.asked
+            yield from rule.match.not_asked
             yield from (entry for entry in rule.action.to if "/" in entry)
         yield from self._places.networks
 
@@ -382,6 +384,9 @@ class Judge:
             and match.protocol in ("", flow.protocol)
             and (not match.port or any(first <= packet.port <= last for first, last in match.port))
             and (not match.translated or flow.redirected)
+            and (not match.asked or self._in(match.asked, flow.asked.destination))
+            and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
+            and (not match.asked_port or match.asked_port[0] <= flow.asked.destination_port <= match.asked_port[1])
             and (not match.local or packet.to in self.local or flow.redirected)
             and (not match.source or self._in(match.source, flow.asked.source))
             and (not match.destination or self._in(match.destination, packet.to))

@@ -265,9 +265,10 @@ def split_like_restore(text: str) -> t.List[str]:
 VARIANTS = itertools.product(("iptables", "ip6tables"), ("nft", "legacy"), ("save", "restore"))
 TOOLS = [
     *("nft", "conntrack", "ip", "modprobe", "systemctl", "systemd-run", "setsid", "sleep", "sync", "rm", "rmdir"),
+    *("logger", "flock"),
     *("-".join(words) for words in VARIANTS),
 ]
-REAL = ("basename", "cat", "chmod", "cp", "grep", "mkdir", "mv", "sed", "sh", "tail", "tr")
+REAL = ("basename", "cat", "chmod", "cp", "date", "grep", "mkdir", "mv", "readlink", "sed", "sh", "tail", "tr")
 #: One write a line, as the programs of a pipe run at the same time.
 NOTE = """#!/bin/sh
 line=${0##*/}

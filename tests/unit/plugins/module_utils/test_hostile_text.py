@@ -169,7 +169,7 @@ def check_files(host, instance, prefix):
 # Scripts
 
 
-COMMON = ("ip", "modprobe", "systemctl", "conntrack", "sync", "rm", "rmdir")
+COMMON = ("ip", "modprobe", "systemctl", "systemd-run", "setsid", "sync", "rm", "rmdir", "logger", "flock", "sleep")
 WANTED = {
     "nftables": (*COMMON, "nft"),
     "iptables": (*COMMON, "nft")
