@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from . import _compile_follow as follow
 from ._chains import (
     ACCEPT,
     BETWEEN,
@@ -46,7 +47,7 @@ from ._compile_late import offload, timers
 from ._compile_nat import dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
-from ._resolve import inside_of, sources_of
+from ._resolve import followed, inside_of, sources_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
 from ._values import less, networks_of
 
@@ -65,6 +66,8 @@ BOGON_NETWORKS = (
 def compile_gateway(gateway: Gateway) -> RuleSet:
     """A resolved gateway as rules. Between interfaces that it does not name, nothing is matched."""
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
+        (follow.FOLLOW, follow.marked(gateway)),
+        (follow.FOLLOW_LAN, []),
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
         (FORWARD, _forward(gateway)),
@@ -75,14 +78,17 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (INPUT, chain_input(gateway)),
         (INVALID, chain_invalid()),
         (PROTECTED, chain_protected(gateway)),
-        (SRCNAT, srcnat(gateway)),
-        (EGRESS, egress(gateway)),
+        (SRCNAT, srcnat(gateway) + follow.srcnat_routed(gateway)),
+        (follow.SRCNAT_ROUTED, []),
+        (EGRESS, egress(gateway) + follow.egress_routed(gateway)),
+        (follow.EGRESS_ROUTED, []),
         (MSS, _mss(gateway)),
         (TIMERS, timers(gateway)),
         (OFFLOAD, offload(gateway)),
     )
-    chains = [chain for chain, rules in parts if rules or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     rules = [rule for _chain, part in parts for rule in part]
+    filled = {rule.chain for rule in rules}
+    chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     for lan in gateway.lans or ():
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan))]
         rules += _lan(gateway, lan)
@@ -210,7 +216,8 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     allowed = (wan_interfaces(gateway), lan.interfaces + reached)
     if lan.spoof_check:
         own = by_family(lan.networks or ()).items()
-        rules = [Rule(chain, Match(family, source=nets), Action("goto", opens), key) for family, nets in own]
+        sources = [Match(family, source=nets) for family, nets in own] + follow.own_by_route(gateway, lan)
+        rules = [Rule(chain, match, Action("goto", opens), key) for match in sources]
         # RFC 5508 REQ-4: what a router on the way to a client has to say about a known flow, whatever its own address.
         related = [Match(family, protocol=icmp, ct_state=("related",)) for family, icmp in BY_FAMILY["icmp"].items()]
         rules += [Rule(chain, match, Action("jump", TO.name), key) for match in related]
@@ -236,6 +243,8 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
         # Whatever has come this far is this LAN's own. A rate is one for each family, so it needs the networks.
         if not whole or (item.rate and lan.spoof_check):
             sources = within(inside_of(gateway, item), lan.networks or ())
+            if whole and lan.follows:
+                sources += followed(gateway)
             if not sources:
                 continue
         key = "outbound/" + item.name

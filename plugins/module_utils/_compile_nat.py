@@ -50,9 +50,7 @@ def srcnat(gateway: Gateway) -> t.List[Rule]:
     """Hairpins, then NAT items in the user's order; in this table the first rule that matches decides."""
     rules = [rule for forward in gateway.port_forwards if forward.hairpin for rule in _hairpin(gateway, forward)]
     for item in gateway.nat:
-        rules += [
-            Rule(SRCNAT.name, match, action, "nat/" + item.name) for match, action in _translations(gateway, item)
-        ]
+        rules += [Rule(SRCNAT.name, match, action, "nat/" + item.name) for match, action in translations(gateway, item)]
     return rules
 
 
@@ -61,7 +59,7 @@ def egress(gateway: Gateway) -> t.List[Rule]:
     rules = _errors_of_exempt(gateway)
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
     for index, item in enumerate(gateway.nat):
-        for match, action in _translations(gateway, item):
+        for match, action in translations(gateway, item):
             if action == ACCEPT:
                 rules.append(Rule(EGRESS.name, match, RETURN, "nat/" + item.name))
                 continue
@@ -89,8 +87,13 @@ def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def _translations(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[Match, Action]]:
-    """Which packets an item is about, and what it does to them; ACCEPT for those it exempts."""
+def translations(
+    gateway: Gateway, item: NatItem, instead: t.Optional[t.Tuple[str, ...]] = None
+) -> t.List[t.Tuple[Match, Action]]:
+    """Which packets an item is about, and what it does to them; ACCEPT for those it exempts.
+
+    ``instead`` are sources in place of the item's own.
+    """
     if item.action in ("static", "prefix"):
         wans = wan_interfaces(gateway, item)
         return [
@@ -101,7 +104,7 @@ def _translations(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[Match, Acti
             for inside, outside in _pairs(gateway, item)
             if not item.destination or _of_family(item.destination, inside)
         ]
-    sources = sources_of(gateway, item)
+    sources = sources_of(gateway, item) if instead is None else instead
     if not sources:
         return []
     found = []
@@ -206,7 +209,8 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
 def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
     """The packets of a forward on their way to its servers."""
     lan = lan_of(gateway, forward.to[0])
-    oif = lan.interfaces if lan else ()
+    # A LAN that follows its links may get the server's network again.
+    oif = lan.interfaces if lan else tuple(name for lan in gateway.lans or () if lan.follows for name in lan.interfaces)
     if is_pinhole(gateway, forward):
         return [replace(match, oif=oif, translated=False) for match, _ports in arrivals(forward)]
     return [told_apart(gateway, forward, replace(match, oif=oif), ports) for match, ports in arrivals(forward)]

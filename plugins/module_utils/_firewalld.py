@@ -25,6 +25,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
+from ._resolve import followed
 from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -92,7 +93,9 @@ def policy_for(gateway: Gateway, host: Host) -> t.Tuple[Policy, t.Tuple[str, ...
     policy = Policy(
         ingress=_zones_of(inside, known) or (ANY,),
         egress=_zones_of(outside, known) or (ANY,),
-        sources=tuple(dict.fromkeys(network for lan in lans for network in lan.networks or ())),
+        sources=tuple(
+            dict.fromkeys([network for lan in lans for network in lan.networks or ()] + list(followed(gateway)))
+        ),
     )
     notes = [
         "firewalld: {0} is assigned to no zone, so the policy is for any zone; assign it to narrow that".format(name)

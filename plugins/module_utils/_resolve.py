@@ -21,6 +21,8 @@ from ._remarks import dangers, remarks
 from ._rules import family_of, network as parsed_network
 from ._values import (
     INTERFACE_LENGTH,
+    PRIVATE,
+    UNIQUE_LOCAL,
     addresses_in,
     ends_of,
     is_network,
@@ -56,6 +58,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
     """Raises GatewayError with every problem that the host shows. ``known`` is what an earlier run has chosen."""
     problems = Problems()
     notes: t.List[str] = []
+    lost: t.List[str] = []
     kernel_name = _Names(facts, problems, notes)
     choosing = Choosing(facts, known, problems, notes)
     wans = _wans(gateway, kernel_name, choosing)
@@ -87,7 +90,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         _check_shadowed(resolved, problems)
         _check_one_to_one(resolved, problems)
         _check_prefixes(resolved, problems)
-        _check_forwards(resolved, problems)
+        _check_forwards(resolved, problems, lost)
         _check_addresses(resolved, facts, problems)
         notes += check_pairs(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
@@ -96,7 +99,7 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         resolved,
         tuple(dict.fromkeys(notes)),
         chosen,
-        warnings=tuple(dangers(resolved, facts)),
+        warnings=tuple(dangers(resolved, facts) + lost),
         remarks=tuple(remarks(resolved, facts)),
     )
 
@@ -479,14 +482,20 @@ def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
     return [lan for lan in gateway.lans or () if overlaps(networks, lan.networks or ())]
 
 
-def _check_forwards(gateway: Gateway, problems: Problems) -> None:
+def _check_forwards(gateway: Gateway, problems: Problems, lost: t.List[str]) -> None:
+    """``lost`` gets what works again with a network that a LAN may have been without for a while."""
     known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
     known_networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [_Inside.of(gateway).find(server) for server in item.to]
         for server, place in zip(item.to, found):
-            if not place:
+            if not place and any(_holds(net, server) for net in followed(gateway)):
+                lost.append(
+                    "{0}: to {1} is in none of the LANs now ({2}); it is reached once a LAN has its network again, "
+                    "otherwise name its new address".format(where, server, known)
+                )
+            elif not place:
                 problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
             elif server in _ends_of_link(place[1]):
                 problems.add(
@@ -578,6 +587,21 @@ def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
     if gateway.ipv6 == "route":
         networks = tuple(net for net in networks if family_of(net) == "ip" or is_private(net))
     return networks
+
+
+def followed(gateway: Gateway) -> t.Tuple[str, ...]:
+    """Among which a LAN may get other networks without a run: by DHCP, a delegated prefix, or somebody's hand.
+
+    Only those in which nothing could leave without the translation that was declared: of IPv4 the private ones; of
+    IPv6, where it is routed, global ones, too; where it is to be translated, unique local ones; with NPTv6 none, as
+    each network needs a prefix outside.
+    """
+    if not any(lan.follows for lan in gateway.lans or ()):
+        return ()
+    blocks = [str(net) for net in PRIVATE]
+    blocks += {"route": [str(UNIQUE_LOCAL), "2000::/3"], "masquerade": [str(UNIQUE_LOCAL)], "prefix": []}[gateway.ipv6]
+    families = forwarded_families(gateway)
+    return tuple(net for net in blocks if family_of(net) in families)
 
 
 def sources_of(gateway: Gateway, item: NatItem) -> t.Tuple[str, ...]:

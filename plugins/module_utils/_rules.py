@@ -24,12 +24,17 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: ``mangle`` rewrites before filtering, ``filter`` decides, ``nat`` translates, ``guard`` sees what leaves after it.
 #: ``helper`` comes once a connection is known and before it is translated, ``timers`` before it is accepted, and
 #: ``offload`` after.
-STAGES = ("helper", "mangle", "timers", "filter", "offload", "nat", "guard")
+#: ``follow`` knows by the routes which sources a LAN has.
+STAGES = ("follow", "helper", "mangle", "timers", "filter", "offload", "nat", "guard")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
 #: NAT which packets will be, and how.
 VERDICTS = ("accept", "drop", "reject", "masquerade", "snat", "dnat", "hairpin", "netmap", "guard")
+
+#: A bit of the packet's mark: the source is none of the networks that were known at the last run, but the route to it
+#: leads to the LAN that it came from.
+FOLLOWED = 0x08000000
 
 #: First and last port, both included.
 Ports = t.Tuple[int, int]
@@ -68,6 +73,8 @@ class Match:
     asked_port: t.Optional[Ports] = None  # and its port, of ``protocol``
     ipsec: bool = False  # an IPsec policy will encrypt the packet on its way out
     rate: str = ""  # holds only so often, such as "10/second", after a burst of 5
+    mark: t.Tuple[int, ...] = ()  # the packet's mark, and which of its bits are asked for
+    routed: bool = False  # the route to the source leads to the interface that the packet came from
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ class Action:
     to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
     """
 
-    # One of VERDICTS, or return, jump, goto, clamp_mss, set_mss, helper, timers, offload, log, log_guard, expect_nat.
+    # One of VERDICTS, or return, jump, goto, clamp_mss, set_mss, mark, helper, timers, offload, log, log_guard,
+    # expect_nat.
     kind: str
     target: str = ""  # the chain, for jump and goto; the prefix, for log and log_guard; the kernel's name, for helper
     to: t.Tuple[str, ...] = ()
@@ -88,7 +96,7 @@ class Action:
     random: bool = False  # masquerade, snat: a random port, in place of the client's own where that is free
     persistent: bool = True  # snat: one client keeps one address of ``to``
     balance: str = "round_robin"  # dnat to several: round_robin, or source (one client keeps one server)
-    size: int = 0  # set_mss: bytes
+    size: int = 0  # set_mss: bytes; mark: the bit
     timers: t.Tuple[t.Tuple[str, int], ...] = ()  # timers: state of the protocol to seconds; accepts, too
     nat: t.Optional[Action] = None  # expect_nat: what the NAT rule does
 

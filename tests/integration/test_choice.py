@@ -180,3 +180,95 @@ def test_one_card_for_both_sides(gate, net):
     gate.forwarding(ipv4=True, instance="one")
     gate.item("masquerade", instance="one", name="all", source=["192.168.1.0/24"], out_interface="lan0")
     assert net.tcp("office", "server", "198.18.0.1") == "192.168.1.1"
+
+
+# --- LANs whose networks are their links' -----------------------------------------------------------------------------
+
+FOLLOWING = {
+    "wans": [{"interface": "wan0"}],
+    "lans": [{"name": "office", "interfaces": ["lan0"]}, {"name": "guests", "interfaces": ["guest0"]}],
+}
+
+
+def udp_seen(net, source: str, target: str) -> bool:
+    """Whether a packet from the office with this source leaves by the WAN, whatever it looks like there."""
+    with topology.Sniffer(net) as wan:
+        topology.send(net, "office", [topology.udp(source, target, 40001)])
+        return any(proto == socket.IPPROTO_UDP for _source, proto in wan.sources())
+
+
+def test_a_lan_follows_its_link_without_a_run(gate, net):
+    """Another delegated prefix, another private network: translated, routed and checked as the ones before."""
+    gate.apply(**FOLLOWING)
+    assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
+    office, wan = net.nodes["office"], net.nodes["wan"]
+    sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
+    sh("ip addr add 2001:db8:b::1/64 dev lan0 nodad; ip addr add fd00:5::1/64 dev lan0 nodad")
+    wan.sh("ip -6 route add 2001:db8:b::/64 via 2001:db8:ff::2")
+    office.sh("ip addr flush dev up0 scope global; ip addr add 192.168.5.10/24 dev up0")
+    office.sh("ip route replace default via 192.168.5.1")
+    office.sh("ip addr add 2001:db8:b::10/64 dev up0 nodad; ip -6 route replace default via 2001:db8:b::1")
+    net._awake("office", "192.168.5.1", "2001:db8:b::1")
+    with topology.Sniffer(net) as sniffer:
+        assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
+        assert net.tcp("office", "wan", topology.WAN6) == "2001:db8:b::10"
+        # A unique local prefix is translated.
+        office.sh("ip -6 addr flush dev up0 scope global; ip addr add fd00:5::10/64 dev up0 nodad")
+        office.sh("ip -6 route replace default via fd00:5::1")
+        net._awake("office", "fd00:5::1")
+        assert net.tcp("office", "wan", topology.WAN6) == topology.GATE6
+        assert sniffer.leaks() == []
+    # Neither another LAN nor the outside gets in, and the LANs stay apart.
+    assert net.tcp("wan", "office", "192.168.5.10") == "timeout"
+    assert net.tcp("guest", "office", "192.168.5.10").startswith("refused")
+    assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
+    # The next run knows the new networks, and nothing is left of the way round.
+    assert gate.apply(**FOLLOWING).change.changed
+    assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
+    assert not gate.apply(**FOLLOWING).change.changed
+
+
+def test_sources_that_no_route_leads_back_to_are_dropped(gate, net):
+    gate.apply(**FOLLOWING)
+    for own, spoofed, target in (
+        ("192.168.1.10", ("192.168.2.10", "192.168.77.5", "10.1.1.1", "8.8.8.8"), topology.WAN4),
+        ("fd00:1::10", ("fd00:2::10", "fd00:77::5", "2001:db8:77::1"), topology.WAN6),
+    ):
+        assert udp_seen(net, own, target)
+        for source in spoofed:
+            assert not udp_seen(net, source, target), source
+
+
+def test_no_nat_item_no_way_out(gate, net):
+    """What nothing translates is guarded, also in networks that are new."""
+    nat = [{"name": "guests", "source": ["guests"]}]
+    gate.apply(nat=nat, **FOLLOWING)
+    sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
+    office = net.nodes["office"]
+    office.sh("ip addr add 192.168.5.10/24 dev up0; ip route replace default via 192.168.5.1 src 192.168.5.10")
+    net._awake("office", "192.168.5.1")
+    with topology.Sniffer(net) as sniffer:
+        seen = net.tcp("office", "wan", topology.WAN4)
+        assert sniffer.leaks() == []
+    # Nor does an item for another LAN become its own.
+    assert seen == "timeout"
+
+
+def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
+    forward = {"name": "web", "port": ["8080"], "to": ["192.168.1.10"]}
+
+    def told():
+        return [each for each in nft.apply(port_forwards=[forward], **FOLLOWING).warnings if "web" in each]
+
+    assert told() == []
+    assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4
+    sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
+    assert told() == [
+        "port_forwards[0] 'web': to 192.168.1.10 is in none of the LANs now (office 192.168.5.0/24, guests "
+        "192.168.2.0/24 fd00:2::/64); it is reached once a LAN has its network again, otherwise name its new address"
+    ]
+    sh("ip addr add 192.168.1.1/24 dev lan0")
+    assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4
+    lans = [dict(OFFICE, networks=["192.168.5.0/24"])]
+    with pytest.raises(GatewayError, match=r"to 192\.168\.1\.10 is in none of the LANs"):
+        nft.apply(wans=FOLLOWING["wans"], lans=lans, port_forwards=[forward])

@@ -36,6 +36,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
 TABLES = {
+    "follow": ("mangle",),
     "helper": ("raw",),
     "mangle": ("mangle",),
     "filter": ("filter",),
@@ -570,6 +571,7 @@ def _target(action: Action, family: str, chain: str) -> t.List[str]:
         "clamp_mss": ["TCPMSS", "--clamp-mss-to-pmtu"],
         "set_mss": ["TCPMSS", "--set-mss", str(action.size)],
         "helper": ["CT", "--helper", action.target],
+        "mark": ["MARK", "--set-xmark", "0x{0:x}/0x{0:x}".format(action.size)],
     }
     if action.kind == "goto":
         return ["-g", chain]
@@ -594,10 +596,11 @@ def _middle(match: Match) -> t.List[str]:
     if match.ct_state:
         states = [state.upper() for state in CT_STATES if state in match.ct_state]
         words += ["-m", "conntrack", "--ctstate", ",".join(states)]
-    if match.translated:
-        words += ["-m", "conntrack", "--ctstate", "DNAT"]
-    if match.ipsec:
-        words += ["-m", "policy", "--dir", "out", "--pol", "ipsec"]
+    if match.mark:
+        words += ["-m", "mark", "--mark", "0x{0:x}/0x{1:x}".format(*match.mark)]
+    for field, said in WORDS.items():
+        if getattr(match, field):
+            words += said
     if match.rate:
         words += ["-m", "limit", "--limit", limit_text(match.rate)]
     return words
@@ -680,6 +683,12 @@ def _share(index: int, count: int, balance: str) -> t.List[str]:
 #: Any number does; it is part of the rule, so it must not change.
 CLUSTER_SEED = "0x00000001"
 NEW = ["-m", "conntrack", "--ctstate", "NEW"]
+#: What a match may be beside, in this order.
+WORDS = {
+    "routed": ["-m", "rpfilter"],
+    "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
+    "ipsec": ["-m", "policy", "--dir", "out", "--pol", "ipsec"],
+}
 #: No table of iptables stands behind nat POSTROUTING, and nat refuses DROP. So the guard has two halves. The one in
 #: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of flows that
 #: began without translation, and new flows that no NAT item covers. It has to let new flows pass that an item does

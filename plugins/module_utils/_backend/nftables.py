@@ -37,7 +37,7 @@ MOST_IN_POOL = 1024
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
-PRIORITIES = {"helper": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
+PRIORITIES = {"follow": -155, "helper": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
 #: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
 DSTNAT_PRIORITY = -105
 #: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
@@ -72,6 +72,7 @@ L4PROTO = {"meta": {"key": "l4proto"}}
 #: Linux 6.18), so it is asked for where RFC 8200 section 4.1 has it: first, as long as no options are in front.
 NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
+MARK_OF_PACKET = {"meta": {"key": "mark"}}
 #: nft takes numbers, and lists those that it knows by these names: src/proto.c
 ICMP_NAMES = {
     "icmp": {
@@ -486,6 +487,12 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         expr = addresses + links + state
     else:
         expr = links + addresses + state
+    if match.mark:
+        value, bits = match.mark
+        expr.append(_match({"&": [MARK_OF_PACKET, bits]}, value))
+    if match.routed:
+        # Only in prerouting: kernels before 6.0 refuse it elsewhere.
+        expr.append(_match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True))
     if match.translated:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
     if match.ipsec:
@@ -571,6 +578,8 @@ def _action(rule: Rule) -> t.List[Json]:
         # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
         size: Json = {"rt": {"key": "mtu"}} if kind == "clamp_mss" else action.size
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
+    if kind == "mark":
+        return [{"mangle": {"key": MARK_OF_PACKET, "value": {"|": [MARK_OF_PACKET, action.size]}}}]
     if kind == "timers":
         return [{"ct timeout": _timer_name(rule)}, {"accept": None}]
     known: t.Dict[str, Json] = {

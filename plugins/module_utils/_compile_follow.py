@@ -1,0 +1,93 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""LANs whose networks are those of their links: a network that comes between two runs is let out, too.
+
+A source that was not known at the last run is looked up in the host's routes, in prerouting, as neither iptables nor
+kernels before 6.0 can do so elsewhere. If the route back leads to the LAN that the packet came from, the packet gets a
+mark, and is let through and translated by it. What was known needs no look-up, and everything else one test.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._chains import ACCEPT, EGRESS, GUARD, RETURN, SRCNAT, wan_interfaces
+from ._compile_nat import translations
+from ._resolve import followed
+from ._rules import FOLLOWED, Action, Chain, Match, Rule, by_family
+from ._values import is_private
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._intent import Gateway, Lan
+
+FOLLOW = Chain("follow", "prerouting", "follow")
+FOLLOW_LAN = Chain("follow-lan", "", FOLLOW.stage)
+SRCNAT_ROUTED = Chain("srcnat-route", "", SRCNAT.stage)
+EGRESS_ROUTED = Chain("egress-route", "", EGRESS.stage)
+BY_ROUTE = (FOLLOWED, FOLLOWED)
+KEY = "follow"
+
+
+def marked(gateway: Gateway) -> t.List[Rule]:
+    following = [lan for lan in gateway.lans or () if lan.follows]
+    families = by_family(followed(gateway))
+    if not families:
+        return []
+    known = by_family(net for lan in following for net in lan.networks or ())
+    inside = tuple(name for lan in following for name in lan.interfaces)
+    rules = [Rule(FOLLOW.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY)]
+    for family in families:
+        if family in known:
+            rules.append(Rule(FOLLOW_LAN.name, Match(family, source=known[family]), RETURN, KEY))
+        rules.append(Rule(FOLLOW_LAN.name, Match(family, routed=True), Action("mark", size=FOLLOWED), KEY))
+    return rules
+
+
+def own_by_route(gateway: Gateway, lan: Lan) -> t.List[Match]:
+    """Sources of a LAN beside its known ones."""
+    if not lan.follows:
+        return []
+    return [Match(family, source=nets, mark=BY_ROUTE) for family, nets in by_family(followed(gateway)).items()]
+
+
+def srcnat_routed(gateway: Gateway) -> t.List[Rule]:
+    return _branch(SRCNAT, SRCNAT_ROUTED, [Rule(SRCNAT_ROUTED.name, *each) for each in _translated(gateway)])
+
+
+def egress_routed(gateway: Gateway) -> t.List[Rule]:
+    """The guard of these sources; nobody outside has a way back to a private one."""
+    rules = []
+    for match, action, key in _translated(gateway):
+        if action == ACCEPT:
+            rules.append(Rule(EGRESS_ROUTED.name, match, RETURN, key))
+        else:
+            rules.append(Rule(EGRESS_ROUTED.name, match, Action("expect_nat", nat=action), "guard"))
+    wans = wan_interfaces(gateway)
+    rules += [
+        Rule(EGRESS_ROUTED.name, Match(family, oif=wans, source=nets), GUARD, "guard")
+        for family, nets in by_family(_private(gateway)).items()
+    ]
+    return _branch(EGRESS, EGRESS_ROUTED, rules)
+
+
+def _branch(chain: Chain, to: Chain, rules: t.List[Rule]) -> t.List[Rule]:
+    return [Rule(chain.name, Match(mark=BY_ROUTE), Action("jump", to.name), KEY), *rules] if rules else []
+
+
+def _private(gateway: Gateway) -> t.Tuple[str, ...]:
+    return tuple(net for net in followed(gateway) if is_private(net))
+
+
+def _translated(gateway: Gateway) -> t.List[t.Tuple[Match, Action, str]]:
+    """By the items that are for all of these LANs: the mark does not say which LAN it was."""
+    names = {lan.name for lan in gateway.lans or () if lan.follows}
+    return [
+        (match, action, "nat/" + item.name)
+        for item in gateway.nat
+        if item.action not in ("static", "prefix") and (not item.source or names.issubset(item.source))
+        for match, action in translations(gateway, item, _private(gateway))
+    ]
