@@ -90,7 +90,10 @@ options:
         description:
           - The networks of this LAN, IPv4 and IPv6. Other sources are dropped as spoofed.
           - When left out, the interfaces' own networks, as they are on the host; of an interface with a /32 the
-            networks that are routed to it.
+            networks that are routed to it. Then the LAN also follows its interfaces without a run. A source that was
+            not known at the last run is let through if a route of the host leads back to the interface that it came
+            from, and if it is private (RFC 1918, RFC 4193), or global IPv6 under O(ipv6=route). It is translated by the
+            NAT items that are for all LANs without networks.
         type: list
         elements: str
       reaches:
@@ -101,7 +104,8 @@ options:
       spoof_check:
         description:
           - Whether to drop what comes from this LAN with a source outside its networks.
-          - The list of networks decides, not the routes, so several WANs and asymmetric routes are no trouble.
+          - The list of networks decides, and routes only about sources that are new to a LAN without a list, so several
+            WANs and asymmetric routes are no trouble.
           - Without the check, a source that is in no LAN's networks is neither translated nor stopped by the guard.
         type: bool
         default: true

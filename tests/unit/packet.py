@@ -164,6 +164,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
         and not (match.rate and packet.over_rate)
+        and not (match.mark or match.routed)  # of sources that came after the rules; here are none
     )
 
 
