@@ -212,14 +212,14 @@ class SandboxHost(Host):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
-    def boot(self) -> subprocess.CompletedProcess:
+    def boot(self, *words: str) -> subprocess.CompletedProcess:
         """Run the loader as ipmasq.service does, with /etc/ipmasq in the folder of this host."""
         require_namespace()
         loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
         moved = re.sub(r"/(etc|run)/(?=ipmasq)", lambda found: self.place(found.group()), loader)
         assert moved != loader
         env = dict(os.environ, PATH=PATH, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
-        return subprocess.run(["sh", "-c", moved], capture_output=True, text=True, check=False, env=env)
+        return subprocess.run(["sh", "-c", moved, "boot", *words], capture_output=True, text=True, check=False, env=env)
 
     def snapshot(self) -> dict:
         """All that a module could alter: rules, switches, files. Two snapshots are compared with ``==``."""
@@ -259,7 +259,7 @@ def foreign_rules() -> str:
 
     Empty legacy tables that accept everything are left out: a module once loaded cannot take its tables back.
     """
-    parts = [sh("nft list ruleset 2>&1"), sets()]
+    parts = [sh("nft list ruleset 2>&1"), sets(), sh("ip rule; ip -6 rule")]
     for family, names in (("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")):
         if pathlib.Path("/proc/net/" + names).exists() and pathlib.Path("/proc/net/" + names).read_text():
             parts += legacy_tables(sh(family + "-legacy-save"))

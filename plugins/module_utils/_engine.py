@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from . import (
     _conntrack as conntrack,
+    _fence as fence,
     _firewalld as firewalld,
     _forgetting as forgetting,
     _helpers as helpers,
@@ -727,10 +728,11 @@ def _carry_out(
     if check_mode:
         return ()
     undo: t.List[t.Callable[[], None]] = []
+    shut = fence.shut_links(host)
     known, by = None, origin.origin(host).words
     warnings: t.Tuple[str, ...] = ()
     try:
-        known = rollback.arm(change.instance, pending, _restoring(change, host), _keeping(change), host)
+        known = rollback.arm(change.instance, pending, _restoring(change, shut, host), _keeping(change), host)
         undo += [aftermath.undone] if aftermath else []
         if change.state:
             _load_rules(change, host, undo)
@@ -742,6 +744,7 @@ def _carry_out(
             _set_door(change, host, undo)
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
+        _open(shut, host, undo)
         rollback.check_armed(change.instance, known, host)
         _verify(change, host)
         for backend, _rows, desired in _loads(change):
@@ -766,7 +769,14 @@ def _carry_out(
     return warnings + _boot_warnings(change, pending, host)
 
 
-def _restoring(change: Change, host: Host) -> rollback.Restoring:
+def _open(shut: fence.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+    """The loader could not load the rules that are there now."""
+    if shut:
+        undo.append(lambda: fence.shut(shut, host))
+        fence.unshut(shut, host)
+
+
+def _restoring(change: Change, shut: fence.Shut, host: Host) -> rollback.Restoring:
     """The way back as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
     files: t.Dict[str, str] = {}
     rules: t.List[str] = []
@@ -796,7 +806,7 @@ def _restoring(change: Change, host: Host) -> rollback.Restoring:
         moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
-    return rollback.Restoring(tuple(lines), files)
+    return rollback.Restoring(tuple(fence.restoring_lines(shut) + lines), files)
 
 
 def _keeping(change: Change) -> rollback.Keeping:

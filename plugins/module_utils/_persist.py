@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from . import _origin as origin, _service as service
+from . import _fence as fence, _origin as origin, _service as service
 from ._choice import NOTHING, Chosen
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
@@ -39,7 +39,19 @@ VERSION = 1
 #: What may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every ending that an instance may have a file with.
-ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".ipset", ".links", ".sums")
+ENDINGS = (
+    ".json",
+    ".load",
+    ".sysctl",
+    ".nft",
+    ".late.nft",
+    ".iptables",
+    ".ip6tables",
+    ".ipset",
+    ".links",
+    ".fence",
+    ".sums",
+)
 #: There only between the decision to keep a change and the last of its files.
 COMMIT = ".commit"
 
@@ -56,13 +68,22 @@ cd /etc/ipmasq || exit 1
 """
     + SAY
     + LOCK
+    + fence.SHELL
     + """
 closed() {
     say "instance $1: $2; forwarding is off"
+    shut
     echo 0 > /proc/sys/net/ipv4/ip_forward
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
     exit 1
 }
+
+# Somebody else is about to flush and to load rules, and this is run again once that is done. It may fail, though.
+if [ "$1" = close ]; then
+    shut
+    (sleep 5 && [ -n "$(fences -4)$(fences -6)" ] && exec sh ./boot) < /dev/null > /dev/null 2>&1 &
+    exit 0
+fi
 
 # Rules that others have saved may name our sets, and are refused as a whole without them.
 if [ "$1" = sets ]; then
@@ -129,6 +150,7 @@ for switches in ./*.sysctl; do
         [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
     done < "$switches"
 done
+unshut
 """
 )
 
@@ -272,6 +294,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         lines = ["modprobe -q {0} || true".format(module) for module in state.modules]
         lines += backend.boot_lines("./" + state.instance, state.instance)
         texts[".load"] = "".join(line + "\n" for line in lines)
+    if state.interfaces:
+        texts[".fence"] = fence.text(state.interfaces)
     if state.links:
         texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
     name = posixpath.basename(path)

@@ -23,6 +23,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 LOADER = "/etc/ipmasq/boot"
 SYSTEMD = "/etc/systemd/system/"
+#: Where units are, those that hide others first.
+UNITS = (SYSTEMD, "/lib/systemd/system/", "/usr/lib/systemd/system/")
 UNIT = SYSTEMD + "ipmasq.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
@@ -68,15 +70,19 @@ RULE_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
 ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmasq-links.service"
 """
+#: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see _fence.py).
 DROP_IN_TEXT = """\
 # Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
 [Service]
 {before}ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
-{reload}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
+{reload}{stop}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
 """
+CLOSE = "-/bin/sh /etc/ipmasq/boot close"
 #: Only for those that can be reloaded: it would be all that their reload does.
 RELOAD_TEXT = "ExecReload=-/bin/sh /etc/ipmasq/boot{words}\n"
 RELOADED = ("nftables", "docker")
+#: Those that flush everything when they are started, reloaded or stopped.
+FLUSHING = ("nftables", "netfilter-persistent")
 #: Only for those that load what others have saved of ours, too.
 BEFORE_TEXT = "ExecStartPre=-/bin/sh /etc/ipmasq/boot sets\n"
 SAVED = ("netfilter-persistent",)
@@ -237,12 +243,30 @@ def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
             found[LINKS_RULE] = init.links[LINKS_RULE]
     if init is _SYSTEMD:
         for name, words in NEIGHBOURS.items():
-            folders = ("/lib/systemd/system/", "/usr/lib/systemd/system/", SYSTEMD)
-            if any(host.exists("{0}{1}.service".format(folder, name)) for folder in folders):
-                reload = RELOAD_TEXT.format(words=words) if name in RELOADED else ""
-                before = BEFORE_TEXT if name in SAVED else ""
-                found[drop_in(name)] = (DROP_IN_TEXT.format(words=words, before=before, reload=reload), 0o644)
+            places = ["{0}{1}.service".format(folder, name) for folder in UNITS]
+            unit = next((path for path in places if host.exists(path)), "")
+            if unit:
+                found[drop_in(name)] = (_drop_in_text(name, words, host.read(unit) or ""), 0o644)
     return found
+
+
+def _drop_in_text(name: str, words: str, unit: str) -> str:
+    reload = RELOAD_TEXT.format(words=words) if name in RELOADED else ""
+    before = BEFORE_TEXT if name in SAVED else ""
+    stop = ""
+    if name in FLUSHING:
+        before += "ExecStartPre={0}\n".format(CLOSE)
+        stop = _closed_first("ExecStop", unit)
+        reload = (_closed_first("ExecReload", unit) if reload else "") + reload
+    return DROP_IN_TEXT.format(words=words, before=before, reload=reload, stop=stop)
+
+
+def _closed_first(key: str, unit: str) -> str:
+    """A drop-in can only add a command behind those of the unit, so they are said anew."""
+    lines = [line for line in unit.splitlines() if line.startswith(key + "=")]
+    if not lines or any(line.endswith("\\") for line in lines):
+        return ""
+    return "".join(line + "\n" for line in [key + "=", "{0}={1}".format(key, CLOSE), *lines])
 
 
 def drop_in(name: str) -> str:

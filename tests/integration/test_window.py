@@ -18,9 +18,11 @@ import socket
 import struct
 import time
 
-from helpers import GUESTS, OFFICE
+from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, WAN4
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 
 ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
 OFFICE4 = CLIENTS["office"][1]
@@ -96,3 +98,78 @@ def test_networks_come_and_go_while_connections_begin(gate, net):
             assert private.count() == 0
     assert through.count() > 0, "nothing came through, so nothing could leak"
     assert "HOLD" not in gate.rules()
+
+
+class Intruder:
+    """What knocks at a LAN host from the WAN, that knows the way, and what of it comes in."""
+
+    def __init__(self, net) -> None:
+        self.socket = net.socket("office", socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((OFFICE4, 9999))
+        self.socket.setblocking(False)
+
+    def came_in(self) -> int:
+        found = 0
+        while select.select([self.socket], [], [], 0)[0]:
+            self.socket.recv(64)
+            found += 1
+        return found
+
+
+FORWARD_ALL = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
+FLUSH = {
+    "nft": "nft flush ruleset",
+    "iptables-nft": "nft flush ruleset",
+    "iptables-legacy": "for t in raw nat mangle filter; do iptables-legacy -t $t -F; ip6tables-legacy -t $t -F; done",
+}
+
+
+def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
+    gate.apply(**TWO_LANS)
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+    load = gate.host.read("/etc/ipmasq/default.load")
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    sh(FORWARD_ALL)
+    private, intruder = Counter(net, "wan", OFFICE4), Intruder(net)
+    assert net.tcp("office", "wan", WAN4, timeout=0.3) == "timeout"
+    assert net.tcp("office", "wan", "2001:db8:ff::1", timeout=0.3).startswith(("timeout", "refused"))
+    with flood(net, "office", OFFICE4, WAN4), flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert (private.count(), intruder.came_in()) == (0, 0)
+    # The host itself is still there, and a run of the role opens it again.
+    assert net.ping("office", "192.168.1.1") and net.ping("wan", "203.0.113.2")
+    assert "~ wan0: shut, as its rules could not be loaded (journalctl -t ipmasq)" in gate.info()["drift"]
+    gate.apply(**TWO_LANS)
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+    assert load == gate.host.read("/etc/ipmasq/default.load")
+
+
+def test_a_service_that_flushes_and_loads_behind_a_closed_gateway(gate, net):
+    """What its drop-in does: close, its own command, the loader."""
+    gate.apply(**TWO_LANS)
+    private, intruder = Counter(net, "wan", OFFICE4), Intruder(net)
+    with flood(net, "office", OFFICE4, WAN4), flood(net, "wan", WAN4, OFFICE4):
+        for _round in range(ROUNDS):
+            assert gate.host.boot("close").returncode == 0
+            sh(FLUSH[gate.programs])
+            time.sleep(0.05)
+            assert gate.host.boot().returncode == 0
+    assert (private.count(), intruder.came_in()) == (0, 0)
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+
+
+def test_a_rollback_leaves_a_closed_gateway_closed(gate, net):
+    gate.apply(**TWO_LANS)
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    closed = sh("ip rule; ip -6 rule")
+    assert closed.count("blackhole") == 6
+    gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **TWO_LANS)
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    rollback.finish("default", "token", False, gate.host, False)
+    assert sorted(sh("ip rule; ip -6 rule").splitlines()) == sorted(closed.splitlines())
