@@ -26,6 +26,7 @@ from ._words import (
     PROTOCOLS,
     TIMEOUTS,
     TO_ADDRESS,
+    UNDECLARED,
 )
 
 Spec = t.Dict[str, t.Dict[str, t.Any]]
@@ -115,6 +116,7 @@ GATEWAY: Spec = {
     "profile": {"type": "str", "default": "peer_to_peer", "choices": list(PROFILES)},
     "ipv6": {"type": "str", "default": "route", "choices": list(IPV6_MODES)},
     "mss": {"type": "str", "default": "pmtu"},
+    "undeclared": {"type": "str", "default": "drop", "choices": list(UNDECLARED)},
     "drop_bogons": {"type": "bool", "default": False},
     "input": {"type": "str", "default": "open", "choices": list(INPUTS)},
     "input_allow": {"type": "list", "elements": "dict", "options": TRAFFIC},

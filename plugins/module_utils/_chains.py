@@ -18,7 +18,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 HELPER = Chain("helper", "prerouting", "helper")
 DSTNAT = Chain("dstnat", "prerouting", "nat")
+REACHES = Chain("reaches", "forward", "reach")
 FORWARD = Chain("forward", "forward", "filter")
+UNDECLARED = Chain("undeclared")
 TIMERS = Chain("timers", "forward", "timers")
 OFFLOAD = Chain("offloaded", "forward", "offload")  # "offload" is a word of nft's
 TO = Chain("to")
@@ -30,6 +32,7 @@ BOGONS = Chain("bogons")
 PROTECTED = Chain("protected")
 MSS = Chain("mss", "forward", "mangle")
 SRCNAT = Chain("srcnat", "postrouting", "nat")
+UNSEEN = Chain("unseen", "postrouting", "unseen")
 EGRESS = Chain("egress", "postrouting", "guard")
 
 ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from . import _compile_follow as follow
+from ._around import reached
 from ._chains import (
     ACCEPT,
     BETWEEN,
@@ -29,12 +30,15 @@ from ._chains import (
     MSS,
     OFFLOAD,
     PROTECTED,
+    REACHES,
     REJECT,
     RETURN,
     SRCNAT,
     STRAY,
     TIMERS,
     TO,
+    UNDECLARED,
+    UNSEEN,
     address_matches,
     declared,
     lan_interfaces,
@@ -42,6 +46,7 @@ from ._chains import (
     wan_interfaces,
 )
 from ._claims import arrivals, within
+from ._compile_around import CLAIMED, MANAGED, NEW, OUT, claimed, reaches, spoofed, undeclared, unseen, ways_out
 from ._compile_input import chain_input, chain_invalid, chain_protected
 from ._compile_late import offload, timers
 from ._compile_nat import dstnat, egress, let_in, let_in_static, redirections, srcnat
@@ -64,31 +69,36 @@ BOGON_NETWORKS = (
 
 
 def compile_gateway(gateway: Gateway) -> RuleSet:
-    """A resolved gateway as rules. Between interfaces that it does not name, nothing is matched."""
+    """A resolved gateway as rules. Between links that nobody declared, nothing is matched."""
+    apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (follow.FOLLOW, follow.marked(gateway)),
         (follow.FOLLOW_LAN, []),
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
-        (FORWARD, _forward(gateway)),
+        (REACHES, reaches(gateway)),
+        (FORWARD, _forward(gateway, bool(apart))),
         (STRAY, _stray(gateway)),
         (TO, []),
-        (BETWEEN, _between(gateway)),
+        (BETWEEN, _between(gateway, bool(apart))),
         (BOGONS, _bogon_destinations(gateway)),
-        (INPUT, chain_input(gateway)),
+        (UNDECLARED, apart),
+        (INPUT, spoofed(gateway, INPUT.name) + chain_input(gateway)),
         (INVALID, chain_invalid()),
         (PROTECTED, chain_protected(gateway)),
         (SRCNAT, srcnat(gateway) + follow.srcnat_routed(gateway)),
         (follow.SRCNAT_ROUTED, []),
-        (EGRESS, egress(gateway) + follow.egress_routed(gateway)),
+        (UNSEEN, unseen(gateway)),
+        (EGRESS, egress(gateway, ways_out(gateway)) + follow.egress_routed(gateway)),
         (follow.EGRESS_ROUTED, []),
         (MSS, _mss(gateway)),
         (TIMERS, timers(gateway)),
         (OFFLOAD, offload(gateway)),
     )
-    rules = [rule for _chain, part in parts for rule in part]
+    rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
+    chains += [chain for chain in (NEW, OUT, CLAIMED, MANAGED) if chain.name in filled]
     for lan in gateway.lans or ():
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan))]
         rules += _lan(gateway, lan)
@@ -158,20 +168,22 @@ def _stray(gateway: Gateway) -> t.List[Rule]:
     return [*rules, Rule(STRAY.name, Match(), DROP, "invalid")]
 
 
-def _forward(gateway: Gateway) -> t.List[Rule]:
+def _forward(gateway: Gateway, apart: bool) -> t.List[Rule]:
     """By where a packet comes from: invalid, from a LAN, and then by where it goes."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans or ():
         # Before the answers: a source that is not the LAN's own is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
-    sides = (wan_interfaces(gateway), lan_interfaces(gateway))
-    return rules + [
-        Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in filter(None, sides)
-    ]
+    rules += spoofed(gateway, FORWARD.name)
+    sides = [side for side in (wan_interfaces(gateway), lan_interfaces(gateway)) if side]
+    rules += [Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in sides]
+    # Between two declared links all has been decided by now.
+    ends = [Rule(FORWARD.name, Match(oif=side), Action("goto", UNDECLARED.name), "undeclared") for side in sides]
+    return rules + (ends if apart else [])
 
 
-def _between(gateway: Gateway) -> t.List[Rule]:
+def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     """Packets between declared interfaces that no LAN has been allowed to begin.
 
     Two chains, one for the way in and one for the way out: iptables takes one interface a rule, and hundreds of VLANs
@@ -183,6 +195,8 @@ def _between(gateway: Gateway) -> t.List[Rule]:
         Rule(TO.name, Match(oif=side), Action("jump", BETWEEN.name), "declared")
         for side in filter(None, (lan_side, wan_side))
     ]
+    if apart:
+        rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
     rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
     # Before the bogons: providers send from private networks of their own.
     rules += _multicast(gateway)
@@ -212,8 +226,8 @@ def _multicast(gateway: Gateway) -> t.List[Rule]:
 def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     """What a LAN may begin: to itself, to the WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
-    reached = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
-    allowed = (wan_interfaces(gateway), lan.interfaces + reached)
+    others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
+    allowed = (wan_interfaces(gateway), lan.interfaces + others + reached(gateway, lan))
     if lan.spoof_check:
         own = by_family(lan.networks or ()).items()
         sources = [Match(family, source=nets) for family, nets in own] + follow.own_by_route(gateway, lan)

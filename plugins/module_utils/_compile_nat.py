@@ -54,7 +54,7 @@ def srcnat(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def egress(gateway: Gateway) -> t.List[Rule]:
+def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     """After translation no LAN source may be left, whatever happened to the rules before."""
     rules = _errors_of_exempt(gateway)
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
@@ -68,9 +68,8 @@ def egress(gateway: Gateway) -> t.List[Rule]:
                 # A later item exempts others; what this one should have translated is not among them.
                 rules.append(Rule(EGRESS.name, match, GUARD, "guard"))
     guarded = by_family(net for lan in gateway.lans or () for net in nat_networks(gateway, lan))
-    wans = wan_interfaces(gateway)
     return rules + [
-        Rule(EGRESS.name, Match(family, oif=wans, source=nets), GUARD, "guard") for family, nets in guarded.items()
+        Rule(EGRESS.name, Match(family, oif=ways_out, source=nets), GUARD, "guard") for family, nets in guarded.items()
     ]
 
 

@@ -60,6 +60,8 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
     known = list(dict.fromkeys(lan.name for lan in lans))
     for index, lan in enumerate(lans):
         for other in lan.reaches:
+            if "/" in other:
+                continue  # of another instance, which only the host knows
             if other not in known or other == lan.name:
                 problems.add(
                     "lans[{0}] '{1}'".format(index, shorten(lan.name)),

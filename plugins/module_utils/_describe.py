@@ -40,6 +40,8 @@ def describe_gateway(gateway: Gateway) -> t.List[str]:
     for wan in gateway.wans or ():
         meaning = {"pmtu": "clamped to the path MTU", "keep": "left alone"}
         lines.append("mss on {0}: {1}".format(wan.interface, meaning.get(wan.mss, wan.mss)))
+    if gateway.undeclared != Gateway.undeclared:
+        lines.append("undeclared: left alone")
     if gateway.drop_bogons:
         lines.append("bogons: dropped")
     if gateway.input == "protect":

@@ -43,6 +43,7 @@ from ._facts import read_facts
 from ._features import check_supported
 from ._groups import Groups
 from ._host import check_root
+from ._intent import Neighbour
 from ._plan import Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 from ._rfc import given_up
@@ -159,11 +160,12 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
         )
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
+    neighbours = [other.declared for other in _others(host, gateway.instance) if other.owner == "gateway"]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
         known = state.chosen if state and gateway.choice == "keep" else NOTHING
-        resolved = resolve(gateway, facts, known)
+        resolved = resolve(gateway, facts, known, neighbours)
     except GatewayError as error:
         drops = _drops(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
@@ -261,6 +263,9 @@ def apply_gateway(
             switches=sysctl.lasting(switches, state.switches if state else (), host),
             lines=tuple(describe_gateway(gateway)),
             interfaces=tuple(wans + inside),
+            declared=Neighbour(
+                gateway.instance, tuple((lan.name, lan.interfaces) for lan in gateway.lans or ()), tuple(wans)
+            ),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
             links=links.links_of(gateway, state.links if state else links.Links(), facts),
             door=_door_text(wanted, host),

@@ -44,7 +44,8 @@ MANAGED = (
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
 TUNNELS = ("tun", "wireguard", "ppp", "ipip", "sit", "gre", "gretap", "ip6tnl", "vti", "xfrm", "vxlan", "geneve")
-
+#: How tunnels are named by what makes them. PPP is not among them: it is a WAN as often as not.
+TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
 
 #: Tables of routes that are asked on every host.
 ALWAYS = ("main", "default", "local")

@@ -41,7 +41,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import Ports
 
 #: What iptables has room for (29), less the longest kind of event with its colon and space.
-LOG_PREFIX_LENGTH = 29 - len("isolation: ")
+LOG_PREFIX_LENGTH = 29 - max(len(event) for event in LOGGED) - 2
 #: RFC 4787 REQ-5 asks for 5 minutes, RFC 5508 REQ-2 for 60 seconds; the kernel has 30 and 120, and 30.
 DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))
 
@@ -148,6 +148,29 @@ class HelperItem:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """Another instance on this host: what its LANs are called, with their interfaces, and all its links."""
+
+    instance: str = ""
+    lans: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
+    wans: t.Tuple[str, ...] = ()
+
+    @property
+    def links(self) -> t.Tuple[str, ...]:
+        return tuple(name for _lan, names in self.lans for name in names) + self.wans
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the rules have to know of the rest of the host; filled in by _around.py."""
+
+    managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found now
+    apart: t.Tuple[str, ...] = ()  # what bears such a name and is none of theirs, or is a way out
+    ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
+    neighbours: t.Tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True)
 class Gateway:
     """A whole gateway. ``wans`` or ``lans`` of None are to be found on the host."""
 
@@ -162,6 +185,7 @@ class Gateway:
     profile: str = "peer_to_peer"
     ipv6: str = "route"
     mss: str = "pmtu"
+    undeclared: str = "drop"
     drop_bogons: bool = False
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()
@@ -176,6 +200,7 @@ class Gateway:
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
     elsewhere: Elsewhere = ()  # filled in only where a rule cannot do without
+    around: Around = Around()
     unsound: t.FrozenSet[str] = frozenset()  # items that cannot be used as they are, such as "nat[2]"
 
     def sound(self, kind: str) -> t.List[t.Tuple[int, t.Any]]:
@@ -271,6 +296,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         profile=profile,
         ipv6=params["ipv6"],
         mss=mss,
+        undeclared=params["undeclared"],
         drop_bogons=params["drop_bogons"],
         input=params["input"],
         input_allow=tuple(_allow(index, raw, problems) for index, raw in enumerate(params.get("input_allow") or ())),

@@ -22,6 +22,7 @@ from . import _fence as fence, _origin as origin, _service as service
 from ._choice import NOTHING, Chosen
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
+from ._intent import Neighbour
 from ._journal import SAY
 from ._links import Links, boot_text
 from ._lock import SHELL as LOCK
@@ -168,6 +169,7 @@ class State:
     base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that were there before the first load
     lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
     interfaces: t.Tuple[str, ...] = ()  # of a whole gateway, names and patterns
+    declared: Neighbour = field(default_factory=Neighbour)  # the same by what they are, for other instances
     modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
     links: Links = field(default_factory=Links)
     door: str = ""  # the policy of firewalld, as XML
@@ -214,6 +216,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         base_chains=tuple(_word(chain) for chain in raw["base_chains"]),
         lines=tuple(_word(line) for line in raw["lines"]),
         interfaces=tuple(_word(name) for name in raw["interfaces"]),
+        declared=_parse_declared(raw.get("declared", {}), instance),
         modules=tuple(_word(module) for module in raw["modules"]),
         links=_parse_links(raw["links"]),
         door=_word(raw["door"]),
@@ -222,6 +225,13 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         applied=origin.from_raw(raw.get("applied", {})),
         gateway=raw.get("gateway"),
     )
+
+
+def _parse_declared(raw: t.Any, instance: str) -> Neighbour:
+    known = sorted(raw.get("lans", {}).items())
+    lans = tuple((_word(name), tuple(_word(link) for link in links)) for name, links in known)
+    wans = tuple(_word(name) for name in raw.get("wans", ()))
+    return Neighbour(instance if lans or wans else "", lans, wans)
 
 
 def _parse_links(raw: t.Any) -> Links:
@@ -257,6 +267,10 @@ def state_text(state: State) -> str:
         "base_chains": list(state.base_chains),
         "lines": list(state.lines),
         "interfaces": list(state.interfaces),
+        "declared": {
+            "lans": {name: list(links) for name, links in state.declared.lans},
+            "wans": list(state.declared.wans),
+        },
         "modules": list(state.modules),
         "links": {
             "addresses": [list(pair) for pair in state.links.addresses],

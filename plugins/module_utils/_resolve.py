@@ -12,6 +12,7 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, replace
 
+from ._around import around, check_reaches, concerning
 from ._choice import NOTHING, Choosing, remembered
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
@@ -37,7 +38,7 @@ from ._values import (
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._choice import Chosen
     from ._facts import Facts
-    from ._intent import Gateway, Item, Lan, Multicast, Outbound, PortForward, Wan
+    from ._intent import Gateway, Item, Lan, Multicast, Neighbour, Outbound, PortForward, Wan
 
 
 AnyItem = t.TypeVar("AnyItem", Traffic, NatItem, "PortForward", "Outbound", "Multicast")
@@ -54,7 +55,9 @@ class Resolved:
     remarks: t.Tuple[str, ...] = ()  # once
 
 
-def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved:
+def resolve(
+    gateway: Gateway, facts: Facts, known: Chosen = NOTHING, neighbours: t.Sequence[Neighbour] = ()
+) -> Resolved:
     """Raises GatewayError with every problem that the host shows. ``known`` is what an earlier run has chosen."""
     problems = Problems()
     notes: t.List[str] = []
@@ -80,8 +83,10 @@ def resolve(gateway: Gateway, facts: Facts, known: Chosen = NOTHING) -> Resolved
         multicast=_with_kernel_names("multicast", gateway.multicast, kernel_name),
         input_allow=_with_kernel_names("input_allow", gateway.input_allow, kernel_name),
         own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
+        around=around(lans, wans, facts, concerning(gateway, neighbours)),
     )
     resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
+    check_reaches(resolved, neighbours, problems)
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)

@@ -25,7 +25,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: ``helper`` comes once a connection is known and before it is translated, ``timers`` before it is accepted, and
 #: ``offload`` after.
 #: ``follow`` knows by the routes which sources a LAN has.
-STAGES = ("follow", "helper", "mangle", "timers", "filter", "offload", "nat", "guard")
+#: ``reach`` comes before any instance filters what is forwarded, and ``unseen`` once nobody has translated the source.
+STAGES = ("follow", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
@@ -35,6 +36,10 @@ VERDICTS = ("accept", "drop", "reject", "masquerade", "snat", "dnat", "hairpin",
 #: A bit of the packet's mark: the source is none of the networks that were known at the last run, but the route to it
 #: leads to the LAN that it came from.
 FOLLOWED = 0x08000000
+
+#: A bit of the packet's mark: another instance of ours lets this new connection through. It is set once the packet has
+#: been routed, so it decides about no route.
+REACH = 0x10000000
 
 #: First and last port, both included.
 Ports = t.Tuple[int, int]
@@ -75,6 +80,8 @@ class Match:
     rate: str = ""  # holds only so often, such as "10/second", after a burst of 5
     mark: t.Tuple[int, ...] = ()  # the packet's mark, and which of its bits are asked for
     routed: bool = False  # the route to the source leads to the interface that the packet came from
+    foreign: bool = False  # the source is no address of this host
+    untranslated: bool = False  # nobody has translated the source of this new flow; said by a stage, or in words
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ HAIRPIN_SOURCES = ("external", "gateway")
 BALANCES = ("round_robin", "source")
 INPUTS = ("open", "protect")
 #: Kinds of events that can be logged.
-LOGGED = ("invalid", "spoofed", "isolation", "closed", "outbound", "bogons", "guard", "protected")
+LOGGED = ("invalid", "spoofed", "isolation", "closed", "undeclared", "outbound", "bogons", "guard", "protected")
+#: What becomes of new connections between what is declared and what is not.
+UNDECLARED = ("drop", "leave")
 OFFLOADS = ("none", "software")
 #: How the addresses that NAT uses come to this host: they are there, a router sends them here, or we add them.
 TO_ADDRESS = ("existing", "routed", "add")

@@ -97,7 +97,9 @@ options:
         type: list
         elements: str
       reaches:
-        description: The names of LANs to which this LAN may open connections.
+        description:
+          - The names of LANs to which this LAN may open connections.
+          - V(guests/lab) is the LAN V(lab) of the instance V(guests), which has to be applied first.
         type: list
         elements: str
         default: []
@@ -571,15 +573,29 @@ options:
     type: str
     default: none
     choices: [none, software]
+  undeclared:
+    description:
+      - What becomes of new connections between a WAN or LAN and a link that is neither.
+      - With V(drop) they are dropped, both ways, and so are private sources of any network of the host that would leave
+        by a WAN, or by another link with a default route. Left alone are answers, what another's DNAT lets in from a
+        WAN (a published port of a container), and links of container and VM managers and tunnels of VPNs towards LANs
+        and out. These are known by their names, such as C(docker0), C(br-0123456789ab), C(virbr0), C(wg0), C(tun0), and
+        tunnels of any name by their kind. A link with a default route is never one of them.
+      - With V(leave) such links are left to others, but for those of other instances.
+      - Between two links that nobody declared, nothing is ever touched.
+    type: str
+    default: drop
+    choices: [drop, leave]
   log:
     description:
       - Kinds of events to write to the kernel's log. V(guard) is a packet that would have left with a LAN's source,
         V(closed) is a WAN that asks for a LAN, V(isolation) a LAN that may not reach where it wants to, V(spoofed) a
-        source that is not the LAN's own, V(protected) what O(input=protect) drops.
+        source that is not the LAN's own, or a LAN's from a WAN, V(undeclared) what O(undeclared=drop) drops,
+        V(protected) what O(input=protect) drops.
       - In a container the kernel's log stays silent unless the host sets C(net.netfilter.nf_log_all_netns).
     type: list
     elements: str
-    choices: [invalid, spoofed, isolation, closed, outbound, bogons, guard, protected]
+    choices: [invalid, spoofed, isolation, closed, undeclared, outbound, bogons, guard, protected]
   log_prefix:
     description: What each line of the log begins with, before the kind of event.
     type: str

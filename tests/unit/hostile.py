@@ -144,7 +144,7 @@ range & |
 NFT_WORDS = frozenset([*NFT_TEXT.split(), "ct helper", "ct timeout", "tcp option"])
 #: Words of nft, addresses, names of ours and of interfaces.
 NFT_VALUE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9_.@:*-]*(?: daddr)?|==|!=|in|&|\|")
-COMMENT = re.compile(r"ipmasq:[a-z][a-z0-9_]{0,9}/[A-Za-z0-9_./@-]+")
+COMMENT = re.compile(r"ipmasq:[a-z][a-z0-9_]{0,9}/[A-Za-z0-9_./@-]+\*?")
 
 
 def read_nft(script: str, table: str, prefix: str) -> None:
@@ -199,12 +199,13 @@ def read_nft_late(text: str, table: str) -> None:
 IPTABLES_TEXT = """
 -s -d -i -o -p -m -j -g --dport --comment --log-prefix --ctstate --ctdir --ctorigdst --to-source --to-destination
 --to-ports --to --reject-with --set-mss --helper --limit --icmp-type --icmpv6-type --dst-type --dir --pol --mode
---every --packet --cluster-local-nodemask --cluster-total-nodes --cluster-hash-seed
+--every --packet --cluster-local-nodemask --cluster-total-nodes --cluster-hash-seed --mark --set-xmark --ctstatus
+--src-type
 """
 IPTABLES_WORDS = dict.fromkeys(IPTABLES_TEXT.split(), 1)
 IPTABLES_WORDS.update({"!": 0, "--tcp-flags": 2, "--random-fully": 0, "--persistent": 0, "--clamp-mss-to-pmtu": 0})
 TARGETS = frozenset(
-    ("ACCEPT", "DROP", "REJECT", "RETURN", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "LOG", "TCPMSS", "CT")
+    ("ACCEPT", "DROP", "REJECT", "RETURN", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "LOG", "TCPMSS", "CT", "MARK")
 )
 IPTABLES_LINE = re.compile(
     r"\*(?:raw|mangle|filter|nat)|COMMIT|# family ip6?|# hold|:(?P<chain>\S+) - \[0:0\]|-X (?P<gone>\S+)"

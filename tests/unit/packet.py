@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 if t.TYPE_CHECKING:
     from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Match, Rule, RuleSet
@@ -21,9 +21,9 @@ if t.TYPE_CHECKING:
 GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
 STAGES = {
     "prerouting": ("nat",),
-    "forward": ("mangle", "filter"),
+    "forward": ("reach", "mangle", "filter"),
     "input": ("mangle", "filter"),
-    "postrouting": ("mangle", "nat", "guard"),
+    "postrouting": ("mangle", "nat", "unseen", "guard"),
 }
 
 
@@ -47,6 +47,7 @@ class Packet:
     asked_port: int = 0
     ipsec: bool = False
     over_rate: bool = False  # more often than a rule with a rate holds
+    marks: t.List[int] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,16 @@ class Verdict:
 
 def trace(ruleset: RuleSet, packet: Packet) -> Verdict:
     path: t.List[str] = []
+    source = packet.source
+    packet = replace(packet, marks=[])
     for hook in ("prerouting", "forward", "postrouting") if packet.oif else ("prerouting", "input"):
         for stage in STAGES[hook]:
             if stage == "nat" and packet.ct_state != "new":
                 # Only the first packet of a flow enters nat chains; conntrack repeats the mapping for the others.
                 if hook == "postrouting" and packet.ct_state in ("established", "related") and packet.mapped:
                     packet = replace(packet, source=packet.mapped)
+                continue
+            if stage == "unseen" and (packet.ct_state != "new" or packet.source != source):
                 continue
             seen = replace(packet, iif="") if hook == "postrouting" else packet
             seen = replace(seen, oif="") if hook == "prerouting" else seen
@@ -137,7 +142,8 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
             return _walk(ruleset, rule.action.target, packet, path)
         if kind == "jump":
             kind, rule = _walk(ruleset, rule.action.target, packet, path)
-        elif kind in ("clamp_mss", "set_mss", "log"):
+        elif kind in ("clamp_mss", "set_mss", "log", "mark"):
+            packet.marks.extend([rule.action.size] * (kind == "mark"))
             kind = ""
         if kind:
             return kind, rule
@@ -164,7 +170,9 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
         and not (match.rate and packet.over_rate)
-        and not (match.mark or match.routed)  # of sources that came after the rules; here are none
+        and not match.routed  # of sources that came after the rules; here are none
+        and (not match.mark or (match.mark[1] in packet.marks) == bool(match.mark[0]))
+        and (not match.foreign or packet.source not in GATEWAY_ADDRESS.values())
     )
 
 

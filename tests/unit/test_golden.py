@@ -69,7 +69,13 @@ def _gateway(case: dict, backend: str) -> dict:
     )
     facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
     gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
-    ruleset = compile_gateway(resolve(gateway, facts).gateway)
+    neighbours = [
+        _intent.Neighbour(
+            each["instance"], tuple((name, tuple(links)) for name, links in each["lans"].items()), tuple(each["wans"])
+        )
+        for each in case.get("neighbours", ())
+    ]
+    ruleset = compile_gateway(resolve(gateway, facts, neighbours=neighbours).gateway)
     try:
         check_supported(ruleset, BACKENDS[backend])
     except GatewayError as error:

@@ -38,6 +38,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 TABLES = {
     "follow": ("mangle",),
     "helper": ("raw",),
+    "reach": ("mangle",),
+    "unseen": ("mangle",),
     "mangle": ("mangle",),
     "filter": ("filter",),
     "nat": ("nat",),
@@ -143,8 +145,9 @@ class Iptables(Backend):
         place = "{0} {1} {2}".format(family, table, name)
         rows = [_chain_row(family, table, name)]
         if chain.hook:
-            # In nat, the guard's half comes after the NAT itself.
-            position = 2 if chain.stage == "guard" and table == "nat" else 1
+            # The jumps from one chain of the kernel stand in the order of ours: in nat, the guard after the NAT itself.
+            before = ruleset.chains[: ruleset.chains.index(chain)]
+            position = 1 + sum(each.hook == chain.hook and table in TABLES[each.stage] for each in before)
             rows.append(_jump_row(family, table, HOOKS[chain.hook], name, ruleset.instance, position))
         for rule in rules:
             if isinstance(rule, Branch):
@@ -587,7 +590,7 @@ def _middle(match: Match) -> t.List[str]:
     if match.tcp_syn:
         words += ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN"]
     if match.local:
-        words += ["-m", "addrtype", "--dst-type", "LOCAL"]
+        words += LOCAL
     for net in match.not_destination + match.not_asked:
         # iptables-save leaves out the length of a single address here, other than after -d.
         words += [*TRACKED, "!", "--ctorigdst", without_length(net)]
@@ -683,9 +686,16 @@ def _share(index: int, count: int, balance: str) -> t.List[str]:
 #: Any number does; it is part of the rule, so it must not change.
 CLUSTER_SEED = "0x00000001"
 NEW = ["-m", "conntrack", "--ctstate", "NEW"]
+#: Before the NAT, the first packet of a flow cannot be told: what others will translate comes by here, too. The next
+#: one of a flow that is known, and was not, can be.
+UNTRANSLATED = ["-m", "conntrack", "--ctstate", "NEW", "--ctstatus", "CONFIRMED"]
+UNTRANSLATED += ["-m", "conntrack", "!", "--ctstate", "SNAT"]
+LOCAL = ["-m", "addrtype", "--dst-type", "LOCAL"]
 #: What a match may be beside, in this order.
 WORDS = {
     "routed": ["-m", "rpfilter"],
+    "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
+    "untranslated": UNTRANSLATED,
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
     "ipsec": ["-m", "policy", "--dir", "out", "--pol", "ipsec"],
 }

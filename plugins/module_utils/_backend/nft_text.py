@@ -51,6 +51,8 @@ def words(part: Json) -> t.List[str]:
 
 def _match(body: Json) -> t.List[str]:
     op = [body["op"]] if body["op"] not in ("==", "in") else []
+    if isinstance(body["right"], int) and "&" in body["left"]:
+        return [_value(body["left"]), "==", hex(body["right"])]
     return [_value(body["left"])] + op + [_value(body["right"], quoted=_is_name(body["left"]))]
 
 
@@ -112,10 +114,15 @@ def _value(value: Json, quoted: bool = False) -> str:
         return json.dumps(value)
 
 
+def _bits(op: str, body: Json) -> str:
+    """Something with a bit of it."""
+    return "{0} {1} {2}".format(_value(body[0]), op, hex(body[1])) if isinstance(body[1], int) else ""
+
+
 #: Expressions that hold others.
 VALUES: t.Mapping[str, t.Callable[[Json], str]] = {
-    "|": lambda body: "(" + " | ".join(map(_value, body)) + ")",
-    "&": lambda body: " & ".join(map(_value, body)),
+    "|": lambda body: _bits("|", body) or "(" + " | ".join(map(_value, body)) + ")",
+    "&": lambda body: _bits("&", body) or " & ".join(map(_value, body)),
     "range": lambda body: "-".join(map(_value, body)),
     "concat": lambda body: " . ".join(map(_value, body)),
     "ct": lambda body: "ct {0}{1}".format(body["dir"] + " " if "dir" in body else "", body["key"]),

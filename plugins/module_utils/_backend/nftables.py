@@ -37,7 +37,20 @@ MOST_IN_POOL = 1024
 #: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
-PRIORITIES = {"follow": -155, "helper": -155, "timers": -155, "filter": -5, "offload": -4, "nat": 95, "guard": 150}
+PRIORITIES = {
+    "follow": -155,
+    "helper": -155,
+    "timers": -155,
+    "reach": -6,
+    "filter": -4,
+    "offload": -3,
+    "nat": 95,
+    "unseen": 149,
+    "guard": 150,
+}
+#: The first instance filters before the others, so that what it marks needs no chain of its own at the hook: that would
+#: cost each packet more than one test.
+FIRST = {"filter": -5, "offload": -4}
 #: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
 DSTNAT_PRIORITY = -105
 #: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
@@ -48,7 +61,8 @@ LATE_OBJECTS = ("timers", "flowtable")
 MARK = "# and then\n"
 #: Where the devices of the flowtable see packets: at the default priority of filter.
 FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
-TYPES = {stage: "nat" if stage == "nat" else "filter" for stage in PRIORITIES}
+#: A chain of NAT behind all others is asked for the first packet of a flow that none of them has translated.
+TYPES = {stage: "nat" if stage in ("nat", "unseen") else "filter" for stage in PRIORITIES}
 
 #: nft knows protocols by /etc/protocols, which minimal hosts lack: there it takes numbers only, and lists them
 #: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
@@ -137,14 +151,14 @@ class Nftables(Backend):
         rows = _helper_rows(ruleset) + _timer_rows(ruleset)
         if any(rule.action.kind == "offload" for rule in ruleset.rules):
             rows.append(Row("", _text({"flowtable": FLOWTABLE}), "flowtable"))
-        ruleset = _with_mss_inside(ruleset)
-        rows += [_chain_row(chain.name, chain.hook, chain.stage) for chain in ruleset.chains]
+        ruleset = _with_mss_inside(_with_reaches_inside(ruleset))
+        rows += [_chain_row(chain.name, chain.hook, chain.stage, ruleset.instance) for chain in ruleset.chains]
         known = {chain.name for chain in ruleset.chains}
         # A chain behind the NAT sees its result; it need not be told what to expect.
         rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
         for part in arranged(rules, "dstnat" if ruleset.whole else "", "between"):
             if part.chain not in known:
-                rows.append(_chain_row(part.chain, "", ""))
+                rows.append(_chain_row(part.chain))
             for rule in part.rules:
                 rows += _rows_of(rule, part.chain, ruleset)
         return tuple(rows)
@@ -356,10 +370,11 @@ def _counted(expr: t.List[Json]) -> t.Tuple[int, int]:
     return 0, 0
 
 
-def _chain_row(name: str, hook: str, stage: str) -> Row:
+def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "default") -> Row:
     body: t.Dict[str, Json] = {}
     if hook:
-        priority = DSTNAT_PRIORITY if hook == "prerouting" else PRIORITIES[stage]
+        known = dict(PRIORITIES, **FIRST) if instance == "default" else PRIORITIES
+        priority = DSTNAT_PRIORITY if hook == "prerouting" else known[stage]
         body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
     return Row(name, _text({"chain": body}), "chain")
 
@@ -410,6 +425,20 @@ def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
         replace(rule, match=replace(rule.match, tcp_syn=False)) if rule.chain == mss else rule for rule in ruleset.rules
     ]
     return replace(ruleset, chains=chains, rules=(Rule("forward", SYN, Action("jump", mss), "mss"), *rules))
+
+
+def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
+    """The first instance marks from the chain that filters, where one test tells new packets and invalid ones apart."""
+    first = [rule for rule in ruleset.rules if rule.chain == "reaches"]
+    if not first or ruleset.instance != "default":
+        return ruleset
+    jump, inside = first[0], first[0].action.target
+    invalid = [rule for rule in ruleset.rules if (rule.chain, rule.match.ct_state) == ("forward", ("invalid",))]
+    rest = [rule for rule in ruleset.rules if rule.chain != "reaches" and rule not in invalid]
+    head = replace(jump, chain="forward", match=replace(jump.match, ct_state=("invalid", "new")))
+    moved = [replace(rule, chain=inside) for rule in invalid]
+    chains = tuple(chain for chain in ruleset.chains if chain.name != "reaches")
+    return replace(ruleset, chains=chains, rules=(head, *moved, *rest))
 
 
 def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
@@ -493,6 +522,8 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
     if match.routed:
         # Only in prerouting: kernels before 6.0 refuse it elsewhere.
         expr.append(_match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True))
+    if match.foreign:
+        expr.append(_match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="))
     if match.translated:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
     if match.ipsec:

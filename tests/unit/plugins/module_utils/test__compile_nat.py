@@ -29,7 +29,7 @@ def kinds(rules):
 
 def test_without_anything_said():
     assert kinds(srcnat(gateway())) == [("masquerade", "nat/default")]
-    assert kinds(egress(gateway())) == [("expect_nat", "guard"), ("guard", "guard")]
+    assert kinds(egress(gateway(), ("wan0",))) == [("expect_nat", "guard"), ("guard", "guard")]
     assert dstnat(gateway()) == []
 
 
@@ -37,7 +37,7 @@ def test_without_anything_said():
 def test_the_guard_closes_what_stands_before_an_exempt_item(exempt_first):
     items = [{"name": "vpn", "action": "exempt", "destination": ["10.0.0.0/8"]}]
     items.append({"name": "rest", "destination": ["0.0.0.0/1"]})
-    rules = egress(gateway(nat=items if exempt_first else items[::-1]))
+    rules = egress(gateway(nat=items if exempt_first else items[::-1]), ("wan0",))
     if exempt_first:
         wanted = [("return", "nat/vpn"), ("expect_nat", "guard"), ("guard", "guard")]
     else:

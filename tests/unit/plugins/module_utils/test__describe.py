@@ -220,6 +220,7 @@ OTHERWISE = {
     "profile": "server_egress",
     "ipv6": "masquerade",
     "mss": "keep",
+    "undeclared": "leave",
     "drop_bogons": True,
     "input": "open",
     "conntrack_max": "100000",

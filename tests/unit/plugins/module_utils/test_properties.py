@@ -207,7 +207,8 @@ def test_others_are_left_alone(situation):
     seen = trace(
         compile_gateway(gateway), Packet("docker0", "veth1", packet.source, packet.destination, packet.ct_state)
     )
-    assert (seen.verdict, seen.path) == ("accept", ())
+    # It is asked whether it is one of ours, and that is all.
+    assert (seen.verdict, [step for step in seen.path if step != "reaches reach"]) == ("accept", [])
 
 
 @given(options=strategies.gateways())

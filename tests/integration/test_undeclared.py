@@ -1,0 +1,347 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a gateway ends: links that nobody declared, what a WAN claims to be, and other instances on the host.
+
+What has to stay closed is asked for with packets that get through where rules are missing: the WAN knows the way to
+every network of the host, and rp_filter is as systemd sets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
+from sandbox import sh
+from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, Topology, ip, send, udp
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+GUEST4, GUEST6 = CLIENTS["guest"][1:]
+#: How long to wait for what must not come.
+SOON = 0.4
+SECOND = {"instance": "two", "wans": [{"interface": "wan0"}], "lans": [GUESTS]}
+
+
+def third(net, link: str, node: str, net4: str, net6: str) -> tuple:
+    """A link of the gateway that nobody declares, with a host behind it; its addresses."""
+    net._node(node)
+    there = net4 + ".10", net6 + "::10"
+    net._link(link, node, net4 + ".1/24", net6 + "::1/64", there[0] + "/24", there[1] + "/64")
+    net.nodes[node].sh("ip route add default via {0}.1; ip -6 route add default via {1}::1".format(net4, net6))
+    net.nodes["wan"].sh(
+        "ip route replace {0}.0/24 via {1}; ip -6 route replace {2}::/64 via 2001:db8:ff::2".format(net4, GATE4, net6)
+    )
+    net._awake(node, net4 + ".1", net6 + "::1")
+    return there
+
+
+def mgmt(net) -> tuple:
+    return third(net, "mgmt0", "mgmt", "10.9.9", "fd09")
+
+
+def container(net) -> tuple:
+    """docker0, as the rules see it: they ask for its name."""
+    return third(net, "docker0", "container", "172.17.0", "fd17")
+
+
+def closed(net, source: str, target: str, *addresses: str) -> None:
+    for address in addresses:
+        assert net.tcp(source, target, address, timeout=SOON) == "timeout", address
+
+
+def send_raw(net, node: str, packets: list) -> None:
+    """As they are; the kernel of the node finds the way."""
+    with net.socket(node, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for packet in packets:
+            raw.sendto(packet, (socket.inet_ntoa(packet[16:20]), 0))
+
+
+def counted(gate, key: str, instance: str = "default") -> int:
+    return sum(row.packets for row in gate.live(instance) if row.key == key)
+
+
+def masqueraded_by_another(gate, network: str, link: str) -> None:
+    """What docker does for its containers, in a table of its own."""
+    if gate.programs == "nft":
+        sh(
+            "nft add table ip theirs; nft 'add chain ip theirs post {{ type nat hook postrouting priority 100; }}'; "
+            "nft add rule ip theirs post ip saddr {0} oifname != {1} masquerade".format(network, link)
+        )
+    else:
+        sh("{0} -t nat -A POSTROUTING -s {1} ! -o {2} -j MASQUERADE".format(gate.tool(), network, link))
+
+
+def published_by_another(gate, port: int, to: str) -> None:
+    if gate.programs == "nft":
+        sh(
+            "nft add table ip given; nft 'add chain ip given pre {{ type nat hook prerouting priority -100; }}'; "
+            "nft add rule ip given pre fib daddr type local tcp dport {0} dnat to {1}".format(port, to)
+        )
+    else:
+        sh(
+            "{0} -t nat -A PREROUTING -m addrtype --dst-type LOCAL -p tcp --dport {1} "
+            "-j DNAT --to-destination {2}".format(gate.tool(), port, to)
+        )
+
+
+# --- Links that nobody declared -------------------------------------------------------------------------------------
+
+
+def test_a_third_network_is_closed_both_ways(gate, net):
+    there4, there6 = mgmt(net)
+    gate.apply(**TWO_LANS)
+    with Sniffer(net) as outside:
+        closed(net, "wan", "mgmt", there4, there6)
+        closed(net, "mgmt", "office", OFFICE4, OFFICE6)
+        closed(net, "mgmt", "wan", WAN4, WAN6)
+        closed(net, "office", "mgmt", there4, there6)
+        assert outside.leaks() == []
+    assert counted(gate, "undeclared") >= 8
+    # The gateway itself is not the host behind it.
+    assert net.ping("mgmt", "10.9.9.1")
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert not gate.apply(**TWO_LANS).change.changed
+
+
+def test_two_undeclared_links_are_left_alone(gate, net):
+    there4, there6 = mgmt(net)
+    other4, other6 = third(net, "lab0", "lab", "10.8.8", "fd08")
+    gate.apply(**TWO_LANS)
+    assert net.tcp("mgmt", "lab", other4) == there4
+    assert net.tcp("lab", "mgmt", there6) == other6
+
+
+def test_what_others_translate_comes_in_and_is_answered(gate, net):
+    there4, _there6 = mgmt(net)
+    gate.apply(**TWO_LANS)
+    published_by_another(gate, 8081, there4 + ":8080")
+    assert net.asks("tcp", "wan", "mgmt", GATE4, 8081, at=8080)[:2] == ("mgmt", 8080)
+    assert net.tcp("office", "mgmt", GATE4, 8081, timeout=SOON) == "timeout"
+
+
+def test_left_alone_where_that_is_said(gate, net):
+    there4, _there6 = mgmt(net)
+    gate.apply(undeclared="leave", **TWO_LANS)
+    assert net.tcp("office", "mgmt", there4) == OFFICE4
+    assert net.tcp("mgmt", "office", OFFICE4) == there4
+    assert net.tcp("wan", "mgmt", there4) == WAN4
+    closed(net, "wan", "office", OFFICE4)
+
+
+@pytest.mark.parametrize("wrong", ["wan1", "ppp*"])
+def test_a_wan_of_another_name(gate, net, wrong):
+    """The default route leaves by a link that is no WAN."""
+    gate.apply(**dict(TWO_LANS, wans=[{"interface": wrong}]))
+    with Sniffer(net) as outside:
+        closed(net, "office", "wan", WAN4, WAN6)
+        closed(net, "wan", "office", OFFICE4, OFFICE6)
+        # Also what begins as nothing that conntrack knows.
+        send(net, "office", [ip(OFFICE4, WAN4, 253, b"12345678"), udp(OFFICE6, WAN6)])
+        assert outside.leaks() == []
+
+
+def test_a_wan_that_comes_back_under_another_name(gate, net):
+    gate.apply(**TWO_LANS)
+    sh(
+        "echo 0 > /proc/sys/net/ipv4/ip_forward; ip link set wan0 down; ip link set wan0 name enp3s0; "
+        "ip link set enp3s0 up; ip route replace default via {0}; "
+        "ip -6 addr replace 2001:db8:ff::2/64 dev enp3s0 nodad; ip -6 route replace default via {1}".format(WAN4, WAN6)
+    )
+    assert gate.host.boot().returncode == 0
+    net._awake("wan", GATE4)
+    with Sniffer(net) as outside:
+        closed(net, "office", "wan", WAN4, WAN6)
+        closed(net, "wan", "office", OFFICE4, OFFICE6)
+        assert outside.leaks() == []
+
+
+def test_a_lan_that_is_taken_out_of_the_list(gate, net):
+    gate.apply(**TWO_LANS)
+    gate.apply(**ONE_LAN)
+    with Sniffer(net) as outside:
+        closed(net, "guest", "office", OFFICE4, OFFICE6)
+        closed(net, "guest", "wan", WAN4, WAN6)
+        closed(net, "wan", "guest", GUEST4, GUEST6)
+        assert outside.leaks() == []
+    assert net.tcp("office", "wan", WAN4) == GATE4
+
+
+def test_a_port_of_a_bridge_that_is_named_as_a_lan(nft):
+    """The rules never see its packets; what they see is the bridge, which nobody declared."""
+    with contextlib.closing(Topology()) as net:
+        sh(
+            "ip link add br0 type bridge; ip addr flush dev lan0; ip link set lan0 master br0; ip link set br0 up; "
+            "ip addr add 192.168.1.1/24 dev br0"
+        )
+        with contextlib.suppress(GatewayError):  # it may be refused
+            nft.apply(**TWO_LANS)
+        net._awake("office", "192.168.1.1")
+        with Sniffer(net) as outside:
+            closed(net, "office", "wan", WAN4)
+            closed(net, "wan", "office", OFFICE4)
+            closed(net, "guest", "office", OFFICE4)
+            assert outside.leaks() == []
+
+
+# --- Links of container and VM managers -----------------------------------------------------------------------------
+
+
+def test_containers_are_left_to_their_manager(gate, net):
+    there4, there6 = container(net)
+    gate.apply(**TWO_LANS)
+    assert net.tcp("office", "container", there4) == OFFICE4
+    assert net.tcp("container", "office", OFFICE4) == there4
+    assert net.tcp("container", "office", OFFICE6) == there6
+    closed(net, "wan", "container", there4, there6)
+    published_by_another(gate, 8081, there4 + ":8080")
+    assert net.asks("tcp", "wan", "container", GATE4, 8081, at=8080)[:2] == ("container", 8080)
+    with Sniffer(net) as outside:
+        # Nobody translates it: it must not leave. iptables cannot know before the second packet.
+        net.tcp("container", "wan", WAN4, timeout=SOON)
+        sent = [udp(there4, WAN4)] * 3
+        send_raw(net, "container", sent)
+        assert len(outside.leaks()) <= (0 if gate.programs == "nft" else 2)
+    masqueraded_by_another(gate, "172.17.0.0/16", "docker0")
+    assert net.tcp("container", "wan", WAN4) == GATE4
+
+
+@pytest.mark.parametrize("name", ["br-0123456789ab", "virbr0", "wg7"])
+def test_other_managed_links(nft, name):
+    with contextlib.closing(Topology()) as net:
+        nft.apply(**TWO_LANS)
+        # It comes after the run, as a network that is created tomorrow.
+        there4, _there6 = third(net, name, "later", "10.7.7", "fd07")
+        assert net.tcp("later", "office", OFFICE4) == there4
+        assert net.tcp("office", "later", there4) == OFFICE4
+        closed(net, "wan", "later", there4)
+
+
+def test_a_name_like_a_managers_is_not_enough(gate, net):
+    """br-dmz is somebody's own, and what has a default route is a way out, whoever made it."""
+    there4, _there6 = third(net, "br-dmz", "dmz", "10.7.7", "fd07")
+    uplink4, _uplink6 = third(net, "docker9", "uplink", "10.6.6", "fd06")
+    sh("ip route add default via {0} table 77; ip rule add table 77 priority 40000".format(uplink4))
+    gate.apply(**TWO_LANS)
+    for node, address in (("dmz", there4), ("uplink", uplink4)):
+        closed(net, node, "office", OFFICE4)
+        closed(net, "office", node, address)
+
+
+# --- What a WAN claims to be ----------------------------------------------------------------------------------------
+
+
+def test_a_wan_never_speaks_with_a_lans_source(gate, net):
+    sh("for f in all wan0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    forward = {"name": "syslog", "port": ["5514"], "protocol": ["udp"], "to": [GUEST4]}
+    gate.apply(
+        wans=[{"interface": "wan0"}],
+        lans=[dict(OFFICE, reaches=["guests"]), GUESTS],
+        port_forwards=[forward],
+    )
+    with (
+        net.socket("guest", socket.AF_INET, socket.SOCK_DGRAM) as server,
+        net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as client,
+        net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as own,
+    ):
+        server.bind(("0.0.0.0", 5514))
+        client.bind(("0.0.0.0", 5514))
+        own.bind(("0.0.0.0", 5515))
+        for each in (server, client, own):
+            each.settimeout(2)
+        client.sendto(b"honest", (GUEST4, 5514))
+        assert server.recvfrom(20)[0] == b"honest"
+        server.sendto(b"ok", (OFFICE4, 5514))
+        assert client.recv(10) == b"ok"
+        send_raw(
+            net,
+            "wan",
+            [
+                udp(OFFICE4, GATE4, 40000, 5514),  # by the forward
+                udp(GUEST4, GATE4, 40000, 5514),
+                udp(OFFICE4, GUEST4, 5514, 5514),  # into the flow between two LANs
+                udp(OFFICE4, GATE4, 40000, 5515),  # to the gateway itself
+                udp("203.0.113.1", GATE4, 40000, 5514),  # and one that is what it says
+            ],
+        )
+        assert server.recvfrom(20)[1] == ("203.0.113.1", 40000)
+        server.settimeout(0.1)
+        own.settimeout(0.1)
+        for each in (server, own):
+            with pytest.raises(TimeoutError):
+                each.recvfrom(20)
+    assert counted(gate, "spoofed/wan0") == 4
+
+
+def test_a_lan_whose_sources_are_not_checked_is_left_out(gate, net):
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, spoof_check=False), GUESTS])
+    known = [row for row in gate.live() if row.key == "spoofed/wan0"]
+    assert known
+    assert not [row for row in known if "192.168.1." in row.text]
+
+
+# --- Instances ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_instances_that_share_a_wan(gate, net, turn):
+    """Isolated from each other, in whichever order they came, and both work."""
+    for options in [ONE_LAN, SECOND][::turn]:
+        gate.apply(**options)
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert net.tcp("guest", "wan", WAN6) == "2001:db8:ff::2"
+    closed(net, "guest", "office", OFFICE4, OFFICE6)
+    closed(net, "office", "guest", GUEST4, GUEST6)
+    closed(net, "wan", "guest", GUEST4)
+    for options in (ONE_LAN, SECOND):
+        assert not gate.apply(**options).change.changed
+
+
+def test_a_lan_reaches_one_of_another_instance(gate, net):
+    unknown = dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/guests"])])
+    with pytest.raises(GatewayError, match=r"reaches 'two/guests'.* known are none; apply that instance first"):
+        gate.apply(**unknown)
+    gate.apply(**SECOND)
+    gate.apply(**unknown)
+    assert net.tcp("office", "guest", GUEST4) == OFFICE4
+    assert net.tcp("office", "guest", GUEST6) == OFFICE6
+    closed(net, "guest", "office", OFFICE4, OFFICE6)
+    with pytest.raises(GatewayError, match=r"reaches 'two/office'.* known are two/guests"):
+        gate.apply(**dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/office"])]))
+
+
+def test_instances_are_isolated_where_the_rest_is_left_alone(gate, net):
+    gate.apply(undeclared="leave", **ONE_LAN)
+    gate.apply(undeclared="leave", **SECOND)
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert net.tcp("guest", "wan", WAN4) == GATE4
+    assert net.tcp("guest", "office", OFFICE4, timeout=SOON) != GUEST4
+    assert net.tcp("office", "guest", GUEST4, timeout=SOON) != OFFICE4
+
+
+def test_a_pinhole_and_a_port_forward_of_one_instance_pass_the_other(gate, net):
+    """The other one sees a WAN of its own that asks for a network which it does not know."""
+    sh("ip -6 addr add 2001:db8:a::1/64 dev guest0 nodad")
+    net.nodes["guest"].sh("ip -6 addr add 2001:db8:a::10/64 dev up0 nodad")
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:a::/64 via 2001:db8:ff::2")
+    guests = dict(GUESTS, networks=[*GUESTS["networks"], "2001:db8:a::/64"])
+    forwards = [
+        {"name": "hole", "port": ["8080"], "to": ["2001:db8:a::10"]},
+        {"name": "web", "port": ["8082"], "to": [GUEST4], "to_port": 8080},
+    ]
+    gate.apply(**dict(SECOND, lans=[guests], port_forwards=forwards))
+    gate.apply(**ONE_LAN)
+    assert net.tcp("wan", "guest", "2001:db8:a::10") == WAN6
+    assert net.asks("tcp", "wan", "guest", GATE4, 8082, at=8080)[:2] == ("guest", 8080)
+    assert net.tcp("wan", "guest", "2001:db8:a::10", 8083, timeout=SOON) == "timeout"
+
+
+def test_what_one_instance_exempts_the_other_lets_leave(gate, net):
+    exempt = {"name": "as-it-is", "action": "exempt", "source": ["guests"]}
+    gate.apply(**dict(SECOND, nat=[exempt]))
+    gate.apply(**ONE_LAN)
+    assert net.tcp("guest", "wan", WAN4) == GUEST4
