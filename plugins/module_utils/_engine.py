@@ -267,7 +267,9 @@ def apply_gateway(
                 gateway.instance, tuple((lan.name, lan.interfaces) for lan in gateway.lans or ()), tuple(wans)
             ),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
-            links=links.links_of(gateway, state.links if state else links.Links(), facts),
+            links=links.links_of(
+                gateway, state.links if state else links.Links(), facts, _their_links(host, gateway.instance)
+            ),
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
             chosen=wanted.chosen,
@@ -625,7 +627,7 @@ def _change(
         lines_before=old.lines if old else (),
         chains_before=old.base_chains if old else (),
         drifted=old is not None and Plan(live, old.rows).changed,
-        steps=_link_steps(old, new, backend, listing, facts),
+        steps=_link_steps(old, new, backend, listing, facts, _their_links(host, instance)),
         offloaded_before=bool(old and old.links.offload),
         door=door,
         reload=_door_differs(host, instance, old, door),
@@ -644,12 +646,13 @@ def _link_steps(
     backend: t.Optional[Backend],
     listing: t.Optional[str],
     facts: t.Optional[Facts],
+    others: t.Sequence[links.Links],
 ) -> links.Steps:
     if not facts:
         return links.Steps()
     offloaded = backend.offload_devices(listing) if backend and listing else None
     nothing = links.Links()
-    return links.steps(old.links if old else nothing, new.links if new else nothing, offloaded, facts)
+    return links.steps(old.links if old else nothing, new.links if new else nothing, offloaded, facts, others)
 
 
 def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.Dict[str, str]:
@@ -683,6 +686,10 @@ def _dropped(old: t.Optional[State], new: t.Optional[State]) -> t.Set[str]:
 def _others(host: Host, instance: str) -> t.List[State]:
     states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
     return [state for state in states if state]
+
+
+def _their_links(host: Host, instance: str) -> t.List[links.Links]:
+    return [state.links for state in _others(host, instance)]
 
 
 def _retired(
@@ -795,7 +802,7 @@ def _restoring(change: Change, shut: fence.Shut, host: Host) -> rollback.Restori
     add, remove = change.steps.add, change.steps.remove
     gone = "{{ ip address del {1} dev {0} || ! ip -o address show dev {0} to {1} | grep -q .; }} 2> /dev/null"
     moves = [gone.format(*pair) for pair in add]
-    moves += ["ip address replace {1} dev {0}".format(*pair) for pair in remove]
+    moves += [" ".join(links.adding(*pair)) for pair in remove]
     if change.offloaded_before:
         # The table is made anew; its devices come with this.
         moves.append("sh {0}.links".format(persist.stem(change.instance)))
@@ -817,6 +824,9 @@ def _restoring(change: Change, shut: fence.Shut, host: Host) -> rollback.Restori
 def _keeping(change: Change) -> rollback.Keeping:
     """Files and services, and what lets a later run forget connections should this one die."""
     before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
+    if change.state and change.state.links:
+        # Of a link that has come while the change waited, nobody knew what it needs.
+        after += ("sh {0}.links".format(persist.stem(change.instance)),)
     return rollback.Keeping(
         commit=persist.stem(change.instance) + persist.COMMIT,
         files={path: change.files[path] for path in change.outdated},

@@ -159,7 +159,9 @@ def _asked(host: Host, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def _interface(link: t.Mapping[str, t.Any]) -> Interface:
-    addresses = [info for info in link.get("addr_info") or () if info.get("scope") == "global" and info.get("local")]
+    # Those that we have added have the scope of the host.
+    scopes = ("global",) if link["ifname"] == "lo" else ("global", "host")
+    addresses = [info for info in link.get("addr_info") or () if info.get("scope") in scopes and info.get("local")]
     # A /32 or /128 is the host alone; a peer address ("address" beside "local") is the other end of a link.
     networks = [
         ipaddress.ip_interface("{0}/{1}".format(info["local"], info["prefixlen"])).network

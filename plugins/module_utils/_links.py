@@ -6,6 +6,10 @@
 
 """What single links need whenever they appear: addresses for NAT, and their place in the flowtable.
 
+An added address is one to be asked at, and never one to speak from: in IPv4 it has the scope of the host, which the
+kernel takes for no destination (inet_select_addr, also where it is the first that a link has: measured, Linux 6.18); in
+IPv6 it is deprecated from the start (RFC 6724, rule 3). Both answer ARP and neighbour discovery like any other.
+
 Rules know interfaces by name and need neither. So these two come after the rules, now, at boot and with every link that
 comes later, and a link that is not there is none the gateway waits for.
 """
@@ -40,11 +44,12 @@ class Links:
         return bool(self.addresses or self.offload)
 
 
-def links_of(gateway: Gateway, known: Links, facts: Facts) -> Links:
-    """What a resolved gateway wants of its links. ``known`` is what it wanted so far."""
+def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:
+    """What a resolved gateway wants of its links. ``known`` is what it wanted so far, ``others`` what instances do."""
     added = (pair for item in gateway.nat for pair in added_addresses(gateway, item))
     addresses = tuple(dict.fromkeys((name, str(ipaddress.ip_network(address))) for name, address in added))
-    there = set(_present(addresses, facts)) - set(known.addresses)
+    ours = {pair for each in others for pair in each.addresses if pair not in each.found}
+    there = set(_present(addresses, facts)) - set(known.addresses) - ours
     devices: t.Tuple[str, ...] = ()
     if gateway.offload != "none":
         devices = tuple(wan.interface for wan in gateway.wans or ())
@@ -77,11 +82,17 @@ class Steps:
         return lines + ["+ {0}: connections offloaded".format(name) for name in self.devices]
 
 
-def steps(old: Links, new: Links, offloaded: t.Optional[t.Set[str]], facts: Facts) -> Steps:
-    """``offloaded`` are the interfaces that the flowtable has, None if there is none."""
+def steps(
+    old: Links, new: Links, offloaded: t.Optional[t.Set[str]], facts: Facts, others: t.Sequence[Links] = ()
+) -> Steps:
+    """``offloaded`` are the interfaces that the flowtable has, None if there is none.
+
+    An address that another instance has added, too, stays until the last of them goes.
+    """
     names = {interface.name for interface in facts.interfaces if is_plain_link(interface.name)}
     have = set(_present(new.addresses, facts))
-    gone = [pair for pair in old.addresses if pair not in new.addresses and pair not in old.found]
+    kept = {*new.addresses, *old.found, *(pair for each in others for pair in each.addresses)}
+    gone = [pair for pair in old.addresses if pair not in kept]
     devices = [
         name
         for name in sorted(names)
@@ -98,13 +109,20 @@ def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
     """What is so already is no error: the way back may have been gone by a timer before."""
     for verb, pairs in (("replace", add), ("del", remove)):
         for name, address in pairs:
-            done = host.run(["ip", "address", verb, address, "dev", name])
+            words = adding(name, address) if verb == "replace" else ["ip", "address", "del", address, "dev", name]
+            done = host.run(words)
             if done.rc != 0 and not (verb == "del" and _is_gone(name, address, host)):
                 raise GatewayError(
                     "{0}: address {1} cannot be {2}: {3}".format(
                         name, address, "removed" if verb == "del" else "added", done.err.strip()
                     )
                 )
+
+
+def adding(name: str, address: str) -> t.List[str]:
+    """The words that add an address which nobody speaks from."""
+    silent = ["preferred_lft", "0"] if ":" in address else ["scope", "host"]
+    return ["ip", "address", "replace", address, "dev", name, *silent]
 
 
 def _is_gone(name: str, address: str, host: Host) -> bool:
@@ -116,7 +134,7 @@ def boot_text(links: Links, into_flowtable: str) -> str:
     """Lines of shell that do this to the links that are there, the latter for the link ``$link``."""
     lines = [
         # A link that is not there has no switches either.
-        "[ ! -e /proc/sys/net/ipv4/conf/{0} ] || ip address replace {1} dev {0}".format(name, address)
+        "[ ! -e /proc/sys/net/ipv4/conf/{0} ] || {1}".format(name, " ".join(adding(name, address)))
         for name, address in links.addresses
     ]
     if links.offload:

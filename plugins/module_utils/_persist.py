@@ -94,6 +94,15 @@ if [ "$1" = sets ]; then
     exit 0
 fi
 
+# Whenever a link appears. Not while the loader, or a change that ends, is at the same links.
+if [ "$1" = links ]; then
+    lock || exit 1
+    for links in ./*.links; do
+        [ ! -e "$links" ] || sh "$links"
+    done
+    exit 0
+fi
+
 # A change that still waits is taken back: what is loaded here is what was kept last.
 anew="a service has loaded the rules anew while the change waited"
 for armed in /run/ipmasq/*/armed; do

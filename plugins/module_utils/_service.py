@@ -27,6 +27,7 @@ SYSTEMD = "/etc/systemd/system/"
 UNITS = (SYSTEMD, "/lib/systemd/system/", "/usr/lib/systemd/system/")
 UNIT = SYSTEMD + "ipmasq.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
+LINK_UNIT = SYSTEMD + "ipmasq-links@.service"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
 SCRIPT = "/etc/init.d/ipmasq"
 LINKS_SCRIPT = "/etc/init.d/ipmasq-links"
@@ -53,22 +54,25 @@ ExecStart=/bin/sh /etc/ipmasq/boot
 WantedBy=sysinit.target
 """
 LINKS_TEXT = """\
-# Written by the Ansible collection ipmasq.linux; started at boot, and by udev for each link that appears.
+# Written by the Ansible collection ipmasq.linux; started {when}.
 [Unit]
-Description=NAT gateway: addresses and offload of links
+Description=NAT gateway: addresses and offload of {what}
 Documentation=https://github.com/ipmasq/linux
 # Who sets up the links may take away addresses that it does not know, so it comes first.
 After=ipmasq.service network.target network-online.target
 ConditionPathExistsGlob=/etc/ipmasq/*.links
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
 SyslogIdentifier=ipmasq
-ExecStart=/bin/sh -c 'for links in /etc/ipmasq/*.links; do sh "$links"; done'
+ExecStart=/bin/sh /etc/ipmasq/boot links
 """
+#: Of one unit for all links, a second start would be lost while the first is under way; and so would be that of a link
+#: that goes and comes back. A restart is queued.
 RULE_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
-ACTION=="add|move", SUBSYSTEM=="net", TAG+="systemd", ENV{SYSTEMD_WANTS}+="ipmasq-links.service"
+ACTION=="add|move", SUBSYSTEM=="net", RUN+="/bin/systemctl --no-block restart ipmasq-links@%k.service"
 """
 #: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see _fence.py).
 DROP_IN_TEXT = """\
@@ -116,10 +120,8 @@ depend() {
 
 start() {
     ebegin "Adding the addresses of the NAT gateway"
-    for links in /etc/ipmasq/*.links; do
-        [ ! -e "$links" ] || /bin/sh "$links"
-    done
-    eend 0
+    [ ! -e /etc/ipmasq/boot ] || /bin/sh /etc/ipmasq/boot links
+    eend $?
 }
 """
 SYSV_TEXT = """\
@@ -155,11 +157,7 @@ SYSV_LINKS_TEXT = """\
 ### END INIT INFO
 
 case "$1" in
-start | restart | force-reload)
-    for links in /etc/ipmasq/*.links; do
-        [ ! -e "$links" ] || /bin/sh "$links"
-    done
-    ;;
+start | restart | force-reload) [ ! -e /etc/ipmasq/boot ] || exec /bin/sh /etc/ipmasq/boot links ;;
 stop) ;;
 *) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
 esac
@@ -186,7 +184,11 @@ class Init:
 _SYSTEMD = Init(
     "systemd",
     {UNIT: (UNIT_TEXT, 0o644)},
-    {LINKS_UNIT: (LINKS_TEXT, 0o644), LINKS_RULE: (RULE_TEXT, 0o644)},
+    {
+        LINKS_UNIT: (LINKS_TEXT.format(when="at boot", what="links"), 0o644),
+        LINK_UNIT: (LINKS_TEXT.format(when="by udev for each link that appears", what="%i"), 0o644),
+        LINKS_RULE: (RULE_TEXT, 0o644),
+    },
     (SYSTEMD + "sysinit.target.wants/ipmasq.service",),
     "systemctl enable --quiet ipmasq.service",
     "systemctl disable ipmasq.service",
@@ -275,7 +277,7 @@ def drop_in(name: str) -> str:
 
 #: Whatever may have been written here, to be removed with the last instance.
 ALL = (UNIT, SCRIPT, *(drop_in(name) for name in NEIGHBOURS))
-ALL_LINKS = (LINKS_UNIT, LINKS_RULE, LINKS_SCRIPT)
+ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 
 
 def is_enabled(init: Init, host: Host) -> bool:

@@ -173,7 +173,9 @@ options:
           - How the addresses in O(nat[].to) come to this host.
           - V(existing) means that an interface has them, which is checked. V(routed) means that a router outside sends
             them here. V(add) adds them to the WAN, up to 256, now and whenever that link appears; those that we added
-            go with the item.
+            go with the item, or with that of the last instance that adds them.
+          - Nobody speaks from an address that is added, neither LANs that are masqueraded nor the host itself; it has
+            C(scope host) in IPv4 and C(preferred_lft 0) in IPv6.
           - Whoever manages the WAN's addresses may take away what it does not know; give them to it in that case.
           - When left out, V(existing). For V(static) it is V(routed) where the addresses lie outside the WAN's own
             networks, as nobody asks for them by ARP there.

@@ -111,7 +111,7 @@ def holds(gate: Gate) -> dict:
         if gate.programs == "iptables-nft":
             text = re.sub(rb'"base_chains": \[[^]]*\]', b"", text)
         found["files"][path] = (text, mode)
-    found["addresses"] = sorted(sh("ip -o address show scope global | sed 's/valid_lft.*//'").splitlines())
+    found["addresses"] = sorted(sh("ip -o address show | grep -v 'scope link' | sed 's/valid_lft.*//'").splitlines())
     return found
 
 

@@ -79,7 +79,7 @@ class Box:
             "rules": sorted(line.strip() for line in foreign_rules().splitlines() if line.strip()),
             "switches": switches(),
             "files": files(self.folder / "etc"),
-            "addresses": sorted(sh("ip -o address show scope global | sed 's/valid_lft.*//'").splitlines()),
+            "addresses": sorted(sh("ip -o address show | grep -v 'scope link' | sed 's/valid_lft.*//'").splitlines()),
         }
 
     def pending(self):

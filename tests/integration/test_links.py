@@ -14,7 +14,7 @@ import time
 import pytest
 from helpers import TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, WAN4, WAN6, Servers
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -27,7 +27,7 @@ REST = {"name": "rest"}
 
 def addresses(link="wan0"):
     (found,) = json.loads(sh("ip -j address show dev {0}".format(link)))
-    return {info["local"] for info in found["addr_info"] if info["scope"] == "global"}
+    return {info["local"] for info in found["addr_info"] if info["scope"] != "link"}
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
@@ -67,6 +67,56 @@ def test_an_address_of_ipv6_and_a_pool(gate, net):
     assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == ADDED6
     gate.absent()
     assert not addresses() & {"203.0.113.16", "203.0.113.17", ADDED6}
+
+
+def rewire(net, own, route):
+    """The WAN's link comes back, as after a redial: udev runs what is ours before pppd or a DHCP client is done."""
+    net.unwire_wan()
+    sh("ip link add wan0 type veth peer name up0 netns {0}".format(net.nodes["wan"].path))
+    words = "ip addr add {0}/24 dev up0; ip addr add {1}/64 dev up0 nodad; ip link set up0 up"
+    net.nodes["wan"].sh(words.format(WAN4, WAN6))
+    sh("ip link set wan0 up")
+    return "ip addr add {0} dev wan0; {1}; ip addr add {2}/64 dev wan0 nodad".format(own, route, GATE6)
+
+
+@pytest.mark.parametrize("route", ["via", "point to point"])
+def test_nobody_speaks_from_an_added_address(gate, net, route):
+    """Neither the LANs nor the gateway itself, in whichever order the WAN gets its addresses."""
+    four = {"name": "mail", "action": "snat", "source": ["192.168.1.20"], "to": [ADDED], "to_address": "add"}
+    six = dict(four, name="six", source=["fd00:1::20"], to=[ADDED6])
+    options = dict(TWO_LANS, ipv6="masquerade", nat=[four, six, REST])
+    gate.apply(**options)
+    for again in (False, True):
+        if again:
+            peer = route != "via"
+            words = "ip route replace default via {0}"
+            words = "ip route add {0} dev wan0; ip route replace default dev wan0" if peer else words
+            rest = rewire(net, GATE4 + ("/32" if peer else "/24"), words.format(WAN4))
+            sh("sh {0}/etc/ipmasq/default.links".format(gate.host.root))
+            sh(rest)
+        sh("for second in 1 2 3 4 5 6; do ip -6 address show tentative | grep -q . || break; sleep 0.5; done")
+        assert net.asks("tcp", "office", "wan", WAN4, 8080).peer == GATE4
+        assert net.asks("tcp", "gate", "wan", WAN4, 8080).peer == GATE4
+        assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == GATE6
+        assert net.asks("tcp", "gate", "wan", WAN6, 8080).peer == GATE6
+        # They answer all the same, and what is missing of them is drift.
+        assert net.ping("wan", ADDED) and net.ping("wan", ADDED6)
+        assert [line for line in gate.info()["drift"] if "address" in line] == []
+    sh("ip address del {0}/32 dev wan0; ip address del {1}/128 dev wan0".format(ADDED, ADDED6))
+    missing = ["- wan0: address {0}/32".format(ADDED), "- wan0: address {0}/128".format(ADDED6)]
+    assert [line for line in gate.info()["drift"] if "address" in line] == missing
+
+
+def test_an_address_of_two_instances_stays_until_the_second_goes(gate, net):
+    before = addresses()
+    for name, lan in (("default", TWO_LANS["lans"][0]), ("two", TWO_LANS["lans"][1])):
+        item = {"name": "s", "action": "snat", "to": [ADDED], "to_address": "add"}
+        gate.apply(instance=name, wans=TWO_LANS["wans"], lans=[lan], nat=[item], ipv6="route")
+    gate.absent()
+    assert addresses() == before | {ADDED}
+    assert net.asks("udp", "guest", "wan", WAN4, 5353).peer == ADDED
+    gate.absent("two")
+    assert addresses() == before
 
 
 def test_an_address_that_was_there_before_stays(gate, net):

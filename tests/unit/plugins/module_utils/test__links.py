@@ -52,6 +52,15 @@ def test_what_was_there_before_the_first_run_is_remembered():
     assert not steps(first, Links(), None, facts("203.0.113.9")).remove
 
 
+def test_what_another_instance_has_added_was_not_there_before():
+    theirs = Links((NINE, TEN), (TEN,))
+    first = links_of(GATEWAY, Links(), facts("203.0.113.9", "203.0.113.10", "2001:db8::9"), [theirs])
+    assert first.found == (TEN, SIX)
+    # The last one that goes takes it away.
+    assert not steps(first, Links(), None, facts("203.0.113.9"), [theirs]).remove
+    assert steps(first, Links(), None, facts("203.0.113.9"), [Links((TEN,))]).remove == (NINE,)
+
+
 def test_steps_for_links_that_are_there():
     wanted = Links((NINE, TEN, ("late0", "203.0.113.11/32")), (), ("wan0", "tap*", "ppp0"))
     found = steps(Links(), wanted, {"tap1"}, facts("203.0.113.9", names=("wan0", "tap1", "tap2", "lo")))
@@ -86,8 +95,9 @@ def test_an_address_that_is_gone_already_is_no_error():
 
 
 def test_at_boot_only_links_that_are_there_are_touched():
-    assert boot_text(Links((NINE,), (), ("wan0", "tap*")), "offload $link").splitlines() == [
-        "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 203.0.113.9/32 dev wan0",
+    assert boot_text(Links((NINE, SIX), (), ("wan0", "tap*")), "offload $link").splitlines() == [
+        "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 203.0.113.9/32 dev wan0 scope host",
+        "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 2001:db8::9/128 dev wan0 preferred_lft 0",
         "while IFS=': ' read -r link _counters; do",
         '    case "$link" in',
         "    *[!A-Za-z0-9_.@-]*) ;;  # no name that can stand in a rule",

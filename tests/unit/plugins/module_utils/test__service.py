@@ -86,3 +86,15 @@ def test_links_have_a_service_of_their_own():
 def test_scripts_answer_to_a_wrong_word(text):
     done = subprocess.run(["sh", "-s", "wrong"], input=text, text=True, capture_output=True, check=False)
     assert done.returncode == 3 and "usage" in done.stderr
+
+
+def test_no_start_for_a_link_is_lost():
+    """Starts of one unit are merged while it runs, so each link has its own, and udev queues a restart."""
+    assert 'RUN+="/bin/systemctl --no-block restart ipmasq-links@%k.service"' in service.RULE_TEXT
+    systemd = service._SYSTEMD
+    for unit in (service.LINKS_UNIT, service.LINK_UNIT):
+        text, _mode = systemd.links[unit]
+        # Links may appear by the hundred, and all scripts wait for each other.
+        assert "StartLimitIntervalSec=0" in text and "ExecStart=/bin/sh /etc/ipmasq/boot links\n" in text
+    for text in (service.OPENRC_LINKS_TEXT, service.SYSV_LINKS_TEXT):
+        assert "/bin/sh /etc/ipmasq/boot links" in text
