@@ -93,9 +93,11 @@ class Found:
         return len(self.messages) + len(self.words)
 
 
-def wrong(judges: Judges, host: Host) -> Found:
-    """Every connection of this host that the old rules explain and the new ones do not."""
-    clock = _Clock(host)
+def wrong(judges: Judges, host: Host, longest: float = LONGEST) -> Found:
+    """Every connection of this host that the old rules explain and the new ones do not, in so many seconds."""
+    if not _number(host, PREFIX + "count"):
+        return Found()  # Nothing is tracked yet; asking would load what tracks.
+    clock = _Clock(host, longest)
     try:
         return _by_netlink(judges, host, clock)
     except OSError:
@@ -212,7 +214,7 @@ def _statistics(host: Host) -> t.Dict[str, int]:
 
 def forget(found: Found, host: Host) -> int:
     """Delete these connections; one that has ended meanwhile is no error. Gives back how many are left."""
-    clock = _Clock(host)
+    clock = _Clock(host, LONGEST)
     if found.messages:
         return _forget_by_netlink(found.messages, host, clock)
     left = len(found.words)
@@ -251,25 +253,28 @@ D() {{
     conntrack -D -w 0 "$@" > /dev/null 2>&1
 }}
 {lines}
-[ $left = 0 ] || logger -t ipmasq "connections that began under other rules: $left groups of them were not forgotten"
+[ $left = 0 ] || logger -t ipmasq "{instance}: $left groups of connections that began under other rules are left"
 """
 SCRIPT_END = 'rm -f "$0"\n'
 
 
-def script(found: Found) -> str:
+def script(found: Found, instance: str) -> str:
     """For a shell: forget these connections. Empty if there are none."""
     if found.messages:
         lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
         sender = SENDER.format(netfilter=NETFILTER)
         text = 'TEXT = """\n{0}\n"""\n{1}'.format("\n".join(lines), sender)
-        return "{0} - << 'END'\n{1}END\n{2}".format(shlex.quote(sys.executable), text, SCRIPT_END)
-    return commands(found.words)
+        failed = 'logger -t ipmasq "{0}: connections that began under other rules are left"'.format(instance)
+        python = shlex.quote(sys.executable)
+        return "{0} - << 'END' || {1}\n{2}END\n{3}".format(python, failed, text, SCRIPT_END)
+    return commands(found.words, instance)
 
 
-def commands(words: t.Iterable[str], left: int = 0) -> str:
+def commands(words: t.Iterable[str], instance: str, left: int = 0) -> str:
     """The same by conntrack(8), in its words; ``left`` are those that had no room."""
     lines = "\n".join("D " + each for each in words)
-    return COMMANDS.format(seconds=3 * LONGEST, lines=lines, left=left) + SCRIPT_END if lines else ""
+    told = {"seconds": 3 * LONGEST, "lines": lines, "left": left, "instance": instance}
+    return COMMANDS.format(**told) + SCRIPT_END if lines else ""
 
 
 def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -> int:
@@ -280,8 +285,8 @@ def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -
                 if clock.over:
                     break
                 kernel.send(packet)
-                left -= min(netlink.BATCH, len(messages) - (number - 1) * netlink.BATCH)
-                left += _refused(kernel, number)
+                refused = _refused(kernel, number)
+                left += refused - min(netlink.BATCH, len(messages) - (number - 1) * netlink.BATCH)
     except OSError:
         pass  # What the kernel has not said yes to is left.
     return left
@@ -331,8 +336,8 @@ def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
 class _Clock:
     """Whatever there is to do with connections ends when the time is over."""
 
-    def __init__(self, host: Host) -> None:
-        self._host, self._end = host, host.clock() + LONGEST
+    def __init__(self, host: Host, longest: float) -> None:
+        self._host, self._end = host, host.clock() + longest
 
     @property
     def over(self) -> bool:

@@ -303,16 +303,18 @@ def _with_connections(
     found: t.List[conntrack.Found] = []
 
     def look() -> conntrack.Found:
-        found.append(connections.found(change.steps, change.drifted))
+        # What waits is taken back when its time is over, and the confirmation needs some of it.
+        longest = min(conntrack.LONGEST, pending.seconds / 4) if pending else conntrack.LONGEST
+        found.append(connections.found(change.steps, change.drifted, longest))
         return found[-1]
 
     back = connections.back(change.steps) if change.changed else Groups()
     change = replace(
         change,
-        back=conntrack.commands(back.words, back.left),
+        back=conntrack.commands(back.words, change.instance, back.left),
         owing="" if pending else connections.owing(),
     )
-    aftermath = Aftermath(lambda: conntrack.script(look()), lambda: connections.undone(change.steps))
+    aftermath = Aftermath(lambda: conntrack.script(look(), change.instance), lambda: connections.undone(change.steps))
     warnings = _carry_out(change, host, check_mode, pending, aftermath)
     if affected and not found:
         look()

@@ -66,13 +66,13 @@ class Forgetting:
         """Whether an earlier change has not come to it."""
         return bool(self._owed)
 
-    def found(self, steps: Steps, drifted: bool) -> Found:
+    def found(self, steps: Steps, drifted: bool, longest: float) -> Found:
         """What is wrong now, if the new rules are there or were."""
         before = [*self._owed, self._before] + ([None] if drifted else [])
         known = [raw for index, raw in enumerate(before) if raw not in before[:index]]
         if known == [self._encoded]:
             return Found()
-        return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host)
+        return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host, longest)
 
     def back(self, steps: Steps) -> Groups:
         """What a rollback has to forget: whatever begins under the new rules, and is wrong under the old ones."""
@@ -125,7 +125,7 @@ def _listed(text: t.Optional[str]) -> t.List[t.Any]:
 
 
 def warnings(found: Found) -> t.Tuple[str, ...]:
-    """What the user has to know about looking."""
+    """What the user has to know about looking at connections."""
     if not found.looked:
         return (
             "this host does not tell its connections (neither by netlink nor by conntrack), so those that began before "
@@ -134,7 +134,7 @@ def warnings(found: Found) -> t.Tuple[str, ...]:
         )
     if not found.whole:
         return (
-            "after {0} s not every connection of this host had been looked at; those that were not stay as they are, "
-            "and 'conntrack -F' would make all begin anew".format(conntrack.LONGEST),
+            "the time did not suffice to look at every connection of this host; those that were not looked at stay as "
+            "they are, and 'conntrack -F' would make all begin anew",
         )
     return ()

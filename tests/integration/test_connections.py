@@ -425,4 +425,4 @@ def test_what_the_time_does_not_suffice_for_is_told(nft, monkeypatch):
     crowd(3000, "192.168.1.10")
     monkeypatch.setattr(conntrack, "LONGEST", -1)
     (told,) = nft.apply(check=True, **snat(), **ONE_LAN).warnings
-    assert told.startswith("after -1 s not every connection of this host had been looked at")
+    assert told.startswith("the time did not suffice to look at every connection of this host")

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _conntrack as conntrack, _netlink as netlink
 from ansible_collections.ipmasq.linux.plugins.module_utils._conntrack import (
     BUCKETS,
     MAX,
     STATISTICS,
     TIMEOUTS,
+    Found,
+    commands,
+    forget,
+    script,
     switches,
     usage,
+    wrong,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -104,3 +110,106 @@ def test_usage_as_conntrack_tells_it(done, counted, monkeypatch):
     monkeypatch.setattr(host, "run", lambda argv, stdin=None: done)
     found = usage(host)
     assert (found["drop"], found["early_drop"], found["insert_failed"]) == counted
+
+
+# --- Connections ------------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A socket to a kernel that answers what it is told to."""
+
+    def __init__(self, *answers):
+        self.sent, self.answers = [], list(answers)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        return None
+
+    def send(self, data):
+        self.sent.append(data)
+
+    def receive(self):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Everything:
+    """A judge to whom every connection is wrong."""
+
+    helpers = False
+
+    def wrong(self, *_args):
+        return True
+
+    def far_end(self, _entry):
+        return None
+
+
+UDP = "udp 17 9 src=192.168.1.9 dst=192.0.2.1 sport=5 dport=53 src=192.0.2.1 dst=203.0.113.2 sport=53 dport=5\n"
+OTHER_ZONE = UDP.replace("dport=5\n", "dport=5 zone=7\n")
+DELETION = netlink.message(netlink.DELETE, netlink.REQUEST, 2)
+
+
+def answer(number, error):
+    return netlink.HEADER.pack(20, netlink.ERROR, 0, number, 0) + (-error).to_bytes(4, "little", signed=True)
+
+
+def tracking(*answers, listing=""):
+    host = host_with()
+    host.files["/proc/sys/net/netfilter/nf_conntrack_count"] = "1\n"
+    host.connections = listing
+    kernel = Kernel(*answers)
+    host.netfilter = lambda: kernel
+    return host, kernel
+
+
+@pytest.mark.parametrize(
+    "refusal", [OSError(1, "no"), TimeoutError(), answer(0, 1)], ids=["socket", "silence", "error"]
+)
+def test_where_netlink_is_refused_the_program_is_asked(refusal):
+    host, _kernel = tracking(refusal, listing=UDP + OTHER_ZONE)
+    found = wrong(Everything(), host)
+    assert found.words == ("-p udp --orig-src 192.168.1.9 --orig-dst 192.0.2.1 --sport 5 --dport 53",)
+    assert (found.looked, found.whole) == (True, True)
+
+
+@pytest.mark.parametrize("programs", [("ip",), ("ip", "conntrack")])
+def test_where_nobody_tells_that_is_known(programs):
+    host, _kernel = tracking(OSError(1, "no"))
+    host.programs = set(programs)
+    host.answers["conntrack -L"] = Done(1, "", "no")
+    assert not wrong(Everything(), host).looked
+
+
+def test_what_the_kernel_refuses_is_left():
+    """That a connection has ended meanwhile is no refusal."""
+    host, kernel = tracking(answer(0, netlink.ENOENT) + answer(0, 16), answer(1, 16))
+    assert forget(Found(messages=(DELETION,) * 3), host) == 2
+    assert len(kernel.sent) == 1
+
+
+def test_what_a_kernel_does_not_answer_is_left():
+    host, _kernel = tracking(answer(1, 0), TimeoutError())
+    assert forget(Found(messages=(DELETION,) * (netlink.BATCH + 1)), host) == 1
+
+
+def test_what_the_time_does_not_suffice_for_is_left(monkeypatch):
+    monkeypatch.setattr(conntrack, "LONGEST", -1)
+    host, kernel = tracking()
+    assert forget(Found(messages=(DELETION,)), host) == 1
+    assert forget(Found(words=("-p udp",)), host) == 1
+    assert kernel.sent == []
+
+
+def test_scripts_end_and_tell():
+    assert script(Found(), "lab") == commands((), "lab") == ""
+    text = commands(("-f ipv4 -p tcp -g",), "lab", left=3)
+    assert "\nD -f ipv4 -p tcp -g\n" in text
+    assert "left=3" in text
+    assert '"lab: $left groups' in text
+    assert "\nD -p udp\n" in script(Found(words=("-p udp",)), "lab")
+    assert text.endswith('rm -f "$0"\n')

@@ -33,6 +33,7 @@ LISTS = ["conntrack", "-L", "-f", "ipv4"]
 def host():
     made = fakes.FakeHost(fakes.NFT, links=[fakes.link("lan0", "192.168.1.1/24"), fakes.link("ppp0", "203.0.113.2/32")])
     made.connections = MAIL + "\n"
+    made.files["/proc/sys/net/netfilter/nf_conntrack_count"] = "1\n"
     return made
 
 
@@ -72,6 +73,16 @@ def test_an_intent_that_cannot_be_read_explains_nothing(host, raw):
     assert apply(host, **CLOSED).change.flows == 0
 
 
+def test_what_tracks_nothing_is_not_asked(host):
+    """It would load the module that tracks, and its switches with it."""
+    for count in ("0\n", None):
+        host.files.pop("/proc/sys/net/netfilter/nf_conntrack_count")
+        host.files.update({"/proc/sys/net/netfilter/nf_conntrack_count": count} if count else {})
+        host.calls.clear()
+        apply(host, mss="keep" if count else "pmtu", **CLOSED)
+        assert LISTS not in host.calls
+
+
 def test_what_is_owed_is_paid_by_the_next_run(host):
     apply(host)
     before = json.loads(host.files[STATE])["gateway"]
@@ -101,4 +112,4 @@ def test_the_address_of_a_wan_is_not_remembered(host):
 def test_what_could_not_be_looked_at_is_told():
     assert forgetting.warnings(Found()) == ()
     assert forgetting.warnings(Found(looked=False))[0].startswith("this host does not tell its connections")
-    assert forgetting.warnings(Found(whole=False))[0].startswith("after 20 s not every connection")
+    assert forgetting.warnings(Found(whole=False))[0].startswith("the time did not suffice to look")
