@@ -38,7 +38,7 @@ from ._claims import (
 )
 from ._conflicts import is_pinhole
 from ._prefix import neutral_pairs
-from ._resolve import lan_of, lans_with, nat_networks, sources_of
+from ._resolve import home_of, lan_of, nat_networks, sources_of
 from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
 from ._words import WITH_PORTS
 
@@ -208,8 +208,7 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
 def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
     """The packets of a forward on their way to its servers."""
     lan = lan_of(gateway, forward.to[0])
-    # A LAN that follows its links may get the server's network again.
-    oif = lan.interfaces if lan else tuple(name for lan in gateway.lans or () if lan.follows for name in lan.interfaces)
+    oif = lan.interfaces if lan else home_of(gateway, forward.to[0])
     if is_pinhole(gateway, forward):
         return [replace(match, oif=oif, translated=False) for match, _ports in arrivals(forward)]
     return [told_apart(gateway, forward, replace(match, oif=oif), ports) for match, ports in arrivals(forward)]
@@ -249,7 +248,7 @@ def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
         match = Match(
             family_of(inside),
             iif=wan_interfaces(gateway, item),
-            oif=tuple(name for lan in lans_with(gateway, [inside]) for name in lan.interfaces),
+            oif=home_of(gateway, inside),
             source=asking,
             destination=(inside,),
             translated=True,

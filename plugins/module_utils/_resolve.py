@@ -90,12 +90,14 @@ def resolve(
     if not problems.found:
         # Names have changed and what was left out is there: the checks between items run again on the whole.
         check_references(resolved, problems)
-        _check_nat_reach(resolved, problems)
+        # What a LAN had at an earlier run it may have again; at a first run it is a slip.
+        missed = _Missed(followed(resolved) if known.networks else (), lost)
+        _check_nat_reach(resolved, problems, missed)
         _check_outside(resolved, facts, problems)
         _check_shadowed(resolved, problems)
         _check_one_to_one(resolved, problems)
         _check_prefixes(resolved, problems)
-        _check_forwards(resolved, problems, lost)
+        _check_forwards(resolved, problems, missed)
         _check_addresses(resolved, facts, problems)
         notes += check_pairs(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
@@ -282,7 +284,24 @@ def _apart(ours: str, theirs: str) -> str:
     )
 
 
-def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
+class _Missed:
+    """Addresses that no LAN has now, and may have again without a run."""
+
+    def __init__(self, followed_networks: t.Tuple[str, ...], lost: t.List[str]) -> None:
+        self._networks, self._lost = followed_networks, lost
+
+    def told(self, where: str, what: str, network: str, lans: str) -> bool:
+        """Whether that is no error, and told."""
+        if not any(_holds(each, network) for each in self._networks):
+            return False
+        self._lost.append(
+            "{0}: {1} is in none of the LANs now ({2}); it works again once a LAN has its network, otherwise name what "
+            "it is now".format(where, what, lans)
+        )
+        return True
+
+
+def _check_nat_reach(gateway: Gateway, problems: Problems, missed: _Missed) -> None:
     """Items that could never match: the filter drops their sources as spoofed, or no packet has both their families."""
     known = [net for lan in gateway.lans or () for net in lan.networks or ()]
     lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
@@ -296,7 +315,9 @@ def _check_nat_reach(gateway: Gateway, problems: Problems) -> None:
     families: t.Dict[t.Tuple[t.Any, ...], t.Set[str]] = {}
     for where, item in items:
         for entry in item.source:
-            if entry in named and entry not in inside:
+            if entry not in named or entry in inside:
+                continue
+            if not missed.told(where, "source " + entry, entry, lans):
                 problems.add(where, "source {0} is in none of the LANs ({1})".format(entry, lans))
         # Most items have the same sources: all of them.
         key = (item.source, getattr(item, "action", ""), isinstance(item, NatItem))
@@ -482,25 +503,27 @@ class _Inside:
         return None
 
 
+def home_of(gateway: Gateway, address: str) -> t.Tuple[str, ...]:
+    """The interfaces behind which an address is: of LANs that have it, or of those that may have it again."""
+    lans = lans_with(gateway, [address]) or [lan for lan in gateway.lans or () if lan.follows]
+    return tuple(name for lan in lans for name in lan.interfaces)
+
+
 def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
     """The LANs that have addresses in these networks."""
     return [lan for lan in gateway.lans or () if overlaps(networks, lan.networks or ())]
 
 
-def _check_forwards(gateway: Gateway, problems: Problems, lost: t.List[str]) -> None:
-    """``lost`` gets what works again with a network that a LAN may have been without for a while."""
+def _check_forwards(gateway: Gateway, problems: Problems, missed: _Missed) -> None:
     known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
     known_networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [_Inside.of(gateway).find(server) for server in item.to]
         for server, place in zip(item.to, found):
-            if not place and any(_holds(net, server) for net in followed(gateway)):
-                lost.append(
-                    "{0}: to {1} is in none of the LANs now ({2}); it is reached once a LAN has its network again, "
-                    "otherwise name its new address".format(where, server, known)
-                )
-            elif not place:
+            if not place and missed.told(where, "to " + server, server, known):
+                continue
+            if not place:
                 problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
             elif server in _ends_of_link(place[1]):
                 problems.add(

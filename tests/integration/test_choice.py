@@ -265,7 +265,7 @@ def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
     sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
     assert told() == [
         "port_forwards[0] 'web': to 192.168.1.10 is in none of the LANs now (office 192.168.5.0/24, guests "
-        "192.168.2.0/24 fd00:2::/64); it is reached once a LAN has its network again, otherwise name its new address"
+        "192.168.2.0/24 fd00:2::/64); it works again once a LAN has its network, otherwise name what it is now"
     ]
     sh("ip addr add 192.168.1.1/24 dev lan0")
     assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4

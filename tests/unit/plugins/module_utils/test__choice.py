@@ -232,3 +232,23 @@ TEST_ROGUE = [
 @pytest.mark.parametrize(("links", "routes", "lans", "wanted"), TEST_ROGUE)
 def test_rogue_links(links, routes, lans, wanted):
     assert rogue_links(Facts(tuple(links), tuple(routes)), lans) == wanted
+
+
+def test_what_a_lan_had_is_told_and_what_it_never_had_is_refused():
+    """Items that name an old network of a LAN's link wait for it; a slip at a first run does not."""
+    options = {
+        "lans": [{"name": "lan0", "interfaces": ["lan0"]}],
+        "port_forwards": [{"name": "web", "port": ["80"], "to": ["192.168.9.11"]}],
+        "nat": [{"name": "mail", "source": ["192.168.9.5"]}, {"name": "rest"}],
+        "outbound": [{"name": "no", "source": ["192.168.9.6"], "action": "drop"}],
+    }
+    slips = [
+        "nat[0] 'mail': source 192.168.9.5/32 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
+        "outbound[0] 'no': source 192.168.9.6/32 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
+        "port_forwards[0] 'web': to 192.168.9.11 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
+    ]
+    assert refused([WAN, LAN], [OUT], **options) == slips
+    told = choose([WAN, LAN], [OUT], FIRST, **options).warnings
+    assert [each.partition(" now (")[0] for each in told] == [each.partition(" (")[0] for each in slips]
+    listed = dict(options, lans=[{"name": "lan0", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}])
+    assert len(refused([WAN, LAN], [OUT], FIRST, **listed)) == len(slips)
