@@ -163,8 +163,7 @@ def _stray(gateway: Gateway) -> t.List[Rule]:
     for lan in gateway.lans or ():
         chain, key = within_chain(lan), "lan/" + lan.name
         rules.append(Rule(STRAY.name, Match(iif=lan.interfaces), Action("jump", chain), key))
-        own = by_family(lan.networks or ()).items() if lan.spoof_check else (("", ()),)
-        rules += [Rule(chain, Match(family, oif=lan.interfaces, source=nets), ACCEPT, key) for family, nets in own]
+        rules += [Rule(chain, replace(match, oif=lan.interfaces), ACCEPT, key) for match in _own(gateway, lan)]
     return [*rules, Rule(STRAY.name, Match(), DROP, "invalid")]
 
 
@@ -223,21 +222,25 @@ def _multicast(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
+def _own(gateway: Gateway, lan: Lan) -> t.List[Match]:
+    """The sources that a LAN may have; all, where nobody wants them checked."""
+    if not lan.spoof_check:
+        return [Match()]
+    known = [Match(family, source=nets) for family, nets in by_family(lan.networks or ()).items()]
+    return known + follow.own_by_route(gateway, lan)
+
+
 def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     """What a LAN may begin: to itself, to the WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
     others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
     allowed = (wan_interfaces(gateway), lan.interfaces + others + reached(gateway, lan))
+    rules = [Rule(chain, match, Action("goto", opens), key) for match in _own(gateway, lan)]
     if lan.spoof_check:
-        own = by_family(lan.networks or ()).items()
-        sources = [Match(family, source=nets) for family, nets in own] + follow.own_by_route(gateway, lan)
-        rules = [Rule(chain, match, Action("goto", opens), key) for match in sources]
         # RFC 5508 REQ-4: what a router on the way to a client has to say about a known flow, whatever its own address.
         related = [Match(family, protocol=icmp, ct_state=("related",)) for family, icmp in BY_FAMILY["icmp"].items()]
         rules += [Rule(chain, match, Action("jump", TO.name), key) for match in related]
         rules.append(Rule(chain, Match(), DROP, "spoofed/" + lan.name))
-    else:
-        rules = [Rule(chain, Match(), Action("goto", opens), key)]
     if gateway.drop_bogons:
         towards = Match(oif=wan_interfaces(gateway), ct_state=("new",))
         rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))

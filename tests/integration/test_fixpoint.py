@@ -27,7 +27,7 @@ OWN = {
         "wans": [{"interface": "ppp*"}, {"interface": "wan0"}, {"interface": "eth0.100"}],
         "lans": [
             dict(OFFICE, interfaces=["lan*", "br-lan", "wl-1_2"]),
-            dict(GUESTS, interfaces=["g*", "tap9", "vlan@x"]),
+            dict(GUESTS, interfaces=["g*", "tap9", "vlan.x"]),
         ],
     },
     "long-names": {
