@@ -61,6 +61,7 @@ NAT: Spec = {
     "persistent": {"type": "bool"},
     "ipsec": {"type": "bool"},
     "inbound": {"type": "bool"},
+    "hairpin": {"type": "bool"},
     **ITEM_TIMEOUTS,
 }
 PORT_FORWARD: Spec = {

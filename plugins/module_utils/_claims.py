@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ._conflicts import is_pinhole
 from ._resolve import sources_of
-from ._rules import Match, by_family, collapse, family_of, network
+from ._rules import Match, by_family, collapse, family_of, is_suffix, network
 from ._values import networks_of, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -95,17 +95,20 @@ def to_ports(forward: PortForward, ports: Ports) -> t.Optional[Ports]:
 def arrivals(forward: PortForward) -> t.List[t.Tuple[Match, Ports]]:
     """Packets that a forward has sent to its servers, and the ports that they had asked for."""
     ((family, servers),) = by_family(net for to in forward.to for net in networks_of(to)).items()
+    # Each suffix has a mask of its own.
+    destinations = [(net,) for net in servers] if is_suffix(servers[0]) else [servers]
     return [
         (
             Match(
                 family,
-                destination=servers,
+                destination=destination,
                 protocol=protocol,
                 port=(to_ports(forward, ports) or ports,),
                 translated=True,
             ),
             ports,
         )
+        for destination in destinations
         for protocol in forward.protocol
         for ports in forward.port
     ]

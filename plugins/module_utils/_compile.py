@@ -49,7 +49,7 @@ from ._claims import arrivals, within
 from ._compile_around import CLAIMED, MANAGED, NEW, OUT, claimed, reaches, spoofed, undeclared, unseen, ways_out
 from ._compile_input import chain_input, chain_invalid, chain_protected
 from ._compile_late import offload, timers
-from ._compile_nat import dstnat, egress, let_in, let_in_static, redirections, srcnat
+from ._compile_nat import closed_inside, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
 from ._resolve import followed, inside_of, sources_of
@@ -203,8 +203,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     for forward in gateway.port_forwards:
         rules += let_in(gateway, forward)
     for item in gateway.nat:
-        if item.inbound:
-            rules += let_in_static(gateway, item)
+        rules += let_in_static(gateway, item)
     rules.append(Rule(BETWEEN.name, Match(iif=lan_side), REJECT, "isolation"))
     rules.append(Rule(BETWEEN.name, Match(iif=wan_side), DROP, "closed"))
     return rules
@@ -244,7 +243,7 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     if gateway.drop_bogons:
         towards = Match(oif=wan_interfaces(gateway), ct_state=("new",))
         rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))
-    rules += _outbound(gateway, lan)
+    rules += closed_inside(gateway, opens) + _outbound(gateway, lan)
     return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in filter(None, allowed)]
 
 

@@ -22,7 +22,7 @@ from ._chains import (
     wan_interfaces,
     with_protocols,
 )
-from ._compile_nat import let_in_here
+from ._compile_nat import closed_inside, let_in_here
 from ._facts import managed_links
 from ._rules import Action, Match, Rule
 
@@ -47,6 +47,7 @@ def chain_input(gateway: Gateway) -> t.List[Rule]:
     """What comes for the gateway itself. Under ``protect`` every link is guarded that is no LAN and not managed."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
+    rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway))
     if gateway.input != "protect":
         return rules
     left_alone = lan_interfaces(gateway) + ("lo",) + managed_links()

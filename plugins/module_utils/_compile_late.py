@@ -46,8 +46,7 @@ def timers(gateway: Gateway) -> t.List[Rule]:
     for item in gateway.nat:
         known = matches(gateway, item, sources_of(gateway, item))
         known = [replace(match, ipsec=item.ipsec) for match in known]
-        if item.inbound:
-            known += [rule.match for rule in let_in_static(gateway, item)]
+        known += [rule.match for rule in let_in_static(gateway, item)]
         rules += _assigned(gateway, item.timeouts, "nat/" + item.name, known)
     # What follows the last timers need not be told that it has none.
     while rules and rules[-1].action == ACCEPT:

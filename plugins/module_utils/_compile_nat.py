@@ -19,6 +19,7 @@ from ._chains import (
     GUARD,
     MASQUERADE,
     PROTECTED,
+    REJECT,
     RETURN,
     SRCNAT,
     lan_interfaces,
@@ -38,9 +39,13 @@ from ._claims import (
 )
 from ._conflicts import is_pinhole
 from ._prefix import neutral_pairs
-from ._resolve import home_of, lan_of, nat_networks, sources_of
+from ._resolve import as_range, home_of, lan_of, nat_networks, sources_of
 from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
+from ._values import addresses_in
 from ._words import WITH_PORTS
+
+#: Addresses of a mapped network that iptables names one by one for hairpins.
+MOST_NAMED = 16
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, NatItem, PortForward
@@ -49,6 +54,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 def srcnat(gateway: Gateway) -> t.List[Rule]:
     """Hairpins, then NAT items in the user's order; in this table the first rule that matches decides."""
     rules = [rule for forward in gateway.port_forwards if forward.hairpin for rule in _hairpin(gateway, forward)]
+    rules += [rule for item in gateway.nat if item.hairpin for rule in _hairpin_static(gateway, item)]
     for item in gateway.nat:
         rules += [Rule(SRCNAT.name, match, action, "nat/" + item.name) for match, action in translations(gateway, item)]
     return rules
@@ -164,6 +170,9 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
                 match = Match(family_of(outside), iif=wans, source=asking, destination=(outside,))
                 action = replace(_map_source(outside, inside), kind="dnat" if is_host(outside) else "netmap")
                 rules.append(Rule(DSTNAT.name, match, action, "nat/" + item.name))
+                if item.hairpin:
+                    around_here = replace(match, iif=lan_interfaces(gateway))
+                    rules.append(Rule(DSTNAT.name, around_here, action, "nat/" + item.name))
     return rules
 
 
@@ -240,21 +249,49 @@ def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
 
 
 def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
+    """What comes by the addresses outside of an item that maps one to one, where that is wanted."""
+    if not item.inbound and not item.hairpin:
+        return []
     rules = []
     for inside, outside in _pairs(gateway, item):
-        asking = _of_family(item.destination, inside)
-        if item.destination and not asking:
-            continue
-        match = Match(
-            family_of(inside),
-            iif=wan_interfaces(gateway, item),
-            oif=home_of(gateway, inside),
-            source=asking,
-            destination=(inside,),
-            translated=True,
-        )
-        match = asked_address(gateway, item.name, match, outside)
-        rules.append(Rule(BETWEEN.name, match, ACCEPT, "nat/" + item.name))
+        match = _mapped_side(gateway, inside)
+        if item.inbound and _is_for(item, inside):
+            coming = replace(match, iif=wan_interfaces(gateway, item), source=_of_family(item.destination, inside))
+            coming = asked_address(gateway, item.name, coming, outside)
+            rules.append(Rule(BETWEEN.name, coming, ACCEPT, "nat/" + item.name))
+        if item.hairpin:
+            coming = replace(match, iif=lan_interfaces(gateway), asked=(outside,))
+            rules.append(Rule(BETWEEN.name, coming, ACCEPT, "nat/" + item.name))
+    return rules
+
+
+def _is_for(item: NatItem, network: str) -> bool:
+    """Whether an item that is for some destinations has any of this family."""
+    return not item.destination or bool(_of_family(item.destination, network))
+
+
+def _mapped_side(gateway: Gateway, inside: str) -> Match:
+    return Match(family_of(inside), oif=home_of(gateway, inside), destination=(inside,), translated=True)
+
+
+def closed_inside(gateway: Gateway, chain: str, iif: t.Tuple[str, ...] = ()) -> t.List[Rule]:
+    """The address of a server (1:1) that clients inside cannot have is refused: the gateway never answers in its place,
+    and it does not leave for somebody outside to send it back."""
+    closed = by_family(net for item in gateway.nat if item.action == "static" and not item.hairpin for net in item.to)
+    return [
+        Rule(chain, Match(family, iif=iif, destination=nets, ct_state=("new",)), REJECT, "isolation")
+        for family, nets in closed.items()
+    ]
+
+
+def _hairpin_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
+    rules = []
+    for inside, outside in _pairs(gateway, item):
+        sources = lan_networks(gateway, family_of(inside))
+        match = replace(_mapped_side(gateway, inside), source=sources, asked=(outside,))
+        # For a backend that has no word for the address that was asked for.
+        known = addresses_in(as_range(outside), MOST_NAMED) or ()
+        rules.append(Rule(SRCNAT.name, match, Action("hairpin", to=tuple(known)), "nat/" + item.name))
     return rules
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import typing as t
 
 from ._helpers import HELPERS
-from ._rules import family_of, patterns_overlap
+from ._rules import family_of, is_suffix, network, patterns_overlap
 from ._values import is_network, is_private, networks_of, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
-    from ._intent import Gateway, Lan, PortForward, Traffic
+    from ._intent import Gateway, Lan, NatItem, PortForward, Traffic
 
 
 #: What works where clients and the way out are behind the same interface.
@@ -24,6 +24,10 @@ ONE_CARD = (
     "an interface is one or the other; where one card has both sides, the modules masquerade (with the clients' "
     "network as source) and forwarding do it"
 )
+
+
+#: First and last port, and the place of a forward in its list.
+Claim = t.Tuple[int, int, int]
 
 
 def check_references(gateway: Gateway, problems: Problems) -> None:
@@ -51,7 +55,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         _check_multicast(gateway, [lan.name for lan in lans], problems)
     if gateway.wans is not None:
         _check_wan_references(gateway, lans, problems)
-    _check_doubled_forwards(gateway, problems)
+    _check_taken_forwards(gateway, problems)
     _check_doubled_statics(gateway, problems)
     _check_doubled_helpers(gateway, problems)
 
@@ -130,42 +134,84 @@ def _inside_items(gateway: Gateway) -> t.List[t.Tuple[str, Traffic]]:
     return _named("nat", gateway.nat) + _named("outbound", gateway.outbound)
 
 
-def _check_doubled_forwards(gateway: Gateway, problems: Problems) -> None:
-    """Two forwards that claim the same packets. Those of different sources may share a port: the first one wins."""
-    claims: t.Dict[t.Tuple[str, str], t.List[t.Tuple[int, int, int]]] = {}
+def _check_taken_forwards(gateway: Gateway, problems: Problems) -> None:
+    """The first forward that matches decides. One of which others take all is a mistake, and so is one that is there
+    twice; whatever else overlaps is how exceptions are written."""
+    claims: t.Dict[t.Tuple[str, str], t.List[Claim]] = {}
     forwards = gateway.port_forwards
     for index, item in enumerate(forwards):
         for protocol in item.protocol:
-            # A server that is opened and not translated is asked by its own address.
-            asked = item.to[0] if is_pinhole(gateway, item) else family_of((item.to or ("",))[0])
-            taken = claims.setdefault((protocol, asked), [])
+            taken = claims.setdefault((protocol, _asked(gateway, item)), [])
             taken += [(first, last, index) for first, last in item.port]
+    found = [(protocol, *pair) for (protocol, _asked_for), ranges in claims.items() for pair in _meeting(ranges)]
     doubled: t.Dict[t.Tuple[int, int], str] = {}
-    for (protocol, _asked), ranges in claims.items():
-        ranges.sort()
-        reach: t.List[t.Tuple[int, int, int]] = []
-        for first, last, index in ranges:
-            reach = [other for other in reach if other[1] >= first]
-            for _first, _last, other in reach:
-                if other != index and _same_clients(forwards[other], forwards[index]):
-                    pair = (min(other, index), max(other, index))
-                    doubled.setdefault(pair, "{0} port {1}".format(protocol, first))
-            reach.append((first, last, index))
-    for (one, two), what in sorted(doubled.items()):
+    covered: t.Dict[int, t.Dict[t.Tuple[str, int], int]] = {}
+    for protocol, early, late in found:
+        one, other = forwards[early[2]], forwards[late[2]]
+        if early[:2] == late[:2] and _same_clients(one, other):
+            doubled.setdefault((early[2], late[2]), "{0} port {1}".format(protocol, late[0]))
+        elif early[0] <= late[0] and late[1] <= early[1] and _takes(one, other):
+            covered.setdefault(late[2], {})[protocol, late[0]] = early[2]
+    for (first, second), what in sorted(doubled.items()):
         problems.add(
-            "port_forwards[{0}] '{1}' and port_forwards[{2}] '{3}'".format(
-                one, shorten(forwards[one].name), two, shorten(forwards[two].name)
-            ),
+            "{0} and {1}".format(_forward_name(forwards, first), _forward_name(forwards, second)),
             "both forward {0}; give them different ports, WANs, sources or destinations".format(what),
         )
+    for place, takers in sorted(covered.items()):
+        if len(takers) == len(forwards[place].protocol) * len(forwards[place].port):
+            problems.add(
+                _forward_name(forwards, place),
+                "never gets a packet, as {0} before it takes them all; put it before that one".format(
+                    " and ".join(_forward_name(forwards, other) for other in sorted(set(takers.values())))
+                ),
+            )
+
+
+def _meeting(ranges: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
+    """Pairs of different forwards whose ports overlap, the earlier forward first."""
+    reach: t.List[Claim] = []
+    for claim in sorted(ranges):
+        reach = [other for other in reach if other[1] >= claim[0]]
+        for other in reach:
+            if other[2] != claim[2]:
+                yield (other, claim) if other[2] < claim[2] else (claim, other)
+        reach.append(claim)
+
+
+def _forward_name(forwards: t.Sequence[PortForward], index: int) -> str:
+    return "port_forwards[{0}] '{1}'".format(index, shorten(forwards[index].name))
+
+
+def _asked(gateway: Gateway, item: PortForward) -> str:
+    """A server that is opened and not translated is asked by its own address; all others share those of the gateway."""
+    if not item.to:
+        return ""
+    unknown = gateway.lans is None or any(lan.networks is None for lan in gateway.lans)
+    if is_pinhole(gateway, item) or (unknown and any(nat.action == "exempt" for nat in gateway.nat)):
+        return item.to[0]
+    return family_of(item.to[0])
 
 
 def _same_clients(one: PortForward, other: PortForward) -> bool:
-    if one.wan and other.wan and one.wan != other.wan:
+    return (one.wan, set(one.source), set(one.destination)) == (other.wan, set(other.source), set(other.destination))
+
+
+def _takes(early: PortForward, late: PortForward) -> bool:
+    """Whether one takes all clients of the other. Of one without destination that cannot be said of a named address, as
+    the host need not have it."""
+    if early.wan not in ("", late.wan) or (late.hairpin and not early.hairpin):
         return False
-    pairs = ((one.source, other.source), (one.destination, other.destination))
-    # A forward for some sources before one for all is how exceptions are written.
-    return all(ours == theirs or (ours and theirs and overlaps(ours, theirs)) for ours, theirs in pairs)
+    if bool(early.destination) != bool(late.destination):
+        return False
+    return _holds_all(early.source, late.source) and _holds_all(early.destination, late.destination)
+
+
+def _holds_all(outer: t.Sequence[str], inner: t.Sequence[str]) -> bool:
+    """No network at all is every network."""
+    if not outer or not inner:
+        return not outer
+    pairs = overlaps(outer, inner)
+    return {net for ours, net in pairs if network(ours).prefixlen <= network(net).prefixlen} == set(inner)
 
 
 def _check_doubled_statics(gateway: Gateway, problems: Problems) -> None:
@@ -202,9 +248,46 @@ def _check_doubled_helpers(gateway: Gateway, problems: Problems) -> None:
 
 
 def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
-    """A server with a global IPv6 address that is routed: it is opened, and nothing is translated."""
-    return (
-        gateway.ipv6 == "route"
-        and bool(item.to)
-        and all(family_of(to) == "ip6" and not is_private(networks_of(to)[0]) for to in item.to)
-    )
+    """A server that is known outside by its own address: it is opened, and nothing is translated.
+
+    That is one with a global IPv6 address that is routed, or one that the NAT items exempt.
+    """
+    if not item.to:
+        return False
+    if any(is_suffix(to) for to in item.to):
+        return True
+    if gateway.ipv6 == "route" and all(family_of(to) == "ip6" and not is_private(networks_of(to)[0]) for to in item.to):
+        return True
+    if item.to_port is not None and item.port and item.to_port != item.port[0][0]:
+        return False
+    if item.destination and not all(overlaps(networks_of(to), item.destination) for to in item.to):
+        return False
+    return all(exempted_by(gateway, to, item.wan) for to in item.to)
+
+
+def exempted_by(gateway: Gateway, address: str, wan: str) -> str:
+    """The name of the NAT item by which all that this address sends leaves as it is; empty if it is translated."""
+    known: t.Dict[t.Tuple[str, str], str] = gateway.__dict__.setdefault("_exempted", {})
+    if not any(_is_plain(item) and item.action == "exempt" for item in gateway.nat):
+        return ""
+    if (address, wan) not in known:
+        known[address, wan] = _exempted_by(gateway, address, wan)
+    return known[address, wan]
+
+
+def _exempted_by(gateway: Gateway, address: str, wan: str) -> str:
+    every = [each.interface for each in gateway.wans or ()]
+    lans = {lan.name: lan.networks or () for lan in gateway.lans or ()}
+    (host,) = networks_of(address)[:1]
+    for item in gateway.nat:
+        if not _is_plain(item) or (item.wan and item.wan != wan and every != [item.wan]):
+            continue
+        named = [lans.get(entry, (entry,)) for entry in item.source] if item.source else list(lans.values())
+        if overlaps([host], [net for nets in named for net in nets if is_network(net)]):
+            return item.name if item.action == "exempt" else ""
+    return ""
+
+
+def _is_plain(item: NatItem) -> bool:
+    """Whether it is about all that its sources send."""
+    return not (item.destination or item.protocol or item.ipsec)

@@ -96,6 +96,8 @@ def _describe_nat(item: NatItem) -> str:
         words.append("not persistent")
     if item.action in ("static", "prefix"):
         words.append("and back" if item.inbound else "closed from outside")
+    if item.hairpin:
+        words.append("also from inside")
     if item.timeouts:
         words.append("timeouts " + _timers(item.timeouts))
     return " ".join(words)

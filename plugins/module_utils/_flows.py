@@ -26,7 +26,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, fields
 
 from ._netlink import Entry
-from ._rules import VERDICTS, Match, matches_name, network
+from ._rules import VERDICTS, Match, is_suffix, matches_name, network
 from ._values import ends_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -311,7 +311,8 @@ class Judge:
     def networks(self) -> t.Iterator[str]:
         for rule in self.rules:
             yield from rule.match.source
-            yield from rule.match.destination
+            # No boundaries tell addresses apart by their ends.
+            yield from (net for net in rule.match.destination if not is_suffix(net))
             yield from rule.match.not_destination
             yield from rule.match.asked
             yield from rule.match.not_asked
@@ -376,6 +377,7 @@ class Judge:
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
         """None: that cannot be seen."""
         flow = packet.flow
+        suffix = any(is_suffix(net) for net in match.destination)
         if not (
             match.family in ("", flow.family)
             and _named(match.iif, packet.iif)
@@ -389,14 +391,14 @@ class Judge:
             and (not match.asked_port or match.asked_port[0] <= flow.asked.destination_port <= match.asked_port[1])
             and (not match.local or packet.to in self.local or flow.redirected)
             and (not match.source or self._in(match.source, flow.asked.source))
-            and (not match.destination or self._in(match.destination, packet.to))
+            and (not match.destination or suffix or self._in(match.destination, packet.to))
             and not (match.not_destination and self._in(match.not_destination, packet.to))
             and (not match.asked or self._in(match.asked, flow.asked.destination))
             and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
             and _asked_port(match, flow)
         ):
             return False
-        return None if any(getattr(match, name) != default for name, default in UNSEEN) else True
+        return None if suffix or any(getattr(match, name) != default for name, default in UNSEEN) else True
 
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
         if len(networks) == 1:
@@ -433,8 +435,10 @@ class _Chain:
 
     def add(self, rule: Rule) -> None:
         match = rule.match
-        if len(match.destination) == 1 and network(match.destination[0]).num_addresses == 1:
-            key: t.Any = (0, match.destination[0].partition("/")[0])
+        if any(is_suffix(net) for net in match.destination):
+            key: t.Any = None
+        elif len(match.destination) == 1 and network(match.destination[0]).num_addresses == 1:
+            key = (0, match.destination[0].partition("/")[0])
         elif len(match.source) == 1 and network(match.source[0]).num_addresses == 1:
             key = (1, match.source[0].partition("/")[0])
         elif len(match.port) == 1 and match.port[0][0] == match.port[0][1]:

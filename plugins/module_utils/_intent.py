@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ._conflicts import check_references
 from ._errors import GatewayError, Problems
-from ._rules import family_of, network as parsed_network
+from ._rules import family_of, is_suffix, network as parsed_network
 from ._values import (
     addresses_in,
     check_hosts,
@@ -33,6 +33,7 @@ from ._values import (
     read_networks,
     read_port_range,
     read_ports,
+    read_suffix,
     shorten,
 )
 from ._words import CT_STATES, LOGGED, PROTOCOLS, WITH_PORTS
@@ -95,6 +96,7 @@ class NatItem(Traffic):
     persistent: bool = True
     ipsec: bool = False
     inbound: bool = False
+    hairpin: bool = False  # for static; filled in as inbound says
     to_address: str = ""  # empty: existing, or for 1:1 whatever the WAN's networks say
     timeouts: Timeouts = ()
 
@@ -477,6 +479,7 @@ NAT_OPTIONS = {
     "persistent": ("snat",),
     "ipsec": ("exempt",),
     "inbound": ("static", "prefix"),
+    "hairpin": ("static",),
     "to_address": ("snat", "static"),
     "protocol": ("masquerade", "snat", "exempt"),
     "port": ("masquerade", "snat", "exempt"),
@@ -511,6 +514,16 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         # Ports below 1024 stay below 1024 otherwise (measured), of which there are only a few hundred.
         to_port = (1024, 65535)
     _check_pool(where, to if action == "snat" else (), problems)
+    inbound = action == "static" if raw.get("inbound") is None else raw["inbound"]
+    hairpin = raw.get("hairpin")
+    if hairpin is None:
+        # Whoever may ask from outside may ask from inside.
+        hairpin = action == "static" and inbound and not traffic["destination"]
+    elif hairpin and traffic["destination"]:
+        problems.add(
+            where,
+            "hairpin means nothing with destination, which names whom outside the item is for; leave one of them out",
+        )
     item = NatItem(
         **traffic,
         action=action,
@@ -519,7 +532,8 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         random=random,
         persistent=raw.get("persistent") is not False,
         ipsec=bool(raw.get("ipsec")),
-        inbound=action == "static" if raw.get("inbound") is None else raw["inbound"],
+        inbound=inbound,
+        hairpin=hairpin,
         to_address=raw.get("to_address") or "",
         timeouts=_item_timeouts(where, raw.get("timeouts"), traffic["protocol"], problems),
     )
@@ -617,7 +631,7 @@ def _port_forward(index: int, raw: t.Mapping[str, t.Any], problems: Problems) ->
             problems.add(where, "source '{0}' is no network; outside are no LANs".format(shorten(entry)))
     forward = PortForward(
         **traffic,
-        to=read_addresses(where + ": to", raw["to"], problems),
+        to=_servers(where + ": to", raw["to"], problems),
         to_port=raw.get("to_port"),
         hairpin=raw["hairpin"],
         hairpin_source=raw["hairpin_source"],
@@ -647,6 +661,15 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
             problems.add(
                 where, "to {0} has no address family in common with {1}".format(forward.to[0], shorten(nets[0]))
             )
+
+
+def _servers(where: str, raw: t.Sequence[str], problems: Problems) -> t.Tuple[str, ...]:
+    """Addresses; or ends of addresses, for prefixes that change."""
+    suffixes = [entry for entry in raw if is_suffix(entry)]
+    if suffixes and len(suffixes) < len(raw):
+        problems.add(where, "names addresses and suffixes; make it two forwards")
+    read = tuple(read_suffix(where, entry, problems) for entry in suffixes)
+    return tuple(filter(None, read)) or read_addresses(where, [each for each in raw if each not in suffixes], problems)
 
 
 def _check_servers(where: str, forward: PortForward, problems: Problems) -> None:

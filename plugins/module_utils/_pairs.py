@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ._conflicts import exempted_by, is_pinhole
 from ._facts import manager_of
 from ._rules import by_family, collapse, family_of
 from ._values import PRIVATE, UNIQUE_LOCAL, less, overlaps
@@ -73,6 +74,7 @@ def _host(address: str) -> str:
 def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
     """Gives back what a person should know of claims that are both good, one before the other."""
     statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
+    _check_prefixes(gateway, facts, problems)
     notes = []
     for index, forward in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, forward.name)
@@ -85,9 +87,43 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
                         where, ours, nat_index, item.name, item.source[0]
                     )
                 )
+        notes += _told(where, forward, gateway)
         if statics and forward.to and not forward.destination:
             _check_left(where, forward, [item for _index, item in statics], gateway, facts, problems)
     return notes
+
+
+def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:
+    notes = []
+    exempting = exempted_by(gateway, forward.to[0], forward.wan) if forward.to else ""
+    if exempting and is_pinhole(gateway, forward):
+        notes.append(
+            "{0}: {1} is routed as it is, as nat item '{2}' exempts it, so it is opened at its own address; name an "
+            "address of the gateway in destination to have that forwarded".format(where, forward.to[0], exempting)
+        )
+    elif not forward.destination and "tcp" in forward.protocol and not is_pinhole(gateway, forward):
+        notes += [
+            "{0} takes tcp ports {1}-{2} of the gateway itself, too, also those by which it is managed from outside; a "
+            "change that cuts Ansible off is rolled back".format(where, first, last)
+            for first, last in forward.port
+            if first < last and any(first <= port <= last for port in gateway.controller_ports)
+        ]
+    return notes
+
+
+def _check_prefixes(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+    """Routers on a link ask for each of its addresses (RFC 4861), and nobody answers for those of a prefix."""
+    for index, item in gateway.sound("nat"):
+        names = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
+        for link in _links(facts, names if item.action == "prefix" else ()):
+            for ours, theirs in overlaps(item.to, link.networks):
+                problems.add(
+                    "nat[{0}] '{1}'".format(index, item.name),
+                    "to {0} is on the link of WAN {1} itself ({2}), where routers ask for each address and nobody would"
+                    " answer; have the provider route another prefix to this host, or set ipv6 to masquerade".format(
+                        ours, link.name, theirs
+                    ),
+                )
 
 
 def _same_wan(forward: PortForward, item: NatItem) -> bool:

@@ -19,7 +19,7 @@ from ._errors import Problems
 from ._intent import NatItem, Traffic, check_same_size
 from ._pairs import check_pairs, elsewhere
 from ._remarks import dangers, remarks
-from ._rules import family_of, network as parsed_network
+from ._rules import family_of, is_suffix, network as parsed_network
 from ._values import (
     INTERFACE_LENGTH,
     PRIVATE,
@@ -29,6 +29,7 @@ from ._values import (
     is_network,
     is_plain_link,
     is_private,
+    may_have,
     networks_of,
     overlaps,
     plain,
@@ -492,7 +493,10 @@ class _Inside:
         return t.cast("_Inside", found)
 
     def find(self, address: str) -> t.Optional[t.Tuple[Lan, str]]:
-        """The LAN, and its network."""
+        """The LAN, and its network. Of the end of an address, if it is only one."""
+        if is_suffix(address):
+            ending = self.ending_in(address)
+            return ending[0] if len({lan.name for lan, _net in ending}) == 1 else None
         parsed = ipaddress.ip_address(address)
         for version, length in self._lengths:
             if version == parsed.version:
@@ -501,6 +505,10 @@ class _Inside:
                 if found:
                     return found
         return None
+
+    def ending_in(self, suffix: str) -> t.List[t.Tuple[Lan, str]]:
+        """Where a routed address with this end may be."""
+        return [(lan, net) for lan, net in self._lans.values() if may_have(net, suffix) and not is_private(net)]
 
 
 def home_of(gateway: Gateway, address: str) -> t.Tuple[str, ...]:
@@ -521,9 +529,11 @@ def _check_forwards(gateway: Gateway, problems: Problems, missed: _Missed) -> No
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [_Inside.of(gateway).find(server) for server in item.to]
         for server, place in zip(item.to, found):
-            if not place and missed.told(where, "to " + server, server, known):
+            if is_suffix(server):
+                _check_suffix(where, server, gateway, problems)
+            elif not place and missed.told(where, "to " + server, server, known):
                 continue
-            if not place:
+            elif not place:
                 problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
             elif server in _ends_of_link(place[1]):
                 problems.add(
@@ -537,18 +547,47 @@ def _check_forwards(gateway: Gateway, problems: Problems, missed: _Missed) -> No
             )
         if len({place[0].name for place in found if place}) > 1:
             problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
-        if is_pinhole(gateway, item) and item.to_port not in (None, item.port[0][0] if item.port else None):
-            problems.add(
-                where,
-                "to {0} is routed, not translated (ipv6: route), so to_port cannot differ from port".format(item.to[0]),
-            )
-        if is_pinhole(gateway, item) and item.destination and not overlaps(networks_of(item.to[0]), item.destination):
-            problems.add(
-                where,
-                "to {0} is routed, not translated (ipv6: route); clients ask for it, not for destination {1}".format(
-                    item.to[0], item.destination[0]
-                ),
-            )
+        if is_pinhole(gateway, item):
+            _check_pinhole(where, item, problems)
+
+
+def _check_pinhole(where: str, item: PortForward, problems: Problems) -> None:
+    if item.to_port not in (None, item.port[0][0] if item.port else None):
+        problems.add(where, "to {0} is routed, not translated, so to_port cannot differ from port".format(item.to[0]))
+    if item.destination and not _asked_for(item):
+        problems.add(
+            where,
+            "to {0} is routed, not translated; clients ask for it, not for destination {1}".format(
+                item.to[0], item.destination[0]
+            ),
+        )
+
+
+def _asked_for(item: PortForward) -> bool:
+    return not is_suffix(item.to[0]) and bool(overlaps(networks_of(item.to[0]), item.destination))
+
+
+def _check_suffix(where: str, server: str, gateway: Gateway, problems: Problems) -> None:
+    """The end of an address is for servers whose prefix changes, so it has to say by itself in which LAN they are."""
+    places = _Inside.of(gateway).ending_in(server)
+    names = list(dict.fromkeys(lan.name for lan, _net in places))
+    if gateway.ipv6 != "route":
+        problems.add(
+            where,
+            "to {0} is for servers that are routed, but ipv6 is {1}; name the server's whole address".format(
+                server, gateway.ipv6
+            ),
+        )
+    elif not names and not any(lan.follows for lan in gateway.lans or ()):
+        problems.add(
+            where, "to {0} can be in no LAN, as none has a global IPv6 network with such addresses".format(server)
+        )
+    elif len(names) > 1:
+        problems.add(
+            where,
+            "to {0} may be in LANs {1}; let the mask cover the number of the subnet, too, such as "
+            "0:0:0:1::11/::ff:ffff:ffff:ffff:ffff".format(server, " and ".join(names)),
+        )
 
 
 def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:

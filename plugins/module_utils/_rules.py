@@ -147,6 +147,11 @@ def network(text: str) -> t.Any:
     return ipaddress.ip_network(text)
 
 
+def is_suffix(entry: str) -> bool:
+    """Whether what names a server is the end of its address with a mask, such as ::11/::ffff:ffff:ffff:ffff."""
+    return ":" in entry.partition("/")[2]
+
+
 def is_host(text: str) -> bool:
     """Whether a network is a single address."""
     return text.endswith("/32" if family_of(text) == "ip" else "/128")
@@ -163,6 +168,9 @@ def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:
     nft merges neighbours when it stores a set (1.0.6: two /25 come back as one /24), so both sides are merged before
     they are compared.
     """
+    networks = list(networks)
+    if any(is_suffix(net) for net in networks):
+        return tuple(networks)
     parsed = [network(net) for net in networks]
     return tuple(str(net) for net in (ipaddress.collapse_addresses(parsed) if len(parsed) > 1 else parsed))
 

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ._errors import printable
-from ._rules import network as parsed_network
+from ._rules import is_suffix, network as parsed_network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
@@ -221,6 +221,53 @@ def plain(network: str) -> str:
     return address if length == ("128" if ":" in address else "32") else network
 
 
+def read_suffix(where: str, raw: str, problems: Problems) -> str:
+    """In the form in which the tools print it, empty after a problem."""
+    try:
+        suffix, mask = (int(ipaddress.IPv6Address(part.strip())) for part in raw.split("/"))
+    except ValueError:
+        problems.add(where, "'{0}' is no suffix; write it as ::11/::ffff:ffff:ffff:ffff".format(shorten(raw)))
+        return ""
+    if not 0 < mask < 1 << 127 or mask & (mask + 1):
+        problems.add(
+            where, "{0} has no mask of the last bits of an address, such as ::ffff:ffff:ffff:ffff".format(shorten(raw))
+        )
+    elif suffix & ~mask or not suffix:
+        problems.add(
+            where,
+            "{0} names {1}; write the bits that the mask covers, such as ::11".format(
+                shorten(raw), "nothing" if not suffix else "more than its mask covers"
+            ),
+        )
+    else:
+        return "{0}/{1}".format(_as_printed(suffix), _as_printed(mask))
+    return ""
+
+
+def _as_printed(number: int) -> str:
+    """An IPv6 address as inet_ntop(3) has it, which writes the last 32 bits in dots where all before them are 0."""
+    if number >> 16 and not number >> 32:
+        return "::{0}".format(ipaddress.IPv4Address(number))
+    if number >> 32 == 0xFFFF:
+        return "::ffff:{0}".format(ipaddress.IPv4Address(number & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Address(number))
+
+
+def in_suffix(entry: str, address: t.Any) -> bool:
+    suffix, mask = (int(ipaddress.IPv6Address(part)) for part in entry.split("/"))
+    return address.version == 6 and int(address) & mask == suffix
+
+
+def may_have(network: str, entry: str) -> bool:
+    """Whether some address of a network ends in this suffix."""
+    parsed = parsed_network(network)
+    suffix, mask = (int(ipaddress.IPv6Address(part)) for part in entry.split("/"))
+    if parsed.version == 4:
+        return False
+    common = mask & int(parsed.netmask)
+    return int(parsed.network_address) & common == suffix & common
+
+
 def ends_of(entry: str) -> t.Tuple[str, str]:
     """First and last address of an address or a range."""
     first, _dash, last = entry.partition("-")
@@ -229,7 +276,9 @@ def ends_of(entry: str) -> t.Tuple[str, str]:
 
 @functools.lru_cache(maxsize=1 << 16)
 def networks_of(entry: str) -> t.Tuple[str, ...]:
-    """An address or a range as networks."""
+    """An address or a range as networks; a suffix stays one."""
+    if is_suffix(entry):
+        return (entry,)
     first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in ends_of(entry))
     return tuple(str(net) for net in ipaddress.summarize_address_range(first, last))
 
@@ -251,6 +300,8 @@ def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[s
     tagged = []
     for side, nets in ((0, ours), (1, theirs)):
         for net in nets:
+            if is_suffix(net):
+                continue
             parsed = parsed_network(net)
             tagged.append((parsed.version, int(parsed.network_address), -parsed.prefixlen, side, net, parsed))
     tagged.sort(key=lambda entry: entry[:4])

@@ -198,6 +198,12 @@ options:
           - Whether connections from outside to the mapped addresses are let in. When left out, yes for V(static) and no
             for V(prefix).
         type: bool
+      hairpin:
+        description:
+          - For V(static), whether clients in the LANs reach the mapped addresses, too. The server sees them by the
+            address that they asked for. Without it they are refused; the gateway never answers in the server's place.
+          - When left out, as O(nat[].inbound), but not with O(nat[].destination).
+        type: bool
       timeouts:
         description:
           - Seconds after which idle connections of this item are forgotten; what is left out is as in O(timeouts).
@@ -240,8 +246,10 @@ options:
   port_forwards:
     description:
       - Connections from outside that a server in a LAN gets. The FORWARD rule is part of it.
-      - A server with a global IPv6 address under O(ipv6=route) is opened, not translated; clients ask for its own
-        address.
+      - The first one that matches decides, so single ports come before a range for all others. One that could never get
+        a connection is refused.
+      - A server that is known outside by its own address is opened, not translated, and clients ask for that address.
+        That is one with a global IPv6 address under O(ipv6=route), and one that an item V(exempt) in O(nat) is about.
     type: list
     elements: dict
     suboptions:
@@ -261,7 +269,10 @@ options:
         elements: str
         required: true
       to:
-        description: The server. Several of one LAN share the connections.
+        description:
+          - The server. Several of one LAN share the connections.
+          - Where the provider changes the IPv6 prefix, the end of the server's address with a mask, such as
+            V(::11/::ffff:ffff:ffff:ffff), or with the number of the subnet V(0:0:0:1::11/::ff:ffff:ffff:ffff:ffff).
         type: list
         elements: str
         required: true

@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from helpers import TWO_LANS, wire, wire_gateway
+from helpers import GUESTS, OFFICE, TWO_LANS, wire, wire_gateway
 from sandbox import sh
-from topology import CLIENTS, GATE4, SECOND4, SERVER4, WAN4, Servers
+from topology import CLIENTS, GATE4, GATE6, SECOND4, SERVER4, WAN4, WAN6, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -167,3 +167,147 @@ def test_a_port_forward_for_a_wan_whose_every_address_is_mapped_is_refused(nft):
     static = one_to_one(to=[GATE4 + "/32"], to_address="existing")
     with pytest.raises(GatewayError, match="never gets a packet, as nat items map every address of wan0"):
         nft.apply(**with_forwards(forward(), nat=[static, REST]))
+
+
+# --- 1:1 from inside -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", [MAPPED, "192.0.2.50"], ids=["add", "routed"])
+def test_a_one_to_one_address_reaches_its_server_from_inside(gate, net, address):
+    """Never the gateway in its place; the server sees the address that was asked for."""
+    net.wire_server()
+    net.nodes["wan"].sh("ip route add 192.0.2.50/32 via " + GATE4)
+    static = one_to_one(to=[address + "/32"], to_address="add" if address == MAPPED else "routed")
+    gate.apply(**dict(TWO_LANS, nat=[static, REST]))
+    for kind in ("tcp", "udp"):
+        with Servers(net, kind, ("server", 22), ("gate", 22)) as servers:
+            for client in ("office", "guest"):
+                assert servers.asked(client, address, 22)[:3] == ("server", 22, address)
+            assert servers.asked("wan", address, 22)[:3] == ("server", 22, WAN4)
+            # Past that address LANs stay apart.
+            assert isinstance(servers.asked("guest", SERVER4, 22), str)
+    assert net.ping("guest", address) and net.ping("office", address)
+    assert not gate.apply(**dict(TWO_LANS, nat=[static, REST])).change.changed
+
+
+@pytest.mark.parametrize("address", [MAPPED, "192.0.2.50"], ids=["add", "routed"])
+@pytest.mark.parametrize("closed", [{"inbound": False}, {"hairpin": False}], ids=["inbound", "hairpin"])
+def test_a_one_to_one_address_that_is_closed_inside_is_refused(gate, net, closed, address):
+    net.wire_server()
+    net.nodes["wan"].sh("ip route add 192.0.2.50/32 via " + GATE4)
+    static = one_to_one(to=[address + "/32"], to_address="add" if address == MAPPED else "routed", **closed)
+    gate.apply(**dict(TWO_LANS, nat=[static, REST]))
+    with Servers(net, "tcp", ("server", 22), ("gate", 22)) as servers:
+        for client in ("office", "guest"):
+            assert net.told(client, address) == "No route to host"
+            assert isinstance(servers.asked(client, address, 22, timeout=0.3), str)
+            assert servers.asked(client, "192.168.1.1", 22).node == "gate"
+
+
+def test_a_block_of_addresses_reaches_its_hosts_from_inside(gate, net):
+    net.wire_server()
+    net.nodes["wan"].sh("ip route add 192.0.2.0/24 via " + GATE4)
+    block = one_to_one(source=["192.168.1.16/28"], to=["192.0.2.32/28"], to_address="routed")
+    gate.apply(**dict(TWO_LANS, nat=[block, REST]))
+    for client in ("office", "guest"):
+        met = net.asks("tcp", client, "server", "192.0.2.36", 22)
+        assert (met.node, met.peer) == ("server", "192.0.2.36")
+
+
+# --- A prefix that is on the link ------------------------------------------------------------------------------------
+
+
+def test_a_prefix_on_the_link_of_the_wan_is_refused(nft):
+    """Routers ask for each of its addresses there, and nobody answers."""
+    wire_gateway()
+    items = [
+        {"name": lan["name"], "action": "prefix", "source": [lan["networks"][1]], "to": [to]}
+        for lan, to in ((OFFICE, "2001:db8:ff::/64"), (GUESTS, "2001:db8:aa::/64"))
+    ]
+    with pytest.raises(GatewayError) as raised:
+        nft.apply(**dict(TWO_LANS, ipv6="prefix", nat=[*items, REST]))
+    (problem,) = raised.value.problems
+    assert problem.startswith("nat[0] 'office': to 2001:db8:ff::/64 is on the link of WAN wan0 itself")
+
+
+# --- Servers that are routed -----------------------------------------------------------------------------------------
+
+PUBLIC4 = "192.0.2.18"
+PUBLIC_OFFICE = dict(OFFICE, networks=[*OFFICE["networks"], "192.0.2.16/28"])
+EXEMPT = {"name": "public", "action": "exempt", "source": ["192.0.2.16/28"]}
+
+
+def wire_public(net):
+    """The office has public addresses, too, which routers outside send here."""
+    sh("ip addr add 192.0.2.17/28 dev lan0")
+    net.nodes["office"].sh("ip addr add {0}/28 dev up0".format(PUBLIC4))
+    net.nodes["wan"].sh("ip route add 192.0.2.16/28 via " + GATE4)
+
+
+def test_a_routed_ipv4_server_is_opened_at_its_own_address(gate, net):
+    wire_public(net)
+    params = dict(TWO_LANS, lans=[PUBLIC_OFFICE, GUESTS], nat=[EXEMPT, REST])
+    gate.apply(**params)
+    assert net.asks("tcp", "wan", "office", PUBLIC4, 8443, timeout=0.3) == "timeout"
+    for destination in (None, [PUBLIC4 + "/32"]):
+        opened = forward(to=[PUBLIC4], destination=destination, hairpin=True)
+        done = gate.apply(**params, port_forwards=[opened])
+        assert any("opened at its own address" in note for note in done.change.notes)
+        with Servers(net, "tcp", ("office", 8443), ("office", 8444), ("gate", 8443)) as servers:
+            assert servers.asked("wan", PUBLIC4, 8443)[:3] == ("office", 8443, WAN4)
+            assert servers.asked("guest", PUBLIC4, 8443)[:3] == ("office", 8443, GUEST4)
+            assert servers.asked("wan", PUBLIC4, 8444, timeout=0.3) == "timeout"
+            assert servers.asked("wan", GATE4, 8443).node == "gate"
+    # Another address is forwarded to it as to any server.
+    gate.apply(**params, port_forwards=[forward(to=[PUBLIC4], destination=[GATE4 + "/32"])])
+    assert net.asks("tcp", "wan", "office", GATE4, 8443).peer == WAN4
+    assert net.asks("tcp", "wan", "office", PUBLIC4, 8443, timeout=0.3) == "timeout"
+
+
+GLOBAL_LANS = [
+    dict(OFFICE, networks=[*OFFICE["networks"], "2001:db8:77:1::/64"], spoof_check=False),
+    dict(GUESTS, networks=[*GUESTS["networks"], "2001:db8:77:2::/64"], spoof_check=False),
+]
+#: Host 11 of subnet 1, whatever the prefix before them.
+SUFFIX = "0:0:0:1::11/::ff:ffff:ffff:ffff:ffff"
+
+
+def test_a_server_named_by_its_suffix_stays_open_under_another_prefix(gate, net):
+    for number, node, link in ((1, "office", "lan0"), (2, "guest", "guest0")):
+        for prefix in ("2001:db8:77", "2001:db8:88"):
+            sh("ip addr add {0}:{1}::1/64 dev {2} nodad".format(prefix, number, link))
+            for host in ("11", "12"):
+                net.nodes[node].sh("ip addr add {0}:{1}::{2}/64 dev up0 nodad".format(prefix, number, host))
+    net.nodes["wan"].sh("ip route add 2001:db8:77::/48 via {0}; ip route add 2001:db8:88::/48 via {0}".format(GATE6))
+    params = dict(TWO_LANS, lans=GLOBAL_LANS, port_forwards=[forward(to=[SUFFIX])])
+    gate.apply(**params)
+    assert not gate.apply(**params).change.changed
+    with Servers(net, "tcp", ("office", 8443), ("office", 8444), ("guest", 8443)) as servers:
+        for prefix in ("2001:db8:77", "2001:db8:88"):
+            assert servers.asked("wan", prefix + ":1::11", 8443, bind=(WAN6, 0))[:2] == ("office", 8443)
+        for closed, port in (("1::12", 8443), ("1::11", 8444), ("2::11", 8443)):
+            assert servers.asked("wan", "2001:db8:77:" + closed, port, timeout=0.3) == "timeout", closed
+
+
+# --- All other ports -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("many", [0, 80], ids=["few", "many"])
+def test_all_other_ports_go_to_one_server(gate, net, many):
+    """The first that matches decides, also where many forwards are looked up."""
+    net.wire_server()
+    single = [forward("f{0}".format(port), port=[str(port)]) for port in range(2000, 2000 + many)]
+    rest = forward("rest", port=["1-65535"], to=[SERVER4], protocol=["both"])
+    udp = forward("dns", port=["53"], protocol=["udp"])
+    some = forward("some", port=["1-65535"], source=["198.18.0.0/24"])
+    params = with_forwards(some, forward(port=["22"]), *single, udp, rest)
+    done = gate.apply(**params)
+    assert any("takes tcp ports 1-65535 of the gateway itself" in note for note in done.change.notes)
+    places = [(node, port) for node in ("office", "server", "gate") for port in (22, 53, 2001, 8443)]
+    with Servers(net, "tcp", *places) as servers:
+        for port, node in ((22, "office"), (53, "server"), (2001, "office" if many else "server"), (8443, "server")):
+            assert servers.asked("wan", GATE4, port)[:2] == (node, port)
+    with Servers(net, "udp", *places) as servers:
+        assert servers.asked("wan", GATE4, 53).node == "office"
+        assert servers.asked("wan", GATE4, 22).node == "server"
+    assert not gate.apply(**params).change.changed

@@ -181,7 +181,14 @@ def _name_in(patterns: t.Tuple[str, ...], name: str) -> bool:
 
 
 def _address_in(networks: t.Tuple[str, ...], address: str) -> bool:
-    return not networks or any(ipaddress.ip_address(address) in ipaddress.ip_network(net) for net in networks)
+    return not networks or any(_is_in(ipaddress.ip_address(address), net) for net in networks)
+
+
+def _is_in(address: t.Any, net: str) -> bool:
+    if ":" in net.partition("/")[2]:
+        suffix, mask = (int(ipaddress.IPv6Address(part)) for part in net.split("/"))
+        return int(address) & mask == suffix
+    return address in ipaddress.ip_network(net)
 
 
 def rules_of(ruleset: RuleSet, chain: str) -> t.List[Rule]:

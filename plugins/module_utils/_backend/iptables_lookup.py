@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._rules import Chain
-from .nft_lookup import FEW, block_of, blocks, is_forward
+from .nft_lookup import FEW, LAST_PORT, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Ports, Rule, RuleSet
@@ -54,10 +54,13 @@ def arranged(ruleset: RuleSet, family: str) -> t.List[Part]:
     found: t.List[Part] = []
     for chain in ruleset.chains:
         rules = chains[chain.name]
+        behind = catch_alls(rules)
+        entries = [[] if place in behind else _by_port(rule) for place, rule in enumerate(rules)]
         if ruleset.whole and chain.name == "dstnat":
-            found += _split(chain, [(rule, _by_port(rule)) for rule in rules], translated=False)
+            found += _split(chain, list(zip(rules, entries)), translated=False)
         elif chain.name == "between":
-            found += _split(chain, [(rule, _by_asked(rule, asked)) for rule in rules], translated=True)
+            entries = [[] if place in behind else _by_asked(rule, asked) for place, rule in enumerate(rules)]
+            found += _split(chain, list(zip(rules, entries)), translated=True)
         else:
             found.append((chain, list(rules)))
     return found
@@ -107,7 +110,13 @@ def _grown(branch: Branch, stage: str, entries: t.List[Entry], level: int) -> t.
         shared[block_of(entry[0], known)].append(entry)
     root = branch.chain if not level else branch.chain.rpartition("-")[0]
     children = [
-        Branch(branch.protocol, block, "{0}-{1}{2}".format(root, letter, block[0]), branch.translated)
+        # iptables-save leaves out a range of all ports.
+        Branch(
+            branch.protocol,
+            block if block != (0, LAST_PORT) else None,
+            "{0}-{1}{2}".format(root, letter, block[0]),
+            branch.translated,
+        )
         for block in known
     ]
     parts: t.List[Part] = [(chain, list(children))]

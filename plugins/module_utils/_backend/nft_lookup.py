@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Up to here rules stand in a row, where people find them.
 FEW = 64
+#: Ports of one forward that are too many to look up.
+MANY_PORTS = 1024
 #: Ports that share a chain.
 BLOCK = 8
 LAST_PORT = 65535
@@ -80,18 +82,35 @@ def _split(
     lookups: t.Callable[[str, t.List[Rule]], t.Tuple[t.List[Lookup], t.List[Part]]],
 ) -> t.List[Part]:
     """The chain with lookups where the first of those rules stood, and the chains that they lead to."""
-    many = [rule for rule in rules if fits(rule)]
-    if len(many) <= FEW:
+    behind = catch_alls(rules)
+    places = [index for index, rule in enumerate(rules) if fits(rule) and index not in behind]
+    if len(places) <= FEW:
         return [Part(chain, tuple(rules))]
-    leading, parts = lookups(chain, many)
-    place = next(index for index, rule in enumerate(rules) if fits(rule))
-    rest = [rule for rule in rules[place:] if not fits(rule)]
+    leading, parts = lookups(chain, [rules[index] for index in places])
+    place, looked_up = places[0], frozenset(places)
+    rest = [rule for index, rule in enumerate(rules) if index > place and index not in looked_up]
     return [Part(chain, (*rules[:place], *leading, *rest)), *parts]
 
 
 def is_forward(rule: Rule) -> bool:
     """Whether a rule is of a port forward, and about ports."""
     return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and bool(rule.match.port)
+
+
+def catch_alls(rules: t.Sequence[Rule]) -> t.Set[int]:
+    """Places of forwards of very many ports behind all others of their protocol, which need no looking up.
+
+    In the map they would make one block of all ports, and so a row of all forwards.
+    """
+    found, narrow = set(), set()
+    for place in range(len(rules) - 1, -1, -1):
+        match = rules[place].match
+        if is_forward(rules[place]) and match.protocol not in narrow:
+            if all(last - first >= MANY_PORTS for first, last in match.port):
+                found.add(place)
+            else:
+                narrow.add(match.protocol)
+    return found
 
 
 def _has_port(rule: Rule) -> bool:

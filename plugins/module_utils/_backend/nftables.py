@@ -16,7 +16,19 @@ from dataclasses import replace
 
 from .._errors import GatewayError, MissingProgram
 from .._plan import Row
-from .._rules import Action, Chain, Match, Rule, collapse, family_of, is_host, network, owner, split_wildcards
+from .._rules import (
+    Action,
+    Chain,
+    Match,
+    Rule,
+    collapse,
+    family_of,
+    is_host,
+    is_suffix,
+    network,
+    owner,
+    split_wildcards,
+)
 from .._values import addresses_in, ends_of
 from .base import Backend
 from .nft_lookup import FEW, Lookup, arranged
@@ -572,6 +584,9 @@ def _addresses(match: Match) -> t.List[Json]:
 def _networks(side: str, networks: t.Tuple[str, ...]) -> t.Tuple[Json, Json]:
     """What of the packet is compared, and with what."""
     address, first = _payload(family_of(networks[0]), side), networks[0]
+    if is_suffix(first):
+        suffix, mask = first.split("/")
+        return {"&": [address, mask]}, suffix
     if len(networks) <= FEW or len({net.partition("/")[2] for net in networks}) > 1 or is_host(first):
         return address, _one_or_set([_address(net) for net in networks])
     starts = [net.partition("/")[0] for net in networks]

@@ -60,7 +60,10 @@ def test_ports_are_for_protocols_that_have_them():
 
 def test_both_directions_of_a_mapping():
     mapped = gateway(nat=[{"name": "x", "action": "static", "source": ["192.168.1.0/28"], "to": ["203.0.113.0/28"]}])
-    ((out,), (back,)) = srcnat(mapped), dstnat(mapped)
+    ((around, out), (back, inside)) = srcnat(mapped), dstnat(mapped)
+    assert (inside.match.iif, inside.action) == (("lan0",), back.action)
+    assert (around.match.asked, around.match.destination) == (("203.0.113.0/28",), ("192.168.1.0/28",))
+    assert (around.action.kind, len(around.action.to)) == ("hairpin", 16)
     assert (out.match.source, out.match.oif, out.action.to) == (("192.168.1.0/28",), ("wan0",), ("203.0.113.0/28",))
     assert (back.match.destination, back.match.iif, back.action.to) == (
         ("203.0.113.0/28",),

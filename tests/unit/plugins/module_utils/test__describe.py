@@ -195,6 +195,7 @@ OTHERWISE = {
         persistent=False,
         ipsec=True,
         inbound=False,
+        hairpin=False,
         timeouts={"udp": 9},
     ),
     "port_forwards": dict(
@@ -235,6 +236,7 @@ INSTEAD = {
     "nat.source": STATIC,
     "nat.action": {"name": "n"},
     "nat.inbound": STATIC,
+    "nat.hairpin": STATIC,
     "nat.ipsec": {"name": "n", "action": "exempt"},
     "nat.protocol": dict(SNAT, protocol=["tcp"]),
     "nat.port": dict(SNAT, protocol=["tcp"], port=["80"]),

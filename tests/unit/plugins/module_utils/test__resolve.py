@@ -370,10 +370,7 @@ TEST_VOCABULARY = [
     (
         [ROUTED],
         forward(to=["2001:db8:3::20"], to_port=8443),
-        [
-            "port_forwards[0] 'web': to 2001:db8:3::20 is routed, not translated (ipv6: route), "
-            "so to_port cannot differ from port"
-        ],
+        ["port_forwards[0] 'web': to 2001:db8:3::20 is routed, not translated, so to_port cannot differ from port"],
     ),
     # outbound
     (
