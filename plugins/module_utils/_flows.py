@@ -316,8 +316,6 @@ class Judge:
             yield from rule.match.not_destination
             yield from rule.match.asked
             yield from rule.match.not_asked
-            yield from rule.match.asked
-            yield from rule.match.not_asked
             yield from (entry for entry in rule.action.to if "/" in entry)
         yield from self._places.networks
 
@@ -393,9 +391,6 @@ class Judge:
             and (not match.source or self._in(match.source, flow.asked.source))
             and (not match.destination or suffix or self._in(match.destination, packet.to))
             and not (match.not_destination and self._in(match.not_destination, packet.to))
-            and (not match.asked or self._in(match.asked, flow.asked.destination))
-            and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
-            and _asked_port(match, flow)
         ):
             return False
         return None if suffix or any(getattr(match, name) != default for name, default in UNSEEN) else True
@@ -500,11 +495,6 @@ def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:
 def _fits(action: Action, flow: Flow) -> bool:
     """Whether the port outside is one of those to take from."""
     return not action.ports or action.ports[0] <= flow.answer.destination_port <= action.ports[1]
-
-
-def _asked_port(match: Match, flow: Flow) -> bool:
-    ports = match.asked_port
-    return not ports or ports[0] <= flow.asked.destination_port <= ports[1]
 
 
 def _named(patterns: t.Tuple[str, ...], name: str) -> bool:

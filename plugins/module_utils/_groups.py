@@ -20,8 +20,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ._flows import NUMBERS, End, Flow, Judge, Packet
-from ._rules import family_of, network
-from ._values import addresses_in
+from ._rules import family_of, is_suffix, network
+from ._values import addresses_in, hosts_with
 from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -137,6 +137,8 @@ def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Gateway]) -> t.It
         else inside.get(about.iif) or (lans[owner].networks or () if owner in lans else ("",))
     )
     destinations = (about.destination,) if about.destination else inside.get(about.oif) or ("",)
+    if is_suffix(about.destination):
+        destinations = hosts_with(about.destination, inside.get(about.oif) or ())
     for source in sources:
         for destination in destinations:
             families = {family_of(net) for net in (source, destination) if net} | ({about.family} - {""})

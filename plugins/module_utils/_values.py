@@ -253,11 +253,6 @@ def _as_printed(number: int) -> str:
     return str(ipaddress.IPv6Address(number))
 
 
-def in_suffix(entry: str, address: t.Any) -> bool:
-    suffix, mask = (int(ipaddress.IPv6Address(part)) for part in entry.split("/"))
-    return address.version == 6 and int(address) & mask == suffix
-
-
 def may_have(network: str, entry: str) -> bool:
     """Whether some address of a network ends in this suffix."""
     parsed = parsed_network(network)
@@ -266,6 +261,13 @@ def may_have(network: str, entry: str) -> bool:
         return False
     common = mask & int(parsed.netmask)
     return int(parsed.network_address) & common == suffix & common
+
+
+def hosts_with(entry: str, networks: t.Iterable[str]) -> t.Tuple[str, ...]:
+    """The host of each network that ends in this suffix."""
+    suffix = int(ipaddress.IPv6Address(entry.split("/", maxsplit=1)[0]))
+    numbers = [int(parsed_network(net).network_address) | suffix for net in networks if may_have(net, entry)]
+    return tuple(str(ipaddress.IPv6Address(number)) + "/128" for number in numbers)
 
 
 def ends_of(entry: str) -> t.Tuple[str, str]:

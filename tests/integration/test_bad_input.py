@@ -269,7 +269,7 @@ def test_what_is_wrong_in_itself_and_on_this_host_comes_in_one_message(module):
         port_forwards=[
             {"name": "outside", "port": 80, "to": "10.9.9.9"},
             {"name": "one", "port": 443, "to": "192.168.1.20"},
-            {"name": "two", "port": "440-450", "to": "192.168.1.21"},
+            {"name": "two", "port": 443, "to": "192.168.1.21"},
             {"name": "empty", "port": 22, "to": []},
         ],
         outbound=[{"name": "slow", "rate": "fast"}, {"name": "lost", "source": "cellar"}],

@@ -12,9 +12,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Proble
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import (
     addresses_in,
     check_rate,
+    hosts_with,
+    may_have,
     networks_of,
     read_addresses,
     read_ports,
+    read_suffix,
 )
 
 
@@ -103,3 +106,32 @@ def test_no_rates(raw):
     found, problems = read(check_rate, raw)
     assert found == "" and len(problems) == 1
     assert "is no rate; write it as 10/second" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        ("::11/::ffff:ffff:ffff:ffff", "::11/::ffff:ffff:ffff:ffff"),
+        (" 0:0:0:1::11 / ::ff:ffff:ffff:ffff:ffff ", "::1:0:0:0:11/::ff:ffff:ffff:ffff:ffff"),
+        # As inet_ntop(3) prints them.
+        ("::a:11/::ffff:ffff", "::0.10.0.17/::255.255.255.255"),
+        ("::ffff:a:11/::ffff:ffff:ffff", "::ffff:0.10.0.17/::ffff:255.255.255.255"),
+        ("::11/ffff", "'::11/ffff' is no suffix"),
+        ("::11/::fff0", "has no mask of the last bits"),
+        ("::11/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "has no mask of the last bits"),
+        ("::1:0011/::ffff", "names more than its mask covers"),
+        ("::/::ffff", "names nothing"),
+    ],
+)
+def test_suffix(raw, read):
+    problems = Problems()
+    found = read_suffix("to", raw, problems)
+    assert (found or problems.found[0]) == read or read in problems.found[0]
+    assert bool(found) != bool(problems.found)
+
+
+def test_where_a_suffix_may_be():
+    one = "::1:0:0:0:11/::ff:ffff:ffff:ffff:ffff"
+    nets = ["2001:db8:77:1::/64", "2001:db8:77:2::/64", "2001:db8::/32", "192.168.1.0/24"]
+    assert [may_have(net, one) for net in nets] == [True, False, True, False]
+    assert hosts_with(one, nets) == ("2001:db8:77:1::11/128", "2001:db8:0:1::11/128")
