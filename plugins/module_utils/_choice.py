@@ -24,7 +24,7 @@ from ._values import is_plain_link, is_private, shorten
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
     from ._facts import Facts, Interface
-    from ._intent import Gateway
+    from ._intent import Gateway, Neighbour
 
 #: LAN to the networks that were read from its links last.
 Networks = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]
@@ -53,8 +53,16 @@ NOTHING = Chosen()
 class Choosing:
     """One run's choice. ``known`` is the one that is remembered."""
 
-    def __init__(self, facts: Facts, known: Chosen, problems: Problems, notes: t.List[str]) -> None:
-        self._facts, self._known, self._problems, self._notes = facts, known, problems, notes
+    def __init__(
+        self,
+        facts: Facts,
+        known: Chosen,
+        neighbours: t.Sequence[Neighbour],
+        problems: Problems,
+        notes: t.List[str],
+    ) -> None:
+        self._facts, self._known, self._neighbours = facts, known, neighbours
+        self._problems, self._notes = problems, notes
 
     def wans(self, gateway: Gateway) -> t.Tuple[Wan, ...]:
         """Every link with a default route, but for the LANs and for what an advertisement says of one."""
@@ -116,9 +124,9 @@ class Choosing:
 
     def _why_no_lan(self, interface: Interface, wans: t.Tuple[Wan, ...]) -> str:
         facts = self._facts
-        manager = manager_of(interface)
-        if manager:
-            return "it belongs to {0}".format(manager)
+        owner = manager_of(interface) or self._instance_of(interface.name)
+        if owner:
+            return "it belongs to {0}".format(owner)
         if not is_plain_link(interface.name):
             return "no rule can have such a name"
         if interface.name in facts.default_routes and interface.name not in rogue_links(facts, ()):
@@ -127,6 +135,13 @@ class Choosing:
             return "it is a port of {0}".format(interface.master)
         if interface.name in _carriers(facts, wans):
             return "it carries a WAN (a modem may be there); name it in lans if hosts are"
+        return ""
+
+    def _instance_of(self, name: str) -> str:
+        """Another instance that has it in a LAN."""
+        for each in self._neighbours:
+            if any(matches_name(pattern, name) for _lan, names in each.lans for pattern in names):
+                return "instance " + each.instance
         return ""
 
     def _tell_carriers(self, wans: t.Tuple[Wan, ...], lans: t.Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from ._values import overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
-    from ._intent import Gateway, Lan
+    from ._intent import Gateway, Lan, Neighbour
 
 #: Names in one sentence.
 MOST_NAMED = 5
@@ -25,7 +25,12 @@ MOST_NAMED = 5
 
 def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
     """Told at each run, for as long as they last."""
+    open_ways = _ways_out(gateway, facts) if gateway.undeclared == "leave" else []
     return [
+        "{0} has a default route and is no WAN, and undeclared is leave: what LANs send out by it is not translated; "
+        "name it in wans".format(names)
+        for names in open_ways
+    ] + [
         "LAN {0}: somebody there sends router advertisements, as there is an IPv6 default route by {1}; it stays a "
         "LAN, and is no way out; find out who does it".format(lan.name, name)
         for lan in gateway.lans or ()
@@ -34,9 +39,17 @@ def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
     ]
 
 
-def remarks(gateway: Gateway, facts: Facts) -> t.List[str]:
+def remarks(gateway: Gateway, facts: Facts, neighbours: t.Iterable[Neighbour] = ()) -> t.List[str]:
     """Told once, and again when something has changed."""
-    return _absent(gateway, facts) + _ways_out(gateway, facts) + _undeclared(gateway, facts) + _networks(gateway, facts)
+    closed_ways = _ways_out(gateway, facts) if gateway.undeclared == "drop" else []
+    found = _absent(gateway, facts) + [
+        "{0} has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should".format(
+            names
+        )
+        for names in closed_ways
+    ]
+    elsewhere = [name for each in neighbours for name in each.links]
+    return found + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
 def _links(lan: Lan, facts: Facts) -> t.List[Interface]:
@@ -59,6 +72,7 @@ def _absent(gateway: Gateway, facts: Facts) -> t.List[str]:
 
 
 def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
+    """Names of links with a default route that are no WAN, as one text; nothing if there are none."""
     wans = [wan.interface for wan in gateway.wans or ()]
     lans = [each.name for lan in gateway.lans or () for each in _links(lan, facts)]
     names = [
@@ -66,17 +80,13 @@ def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
         for name in facts.default_routes
         if not any(matches_name(pattern, name) for pattern in wans) and name not in rogue_links(facts, lans)
     ]
-    return [
-        "{0} has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should".format(
-            _listed(names)
-        )
-        for _once in names[:1]
-    ]
+    return [_listed(names) for _once in names[:1]]
 
 
-def _undeclared(gateway: Gateway, facts: Facts) -> t.List[str]:
+def _undeclared(gateway: Gateway, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
     """Addresses of links without hosts behind them (loopback, dummy) are the host's own business."""
-    known = _patterns(gateway)
+    known = [*_patterns(gateway), *elsewhere]
+    left = gateway.undeclared == "leave"
     names = [
         "{0} ({1})".format(shorten(each.name), each.behind[0] if each.behind else each.addresses[0])
         for each in facts.interfaces
@@ -86,7 +96,12 @@ def _undeclared(gateway: Gateway, facts: Facts) -> t.List[str]:
         and not manager_of(each)
         and not any(matches_name(pattern, each.name) for pattern in known)
     ]
-    return ["{0}: neither WAN nor LAN; name it in lans if it is one".format(_listed(names)) for _once in names[:1]]
+    so = "nothing of this gateway keeps it from them" if left else "new connections between it and them are dropped"
+    more = "" if left else ", or set undeclared to leave"
+    return [
+        "{0}: neither WAN nor LAN, so {1}; name it in lans if it is one{2}".format(_listed(names), so, more)
+        for _once in names[:1]
+    ]
 
 
 def _networks(gateway: Gateway, facts: Facts) -> t.List[str]:

@@ -64,7 +64,7 @@ def resolve(
     notes: t.List[str] = []
     lost: t.List[str] = []
     kernel_name = _Names(facts, problems, notes)
-    choosing = Choosing(facts, known, problems, notes)
+    choosing = Choosing(facts, known, neighbours, problems, notes)
     wans = _wans(gateway, kernel_name, choosing)
     lans = _lans(gateway, wans, facts, known, kernel_name, choosing, problems)
     chosen = remembered(gateway, lans, wans)
@@ -108,7 +108,7 @@ def resolve(
         tuple(dict.fromkeys(notes)),
         chosen,
         warnings=tuple(dangers(resolved, facts) + lost),
-        remarks=tuple(remarks(resolved, facts)),
+        remarks=tuple(remarks(resolved, facts, neighbours)),
     )
 
 

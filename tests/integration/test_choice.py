@@ -120,6 +120,28 @@ def test_a_tunnel_by_policy_routing_is_a_way_out(gate, net):
     assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
 
 
+def test_a_tunnel_as_the_only_wan_is_a_kill_switch(gate, net):
+    """The link below has the default route; LANs do not get out by it, whatever becomes of the tunnel."""
+    net.wire_second_wan()
+    sh("ip addr flush dev wan1; ip addr add 10.64.0.2/32 dev wan1; ip route add default dev wan1 table 51820")
+    sh("ip rule add not fwmark 0xca6c table 51820; ip rule add table main suppress_prefixlength 0")
+    net.nodes["isp"].sh("ip addr add 198.18.0.1/32 dev lo; ip route add 10.64.0.2 dev up0")
+    result = gate.apply(wans=[{"interface": "wan1"}], lans=TWO_LANS["lans"])
+    assert result.remarks == (
+        "wan0 has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should",
+    )
+    assert net.tcp("office", "isp", "198.18.0.1") == "10.64.0.2"
+    net.nodes["wan"].sh("ip addr add 198.18.0.1/32 dev lo")
+    for away in ("ip rule del not fwmark 0xca6c table 51820", "ip link del wan1"):
+        sh(away)
+        with topology.Sniffer(net) as below:
+            assert net.tcp("office", "wan", "198.18.0.1") != topology.GATE4
+            assert net.tcp("office", "wan", topology.WAN6) != topology.GATE6
+            assert not [source for source, proto in below.sources() if proto in (6, 17)]
+    # The gateway itself goes on, or no tunnel would ever come back.
+    assert net.tcp("gate", "wan", topology.WAN4) == topology.GATE4
+
+
 def test_a_port_of_a_bridge_is_refused(nft, net):
     sh("ip link add br0 type bridge; ip link set lan0 master br0; ip link set br0 up")
     sh("ip addr add 192.168.1.1/24 dev br0")

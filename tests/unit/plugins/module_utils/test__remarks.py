@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Neighbour, gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -28,6 +28,7 @@ def link(name, network, **more):
     return Interface(name, networks=(network,), addresses=(network.replace("0/24", "1"),), **more)
 
 
+DROPPED = "new connections between it and them are dropped; name it in lans if it is one, or set undeclared to leave"
 #: links, routes, options, sentences
 TEST_REMARKS = {
     "nothing": ([WAN, LAN, Interface("lo"), Interface("eth9")], [OUT], {}, []),
@@ -56,7 +57,7 @@ TEST_REMARKS = {
         [WAN, LAN, link("mgmt0", "10.9.9.0/24"), Interface("mgmt1", addresses=("10.8.8.8",))],
         [OUT],
         {},
-        ["mgmt0 (10.9.9.0/24), mgmt1 (10.8.8.8): neither WAN nor LAN; name it in lans if it is one"],
+        ["mgmt0 (10.9.9.0/24), mgmt1 (10.8.8.8): neither WAN nor LAN, so " + DROPPED],
     ),
     "many": (
         [WAN, LAN, *(link("v{0}".format(n), "10.9.{0}.0/24".format(n)) for n in range(7))],
@@ -64,7 +65,7 @@ TEST_REMARKS = {
         {},
         [
             "v0 (10.9.0.0/24), v1 (10.9.1.0/24), v2 (10.9.2.0/24), v3 (10.9.3.0/24), v4 (10.9.4.0/24) and 2 more: "
-            "neither WAN nor LAN; name it in lans if it is one"
+            "neither WAN nor LAN, so " + DROPPED
         ],
     ),
     "somebody else's": (
@@ -109,3 +110,26 @@ def test_an_advertisement_in_a_lan_is_a_danger():
         "LAN, and is no way out; find out who does it",
     )
     assert found.remarks == ()
+
+
+def test_what_is_left_open_is_a_danger_at_each_run():
+    found = told([WAN, LAN, link("mgmt0", "10.9.9.0/24")], [OUT, Route("wan1")], undeclared="leave")
+    assert found.warnings == (
+        "wan1 has a default route and is no WAN, and undeclared is leave: what LANs send out by it is not translated; "
+        "name it in wans",
+    )
+    assert found.remarks == (
+        "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so nothing of this gateway keeps it from them; name it in lans if "
+        "it is one",
+    )
+
+
+def test_links_of_other_instances_are_no_news():
+    neighbours = [Neighbour("two", lans=(("mgmt", ("mgmt*",)),), wans=("wan1",))]
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[OFFICE]))
+    facts = Facts((WAN, LAN, link("mgmt0", "10.9.9.0/24")), (OUT,))
+    assert resolve(gateway, facts, neighbours=neighbours).remarks == ()
+    # Nor are they ours to choose.
+    found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
+    assert [lan.name for lan in found.gateway.lans] == ["lan0"]
+    assert "mgmt0: not taken as a LAN, it belongs to instance two" in found.notes
