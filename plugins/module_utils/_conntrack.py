@@ -63,6 +63,12 @@ def switches(maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Host) 
     return [(BUCKETS, str(buckets)), (MAX, str(size))] + found, ()
 
 
+def load(host: Host) -> None:
+    """Its module, with the values that it begins with: the first rules would load it, too late to know them."""
+    if not host.exists("/proc/sys/" + MAX):
+        host.run(["modprobe", "-q", "nf_conntrack"])
+
+
 def option_of(key: str) -> str:
     """What a user calls this switch."""
     names = {switch: "timeouts." + name for name, switch in TIMEOUTS.items()}

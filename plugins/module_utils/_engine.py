@@ -244,6 +244,8 @@ def apply_gateway(
     gateway, ruleset, facts, choice, state = wanted.gateway, wanted.ruleset, wanted.facts, wanted.choice, wanted.old
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
+    if not state and not check_mode:
+        conntrack.load(host)
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
     _check_agreed(tracking, gateway.instance, host)
     forwarding = sysctl.gateway_switches(
@@ -615,7 +617,7 @@ def _change(
         backend=backend,
         plan=Plan(live, new.rows if new else ()),
         targets=targets,
-        switches=sysctl.changes(targets, host),
+        switches=sysctl.changes(targets, host, loads=bool(new and not live)),
         state=new,
         files=files,
         outdated=outdated,
@@ -885,9 +887,11 @@ def _set_door(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) ->
 
 
 def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    if not change.switches:
+    # Once more, as the rules may have brought those of connection tracking.
+    differing = sysctl.changes(change.targets, host)
+    if not differing:
         return
-    before = sysctl.snapshot([each.key for each in change.switches], host)
+    before = sysctl.snapshot([each.key for each in differing], host)
     undo.append(lambda: sysctl.write(sysctl.restoring(before), host))
     # All of them, not only those that differ now: writing a global one alters others.
     sysctl.write(change.targets, host)

@@ -34,6 +34,28 @@ TREE = {"ip": "net/ipv4/conf", "ip6": "net/ipv6/conf"}
 FOLDERS = ("/usr/lib/sysctl.d", "/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
 FILES = ("/etc/sysctl.conf", "/etc/ufw/sysctl.conf")
 
+#: What the kernel begins with: net/netfilter/nf_conntrack_proto*.c, Linux 6.x. Before its module is loaded nobody can
+#: read them.
+DEFAULTS = {
+    CONNTRACK + name: value
+    for name, value in (
+        ("generic_timeout", "600"),
+        ("icmp_timeout", "30"),
+        ("icmpv6_timeout", "30"),
+        ("tcp_timeout_close", "10"),
+        ("tcp_timeout_close_wait", "60"),
+        ("tcp_timeout_established", "432000"),
+        ("tcp_timeout_fin_wait", "120"),
+        ("tcp_timeout_last_ack", "30"),
+        ("tcp_timeout_syn_recv", "60"),
+        ("tcp_timeout_syn_sent", "120"),
+        ("tcp_timeout_time_wait", "120"),
+        ("tcp_timeout_unacknowledged", "300"),
+        ("udp_timeout", "30"),
+        ("udp_timeout_stream", "120"),
+    )
+}
+
 #: In the order in which they are to be written.
 Switches = t.Tuple[t.Tuple[str, str], ...]
 
@@ -137,11 +159,15 @@ def _present(patterns: t.Iterable[str], facts: Facts) -> t.List[str]:
     return list(dict.fromkeys(found.name for pattern in patterns for found in facts.meant_by(pattern)))
 
 
-def changes(switches: Switches, host: Host) -> t.Tuple[Change, ...]:
-    """What is not yet as it should be. A key that the kernel lacks is an error, unless its interface is absent."""
+def changes(switches: Switches, host: Host, loads: bool = False) -> t.Tuple[Change, ...]:
+    """What is not yet as it should be. A key that the kernel lacks is an error, unless its interface is absent.
+
+    ``loads``: rules are loaded before, and with them connection tracking, and what it begins with.
+    """
     found = []
+    coming = DEFAULTS if loads and not tracks(host) else {}
     for key, value in switches:
-        live = read(host, key)
+        live = read(host, key) or coming.get(key)
         if live is None and key in GLOBAL.values():
             raise GatewayError("{0}: this kernel has no such switch; boot one with IP forwarding".format(PROC + key))
         if live is not None and live != value:
@@ -149,9 +175,14 @@ def changes(switches: Switches, host: Host) -> t.Tuple[Change, ...]:
     return tuple(found)
 
 
+def tracks(host: Host) -> bool:
+    """Whether the module of connection tracking is loaded, and tells what it is set to."""
+    return host.exists(PROC + CONNTRACK + "max")
+
+
 def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
     """In many containers /proc/sys is read-only: better to hear it before the rules are loaded."""
-    blocked = [change for change in wanted if not host.writable(PROC + change.key)]
+    blocked = [each for each in wanted if host.exists(PROC + each.key) and not host.writable(PROC + each.key)]
     if blocked:
         raise GatewayError(
             "{0}: is {1}, has to be {2}, and is read-only; "
@@ -172,6 +203,8 @@ def snapshot(keys: t.Iterable[str], host: Host) -> t.Dict[str, str]:
                 listed += [path[len(PROC) :] for path in host.find(PROC + TREE[family] + "/*/forwarding")]
         listed.append(key)
     values = {key: read(host, key) for key in dict.fromkeys(listed)}
+    if any(values[key] is None for key in values if key in DEFAULTS) and not tracks(host):
+        values.update((key, DEFAULTS[key]) for key in values if key in DEFAULTS)
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -724,3 +724,41 @@ def test_with_v_the_rules_are_shown_in_the_words_of_their_tool(host):
     assert "rule " not in quiet and verbose.count("rule ") >= 2
     words = "dnat ip to 192.168.1.20" if host.programs_name == "nft" else "-j DNAT --to-destination 192.168.1.20"
     assert words in verbose and '{"' not in verbose
+
+
+# --- Connection tracking that is not loaded yet ----------------------------------------------------------------------
+
+TRACKING = "/proc/sys/net/netfilter/nf_conntrack_"
+TIMERS = {"udp_timeout": "30", "udp_timeout_stream": "120", "icmp_timeout": "30", "icmpv6_timeout": "30"}
+
+
+class Untracked(fakes.FakeHost):
+    """Its timers are there once the module is: by modprobe, or with the first rules that need it."""
+
+    loads = "nft -j -f -"
+
+    def run(self, argv, stdin=None):
+        done = super().run(argv, stdin)
+        if " ".join(argv).startswith(self.loads) and TRACKING + "max" not in self.files:
+            self.files.update({TRACKING + name: value + "\n" for name, value in {**TIMERS, "max": "262144"}.items()})
+        return done
+
+
+@pytest.mark.parametrize("loads", ["nft -j -f -", "modprobe -q nf_conntrack"])
+@pytest.mark.parametrize("forwards", [False, True])
+def test_a_host_that_has_never_tracked_connections(loads, forwards):
+    """Also one that forwards already, so that only timers are to be set; and its timers come back."""
+    host = Untracked(fakes.NFT)
+    host.loads = loads
+    if forwards:
+        for path in [path for path in host.files if path.endswith(("/ip_forward", "/forwarding"))]:
+            host.files[path] = "1\n"
+    told = apply(host, check_mode=True).to_dict()
+    done = apply(host).to_dict()
+    assert (told["differences"], told["diff"]) == (done["differences"], done["diff"])
+    assert "~ net/netfilter/nf_conntrack_udp_timeout: 30 to 300" in done["differences"]
+    timers = {name: host.files[TRACKING + name].strip() for name in TIMERS}
+    assert timers == dict(TIMERS, udp_timeout="300", udp_timeout_stream="300", icmp_timeout="60", icmpv6_timeout="60")
+    assert not apply(host).change.changed
+    remove(host)
+    assert {name: host.files[TRACKING + name].strip() for name in TIMERS} == TIMERS
