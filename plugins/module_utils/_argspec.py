@@ -148,6 +148,7 @@ MASQUERADE: Spec = {
     "source": NAMES,
     "destination": NAMES,
     "out_interface": {"type": "str"},
+    "closed": {"type": "bool", "default": False},
 }
 FORWARD: Spec = {
     "name": {"type": "str", "required": True},

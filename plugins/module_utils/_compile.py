@@ -46,7 +46,19 @@ from ._chains import (
     wan_interfaces,
 )
 from ._claims import arrivals, within
-from ._compile_around import CLAIMED, MANAGED, NEW, OUT, claimed, reaches, spoofed, undeclared, unseen, ways_out
+from ._compile_around import (
+    CLAIMED,
+    MANAGED,
+    NEW,
+    OUT,
+    claimed,
+    closing,
+    reaches,
+    spoofed,
+    undeclared,
+    unseen,
+    ways_out,
+)
 from ._compile_input import chain_input, chain_invalid, chain_protected
 from ._compile_late import offload, timers
 from ._compile_nat import closed_inside, dstnat, egress, let_in, let_in_static, redirections, srcnat
@@ -110,6 +122,8 @@ def compile_item(instance: str, item: Item) -> RuleSet:
     if isinstance(item, Masquerade):
         matches = address_matches(item.source, item.destination, oif=(item.out_interface,))
         rules = [Rule(SRCNAT.name, match, MASQUERADE, item.key) for match in matches]
+        if item.closed:
+            return RuleSet(instance, (SRCNAT, FORWARD, EGRESS), (*rules, *closing(item, matches)))
         return RuleSet(instance, (SRCNAT,), tuple(rules))
     if isinstance(item, PortForwardItem):
         return RuleSet(instance, (DSTNAT, FORWARD), tuple(_port_forward_item(item)))

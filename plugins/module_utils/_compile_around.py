@@ -18,6 +18,10 @@ from dataclasses import replace
 from ._around import reached
 from ._chains import (
     DROP,
+    EGRESS,
+    FORWARD,
+    GUARD,
+    MASQUERADE,
     REACHES,
     REJECT,
     RETURN,
@@ -33,7 +37,7 @@ from ._rules import REACH, Action, Chain, Match, Rule, by_family, network
 from ._values import PRIVATE, UNIQUE_LOCAL
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway
+    from ._intent import Gateway, Masquerade
 
 #: What no router of the Internet has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
@@ -181,3 +185,26 @@ def unseen(gateway: Gateway) -> t.List[Rule]:
         Rule(UNSEEN.name, replace(match, family=family, source=nets), DROP, "guard")
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
+
+
+# --- One line ---------------------------------------------------------------------------------------------------------
+
+
+def closing(item: Masquerade, translated: t.Iterable[Match]) -> t.List[Rule]:
+    """What a line leaves open: whatever its WAN opens, and its sources by any other way out.
+
+    The engine puts these rules behind those of other items, and what drops behind what lets through.
+    """
+    wan, key = (item.out_interface,), item.key
+    rules = [
+        Rule(FORWARD.name, Match(iif=wan, ct_state=("related", "established")), RETURN, key),
+        Rule(FORWARD.name, Match(iif=wan, translated=True), RETURN, key),
+        Rule(FORWARD.name, Match(iif=wan), DROP, key),
+    ]
+    rules += [Rule(EGRESS.name, match, Action("expect_nat", nat=MASQUERADE), key) for match in translated]
+    inside = by_family(NEVER_OUTSIDE)
+    for family, nets in by_family(item.source).items():
+        # Inner networks and VPNs have private destinations.
+        rules.append(Rule(EGRESS.name, Match(family, source=nets, destination=inside[family]), RETURN, key))
+        rules.append(Rule(EGRESS.name, Match(family, source=nets), GUARD, key))
+    return rules

@@ -75,6 +75,8 @@ def describe_item(item: Item) -> str:
         parts.append("to " + _words(item.destination))
     if item.out_interface:
         parts.append(("on " if isinstance(item, Masquerade) else "out ") + item.out_interface)
+    if isinstance(item, Masquerade) and item.closed:
+        parts.append("and nothing else in or out")
     if isinstance(item, Forward) and item.ct_state:
         parts.append("if " + _words(item.ct_state))
     return " ".join(parts)

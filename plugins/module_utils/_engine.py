@@ -57,7 +57,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
-    from ._plan import Rows
+    from ._plan import Row, Rows
     from ._rollback import Confirmation
     from ._rules import RuleSet
 
@@ -438,7 +438,7 @@ def apply_item(
     others = _declared_rows(state, choice.backend.parse(listing, instance))
     known = _with_frame(choice.backend, others, rendered)
     # Chain by chain, so that the state file does not depend on which item was applied last.
-    ordered = sorted(replace_key(known, item.key, rendered), key=lambda row: row.chain)
+    ordered = sorted(replace_key(known, item.key, rendered), key=lambda row: (row.chain, _turn(row, choice.backend)))
     desired = _without_empty_frame(choice.backend, tuple(ordered))
     lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
     if present:
@@ -458,6 +458,11 @@ def apply_item(
     pending = _pending(change, confirmation)
     warnings += _carry_out(change, host, check_mode, pending)
     return Result(change, warnings, _pending_values(pending, check_mode))
+
+
+def _turn(row: Row, backend: Backend) -> int:
+    """What closes a line comes behind the items that open something, whichever was applied first."""
+    return 1 + backend.drops(row) if row.key.startswith("masquerade/") else 0
 
 
 def apply_switches(

@@ -223,6 +223,7 @@ class Masquerade:
     source: t.Tuple[str, ...]
     out_interface: str
     destination: t.Tuple[str, ...] = ()
+    closed: bool = False
 
     @property
     def key(self) -> str:
@@ -329,6 +330,7 @@ def masquerade_from_params(params: t.Mapping[str, t.Any]) -> Masquerade:
         source=read_networks("source", params["source"], problems),
         destination=read_networks("destination", params["destination"], problems),
         out_interface=params["out_interface"] or "",
+        closed=params["closed"],
     )
     _check_item(item, params["instance"], problems)
     if params["state"] == "present" and not params["source"]:

@@ -44,6 +44,14 @@ options:
       - The WAN interface. A V(*) at the end stands for any ending, as in V(ppp*).
       - Needed when O(state=present).
     type: str
+  closed:
+    description:
+      - Whether to close what this line leaves open on a host that forwards.
+      - What O(out_interface) opens is dropped, in IPv4 and IPv6, unless another's DNAT or an item of
+        M(ipmasq.linux.forward) or M(ipmasq.linux.port_forward) lets it in, whichever was applied first.
+      - What comes from O(source), is not translated, and is for no private network, does not leave by any interface.
+    type: bool
+    default: false
 seealso:
   - module: ipmasq.linux.forward
   - module: ipmasq.linux.forwarding

@@ -345,3 +345,38 @@ def test_what_one_instance_exempts_the_other_lets_leave(gate, net):
     gate.apply(**dict(SECOND, nat=[exempt]))
     gate.apply(**ONE_LAN)
     assert net.tcp("guest", "wan", WAN4) == GUEST4
+
+
+# --- Lines ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_word_closes_the_classic_lines(gate, net):
+    gate.forwarding(ipv4=True, ipv6=True)
+    sh("ip -6 addr add 2001:db8:a::1/64 dev lan0 nodad")
+    net.nodes["office"].sh("ip -6 addr add 2001:db8:a::10/64 dev up0 nodad")
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:a::/64 via 2001:db8:ff::2")
+    line = {"name": "lan", "source": ["192.168.1.0/24", "fd00:1::/64"], "out_interface": "wan0"}
+    gate.item("masquerade", **line)
+    assert net.tcp("wan", "office", OFFICE4) == WAN4
+    gate.item("masquerade", closed=True, **line)
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert net.tcp("office", "guest", GUEST4) == OFFICE4
+    closed(net, "wan", "office", OFFICE4, OFFICE6)
+    # What comes later and lets in stands before it.
+    closed(net, "wan", "office", "2001:db8:a::10")
+    gate.item("forward", name="web6", in_interface="wan0", destination=["2001:db8:a::10/128"])
+    gate.item("port_forward", name="web", in_interface="wan0", port=["8443"], to=[GUEST4], to_port=8080)
+    assert net.tcp("wan", "office", "2001:db8:a::10") == WAN6
+    assert net.asks("tcp", "wan", "guest", GATE4, 8443, at=8080)[:2] == ("guest", 8080)
+    closed(net, "wan", "office", OFFICE6)
+    assert not gate.item("masquerade", closed=True, **line).change.changed
+    # The WAN comes back under another name.
+    sh(
+        "ip link set wan0 down; ip link set wan0 name enp3s0; ip link set enp3s0 up; "
+        "ip route replace default via {0}".format(WAN4)
+    )
+    with Sniffer(net) as outside:
+        closed(net, "office", "wan", "198.51.100.9")
+        assert outside.leaks() == []
+    gate.item("masquerade", state="absent", name="lan")
+    assert not [row for row in gate.live() if row.key == "masquerade/lan"]

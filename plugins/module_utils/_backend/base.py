@@ -65,6 +65,10 @@ class Backend(ABC):
         """Apply a script. Raises GatewayError with the tool's words if it is refused."""
 
     @abstractmethod
+    def drops(self, row: Row) -> bool:
+        """Whether a row of ours drops packets."""
+
+    @abstractmethod
     def is_frame(self, row: Row) -> bool:
         """Whether a row is a chain, or a jump from the kernel's chains to ours: alone they do nothing."""
 

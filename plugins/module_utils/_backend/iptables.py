@@ -325,6 +325,9 @@ class Iptables(Backend):
         # What legacy accepts in tables of its own, this kernel asks nftables once more.
         return self.variant == "nft" and family in self.families and table == "filter"
 
+    def drops(self, row: Row) -> bool:
+        return row.text.endswith(" -j DROP")
+
     def is_frame(self, row: Row) -> bool:
         return row.key in ("chain", "jump")
 

@@ -278,6 +278,9 @@ class Nftables(Backend):
             return "{0}: {1}{2}".format(row.chain, text, note)
         return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
 
+    def drops(self, row: Row) -> bool:
+        return _text({"drop": None}) in row.text
+
     def is_frame(self, row: Row) -> bool:
         return row.key == "chain" or not row.chain
 
