@@ -74,15 +74,19 @@ cd /etc/ipmasq || exit 1
 closed() {
     say "instance $1: $2; forwarding is off"
     shut
+    rm -f /run/ipmasq/.shut
     echo 0 > /proc/sys/net/ipv4/ip_forward
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
     exit 1
 }
 
-# Somebody else is about to flush and to load rules, and this is run again once that is done. It may fail, though.
+# Somebody else is about to flush and load rules; this is run with "reopen" once that is done, unless it fails.
+# Whoever runs this meanwhile (docker's drop-in) does not open what is not done; nor does what comes too late.
 if [ "$1" = close ]; then
+    mkdir -p -m 700 /run/ipmasq
+    echo $$ > /run/ipmasq/.shut
     shut
-    (sleep 5 && [ -n "$(fences -4)$(fences -6)" ] && exec sh ./boot) < /dev/null > /dev/null 2>&1 &
+    (sleep 5 && [ "$(cat /run/ipmasq/.shut)" = $$ ] && exec sh ./boot reopen) < /dev/null > /dev/null 2>&1 &
     exit 0
 fi
 
@@ -160,7 +164,10 @@ for switches in ./*.sysctl; do
         [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
     done < "$switches"
 done
-unshut
+if [ "$1" = reopen ] || [ ! -e /run/ipmasq/.shut ]; then
+    rm -f /run/ipmasq/.shut
+    unshut
+fi
 """
 )
 

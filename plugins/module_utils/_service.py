@@ -90,8 +90,25 @@ FLUSHING = ("nftables", "netfilter-persistent")
 #: Only for those that load what others have saved of ours, too.
 BEFORE_TEXT = "ExecStartPre=-/bin/sh /etc/ipmasq/boot sets\n"
 SAVED = ("netfilter-persistent",)
+#: ``netfilter-persistent reload``, ``start`` and ``flush``, also by hand and without systemd, run all that is in here,
+#: in the order of names (run-parts): ours first and last.
+PLUGINS = "/usr/share/netfilter-persistent/plugins.d"
+PLUGIN_TEXT = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux: {what}
+case "$1" in
+start | flush)
+{lines}    ;;
+esac
+"""
+FIRST = PLUGIN_TEXT.format(
+    what="while others' rules are loaded, nothing passes.",
+    lines="    /bin/sh /etc/ipmasq/boot sets\n    /bin/sh /etc/ipmasq/boot close\n",
+)
+LAST = PLUGIN_TEXT.format(what="ours are loaded again.", lines="    /bin/sh /etc/ipmasq/boot reopen\n")
+PLUGIN_FILES = {PLUGINS + "/05-ipmasq": (FIRST, 0o755), PLUGINS + "/95-ipmasq": (LAST, 0o755)}
 #: Services of others, and what their drop-in tells the loader.
-NEIGHBOURS = {"nftables": "", "netfilter-persistent": "", "docker": " late"}
+NEIGHBOURS = {"nftables": " reopen", "netfilter-persistent": " reopen", "docker": " late"}
 
 OPENRC_TEXT = """\
 #!/sbin/openrc-run
@@ -239,6 +256,8 @@ def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
     if not init:
         return {}
     found = dict(init.files)
+    if host.exists(PLUGINS):
+        found.update(PLUGIN_FILES)
     if links:
         found.update({path: each for path, each in init.links.items() if path != LINKS_RULE})
         if LINKS_RULE in init.links and host.exists("/etc/udev/rules.d"):
@@ -276,7 +295,7 @@ def drop_in(name: str) -> str:
 
 
 #: Whatever may have been written here, to be removed with the last instance.
-ALL = (UNIT, SCRIPT, *(drop_in(name) for name in NEIGHBOURS))
+ALL = (UNIT, SCRIPT, *(drop_in(name) for name in NEIGHBOURS), *PLUGIN_FILES)
 ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 
 

@@ -98,3 +98,48 @@ def test_no_start_for_a_link_is_lost():
         assert "StartLimitIntervalSec=0" in text and "ExecStart=/bin/sh /etc/ipmasq/boot links\n" in text
     for text in (service.OPENRC_LINKS_TEXT, service.SYSV_LINKS_TEXT):
         assert "/bin/sh /etc/ipmasq/boot links" in text
+
+
+NFTABLES = """\
+[Service]
+ExecStart=/usr/sbin/nft -f /etc/nftables.conf
+ExecReload=/usr/sbin/nft -f /etc/nftables.conf
+ExecStop=/usr/sbin/nft flush ruleset
+"""
+
+
+def test_a_service_that_flushes_does_so_behind_a_closed_gateway():
+    host = host_with("systemd")
+    host.files["/usr/lib/systemd/system/nftables.service"] = NFTABLES
+    text, mode = service.files_of(service.init_of(host), False, host)[service.drop_in("nftables")]
+    close, boot = "-/bin/sh /etc/ipmasq/boot close", "-/bin/sh /etc/ipmasq/boot reopen"
+    assert mode == 0o644
+    assert text.splitlines()[2:] == [
+        "ExecStartPre=" + close,
+        "ExecStartPost=" + boot,
+        "ExecReload=",
+        "ExecReload=" + close,
+        "ExecReload=/usr/sbin/nft -f /etc/nftables.conf",
+        "ExecReload=" + boot,
+        "ExecStop=",
+        "ExecStop=" + close,
+        "ExecStop=/usr/sbin/nft flush ruleset",
+        "ExecStopPost=" + boot,
+    ]
+
+
+def test_commands_of_others_that_cannot_be_said_anew_are_left_alone():
+    host = host_with("systemd")
+    host.files["/lib/systemd/system/nftables.service"] = NFTABLES.replace("ruleset", "\\\n ruleset")
+    text = service.files_of(service.init_of(host), False, host)[service.drop_in("nftables")][0]
+    assert "ExecStop=" not in text and "ExecReload=-/bin/sh /etc/ipmasq/boot close\n" in text
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_netfilter_persistent_by_hand_is_closed_first_and_opened_last(name):
+    host = host_with(name)
+    host.files[service.PLUGINS + "/15-ip4tables"] = ""
+    files = service.files_of(service.init_of(host), False, host)
+    first, last = (files["{0}/{1}-ipmasq".format(service.PLUGINS, number)] for number in ("05", "95"))
+    assert "boot close" in first[0] and "boot reopen\n" in last[0] and first[1] == last[1] == 0o755
+    assert set(service.PLUGIN_FILES) < set(service.ALL)
