@@ -31,8 +31,8 @@ HEADER = """\
 ---
 """
 DESCRIPTION = [
-    "Without any variable the interfaces of default routes are WANs, and every other interface with a private address is "
-    "a LAN. What was chosen is printed as variables, and stays until told otherwise.",
+    "Without any variable the interfaces of default routes are WANs, and every other interface with a private address "
+    "is a LAN. What was chosen is printed as variables, and stays until told otherwise.",
     "One module execution on a host where nothing has to be installed; facts are not needed.",
 ]
 #: What the role has and the module has not.
