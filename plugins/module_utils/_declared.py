@@ -49,6 +49,7 @@ def lists(gateway: t.Optional[Gateway], counters: Counters) -> t.Dict[str, t.Lis
                 networks=list(lan.networks or ()),
                 reaches=list(lan.reaches),
                 spoof_check=lan.spoof_check,
+                follows=lan.follows,
                 **_counted(counters, "lan/" + lan.name),
             )
             for lan in known.lans or ()

@@ -194,6 +194,10 @@ lans:
       description: Whether it may send its own sources only.
       type: bool
       sample: true
+    follows:
+      description: Whether its networks were read from its links, and follow them.
+      type: bool
+      sample: false
     packets:
       description: How many packets its rules have counted.
       type: int
@@ -263,6 +267,10 @@ nat:
       sample: false
     inbound:
       description: Whether it is open from outside.
+      type: bool
+      sample: false
+    hairpin:
+      description: Whether clients inside reach its servers by the addresses outside.
       type: bool
       sample: false
     to_address:

@@ -30,6 +30,7 @@ OPTIONS = dict(
     ],
     port_forwards=[{"name": "web", "port": ["443"], "to": ["192.168.1.20"], "to_port": 8443, "hairpin": True}],
     outbound=[{"name": "mail", "protocol": ["tcp"], "port": ["25"], "rate": "10/second"}],
+    multicast=[{"name": "tv", "group": ["239.0.0.0/8"], "lan": ["office"]}],
     input="protect",
     input_allow=[{"name": "dns", "source": ["198.51.100.0/24"], "protocol": ["udp"], "port": ["53"]}],
 )
@@ -45,7 +46,7 @@ def test_lists_of_items_with_what_they_counted():
     assert found["wans"] == [{"interface": "ppp*", "mss": "1400"}]
     assert found["lans"][0] == {
         "name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"], "reaches": ["guests"],
-        "spoof_check": True, **counted,
+        "spoof_check": True, "follows": False, **counted,
     }  # fmt: skip
     assert found["nat"][1]["port"] == ["5060", "8000-8010"] and found["nat"][1]["to_port"] == "20000-20999"
     assert (found["nat"][2]["to_port"], found["nat"][2]["timeouts"]) == (None, {"udp": 60})
