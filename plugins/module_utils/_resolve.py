@@ -151,7 +151,7 @@ def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
     resolved: Item = item
     for option in ("in_interface", "out_interface"):
         if hasattr(item, option):
-            name = kernel_name(option, getattr(item, option))
+            name = kernel_name.declared(option, getattr(item, option))
             resolved = replace(resolved, **t.cast("t.Any", {option: name}))
     problems.raise_if_any()
     return resolved, tuple(notes)

@@ -196,6 +196,17 @@ def test_items_follow_alternative_names_and_need_no_interface():
     assert caught.value.problems[0].startswith("out_interface: interface 'yyyyyyyyyyyyyyyy' has more than 15")
 
 
+def test_an_item_on_a_link_that_no_packet_arrives_by_is_refused():
+    item = forward_from_params(forward_params(name="x", in_interface="eth1", out_interface="eth0.7@eth0"))
+    with pytest.raises(GatewayError) as caught:
+        resolve_item(item, PORTS)
+    assert caught.value.problems == (
+        "in_interface: eth1 is a port of bond bond0, and packets arrive by that; name bond0",
+        "out_interface: interface 'eth0.7@eth0' does not exist; 'ip link' prints after the '@' what a link is on top "
+        "of: write eth0.7",
+    )
+
+
 #: ipv6, item source, networks translated
 TEST_SOURCES = [
     ("route", None, ("10.0.0.0/24", "fd00:1::/64", "10.1.0.0/24")),
