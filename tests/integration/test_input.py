@@ -250,3 +250,23 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
     assert open_ports(net, *all_ports) == {2222}
     apply(None, input_controller_ports=[])
     assert open_ports(net, *all_ports) == set()
+
+
+def test_instances_protect_what_is_no_link_of_another(gateway, net):
+    """The LAN and the WAN of another instance are that one's to open or to protect, in whichever order they come."""
+    net.wire_second_wan()
+    first = {"wans": [{"interface": "wan0"}], "lans": TWO_LANS["lans"][:1], "input": "protect"}
+    second = {"wans": [{"interface": "wan1"}], "lans": TWO_LANS["lans"][1:], "instance": "second"}
+    gateway.apply(**first)
+    gateway.apply(**second)
+    gateway.apply(**first)
+    with Servers(net, "tcp", ("gate", 8080)) as servers:
+        assert servers.asked("guest", "192.168.2.1", 8080).port == 8080
+        assert servers.asked("guest", "fd00:2::1", 8080).port == 8080
+        assert servers.asked("isp", SECOND4, 8080).port == 8080
+        assert servers.asked("wan", GATE4, 8080, timeout=0.3) == "timeout"
+        gateway.apply(**second, input="protect")
+        gateway.apply(**first)
+        assert servers.asked("office", "192.168.1.1", 8080).port == 8080
+        assert servers.asked("guest", "192.168.2.1", 8080).port == 8080
+        assert servers.asked("isp", SECOND4, 8080, timeout=0.3) == "timeout"
