@@ -25,6 +25,7 @@ TIMERS = Chain("timers", "forward", "timers")
 OFFLOAD = Chain("offloaded", "forward", "offload")  # "offload" is a word of nft's
 TO = Chain("to")
 BETWEEN = Chain("between")
+OWN = Chain("own", "input", "reach")
 INPUT = Chain("input", "input", "filter")
 INVALID = Chain("input-invalid")
 STRAY = Chain("forward-invalid")

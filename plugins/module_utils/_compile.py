@@ -29,6 +29,7 @@ from ._chains import (
     MASQUERADE,
     MSS,
     OFFLOAD,
+    OWN,
     PROTECTED,
     REACHES,
     REJECT,
@@ -59,7 +60,7 @@ from ._compile_around import (
     unseen,
     ways_out,
 )
-from ._compile_input import chain_input, chain_invalid, chain_protected
+from ._compile_input import chain_input, chain_invalid, chain_own, chain_protected
 from ._compile_late import offload, timers
 from ._compile_nat import closed_inside, dstnat, egress, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
@@ -95,6 +96,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (BETWEEN, _between(gateway, bool(apart))),
         (BOGONS, _bogon_destinations(gateway)),
         (UNDECLARED, apart),
+        (OWN, chain_own(gateway)),
         (INPUT, spoofed(gateway, INPUT.name) + chain_input(gateway)),
         (INVALID, chain_invalid()),
         (PROTECTED, chain_protected(gateway)),

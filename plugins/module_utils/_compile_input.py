@@ -14,6 +14,7 @@ from ._chains import (
     DROP,
     INPUT,
     INVALID,
+    OWN,
     PROTECTED,
     RETURN,
     address_matches,
@@ -24,7 +25,7 @@ from ._chains import (
 )
 from ._compile_nat import closed_inside, let_in_here
 from ._facts import managed_links
-from ._rules import Action, Match, Rule
+from ._rules import REACH, Action, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
@@ -43,6 +44,11 @@ ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
 DHCP_CLIENT = {"ip": 68, "ip6": 546}
 
 
+def chain_own(gateway: Gateway) -> t.List[Rule]:
+    """Before any instance filters: what comes by this one's links is its to let in, whatever the others protect."""
+    return [Rule(OWN.name, Match(iif=declared(gateway), ct_state=("new",)), Action("mark", size=REACH), "reach")]
+
+
 def chain_input(gateway: Gateway) -> t.List[Rule]:
     """What comes for the gateway itself. Under ``protect`` every link is guarded that is no LAN and not managed."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
@@ -50,13 +56,19 @@ def chain_input(gateway: Gateway) -> t.List[Rule]:
     rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway))
     if gateway.input != "protect":
         return rules
+    # A WAN may be called as a manager calls its links, and so may one that nobody has declared.
+    protected = Action("goto", PROTECTED.name)
+    rules += [
+        Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
+        Rule(INPUT.name, Match(iif=wan_interfaces(gateway)), protected, "input"),
+        Rule(INPUT.name, Match(mark=(REACH, REACH)), RETURN, "reach"),
+    ]
+    if gateway.around.apart:
+        rules.append(Rule(INPUT.name, Match(iif=gateway.around.apart), protected, "input"))
     left_alone = lan_interfaces(gateway) + ("lo",) + managed_links()
     return rules + [
-        Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
-        # A WAN may be called as a manager calls its links.
-        Rule(INPUT.name, Match(iif=wan_interfaces(gateway)), Action("goto", PROTECTED.name), "input"),
         Rule(INPUT.name, Match(iif=left_alone), RETURN, "input"),
-        Rule(INPUT.name, Match(), Action("goto", PROTECTED.name), "input"),
+        Rule(INPUT.name, Match(), protected, "input"),
     ]
 
 

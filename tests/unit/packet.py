@@ -22,7 +22,7 @@ GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
 STAGES = {
     "prerouting": ("nat",),
     "forward": ("reach", "mangle", "filter"),
-    "input": ("mangle", "filter"),
+    "input": ("reach", "mangle", "filter"),
     "postrouting": ("mangle", "nat", "unseen", "guard"),
 }
 

@@ -14,6 +14,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules import REACH
 from ansible_collections.ipmasq.linux.tests.unit.packet import Packet, trace
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -23,10 +24,10 @@ HERE, FAR = "192.0.2.1", "198.51.100.9"
 WANS = [{"interface": "wan0"}, {"interface": "br-0wan"}]
 
 
-def compiled(ports=(22,), addresses=(), **given):
+def compiled(ports=(22,), addresses=(), there=(), **given):
     options = dict(wans=WANS, lans=[LAN], input="protect")
     options.update(given)
-    facts = Facts((Interface("lan0", addresses=addresses),))
+    facts = Facts((Interface("lan0", addresses=addresses), *map(Interface, there)))
     gateway = resolve(gateway_from_params(gateway_params(**options)), facts).gateway
     return compile_gateway(replace(gateway, controller_ports=ports))
 
@@ -46,6 +47,27 @@ def test_which_links_are_protected(iif, verdict):
     # What answers the gateway is let in everywhere.
     assert trace(compiled(), replace(packet, ct_state="established")).verdict == "accept"
     assert trace(compiled(), replace(packet, protocol="tcp", port=22)).verdict == "accept"
+
+
+def test_a_link_that_only_looks_like_a_managers_is_protected():
+    """A bridge of one's own that is called as Docker calls its bridges, if it is there when this runs."""
+    packet = Packet("br-dmz", "", FAR, HERE, protocol="udp", port=53)
+    assert trace(compiled(), packet).verdict == "accept"
+    assert trace(compiled(there=("br-dmz",)), packet).verdict == "drop"
+
+
+def test_instances_leave_each_others_links_alone():
+    """What comes by a link of one is marked before any of them filters."""
+    own = {rule.match.iif: rule.action for rule in compiled().rules if rule.chain == "own"}
+    assert {(iif, action.kind, action.size) for iif, action in own.items()} == {
+        (("lan0", "wan0", "br-0wan"), "mark", REACH)
+    }
+    rules = [rule for rule in compiled().rules if rule.chain == "input"]
+    wans, marked = (
+        next(index for index, rule in enumerate(rules) if wanted(rule.match))
+        for wanted in (lambda match: match.iif == ("wan0", "br-0wan"), lambda match: match.mark == (REACH, REACH))
+    )
+    assert wans < marked and rules[marked].action.kind == "return"
 
 
 def test_what_is_allowed_on_one_wan_and_on_every_link():
