@@ -252,6 +252,9 @@ def apply_gateway(
         forwarded_families(gateway), wans, inside, host, facts, state.switches if state else ()
     )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
+    rows = choice.backend.render(ruleset)
+    # What this run found around the gateway, and no rule follows, is no change.
+    remembered = state.gateway if state and state.gateway and state.rows == rows else forgetting.encoded(gateway)
     change = _change(
         host,
         gateway.instance,
@@ -261,7 +264,7 @@ def apply_gateway(
             instance=gateway.instance,
             owner="gateway",
             programs=choice.backend.programs,
-            rows=choice.backend.render(ruleset),
+            rows=rows,
             switches=sysctl.lasting(switches, state.switches if state else (), host),
             lines=tuple(describe_gateway(gateway)),
             interfaces=tuple(wans + inside),
@@ -275,7 +278,7 @@ def apply_gateway(
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
             chosen=wanted.chosen,
-            gateway=forgetting.encoded(gateway),
+            gateway=remembered,
         ),
         facts=facts,
         door=wanted.door,
@@ -287,7 +290,9 @@ def apply_gateway(
         if gateway.offload != "none":
             choice.backend.check_offload(host)
     pending = _pending(change, confirmation)
-    connections = forgetting.Forgetting(state.gateway if state else None, gateway, ruleset, facts, host)
+    alone = not _others(host, gateway.instance)
+    before = state.gateway if state else None
+    connections = forgetting.Forgetting(before, remembered, gateway, ruleset, facts, alone, host)
     change, warnings = _with_connections(change, connections, host, check_mode, pending)
     values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)

@@ -26,7 +26,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, fields
 
 from ._netlink import Entry
-from ._rules import VERDICTS, Match, is_suffix, matches_name, network
+from ._rules import REACH, VERDICTS, Match, is_suffix, matches_name, network
 from ._values import ends_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -44,7 +44,7 @@ NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 #: Parts of a match that are looked at here. Of any other that is given, nobody here knows whether it holds.
 SEEN = frozenset(
     ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
-    + ("translated", "rate", "asked", "not_asked", "asked_port")
+    + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
 
@@ -168,6 +168,7 @@ class Rules:
     gateway: Gateway
     local: t.FrozenSet[str] = frozenset()  # addresses of this host
     links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and the interfaces that they are on
+    alone: bool = True  # there is no other instance, which might mark a packet
 
 
 class Judges:
@@ -247,6 +248,17 @@ class Judges:
         return found
 
 
+def _marking(rules: Rules) -> t.Set[str]:
+    """The chains from which rules that mark can be reached."""
+    found = {rule.chain for rule in rules.ruleset.rules if rule.action.kind == "mark"}
+    jumps = [(rule.chain, rule.action.target) for rule in rules.ruleset.rules if rule.action.kind in ("jump", "goto")]
+    before = -1
+    while before != len(found):
+        before = len(found)
+        found.update(chain for chain, target in jumps if target in found)
+    return found
+
+
 def _boundaries(judges: t.Iterable[Judge], size: int, local: t.Iterable[str]) -> t.List[int]:
     """Where an address begins to be in some network of the rules, or no longer is."""
     version, found = (4 if size == 4 else 6), set()
@@ -287,13 +299,18 @@ class Packet(t.NamedTuple):
     oif: str
     to: str
     port: int
+    marked: int = 0  # bits of its mark that rules of ours have set
+    unsure: int = 0  # and those of which nobody here knows
 
 
 class Judge:
     """One set of rules."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules, self.local, self._gateway = rules.ruleset.rules, rules.local, rules.gateway
+        self.rules, self.local = rules.ruleset.rules, rules.local
+        marking = _marking(rules)
+        self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook and chain.name in marking]
+        self._foreign = 0 if rules.alone else REACH
         self._chains: t.Dict[str, _Chain] = {}
         for rule in self.rules:
             self._chains.setdefault(rule.chain, _Chain()).add(rule)
@@ -341,7 +358,7 @@ class Judge:
     def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
         every = all if certain else any
         asked = Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
-        there = Packet(flow, iif, oif, flow.server, flow.server_port)
+        there = self.mark(Packet(flow, iif, oif, flow.server, flow.server_port))
         return (
             every((rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked))
             and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
@@ -372,6 +389,29 @@ class Judge:
                 return found
         return found + [None]
 
+    def mark(self, packet: Packet) -> Packet:
+        """With the marks that rules of ours give it before it is filtered."""
+        marked, unsure = 0, self._foreign
+        for name in self._marking:
+            for bit, sure in self._marks(name, packet, True):
+                marked, unsure = (marked | bit, unsure & ~bit) if sure else (marked, unsure | (bit & ~marked))
+        return packet._replace(marked=marked, unsure=unsure)
+
+    def _marks(self, name: str, packet: Packet, certain: bool) -> t.Iterator[t.Tuple[int, bool]]:
+        chain = self._chains.get(name)
+        for rule in chain.about(packet) if chain else ():
+            holds, kind = self._holds(rule.match, packet), rule.action.kind
+            if holds is False:
+                continue
+            if kind == "mark":
+                yield rule.action.size, certain and holds is True
+            elif kind in ("jump", "goto"):
+                yield from self._marks(rule.action.target, packet, certain and holds is True)
+            if kind in VERDICTS + ("return", "goto"):
+                if holds:
+                    return
+                certain = False
+
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
         """None: that cannot be seen."""
         flow = packet.flow
@@ -393,7 +433,16 @@ class Judge:
             and not (match.not_destination and self._in(match.not_destination, packet.to))
         ):
             return False
-        return None if suffix or any(getattr(match, name) != default for name, default in UNSEEN) else True
+        if match.mark:
+            bits, asked = match.mark
+            if not asked & packet.unsure and asked & packet.marked != bits:
+                return False
+        unseen = (
+            suffix
+            or (match.mark and match.mark[1] & packet.unsure)
+            or any(getattr(match, name) != default for name, default in UNSEEN)
+        )
+        return None if unseen else True
 
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
         if len(networks) == 1:

@@ -52,10 +52,12 @@ def _compiled(raw: t.Any) -> t.Optional[t.Tuple[RuleSet, Gateway]]:
 class Forgetting:
     """Of one change. Nothing is compiled, and nobody asked, before it has to be."""
 
-    def __init__(self, before: t.Any, gateway: Gateway, ruleset: RuleSet, facts: Facts, host: Host) -> None:
+    def __init__(
+        self, before: t.Any, after: t.Any, gateway: Gateway, ruleset: RuleSet, facts: Facts, alone: bool, host: Host
+    ) -> None:
         self._gateway, self._ruleset, self._host = gateway, ruleset, host
         self._path = rollback.owed_of(gateway.instance)
-        self._before, self._encoded = before, encoded(gateway)
+        self._before, self._encoded, self._alone = before, after, alone
         self._here = frozenset(address for each in facts.interfaces for address in each.addresses)
         self._links = tuple((net, each.name) for each in facts.interfaces for net in each.networks)
         self._compiled: t.List[t.Tuple[t.Any, Rules]] = []
@@ -86,14 +88,14 @@ class Forgetting:
 
     def _new(self, steps: Steps) -> Rules:
         later = (self._here | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
-        return Rules(self._ruleset, self._gateway, later, self._links)
+        return Rules(self._ruleset, self._gateway, later, self._links, self._alone)
 
     def _old(self, raw: t.Any) -> Rules:
         for known, rules in self._compiled:
             if known == raw:
                 return rules
         ruleset, gateway = _compiled(raw) or (PLAIN, intent.Gateway(wans=self._gateway.wans, lans=()))
-        self._compiled.append((raw, Rules(ruleset, gateway, self._here, self._links)))
+        self._compiled.append((raw, Rules(ruleset, gateway, self._here, self._links, self._alone)))
         return self._compiled[-1][1]
 
     def owing(self) -> str:

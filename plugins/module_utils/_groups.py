@@ -204,7 +204,8 @@ def _translated(
         if server in now.local:
             continue  # It ends here, and is not forwarded.
         sent = Flow(flow.protocol, flow.asked, End(server, flow.asked.source, port, 4000))
-        there = Packet(sent, "", _link(now, server, about.oif), server, port)
+        iif = _link(now, flow.asked.source, about.iif)
+        there = now.mark(Packet(sent, iif, _link(now, server, about.oif), server, port))._replace(iif="")
         for rule in now.walk("srcnat", there):
             for seen, other in _seen(sent, rule, outer):
                 made = Flow(sent.protocol, sent.asked, End(server, seen, port, _seen_port(rule)))

@@ -133,10 +133,12 @@ def wire_container(net):
 def wire_vpn(net):
     """A network behind a tunnel: its far end is no neighbour, only the routes know the way."""
     net._node("far")
-    net._link("tun0", "far", "10.8.0.1/24", "fd08::1/64", "10.8.0.2/24", "fd08::2/64")
-    sh("ip route add 10.99.0.0/16 via 10.8.0.2")
-    net.nodes["far"].sh("ip addr add 10.99.0.10/32 dev lo; ip route add default via 10.8.0.1")
-    net._awake("far", "10.8.0.1")
+    net._link("under0", "far", "10.8.0.1/24", "fd08::1/64", "10.8.0.2/24", "fd08::2/64")
+    tunnel = "ip link add vpn0 type vxlan id 5 remote 10.8.0.{1} dstport 4789; ip addr add 10.9.0.{0}/24 dev vpn0; "
+    tunnel += "ip link set vpn0 up; ip route add {2} via 10.9.0.{1}"
+    sh(tunnel.format(1, 2, "10.99.0.0/16"))
+    net.nodes["far"].sh("ip addr add 10.99.0.10/32 dev lo; " + tunnel.format(2, 1, "default"))
+    net._awake("far", "10.9.0.1")
 
 
 def test_what_others_have_translated_or_carry_stays(gate, net):

@@ -209,6 +209,16 @@ def test_what_cannot_be_seen_speaks_against_forgetting():
     assert Judges([doubtful], rules(LEASED)).wrong(entry_of(out()))
 
 
+def test_marks_are_those_that_the_rules_give():
+    """Undeclared links: what another instance may have let through cannot be seen, and one that is alone has none."""
+    links = (*LINKS, ("10.9.9.0/24", "mgmt0"))
+    open_, closed = (replace(rules({"undeclared": word}), links=links) for word in ("leave", "drop"))
+    crossing = entry_of(out(to="10.9.9.10", seen=PC))
+    assert Judges([open_], closed).wrong(crossing)
+    assert not Judges([open_], replace(closed, alone=False)).wrong(crossing)
+    assert not Judges([open_], closed).wrong(entry_of(out()))
+
+
 def test_many_rules_are_not_walked_through():
     many = [{"name": "f{0}".format(n), "port": [str(1000 + n)], "to": [SERVER], "to_port": 9} for n in range(200)]
     judges = Judges([rules({"port_forwards": many})], rules({"port_forwards": many[1:]}))
