@@ -20,6 +20,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._intent import Elsewhere, Gateway, NatItem, PortForward
 
+#: Tables that are asked without a rule of anybody's.
+MAIN = ("main", "default")
+#: Names in one sentence.
+MOST_NAMED = 5
 NOBODYS = {"ip": tuple(str(net) for net in PRIVATE), "ip6": (str(UNIQUE_LOCAL),)}
 
 
@@ -128,6 +132,31 @@ def _check_prefixes(gateway: Gateway, facts: Facts, problems: Problems) -> None:
 
 def _same_wan(forward: PortForward, item: NatItem) -> bool:
     return not item.wan or not forward.wan or item.wan == forward.wan
+
+
+def answers(gateway: Gateway, facts: Facts) -> t.List[str]:
+    """Forwards of a WAN whose answers leave by another, as routes know nothing of where a connection came in."""
+    found: t.Dict[t.Tuple[str, str], t.List[str]] = {}
+    best = {family: _best(facts, family) for family in ("ip", "ip6")}
+    for _index, forward in gateway.sound("port_forwards"):
+        family = family_of(forward.to[0])
+        for wan in [forward.wan] if forward.wan else [each.interface for each in gateway.wans or ()]:
+            links = [link.name for link in facts.meant_by(wan)]
+            own = [route for route in facts.routes if route.interface in links and route.table not in MAIN]
+            if links and not own and best[family] not in ("", *links):
+                found.setdefault((wan, best[family]), []).append(forward.name)
+    return [
+        "port_forwards {0}: answers to clients that come by {1} leave by {2}, which has the best default route, so"
+        " only clients on the link of {1} are reached; docs/nat.md has the lines that send answers back by {1}".format(
+            ", ".join(names[:MOST_NAMED]) + " …" * (len(names) > MOST_NAMED), wan, by
+        )
+        for (wan, by), names in found.items()
+    ]
+
+
+def _best(facts: Facts, family: str) -> str:
+    known = [route for route in facts.routes if route.family == family and route.table in MAIN]
+    return min(known, key=lambda route: route.metric).interface if known else ""
 
 
 def _check_left(

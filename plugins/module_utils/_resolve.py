@@ -17,7 +17,7 @@ from ._choice import NOTHING, Choosing, remembered
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
 from ._intent import NatItem, Traffic, check_same_size
-from ._pairs import check_pairs, elsewhere
+from ._pairs import answers, check_pairs, elsewhere
 from ._remarks import dangers, remarks
 from ._rules import family_of, is_suffix, network as parsed_network
 from ._values import (
@@ -108,7 +108,7 @@ def resolve(
         tuple(dict.fromkeys(notes)),
         chosen,
         warnings=tuple(dangers(resolved, facts) + lost),
-        remarks=tuple(remarks(resolved, facts, neighbours)),
+        remarks=tuple(remarks(resolved, facts, neighbours) + answers(resolved, facts)),
     )
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 import shutil
 
 import pytest
@@ -15,6 +17,7 @@ from topology import CLIENTS, GATE4, GATE6, SECOND4, SERVER4, WAN4, WAN6, Server
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "nat.md"
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 GUEST4 = CLIENTS["guest"][1]
@@ -311,3 +314,46 @@ def test_all_other_ports_go_to_one_server(gate, net, many):
         assert servers.asked("wan", GATE4, 53).node == "office"
         assert servers.asked("wan", GATE4, 22).node == "server"
     assert not gate.apply(**params).change.changed
+
+
+# --- Lines beside ours, as docs/nat.md has them ----------------------------------------------------------------------
+
+
+def lines(heading, kind):
+    section = PAGE.read_text(encoding="utf-8").split("## " + heading)[1].split("\n## ")[0]
+    return re.search("```{0}\n(.*?)```".format(kind), section, re.DOTALL).group(1)
+
+
+def load(text):
+    sh("nft -f - <<'END'\n{0}\nEND".format(text))
+
+
+def test_answers_by_the_second_wan_need_the_lines_of_the_page_and_a_run_says_so(gate, net):
+    net.wire_second_wan()
+    net.nodes["isp"].sh("ip addr add 198.18.5.5/32 dev lo")
+    params = dict(with_forwards(forward("b", wan="wan1"), forward("any", port=["25"])), wans=BOTH_WANS)
+    told = [remark for remark in gate.apply(**params).remarks if "docs/nat.md" in remark]
+    assert told == [
+        "port_forwards b, any: answers to clients that come by wan1 leave by wan0, which has the best default route, "
+        "so only clients on the link of wan1 are reached; docs/nat.md has the lines that send answers back by wan1"
+    ]
+    far = {"bind": ("198.18.5.5", 0)}
+    assert net.asks("tcp", "isp", "office", SECOND4, 8443, timeout=0.3, **far) == "timeout"
+    sh(lines("Several WANs", "sh"))
+    load(lines("Several WANs", "nft"))
+    for port in (8443, 25):
+        assert net.asks("tcp", "isp", "office", SECOND4, port, **far).peer == "198.18.5.5"
+    assert net.asks("tcp", "isp", "gate", SECOND4, 8080, **far).node == "gate"
+    assert net.asks("tcp", "wan", "office", GATE4, 25).peer == WAN4
+    assert net.asks("tcp", "office", "wan", WAN4, 4000).peer == GATE4
+    assert not [remark for remark in gate.apply(**params).remarks if "docs/nat.md" in remark]
+
+
+def test_dns_of_a_lan_is_redirected_by_the_lines_of_the_page(gate, net):
+    gate.apply(**TWO_LANS)
+    load(lines("A LAN's DNS", "nft"))
+    for kind in ("tcp", "udp"):
+        with Servers(net, kind, ("gate", 53), ("wan", 53)) as servers:
+            assert servers.asked("guest", WAN4, 53).node == "gate"
+            assert servers.asked("guest", "192.168.2.1", 53).node == "gate"
+            assert servers.asked("office", WAN4, 53).node == "wan"

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._pairs import answers
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -90,3 +91,32 @@ def test_a_forward_that_takes_a_port_of_a_mapped_address_is_told():
     )
     other = resolved(WAN, OTHER, wans=("wan0", "wan1"), nat=[STATIC], port_forwards=[dict(named, wan="wan1")])
     assert len(other.notes) == 1
+
+
+def sentences(*routes, **params):
+    options = {
+        "wans": [{"interface": "wan0"}, {"interface": "wan1"}],
+        "lans": [{"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}],
+        "port_forwards": [FORWARD],
+    }
+    made = gateway_from_params(gateway_params(**dict(options, **params)))
+    return answers(made, Facts((LAN, WAN, OTHER), routes))
+
+
+@pytest.mark.parametrize(
+    ("routes", "params", "by"),
+    [
+        ([Route("wan0")], {}, ("wan1", "wan0")),
+        ([Route("wan0", metric=200), Route("wan1", metric=100)], {}, ("wan0", "wan1")),
+        ([Route("wan0"), Route("wan1", table="101")], {}, None),
+        ([Route("wan0")], {"port_forwards": [dict(FORWARD, wan="wan0")]}, None),
+        ([Route("wan0", family="ip6")], {}, None),
+        ([], {}, None),
+        ([Route("wan0")], {"port_forwards": []}, None),
+        ([Route("wan0")], {"wans": [{"interface": "wan0"}, {"interface": "ppp0"}]}, None),
+    ],
+)
+def test_answers_that_leave_by_another_wan(routes, params, by):
+    found = sentences(*routes, **params)
+    assert len(found) == bool(by)
+    assert not by or "clients that come by {0} leave by {1},".format(*by) in found[0]
