@@ -234,8 +234,8 @@ class AnsibleHost(Host):
         return t.cast("t.Tuple[int, str, str]", result)
 
     def log(self, line: str) -> None:
-        # Ansible's own switches: no_log of the task, no_target_syslog of its configuration.
-        if self._module.no_log or getattr(self._module, "_no_target_syslog", False):
+        # Of the task; or of Ansible's configuration (no_target_syslog), which sets it for every task.
+        if self._module.no_log:
             return
         syslog.openlog(TAG, 0, syslog.LOG_DAEMON)
         syslog.syslog(syslog.LOG_NOTICE, line)
