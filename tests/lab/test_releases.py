@@ -55,7 +55,7 @@ def cases() -> t.Iterator[t.Any]:
             refused = (test_golden.GOLDEN / case / "iptables.refused").exists()
             for programs in [name for name in BACKENDS if name == "nft" or not refused]:
                 marks = [FLOWTABLES] if gateway.get("offload") else []
-                yield pytest.param(programs, gateway, id=f"{case}-{programs}", marks=marks)
+                yield pytest.param(programs, case, id=f"{case}-{programs}", marks=marks)
 
 
 def listed(root: str, command: str, stdin: str, late: str = "") -> str:
@@ -70,10 +70,11 @@ def listed(root: str, command: str, stdin: str, late: str = "") -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("programs", "options"), list(cases()))
-def test_read_back_as_it_was_meant(root: str, programs: str, options: dict[str, t.Any]) -> None:
-    gateway = intent.gateway_from_params(gateway_params(**options))
-    ruleset = compile_gateway(resolve(gateway, Facts((), ())).gateway)
+@pytest.mark.parametrize(("programs", "case"), list(cases()))
+def test_read_back_as_it_was_meant(root: str, programs: str, case: str) -> None:
+    known = test_golden.load(case)
+    gateway = intent.gateway_from_params(gateway_params(**known["gateway"]))
+    ruleset = compile_gateway(resolve(gateway, Facts((), ()), neighbours=test_golden.neighbours(known)).gateway)
     backend = BACKENDS[programs]
     rows = backend.render(ruleset)
     script = backend.script(rows, (), gateway.instance)

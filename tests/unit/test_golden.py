@@ -61,6 +61,16 @@ def rendered(case: dict) -> dict:
     return texts
 
 
+def neighbours(case: dict) -> list:
+    """The other instances on the host of a case."""
+    return [
+        _intent.Neighbour(
+            each["instance"], tuple((name, tuple(links)) for name, links in each["lans"].items()), tuple(each["wans"])
+        )
+        for each in case.get("neighbours", ())
+    ]
+
+
 def _gateway(case: dict, backend: str) -> dict:
     raw = case.get("facts", {})
     interfaces = (
@@ -69,13 +79,7 @@ def _gateway(case: dict, backend: str) -> dict:
     )
     facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
     gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
-    neighbours = [
-        _intent.Neighbour(
-            each["instance"], tuple((name, tuple(links)) for name, links in each["lans"].items()), tuple(each["wans"])
-        )
-        for each in case.get("neighbours", ())
-    ]
-    ruleset = compile_gateway(resolve(gateway, facts, neighbours=neighbours).gateway)
+    ruleset = compile_gateway(resolve(gateway, facts, neighbours=neighbours(case)).gateway)
     try:
         check_supported(ruleset, BACKENDS[backend])
     except GatewayError as error:
