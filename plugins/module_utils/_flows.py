@@ -323,6 +323,7 @@ class Judge:
         ]
         self._lans, self._places = _Places(inside), _Places(inside + others)
         self._sets: t.Dict[int, _Places] = {}
+        self._suffixes: t.Dict[int, bool] = {}
 
     @property
     def networks(self) -> t.Iterator[str]:
@@ -415,7 +416,7 @@ class Judge:
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
         """None: that cannot be seen."""
         flow = packet.flow
-        suffix = any(is_suffix(net) for net in match.destination)
+        suffix = bool(match.destination) and self._suffix(match.destination)
         if not (
             match.family in ("", flow.family)
             and _named(match.iif, packet.iif)
@@ -443,6 +444,11 @@ class Judge:
             or any(getattr(match, name) != default for name, default in UNSEEN)
         )
         return None if unseen else True
+
+    def _suffix(self, networks: t.Tuple[str, ...]) -> bool:
+        if id(networks) not in self._suffixes:
+            self._suffixes[id(networks)] = any(is_suffix(net) for net in networks)
+        return self._suffixes[id(networks)]
 
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
         if len(networks) == 1:
