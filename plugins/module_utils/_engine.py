@@ -273,7 +273,7 @@ def apply_gateway(
             ),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
             links=links.links_of(
-                gateway, state.links if state else links.Links(), facts, _their_links(host, gateway.instance)
+                gateway, _known_links(state, gateway, host), facts, _their_links(host, gateway.instance)
             ),
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
@@ -533,14 +533,41 @@ def remove_instance(
     check_instance(instance, problems)
     problems.raise_if_any()
     _finish_decided(instance, host, check_mode)
-    state = persist.read_state(host, instance)
+    state, warnings = _state_to_remove(instance, host)
     choice = None
     if state and state.programs:
         choice = select(host, "auto", state.programs)
     facts = read_facts(host) if state and state.links else None
     change = _change(host, instance, choice=choice, old=state, new=None, facts=facts)
     pending = _pending(change, confirmation)
-    return Result(change, _carry_out(change, host, check_mode, pending), _pending_values(pending, check_mode))
+    warnings += _carry_out(change, host, check_mode, pending)
+    return Result(change, warnings, _pending_values(pending, check_mode))
+
+
+def _state_to_remove(instance: str, host: Host) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
+    """A damaged state is no reason to keep what its other files tell of; and a warning of what is lost."""
+    try:
+        state = persist.read_state(host, instance)
+    except GatewayError:
+        state = None
+    if state:
+        return state, ()
+    left = persist.salvaged(host, instance)
+    if not left:
+        return None, ()
+    # Whose chains the kernel's own are is not known either, so they stay.
+    chains = tuple(chain for backend in all_backends(host) for chain in backend.base_chains(host))
+    left = replace(left, before=sysctl.beginnings(left.switches), base_chains=chains)
+    return left, (_lost_sentence(left),)
+
+
+def _lost_sentence(left: State) -> str:
+    """Of a state file that is damaged or lost."""
+    values = ", ".join("{0} = {1}".format(*each) for each in sorted(sysctl.beginnings(left.switches).items()))
+    return (
+        "{0}.json: was damaged or lost, and with it what switches were before the first run; they are what the kernel "
+        "begins with: {1}".format(persist.stem(left.instance), values or "none")
+    )
 
 
 def _held(state: State) -> t.List[str]:
@@ -678,6 +705,12 @@ def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.
     before = sysctl.snapshot([key for key, _value in new.switches if key not in known], host)
     for other in _others(host, instance):
         before.update({key: value for key, value in other.before.items() if key in before})
+    lost = None if old else persist.salvaged(host, instance)
+    if lost:
+        # By now they are as we have set them, and so is what they alter.
+        begun = sysctl.beginnings(tuple(each for each in lost.switches if each[0] in before))
+        altered = sysctl.altered_by(begun, before)
+        before = {**{key: value for key, value in before.items() if key not in altered}, **begun}
     dropped = sysctl.altered_by(_dropped(old, new), old.before if old else {})
     before.update({key: value for key, value in (old.before if old else {}).items() if key not in dropped})
     return before
@@ -702,6 +735,12 @@ def _others(host: Host, instance: str) -> t.List[State]:
     return [state for state in states if state]
 
 
+def _known_links(state: t.Optional[State], gateway: Gateway, host: Host) -> links.Links:
+    """What an instance has wanted of its links so far, also where its state is lost."""
+    known = state or persist.salvaged(host, gateway.instance)
+    return known.links if known else links.Links()
+
+
 def _their_links(host: Host, instance: str) -> t.List[links.Links]:
     return [state.links for state in _others(host, instance)]
 
@@ -710,6 +749,8 @@ def _retired(
     host: Host, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
 ) -> t.Tuple[t.Tuple[Backend, Rows], ...]:
     """Rules of this instance on another backend than now: the former one, or whatever a lost state file has left."""
+    if old and old.owner == persist.SALVAGED:
+        old = None
     if old and (not old.programs or not backend or old.programs == backend.programs):
         return ()
     if old:

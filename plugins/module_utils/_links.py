@@ -125,6 +125,12 @@ def adding(name: str, address: str) -> t.List[str]:
     return ["ip", "address", "replace", address, "dev", name, *silent]
 
 
+def is_silent(name: str, address: str, host: Host) -> bool:
+    """Whether a link has this address as we add them, so that it is most likely ours."""
+    found = host.run(["ip", "-o", "address", "show", "dev", name, "to", address]).out
+    return address in found and ("deprecated" if ":" in address else "scope host") in found
+
+
 def _is_gone(name: str, address: str, host: Host) -> bool:
     found = host.run(["ip", "-o", "address", "show", "dev", name, "to", address])
     return found.rc == 0 and not found.out.strip()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import typing as t
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -24,7 +25,7 @@ from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
 from ._intent import Neighbour
 from ._journal import SAY
-from ._links import Links, boot_text
+from ._links import Links, boot_text, is_silent
 from ._lock import SHELL as LOCK
 from ._origin import Origin
 from ._plan import Row
@@ -209,10 +210,34 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
         return _parse_state(json.loads(text), instance)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise GatewayError(
-            "{0}: is damaged or of another version ({1}); restore it from a backup, or remove it to start anew".format(
-                path, printable(str(error))
+            "{0}: is damaged or of another version ({1}); restore it from a backup, or start anew: module gateway with "
+            "state=absent and instance={2} takes away what is left, and then says what is lost".format(
+                path, printable(str(error)), instance
             )
         ) from None
+
+
+#: As an owner: of a state that is put together from what is left.
+SALVAGED = "salvaged"
+#: As boot_text writes it.
+ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
+
+
+def salvaged(host: Host, instance: str) -> t.Optional[State]:
+    """What the other files of an instance tell of it, where its state is damaged or lost; None if there are none."""
+    path = stem(instance)
+    if not any(host.exists(path + ending) for ending in ENDINGS):
+        return None
+    switches = [line.split() for line in (host.read(path + ".sysctl") or "").splitlines()]
+    written = [(name, address) for address, name in ADDRESS.findall(host.read(path + ".links") or "")]
+    addresses = [pair for pair in written if is_silent(*pair, host)]
+    return State(
+        instance,
+        SALVAGED,
+        switches=tuple((words[0], words[1]) for words in switches if len(words) == 2),
+        links=Links(tuple(addresses)),
+        door=host.read(firewalld_file(instance)) or "",
+    )
 
 
 def _parse_state(raw: t.Any, instance: str) -> State:

@@ -175,6 +175,19 @@ def changes(switches: Switches, host: Host, loads: bool = False) -> t.Tuple[Chan
     return tuple(found)
 
 
+def beginnings(switches: Switches) -> t.Dict[str, str]:
+    """What the kernel begins with, for switches whose first value nobody knows any more; less what it computes."""
+    found = {}
+    for key, _value in switches:
+        if key in DEFAULTS:
+            found[key] = DEFAULTS[key]
+        elif key.endswith("/accept_ra"):
+            found[key] = "1"
+        elif key.endswith(("/forwarding", "/ip_forward")):
+            found[key] = "0"
+    return found
+
+
 def tracks(host: Host) -> bool:
     """Whether the module of connection tracking is loaded, and tells what it is set to."""
     return host.exists(PROC + CONNTRACK + "max")

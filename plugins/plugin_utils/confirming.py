@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY, MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
     BESIDE,
@@ -51,6 +51,9 @@ class ConfirmingAction(ActionBase):
         if self._in_role():
             for sentence in mistyped(variable(""), map(variable, [*MODULES["gateway"], *BESIDE]), task_vars or {}):
                 display.warning(sentence)
+        if self.MODULE == "gateway" and self._task.args.get("state") == "absent":
+            # The way out does not depend on what else is said, rightly or wrongly.
+            self._task.args = {name: value for name, value in self._task.args.items() if name not in GATEWAY}
         self._task.args, problems = read(MODULES[self.MODULE], self._task.args, named)
         if problems:
             return {**result, **self._failed("\n".join(problems)), "problems": problems}

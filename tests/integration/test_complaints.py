@@ -16,7 +16,7 @@ import struct
 import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire, wire_gateway
-from sandbox import Namespace, foreign_rules, sh
+from sandbox import Namespace, foreign_rules, sh, switches
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -404,11 +404,41 @@ def test_a_damaged_state_file_is_an_error_that_names_it(nft, damage):
     path = nft.host.root / "etc/ipmasq/default.json"
     path.write_text(DAMAGE[damage](path.read_text(encoding="utf-8")), encoding="utf-8")
     before = nft.host.snapshot()
-    for act in (lambda: nft.apply(**TWO_LANS), nft.absent, nft.info, lambda: nft.forwarding(ipv4=False)):
+    for act in (lambda: nft.apply(**TWO_LANS), nft.info, lambda: nft.forwarding(ipv4=False)):
         with pytest.raises(GatewayError) as error:
             act()
         assert "/etc/ipmasq/default.json" in str(error.value)
     assert nft.host.snapshot() == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "lost", "lost and mended"])
+def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, damage):
+    own = {"name": "own", "action": "snat", "source": ["192.168.1.10"], "to": ["203.0.113.9"], "to_address": "add"}
+    options = dict(TWO_LANS, nat=[own, {"name": "rest"}])
+    # The kernel's own tables and switches that the first load of all makes stay.
+    gate.apply(**options)
+    gate.absent()
+    before = (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'"))
+    gate.apply(**options)
+    path = gate.host.root / "etc/ipmasq/default.json"
+    path.write_text("{") if damage == "cut" else path.unlink()
+    if damage == "cut":
+        with pytest.raises(GatewayError, match="start anew: module gateway with state=absent and instance=default"):
+            gate.apply(**options)
+    if damage == "lost and mended":
+        gate.apply(**options)
+        assert gate.absent().warnings == ()
+    else:
+        assert gate.absent(check=True).change.changed
+        (told,) = gate.absent().warnings
+        assert "with it what switches were before the first run" in told and "net/ipv4/ip_forward = 0" in told
+    assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
+    assert "ipmasq" not in gate.rules().lower()
+    # Nothing is left for a boot to stumble over.
+    assert not list((gate.host.root / "etc").rglob("*ipmasq*/*")) and not gate.absent().change.changed
+    gate.apply(**options)
+    gate.absent()
+    assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
 
 
 @pytest.mark.parametrize("what", ["absent", "present"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -192,3 +193,31 @@ def test_what_works_at_last_is_a_confirmation(ends):
 
 def test_what_is_not_all_on_the_disk_is_a_failure(ends):
     assert ends({"failed": True, "was": "unfinished", "msg": "not all"})["msg"] == "not all"
+
+
+@pytest.mark.parametrize("wrong", [{"ipv6": "no"}, {"lan": []}, {"nat": [{"nam": 1}]}], ids=str)
+def test_the_way_out_does_not_depend_on_what_else_is_said(monkeypatch, wrong):
+    asked = []
+
+    class Task:
+        args: ClassVar = {"state": "absent", "instance": "lab", "confirm_timeout": 0, **wrong}
+        until = None
+        _role = None
+
+    class Action(confirming.ConfirmingAction):
+        MODULE = "gateway"
+
+        def __init__(self):
+            self._task = Task()
+
+        def _execute_module(self, **options):
+            asked.append(dict(self._task.args))
+            return {"changed": True, "instance": "lab"}
+
+    monkeypatch.setattr(confirming.ActionBase, "run", lambda *_words: {})
+    result = Action().run(None, {})
+    if "lan" in wrong:
+        # No option at all, so it may be a mistyped one of those that count.
+        assert result["failed"] and not asked
+    else:
+        assert result["changed"] and asked == [{"state": "absent", "instance": "lab", "confirm_timeout": 0}]
