@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write what the code already says: the role's options from the module's, the table of backends from their features.
+"""Write what the code already says: the role's options and their page from the module's, and the table of backends from
+their features.
 
 python tools/generate.py           writes the files
 tools/generate.py --check   exits 1 and names those that differ
@@ -11,17 +12,23 @@ tools/generate.py --check   exits 1 and names those that differ
 from __future__ import annotations
 
 import importlib
+import json
 import pathlib
 import re
 import sys
+import typing as t
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPEC = ROOT / "roles/gateway/meta/argument_specs.yml"
 TABLE = ROOT / "docs/backends.md"
+OPTIONS = ROOT / "docs/options.md"
 COLLECTION = "ansible_collections.ipmasq.linux.plugins"
 BEGIN, END = "<!-- begin: features, written by tools/generate.py -->", "<!-- end: features -->"
+BEGIN_OPTIONS, END_OPTIONS = "<!-- begin: options, written by tools/generate.py -->", "<!-- end: options -->"
+#: Ansible's semantic markup: O(name), V(value), M(module), C(code), RV(name), and its older letters.
+MARKUP = re.compile(r"\b(?:O|V|C|RV|E|M|P)\(((?:[^()\\]|\\.)*)\)")
 HEADER = """\
 # Copyright (c) 2026, ipmasq.linux contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -55,17 +62,23 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
-def role_spec() -> str:
+def role_options(shown: t.Callable[[dict], dict]) -> dict:
+    """The variables of the role gateway: name to option, in the module's order."""
     module = importlib.import_module(COLLECTION + ".modules.gateway")
     fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
     options = {}
     for text in (module.DOCUMENTATION, fragment.DOCUMENTATION, fragment.BACKEND, fragment.CONFIRM):
         options.update(yaml.safe_load(text)["options"])
+    return dict({"gateway_" + name: shown(option) for name, option in options.items()}, **ROLE_ONLY)
+
+
+def role_spec() -> str:
+    module = importlib.import_module(COLLECTION + ".modules.gateway")
     main = {
         "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],
         "description": DESCRIPTION,
         "author": ["ipmasq.linux contributors"],
-        "options": dict({"gateway_" + name: variable_of(option) for name, option in options.items()}, **ROLE_ONLY),
+        "options": role_options(variable_of),
     }
     return HEADER + yaml.dump(
         {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True
@@ -123,14 +136,65 @@ def cell(features: dict, name: str) -> str:
     return "yes" + (": " + features[name] if features[name] else "")
 
 
-def table_page() -> str:
-    before, _begin, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
-    _old, _end, after = rest.partition(END)
-    return "{0}{1}\n\n{2}\n\n{3}{4}".format(before, BEGIN, feature_table(), END, after)
+def options_text() -> str:
+    """Every variable of the role, and a table for each list of items."""
+    options = role_options(option_of)
+    parts = ["## Variables of the role `gateway`", ""] + option_table(options)
+    for name, option in options.items():
+        if "options" in option:
+            parts += ["", "### Keys of `{0}`".format(name), ""] + option_table(option["options"])
+            for key, each in option["options"].items():
+                if "options" in each:
+                    parts += ["", "Keys of `{0}` in it:".format(key), ""] + option_table(each["options"])
+    return "\n".join(parts)
+
+
+def option_table(options: dict) -> list:
+    lines = ["| name | type | default | meaning |", "|---|---|---|---|"]
+    for name, option in options.items():
+        lines.append(
+            "| `{0}` | {1} | {2} | {3} |".format(name, kind_of(option), default_of(option), meaning_of(option))
+        )
+    return lines
+
+
+def kind_of(option: dict) -> str:
+    kind = option.get("type", "str")
+    if kind == "list":
+        return "list of {0}".format({"str": "strings", "int": "integers", "dict": "dicts"}[option["elements"]])
+    return (
+        "one of {0}".format(", ".join("`{0}`".format(each) for each in option["choices"]))
+        if "choices" in option
+        else kind
+    )
+
+
+def default_of(option: dict) -> str:
+    if option.get("required"):
+        return "*required*"
+    default = option.get("default")
+    return "" if default is None else "`{0}`".format(json.dumps(default).strip('"'))
+
+
+def meaning_of(option: dict) -> str:
+    description = option["description"]
+    text = " ".join(description) if isinstance(description, list) else description
+    return MARKUP.sub(lambda found: "`{0}`".format(found.group(1).replace("\\", "")), text).replace("|", "\\|")
+
+
+def between(page: pathlib.Path, begin: str, end: str, text: str) -> str:
+    """A page with the text between two marks replaced."""
+    before, _begin, rest = page.read_text(encoding="utf-8").partition(begin)
+    _old, _end, after = rest.partition(end)
+    return "{0}{1}\n\n{2}\n\n{3}{4}".format(before, begin, text, end, after)
 
 
 def main(arguments: list) -> int:
-    wanted = {SPEC: role_spec(), TABLE: table_page()}
+    wanted = {
+        SPEC: role_spec(),
+        TABLE: between(TABLE, BEGIN, END, feature_table()),
+        OPTIONS: between(OPTIONS, BEGIN_OPTIONS, END_OPTIONS, options_text()),
+    }
     different = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
     if arguments == ["--check"]:
         for path in different:

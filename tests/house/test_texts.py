@@ -173,11 +173,15 @@ def test_the_role_hands_over_every_option_that_is_not_empty() -> None:
         assert value == f"{{{{ omit if gateway_{name} is none else gateway_{name} }}}}"
 
 
-def test_readme_table_names_every_variable_of_the_gateway() -> None:
+def test_the_page_of_options_names_every_variable_of_the_gateway() -> None:
     options = load("roles/gateway/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    _before, _heading, table = read(ROOT / "README.md").partition("### Variables of the role `gateway`")
+    _before, _heading, table = read(ROOT / "docs/options.md").partition("## Variables of the role `gateway`")
     described = set(re.findall(r"^\| `(gateway_\w+)` \|", table, flags=re.MULTILINE))
     assert described == set(options)
+
+
+def test_readme_can_be_read_in_one_go() -> None:
+    assert len(read(ROOT / "README.md").splitlines()) <= 150
 
 
 def test_what_the_code_says_is_written_where_people_read_it() -> None:
