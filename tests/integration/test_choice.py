@@ -135,8 +135,8 @@ def test_a_tunnel_as_the_only_wan_is_a_kill_switch(gate, net):
     for away in ("ip rule del not fwmark 0xca6c table 51820", "ip link del wan1"):
         sh(away)
         with topology.Sniffer(net) as below:
-            assert net.tcp("office", "wan", "198.18.0.1") != topology.GATE4
-            assert net.tcp("office", "wan", topology.WAN6) != topology.GATE6
+            assert net.tcp("office", "wan", "198.18.0.1", timeout=1) != topology.GATE4
+            assert net.tcp("office", "wan", topology.WAN6, timeout=1) != topology.GATE6
             assert not [source for source, proto in below.sources() if proto in (6, 17)]
     # The gateway itself goes on, or no tunnel would ever come back.
     assert net.tcp("gate", "wan", topology.WAN4) == topology.GATE4
