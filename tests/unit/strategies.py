@@ -280,6 +280,9 @@ def port_forwards(
     if not pinhole:
         forward["destination"] = draw(st.none() | _subset(ASKED6 if six else ASKED4, 0, 2))
         forward["to_port"] = draw(st.none() | st.sampled_from((1, first, 8080, 65000))) if len(port) == 1 else None
+    if forward["hairpin"] and forward["source"]:
+        # A hairpin is for clients inside, so some of them have to be named.
+        forward["source"] = [*forward["source"], str(networks[0])]
     return forward
 
 
