@@ -158,10 +158,13 @@ def test_fixpoint(gate, name):
     fresh = Namespace()
     with fresh.inside():
         sh("ip link set lo up")
-        for _again in range(2):
+        for again in range(2):
             done = gate.host.boot()
             assert done.returncode == 0, done.stderr
             assert {*gate.live(instance)} == {*first.change.plan.desired}
+            if not again:
+                # The guard knows the links with a default route that are no WANs, so these have to be there.
+                wire_gateway()
             # iptables names the WAN's addresses in a hairpin, both backends those of another WAN, and here is no WAN.
             if "pairs" not in name and (gate.option == "nftables" or "hairpin" not in name):
                 assert not gate.apply(**params).change.plan.changed
