@@ -34,7 +34,9 @@ def decided(ruleset, packet):
 
 def test_a_new_connection_of_an_own_lan_is_marked_once_and_no_other():
     ruleset = compiled()
-    assert [rule.action.size for rule in ruleset.rules if rule.action.kind == "mark"] == [REACH]
+    marks = [(rule.chain, rule.action.size) for rule in ruleset.rules if rule.action.kind == "mark"]
+    # One for what is forwarded, one for what the gateway itself is asked.
+    assert marks == [("reaches-out", REACH), ("own", REACH)]
     for packet, marked in (
         (Packet("lan0", "wan0", PC, FAR), True),
         (Packet("lan0", "eth9", PC, FAR), False),

@@ -171,7 +171,9 @@ def test_closed_from_outside(situation):
     # Of no protocol, so that no port forward means it.
     back = Packet(packet.oif, packet.iif, packet.destination, packet.source, packet.ct_state)
     seen = trace(compile_gateway(gateway), back)
-    wanted = "accept" if packet.ct_state in ("established", "related") else "drop"
+    checked = [net for each in gateway.lans if each.spoof_check for net in each.networks]
+    spoofed = any(ipaddress.ip_address(back.source) in ipaddress.ip_network(net) for net in checked)
+    wanted = "accept" if packet.ct_state in ("established", "related") and not spoofed else "drop"
     assert seen.verdict == wanted
 
 
