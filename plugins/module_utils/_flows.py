@@ -309,7 +309,9 @@ class Judge:
     def __init__(self, rules: Rules) -> None:
         self.rules, self.local = rules.ruleset.rules, rules.local
         marking = _marking(rules)
-        self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook and chain.name in marking]
+        # What is forwarded never meets the marks of what the gateway itself is asked.
+        hooks = ("prerouting", "forward")
+        self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook in hooks and chain.name in marking]
         self._foreign = 0 if rules.alone else REACH
         self._chains: t.Dict[str, _Chain] = {}
         for rule in self.rules:

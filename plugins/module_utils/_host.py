@@ -22,7 +22,6 @@ import zipfile
 from abc import ABC, abstractmethod
 
 from ._errors import GatewayError, MissingProgram
-from ._journal import TAG
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
@@ -30,6 +29,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Of changes that are under way, and of runs that found nothing to do. A restart empties it.
 RUN_FOLDER = "/run/ipmasq"
+#: What our lines in the host's journal begin with.
+TAG = "ipmasq"
 
 
 class Done(t.NamedTuple):

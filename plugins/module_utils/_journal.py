@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import typing as t
 
-TAG = "ipmasq"
 #: A shell function for one line. What runs without a journal of its own (a console at boot) shows it as well.
 SAY = """\
 say() {

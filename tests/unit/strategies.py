@@ -236,7 +236,8 @@ def services(draw: t.Any) -> t.Any:
                 ["icmp"],
                 ["esp"],
                 ["ah", "gre"],
-                ["igmp"],
+                # Alone it is refused beside IPv6 addresses.
+                ["igmp", "esp"],
                 ["ipv6", "vrrp"],
                 ["tcp", "icmp"],
                 [],

@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "_backend/iptables": {"_errors", "_plan", "_rules", "_words", "base", "ipset", "iptables_lookup"},
     "_backend/select": {"_errors", "iptables", "nftables"},
     "_journal": set(),
-    "_host": {"_errors", "_journal"},
+    "_host": {"_errors"},
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_resolve", "_rules"},
     "_service": set(),
