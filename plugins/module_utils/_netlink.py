@@ -119,8 +119,8 @@ def entry(data: bytes, at: int, end: int) -> t.Optional[Entry]:
     plain, orig, reply = _PLAIN[size]
     if end - at >= plain.size:
         # fmt: off
-        (_, head, src, dst, nest, number, sport, dport,
-         other, answer_src, answer_dst, ports, _, answer_sport, answer_dport) = plain.unpack_from(data, at)
+        (_family, head, src, dst, nest, number, sport, dport,
+         other, answer_src, answer_dst, ports, _number, answer_sport, answer_dport) = plain.unpack_from(data, at)
         # fmt: on
         if number in WITH_PORTS and head == orig and other == reply and nest == ports == _PORTS:
             return Entry(number, src, dst, sport, dport, answer_src, answer_dst, answer_sport, answer_dport)

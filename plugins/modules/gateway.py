@@ -272,7 +272,8 @@ options:
         description:
           - The server. Several of one LAN share the connections.
           - Where the provider changes the IPv6 prefix, the end of the server's address with a mask, such as
-            V(::11/::ffff:ffff:ffff:ffff), or with the number of the subnet V(0:0:0:1::11/::ff:ffff:ffff:ffff:ffff).
+            V(::11/::ffff:ffff:ffff:ffff).
+          - With the number of the subnet as well, V(0:0:0:1::11/::ff:ffff:ffff:ffff:ffff).
         type: list
         elements: str
         required: true

@@ -54,15 +54,20 @@ def _inside(docs: Docs, values: t.Mapping[str, t.Any], where: str, null: bool = 
     return found
 
 
+def _is(value: t.Any, kind: str) -> bool:
+    """To Python, a bool is an int, too."""
+    return isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind == "bool")
+
+
 def _faults(doc: t.Mapping[str, t.Any], value: t.Any, name: str, null: bool = False) -> t.List[str]:
     """``null``: the whole that it is part of says that values may be null."""
     null = null or "V(null)" in str(doc["description"])
     if value is None:
         return [] if null else [name + ": is null, which is not documented"]
-    if type(value) is not TYPES[doc["type"]]:
+    if not _is(value, doc["type"]):
         return ["{0}: {1!r} is no {2}".format(name, value, doc["type"])]
     if doc["type"] == "list":
-        wrong = [each for each in value if type(each) is not TYPES[doc["elements"]]]
+        wrong = [each for each in value if not _is(each, doc["elements"])]
         if wrong:
             return ["{0}: {1!r} is no {2}".format(name, wrong[0], doc["elements"])]
     if "contains" not in doc:

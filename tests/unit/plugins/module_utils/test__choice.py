@@ -250,5 +250,5 @@ def test_what_a_lan_had_is_told_and_what_it_never_had_is_refused():
     assert refused([WAN, LAN], [OUT], **options) == slips
     told = choose([WAN, LAN], [OUT], FIRST, **options).warnings
     assert [each.partition(" now (")[0] for each in told] == [each.partition(" (")[0] for each in slips]
-    listed = dict(options, lans=[{"name": "lan0", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}])
+    listed = {**options, "lans": [{"name": "lan0", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}]}
     assert len(refused([WAN, LAN], [OUT], FIRST, **listed)) == len(slips)

@@ -113,7 +113,7 @@ def test_which_servers_are_exempt():
     made = gateway_from_params(gateway_params(**dict(TWO, nat=nat)))
     asked = [("203.0.113.18", "wan0"), ("203.0.113.19", "wan0"), ("203.0.113.19", "wan1"), ("203.0.113.19", "")]
     assert [exempted_by(made, *each) for each in asked] == ["", "public", "", ""]
-    one_wan = gateway_from_params(gateway_params(**dict(TWO, nat=nat, wans=[{"interface": "wan0"}])))
+    one_wan = gateway_from_params(gateway_params(**{**TWO, "nat": nat, "wans": [{"interface": "wan0"}]}))
     assert exempted_by(one_wan, "203.0.113.19", "") == "public"
 
 

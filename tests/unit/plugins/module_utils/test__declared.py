@@ -37,7 +37,7 @@ OPTIONS = dict(
 
 
 def test_lists_of_items_with_what_they_counted():
-    timed = dict(OPTIONS, nat=[*OPTIONS["nat"][:2], {"name": "rest", "timeouts": {"udp": 60}}])
+    timed = {**OPTIONS, "nat": [*OPTIONS["nat"][:2], {"name": "rest", "timeouts": {"udp": 60}}]}
     gateway = gateway_from_params(gateway_params(**timed, helpers=[{"name": "ftp", "port": [21, 2121]}]))
     counted = {"packets": 7, "bytes": 700}
     keys = ("lan/office", "nat/some", "port_forward/web", "outbound/mail", "input_allow/dns")

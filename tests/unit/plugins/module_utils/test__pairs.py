@@ -48,8 +48,8 @@ def test_private_addresses_are_none_of_a_public_wan():
 
 
 def test_a_private_wan_is_where_it_is():
-    (apart,) = elsewhere(Interface("wan0", networks=("10.0.0.0/9",), addresses=("10.1.1.1",))).values()
-    assert apart == ("10.128.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+    apart = elsewhere(Interface("wan0", networks=("10.0.0.0/9",), addresses=("10.1.1.1",)))
+    assert list(apart.values()) == [("10.128.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 
 
 def test_each_wan_is_none_of_the_other():
