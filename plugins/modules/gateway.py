@@ -45,7 +45,7 @@ options:
     description:
       - What becomes of WANs and LANs that an earlier run has chosen because O(wans) or O(lans) were left out.
       - With V(keep) they stay as they were chosen, also while a link is away, and a run that would choose otherwise
-        changes nothing and says what differs. RV(notes) has the variables that write the choice down.
+        changes nothing and says what differs. RV(ignore:notes) has the variables that write the choice down.
       - With V(renew) this run chooses anew. It is meant for one run, not for an inventory, where it would let a
         fail-over, or whoever plugs in a cable, decide what is WAN and what is LAN.
     type: str
