@@ -179,9 +179,11 @@ def default_of(option: dict) -> str:
 def meaning_of(option: dict) -> str:
     description = option["description"]
     text = " ".join(description) if isinstance(description, list) else description
-    return MARKUP.sub(
-        lambda found: "`{0}`".format(found.group(1).replace("\\", "").replace("ignore:", "")), text
-    ).replace("|", "\\|")
+    return MARKUP.sub(plain, text).replace("|", "\\|")
+
+
+def plain(found: re.Match) -> str:
+    return "`{0}`".format(found.group(1).replace("\\", "").replace("ignore:", ""))
 
 
 def between(page: pathlib.Path, begin: str, end: str, text: str) -> str:
