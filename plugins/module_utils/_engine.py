@@ -442,9 +442,7 @@ def apply_item(
     rendered = choice.backend.render(ruleset) if present else ()
     others = _declared_rows(state, choice.backend.parse(listing, instance))
     known = _with_frame(choice.backend, others, rendered)
-    # Chain by chain, so that the state file does not depend on which item was applied last.
-    ordered = sorted(replace_key(known, item.key, rendered), key=lambda row: (row.chain, _turn(row, choice.backend)))
-    desired = _without_empty_frame(choice.backend, tuple(ordered))
+    desired = _without_empty_frame(choice.backend, _in_turn(known, item.key, rendered, choice.backend))
     lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
     if present:
         lines += ("{0}: {1}".format(item.key, describe_item(item)),)
@@ -463,6 +461,15 @@ def apply_item(
     pending = _pending(change, confirmation)
     warnings += _carry_out(change, host, check_mode, pending)
     return Result(change, warnings, _pending_values(pending, check_mode))
+
+
+def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
+    """The rows of an item replaced, chain by chain, so that nothing depends on which item was applied last."""
+    rows: t.List[Row] = []
+    for turn in range(3):
+        mine, others = (tuple(row for row in some if _turn(row, backend) == turn) for some in (rendered, known))
+        rows += replace_key(others, key, mine)
+    return tuple(sorted(rows, key=lambda row: (row.chain, _turn(row, backend))))
 
 
 def _turn(row: Row, backend: Backend) -> int:

@@ -118,6 +118,8 @@ def golden_cases():
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             params = document.get("gateway")
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
+                if "neighbours" in document:
+                    continue  # Another instance has to be there first: test_undeclared.py.
                 known = tuple(_argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}
     return found
