@@ -110,7 +110,7 @@ def test_the_tools_read_text_as_text(wired, drawn):
 
 #: Every printable sign of ASCII but those that are refused, in pieces that fit.
 SIGNS = "".join(chr(code) for code in range(32, 127) if chr(code) not in '"\\')
-PREFIXES = [SIGNS[at : at + 18] for at in range(0, len(SIGNS), 18)] + ["$(>canary)", "-j ACCEPT ", "'", "#", "{{ x }}"]
+PREFIXES = [SIGNS[at : at + 17] for at in range(0, len(SIGNS), 17)] + ["$(>canary)", "-j ACCEPT ", "'", "#", "{{ x }}"]
 
 
 def test_log_prefixes_of_every_sign(wired):
@@ -123,7 +123,7 @@ def test_log_prefixes_of_every_sign(wired):
         assert prefix + "closed: " in wired.rules().replace("\\", "")
         check_loaded(wired, "default", before)
         booted(wired, "default")
-    for prefix in ('"', "a\\", "x" * 19, "a\nb", "\u00e9"):
+    for prefix in ('"', "a\\", "x" * 18, "a\nb", "\u00e9"):
         assert not accepted(wired, dict(hostile.RIGHT, log_prefix=prefix))
     wired.absent()
     check_quiet(wired)
