@@ -258,6 +258,9 @@ class Iptables(Backend):
             restore = self.program(part, "restore")
             done = host.run([restore, "-w", LOCK_WAIT, "--noflush", "--counters"], stdin=text)
             if done.rc != 0:
+                # Sets that no rule uses yet are found by their names only, now or never.
+                for beginning in dict(_parts(script)).get(GONE, "").split()[:1]:
+                    ipset.sweep(host, beginning, ())
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
     def base_chains(self, host: Host) -> t.Tuple[str, ...]:
