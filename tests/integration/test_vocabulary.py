@@ -897,3 +897,9 @@ def test_wan_that_comes_back_with_another_address_needs_no_other_run(gate, net):
     # What the kernel forgot with the interface is the switch for its router advertisements, not a rule.
     drift = [line for line in gate.info()["drift"] if "accept_ra" not in line]
     assert drift == []
+
+
+def test_the_lowest_rate_is_taken(gate, net):
+    """xt_limit counts in 32 bits, and refuses one a day after a burst of 5."""
+    gate.apply(**dict(TWO_LANS, outbound=[{"name": "rare", "rate": "1/day"}]))
+    assert net.tcp("office", "wan", WAN4) == GATE4

@@ -612,6 +612,8 @@ def _middle(match: Match) -> t.List[str]:
             words += said
     if match.rate:
         words += ["-m", "limit", "--limit", limit_text(match.rate)]
+        # The kernel counts in 32 bits, and the usual burst of 5 overflows them (xt_limit.c; measured, Linux 6.18).
+        words += ["--limit-burst", "1"] if match.rate == "1/day" else []
     return words
 
 
