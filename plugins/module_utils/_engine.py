@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 
 from . import (
     _conntrack as conntrack,
-    _fence as fence,
     _firewalld as firewalld,
     _forgetting as forgetting,
     _helpers as helpers,
@@ -31,6 +30,7 @@ from . import (
     _persist as persist,
     _rollback as rollback,
     _service as service,
+    _shut as shutting,
     _sysctl as sysctl,
 )
 from ._backend.select import all_backends, by_programs, select
@@ -802,7 +802,7 @@ def _carry_out(
     if check_mode:
         return ()
     undo: t.List[t.Callable[[], None]] = []
-    shut = fence.shut_links(host)
+    shut = shutting.shut_links(host)
     known, by = None, origin.origin(host).words
     warnings: t.Tuple[str, ...] = ()
     try:
@@ -843,14 +843,14 @@ def _carry_out(
     return warnings + _boot_warnings(change, pending, host)
 
 
-def _open(shut: fence.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+def _open(shut: shutting.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
     """The loader could not load the rules that are there now."""
     if shut:
-        undo.append(lambda: fence.shut(shut, host))
-        fence.unshut(shut, host)
+        undo.append(lambda: shutting.shut(shut, host))
+        shutting.unshut(shut, host)
 
 
-def _restoring(change: Change, shut: fence.Shut, host: Host) -> rollback.Restoring:
+def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Restoring:
     """The way back as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
     files: t.Dict[str, str] = {}
     rules: t.List[str] = []
@@ -880,7 +880,7 @@ def _restoring(change: Change, shut: fence.Shut, host: Host) -> rollback.Restori
         moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
-    return rollback.Restoring(tuple(fence.restoring_lines(shut) + lines), files)
+    return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
 
 
 def _keeping(change: Change) -> rollback.Keeping:

@@ -13,12 +13,12 @@ import typing as t
 from . import (
     _conntrack as conntrack,
     _declared as declared,
-    _fence as fence,
     _firewalld as firewalld,
     _links as links,
     _persist as persist,
     _rollback as rollback,
     _service as service,
+    _shut as shut,
     _sysctl as sysctl,
 )
 from ._backend.select import select
@@ -93,8 +93,8 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
         drift.append("- firewalld: policy {0}".format(firewalld.name_of(known.instance)))
     if not known.owner:
         return drift
-    shut = dict.fromkeys(link for _family, link in fence.shut_links(host))
-    drift += ["~ {0}: shut, as its rules could not be loaded (journalctl -t ipmasq)".format(link) for link in shut]
+    closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
+    drift += ["~ {0}: shut, as its rules could not be loaded (journalctl -t ipmasq)".format(link) for link in closed]
     drift += [
         "~ {0}: not as it was written".format(path)
         for path in persist.outdated(persist.files_of(known, backend, host), host)

@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from . import _fence as fence, _origin as origin, _service as service
+from . import _origin as origin, _service as service, _shut as shut
 from ._choice import NOTHING, Chosen
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
@@ -51,7 +51,7 @@ ENDINGS = (
     ".ip6tables",
     ".ipset",
     ".links",
-    ".fence",
+    ".shut",
     ".sums",
 )
 #: There only between the decision to keep a change and the last of its files.
@@ -70,7 +70,7 @@ cd /etc/ipmasq || exit 1
 """
     + SAY
     + LOCK
-    + fence.SHELL
+    + shut.SHELL
     + """
 closed() {
     say "instance $1: $2; forwarding is off"
@@ -350,7 +350,7 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         lines += backend.boot_lines("./" + state.instance, state.instance)
         texts[".load"] = "".join(line + "\n" for line in lines)
     if state.interfaces:
-        texts[".fence"] = fence.text(state.interfaces)
+        texts[".shut"] = shut.text(state.interfaces)
     if state.links:
         texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
     name = posixpath.basename(path)

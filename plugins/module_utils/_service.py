@@ -74,7 +74,7 @@ RULE_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
 ACTION=="add|move", SUBSYSTEM=="net", RUN+="/bin/systemctl --no-block restart ipmasq-links@%k.service"
 """
-#: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see _fence.py).
+#: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see _shut.py).
 DROP_IN_TEXT = """\
 # Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
 [Service]

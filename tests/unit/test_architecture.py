@@ -81,22 +81,22 @@ MAY_IMPORT = {
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_resolve", "_rules"},
     "_service": set(),
-    "_fence": set(),
+    "_shut": set(),
     "_lock": set(),
     "_persist": {
-        "_choice", "_errors", "_fence", "_firewalld", "_intent", "_journal", "_links", "_lock", "_origin", "_plan",
-        "_service",
+        "_choice", "_errors", "_firewalld", "_intent", "_journal", "_links", "_lock", "_origin", "_plan",
+        "_service", "_shut",
     },
     "_rollback": {"_errors", "_host", "_journal", "_lock", "_origin", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
         "_choice", "_compile", "_conntrack", "_controller", "_describe", "_errors", "_facts", "_features",
-        "_fence", "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
-        "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_sysctl", "_values", "select",
+        "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
+        "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl", "_values", "select",
     },
     "_declared": {"_codec", "_intent"},
     "_info": {
-        "_conntrack", "_declared", "_fence", "_firewalld", "_links", "_persist", "_rollback", "_service", "_sysctl",
+        "_conntrack", "_declared", "_firewalld", "_links", "_persist", "_rollback", "_service", "_shut", "_sysctl",
         "select", "_errors", "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip

@@ -31,9 +31,9 @@ DEL = "ip {0} rule del pref {1} iif {2} blackhole"
 
 #: Functions of the loader. A table "local" that is not the first one (VRFs) would take the host itself off the net.
 SHELL = r"""
-fenced() {
-    for fence in ./*.fence; do
-        [ ! -e "$fence" ] || while read -r wanted; do
+links_to_shut() {
+    for list in ./*.shut; do
+        [ ! -e "$list" ] || while read -r wanted; do
             case "$wanted" in
             "" | *[!A-Za-z0-9_.@*-]*) ;;  # no name of an interface
             *"*") sed -n 's/^ *\([A-Za-z0-9_.@-]*\):.*/\1/p' /proc/net/dev | while read -r link; do
@@ -43,7 +43,7 @@ fenced() {
             done ;;
             *) echo "$wanted" ;;
             esac
-        done < "$fence"
+        done < "$list"
     done
 }
 
@@ -54,20 +54,20 @@ shut() {
         "0:"*"lookup local"*) ;;
         *) continue ;;
         esac
-        for link in $(fenced); do
+        for link in $(links_to_shut); do
             ip $family rule add pref 6 iif "$link" blackhole protocol kernel 2> /dev/null ||
                 ip $family rule add pref 6 iif "$link" blackhole 2> /dev/null
         done
     done
 }
 
-fences() {
+shut_now() {
     ip "$1" rule show 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p'
 }
 
 unshut() {
     for family in -4 -6; do
-        for link in $(fences $family); do
+        for link in $(shut_now $family); do
             ip $family rule del pref 6 iif "$link" blackhole 2> /dev/null
         done
     done

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _fence as fence
+from ansible_collections.ipmasq.linux.plugins.module_utils import _shut as shut
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.tests.unit.fakes import FakeHost
 
@@ -24,9 +24,9 @@ OTHERS = [
 def test_only_our_own_rules_are_known_and_taken_away():
     host = FakeHost()
     host.rules = [*OTHERS, OURS]
-    assert fence.shut_links(host) == (("-4", "wan0"), ("-6", "wan0"))
+    assert shut.shut_links(host) == (("-4", "wan0"), ("-6", "wan0"))
     host.answers = {"ip -4 rule del": Done(2, "", "gone already"), "ip -6 rule del": Done(0, "", "")}
-    fence.unshut(fence.shut_links(host), host)
+    shut.unshut(shut.shut_links(host), host)
     gone = [call for call in host.calls if "del" in call]
     assert [" ".join(call) for call in gone] == [
         "ip {0} rule del pref 6 iif wan0 blackhole".format(family) for family in ("-4", "-6")
@@ -37,10 +37,10 @@ def test_what_cannot_be_asked_is_not_shut():
     host = FakeHost()
     for done in (Done(127, "", "ip: not found"), Done(0, "", ""), Done(2, json.dumps([OURS]), "")):
         host.answers = {"ip -j": done}
-        assert fence.shut_links(host) == ()
+        assert shut.shut_links(host) == ()
 
 
 def test_a_rollback_shuts_what_was_shut():
-    (line,) = fence.restoring_lines((("-4", "wan0"),))
+    (line,) = shut.restoring_lines((("-4", "wan0"),))
     assert line == "{ ip -4 rule add pref 6 iif wan0 blackhole protocol kernel 2> /dev/null || true; }"
-    assert fence.text(("ppp*", "lan0")) == "ppp*\nlan0\n"
+    assert shut.text(("ppp*", "lan0")) == "ppp*\nlan0\n"
