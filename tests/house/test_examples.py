@@ -2,13 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What people copy: examples/basic, and playbooks on pages. Ansible reads them, the module reads their variables."""
+"""What people copy: the examples, and playbooks on pages. Ansible and ansible-lint read them, the module reads their
+variables."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sysconfig
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +29,10 @@ if TYPE_CHECKING:
 
 BASIC = ROOT / "examples/basic"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+#: Pages leave out the names of plays.
+NAMED = "- name: Shown on a page\n"
 #: Where a task stands by itself, its play is understood.
-PLAY = "- hosts: gateways\n  become: true\n  tasks:\n"
+PLAY = f"{NAMED}  hosts: gateways\n  become: true\n  tasks:\n"
 #: Rows that belong to no item.
 NO_COUNTERS = {"jump", "lookup", "set"}
 COLLECTIONS = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"), "NO_COLOR": "1"}
@@ -58,22 +64,71 @@ def test_basic_declares_a_gateway() -> None:
     assert gateway.port_forwards[0].hairpin
 
 
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("roles/*/README.md"))]
+
+
 def playbooks() -> list[tuple[str, str]]:
+    """Every play and every task that a page shows."""
     found = []
-    for number, block in enumerate(BLOCK.findall((ROOT / "docs/playbooks.md").read_text())):
-        if "- hosts:" in block:
-            found.append((f"play{number}.yml", block))
-        elif block.startswith("    - name:"):
-            found.append((f"play{number}.yml", PLAY + block))
+    for page in pages():
+        for number, block in enumerate(BLOCK.findall(page.read_text())):
+            if re.search(r"^- hosts:", block, re.MULTILINE):
+                text = re.sub(r"^- hosts:", f"{NAMED}  hosts:", block, flags=re.MULTILINE)
+            elif re.match(r" *- name: [A-Z]", block):
+                text = PLAY + textwrap.indent(textwrap.dedent(block), "    ").rstrip() + "\n"
+            else:
+                continue
+            found.append((f"{page.parent.name}-{page.stem}-{number}.yml", "---\n" + text))
     return found
 
 
-def test_playbooks_of_the_page_can_be_read(tmp_path: Path) -> None:
+def test_playbooks_of_pages_can_be_read(tmp_path: Path) -> None:
     found = playbooks()
-    assert len(found) >= 6
+    assert len(found) >= 12
     for name, text in found:
         (tmp_path / name).write_text(text)
     read("ansible-playbook", "-i", "localhost,", "--syntax-check", *[name for name, _text in found], cwd=tmp_path)
+
+
+def lint(repository: Path) -> None:
+    """As its owner would: in a repository of git, with the strictest profile."""
+    subprocess.run(["git", "init", "--quiet"], cwd=repository, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
+    command = [f"{OUR_PROGRAMS}/ansible-lint", "--offline", "--nocolor", "--profile", "production"]
+    env = {**COLLECTIONS, "PATH": f"{OUR_PROGRAMS}:{os.environ['PATH']}"}
+    env["ANSIBLE_COLLECTIONS_PATH"] += f":{sysconfig.get_path('purelib')}"  # awx.awx, for those who have AWX
+    done = subprocess.run(command, cwd=repository, env=env, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_fleet_joins_a_repository_and_overwrites_nothing(tmp_path: Path) -> None:
+    """docs/fleets.md, line by line, in examples/basic; beside it what our pages show."""
+    before = {path.name for path in (ROOT / "examples/fleet").iterdir()}
+    mine = tmp_path / "mine"
+    shutil.copytree(BASIC, mine)
+    (mine / "canary.yml").write_text("---\n- name: One of my own\n  hosts: canaries\n  gather_facts: false\n")
+    held = {path: path.read_text() for path in mine.rglob("*") if path.is_file()}
+    copies = re.findall(r"^\$ (cp .*?)(?:  +#.*)?$", (ROOT / "docs/fleets.md").read_text(), re.MULTILINE)
+    assert copies
+    for command in copies:
+        # Some versions of cp end with 1 where they left a file as it was.
+        subprocess.run(
+            ["sh", "-c", command], cwd=mine, env={**os.environ, "fleet": str(ROOT / "examples/fleet")}, check=False
+        )
+    assert {path: path.read_text() for path in held} == held
+    copied = {path.name for path in mine.iterdir()} & before
+    assert copied >= {"drift.yml", "awx.yml", "pull.yml", "execution-environment.yml", "gateway-pull.timer"}
+    # What only a new repository needs.
+    assert before - copied == {"collections", "hosts.yml"}
+    # In one file, as each costs a start of Ansible.
+    (mine / "pages.yml").write_text("---\n" + "\n".join(text.removeprefix("---\n") for _name, text in playbooks()))
+    lint(mine)
+
+
+def test_ci_passes_ansible_lint(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples/ci", tmp_path / "mine")
+    lint(tmp_path / "mine")
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
