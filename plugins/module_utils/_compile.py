@@ -133,7 +133,7 @@ def compile_item(instance: str, item: Item) -> RuleSet:
 
 
 def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
-    """Whole without any other item: the translation, the way in, and the way back of the answers."""
+    """Whole without any other item: the translation, the way in, and the answers."""
     if not item.to:
         return []
     iif = (item.in_interface,)

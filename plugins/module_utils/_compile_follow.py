@@ -59,7 +59,7 @@ def srcnat_routed(gateway: Gateway) -> t.List[Rule]:
 
 
 def egress_routed(gateway: Gateway) -> t.List[Rule]:
-    """The guard of these sources; nobody outside has a way back to a private one."""
+    """The guard of these sources; nobody outside has a route to a private one."""
     rules = []
     for match, action, key in _translated(gateway):
         if action == ACCEPT:

@@ -851,7 +851,7 @@ def _open(shut: shutting.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -
 
 
 def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Restoring:
-    """The way back as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
+    """The rollback as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
     files: t.Dict[str, str] = {}
     rules: t.List[str] = []
     for number, (backend, live, desired) in enumerate(_loads(change)):

@@ -207,7 +207,7 @@ def _place(host: Host, path: str, text: str) -> None:
 
 
 def restoring_lines(instance: str, stem: str, host: Host) -> t.List[str]:
-    """The way back as shell, with the earlier policy in the file ``stem`` if there was one."""
+    """The rollback as shell, with the earlier policy in the file ``stem`` if there was one."""
     again = "{0} --get-zone-of-interface={1} > /dev/null 2>&1 || {0} --zone={2} --change-interface={1} > /dev/null"
     zones = {shlex.quote(name.replace("*", "+")): shlex.quote(zone) for name, zone in _zones(host).items()}
     path = path_of(instance)

@@ -106,7 +106,7 @@ def steps(
 
 
 def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
-    """What is so already is no error: the way back may have been gone by a timer before."""
+    """What is so already is no error: a timer may have rolled back before."""
     for verb, pairs in (("replace", add), ("del", remove)):
         for name, address in pairs:
             words = adding(name, address) if verb == "replace" else ["ip", "address", "del", address, "dev", name]

@@ -648,7 +648,7 @@ def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
     """The networks of a LAN that may never be seen on a WAN.
 
     Under ``ipv6: route`` (RFC 6296 section 1: translation is a last resort for IPv6) a network of global addresses is
-    routed as it is, but a unique local one is translated, as no router out there would know the way back.
+    routed as it is, but a unique local one is translated, as no router out there would have a route to it.
     """
     networks = lan.networks or ()
     if gateway.ipv6 == "route":

@@ -7,7 +7,7 @@
 """A change that takes itself back unless somebody keeps it: the controller's new connection, or the module itself.
 
 What is needed to go back, and to stay, lies as shell scripts under /run/ipmasq before anything is loaded, so that
-neither needs Python or Ansible, and a reboot is a way back too: /run is gone then, and /etc/ipmasq has what was kept
+neither needs Python or Ansible, and a reboot is a rollback too: /run is gone then, and /etc/ipmasq has what was kept
 last. A timer (for a change that waits for its confirmation) or a guard (for one that does not: it watches the module's
 process) ends a change that nobody else ends. Each claims the change by renaming one file; only one of them can.
 
@@ -39,7 +39,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FOLDER = RUN_FOLDER
 #: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
 PATIENCE = 10
-#: How long the way back may take: it may wait for the lock of iptables, for each family and filter.
+#: How long a rollback may take: it may wait for the lock of iptables, for each family and filter.
 LONGEST = 120
 #: How long a module may take for a change that does not wait for its confirmation, in seconds.
 GUARD = 300
@@ -176,7 +176,7 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Restoring:
-    """The way back: lines of shell that may use these files of their folder."""
+    """The rollback: lines of shell that may use these files of their folder."""
 
     lines: t.Tuple[str, ...]
     files: t.Mapping[str, str]
@@ -447,7 +447,7 @@ def _session(command: str, host: Host) -> None:
     """A process of its own session, that holds nothing of ours open."""
     done = host.run(["sh", "-c", "setsid sh -c {0} < /dev/null > /dev/null 2>&1 &".format(shlex.quote(command))])
     if done.rc != 0:
-        raise GatewayError("the timer of the way back could not be started: {0}".format(done.err.strip()))
+        raise GatewayError("the timer of the rollback could not be started: {0}".format(done.err.strip()))
 
 
 def _stop_timer(instance: str, host: Host) -> None:
@@ -462,7 +462,7 @@ def disarm(instance: str, known: Confirmation, host: Host) -> None:
         return
     if known.until:
         _stop_timer(instance, host)
-    # At once: half of a way back would be worse than none.
+    # At once: half of a rollback would be worse than none.
     host.rename(folder_of(instance), folder_of(instance) + ".gone")
     host.remove_tree(folder_of(instance) + ".gone")
 
@@ -496,7 +496,7 @@ def claim(instance: str, known: Confirmation, host: Host) -> bool:
 
 
 def await_end(instance: str, known: Confirmation, host: Host) -> bool:
-    """Whether the timer has come to the end of its way back."""
+    """Whether the timer has come to the end of its rollback."""
     for _each in range(2 * LONGEST):
         if _pending(instance, host).get("token") != known.token:
             return True
@@ -593,7 +593,7 @@ def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host
     _stop_timer(instance, host)
     if done.rc == 0 or _known(instance, pending["token"], host).was == "reverted":
         return ""
-    return "the way back has failed, look at the host: {0}".format(said)
+    return "the rollback has failed, look at the host: {0}".format(said)
 
 
 def _outcome(instance: str, token: str, host: Host) -> Answer:

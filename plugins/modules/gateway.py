@@ -792,7 +792,7 @@ def main() -> None:
         return result.to_dict(module._verbosity > 0)
 
     def run(host: Host) -> dict:
-        # The way back does not depend on what else is said.
+        # The removal does not depend on what else is said.
         absent = params["state"] == "absent"
         result = step(host) if absent else repeated(params, module.check_mode, host, step)
         return tell(result, params["instance"], module.check_mode, host)

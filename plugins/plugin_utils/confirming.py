@@ -96,7 +96,7 @@ class ConfirmingAction(ActionBase):
             if answer.get("was") == "failed":
                 return self._failed(
                     "not rolled back: there was no new connection to this host within {0} s ({1}), and not every step "
-                    "of the way back has worked; look at the host".format(pending["seconds"], problem)
+                    "of the rollback has worked; look at the host".format(pending["seconds"], problem)
                 )
             problem = " ".join(str(answer.get("msg") or answer).split())[:200]
             if problem.endswith("it was taken back"):

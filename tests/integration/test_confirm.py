@@ -71,7 +71,7 @@ class Box:
         return self.module("gateway_confirm", **options)
 
     def holds(self):
-        """All that a change may alter, and that has to be the same after the way back.
+        """All that a change may alter, and that has to be the same after the rollback.
 
         Chains that were gone in between stand last; that their rules have the right order is what the next run says.
         """

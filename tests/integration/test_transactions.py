@@ -59,7 +59,7 @@ class FailingHost(SandboxHost):
 
 
 class Nth:
-    """Refuse the n-th step of a kind; afterwards all is well again (so that the way back works)."""
+    """Refuse the n-th step of a kind; afterwards all is well again (so that the rollback works)."""
 
     def __init__(self, kind: str, number: int = 1, part: str = "") -> None:
         self.kind, self.left, self.part = kind, number, part

@@ -138,7 +138,7 @@ def test_what_cannot_be_kept_at_once_is_an_error(host):
 
 def test_a_timer_that_does_not_start_leaves_nothing(host):
     host.answers["sh -c"] = Done(127, "", "setsid: not found")
-    with pytest.raises(GatewayError, match="timer of the way back could not be started: setsid: not found"):
+    with pytest.raises(GatewayError, match="timer of the rollback could not be started: setsid: not found"):
         armed(host)
     assert not [name for name in host.files if name.startswith("/run/ipmasq")]
 
@@ -297,7 +297,7 @@ def test_a_way_back_that_fails_is_told(host, monkeypatch, gone):
         return Done(1, "", "nft: broken")
 
     monkeypatch.setattr(host, "run", fails)
-    told = "the way back has failed, look at the host: nft: broken"
+    told = "the rollback has failed, look at the host: nft: broken"
     later = r"it is not taken back yet \(nft: broken\); its timer tries that again at 14:05:30"
     with pytest.raises(GatewayError, match=told if gone else later):
         rollback.finish("default", "", False, host, False)
