@@ -340,3 +340,33 @@ def test_action_group_lists_exactly_the_modules():
 
 def test_nothing_here_needs_the_folder_it_runs_in():
     assert os.path.isabs(str(ROOT))
+
+
+# docs/architecture.md
+
+MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+#: `_engine`, `_backend/base` or `_engine.Change`: a file of module_utils, and what is in it.
+NAMED = re.findall(r"`(_[a-z_]+(?:/[a-z_]+)?)((?:\.\w+)*)`", MAP)
+
+
+def test_the_map_names_every_file():
+    assert {name for name, _inner in NAMED} >= {name for name in UTIL_FILES if not name.endswith("__init__")}
+
+
+@pytest.mark.parametrize("name, inner", sorted(set(NAMED)))
+def test_what_the_map_names_is_there(name, inner):
+    body = tree_of(UTIL_FILES[name]).body
+    for part in inner.split(".")[1:]:
+        found = {}
+        for node in body:
+            targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+            for each in [node.name] if hasattr(node, "name") else [getattr(target, "id", "") for target in targets]:
+                found[each] = node
+        assert part in found
+        body = getattr(found[part], "body", [])
+
+
+def test_paths_of_the_map_are_there():
+    paths = re.findall(r"`((?:plugins|tests|tools|roles|molecule|docs)(?:/[\w./]+)?)`", MAP)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
