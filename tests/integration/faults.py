@@ -31,7 +31,7 @@ KINDS = {
     "fails-late": "does its work, then fails",
     "killed": "the module is killed (SIGKILL) before it",
     "killed-late": "the module is killed (SIGKILL) after it",
-    "hangs": "hangs until the timer has taken the change back, then goes on",
+    "hangs": "hangs until the timer has rolled the change back, then continues",
 }
 #: The guard's time in these tests, in seconds: a hang is longer.
 SHORT = 2
