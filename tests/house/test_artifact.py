@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 import typing as t
 
 import pytest
+import yaml
 from project import ROOT
 
 if t.TYPE_CHECKING:
@@ -97,3 +100,40 @@ def test_site_runs_where_there_is_nothing_to_do(installed: Installed) -> None:
     """Empty groups: the playbook loads its roles and their plugins, and reaches its end."""
     (installed.folder / "hosts.ini").write_text("[gateways]\n[lan_clients]\n", encoding="utf-8")
     installed.run("ansible-playbook", "-i", "hosts.ini", "ipmasq.linux.site")
+
+
+def test_missing_netaddr_is_named_before_a_gateway_is_changed(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the clients the run is limited to."""
+    hidden = installed.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "netaddr.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
+    monkeypatch.setitem(installed.env, "PYTHONPATH", str(hidden))
+    hosts = "[all:vars]\nansible_connection=local\n[gateways]\ngw1\n[lan_clients]\ndesk1\ndesk2\n"
+    (installed.folder / "both.ini").write_text(hosts, encoding="utf-8")
+    run = ["ansible-playbook", "-i", "both.ini", "ipmasq.linux.site", "--check", "--limit", "gw1,desk2"]
+    done = installed.try_to_run(*run)
+    assert done.returncode != 0
+    assert "pip install netaddr" in done.stdout + done.stderr
+    assert "Turn hosts into masquerade gateways" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("engine", "collection"),
+    [("podman", "containers.podman"), ("docker", "community.docker")],
+    ids=["podman", "docker"],
+)
+def test_lab_names_the_collection_that_it_lacks(installed: Installed, engine: str, collection: str) -> None:
+    """Its first step, where there is ansible-core and our collection, and no other."""
+    role = installed.path / "roles" / "lab"
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
+    topology = {name: defaults[f"lab_{name}"] for name in ("name", "release", "networks", "nodes")}
+    topology.update(engine=engine, directory=str(installed.folder / "lab"), collections=[str(installed.collections)])
+    # -S: without the collections of the package ansible.
+    check = [sys.executable, "-S", str(role / "files/lab-wire"), "--topology", "-", "check"]
+    done = subprocess.run(check, input=json.dumps(topology), text=True, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert f"run: ansible-galaxy collection install {collection}" in done.stderr
+    (first, *_others) = yaml.safe_load((role / "tasks/present.yml").read_text(encoding="utf-8"))
+    assert "'check'" in first["ansible.builtin.command"]["argv"]
