@@ -92,7 +92,8 @@ MAY_IMPORT = {
     "_engine": {
         "_choice", "_compile", "_conntrack", "_controller", "_describe", "_errors", "_facts", "_features",
         "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
-        "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl", "_values", "select",
+        "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl", "_values",
+        "select",
     },
     "_declared": {"_codec", "_intent"},
     "_info": {
