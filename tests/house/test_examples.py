@@ -20,12 +20,14 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from project import OUR_PROGRAMS, ROOT
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
-from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway
 
 BASIC = ROOT / "examples/basic"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -53,13 +55,19 @@ def test_basic_is_complete() -> None:
     read("ansible-playbook", "site.yml", "--syntax-check", cwd=BASIC)
 
 
+def declared_by(variables: dict[str, Any]) -> Gateway:
+    """The gateway of these variables of the role, which are all for it, and right."""
+    options = {name[len("gateway_") :]: each for name, each in variables.items() if name.startswith("gateway_")}
+    written = {name: each for name, each in options.items() if not (isinstance(each, str) and "{{" in each)}
+    options, problems = arguments.read(MODULES["gateway"], written)
+    checked = ArgumentSpecValidator(MODULES["gateway"]).validate(options)
+    gateway, found = read_gateway(checked.validated_parameters)
+    assert not [*problems, *checked.error_messages, *found]
+    return gateway
+
+
 def test_basic_declares_a_gateway() -> None:
-    variables: dict[str, Any] = yaml.safe_load((BASIC / "group_vars/gateways.yml").read_text())
-    assert all(name.startswith("gateway_") for name in variables)
-    options = {name[len("gateway_") :]: each for name, each in variables.items()}
-    checked = ArgumentSpecValidator(GATEWAY).validate(options)
-    assert not checked.error_messages
-    gateway = gateway_from_params(gateway_params(**checked.validated_parameters))
+    gateway = declared_by(yaml.safe_load((BASIC / "group_vars/gateways.yml").read_text()))
     assert [lan.name for lan in gateway.lans or ()] == ["office"]
     assert gateway.port_forwards[0].hairpin
 
@@ -89,6 +97,21 @@ def test_playbooks_of_pages_can_be_read(tmp_path: Path) -> None:
     for name, text in found:
         (tmp_path / name).write_text(text)
     read("ansible-playbook", "-i", "localhost,", "--syntax-check", *[name for name, _text in found], cwd=tmp_path)
+
+
+BLOCKS_OF_PAGES = [
+    pytest.param(block, id=f"{page.parent.name}/{page.stem}-{number}")
+    for page in pages()
+    for number, block in enumerate(BLOCK.findall(page.read_text()))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS_OF_PAGES)
+def test_what_a_page_shows_can_be_copied(block: str) -> None:
+    """It is YAML, and what it says of a gateway is taken as it is."""
+    shown = yaml.safe_load(textwrap.dedent(block))
+    if isinstance(shown, dict) and any(name.startswith("gateway_") for name in shown):
+        declared_by(shown)
 
 
 def lint(repository: Path) -> None:
