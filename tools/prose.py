@@ -112,7 +112,7 @@ def blank(found: re.Match[str], sign: str = " ") -> str:
 def prose_of_markdown(text: str) -> str:
     """Without code, comments and addresses; inline code stands for a noun."""
     text = re.sub(r"(?ms)^<!--.*?-->|^```.*?^```", blank, text)
-    text = re.sub(r"`[^`\n]+`", lambda found: blank(found, "_"), text)
+    text = re.sub(r"`[^`\n]+(\n[^`\n]+)?`", lambda found: blank(found, "_"), text)
     return re.sub(r"(?<=\])\([^)\s]+\)|https?://[^\s)>]+", blank, text)
 
 
