@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
 """Options as people write them, before a module sees them.
 
 What is empty means its default, and a WAN may be its name alone. What has another shape than it should is told with
