@@ -149,10 +149,10 @@ class Wanted:
     chosen: Chosen
 
 
-def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
+def _want(
+    gateway: Gateway, requested: str, foreign: str, state: t.Optional[State], others: t.Sequence[State], host: Host
+) -> Wanted:
     """Raises GatewayError with all that stands in the way; reads only."""
-    check_root(host)
-    state = persist.read_state(host, gateway.instance)
     if state and state.owner != "gateway":
         raise GatewayError(
             "instance: '{0}' holds single items ({1}); take all of them away by one run with state=absent, "
@@ -160,7 +160,7 @@ def _want(gateway: Gateway, requested: str, foreign: str, host: Host) -> Wanted:
         )
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
-    neighbours = [other.declared for other in _others(host, gateway.instance) if other.owner == "gateway"]
+    neighbours = [other.declared for other in others if other.owner == "gateway"]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
@@ -234,27 +234,29 @@ def apply_gateway(
     """
     _finish_decided(gateway.instance, host, check_mode)
     try:
-        wanted = _want(gateway, requested, foreign, host)
+        check_root(host)
+        state, others = persist.read_state(host, gateway.instance), _others(host, gateway.instance)
+        wanted = _want(gateway, requested, foreign, state, others, host)
     except GatewayError as error:
         if not problems:
             raise
         raise GatewayError(*dict.fromkeys(problems + error.problems)) from None
     if problems:
         raise GatewayError(*problems)
-    gateway, ruleset, facts, choice, state = wanted.gateway, wanted.ruleset, wanted.facts, wanted.choice, wanted.old
+    gateway, ruleset, facts, choice = wanted.gateway, wanted.ruleset, wanted.facts, wanted.choice
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
     if not state and not check_mode:
         conntrack.load(host)
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
-    _check_agreed(tracking, gateway.instance, host)
+    _check_agreed(tracking, others)
     forwarding = sysctl.gateway_switches(
         forwarded_families(gateway), wans, inside, host, facts, state.switches if state else ()
     )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     rows = choice.backend.render(ruleset)
     # What this run found around the gateway, and no rule follows, is no change.
-    remembered = state.gateway if state and state.gateway and state.rows == rows else forgetting.encoded(gateway)
+    remembered = state.intent if state and state.intent and state.rows == rows else forgetting.encoded(gateway)
     change = _change(
         host,
         gateway.instance,
@@ -272,27 +274,28 @@ def apply_gateway(
                 gateway.instance, tuple((lan.name, lan.interfaces) for lan in gateway.lans or ()), tuple(wans)
             ),
             modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
-            links=links.links_of(
-                gateway, _known_links(state, gateway, host), facts, _their_links(host, gateway.instance)
-            ),
+            links=links.links_of(gateway, _known_links(state, gateway, host), facts, [other.links for other in others]),
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
             chosen=wanted.chosen,
-            gateway=remembered,
+            intent=remembered,
         ),
         facts=facts,
         door=wanted.door,
         targets=switches,
         notes=wanted.notes + notes,
+        others=others,
     )
     if change.plan.changed:
         helpers.check_known([item.name for item in gateway.helpers], host)
         if gateway.offload != "none":
             choice.backend.check_offload(host)
     pending = _pending(change, confirmation)
-    alone = not _others(host, gateway.instance)
-    before = state.gateway if state else None
-    connections = forgetting.Forgetting(before, remembered, gateway, ruleset, facts, alone, host)
+    before = state.intent if state else None
+    compiled = (ruleset, gateway)
+    connections = forgetting.Forgetting(
+        gateway.instance, before, remembered, not others, host, compiled=compiled, facts=facts
+    )
     change, warnings = _with_connections(change, connections, host, check_mode, pending)
     values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
@@ -400,10 +403,10 @@ def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Di
     }
 
 
-def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], instance: str, host: Host) -> None:
+def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], others: t.Iterable[State]) -> None:
     """Connection tracking is the whole host's: instances that differ would undo each other at every run."""
     problems = Problems()
-    for other in _others(host, instance):
+    for other in others:
         for key, value in tracking:
             theirs = dict(other.switches).get(key, value)
             if theirs != value:
@@ -434,8 +437,9 @@ def apply_item(
     _refuse_second_backend(state, choice.backend)
     warnings = _drops(choice.backend.foreign_drops(host)) if present else ()
     notes: t.Tuple[str, ...] = ()
-    if present:
-        item, notes = resolve_item(item, read_facts(host))
+    facts = read_facts(host) if present else None
+    if facts:
+        item, notes = resolve_item(item, facts)
     ruleset = compile_item(instance, item)
     check_supported(ruleset, choice.backend)
     listing = choice.backend.read(host, instance)
@@ -447,6 +451,8 @@ def apply_item(
     if present:
         lines += ("{0}: {1}".format(item.key, describe_item(item)),)
     switches = state.switches if state else ()
+    before = state.intent if state else None
+    after = forgetting.encoded_items(before, item, present)
     new = None
     if desired or switches:
         new = persist.State(
@@ -456,11 +462,14 @@ def apply_item(
             rows=desired,
             switches=switches,
             lines=tuple(sorted(lines)),
+            intent=after,
         )
-    change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing)
+    around = _others(host, instance)
+    change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing, others=around)
     pending = _pending(change, confirmation)
-    warnings += _carry_out(change, host, check_mode, pending)
-    return Result(change, warnings, _pending_values(pending, check_mode))
+    connections = forgetting.Forgetting(instance, before, after, not around, host, facts=facts)
+    change, more = _with_connections(change, connections, host, check_mode, pending)
+    return Result(change, warnings + more, _pending_values(pending, check_mode))
 
 
 def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
@@ -500,14 +509,15 @@ def apply_switches(
                     instance, ", ".join(other) or "its own switches"
                 )
             )
+    others = _others(host, instance)
     held = dict(state.switches) if state and wanted else {}
     held.update(switches)
     new = replace(state or persist.State(instance, "items"), switches=sysctl.in_order(held))
     if not new.rows and not new.switches:
-        change = _change(host, instance, choice=None, old=state, new=None)
+        change = _change(host, instance, choice=None, old=state, new=None, others=others)
         return _switches_result(change, switches, host, check_mode, confirmation)
     targets = sysctl.in_order(dict(repairs + new.switches))
-    change = _change(host, instance, choice=None, old=state, new=new, targets=targets)
+    change = _change(host, instance, choice=None, old=state, new=new, targets=targets, others=others)
     return _switches_result(change, switches, host, check_mode, confirmation)
 
 
@@ -544,11 +554,14 @@ def remove_instance(
     choice = None
     if state and state.programs:
         choice = select(host, "auto", state.programs)
-    facts = read_facts(host) if state and state.links else None
-    change = _change(host, instance, choice=choice, old=state, new=None, facts=facts)
+    facts = read_facts(host) if state and (state.links or state.intent) else None
+    others = _others(host, instance)
+    change = _change(host, instance, choice=choice, old=state, new=None, facts=facts, others=others)
     pending = _pending(change, confirmation)
-    warnings += _carry_out(change, host, check_mode, pending)
-    return Result(change, warnings, _pending_values(pending, check_mode))
+    before = state.intent if state else None
+    connections = forgetting.Forgetting(instance, before, None, not others, host, facts=facts)
+    change, more = _with_connections(change, connections, host, check_mode, pending)
+    return Result(change, warnings + more, _pending_values(pending, check_mode))
 
 
 def _state_to_remove(instance: str, host: Host) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
@@ -636,21 +649,22 @@ def _change(
     listing: t.Optional[str] = None,
     facts: t.Optional[Facts] = None,
     door: t.Optional[firewalld.Policy] = None,
+    others: t.Sequence[State],
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
     backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
     if listing is None and backend and choice:
         listing = backend.read(host, instance)
     live = backend.parse(listing, instance) if backend and listing is not None else (old.rows if old else ())
-    restored = _restored(host, instance, old, new)
+    restored = _restored(others, old, new)
     if new:
         known = old.base_chains if old and old.programs == new.programs else None
         chains = backend.base_chains(host) if backend and known is None else known
-        for other in _others(host, instance):
+        for other in others:
             # What another instance has created was not there before, though it is now.
             if new.programs and other.programs == new.programs:
                 chains = tuple(chain for chain in chains or () if chain in other.base_chains)
-        new = replace(new, before=_before(host, instance, old, new), base_chains=chains or ())
+        new = replace(new, before=_before(host, instance, old, new, others), base_chains=chains or ())
         new = persist.signed(new, old, host)
     targets = restored + (targets or (new.switches if new else ()))
     files = persist.files_of(new, backend, host) if new else {}
@@ -675,7 +689,7 @@ def _change(
         lines_before=old.lines if old else (),
         chains_before=old.base_chains if old else (),
         drifted=old is not None and Plan(live, old.rows).changed,
-        steps=_link_steps(old, new, backend, listing, facts, _their_links(host, instance)),
+        steps=_link_steps(old, new, backend, listing, facts, [other.links for other in others]),
         offloaded_before=bool(old and old.links.offload),
         door=door,
         reload=_door_differs(host, instance, old, door),
@@ -703,14 +717,16 @@ def _link_steps(
     return links.steps(old.links if old else nothing, new.links if new else nothing, offloaded, facts, others)
 
 
-def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.Dict[str, str]:
+def _before(
+    host: Host, instance: str, old: t.Optional[State], new: State, others: t.Iterable[State]
+) -> t.Dict[str, str]:
     """The switches as they were before anybody's first run: the oldest value that any instance knows.
 
     Only switches that are new to this instance are looked up, so that an interface that comes and goes changes nothing.
     """
     known = dict(old.switches) if old else {}
     before = sysctl.snapshot([key for key, _value in new.switches if key not in known], host)
-    for other in _others(host, instance):
+    for other in others:
         before.update({key: value for key, value in other.before.items() if key in before})
     lost = None if old else persist.salvaged(host, instance)
     if lost:
@@ -723,11 +739,11 @@ def _before(host: Host, instance: str, old: t.Optional[State], new: State) -> t.
     return before
 
 
-def _restored(host: Host, instance: str, old: t.Optional[State], new: t.Optional[State]) -> sysctl.Switches:
+def _restored(others: t.Iterable[State], old: t.Optional[State], new: t.Optional[State]) -> sysctl.Switches:
     """The first values of switches that this instance no longer sets, less those that another instance still does."""
     if not old:
         return ()
-    needed = {key for other in _others(host, instance) for key in other.before}
+    needed = {key for other in others for key in other.before}
     dropped = sysctl.altered_by(_dropped(old, new), old.before) if new else set(old.before)
     return sysctl.restoring({key: old.before[key] for key in dropped if key not in needed})
 
@@ -738,6 +754,7 @@ def _dropped(old: t.Optional[State], new: t.Optional[State]) -> t.Set[str]:
 
 
 def _others(host: Host, instance: str) -> t.List[State]:
+    """The other instances of this host."""
     states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
     return [state for state in states if state]
 
@@ -746,10 +763,6 @@ def _known_links(state: t.Optional[State], gateway: Gateway, host: Host) -> link
     """What an instance has wanted of its links so far, also where its state is lost."""
     known = state or persist.salvaged(host, gateway.instance)
     return known.links if known else links.Links()
-
-
-def _their_links(host: Host, instance: str) -> t.List[links.Links]:
-    return [state.links for state in _others(host, instance)]
 
 
 def _retired(

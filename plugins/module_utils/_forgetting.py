@@ -18,21 +18,31 @@ import typing as t
 from dataclasses import replace
 
 from . import _codec as codec, _conntrack as conntrack, _intent as intent, _rollback as rollback
-from ._compile import compile_gateway
+from ._compile import compile_gateway, compile_item
 from ._conntrack import Found
+from ._facts import read_facts
 from ._flows import Judges, Rules
 from ._groups import Groups, groups
-from ._rules import RuleSet
+from ._rules import RuleSet, network
+from ._values import networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
     from ._host import Host
-    from ._intent import Gateway
+    from ._intent import Gateway, Item
     from ._links import Steps
+    from ._rules import Rule
 
 CLASSES = codec.dataclasses_in(vars(intent))
 #: What a host is that routes and has none of our rules: everything passes, and nothing is translated.
 PLAIN = RuleSet("", (), ())
+#: Under this name the state file has the items of an instance that has no whole gateway, by their keys.
+ITEMS = "items"
+#: The interface of networks that are behind no link of this host.
+NO_LINK = ("",)
+
+Links = t.Tuple[t.Tuple[str, str], ...]
+Compiled = t.Tuple[RuleSet, intent.Gateway]
 
 
 def encoded(gateway: Gateway) -> t.Any:
@@ -40,27 +50,83 @@ def encoded(gateway: Gateway) -> t.Any:
     return codec.encode(replace(gateway, wans=tuple(replace(wan, addresses=()) for wan in gateway.wans or ())))
 
 
-def _compiled(raw: t.Any) -> t.Optional[t.Tuple[RuleSet, Gateway]]:
+def encoded_items(before: t.Any, item: Item, present: bool) -> t.Any:
+    """The items of an instance for the state file, with this one or without it."""
+    known = {key: raw for key, raw in _items_in(before).items() if key != item.key}
+    if present:
+        known[item.key] = codec.encode(item)
+    return {ITEMS: known} if known else None
+
+
+def _items_in(raw: t.Any) -> t.Mapping[str, t.Any]:
+    found = raw.get(ITEMS) if isinstance(raw, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _compiled(raw: t.Any, links: Links) -> t.Optional[Compiled]:
     """None for what nobody has remembered, or what another release has and this one does not understand."""
     try:
+        if _items_in(raw):
+            return _together([codec.decode(each, CLASSES) for _key, each in sorted(_items_in(raw).items())], links)
         gateway = codec.decode(raw, CLASSES)
         return (compile_gateway(gateway), gateway) if isinstance(gateway, intent.Gateway) else None
     except (ValueError, TypeError, AttributeError, LookupError):
         return None
 
 
+def _together(items: t.Sequence[Item], links: Links) -> Compiled:
+    """Single items as one set of rules, and as the gateway that they amount to: what they name is its inside."""
+    sets = [compile_item("", item) for item in items]
+    chains = dict.fromkeys(chain for each in sets for chain in each.chains)
+    rules = sorted((rule for each in sets for rule in each.rules), key=_turn)
+    wans: t.Dict[str, None] = {}
+    inside: t.Dict[str, None] = {}
+    for item in items:
+        if isinstance(item, intent.Masquerade):
+            wans[item.out_interface] = None
+            inside.update(dict.fromkeys(item.source))
+        elif isinstance(item, intent.PortForwardItem):
+            wans[item.in_interface] = None
+            inside.update((net, None) for to in item.to for net in networks_of(to))
+        else:
+            inside.update(dict.fromkeys(item.source + item.destination))
+    lans = tuple(intent.Lan(net, _links_to(net, links), (net,)) for net in inside)
+    return RuleSet("", tuple(chains), tuple(rules)), intent.Gateway(wans=tuple(map(intent.Wan, wans)), lans=lans)
+
+
+def _turn(rule: Rule) -> int:
+    """As the engine orders them: what closes a line comes behind the items that open something."""
+    return 1 + (rule.action.kind == "drop") if rule.key.startswith("masquerade/") else 0
+
+
+def _links_to(net: str, links: Links) -> t.Tuple[str, ...]:
+    parsed = network(net)
+    near = [name for each, name in links if network(each).version == parsed.version and parsed.overlaps(network(each))]
+    return tuple(dict.fromkeys(near)) or NO_LINK
+
+
 class Forgetting:
     """Of one change. Nothing is compiled, and nobody asked, before it has to be."""
 
     def __init__(
-        self, before: t.Any, after: t.Any, gateway: Gateway, ruleset: RuleSet, facts: Facts, alone: bool, host: Host
+        self,
+        instance: str,
+        before: t.Any,
+        after: t.Any,
+        alone: bool,
+        host: Host,
+        compiled: t.Optional[Compiled] = None,
+        facts: t.Optional[Facts] = None,
     ) -> None:
-        self._gateway, self._ruleset, self._host = gateway, ruleset, host
-        self._path = rollback.owed_of(gateway.instance)
-        self._before, self._encoded, self._alone = before, after, alone
-        self._here = frozenset(address for each in facts.interfaces for address in each.addresses)
-        self._links = tuple((net, each.name) for each in facts.interfaces for net in each.networks)
-        self._compiled: t.List[t.Tuple[t.Any, Rules]] = []
+        """``before`` and ``after`` are as the state file has them, None where there are no rules.
+
+        ``compiled`` is what comes after, and ``facts`` are those before it, where they are known already.
+        """
+        self._before, self._encoded, self._alone, self._host = before, after, alone, host
+        self._path = rollback.owed_of(instance)
+        self._known: t.List[t.Tuple[t.Any, t.Optional[Compiled]]] = [(after, compiled)] if compiled else []
+        self._rules: t.List[t.Tuple[t.Any, Rules]] = []
+        self._facts = facts
         self._owed = _listed(host.read(self._path))
 
     @property
@@ -77,8 +143,13 @@ class Forgetting:
         return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host, longest)
 
     def back(self, steps: Steps) -> Groups:
-        """What a rollback has to forget: whatever begins under the new rules, and is wrong under the old ones."""
-        return Groups() if self._before == self._encoded else groups(self._new(steps), self._old(self._before))
+        """What a rollback has to forget: whatever begins under the new rules, and is wrong under the old ones.
+
+        Where no rules are left, forwarding ends as well, so that nothing begins.
+        """
+        if self._encoded is None or self._before == self._encoded:
+            return Groups()
+        return groups(self._new(steps), self._old(self._before))
 
     def undone(self, steps: Steps) -> None:
         """The same, where the run that made the change is there to take it back."""
@@ -87,16 +158,42 @@ class Forgetting:
             conntrack.forget(conntrack.wrong(judges, self._host), self._host)
 
     def _new(self, steps: Steps) -> Rules:
-        later = (self._here | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
-        return Rules(self._ruleset, self._gateway, later, self._links, self._alone)
+        later = (self._here() | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
+        return Rules(*self._compile(self._encoded), later, self._links(), self._alone)
 
     def _old(self, raw: t.Any) -> Rules:
-        for known, rules in self._compiled:
+        for known, rules in self._rules:
             if known == raw:
                 return rules
-        ruleset, gateway = _compiled(raw) or (PLAIN, intent.Gateway(wans=self._gateway.wans, lans=()))
-        self._compiled.append((raw, Rules(ruleset, gateway, self._here, self._links, self._alone)))
-        return self._compiled[-1][1]
+        self._rules.append((raw, Rules(*self._compile(raw), self._here(), self._links(), self._alone)))
+        return self._rules[-1][1]
+
+    def _compile(self, raw: t.Any) -> Compiled:
+        """Where there are no rules, those of the other side tell what a WAN is; single items leave no WAN out."""
+        found = self._compiled(raw)
+        if found and not _items_in(raw):
+            return found
+        others = [self._compiled(each) for each in (self._encoded, *self._owed, self._before)]
+        ruleset, gateway = found or (PLAIN, intent.Gateway(wans=(), lans=()))
+        wans = [wan for each in (found, *others) if each for wan in each[1].wans or ()]
+        return ruleset, replace(gateway, wans=tuple(dict.fromkeys(wans)))
+
+    def _compiled(self, raw: t.Any) -> t.Optional[Compiled]:
+        for known, compiled in self._known:
+            if known == raw:
+                return compiled
+        self._known.append((raw, _compiled(raw, self._links())))
+        return self._known[-1][1]
+
+    def _here(self) -> t.FrozenSet[str]:
+        return frozenset(address for each in self._around().interfaces for address in each.addresses)
+
+    def _links(self) -> Links:
+        return tuple((net, each.name) for each in self._around().interfaces for net in each.networks)
+
+    def _around(self) -> Facts:
+        self._facts = self._facts or read_facts(self._host)
+        return self._facts
 
     def owing(self) -> str:
         """The text to lay down until all is forgotten."""

@@ -49,7 +49,7 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
-    counters, gateway = _counters(live), declared.read(known.gateway)
+    counters, gateway = _counters(live), declared.read(known.intent)
     drift = _drift(known, choice.backend, live, listing, facts, host)
     return {
         "changed": False,

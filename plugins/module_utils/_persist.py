@@ -193,7 +193,7 @@ class State:
     controller_ports: t.Tuple[int, ...] = ()  # of SSH servers, and those by which runs came
     chosen: Chosen = NOTHING  # WANs and LANs that nobody named
     applied: Origin = field(default_factory=Origin)  # who made it what it is
-    gateway: t.Any = None  # the resolved intent of a whole gateway as JSON, for the next change to know the old rules
+    intent: t.Any = None  # what was resolved, as JSON, for the next change to know the old rules
 
 
 def stem(instance: str) -> str:
@@ -264,7 +264,7 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         controller_ports=tuple(int(port) for port in raw.get("controller_ports", ())),
         chosen=_parse_chosen(raw.get("chosen", {})),
         applied=origin.from_raw(raw.get("applied", {})),
-        gateway=raw.get("gateway"),
+        intent=raw.get("intent"),
     )
 
 
@@ -326,7 +326,7 @@ def state_text(state: State) -> str:
             "networks": [[lan, list(nets)] for lan, nets in state.chosen.networks],
         },
         "applied": origin.to_raw(state.applied),
-        "gateway": state.gateway,
+        "intent": state.intent,
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 

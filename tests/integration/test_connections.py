@@ -24,6 +24,7 @@ from unhurried import patience, slowness, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _conntrack as conntrack,
+    _engine as engine,
     _host,
     _netlink as netlink,
     _rollback as rollback,
@@ -205,6 +206,94 @@ def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
             # And with it: both are seen as another address now.
             assert forgotten(gate.apply(**dict(known, **snat()))) == 2
             assert not speaks((back, accepted))
+
+
+# --- What goes with the rules that are removed ------------------------------------------------------------------------
+
+
+def test_a_removed_gateway_takes_its_connections_with_it(gate, net):
+    """What it has translated or let in from outside; what others have, and what a plain router passes, stays."""
+    wire_container(net)
+    sh("echo 1 > /proc/sys/net/ipv4/ip_forward")  # as docker does; it stays so
+    gate.apply(port_forwards=[FORWARD], **TWO_LANS)
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as masked,
+        connected(net, "wan", "office", GATE4, 443, at=8443) as forwarded,
+        connected(net, "office", "container", "192.168.1.1", 8080, at=80) as published,
+    ):
+        assert forgotten(gate.absent(check=True)) == 2
+        assert speaks(masked) and speaks(forwarded) and speaks(published)
+        done = gate.absent()
+        assert (forgotten(done), done.change.changed) == (2, True)
+        assert not speaks(masked)
+        assert not speaks(forwarded)
+        assert speaks(published)
+    assert not gate.absent().change.changed
+
+
+LINE = {"kind": "masquerade", "name": "line", "source": ["192.168.1.0/24"], "out_interface": "wan0"}
+GUEST_LINE = dict(LINE, name="guests", source=["192.168.2.0/24"])
+SINGLE = dict(FORWARD, kind="port_forward", name="single", in_interface="wan0")
+CLOSE = {"kind": "forward", "name": "close", "in_interface": "guest0", "destination": ["192.168.1.0/24"]}
+
+
+def test_a_removed_item_takes_its_connections_with_it_and_no_other(gate, net):
+    gate.forwarding(ipv4=True)
+    for item in (LINE, GUEST_LINE, SINGLE):
+        gate.item(**item)
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as office,
+        connected(net, "guest", "wan", WAN4, 8081) as guest,
+        connected(net, "wan", "office", GATE4, 443, at=8443) as forwarded,
+        connected(net, "guest", "office", OFFICE4, 8082) as inside,
+    ):
+        assert forgotten(gate.item(**LINE)) == 0
+        assert forgotten(gate.item(check=True, state="absent", **SINGLE)) == 1
+        assert forgotten(gate.item(state="absent", **SINGLE)) == 1
+        assert not speaks(forwarded)
+        assert speaks(office) and speaks(guest) and speaks(inside)
+        assert forgotten(gate.item(state="absent", **LINE)) == 1
+        assert not speaks(office)
+        assert speaks(guest) and speaks(inside)
+        # An item that comes ends what it would not let begin.
+        assert forgotten(gate.item(action="drop", **CLOSE)) == 1
+        assert speaks(guest) and not speaks(inside)
+        assert forgotten(gate.item(state="absent", **GUEST_LINE)) == 1
+        assert not speaks(guest)
+
+
+def test_a_line_makes_what_began_untranslated_begin_anew(nft):
+    wire_gateway()
+    nft.forwarding(ipv4=True)
+    insert(KINDS["tcp"], seen=OFFICE4)
+    insert(KINDS["tcp"], source="192.168.77.10", seen="192.168.77.10")
+    assert forgotten(nft.item(**LINE)) == 1
+    assert len(known()) == 1
+
+
+def test_a_removal_that_waits_forgets_once_it_is_confirmed(nft):
+    wire_gateway()
+    nft.apply(**ONE_LAN)
+    insert(KINDS["tcp"])
+    for kept in (False, True):
+        assert forgotten(engine.remove_instance("default", nft.host, False, WAITS)) == 1
+        assert rollback.finish("default", "token", kept, nft.host, False).changed
+        wait_until(lambda: not nft.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert len(known()) == (not kept)
+
+
+def test_what_a_removal_that_died_has_not_forgotten_the_next_one_does(nft, monkeypatch):
+    wire_gateway()
+    nft.apply(**ONE_LAN)
+    insert(KINDS["tcp"])
+    with monkeypatch.context() as patched:
+        patched.setattr(conntrack, "forget", dies)
+        with pytest.raises(KeyboardInterrupt):
+            nft.absent()
+    assert len(known()) == 1
+    assert forgotten(nft.absent()) == 1
+    assert known() == set()
+    assert not nft.absent().change.changed
 
 
 # --- Every kind of connection, and the right one ----------------------------------------------------------------------

@@ -50,7 +50,9 @@ MAY_IMPORT = {
     "_conntrack": {"_flows", "_host", "_netlink", "_words"},
     "_flows": {"_netlink", "_rules", "_values"},
     "_groups": {"_flows", "_rules", "_values", "_words"},
-    "_forgetting": {"_codec", "_compile", "_conntrack", "_flows", "_groups", "_intent", "_rollback", "_rules"},
+    "_forgetting": {
+        "_codec", "_compile", "_conntrack", "_facts", "_flows", "_groups", "_intent", "_rollback", "_rules", "_values",
+    },
     "_controller": {"_errors"},
     "_origin": {"_errors"},
     "_chains": {"_rules"},

@@ -20,6 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     gateway_from_params,
     masquerade_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import Listener
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
 
@@ -312,6 +313,15 @@ def test_two_instances(host):
     assert gateway_info("lab", host)["as_applied"]
     remove(host, instance="lab")
     assert host.snapshot() == before
+
+
+def test_other_instances_are_read_once_in_a_run(host):
+    apply(host, instance="lab", lans=[{"name": "lab", "interfaces": ["lab0"], "networks": ["10.7.0.0/16"]}])
+    for step in (apply, remove):
+        listener = Listener(host)
+        step(listener)
+        read = [words[0] for kind, words, _answer in listener.asked if kind == "read"]
+        assert read.count("/etc/ipmasq/lab.json") == 1
 
 
 def test_moving_to_another_backend():
