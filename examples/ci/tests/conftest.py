@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests ask the hosts of the lab. Copy it as it is; your own tests use its fixtures."""
+"""Fixtures for the hosts of the lab. Copy the file unchanged, and use the fixtures in your own tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Node:
 
     @contextmanager
     def serves(self, port: int) -> t.Iterator[None]:
-        """Something to connect to, so that a connection that fails was refused on its way."""
+        """A server to connect to, so that a failed connection was refused on the way."""
         self.host.check_output("systemd-run --quiet --collect --unit server nc -l -k %s", str(port))
         try:
             yield
@@ -44,7 +44,7 @@ class Node:
 
     @contextmanager
     def knows_the_way(self, network: str, gateway: str) -> t.Iterator[None]:
-        """A route, which an attacker on the gateway's own link would add."""
+        """A route that an attacker on the gateway's own link would add."""
         self.host.check_output("ip route add %s via %s", network, gateway)
         try:
             yield
@@ -52,7 +52,7 @@ class Node:
             self.host.check_output("ip route del %s", network)
 
     def private_packets(self) -> dict[str, int]:
-        """How many packets came here with a private source address (the service witness)."""
+        """How many packets arrived here with a private source address (the service witness)."""
         listed = json.loads(self.host.check_output("nft --json list counters table inet witness"))["nftables"]
         return {item["counter"]["name"]: item["counter"]["packets"] for item in listed if "counter" in item}
 

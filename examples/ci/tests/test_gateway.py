@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What our gateways are for, and what they must not let through."""
+"""What our gateways must do, and what they must not let through."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_guests_send_no_mail(internet: Node, desk: Node, guest: Node) -> None:
 
 
 def test_nothing_private_was_seen_outside(internet: Node) -> None:
-    """Last, as it counts what all tests before it sent."""
+    """This test comes last, because it counts what all others sent."""
     assert internet.private_packets() == {"private_v4": 0, "private_v6": 0}
