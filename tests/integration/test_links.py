@@ -10,9 +10,10 @@ import json
 import shutil
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from helpers import TWO_LANS
+from helpers import TWO_LANS, wire
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers
 
@@ -177,6 +178,34 @@ def seconds_left(port):
     """Seconds until the connections to this port are forgotten."""
     lines = sh("conntrack -L -p udp --orig-port-dst {0} 2>/dev/null".format(port)).splitlines()
     return [int(line.split()[2]) for line in lines]
+
+
+def test_links_that_appear_together_lose_nothing(nft):
+    """Whoever sees a link come starts the script for it, while that of another link, or the loader, is under way."""
+    wire(lan0="192.168.1.1/24")
+    names = ["ppp{0}".format(number) for number in range(4)]
+    pools = {name: "203.0.113.{0}".format(100 + number) for number, name in enumerate(names)}
+    items = [
+        {"name": name, "action": "snat", "wan": name, "to": [address], "to_address": "add"}
+        for name, address in pools.items()
+    ]
+    options = dict(wans=[{"interface": name} for name in names], lans=TWO_LANS["lans"][:1], nat=items)
+    nft.apply(**options)
+
+    def appears(name):
+        sh("ip link add {0} type veth peer name p{0}; ip link set {0} up".format(name))
+        return nft.host.boot("links")
+
+    for _each in range(5):
+        # Threads inherit the namespace of the one that starts them.
+        with ThreadPoolExecutor(len(names) + 1) as pool:
+            loaded = pool.submit(nft.host.boot)
+            done = list(pool.map(appears, names))
+        assert [each.returncode for each in [loaded.result(), *done]] == [0] * 5
+        assert {name: addresses(name) for name in names} == {name: {address} for name, address in pools.items()}
+        left = nft.apply(check=True, **options).to_dict()["differences"]
+        assert [line for line in left if "address" in line] == []
+        sh("; ".join("ip link del " + name for name in names))
 
 
 def test_timers_of_single_items(gate, net):
