@@ -30,6 +30,8 @@ COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
 #: A line of pytest's short summary. The end of a long log may be all that a reader gets to see.
 BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
+#: Python compiles what it imports once for all stages and workers, also where the environment forbids it.
+COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "compiled")}
 #: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
 LANES = (("lint", "sanity", "molecule"), ("lab", "house"), ("unit", "integration"))
 #: Scenarios that make test has no time for; what iptables-legacy does, the integration tests show with packets, too.
@@ -99,9 +101,8 @@ def summarise(outcomes: list[Outcome]) -> None:
 def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
     """A command of a stage, its output passed on as it comes; pytest's closing line is counted."""
     say(outcome, "$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
-    process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    env = {**os.environ, **COMPILED, **env}
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     last = ""
     broken = []

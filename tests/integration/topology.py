@@ -438,24 +438,18 @@ def odd_packets(source: str, target: str) -> dict:
 
 def send(topology: Topology, node: str, packets: list) -> None:
     """Past the node's own IP stack: an odd packet is to leave as it is."""
+    gateway = hardware_address(topology, "gate", CLIENTS[node][0])
     with topology.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))
-        ours = mac(sh("ip -o link show dev up0"), "link/ether ")
-        macs = {family: gateway_mac(node, family) for family in {packet[0] >> 4 for packet in packets}}
+        ours = raw.getsockname()[4]
         for packet in packets:
-            family = packet[0] >> 4
-            raw.send(macs[family] + ours + struct.pack("!H", 0x86DD if family == 6 else 0x0800) + packet)
+            raw.send(gateway + ours + struct.pack("!H", 0x86DD if packet[0] >> 4 == 6 else 0x0800) + packet)
 
 
-def gateway_mac(node: str, family: int) -> bytes:
-    _link, v4, v6 = CLIENTS[node]
-    net = v4.rpartition(".")[0] + ".1" if family == 4 else v6.rpartition("::")[0] + "::1"
-    for _attempt in range(3):
-        out = sh("ip neigh show {0} dev up0".format(net))
-        if "lladdr" in out:
-            return mac(out, "lladdr ")
-        sh("ping -n -c1 -W0.5 {0} >/dev/null || true".format(net))
-    raise AssertionError("the gateway {0} does not answer {1}".format(net, node))
+def hardware_address(topology: Topology, node: str, link: str) -> bytes:
+    with topology.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((link, 0))
+        return raw.getsockname()[4]
 
 
 def mac(text: str, before: str) -> bytes:

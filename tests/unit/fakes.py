@@ -35,7 +35,8 @@ BUILTIN = {
 WAYS_OUT = ("default", "0.0.0.0/1", "::/1", "2000::/3", "2000::/4")
 
 
-STAGED = re.compile(r"&& cp (\S+) (.+) && chmod (\d+)")
+STAGED = re.compile(r"^cp (\S+) (.+) \|\| give_up$", re.MULTILINE)
+MODES = re.compile(r"^chmod ([0-7]+) (.+) \|\| give_up$", re.MULTILINE)
 
 
 class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
@@ -415,11 +416,14 @@ class FakeHost(Host):
     def _keep(self, folder: str) -> Done:
         """What the shell makes of the script: every file staged, then moved; stale ones gone; services told."""
         staged = {}
-        for name, part, mode in STAGED.findall(self.files[folder + "keep"]):
-            path = shlex.split(part)[0][: -len(rollback.PART)]
+        script = self.files[folder + "keep"]
+        modes = {part: int(mode, 8) for mode, parts in MODES.findall(script) for part in shlex.split(parts)}
+        for name, words in STAGED.findall(script):
+            (part,) = shlex.split(words)
+            path = part[: -len(rollback.PART)]
             if name != "commit" and not self._event("write", path):
                 return Done(1, "", "cp: error writing '{0}': No space left on device".format(path))
-            staged[path] = (self.files[folder + name], int(mode, 8))
+            staged[path] = (self.files[folder + name], modes[part])
         for line in self.files[folder + "commit"].splitlines():
             words = shlex.split(line)
             if line.startswith("#"):

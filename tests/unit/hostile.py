@@ -8,6 +8,7 @@ nothing with the code that writes them."""
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import os
@@ -150,19 +151,26 @@ COMMENT = re.compile(r"ipmasq:[a-z][a-z0-9_]{0,9}/[A-Za-z0-9_./@-]+\*?")
 def read_nft(script: str, table: str, prefix: str) -> None:
     """Every command is about our table, every key one that we know, every text a plain word or the log's prefix."""
     commands = json.loads(script)["nftables"]
-    assert len(script.splitlines()) == len(commands) + 2
-    for command in commands:
-        ((verb, what),) = command.items()
-        ((kind, body),) = what.items()
-        assert verb in NFT_COMMANDS and kind in NFT_KINDS
-        assert body["family"] == "inet" and body["name" if kind == "table" else "table"] == table
-        for key, value in _leaves(body):
-            if key == "comment":
-                assert COMMENT.fullmatch(value) and len(value) <= 128
-            elif key == "prefix" and value.startswith(prefix):
-                assert value[len(prefix) :] in [event + ": " for event in LOGGED]
-            else:
-                assert NFT_VALUE.fullmatch(value), (key, value)
+    lines = script.splitlines()
+    assert len(lines) == len(commands) + 2
+    for command, line in zip(commands, lines[1:-1]):
+        assert json.loads(line.rstrip(",")) == command, line
+        _read_nft_line(line, table, prefix)
+
+
+@functools.lru_cache(maxsize=None)  # Most lines are the same in every script, and reading them takes the time.
+def _read_nft_line(line: str, table: str, prefix: str) -> None:
+    ((verb, what),) = json.loads(line.rstrip(",")).items()
+    ((kind, body),) = what.items()
+    assert verb in NFT_COMMANDS and kind in NFT_KINDS
+    assert body["family"] == "inet" and body["name" if kind == "table" else "table"] == table
+    for key, value in _leaves(body):
+        if key == "comment":
+            assert COMMENT.fullmatch(value) and len(value) <= 128
+        elif key == "prefix" and value.startswith(prefix):
+            assert value[len(prefix) :] in [event + ": " for event in LOGGED]
+        else:
+            assert NFT_VALUE.fullmatch(value), (key, value)
 
 
 def _leaves(value: t.Any, key: str = "") -> t.Iterator[t.Tuple[str, str]]:
@@ -185,14 +193,19 @@ LATE_COMMENT = re.compile(r' comment "([^"]*)"$')
 def read_nft_late(text: str, table: str) -> None:
     """The part that nft gets in words: one command a line, and nothing in it but known signs."""
     for line in text.splitlines():
-        command = LATE.fullmatch(line)
-        assert command and command.group(2) == table, line
-        rest = command.group(4)
-        comment = LATE_COMMENT.search(rest)
-        if comment:
-            assert COMMENT.fullmatch(comment.group(1)), line
-            rest = rest[: comment.start()]
-        assert [word for word in LATE_WORD.sub(" ", rest).split() if word] == [], line
+        _read_nft_late_line(line, table)
+
+
+@functools.lru_cache(maxsize=None)
+def _read_nft_late_line(line: str, table: str) -> None:
+    command = LATE.fullmatch(line)
+    assert command and command.group(2) == table, line
+    rest = command.group(4)
+    comment = LATE_COMMENT.search(rest)
+    if comment:
+        assert COMMENT.fullmatch(comment.group(1)), line
+        rest = rest[: comment.start()]
+    assert [word for word in LATE_WORD.sub(" ", rest).split() if word] == [], line
 
 
 #: Each word of iptables that we write, and how many values follow it.
@@ -217,26 +230,31 @@ IPTABLES_VALUE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.@:/,+\[\]-]*")
 
 def read_iptables(script: str, instance: str, prefix: str) -> None:
     """Every line is about a chain of ours or a jump to one, every word is known, text stands where text may."""
-    ours = re.compile(r"IPMASQ-{0}[A-Za-z0-9_.@-]+".format("" if instance == "default" else instance + "-"))
     for line in script.split("\n")[:-1]:
-        found = IPTABLES_LINE.fullmatch(line)
-        assert found, line
-        for name in (found.group("chain"), found.group("gone"), found.group("place")):
-            assert not name or (ours.fullmatch(name) and len(name) <= 28), line
-        words = split_like_restore(found.group("rule") or found.group("jump") or found.group("old") or "")
-        while words:
-            word = words.pop(0)
-            assert word in IPTABLES_WORDS, line
-            values, words = words[: IPTABLES_WORDS[word]], words[IPTABLES_WORDS[word] :]
-            for value in values:
-                if word == "--comment":
-                    assert COMMENT.fullmatch(value) and value.split("/")[0] == "ipmasq:" + instance, line
-                elif word == "--log-prefix":
-                    assert value.startswith(prefix) and len(value) <= 29, line
-                elif word in ("-j", "-g"):
-                    assert value in TARGETS or ours.fullmatch(value), line
-                else:
-                    assert IPTABLES_VALUE.fullmatch(value), line
+        _read_iptables_line(line, instance, prefix)
+
+
+@functools.lru_cache(maxsize=None)
+def _read_iptables_line(line: str, instance: str, prefix: str) -> None:
+    ours = re.compile(r"IPMASQ-{0}[A-Za-z0-9_.@-]+".format("" if instance == "default" else instance + "-"))
+    found = IPTABLES_LINE.fullmatch(line)
+    assert found, line
+    for name in (found.group("chain"), found.group("gone"), found.group("place")):
+        assert not name or (ours.fullmatch(name) and len(name) <= 28), line
+    words = split_like_restore(found.group("rule") or found.group("jump") or found.group("old") or "")
+    while words:
+        word = words.pop(0)
+        assert word in IPTABLES_WORDS, line
+        values, words = words[: IPTABLES_WORDS[word]], words[IPTABLES_WORDS[word] :]
+        for value in values:
+            if word == "--comment":
+                assert COMMENT.fullmatch(value) and value.split("/")[0] == "ipmasq:" + instance, line
+            elif word == "--log-prefix":
+                assert value.startswith(prefix) and len(value) <= 29, line
+            elif word in ("-j", "-g"):
+                assert value in TARGETS or ours.fullmatch(value), line
+            else:
+                assert IPTABLES_VALUE.fullmatch(value), line
 
 
 def split_like_restore(text: str) -> t.List[str]:

@@ -146,14 +146,11 @@ def test_a_timer_that_does_not_start_leaves_nothing(host):
 def test_everything_is_staged_before_the_first_file_is_replaced(host):
     armed(host)
     lines = host.files[FOLDER + "/keep"].splitlines()
-    staged = next(
-        number
-        for number, line in enumerate(lines)
-        if line.startswith("mkdir -p /etc/ipmasq && rm -f") and "cp new.0" in line
-    )
+    (made,) = (number for number, line in enumerate(lines) if line.startswith("mkdir -p /etc/ipmasq"))
+    staged = lines.index("cp new.0 '/etc/ipmasq/a b.json.ipmasq-new' || give_up")
     decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
     free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
-    assert staged < free < lines.index("free /etc/old || give_up /etc/old") < decided
+    assert made < staged < free < lines.index("free /etc/old || give_up /etc/old") < decided
     assert decided < lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
     assert host.files[FOLDER + "/commit"].splitlines()[1:] == [
         "before || true",
