@@ -304,7 +304,7 @@ class Bench:
         for count in ENTRIES:
             size = self.size(count)
             ways = self.worth_it(count)
-            # With very few entries the start of Ansible is most of it.
+            # With few entries, most of it is the start of Ansible.
             short = [way for way in ways if count < 50 or self.cost(way) * count < LONG]
             paired = [way for way in ways if way in short or (way, count) == ALWAYS_PAIRED]
             candidates = self.ours(size) | self.floors(size)

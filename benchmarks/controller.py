@@ -60,7 +60,7 @@ def run(
     watch: Watch = contextlib.nullcontext,
     **env: str,
 ) -> Run:
-    """Run to the end, or to the limit; anything but success is an error. `watch` is told the process."""
+    """Run to the end, or to the limit; anything but success is an error. `watch` gets the process."""
     with tempfile.TemporaryFile() as output, open(stdin or os.devnull, "rb") as given:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -122,7 +122,7 @@ def play(path: Path, hosts: str, *tasks: dict[str, t.Any], **keywords: t.Any) ->
 
 @contextlib.contextmanager
 def ended_politely() -> t.Iterator[None]:
-    """Asked to end, end by an exception, so that whoever has made containers takes them away."""
+    """On a request to end, raise an exception, so that the code that made containers removes them."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield

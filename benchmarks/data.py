@@ -39,7 +39,7 @@ SHORT = {
 }
 #: A size at which a new connection costs ten times as much as with one entry is the last one that is tried.
 HOPELESS = 0.1
-#: New flows that tell whether it is.
+#: New flows that show whether it is.
 PROBES = 2000
 
 
@@ -56,7 +56,7 @@ class Plan(t.NamedTuple):
     """How long a full run takes its time, and a quick one."""
 
     pairs: int
-    #: Whole ones: iperf3 takes 0.5 for 0, and 0 for ever.
+    #: Whole numbers: iperf3 takes 0.5 for 0, and 0 for no limit.
     seconds: int
     flows: int
     #: For the engine to load a ruleset.
@@ -116,7 +116,7 @@ def measures(plan: Plan) -> dict[str, Measure]:
 
 
 def asked(row: Row, inward: bool) -> dict[str, t.Any]:
-    """Inward: what a port forward listens to; where there is none, the client itself, by routing."""
+    """Inward: what a port forward listens to; if there is none, the client itself, by routing."""
     if not inward:
         return {}
     if row.entries:
@@ -347,7 +347,7 @@ class Bench:
             ]
             if self.plan is FULL:
                 # A flow of one packet is nearly all translation, which routing does without; so this says less about
-                # our rules than the comparison with the four lines does, and is no guard of theirs.
+                # our rules than the comparison with the four lines does, and is not a guard for them.
                 what = f"new UDP flows against routing with conntrack ({short})"
                 lines.append(self.line(what, "udp", name, TRACKED, 0.85))
             lines += [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the machine is that measured: no figure means anything without it. Nothing here tells which machine it was."""
+"""The machine that measured, without which no figure means anything. Nothing here identifies it."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ COUNT, MAX = "/proc/sys/net/netfilter/nf_conntrack_count", "/proc/sys/net/netfil
 PROGRAMS = {"trafgen": "netsniff-ng", "iperf3": "iperf3", "wrk": "wrk", "nft": "nftables", "conntrack": "conntrack"}
 
 
-class Unable(RuntimeError):  # noqa: N818 - it is no error
+class Unable(RuntimeError):  # noqa: N818 - it is not an error
     """This machine cannot do what is to be measured; the text says why."""
 
 
@@ -146,7 +146,7 @@ class Row:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """With its children: trafgen leaves the work to one, which would go on without it."""
+    """With its children: trafgen leaves the work to a child, which would outlive it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -172,7 +172,7 @@ def run(node: Namespace, *argv: str, timeout: float = 120) -> str:
     return done.stdout
 
 
-# --- what a gateway is told --------------------------------------------------------------------------------------
+# --- what a gateway is given -------------------------------------------------------------------------------------
 
 
 def track(row: Row) -> None:

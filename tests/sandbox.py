@@ -257,7 +257,7 @@ COUNTS = re.compile(r"counter packets \d+ bytes \d+|expires \w+|\[\d+:\d+\]|^#.*
 def foreign_rules() -> str:
     """Every rule of this namespace as the tools list them, less counters.
 
-    Empty legacy tables that accept everything are left out: a module once loaded cannot take its tables back.
+    Empty legacy tables that accept everything are left out: a module that was loaded keeps its tables.
     """
     parts = [sh("nft list ruleset 2>&1"), sets(), sh("ip rule; ip -6 rule")]
     for family, names in (("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")):

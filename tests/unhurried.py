@@ -35,7 +35,7 @@ def wait_until(true: t.Callable[[], object], what: str, seconds: float = 60) -> 
 
 
 def wait_for_server(server, node, port: int) -> None:
-    """Until TCP connections to the port are accepted in this namespace; a server that ends is told at once."""
+    """Until TCP connections to the port are accepted in this namespace; a server that ends is reported at once."""
 
     def serves() -> bool:
         assert server.poll() is None, server.stdout.read() if server.stdout else server.returncode

@@ -53,7 +53,7 @@ ROLE_ONLY = {
 
 
 class Dumper(yaml.SafeDumper):
-    """YAML as people write it: lists stand below their key, indented."""
+    """YAML as people write it: lists are below their key, indented."""
 
     def increase_indent(self, flow=False, indentless=False):
         return super().increase_indent(flow, False)

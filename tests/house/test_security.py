@@ -36,7 +36,7 @@ def test_the_page_names_tests() -> None:
 
 
 def commands(tasks):
-    """Modules that start a program, with what they are told."""
+    """Modules that start a program, with their arguments."""
     for task in tasks or ():
         for word, value in task.items():
             if word in ("tasks", "pre_tasks", "post_tasks", "block", "rescue", "always", "handlers"):
@@ -50,7 +50,7 @@ def test_no_task_gives_a_variable_to_a_shell(path) -> None:
     for word, value in commands(yaml.safe_load(path.read_text(encoding="utf-8"))):
         assert word == "ansible.builtin.command"
         words = value.get("argv")
-        assert words, "words of a command line are told apart by whoever writes them"
+        assert words, "a command line is a list of words"
         if isinstance(words, list) and words[0] in ("sh", "bash", "/bin/sh"):
             assert words[1] == "-c"
             assert FIXED.fullmatch(words[2]), "a script is a file of the role, without variables in it"

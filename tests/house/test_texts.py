@@ -117,7 +117,7 @@ def test_galaxy_accepts_the_metadata() -> None:
 
 
 def test_a_gateway_needs_no_other_collection() -> None:
-    """Whoever installs without Galaxy, or pins community.docker, has nothing to do with the lab's connections."""
+    """The lab's connection plugins do not matter to a user who installs without Galaxy, or pins community.docker."""
     assert load("galaxy.yml")["dependencies"] == {}
     # An example may show json_query; nothing of ours runs it.
     used = re.compile(r"\b(containers\.podman|community\.\w+|ansible\.posix)\.(?!json_query)\w+")
@@ -201,7 +201,7 @@ def released() -> bool:
 
 
 def test_a_change_has_a_changelog_fragment() -> None:
-    """Between releases: what a user may notice is told in changelogs/fragments."""
+    """Between releases, changelogs/fragments list what a user may notice."""
     last = subprocess.run(
         ["git", "describe", "--tags", "--abbrev=0"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()

@@ -72,7 +72,7 @@ def nft(tmp_path):
 
 @pytest.fixture
 def net(gate):
-    """What lies around the gateway: its links, clients in LANs, a server on the WAN."""
+    """The surroundings of the gateway: its links, clients in LANs, a server on the WAN."""
     made = Topology()
     yield made
     made.close()

@@ -99,7 +99,7 @@ def quick_guard(monkeypatch) -> None:
 
 
 def holds(gate: Gate) -> dict:
-    """All that a change may alter. Tables that iptables-nft makes, empty, are no difference, nor is a note of them."""
+    """Everything that a change may alter, without the empty tables of iptables-nft and a note about them."""
     found = gate.host.snapshot()
     if gate.programs == "iptables-nft":
         tables = re.split(r"^(?=\*)", COUNTS.sub("", sh("iptables-nft-save; ip6tables-nft-save")), flags=re.M)
@@ -116,7 +116,7 @@ def holds(gate: Gate) -> dict:
 
 
 def settled(gate: Gate, seconds: float = 30) -> None:
-    """Whoever ends the change has ended it."""
+    """The change has ended, whether confirmed or rolled back."""
     folder = pathlib.Path(gate.host.place(rollback.folder_of("default")))
     deadline = time.monotonic() + seconds
     while folder.exists():

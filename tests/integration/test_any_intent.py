@@ -102,7 +102,7 @@ def test_any_sequence_of_items_ends_as_the_last_of_each_said(plain, steps):
 
 
 def refused_whole_or_taken_back(gate, params):
-    """One clear error, before anything was touched; or what was right by accident is applied, and taken back."""
+    """One clear error, before anything is touched; or, if it was valid by accident, it is applied and removed."""
     params = {key: value for key, value in params.items() if key not in ("backend", "state")}
     gate.host.writes.clear()
     try:

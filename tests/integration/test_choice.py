@@ -121,7 +121,7 @@ def test_a_tunnel_by_policy_routing_is_a_way_out(gate, net):
 
 
 def test_a_tunnel_as_the_only_wan_is_a_kill_switch(gate, net):
-    """The link below has the default route; LANs do not get out by it, whatever becomes of the tunnel."""
+    """The link below has the default route; LANs do not get out through it, whatever happens to the tunnel."""
     net.wire_second_wan()
     sh("ip addr flush dev wan1; ip addr add 10.64.0.2/32 dev wan1; ip route add default dev wan1 table 51820")
     sh("ip rule add not fwmark 0xca6c table 51820; ip rule add table main suppress_prefixlength 0")
@@ -186,7 +186,7 @@ def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
 
 
 def test_one_card_for_both_sides(gate, net):
-    """What the error names works: single items, where one interface has clients and the way out."""
+    """What the error suggests works: single items, if one interface has both clients and the default route."""
     net.wire_server()
     net.nodes["server"].sh("ip addr add 198.18.0.1/32 dev lo; ip route del default")
     net.unwire_wan()
@@ -213,7 +213,7 @@ FOLLOWING = {
 
 
 def udp_seen(net, source: str, target: str) -> bool:
-    """Whether a packet from the office with this source leaves by the WAN, whatever it looks like there."""
+    """Whether a packet from the office with this source leaves through the WAN, translated or not."""
     with topology.Sniffer(net) as wan:
         topology.send(net, "office", [topology.udp(source, target, 40001)])
         return any(proto == socket.IPPROTO_UDP for _source, proto in wan.sources())

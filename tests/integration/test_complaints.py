@@ -411,7 +411,7 @@ def test_a_damaged_state_file_is_an_error_that_names_it(nft, damage):
     assert nft.host.snapshot() == before
 
 
-@pytest.mark.parametrize("damage", ["cut", "lost", "lost and mended"])
+@pytest.mark.parametrize("damage", ["cut", "lost", "lost and repaired"])
 def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, damage):
     own = {"name": "own", "action": "snat", "source": ["192.168.1.10"], "to": ["203.0.113.9"], "to_address": "add"}
     options = dict(TWO_LANS, nat=[own, {"name": "rest"}])
@@ -425,7 +425,7 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
     if damage == "cut":
         with pytest.raises(GatewayError, match="start anew: module gateway with state=absent and instance=default"):
             gate.apply(**options)
-    if damage == "lost and mended":
+    if damage == "lost and repaired":
         gate.apply(**options)
         assert gate.absent().warnings == ()
     else:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A change that nobody confirms takes itself back, and one that is confirmed lasts: the real modules, their scripts and
+"""A change that nobody confirms is rolled back, and a confirmed one lasts: the real modules, their scripts and
 their timer, with an /etc and a /run of their own."""
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Box:
     def holds(self):
         """All that a change may alter, and that has to be the same after the rollback.
 
-        Chains that were gone in between stand last; that their rules have the right order is what the next run says.
+        Chains that were temporarily removed come last; that their rules have the right order is what the next run says.
         """
         return {
             "rules": sorted(line.strip() for line in foreign_rules().splitlines() if line.strip()),
@@ -168,7 +168,7 @@ def test_a_confirmation_that_died_half_way_is_finished_by_the_timer(box):
     box.apply(confirm_timeout=slowed(2), **ONE)
     folder = box.folder / "run/ipmasq/default"
     (folder / "armed").rename(folder / "confirming")
-    # The timer waits for whoever has begun, so not at once.
+    # The timer waits for the one that has begun, so not at once.
     assert box.came_back()
     assert not box.apply(**ONE)["changed"]
 

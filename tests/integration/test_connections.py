@@ -132,7 +132,7 @@ def wire_container(net):
 
 
 def wire_vpn(net):
-    """A network behind a tunnel: its far end is no neighbour, only the routes know the way."""
+    """A network behind a tunnel: its far end is not a neighbour, only the routes lead there."""
     net._node("far")
     net._link("under0", "far", "10.8.0.1/24", "fd08::1/64", "10.8.0.2/24", "fd08::2/64")
     tunnel = "ip link add vpn0 type vxlan id 5 remote 10.8.0.{1} dstport 4789; ip addr add 10.9.0.{0}/24 dev vpn0; "
@@ -433,7 +433,7 @@ def test_what_began_under_a_change_goes_with_it(gate, net):
 
 
 def test_a_run_that_fails_takes_back_what_began(gate, net, monkeypatch):
-    """As a rollback does, and at once: whoever has made the change is there to judge."""
+    """As a rollback does, but at once, because the module that made the change can judge."""
     gate.apply(**ONE_LAN)
     with Servers(net, "udp", ("wan", 5060)) as registrar, registrar.client("office", WAN4) as phone:
 

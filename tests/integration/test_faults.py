@@ -92,7 +92,7 @@ def test_whichever_step_goes_wrong(gate, change, kind):
         if ended == "refused" and kind != "hangs":
             assert found == "before", (what, error)
         become(gate, new)
-        assert holds(gate) == after, "the next run does not mend it"
+        assert holds(gate) == after, "the next run does not repair it"
     assert number > 12
 
 

@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 BOUNDED = strategies.drawn(20)
 VARIANTS = ("nft-save", "nft-restore", "legacy-save", "legacy-restore")
-# sh runs what a change lays ready, and names of these files are no text of users.
+# sh runs what a change prepares, and the names of these files are not text of users.
 PROGRAMS = {"nft", "ip", "conntrack", "modprobe", "iptables", "sh"}
 PROGRAMS |= {"ip{0}tables-{1}".format(six, variant) for six in ("", "6") for variant in VARIANTS}
 OURS = re.compile(r"IPMASQ-[A-Za-z0-9_.@-]+")
@@ -108,13 +108,13 @@ def test_the_tools_read_text_as_text(wired, drawn):
     assert wired.host.snapshot()["rules"] == wired.before["rules"]
 
 
-#: Every printable sign of ASCII but those that are refused, in pieces that fit.
+#: Every printable ASCII character except the refused ones, in pieces that fit.
 SIGNS = "".join(chr(code) for code in range(32, 127) if chr(code) not in '"\\')
 PREFIXES = [SIGNS[at : at + 17] for at in range(0, len(SIGNS), 17)] + ["$(>canary)", "-j ACCEPT ", "'", "#", "{{ x }}"]
 
 
 def test_log_prefixes_of_every_sign(wired):
-    """The one option that takes nearly any printable sign; quotes and backslashes are refused."""
+    """The only option that takes nearly any printable character; quotes and backslashes are refused."""
     before = tables_and_chains(wired)
     options = dict(hostile.RIGHT, nat=None, port_forwards=None, outbound=None, log=["closed"])
     for prefix in PREFIXES:
@@ -165,7 +165,7 @@ def test_links_of_any_name_are_names(wired):
     assert not wired.apply(**options).change.changed
     booted(wired, "default")
     wired.absent()
-    # Found by themselves: those with such names are no LANs, and that is told.
+    # Chosen by the run: links with such names are not LANs, and a note says so.
     found = wired.apply().to_dict()
     assert {lan["name"] for lan in found["lans"]} == {"lan0", "guest0"}
     assert len([note for note in found["notes"] if "no rule can have such a name" in note]) == len(LINKS) + 2

@@ -26,7 +26,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
 
-#: Name to number and payload: what is no more than a header of its protocol.
+#: Name to number and payload: nothing but a header of its protocol.
 HEADERS = {
     "ah": (51, struct.pack("!BBHII12x", 17, 4, 0, 0x100, 1) + struct.pack("!HHHH", 500, 500, 8, 0)),
     "esp": (50, struct.pack("!II16x", 0x100, 1)),
@@ -72,7 +72,7 @@ def from_outside(net, *packets, node="wan", link="wan0"):
 
 @pytest.fixture
 def gateway(gate, net):
-    """The gateway with its hardware addresses known to whoever writes frames."""
+    """The gateway, with its hardware addresses for tests that write frames."""
     net.macs = {link: mac(sh("ip -o link show dev " + link), "link/ether ") for link in ("wan0", "lan0", "guest0")}
     return gate
 
@@ -168,7 +168,7 @@ def test_what_is_invalid_is_dropped(gateway, net):
 
 
 def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
-    """Whom the forward lets in reaches it under protect as without; whoever asks the service past it does not."""
+    """Clients that the forward lets in reach it with and without protect; a direct request to the service does not."""
     net.wire_second_wan()
     forwards = [
         {"name": "v4", "port": ["8443"], "to_port": 8080, "to": ["192.168.1.1"], "source": [WAN4 + "/32"]},
@@ -235,7 +235,7 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
             assert not [note for note in done.change.notes if note.startswith("input")]
             assert open_ports(net, *all_ports) == {22, 2222}
         assert apply(2022).change.changed
-    # Both servers are gone, which is no word of the administrator's.
+    # Both servers are gone, but the administrator has not asked for anything.
     done = apply(2022)
     assert not done.change.changed
     assert [note for note in done.change.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
@@ -253,7 +253,7 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
 
 
 def test_instances_protect_what_is_no_link_of_another(gateway, net):
-    """The LAN and the WAN of another instance are that one's to open or to protect, in whichever order they come."""
+    """The other instance decides about its own LAN and WAN, in any order of runs."""
     net.wire_second_wan()
     first = {"wans": [{"interface": "wan0"}], "lans": TWO_LANS["lans"][:1], "input": "protect"}
     second = {"wans": [{"interface": "wan1"}], "lans": TWO_LANS["lans"][1:], "instance": "second"}

@@ -82,7 +82,7 @@ def rewire(net, own, route):
 
 @pytest.mark.parametrize("route", ["via", "point to point"])
 def test_nobody_speaks_from_an_added_address(gate, net, route):
-    """Neither the LANs nor the gateway itself, in whichever order the WAN gets its addresses."""
+    """Neither the LANs nor the gateway itself use it, in any order in which the WAN gets its addresses."""
     four = {"name": "mail", "action": "snat", "source": ["192.168.1.20"], "to": [ADDED], "to_address": "add"}
     six = dict(four, name="six", source=["fd00:1::20"], to=[ADDED6])
     options = dict(TWO_LANS, ipv6="masquerade", nat=[four, six, REST])
@@ -181,7 +181,7 @@ def seconds_left(port):
 
 
 def test_links_that_appear_together_lose_nothing(nft):
-    """Whoever sees a link come starts the script for it, while that of another link, or the loader, is under way."""
+    """The script for a new link starts while that of another link, or the loader, is running."""
     wire(lan0="192.168.1.1/24")
     names = ["ppp{0}".format(number) for number in range(4)]
     pools = {name: "203.0.113.{0}".format(100 + number) for number, name in enumerate(names)}

@@ -171,7 +171,7 @@ def test_guard_without_masquerade_rule(gate, net):
 
 
 def test_guard_of_iptables_when_its_jumps_are_flushed_too(gate, net):
-    """The limit of iptables, exactly: without any of our rules in nat, what conntrack calls NEW leaks, and no more."""
+    """The exact limit of iptables: without any of our rules in nat, what conntrack calls NEW leaks, nothing else."""
     if gate.option != "iptables":
         pytest.skip("nftables guards the first packet too, whatever others do to their tables")
     gate.apply(**TWO_LANS)

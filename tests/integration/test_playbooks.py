@@ -76,7 +76,7 @@ def test_it_fails_on_drift_and_where_nothing_is_applied(box):
     assert rc == 2 and len(lines) == 2 and lines[0].startswith("- ") and "lan0/forwarding: 0" in lines[1]
     box.apply(confirm_timeout=0, **ONE)
 
-    # A change that waits is no drift.
+    # A pending change is not drift.
     box.apply(**TWO)
     rc, said = drift(box, "--limit", "gw1")
     assert rc == 0 and said["gw1"][0].startswith("a change by ")

@@ -158,7 +158,7 @@ SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio 4000
 
 
 def test_sip_is_left_alone_without_the_helper_and_translated_with_it(gate, net):
-    """RFC 4787 REQ-10: no NAT reads along unless it is told to."""
+    """RFC 4787 REQ-10: no NAT inspects payloads unless it is told to."""
     invite = INVITE.format(far=WAN4, own=OFFICE4, length=len(SDP), sdp=SDP).encode()
     gate.apply(**ONE_LAN)
     assert said(net, socket.SOCK_DGRAM, 5060, invite) == invite

@@ -99,7 +99,7 @@ def test_the_loader_makes_the_sets_before_the_rules(gate, net):
     assert not sets()
     assert gate.host.boot().returncode == 0
     assert (sets(), gate.rules().count("match-set")) == (before, rules)
-    # And again, where they are there.
+    # And again, when they exist.
     assert gate.host.boot().returncode == 0
     assert sets() == before
     assert not gate.apply(**declared()).change.changed

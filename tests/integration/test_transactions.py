@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever fails half-way, the host is as it was; whoever else writes meanwhile, the end is a defined one.
+"""Whatever fails half-way, the host is as it was; if others write at the same time, the result is a defined one.
 
 That whichever step fails, hangs or is killed makes no difference is in test_faults.py.
 """
@@ -209,7 +209,7 @@ FOREIGN_EDITS = {
 
 @pytest.mark.parametrize("edit", sorted(FOREIGN_EDITS))
 def test_another_process_edits_between_our_read_and_our_load(failing, edit):
-    """Either it worked and all is as declared, or it failed with a sentence; the next run mends everything."""
+    """Either it worked and all is as declared, or it failed with a sentence; the next run repairs everything."""
     failing.apply(**ONE_LAN)
     command = FOREIGN_EDITS[edit][failing.option == "iptables"]
     if failing.option == "iptables":

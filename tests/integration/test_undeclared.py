@@ -135,7 +135,7 @@ def test_left_alone_where_that_is_said(gate, net):
 
 @pytest.mark.parametrize("wrong", ["wan1", "ppp*"])
 def test_a_wan_of_another_name(gate, net, wrong):
-    """The default route leaves by a link that is no WAN."""
+    """The default route goes through a link that is not a WAN."""
     gate.apply(**dict(TWO_LANS, wans=[{"interface": wrong}]))
     with Sniffer(net) as outside:
         closed(net, "office", "wan", WAN4, WAN6)
@@ -222,7 +222,7 @@ def test_other_managed_links(nft, name):
 
 
 def test_a_name_like_a_managers_is_not_enough(gate, net):
-    """br-dmz is somebody's own, and what has a default route is a way out, whoever made it."""
+    """br-dmz belongs to the user, and a link with a default route leads outside, regardless of who made it."""
     there4, _there6 = third(net, "br-dmz", "dmz", "10.7.7", "fd07")
     uplink4, _uplink6 = third(net, "docker9", "uplink", "10.6.6", "fd06")
     sh("ip route add default via {0} table 77; ip rule add table 77 priority 40000".format(uplink4))
@@ -289,7 +289,7 @@ def test_a_lan_whose_sources_are_not_checked_is_left_out(gate, net):
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_instances_that_share_a_wan(gate, net, turn):
-    """Isolated from each other, in whichever order they came, and both work."""
+    """Isolated from each other, in any order of runs, and both work."""
     for options in [ONE_LAN, SECOND][::turn]:
         gate.apply(**options)
     assert net.tcp("office", "wan", WAN4) == GATE4
@@ -362,7 +362,7 @@ def test_one_word_closes_the_classic_lines(gate, net):
     assert net.tcp("office", "wan", WAN4) == GATE4
     assert net.tcp("office", "guest", GUEST4) == OFFICE4
     closed(net, "wan", "office", OFFICE4, OFFICE6)
-    # What comes later and lets in stands before it.
+    # What is added later and lets in comes before it.
     closed(net, "wan", "office", "2001:db8:a::10")
     gate.item("forward", name="web6", in_interface="wan0", destination=["2001:db8:a::10/128"])
     gate.item("port_forward", name="web", in_interface="wan0", port=["8443"], to=[GUEST4], to_port=8080)

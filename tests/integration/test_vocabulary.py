@@ -278,7 +278,7 @@ def test_exempt_ipsec_while_the_tunnel_is_down_sends_nothing_in_the_clear(gate, 
         assert net.udp("office", "wan", WAN4) == GATE4
         assert net.asks("udp", "guest", "wan", "10.7.7.7", 5353).peer == GATE4
         assert sniffer.leaks() == []
-        # What the item leads out is no bogon, and waits in silence; the same address is one for whom it does not.
+        # What the item lets out is not a bogon, and gets no answer; for other clients, the same address is one.
         gate.apply(**with_nat({"name": "tunnel", "action": "exempt", "ipsec": True}, REST, drop_bogons=True))
         assert net.told("office", "10.7.7.7") == "timeout"
         assert net.told("office", "10.8.8.8") == net.told("guest", "10.7.7.7") == "No route to host"
@@ -520,7 +520,7 @@ def test_port_forward_to_a_global_ipv6_server_opens_it(gate, net):
     for kind in ("tcp", "udp"):
         assert net.asks(kind, "wan", "office", GLOBAL, 8443).peer == WAN6
         assert net.asks(kind, "wan", "office", GLOBAL, 8444) == "timeout"
-    # It is no forward: the gateway's own address is not meant.
+    # Not a forward: the item does not cover the gateway's own address.
     assert net.asks("tcp", "wan", "office", GATE6, 8443) == "refused: Connection refused"
 
 
@@ -798,7 +798,7 @@ def test_ipv6_route_shows_global_addresses_and_masquerade_hides_them(gate, net):
 
 
 def announced(net, node, address, family=4):
-    """The MSS that the far side is told by a client's SYN, and the client by the SYN/ACK."""
+    """The MSS in a client's SYN as the far side sees it, and in the SYN/ACK as the client does."""
     with Sniffer(net, node) as far, Sniffer(net, "office") as near:
         assert net.asks("tcp", "office", node, address, 4000).node == node
         (syn,), (answer,) = far.announced(), near.announced()

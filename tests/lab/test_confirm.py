@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A remote gateway and its operator, who comes by OpenSSH through the WAN, as with a jump host: a change that cuts them
-off takes itself back, whatever becomes of the operator meanwhile."""
+off is rolled back, whatever happens to the operator in the meantime."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Operator:
         return shell("gateway", "nft -s list ruleset; cat /etc/ipmasq/*.json 2>/dev/null || true")
 
     def told(self, last: int) -> list[str]:
-        """What the journal was told in the gateway's words."""
+        """What the gateway wrote to the journal."""
         return shell("gateway", f"journalctl -t ipmasq -o cat --no-pager -n {last}").splitlines()
 
     def pending(self) -> bool:

@@ -31,7 +31,7 @@ GATEWAY = {
 #: Interfaces of a container are gone with its namespace.
 WIRE = "ip link add wan0 type veth peer name p0; ip link add lan0 type veth peer name p1; ip link set wan0 up; "
 WIRE += "ip address add 198.51.100.2/24 dev wan0; ip address add 192.168.1.1/24 dev lan0; ip link set lan0 up"
-#: Under /etc, but for what changes whenever a container starts.
+#: Everything under /etc, except for what changes whenever a container starts.
 FILES = "find /etc -type f | grep -v -e mtab -e resolv -e adjtime -e '/etc/.pwd' | sort | xargs md5sum"
 FILES += "; find /etc -type l | sort"
 

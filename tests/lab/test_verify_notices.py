@@ -61,7 +61,7 @@ FAULTS = [
     ("iptables -I FORWARD -i guests0 -o office0 -j ACCEPT", "test_lans_cannot_reach_each_other and guest1-office1"),
     ("iptables -I FORWARD -p icmp -j ACCEPT", "test_lans_cannot_reach_each_other and office1-guest1"),
 ]
-# One leaked packet is enough, whatever became of the connection.
+# One leaked packet is enough, whatever happened to the connection.
 LEAKS = [
     ("iptables", "private_v4", "192.0.2.10"),
     ("ip6tables", "private_v6", "2001:db8:200::10"),

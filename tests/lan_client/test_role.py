@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The role lan_client on real hosts, one per Debian release and manager: there, kept over a reboot, and back."""
+"""The role lan_client on real hosts, one per Debian release and manager: applied, kept across a reboot, and removed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CLIENTS = ["deb12", "deb13", "deb11", "ifup12"]
 ABSENT = "lan_client_state=absent"
 DNS = "{lan_client_dns: [192.168.1.1]}"
 
-# Whatever the role may touch. Times are left out: what is taken back is written anew.
+# Whatever the role may touch. Times are left out, because a removal writes files anew.
 STATE = """
 ip -4 route; ip -6 route show default; ip -o address show scope global | sort
 find /etc/systemd /etc/network /etc/resolv* -exec stat -c '%n %F %a %u %g' {} + | sort
@@ -150,7 +150,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
 
 @pytest.fixture
 def clean(lab: Lab) -> t.Iterator[Lab]:
-    """A lab whose clients a test may leave in any state that the role can take back."""
+    """A lab whose clients a test may leave in any state that the role can revert."""
     yield lab
     if lab.left:
         back = lab.role(sorted(lab.left), "-e", ABSENT)

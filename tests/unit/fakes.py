@@ -265,7 +265,7 @@ class FakeHost(Host):
         return self.files["/proc/sys/" + key].strip()
 
     def kinds(self) -> t.List[str]:
-        """The kinds of events, repetitions left out, and without what lies ready for the rollback."""
+        """The kinds of events, without repetitions and without what is prepared for the rollback."""
         kinds = [event[0] for event in self.events if not event[1].startswith(rollback.FOLDER)]
         return [kind for index, kind in enumerate(kinds) if index == 0 or kinds[index - 1] != kind]
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A kernel for one packet: walk it through neutral rules and tell what becomes of it.
+"""A kernel for one packet: walk it through neutral rules and report what happens to it.
 
 Written from netfilter's manual, not from the code under test: names and networks are matched here anew.
 """
@@ -131,7 +131,7 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
     """The verdict of a chain and the rule that gave it, empty if it goes back to its caller."""
     assert chain in [known.name for known in ruleset.chains], "jump to {0}, which is not declared".format(chain)
     for rule in ruleset.rules:
-        # expect_nat is for a guard that stands before the NAT; this one sees the source itself.
+        # expect_nat is for a guard that comes before the NAT; this one sees the source itself.
         if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
         path.append("{0} {1}".format(chain, rule.key))

@@ -125,7 +125,7 @@ def tree_of(path):
 
 
 def imports_of(path):
-    """Names imported at run time: what stands below ``if t.TYPE_CHECKING`` is for type checkers."""
+    """Names imported at run time: what follows ``if t.TYPE_CHECKING`` is for type checkers."""
     found = []
 
     def visit(node):
@@ -274,7 +274,7 @@ def spec_of(name):
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
     caught = {}
 
-    class Stop(Exception):  # noqa: N818 - it is no error
+    class Stop(Exception):  # noqa: N818 - it is not an error
         pass
 
     class Catch:

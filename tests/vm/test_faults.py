@@ -42,7 +42,7 @@ def test_a_clock_that_jumps_alters_no_deadline(gateway: Machine, jump: str) -> N
     gateway.sh(f"date --set '{jump}'")
     assert pending(gateway) or time.monotonic() - start > 15
     while pending(gateway):
-        assert time.monotonic() - start < 60, "never taken back"
+        assert time.monotonic() - start < 60, "never rolled back"
         time.sleep(0.5)
     # The guest's seconds may be a little longer than ours.
     assert time.monotonic() - start > 12

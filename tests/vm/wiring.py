@@ -57,7 +57,7 @@ def ask(machine: Machine, address: str = SERVER, kind: str = "tcp") -> str:
 
 
 def keep_asking(machine: Machine, address: str) -> None:
-    """One client with one socket that asks ten times a second; ANSWERS tells what the server saw of it."""
+    """One client with one socket that asks ten times a second; ANSWERS shows what the server saw of it."""
     machine.start("asker", "ip", "netns", "exec", "client", "python3", TALK, "keep-asking", address, PORT, ANSWERS)
 
 

@@ -6,7 +6,7 @@
 
 talk.py serve PORT LOG                  by TCP and UDP, and each address into LOG
 talk.py ask tcp|udp ADDRESS PORT        prints the address, or why there was no answer
-talk.py keep-asking ADDRESS PORT LOG    by UDP from one socket, for ever; each answer is a line of LOG
+talk.py keep-asking ADDRESS PORT LOG    over UDP from one socket, without end; each answer is a line of LOG
 """
 
 from __future__ import annotations

@@ -402,7 +402,7 @@ def test_resolv_conf_written_by_somebody_since() -> None:
 @pytest.mark.parametrize("manager", ["networkd", "ifupdown"])
 @pytest.mark.parametrize("name", ["l;>canary", "$(>canary)", "`>canary`", "l|>canary", "l'", 'l"', "l\\", "l{}", "#l"])
 def test_the_name_of_a_link_is_one_word_of_a_script(name: str, manager: str, tmp_path: t.Any) -> None:
-    """The kernel takes nearly any sign in it."""
+    """The kernel takes nearly any character in it."""
     metric = {"networkd": "100", "ifupdown": "1"}[manager]
     here = {"addresses": {name: ["192.168.1.11/24"]}, "manager": manager}
     here["network_file"] = "/etc/systemd/network/10-odd.network"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the rules are told of the rest of the host."""
+"""What the rules know about the rest of the host."""
 
 from __future__ import annotations
 

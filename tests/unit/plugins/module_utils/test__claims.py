@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which packets belong to which forward or item; what becomes of real ones stands in integration/test_nat_pairs.py."""
+"""Which packets belong to which forward or item; integration/test_nat_pairs.py tests real ones."""
 
 from __future__ import annotations
 

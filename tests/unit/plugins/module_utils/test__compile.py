@@ -86,7 +86,7 @@ TRACES = {
     "new to the gateway is not ours to judge": (Packet("ppp0", "", FAR, WAN4), "accept", FAR, ""),
     "from wan to wan": (Packet("ppp0", "wg0", FAR, VPN), "drop", "", "closed"),
     # LANs among each other
-    "guests to the office are told no": (Packet("wlan0", "lan0", GUEST, PC), "reject", "", "isolation"),
+    "guests to the office are refused": (Packet("wlan0", "lan0", GUEST, PC), "reject", "", "isolation"),
     "office to guests too": (Packet("lan0", "wlan0", PC, GUEST), "reject", "", "isolation"),
     "within one lan": (Packet("lan0", "lan1", PC, "192.168.1.11"), "accept", PC, "lan/office"),
     "reaches": (Packet("lan0", "prn0", PC, PRINTER), "accept", PC, "lan/office"),
@@ -364,8 +364,8 @@ INBOUND = {
     "static, other address": ("static network", ("203.0.113.48", "lan0"), "drop", "", "closed"),
     "static, by the address inside": ("static address", (SERVER4, "lan0"), "drop", "", "closed"),
     "static ipv6": ("static ipv6", ("2001:db8:f1::10", "lan0"), "accept", PC6_ULA, "nat/server6"),
-    "snat is no way in": ("snat for one host and port", ("203.0.113.9", "lan0"), "drop", "", "closed"),
-    "exempt is no way in": ("exempt what ipsec encrypts", (PC, "lan0"), "drop", "", "closed"),
+    "snat lets nothing in": ("snat for one host and port", ("203.0.113.9", "lan0"), "drop", "", "closed"),
+    "exempt lets nothing in": ("exempt what ipsec encrypts", (PC, "lan0"), "drop", "", "closed"),
 }
 
 
@@ -510,7 +510,7 @@ FORWARD_TRACES = {
     "past the forward": ("web", ask(SERVER4, 8443), "drop", "", "closed"),
     "past the forward, port outside": ("web", ask(SERVER4, 443), "drop", "", "closed"),
     "an address that is not ours": ("web", ask("203.0.113.7", 443), "drop", "", "closed"),
-    "wrong way out": ("web", ask(WAN4, 443, "wlan0"), "drop", "", "closed"),
+    "wrong exit": ("web", ask(WAN4, 443, "wlan0"), "drop", "", "closed"),
     "invalid": ("web", ask(WAN4, 443, ct_state="invalid"), "drop", "", "invalid"),
     "untracked": ("web", ask(SERVER4, 8443, ct_state="untracked"), "drop", "", "closed"),
     "from a stranger's interface": ("web", ask(WAN4, 443, "", iif="docker0"), "accept", WAN4 + ":443", ""),
@@ -542,7 +542,7 @@ FORWARD_TRACES = {
     "pinhole, other port": ("pinhole", ask(SERVER_6, 80), "drop", "", "closed"),
     "pinhole, other protocol": ("pinhole", ask(SERVER_6, 443, protocol="udp"), "drop", "", "closed"),
     "pinhole, other host": ("pinhole", ask("2001:db8:1::21", 443), "drop", "", "closed"),
-    "pinhole, wrong way out": ("pinhole", ask(SERVER_6, 443, "wlan0"), "drop", "", "closed"),
+    "pinhole, wrong exit": ("pinhole", ask(SERVER_6, 443, "wlan0"), "drop", "", "closed"),
     "pinhole, to the gateway": ("pinhole", ask(WAN6, 443, ""), "accept", WAN6 + ":443", ""),
     "pinhole for some": (
         "pinhole for some", ask(SERVER_6, 443, source="2001:db8:e::1"), "accept", SERVER_6 + ":443", "port_forward/web",

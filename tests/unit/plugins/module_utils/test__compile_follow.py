@@ -64,7 +64,7 @@ def test_a_gateway_of_listed_networks_has_no_rule_of_it():
 
 
 def test_established_packets_meet_one_test_more_behind_the_routing():
-    """The known networks come first; everything about new ones stands behind one test of the mark."""
+    """The known networks come first; everything about new ones comes after a single test of the mark."""
     rules = compile_gateway(gateway(OFFICE, listed(GUESTS, "192.168.2.0/24"))).rules
     assert [rule.match.source or rule.match.mark for rule in rules if rule.chain == "egress"][-1] == follow.BY_ROUTE
     for chain in ("egress", "srcnat"):

@@ -57,7 +57,7 @@ def test_a_link_that_only_looks_like_a_managers_is_protected():
 
 
 def test_instances_leave_each_others_links_alone():
-    """What comes by a link of one is marked before any of them filters."""
+    """A packet from a link of one instance is marked before any of them filters."""
     own = {rule.match.iif: rule.action for rule in compiled().rules if rule.chain == "own"}
     assert {(iif, action.kind, action.size) for iif, action in own.items()} == {
         (("lan0", "wan0", "br-0wan"), "mark", REACH)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shape of the NAT rules; what becomes of packets is traced in test__compile.py."""
+"""The shape of the NAT rules; test__compile.py traces packets."""
 
 from __future__ import annotations
 

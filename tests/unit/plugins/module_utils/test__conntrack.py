@@ -105,7 +105,7 @@ def test_usage_where_nothing_is_tracked():
     [(Done(0, TOLD, ""), (7, 2, 6)), (Done(1, "", "no such device"), (None, None, None))],
 )
 def test_usage_as_conntrack_tells_it(done, counted, monkeypatch):
-    """A kernel without the file, which is on its way out (CONFIG_NF_CONNTRACK_PROCFS)."""
+    """A kernel without the file, which is deprecated (CONFIG_NF_CONNTRACK_PROCFS)."""
     host = fakes.FakeHost(fakes.NFT)
     monkeypatch.setattr(host, "run", lambda argv, stdin=None: done)
     found = usage(host)
@@ -186,7 +186,7 @@ def test_where_nobody_tells_that_is_known(programs):
 
 
 def test_what_the_kernel_refuses_is_left():
-    """That a connection has ended meanwhile is no refusal."""
+    """A connection that has ended in the meantime does not count as a refusal."""
     host, kernel = tracking(answer(0, netlink.ENOENT) + answer(0, 16), answer(1, 16))
     assert forget(Found(messages=(DELETION,) * 3), host) == 2
     assert len(kernel.sent) == 1

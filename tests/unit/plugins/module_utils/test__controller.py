@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ports by which a host is administered: where SSH servers listen, whoever runs, and the port of this run."""
+"""The ports by which a host is administered: where SSH servers listen, for any user, and the port of this run."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def test_moving_to_another_backend():
 
 @pytest.mark.parametrize("then", ["remove", "apply"])
 def test_rules_left_by_a_lost_state_file(host, then):
-    """Nobody knows any more what forwarding was, but no rule of ours is left behind, and none is there twice."""
+    """Nobody knows any more what forwarding was, but no rule of ours is left behind, and none is duplicated."""
     before = host.snapshot()
     apply(host)
     live = host.snapshot()

@@ -153,7 +153,7 @@ TEST_FLOWS = [
     ("forwarded by somebody else to a LAN", back(server_port=80), {}, WEB, False),
     ("forwarded to another port now", back(), WEB, OTHER_PORT, True),
     ("forwarded to another server now", back(), WEB, OTHER_SERVER, True),
-    ("asked of the gateway itself", back(server=WAN, server_port=443), WEB, {}, False),
+    ("addressed to the gateway itself", back(server=WAN, server_port=443), WEB, {}, False),
     ("hairpin, as the address outside", back(source=PC, seen=WAN), AROUND, dict(AROUND, **NO_MAIL), False),
     ("hairpin, as the gateway", back(source=PC, seen="192.168.1.1"), AROUND, dict(AROUND, **NO_MAIL), False),
     ("hairpin, untranslated", back(source=PC), AROUND, {}, False),

@@ -51,7 +51,7 @@ NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["25"], "a
 REACH = {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]}
 BOTH = ["-f ipv4 -s 192.168.1.0/24 -q ", "-f ipv4 -s 192.168.2.0/24 -q "]
 
-#: what a change is, options before it and with it, what is forgotten when it is taken back
+#: what a change is, options before it and with it, what is forgotten when it is rolled back
 CASES = [
     ("nothing", {}, {}, []),
     ("a forward", {}, forward(to_port=8443),
@@ -85,7 +85,7 @@ CASES = [
     ("a LAN less", {}, {"lans": [OFFICE]}, []),
     ("exempt", {}, {"nat": [{"name": "x", "action": "exempt", "destination": ["10.0.0.0/8"]}, {"name": "rest"}]},
      ["-f ipv4 -s 192.168.1.0/24 -d 10.0.0.0/8", "-f ipv4 -s 192.168.2.0/24 -d 10.0.0.0/8"]),
-    ("the first of all", None, {}, [words + WAN for words in BOTH]),
+    ("the first run", None, {}, [words + WAN for words in BOTH]),
 ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ UDP = (half(1, "192.168.1.10", "8.8.8.8", 17, 4000, 53), half(2, "8.8.8.8", "203
 UDP6 = (half(1, "fd00::1", "2001:db8::1", 6, 1, 2), half(2, "2001:db8::1", "fd00::1", 6, 2, 1))
 ESP = (half(1, "192.168.1.10", "8.8.8.8", 50), half(2, "8.8.8.8", "203.0.113.2", 50))
 GRE = (half(1, "192.168.1.10", "8.8.8.8", 47, 5, 6), half(2, "8.8.8.8", "203.0.113.2", 47, 6, 5))
-#: As a zone of one direction is told: inside the tuple.
+#: A zone of one direction is inside the tuple.
 ZONED = (half(1, "192.168.1.10", "8.8.8.8", 17, 4000, 53, more=netlink.attribute(3, b"\0\7")), UDP[1])
 STATUS = netlink.attribute(netlink.STATUS, (8).to_bytes(4, "big"))
 EXPECTED = netlink.attribute(netlink.STATUS, (9).to_bytes(4, "big"))

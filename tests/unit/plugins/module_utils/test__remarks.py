@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is most likely not meant is told in one sentence, and what is usual is not."""
+"""A likely mistake gets one sentence, and the usual case none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TEST_REMARKS = {
         {},
         ["LAN office: there is no link lan0 now; the rules wait for one of that name"],
     ),
-    "a way out by a tunnel": (
+    "a default route through a tunnel": (
         [WAN, LAN, link("wg0", "10.9.0.0/24", kind="wireguard")],
         [OUT, Route("wg0", table="51820")],
         {},

@@ -477,7 +477,7 @@ def test_prefix_mode_leaves_ipv6_to_prefix_items():
 
 
 def test_prefix_shorter_than_the_lan_covers_only_a_part():
-    """Without this sentence the LAN has no way out in IPv6, and nobody says so."""
+    """Without this sentence the LAN has no IPv6 outside, and nothing says so."""
     wide = dict(GUESTS, networks=["fd00::/40"])
     given = dict(nat("prefix", source=["fd00:0:1::/48"], to=["2001:db8:7::/48"]), ipv6="prefix")
     assert problems(MANY, lans=[wide], **given)
@@ -569,7 +569,7 @@ def test_addresses_that_nobody_outside_could_answer(to, problem):
     "name", ["a;reboot", "$(reboot)", 'a"b', "`x`", "-j", "wan*", "wan+", "a\\b", "\x1b[2J", "\udcff"]
 )
 def test_links_whose_names_are_more_than_names(name):
-    """The kernel takes nearly any sign; rules and scripts do not."""
+    """The kernel takes nearly any character; rules and scripts do not."""
     lan = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))
     odd = Interface(name, altnames=("uplink",), networks=("10.0.0.0/24",), addresses=("10.0.0.1",))
     with pytest.raises(GatewayError) as caught:

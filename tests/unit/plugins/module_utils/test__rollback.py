@@ -229,7 +229,7 @@ def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
     with pytest.raises(rollback.ChangeLost) as caught:
         rollback.end_change("default", "secret", keep, host, False)
     assert sentence in str(caught.value)
-    # Whoever asked by a token reads these.
+    # The one that asked with a token reads these.
     known = "" if last.startswith("other") else last.split()[1]
     assert (caught.value.values["was"], caught.value.values["host"]) == (known, "gw1")
 

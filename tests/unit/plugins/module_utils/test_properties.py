@@ -199,7 +199,7 @@ def test_spoof_safe(situation, spoofed):
     destination = "2001:db8:f::9" if ":" in spoofed else "203.0.113.200"
     for outgoing in (packet.oif, "stranger0"):
         seen = trace(compile_gateway(gateway), Packet(packet.iif, outgoing, spoofed, destination, packet.ct_state))
-        # To a bogon, the LAN is told so before its source is looked at.
+        # A packet to a bogon is refused before its source is looked at.
         assert seen.verdict == "drop" or seen.keys[-1] == "bogons"
 
 

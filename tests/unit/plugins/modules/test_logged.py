@@ -31,7 +31,7 @@ def names(spec):
 def test_no_option_is_a_secret():
     found = {name for spec in SPECS.values() for name, _option in names(spec) if SECRET.search(name)}
     assert found == {"token"}
-    # Said outright: what it is, is told below.
+    # Said explicitly; the next test shows what it is.
     assert rollback.OPTIONS["token"]["no_log"] is False
 
 

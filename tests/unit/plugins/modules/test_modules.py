@@ -132,7 +132,7 @@ def test_missing_program_is_named_for_the_role(run, name, options):
 
 @pytest.mark.parametrize(("name", "options"), ALL)
 def test_a_bug_of_ours_is_a_sentence_too(run, name, options):
-    """A traceback belongs into ``exception``, where Ansible shows it at -vvv."""
+    """A traceback belongs in ``exception``, where Ansible shows it at -vvv."""
     host = fakes.FakeHost(files={"/etc/ipmasq/default.json": "[]"})
     host.read = lambda _path: 1 // 0
     failed, values = run(name, host, **options)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is empty is its default, and what has another shape than it should is told with option, item and remedy."""
+"""An empty value means the default, and a wrong shape is reported with option, item and remedy."""
 
 from __future__ import annotations
 

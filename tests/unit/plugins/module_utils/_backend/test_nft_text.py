@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""JSON of rules in nft's words. That nft takes them back is shown with the real tool by the golden cases."""
+"""JSON of rules as nft text. The golden cases show with the real tool that nft reads it."""
 
 from __future__ import annotations
 

@@ -337,7 +337,7 @@ def in_turn(count):
 PAIRS = [[7000, 27000], [7001, 27001], [7002, 27002]]
 SHIFTED = spread({"payload": {"protocol": "tcp", "field": "dport"}}, PAIRS)
 RANGE = {"range": ["203.0.113.16", "203.0.113.17"]}
-#: chain, match, action: what nft is told
+#: chain, match, action: what nft gets
 TEST_STATEMENTS = [
     (SRCNAT, OUT, Action("masquerade"), {"masquerade": None}),
     (SRCNAT, OUT, Action("masquerade", random=True), {"masquerade": {"flags": "fully-random"}}),
@@ -459,7 +459,7 @@ L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "
 LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
 MANY = ["10.{0}.0.0/24".format(number) for number in range(65)]
 INVALID = match({"ct": {"key": "state"}}, "invalid", "in")
-#: match: what nft is told, in order
+#: match: what nft gets, in order
 TEST_MATCHES = [
     (Match(iif=("lan0",), ct_state=("invalid",)), [INVALID, match({"meta": {"key": "iifname"}}, "lan0")]),
     (
