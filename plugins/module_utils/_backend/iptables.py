@@ -479,11 +479,20 @@ def _split(text: str) -> t.List[str]:
 
 def _join(words: t.Iterable[str]) -> str:
     """Words as iptables-restore reads them back."""
+    words = list(words)
+    line = " ".join(words)
+    # One look at the line instead of one at each word: hardly any word needs quotes.
+    if line.count(" ") == len(words) - 1 and "" not in words and not SPECIAL.search(line):
+        return line
     return " ".join(_quote(word) for word in words)
 
 
+#: Signs for which a word is quoted, besides the blank.
+SPECIAL = re.compile(r"[\"'\\]|[^\S ]")
+
+
 def _quote(word: str) -> str:
-    if word and not re.search(r"[\s\"'\\]", word):
+    if word and " " not in word and not SPECIAL.search(word):
         return word
     return '"{0}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))
 
