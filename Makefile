@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Every target sets up what it needs: system packages (after saying which), a virtual environment, the lab's image.
+# Every target sets up what it needs: system packages (after listing them), a virtual environment, the lab's image.
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/site-packages)
@@ -14,53 +14,53 @@ STAGES := lint sanity unit house integration lab molecule
 .PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick $(STAGES) build docs release down clean
 .DEFAULT_GOAL := help
 
-help:  ## this list
+help:  ## show this list
 	@sed -n 's/^\([a-z $$()A-Z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/one stage/' | expand -t 12
 	@echo "stages of make test: $(STAGES)"
 
 setup:
 	@tools/setup
 
-demo: setup  ## a lab, our role on its gateway, and a picture of who saw whom
+demo: setup  ## start a lab, apply our role to its gateway, and show who saw whom
 	@$(PYTHON) tools/demo.py
 
-test: setup  ## everything we prove, all stages
+test: setup  ## run all stages of tests
 	@$(PYTHON) tools/test.py $(STAGES)
 
-neighbours: setup  ## beside docker, firewalld, ufw, libvirt and others, and iptables-legacy; not part of make test
+neighbours: setup  ## test beside docker, firewalld, ufw, libvirt and others, and iptables-legacy; not part of make test
 	@$(PYTHON) tools/test.py neighbours
 
-vm: setup  ## what only a kernel of its own can show, in a virtual machine (qemu); not part of make test
+vm: setup  ## test in a virtual machine (qemu) what needs a separate kernel; not part of make test
 	@$(PYTHON) tools/test.py vm
 
-test-faults: setup  ## every fault at every step of a change; writes the table of docs/reliability.md
+test-faults: setup  ## try every fault at every step of a change; writes the table in docs/reliability.md
 	@$(PYTHON) tools/faults.py
 
-bench: setup  ## what it costs beside what others cost; writes the figures of docs/performance.md (hours)
+bench: setup  ## measure the cost against other tools; writes the figures in docs/performance.md (hours)
 	@benchmarks/setup
 	@$(PYTHON) -m benchmarks $(BENCHES)
 
-bench-quick: setup  ## the key ratios beside their budgets, in under 3 minutes; fails past them
+bench-quick: setup  ## compare the key ratios with their budgets, in under 3 minutes; fails if they are exceeded
 	@benchmarks/setup
 	@$(PYTHON) -m benchmarks --quick $(BENCHES)
 
-$(STAGES): setup  ## one stage of make test
+$(STAGES): setup  ## run one stage of make test
 	@$(PYTHON) tools/test.py $@
 
-bare: setup  ## the first test of every stage on bare machines of Debian 12 and 13; not part of make test
+bare: setup  ## run the first test of every stage on bare Debian 12 and 13 systems; not part of make test
 	@$(PYTHON) tools/test.py bare
 
-build: setup  ## the collection as a tarball, in .cache/dist
+build: setup  ## build the collection as a tarball, in .cache/dist
 	@ansible-galaxy collection build --force --output-path .cache/dist
 
-docs: setup  ## the site: the reference and the guides, in .cache/docs/site/html
+docs: setup  ## build the site, with reference and guides, in .cache/docs/site/html
 	@$(PYTHON) tools/docs.py
 
-release: setup  ## changelog, commit, tag and tarball of a release: make release VERSION=1.0.0
+release: setup  ## make a release (changelog, commit, tag, tarball): make release VERSION=1.0.0
 	@tools/release "$(VERSION)"
 
-down:  ## take away the demo's lab, and what tests have left behind
-	@if [ -x $(PYTHON) ]; then $(PYTHON) tools/demo.py --down; else echo "nothing to take away"; fi
+down:  ## remove the demo's lab, and anything that tests left behind
+	@if [ -x $(PYTHON) ]; then $(PYTHON) tools/demo.py --down; else echo "nothing to remove"; fi
 
-clean: down  ## that, and the virtual environment and caches
+clean: down  ## make down, and remove the virtual environment and caches
 	rm -rf .venv .cache

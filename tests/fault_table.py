@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What tests of faults leave for the table of docs/reliability.md, if ``make test-faults`` runs them."""
+"""What fault tests record for the table in docs/reliability.md, if ``make test-faults`` runs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import os
 def record(fault: str, outcome: str) -> None:
     """One trial. The host is as it was ("before"), as declared ("after"), "closed" (does not route), or "between".
 
-    One write each, as tests run side by side.
+    A single write each, because tests run side by side.
     """
     table = os.environ.get("IPMASQ_FAULTS_TABLE")
     if table:

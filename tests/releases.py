@@ -49,8 +49,8 @@ def mounted(release: str) -> t.Iterator[pathlib.Path]:
 
 
 def command(root: pathlib.Path, program: pathlib.Path) -> list[str]:
-    """A program of these files with its own loader and libraries. It sees the files of this machine: no chroot, as
-    tests hand over files and namespaces by their paths."""
+    """A program of these files with its own loader and libraries. It sees the files of this machine, without a
+    chroot, because tests pass files and namespaces by their paths."""
     loader = _loader(root)
     # bullseye's image has two folders for libraries.
     folders = [root / place / loader.parent.name for place in ("usr/lib", "lib")]
@@ -70,7 +70,7 @@ def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
         while path.is_symlink():
             target = os.readlink(path)
             path = root / target.lstrip("/") if target.startswith("/") else path.parent / target
-        # Both programs of iptables are many in one, and take the name as their first word.
+        # Both variants of iptables are multi-call programs, and take the name as their first word.
         words = command(root, path if path.exists() else root / "bin" / name)
         if path.name.startswith("xtables-"):
             words.append(name.replace("-nft", "").replace("-legacy", ""))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A host of one test: the real tools and the real kernel, in a network namespace and a folder of the test's own."""
+"""The host of one test: the real tools and the real kernel, in the test's own network namespace and folder."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def sh(command: str, check: bool = True) -> str:
     return done.stdout
 
 
-#: What a change lays ready to be run by a shell.
+#: What a change prepares for a shell to run.
 SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|commit)")
 
 
 class SandboxHost(Host):
-    """Everything below /proc is the kernel's, every other path lies under ``root``.
+    """Everything below /proc is the kernel's, every other path is under ``root``.
 
     ``variant`` says what the command ``iptables`` of this host is (``nft`` or ``legacy``); empty: what it really is.
     ``without`` are programs that this host does not have.
@@ -207,7 +207,7 @@ class SandboxHost(Host):
         return sh(command)
 
     def put(self, path: str, text: str) -> None:
-        """A file that somebody else has written."""
+        """A file that another program has written."""
         target = pathlib.Path(self.place(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -222,7 +222,7 @@ class SandboxHost(Host):
         return subprocess.run(["sh", "-c", moved, "boot", *words], capture_output=True, text=True, check=False, env=env)
 
     def snapshot(self) -> dict:
-        """All that a module could alter: rules, switches, files. Two snapshots are compared with ``==``."""
+        """Everything that a module could alter: rules, switches, files. Compare two snapshots with ``==``."""
         require_namespace()
         return {"rules": foreign_rules(), "switches": switches(), "files": files(self.root)}
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Time in tests: a machine with much else to do does everything later, and has done nothing wrong."""
+"""Time in tests: a busy machine does everything later, which is not an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import typing as t
 
 
 def slowness() -> float:
-    """How much longer than alone a process takes here: processes that want a processor, for each of these."""
+    """How much longer than alone a process takes here: runnable processes for each processor."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def patience() -> float:
-    """Seconds to wait for what should come at once, and for what should never come."""
+    """Seconds to wait for something that should happen at once, or never."""
     return min(0.4 * slowness(), 3)
 
 

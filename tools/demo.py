@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""make demo: a lab, our role on its gateway, and who saw whom. With --down: take the lab away again."""
+"""make demo: a lab, our role on its gateway, and who saw whom. With --down: remove the lab."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""make test-faults: every fault, every step of a change in turn, and the table of docs/reliability.md as measured."""
+"""make test-faults: every fault, every step of a change in turn, and the measured table in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE = ROOT / ".cache"
 PAGE = ROOT / "docs/reliability.md"
 TABLE = CACHE / "faults.jsonl"
 BEGIN, END = "<!-- begin: written by make test-faults -->", "<!-- end: written by make test-faults -->"
-#: Folder, and the tests there that record what came of a fault.
+#: Folder, and the tests there that record the result of a fault.
 TESTS = {
     "integration": ["test_faults.py", "test_transactions.py"],
     "lab": ["test_confirm.py"],
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def render(lines: list[str]) -> str:
-    """A row for each fault, in the order of the alphabet, and their sum."""
+    """A row for each fault, in alphabetical order, and the totals."""
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for line in lines:
         fault, outcome = json.loads(line)

@@ -42,7 +42,7 @@ DESCRIPTION = [
     "is a LAN. What was chosen is printed as variables, and stays until told otherwise.",
     "One module execution on a host where nothing has to be installed; facts are not needed.",
 ]
-#: What the role has and the module has not.
+#: Options of the role that the module does not have.
 ROLE_ONLY = {
     "gateway_install": {
         "description": "Whether to install nftables (or iptables), iproute2 and conntrack where nft or ip is missing.",
@@ -86,9 +86,9 @@ def role_spec() -> str:
 
 
 def variable_of(option: dict) -> dict:
-    """A variable that Ansible does not judge: it would name no item, one mistake at a time, and refuse what is empty.
+    """A variable without checks by Ansible, which names no item, reports one mistake at a time, and refuses empty values.
 
-    The task does (plugins/plugin_utils/arguments.py), with the same words however the role is called.
+    The task does (plugins/plugin_utils/arguments.py), with the same message however the role is called.
     """
     found = dict(option_of(option), type="raw")
     of = "dictionaries" if found.pop("elements", "") == "dict" else "words"
@@ -103,7 +103,7 @@ def variable_of(option: dict) -> dict:
 
 
 def option_of(option: dict) -> dict:
-    """An option of the module in the words of a role: suboptions are options, and names carry the prefix."""
+    """An option of the module in the form of a role's: suboptions are options, and names carry the prefix."""
     found = {}
     for key, value in option.items():
         if key == "suboptions":

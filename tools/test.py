@@ -27,14 +27,14 @@ CACHE = ROOT / ".cache"
 #: pytest's last line; with -q it has no frame.
 CLOSING = re.compile(r"(=+ )?\d+ (passed|failed|skipped|xfailed|error).* in [\d.]+s")
 COUNTS = re.compile(r"(\d+) (passed|failed|skipped|xfailed|errors?)")
-#: A line of pytest's short summary. The end of a long log may be all that a reader gets to see.
+#: A line of pytest's short summary. A reader may get to see only the end of a long log.
 BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
 #: Python compiles what it imports once for all stages and workers, also where the environment forbids it.
 COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "compiled")}
 #: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
 LANES = (("lint", "sanity", "molecule"), ("lab", "house"), ("unit", "integration"))
-#: Scenarios that make test has no time for; what iptables-legacy does, the integration tests show with packets, too.
+#: Scenarios that make test has no time for; the integration tests also cover iptables-legacy with packets.
 LATER = "neighbour or iptables_legacy"
 #: Tests that are run once more with the programs of Debian's newest release.
 WITH_OTHER_TOOLS = ("vocabulary", "many", "links", "fixpoint")
@@ -42,7 +42,7 @@ WITH_OTHER_TOOLS = ("vocabulary", "many", "links", "fixpoint")
 
 @dataclass
 class Outcome:
-    """What a stage came to. ``counts`` are pytest's, where the stage ran pytest."""
+    """The result of a stage. ``counts`` are pytest's, if the stage ran pytest."""
 
     stage: str
     ok: bool = True
@@ -78,7 +78,7 @@ def run_lane(stages: list[str]) -> list[Outcome]:
 
 
 def say(outcome: Outcome, line: str) -> None:
-    """A line of a stage, marked with it, as lanes print at the same time."""
+    """A line of a stage, with its name, because lanes print at the same time."""
     sys.stdout.write(f"{outcome.stage:12}│ {line.rstrip()}\n")
     sys.stdout.flush()
 
@@ -140,12 +140,12 @@ def lint(outcome: Outcome) -> None:
 
 
 def tarball(outcome: Outcome, folder: Path) -> None:
-    """What Galaxy asks of a collection before it takes it."""
+    """Galaxy's checks before it accepts a collection."""
     place = CACHE / "tarball"
     shutil.rmtree(place, ignore_errors=True)
     run(outcome, "ansible-galaxy", "collection", "build", "--output-path", str(place), str(folder))
     for built in place.glob("*.tar.gz"):
-        # It writes its result into the folder that it is run in.
+        # It writes its result to the current folder.
         run(outcome, sys.executable, "-m", "galaxy_importer.main", str(built), cwd=place)
 
 
@@ -153,7 +153,7 @@ def sanity(outcome: Outcome) -> None:
     """ansible-test wants a path that ends in ansible_collections/ipmasq/linux, and a git checkout."""
     folder = copy_of_collection("sanity")
     provide_get_pip()
-    # Only the Python that is running: a shim of pyenv for another one may be on PATH and not work.
+    # Only the running Python: a pyenv shim for another one may be on PATH and not work.
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     run(outcome, "ansible-test", "sanity", "--local", "--color", "no", "--python", python, cwd=folder)
 
@@ -174,7 +174,7 @@ def copy_of_collection(name: str) -> Path:
 
 
 def provide_get_pip() -> None:
-    """ansible-test downloads a get-pip.py of its own; where that cannot be had, ensurepip does the same."""
+    """ansible-test downloads its own get-pip.py; if that is unavailable, ensurepip does the same."""
     from ansible_test._internal import python_requirements  # noqa: PLC0415 - only this stage needs it
 
     source = Path(python_requirements.__file__).read_text(encoding="utf-8")
@@ -202,7 +202,7 @@ def unit(outcome: Outcome) -> None:
             continue
         say(outcome, f"Python {member.python}, ansible-core {member.core}")
         command, env = unit_matrix.command(member, interpreter, ROOT)
-        env = {**env, "IPMASQ_EXAMPLES": "25"}  # of those that hypothesis draws; here is about the Python
+        env = {**env, "IPMASQ_EXAMPLES": "25"}  # examples from hypothesis; these runs are about the Python version
         run(outcome, *command, **env)
 
 
@@ -211,11 +211,11 @@ def house(outcome: Outcome) -> None:
 
 
 def integration(outcome: Outcome) -> None:
-    # Each apply writes its state and waits for the disk; in memory that costs nothing.
+    # Each apply writes its state and waits for the disk; in memory this costs nothing.
     memory = Path("/dev/shm/ipmasq-integration")  # noqa: S108 - a folder of this run alone
     where = [f"--basetemp={memory}"] if os.access(memory.parent, os.W_OK) else []
     try:
-        # Most of the time they wait: for an answer that is not to come, for a timer.
+        # Most of the time they wait for an answer that should not come, or for a timer.
         pytest(outcome, "tests/integration", "-q", "-n", "4", *where)
         files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
         pytest(outcome, *files, "-q", "-n", "4", *where, IPMASQ_TOOLS="trixie")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unit tests of module code on the Pythons and ansible-cores that we promise, with what this machine has of them.
+"""Unit tests of module code on every supported Python and ansible-core that this machine has.
 
 A Python that is too old for a controller still runs modules: for it, ansible-core's module_utils come from the wheel.
 """
@@ -22,11 +22,11 @@ from pathlib import Path
 class Member:
     python: str
     core: str
-    #: What the tests need there; hypothesis has dropped the oldest Pythons, so pip takes the last that fits.
+    #: What the tests need there; hypothesis has dropped the oldest Pythons, so pip takes the last version that fits.
     packages: tuple[str, ...] = ("pytest", "hypothesis", "pyyaml")
 
 
-#: Each Python and each core of the promise once. 2.17 runs modules on 3.7 and later, 2.19 on 3.8, 2.21 on 3.9.
+#: Each supported Python and core once. 2.17 runs modules on 3.7 and later, 2.19 on 3.8, 2.21 on 3.9.
 MEMBERS = (Member("3.7", "2.17"), Member("3.9", "2.19"), Member("3.13", "2.21"))
 
 
@@ -44,7 +44,7 @@ def find_interpreter(version: str) -> str:
 
 
 def command(member: Member, interpreter: str, root: Path) -> tuple[list[str], dict[str, str]]:
-    """The command that runs the tests, and its environment. Makes the virtual environment when it is not there."""
+    """The command that runs the tests, and its environment. Creates the virtual environment if it is missing."""
     folder = root / ".cache" / "unit" / f"{member.python}-{member.core}"
     python = folder / "bin" / "python"
     stamp = folder / ".ipmasq"

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A machine that has nothing: Debian's minimal system, git, make, python3 and ca-certificates.
+"""A bare machine: Debian's minimal system, git, make, python3 and ca-certificates.
 
-It gets a clone, `make setup`, `make demo`, and the first test of every stage, so that nothing that we once installed
-here hides a step that is missing. With IPMASQ_BARE_ALL=1 it gets the whole of `make test` as well. The machine is a
-folder with namespaces of its own for mounts and processes. It shares the network of this one, as it has to fetch
-packages.
+It runs a clone, `make setup`, `make demo`, and the first test of every stage, so that programs that we once installed
+here cannot hide a missing step. With IPMASQ_BARE_ALL=1 it also runs all of `make test`. The machine is a folder with
+its own namespaces for mounts and processes. It shares the network of this machine, because it has to fetch packages.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import test as stages  # tools/test.py
 
 RELEASES = os.environ.get("IPMASQ_BARE_RELEASES", "bookworm trixie").split()
 HAS = "git,make,python3,ca-certificates"
-#: How pip reaches its index from here is a matter of this machine, and of the bare one as well.
+#: How pip reaches its index depends on this machine, and applies to the bare one as well.
 SETTINGS = [Path("/etc/pip.conf"), Path("/etc/xdg/pip"), Path("/etc/ssl/certs/ca-certificates.crt")]
 PASSED_ON = ("PIP_", "HTTP", "NO_PROXY")
 FIRST_TESTS = {
@@ -51,7 +50,7 @@ class Machine:
 
     def run(self, command: str, *, check: bool = True) -> str:
         """What a command prints on the machine, in the clone."""
-        # Its root is a mount, as podman mounts that anew.
+        # Its root is a mount, because podman remounts it.
         steps = [
             "mount --make-rprivate /",
             f"mount --bind {self.root} {self.root}",

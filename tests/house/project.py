@@ -22,7 +22,7 @@ def files_of_project() -> list[Path]:
     return sorted({ROOT / name for name in listed if name and (ROOT / name).is_file()})
 
 
-#: Where ansible-playbook and its kin of the virtual environment are.
+#: Where ansible-playbook and its siblings are in the virtual environment.
 OUR_PROGRAMS = sysconfig.get_path("scripts")
 
 
@@ -34,7 +34,7 @@ class Installed:
         self.collections = folder / "collections"
         site_packages = sysconfig.get_path("purelib")
         self.env = {
-            # What it depends on comes from the package ansible; our own working tree must not be found.
+            # Its dependencies come from the package ansible; our own working tree must not be found.
             "ANSIBLE_COLLECTIONS_PATH": f"{self.collections}:{site_packages}",
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_LOCALHOST_WARNING": "false",

@@ -48,7 +48,7 @@ UNWANTED = (
     "docs/performance/",
     "pyproject.toml",
 )
-#: What tests of others look for: the oldest Python of managed hosts, and what ansible-test has to pass over.
+#: What other tools' tests need: the oldest Python of managed hosts, and what ansible-test must skip.
 WANTED = {"tests/config.yml", "tests/sanity"}
 
 
@@ -105,7 +105,7 @@ def test_site_runs_where_there_is_nothing_to_do(installed: Installed) -> None:
 def test_missing_netaddr_is_named_before_a_gateway_is_changed(
     installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever of the clients the run is limited to."""
+    """Also if the run is limited to one of the clients."""
     hidden = installed.folder / "hidden"
     hidden.mkdir()
     (hidden / "netaddr.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
@@ -125,7 +125,7 @@ def test_missing_netaddr_is_named_before_a_gateway_is_changed(
     ids=["podman", "docker"],
 )
 def test_lab_names_the_collection_that_it_lacks(installed: Installed, engine: str, collection: str) -> None:
-    """Its first step, where there is ansible-core and our collection, and no other."""
+    """Its first step, with only ansible-core and our collection installed."""
     role = installed.path / "roles" / "lab"
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
     topology = {name: defaults[f"lab_{name}"] for name in ("name", "release", "networks", "nodes")}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What benches measure is not asserted by a test; that they compute and report it rightly is."""
+"""Benches compute and report correctly; no test asserts what they measure."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def controller(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def programs_of(core: str) -> str:
-    """Where this ansible-core's programs are; made in .cache unless the virtual environment has it anyway."""
+    """Where this ansible-core's programs are; installed in .cache unless the virtual environment has that version."""
     if ansible.release.__version__.startswith(f"{core}."):
         return OUR_PROGRAMS
     found = [each for each in map(find_interpreter, CONTROLLERS[core]) if each]

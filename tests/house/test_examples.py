@@ -33,7 +33,7 @@ BASIC = ROOT / "examples/basic"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: Pages leave out the names of plays.
 NAMED = "- name: Shown on a page\n"
-#: Where a task stands by itself, its play is understood.
+#: A task without a play is part of an implied one.
 PLAY = f"{NAMED}  hosts: gateways\n  become: true\n  tasks:\n"
 #: Rows that belong to no item.
 NO_COUNTERS = {"jump", "lookup", "set"}

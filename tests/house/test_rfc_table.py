@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/rfc.md and the tests that it rests on: each line has its test, and no test of the RFCs is without a line."""
+"""docs/rfc.md and the tests that it rests on: each line names its test, and each RFC test has a line."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What docs/security.md says about tests is so, and no task of ours gives a variable to a shell."""
+"""The tests that docs/security.md names exist, and no task of ours passes a variable to a shell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASKS = sorted([*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "roles").glob(
 )
 
 
-#: A file of the role as it is, or the steps of lan_client_plan, which has tests of its own.
+#: A file of the role, or the steps of lan_client_plan, which has its own tests.
 FIXED = re.compile(r"\{\{ (?:lookup\('ansible\.builtin\.file', '[\w.]+'\)|lan_client__plan\.run) \}\}")
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Licences, links and privacy of every file, and texts that must agree with each other."""
+"""Licences, links and private data in every file, and texts that must agree with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LICENCE = "SPDX-License-" + "Identifier: GPL-3.0-or-later"  # in one piece, it w
 COPYRIGHT = "Copyright (c) 2026, ipmasq.linux contributors"
 ANNOTATED = tomllib.loads((ROOT / "REUSE.toml").read_text(encoding="utf-8"))["annotations"][0]["path"]
 
-#: Whose machine this was written on is nobody's business, and would not work elsewhere.
+#: Paths of the machine on which this was written are private, and would not work elsewhere.
 PRIVATE = re.compile(
     r"/home/[a-z]+/|/root/\.|(?<![\w.])/work/|\.pyenv/versions|/opt/(?:wheels|pypi)|(?<!noreply\.)@gmail"
 )
@@ -92,7 +92,7 @@ def test_licence_is_told_where_it_is_looked_for() -> None:
 @pytest.mark.parametrize("pattern", ANNOTATED)
 def test_every_annotation_is_needed(pattern: str) -> None:
     if pattern in ("CHANGELOG.md", "changelogs/fragments/**"):
-        return  # a release writes the one from the other
+        return  # a release writes one from the other
     assert list(ROOT.glob(pattern)), "names no file any more"
 
 
@@ -154,7 +154,7 @@ def test_oldest_ansible_is_the_same_everywhere() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_role_defaults_are_the_documented_ones(role: str) -> None:
-    """Every variable is described, carries the role's name, and its default is the one that the description tells."""
+    """Every variable is described, carries the role's name, and its default is the documented one."""
     options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = load(f"roles/{role}/defaults/main.yml")
     assert set(defaults) <= set(options)
@@ -165,7 +165,7 @@ def test_role_defaults_are_the_documented_ones(role: str) -> None:
 
 
 def test_the_role_hands_over_every_option_that_is_not_empty() -> None:
-    """An empty one is left out, as templates of ansible-core before 2.19 make text of it."""
+    """An empty option is left out, because templates of ansible-core before 2.19 turn it into text."""
     task = load("roles/gateway/tasks/apply.yml")[0]["ipmasq.linux.gateway"]
     options = load("roles/gateway/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert set(task) == {name[len("gateway_") :] for name in options} - {"install"}
@@ -225,7 +225,7 @@ def test_fragment_says_what_the_user_sees(path: Path) -> None:
 def test_every_stage_has_its_target() -> None:
     stages = re.search(r"^STAGES := (.*)$", read(ROOT / "Makefile"), flags=re.MULTILINE).group(1).split()
     known = re.findall(r'^    "(\w+)": \w+,$', read(ROOT / "tools" / "test.py"), flags=re.MULTILINE)
-    # What make test does not run has a target of its own.
+    # Stages that make test does not run have their own targets.
     assert [*stages, "neighbours", "vm", "bare"] == known
     for folder in sorted(path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))):
         assert f'"tests/{folder}"' in read(ROOT / "tools" / "test.py"), "no stage runs this folder"

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-#: With the programs of others on the gateway: they have a stage of their own.
+#: Scenarios with other programs on the gateway have a separate stage.
 NEIGHBOURS = [name for name in ALL if name.startswith("neighbour_")]
 SCENARIOS = [name for name in ALL if name not in (*NEIGHBOURS, "vm")]
 STEP = re.compile(r"(?:INFO|ERROR|WARNING|CRITICAL).*|(?:PLAY|TASK) \[.*")

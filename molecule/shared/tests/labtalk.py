@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the tests know of the lab, and how they speak to its nodes."""
+"""What the tests know about the lab, and how they use its nodes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Node:
     def families(self) -> list[int]:
         return sorted({version(address) for address in self.addresses})
 
-    # -- how a client reaches out; each returns the address and port the far side saw --
+    # -- how a client connects to the outside; each returns the address and port that the far side saw --
 
     def web(self, address: str) -> Answer:
         url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
@@ -101,7 +101,7 @@ class Node:
         return self.run("nc", "-z", "-w", "1", address, str(port)).rc == 0
 
     def reaches(self, address: str, port: int) -> set[str]:
-        """By which protocols; asked at once, as silence costs a second each."""
+        """With which protocols; all at once, because each silent one costs a second."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             tcp = pool.submit(self.connects, address, port)
             icmp = pool.submit(self.ping, address, patience=1)
@@ -150,7 +150,7 @@ class Lab:
         return {counter["name"]: counter["packets"] for counter in counters}
 
     def forget(self) -> None:
-        """Start the WAN's counters and its log anew."""
+        """Reset the WAN's counters and its log."""
         self.wan.must("nft", "reset", "counters", "table", "inet", "witness")
         self.wan.must("truncate", "--size", "0", "/var/log/nginx/seen.log")
 
@@ -176,7 +176,7 @@ def load() -> Lab:
 
 @contextlib.contextmanager
 def serving(node: Node, *ports: int) -> t.Iterator[None]:
-    """A server on each of these ports of a node, so that silence is a filter's doing."""
+    """A server on each of these ports of a node, so that a filter must be the reason for silence."""
     for port in ports:
         serve = ["python3", "-m", "http.server", "--bind", "::", str(port)]
         node.must("systemd-run", "--quiet", "--collect", "--unit", f"server-{port}", *serve)

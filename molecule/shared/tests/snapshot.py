@@ -28,9 +28,9 @@ UNITS = "systemctl list-unit-files --state=enabled --no-legend | awk '{print $1}
 COMMENT = re.compile(r"^#.*\n?", re.MULTILINE)
 UNTOUCHED_CHAIN = re.compile(r":[A-Z]+ ACCEPT")
 COUNTERS = re.compile(r"\[\d+:\d+\]")
-# Docker's cables have another name after each start.
+# Docker's veth links have a new name after each start.
 CABLE = re.compile(r"\bveth[0-9a-f]{7}\b")
-# Moved by the kernel itself.
+# Changed by the kernel itself.
 MOVING_SYSCTL = re.compile(r"^net\.netfilter\.nf_conntrack_count ")
 
 
@@ -42,7 +42,7 @@ def tables(text: str) -> list[str]:
     """Rules without the numbers that count packets, and without comments, which have the date.
 
     A table of the legacy variant, once looked at, exists until the next boot: without chains of its own, without
-    rules and with every policy ACCEPT it is as good as none.
+    rules and with every policy ACCEPT it has no effect.
     """
     found: list[str] = []
     for part in COMMENT.sub("", text).split("COMMIT"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Packets, on their way through each gateway: out as the gateway, in not at all."""
+"""Packets on their way through each gateway: outbound ones leave as the gateway, inbound ones do not enter."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def forget_the_past() -> None:
 
 @pytest.fixture(scope="module")
 def listeners() -> t.Iterator[None]:
-    """A server on every client: that nobody answers must not be what keeps a caller out."""
+    """A server on every client, so that a missing server cannot be the reason for silence."""
     for client in LAB.clients:
         client.run("systemctl", "reset-failed", "listener.service")
         serve = ["python3", "-m", "http.server", "--bind", "::", str(PORT)]
@@ -62,7 +62,7 @@ def listeners() -> t.Iterator[None]:
 
 @pytest.fixture
 def route_from_wan(request: pytest.FixtureRequest) -> t.Iterator[None]:
-    """A neighbour on the WAN who knows the way into the LAN, for the length of one test."""
+    """A host on the WAN with a route into the LAN, for the duration of one test."""
     client, address = request.getfixturevalue("client"), request.getfixturevalue("address")
     family = labtalk.version(address)
     length = "24" if family == 4 else "64"

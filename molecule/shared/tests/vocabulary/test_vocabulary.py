@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the scenario's inventory says, asked of each site by its packets. The rest of the vocabulary is shown with
-namespaces in tests/integration; here it is the role, over Ansible, on real hosts, and after a power cycle."""
+"""Packets show on each site what the scenario's inventory declares. tests/integration tests the other options in
+namespaces; this is the role, run by Ansible, on real hosts, and after a power cycle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import labtalk
 import pytest
 
 LAB = labtalk.load()
-#: Gateway to the address outside that is its office client's own.
+#: Gateway to the outside address that belongs to its office client.
 OWN = {"gateway-a": "198.51.100.12", "gateway-b": "198.51.100.13"}
 FORWARDED, SERVED, CLOSED = 8000, 8080, 8081
 OFFICES = [client for client in LAB.clients if client.name.startswith("office")]
@@ -44,14 +44,14 @@ def outside(client: labtalk.Node) -> str:
 
 
 def asked(client: labtalk.Node, address: str, port: int) -> str:
-    """Whom a server says that it saw; empty if there is no answer."""
+    """The address that a server saw; empty if there is no answer."""
     answer = client.run("curl", "--silent", "--max-time", "15", f"http://{address}:{port}/")
     return answer.stdout if answer.rc == 0 else ""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def servers() -> t.Iterator[None]:
-    """Everybody serves, so that silence is the gateway's doing."""
+    """Every host has a server, so that the gateway must be the reason for silence."""
     LAB.forget()
     nodes = [*LAB.clients, *LAB.gateways, LAB.wan]
     for node in nodes:

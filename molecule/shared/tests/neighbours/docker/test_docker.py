@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Docker beside a gateway: its container goes out, its published port is open, its policy stands."""
+"""Docker beside a gateway: its container reaches the outside, its published port is open, its policy remains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_published_port_is_open(caller: labtalk.Node) -> None:
 
 
 def test_a_container_is_closed_to_the_wan_otherwise() -> None:
-    """To a neighbour on the WAN who knows the way."""
+    """To a host on the WAN that has a route."""
     GATEWAY.must("docker", "exec", "--detach", "web", "/bin/nc", "-ll", "-p", "81", "-e", "/bin/sh")
     address = own_address()
     assert labtalk.wait_until(lambda: GATEWAY.connects(address, 81))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""fail2ban beside a gateway: whom it has banned stays out, everybody else is answered."""
+"""fail2ban beside a gateway: banned addresses stay out, all others get an answer."""
 
 from __future__ import annotations
 

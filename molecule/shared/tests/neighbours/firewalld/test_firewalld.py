@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""firewalld beside a gateway: it lets the LAN out by a policy of its own, and what it refuses stays refused."""
+"""firewalld beside a gateway: one of its policies lets the LAN out, and what it refuses stays refused."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_the_node_reaches_a_service() -> None:
 
 
 def test_a_pod_reaches_a_service() -> None:
-    """Its own: there and back, by way of the node."""
+    """Its own service: there and back, through the node."""
     assert GATEWAY.run("ip", "netns", "exec", "guest", "nc", "-z", "-w", "2", SERVICE, "80").rc == 0
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""libvirt beside a gateway: a guest in its network goes out, and nobody gets in."""
+"""libvirt beside a gateway: a guest in its network reaches the outside, and nothing gets in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_libvirt_answers_the_guest() -> None:
 
 
 def test_a_guest_is_closed_to_everybody_else() -> None:
-    """To a neighbour on the WAN who knows the way, and to the LAN."""
+    """To a host on the WAN that has a route, and to the LAN."""
     assert GATEWAY.connects(GUEST, PORT)
     LAB.wan.must("ip", "route", "add", f"{GUEST}/32", "via", OUTSIDE)
     try:
