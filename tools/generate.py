@@ -86,7 +86,7 @@ def role_spec() -> str:
 
 
 def variable_of(option: dict) -> dict:
-    """A variable without checks by Ansible, which names no item, reports one mistake at a time, and refuses empty values.
+    """A variable that Ansible does not check: it names no item, reports one mistake at a time, refuses empty values.
 
     The task does (plugins/plugin_utils/arguments.py), with the same message however the role is called.
     """
