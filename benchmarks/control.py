@@ -559,17 +559,17 @@ def factor(ratio: measure.Ratio | None) -> str:
 
 NOTES = [
     "An entry is one port forward or one `outbound` item that rejects; half of each, on top of masquerading.",
-    "First run: the gateway was removed before, and what is timed includes the confirmation by a connection of its "
-    "own. First no-op: the run after it. No-op: the run after that.",
+    "First run: the gateway was removed before, and the time includes the confirmation over a separate connection. "
+    "First no-op: the run after it. No-op: the run after that.",
     "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries. The one that reads "
-    "the entries has them in `host_vars` as YAML, as our runs have: the difference is what Ansible takes for that "
-    "file. JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
-    "`nft -f`: what our run has made, listed, and loaded again from a file by `podman exec`, without Ansible; by a "
+    "the entries has them in `host_vars` as YAML, as our runs have: the difference is Ansible's cost of that file. "
+    "JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
+    "`nft -f`: our run's rules, listed and loaded again from a file by `podman exec`, without Ansible; by a "
     "play: with one task `ansible.builtin.command`.",
-    f"The peers' runs are stopped at {LIMIT} s, and made once only where they take more than {LONG} s (but for the one "
-    "that has a budget); what they take is shown where they take less. "
+    f"The peers' runs are stopped at {LIMIT} s, and made only once if they take more than {LONG} s (except for the "
+    "one with a budget); their cost is shown if they take less. "
     "`posix.firewalld` and `community.general.ufw` do less: the one has no forward policies, the other no translation.",
     "CPU on the node is that of all its processes, by its cgroup; the peak is that of the largest process there and on "
-    "the controller; processes are counted by strace in a run of its own, those that systemd starts included; bytes "
-    "are the commands, their input and the files that the connection has passed on.",
+    "the controller; strace counts processes in a separate run, including those that systemd starts; bytes are the "
+    "commands, their input and the files that the connection transfers.",
 ]

@@ -387,7 +387,7 @@ class Bench:
             share = measure.ratio(self.values[key][NFT], self.values[key][DIRECT]).median
             parts.append(f"{key} {share:.0%}")
         return parts and [
-            "Client, gateway and server share the processors, so each figure holds the work of the generators too. "
+            "Client, gateway and server share the processors, so each figure includes the work of the generators. "
             f"*{DIRECT}* is that work alone: of the time that ours on nftables takes it is " + ", ".join(parts) + "."
         ]
 

@@ -378,13 +378,13 @@ def line(xs: list[int], ys: list[float]) -> t.Callable[[int], float]:
 
 
 NOTES = [
-    "Gateways are containers on the controller's own two cores, so that controller and gateways share what there is.",
+    "Gateways are containers on the controller's own two cores, so they share the processors.",
     "Ping play: one task `ansible.builtin.ping` on the same gateways, with the same strategy and forks.",
-    "One line changed: the inside port of a port forward, for all gateways; what is timed includes the confirmation, "
-    "for each by a connection of its own.",
+    "One line changed: the inside port of a port forward, for all gateways; the time includes the confirmation, for "
+    "each over a separate connection.",
     "No-op: the second look after a change, or a later one.",
-    "Memory is the proportional set size (PSS) of ansible-playbook and everything below it, looked at every 0.1 s in a "
-    "run of its own; what is not Ansible's are ssh's clients, without those that stay for a minute (ControlPersist).",
+    "Memory is the proportional set size (PSS) of ansible-playbook and everything below it, sampled every 0.1 s in a "
+    "separate run; the rest are ssh clients, without those that stay for a minute (ControlPersist).",
     "Ansible's own ssh with its defaults, no pipelining; in place of a network, the client's ProxyCommand is the "
     "gateway's sshd, started in its namespaces.",
 ]

@@ -87,7 +87,7 @@ class Bench:
         self.raw: dict[str, t.Any] = {}
         self.notes = [
             f"The table's limit is that of the first namespace ({rig.limit():,} here) and is read-only in every other "
-            "one; nothing of the host was changed."
+            "one; nothing on the host was changed."
         ]
         if self.flows < plan.flows:
             self.notes.append(f"The host's table has room for {self.flows:,} flows only, not for {plan.flows:,}.")
