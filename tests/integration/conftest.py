@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each test of this folder runs in a network namespace of its own, and the process goes home afterwards."""
+"""Each test in this folder runs in its own network namespace; afterwards the process returns to the first one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def gate(backend, tmp_path):
 
 @pytest.fixture
 def nft(tmp_path):
-    """The same for nftables alone, where the backend makes no difference."""
+    """The same for nftables only, for tests in which the backend makes no difference."""
     return Gate("nft", tmp_path)
 
 

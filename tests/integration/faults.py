@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One fault, tried once: a change in a process of its own, in which one step goes wrong, and what came of it."""
+"""One fault, tried once: a change in a separate process, in which one step fails, and the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 if t.TYPE_CHECKING:
     from helpers import Gate
 
-#: How a step can go wrong, in the words of the table.
+#: How a step can fail, in the words of the table.
 KINDS = {
     "fails": "fails, nothing done",
     "fails-late": "does its work, then fails",
@@ -35,12 +35,12 @@ KINDS = {
 }
 #: The guard's time in these tests, in seconds: a hang is longer.
 SHORT = 2
-#: All of them, or a sample that fits into make test.
+#: All of them, or a sample small enough for make test.
 FULL = os.environ.get("IPMASQ_FAULTS") == "full"
 
 
 class FaultHost(SandboxHost):
-    """The step with this number, counted over processes, files and switches, goes wrong in this way."""
+    """The step with this number, counted over processes, files and switches, fails in this way."""
 
     kind, number, count, what = "", 0, 0, ""
 
@@ -63,7 +63,7 @@ class FaultHost(SandboxHost):
         return done
 
     def hang(self) -> None:
-        """As long as a change is under way, and nobody has ended it."""
+        """While a change is pending, and nobody has ended it."""
         armed = pathlib.Path(self.place(rollback.folder_of("default")))
         deadline = time.monotonic() + slowed(3 * SHORT)
         while armed.exists() and time.monotonic() < deadline:
@@ -125,7 +125,7 @@ def settled(gate: Gate, seconds: float = 30) -> None:
 
 
 def in_child(gate: Gate, act, kind: str, number: int) -> tuple:
-    """Do this in a process of its own: (how it ended, the step that went wrong, error)."""
+    """Do this in a separate process: (how it ended, the step that failed, error)."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -137,7 +137,7 @@ def in_child(gate: Gate, act, kind: str, number: int) -> tuple:
         except GatewayError as problem:
             ended, error = "refused", str(problem)
         except BaseException as problem:
-            # A traceback would be a defect; it is told to the parent.
+            # A traceback would be a defect; the parent gets it.
             ended, error = "crashed", repr(problem)
         os.write(writer, json.dumps([ended, host.what, error, host.count]).encode())
         os._exit(0)

@@ -30,7 +30,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
 if t.TYPE_CHECKING:
     import pathlib
 
-#: As state files name them, with what each needs.
+#: As named in state files, with what each needs.
 BACKENDS = ("nft", "iptables-nft", "iptables-legacy")
 NEEDS = {
     "nft": ("nft", "ip"),
@@ -96,7 +96,7 @@ class Gate:
         return sh("iptables-{0}-save; ip6tables-{0}-save".format(variant))
 
     def tool(self, family: str = "ip") -> str:
-        """iptables of this variant, in the words of a shell."""
+        """iptables of this variant, as a shell command."""
         name = {"ip": "iptables", "ip6": "ip6tables"}[family]
         lock = "XTABLES_LOCKFILE={0}/xtables.lock ".format(self.host.root)
         return "{0}{1}-{2}".format(lock, name, self.programs.partition("-")[2])

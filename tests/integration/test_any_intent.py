@@ -4,7 +4,7 @@
 
 """Any valid intent is loaded by the real tools, reads back equal and plans nothing more; any other is refused whole.
 
-``IPMASQ_EXAMPLES=1000 pytest tests/integration/test_any_intent.py`` looks further, ``IPMASQ_GARBAGE=5000`` tries more
+``IPMASQ_EXAMPLES=1000 pytest tests/integration/test_any_intent.py`` tries more examples, ``IPMASQ_GARBAGE=5000`` more
 nonsense. Much of the time is fsync: ``--basetemp=/dev/shm/x`` makes it faster.
 """
 
@@ -20,7 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as int
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
-#: For each of three backends: refused inputs touch nothing and are quick, so there are more of them.
+#: For each of three backends. Refused inputs touch nothing and are fast, so there are more of them.
 GARBAGE = int(os.environ.get("IPMASQ_GARBAGE", "700"))
 BOUNDED = strategies.drawn(40)
 
@@ -42,7 +42,7 @@ def test_any_intent_is_a_fixpoint(plain, first, second):
         try:
             wanted = intent.gateway_from_params(params)
         except GatewayError as error:
-            # Not every draw is valid; then all problems are sentences.
+            # Not every draw is valid; an invalid one must be refused in sentences.
             assert all(": " in problem for problem in error.problems)
             continue
         assert wanted.instance == params["instance"]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bad input through the real module, a process of its own: one clear error, changed false, host untouched."""
+"""Bad input to the real module, in a separate process: one clear error, changed false, host untouched."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def refused(result, *words):
 
 
 def test_the_runner_itself_works(module):
-    """Good input in check mode, so that the refusals below are not those of the runner."""
+    """Good input in check mode, so that the refusals below are not caused by the runner."""
     wire_gateway()
     result = module("gateway", check=True)
     assert result["changed"] is True and "failed" not in result
@@ -205,7 +205,7 @@ class Unprivileged(SandboxHost):
 
 
 class NoNat(SandboxHost):
-    """A kernel without NAT, in the words of the real tools."""
+    """A kernel without NAT, as the real tools report it."""
 
     def run(self, argv, stdin=None):
         if stdin and argv[0] == "nft":

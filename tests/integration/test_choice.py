@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Without variables: what a cable, a lease or one packet changes on the host does not change what is WAN and LAN."""
+"""Without variables: a cable, a lease or one packet that changes the host does not change WANs and LANs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unhurried import patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
-#: An IPv4 gateway, on which nothing of IPv6 is forwarded and each link listens to router advertisements.
+#: An IPv4 gateway, on which no IPv6 is forwarded and each link accepts router advertisements.
 IPV4_ONLY = """
 ip -6 route del default; for link in wan0 lan0 guest0; do ip -6 addr flush dev $link scope global
 echo 1 > /proc/sys/net/ipv6/conf/$link/accept_ra; done
@@ -42,7 +42,7 @@ def advertise(net, node: str, source: str = "fe80::bad") -> None:
 
 
 def until(command: str) -> str:
-    """What a command says once it says something; nothing if it never does."""
+    """The first output of a command; empty if there is none."""
     return sh(
         "for i in $(seq {0}); do {1} | grep . && break; sleep .05; done || true".format(int(patience() * 20), command)
     )
@@ -108,14 +108,14 @@ def test_a_lan_that_is_away_stays_a_lan(nft, net):
 
 
 def test_a_tunnel_by_policy_routing_is_a_way_out(gate, net):
-    """As wg-quick sets it: a rule for all that is not the tunnel's own leads to a table of its own."""
+    """As wg-quick sets it up: a rule sends everything except the tunnel's own packets to a separate table."""
     net.wire_second_wan()
     sh("ip addr flush dev wan1; ip addr add 10.64.0.2/32 dev wan1; ip route add default dev wan1 table 51820")
     sh("ip rule add not fwmark 0xca6c table 51820; ip rule add table main suppress_prefixlength 0")
     net.nodes["isp"].sh("ip addr add 198.18.0.1/32 dev lo; ip route add 10.64.0.2 dev up0")
     assert chosen(gate.apply()) == (["wan0", "wan1"], ["lan0", "guest0"])
     assert net.tcp("office", "isp", "198.18.0.1") == "10.64.0.2"
-    # The link below is a WAN, too: what leaves by it while the tunnel is down is translated.
+    # The link below is a WAN, too: traffic that uses it while the tunnel is down is translated.
     sh("ip rule del not fwmark 0xca6c table 51820")
     assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
 
@@ -138,7 +138,7 @@ def test_a_tunnel_as_the_only_wan_is_a_kill_switch(gate, net):
             assert net.tcp("office", "wan", "198.18.0.1", timeout=1) != topology.GATE4
             assert net.tcp("office", "wan", topology.WAN6, timeout=1) != topology.GATE6
             assert not [source for source, proto in below.sources() if proto in (6, 17)]
-    # The gateway itself goes on, or no tunnel would ever come back.
+    # The gateway itself still reaches the outside, or no tunnel would ever come back.
     assert net.tcp("gate", "wan", topology.WAN4) == topology.GATE4
 
 
@@ -150,7 +150,7 @@ def test_a_port_of_a_bridge_is_refused(nft, net):
     assert caught.value.problems == (
         "lans[0] 'office': lan0 is a port of bridge br0, and packets arrive by that; name br0",
     )
-    # What is left out is found, and the port is not among it.
+    # Omitted LANs are found, and the port is not among them.
     sh("ip addr flush dev lan0")
     assert chosen(nft.apply()) == (["wan0"], ["guest0", "br0"])
 
@@ -204,7 +204,7 @@ def test_one_card_for_both_sides(gate, net):
     assert net.tcp("office", "server", "198.18.0.1") == "192.168.1.1"
 
 
-# --- LANs whose networks are their links' -----------------------------------------------------------------------------
+# --- LANs with the networks of their links ----------------------------------------------------------------------------
 
 FOLLOWING = {
     "wans": [{"interface": "wan0"}],
@@ -220,7 +220,7 @@ def udp_seen(net, source: str, target: str) -> bool:
 
 
 def test_a_lan_follows_its_link_without_a_run(gate, net):
-    """Another delegated prefix, another private network: translated, routed and checked as the ones before."""
+    """Another delegated prefix, another private network: translated, routed and checked like the previous ones."""
     gate.apply(**FOLLOWING)
     assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
     office, wan = net.nodes["office"], net.nodes["wan"]
@@ -240,11 +240,11 @@ def test_a_lan_follows_its_link_without_a_run(gate, net):
         net._awake("office", "fd00:5::1")
         assert net.tcp("office", "wan", topology.WAN6) == topology.GATE6
         assert sniffer.leaks() == []
-    # Neither another LAN nor the outside gets in, and the LANs stay apart.
+    # Neither another LAN nor the outside gets in, and the LANs stay isolated.
     assert net.tcp("wan", "office", "192.168.5.10") == "timeout"
     assert net.tcp("guest", "office", "192.168.5.10").startswith("refused")
     assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
-    # The next run knows the new networks, and nothing is left of the way round.
+    # The next run knows the new networks, and no packet takes the slow path any more.
     assert gate.apply(**FOLLOWING).change.changed
     assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
     assert not gate.apply(**FOLLOWING).change.changed
@@ -262,7 +262,7 @@ def test_sources_that_no_route_leads_back_to_are_dropped(gate, net):
 
 
 def test_no_nat_item_no_way_out(gate, net):
-    """What nothing translates is guarded, also in networks that are new."""
+    """Untranslated packets are guarded, also in new networks."""
     nat = [{"name": "guests", "source": ["guests"]}]
     gate.apply(nat=nat, **FOLLOWING)
     sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
@@ -272,7 +272,7 @@ def test_no_nat_item_no_way_out(gate, net):
     with topology.Sniffer(net) as sniffer:
         seen = net.tcp("office", "wan", topology.WAN4)
         assert sniffer.leaks() == []
-    # Nor does an item for another LAN become its own.
+    # Nor does an item for another LAN apply to it.
     assert seen == "timeout"
 
 

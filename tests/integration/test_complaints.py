@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What users of other collections complained about, one test each, named after the issue."""
+"""Complaints of users of other collections, one test each, named after the issue."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def legacy(tmp_path):
 
 
 def foreign_accept(gate, inside=False):
-    """Somebody puts an ACCEPT above our NAT rule, so that NAT is bypassed."""
+    """Someone puts an ACCEPT above our NAT rule, which bypasses NAT."""
     if gate.option == "nftables":
         sh("nft insert rule inet ipmasq srcnat ip saddr 192.168.1.0/24 accept")
     else:
@@ -137,7 +137,7 @@ def test_ansible_19476_check_mode_never_writes(gate):
             assert call[0] != "nft" or "list" in call, call
         done = stage(False)
         assert done.change.changed
-        # What check mode foretold is what was done.
+        # The run did what check mode predicted.
         assert planned.to_dict()["differences"] == done.to_dict()["differences"]
         assert not stage(True).change.changed
 
@@ -293,7 +293,7 @@ def test_systemd_27639_ipv6_forwarding_keeps_the_default_route_of_router_adverti
         "echo 1 > /proc/sys/net/ipv6/conf/up0/forwarding; ip link set up0 up"
     )
     for _try in range(50):
-        with contextlib.suppress(OSError):  # until its link-local address is there
+        with contextlib.suppress(OSError):  # until it has its link-local address
             advertise(isp)
         if "proto ra" in sh("ip -6 route show default"):
             break
@@ -364,7 +364,7 @@ def test_switching_the_backend_leaves_nothing_of_the_old(tmp_path, former, latte
     fresh.close()
     new.absent()
     after = new.host.snapshot()
-    # Tables that only iptables-nft makes may stay empty after the first backend was retired.
+    # Tables that only iptables-nft creates may remain, empty, after the first backend was removed.
     assert (after["files"], after["switches"]) == (before["files"], before["switches"])
     assert "IPMASQ" not in after["rules"] and "ipmasq" not in after["rules"]
 
@@ -451,7 +451,7 @@ def test_lost_state_file_leaves_no_orphans(gate, what):
     assert "ipmasq" not in gate.rules() and "IPMASQ" not in gate.rules()
 
 
-#: Rules that others may put into our table or chains: seen as drift, taken away, never a traceback.
+#: Rules that others may put into our table or chains: reported as drift, removed, never a traceback.
 FOREIGN_IN_OURS = [
     "ether saddr { 02:00:00:00:00:01, 02:00:00:00:00:02 } accept",
     'ip saddr { 10.0.0.1 comment \\"x\\", 10.0.0.2 } accept',
@@ -568,7 +568,7 @@ def test_flush_ruleset_by_somebody_is_mended(gate):
 
 
 def test_flush_ruleset_an_item_that_is_run_alone_does_not_forget_the_others(gate):
-    """A play with --tags after somebody's flush: what the other items declared has to be there at the next boot."""
+    """A play with --tags after a manual flush: what the other items declared must be present at the next boot."""
     gate.item("masquerade", name="a", source=["192.168.1.0/24"], out_interface="wan0")
     gate.item("forward", name="b", source=["192.168.2.0/24"], action="drop")
     sh("nft flush ruleset")

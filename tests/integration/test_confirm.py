@@ -26,7 +26,7 @@ COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collecti
 PRIVATE = "mount --make-rprivate / && mount --bind $BOX/etc /etc && mount --bind $BOX/run /run && "
 WANS = [{"interface": "wan0"}]
 ONE = {"wans": WANS, "lans": [OFFICE]}
-#: Another gateway: a LAN more, an address more, other timers.
+#: Another gateway: one more LAN, one more address, other timers.
 TWO = {
     "wans": WANS,
     "lans": [OFFICE, GUESTS],
@@ -39,11 +39,11 @@ TWO = {
 
 
 class Box:
-    """A host whose /etc and /run are folders of this test; everything else that modules touch is the namespace's."""
+    """A host whose /etc and /run are folders of this test; the rest belongs to the namespace."""
 
     def __init__(self, folder: pathlib.Path, backend: str) -> None:
         self.folder, self.backend = folder, backend
-        self.mounted = ""  # done to its /etc before each module
+        self.mounted = ""  # called with its /etc before each module
         for name in ("etc", "run"):
             (folder / name).mkdir()
         for name in ("passwd", "group", "nsswitch.conf", "ld.so.cache", "alternatives"):
@@ -71,7 +71,7 @@ class Box:
         return self.module("gateway_confirm", **options)
 
     def holds(self):
-        """All that a change may alter, and that has to be the same after the rollback.
+        """Everything that a change may alter, which must be the same after the rollback.
 
         Chains that were temporarily removed come last; that their rules have the right order is what the next run says.
         """
@@ -99,7 +99,7 @@ def box(request, tmp_path):
     wire_gateway()
     made = Box(tmp_path, request.param)
     if request.param == "iptables":
-        # Its first load makes the kernel's own tables, empty; these are not ours to take away.
+        # Its first load creates the kernel's own tables, empty; we do not remove these.
         made.apply(confirm_timeout=0, **ONE)
         made.apply(confirm_timeout=0, state="absent")
     return made
@@ -230,7 +230,7 @@ def test_a_refused_load_leaves_nothing_pending(box):
 
 
 def test_a_host_without_etc_protocols(box):
-    """The /etc of this test has none, as minimal hosts: nft knows no protocol by name there, nor lists one."""
+    """The /etc of this test has none, like minimal hosts: nft neither accepts nor lists protocols by name there."""
     options = dict(
         ONE,
         helpers=[{"name": "ftp"}],

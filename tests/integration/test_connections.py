@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connections that began under other rules: what the old ones explain and the new ones do not is forgotten, no more.
+"""Connections that began under other rules: those that the old rules explain and the new ones do not are forgotten.
 
-``IPMASQ_CONNECTIONS=200000`` tries that with as many.
+``IPMASQ_CONNECTIONS=200000`` tests with that many.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def snat(**match):
 
 
 def forgotten(result):
-    """How many connections a run says it forgets."""
+    """How many connections a run reports as forgotten."""
     found = re.findall(r"^- (\d+) connections that began", "\n".join(result.to_dict()["differences"]), re.M)
     return int(found[0]) if found else 0
 
@@ -143,7 +143,7 @@ def wire_vpn(net):
 
 
 def test_what_others_have_translated_or_carry_stays(gate, net):
-    """Adversary's fault 5: one port forward more reset a LAN client's connection to a container."""
+    """One more port forward used to reset a LAN client's connection to a container."""
     wire_container(net)
     wire_vpn(net)
     gate.apply(**TWO_LANS)
@@ -154,13 +154,13 @@ def test_what_others_have_translated_or_carry_stays(gate, net):
     ):
         assert forgotten(gate.apply(**MORE, **TWO_LANS)) == 0
         assert speaks(published) and speaks(by_vpn) and speaks(ours)
-        # Rules that are taken away take these with them no more than rules that come.
+        # Neither removed nor added rules affect these.
         assert forgotten(gate.apply(**dict(snat(), **TWO_LANS))) == 1
         assert speaks(published) and speaks(by_vpn)
 
 
 def test_a_host_that_routed_before_forgets_what_began_untranslated(gate, net):
-    """Old rules there are none; what they would have done is what a plain router does. Where it went, routes tell."""
+    """There are no old rules, so a plain router is assumed; the routes show where a connection went."""
     wire_vpn(net)
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward; iptables-nft -A FORWARD -m conntrack --ctstate NEW -j ACCEPT")
     sh("conntrack -F 2>/dev/null")
@@ -177,7 +177,7 @@ def test_a_host_that_routed_before_forgets_what_began_untranslated(gate, net):
 
 
 def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
-    """The data connection of active FTP, as the voice of a call, goes on while a port forward is added."""
+    """The data connection of active FTP, like the voice of a call, survives the addition of a port forward."""
     known = dict(TWO_LANS, helpers=[{"name": "ftp"}])
     gate.apply(**known)
     with (
@@ -203,7 +203,7 @@ def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
             assert speaks((back, accepted))
             assert forgotten(gate.apply(**MORE, **known)) == 0
             assert speaks((back, accepted)) and speaks((client, server))
-            # And with it: both are seen as another address now.
+            # And together with it: both now have another address.
             assert forgotten(gate.apply(**dict(known, **snat()))) == 2
             assert not speaks((back, accepted))
 
@@ -212,7 +212,7 @@ def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
 
 
 def test_a_removed_gateway_takes_its_connections_with_it(gate, net):
-    """What it has translated or let in from outside; what others have, and what a plain router passes, stays."""
+    """Those that it translated or let in from outside; those of others, and those that a plain router passes, stay."""
     wire_container(net)
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward")  # as docker does; it stays so
     gate.apply(port_forwards=[FORWARD], **TWO_LANS)
@@ -255,7 +255,7 @@ def test_a_removed_item_takes_its_connections_with_it_and_no_other(gate, net):
         assert forgotten(gate.item(state="absent", **LINE)) == 1
         assert not speaks(office)
         assert speaks(guest) and speaks(inside)
-        # An item that comes ends what it would not let begin.
+        # A new item ends connections that it would not let begin.
         assert forgotten(gate.item(action="drop", **CLOSE)) == 1
         assert speaks(guest) and not speaks(inside)
         assert forgotten(gate.item(state="absent", **GUEST_LINE)) == 1
@@ -298,7 +298,7 @@ def test_what_a_removal_that_died_has_not_forgotten_the_next_one_does(nft, monke
 
 # --- Every kind of connection, and the right one ----------------------------------------------------------------------
 
-#: In words of conntrack(8). GRE has keys, ICMP an id, others have ports, ESP has nothing.
+#: As arguments of conntrack(8). GRE has keys, ICMP an id, ESP nothing, the others have ports.
 KINDS = {
     "tcp": "-p tcp --state ESTABLISHED --sport 4000 --dport 443",
     "udp": "-p udp --sport 4000 --dport 443",
@@ -320,20 +320,20 @@ def insert(words, source=OFFICE4, server=WAN4, seen=GATE4):
 
 
 def known():
-    """Every connection, as conntrack(8) prints it, less its timer."""
+    """Every connection, as conntrack(8) prints it, without its timer."""
     lines = sh("conntrack -L -f ipv4 2>/dev/null; conntrack -L -f ipv6 2>/dev/null").splitlines()
     return {re.sub(r"(?<=\d )\d+ (?=src|[A-Z])", "", line) for line in lines}
 
 
 def test_of_each_protocol_the_right_one_goes(nft):
-    """And of two with the same tuple never the one of another zone, which is somebody else's."""
+    """And of two with the same tuple, never the one of another zone, which is not ours."""
     wire_gateway()
     sh("ip addr add {0}/24 dev wan0".format(SECOND))
     nft.apply(**ONE_LAN)
     for number, words in enumerate(KINDS.values()):
         insert(words)
         insert(words, source="192.168.77.10", seen=THIRD)
-        # Right already: what it is seen as is the new rules' address.
+        # Already right: it has the address of the new rules.
         insert(words, source="192.168.1.{0}".format(20 + number), seen=SECOND)
     insert("-w 7 " + KINDS["udp"])
     for words in KINDS6.values():
@@ -405,7 +405,7 @@ def test_what_a_run_that_died_has_not_forgotten_the_next_one_does(gate, net, mon
 
 
 def test_what_began_under_a_change_goes_with_it(gate, net):
-    """Adversary's fault 6: a rollback left the intruder in, and the phone dead. What is as before stays."""
+    """A rollback used to leave the intruder connected, and the phone dead. Unchanged connections stay."""
     gate.apply(**TWO_LANS)
     change = {
         "port_forwards": [FORWARD],
@@ -495,7 +495,7 @@ def counted():
 
 
 def test_ten_thousands_are_forgotten_at_once(nft):
-    """Adversary's fault 4: 3,000 connections took a minute, and held the lock for as long."""
+    """3,000 connections used to take a minute, and held the lock all the time."""
     wire_gateway()
     sh("ip addr add {0}/24 dev wan0".format(SECOND))
     nft.apply(**TWO_LANS)
@@ -505,7 +505,7 @@ def test_ten_thousands_are_forgotten_at_once(nft):
     began = time.monotonic()
     done = nft.apply(**snat(source=["guests"]), **TWO_LANS)
     assert (forgotten(done), counted()) == (CONNECTIONS // 10, CONNECTIONS - CONNECTIONS // 10)
-    # For 200,000 there are 5 s; what else a run does here is less than one.
+    # The limit for 200,000 is 5 s; everything else that a run does here takes less than one.
     assert time.monotonic() - began < (1 + CONNECTIONS / 40000) * slowness()
 
 

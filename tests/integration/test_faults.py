@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever breaks, and whenever: the host is as it was or as it should be, never between.
+"""Whatever fails, and whenever: the host is as it was or as declared, never in between.
 
-``make test-faults`` tries all of it and writes the table of docs/reliability.md; ``make test`` tries a sample.
+``make test-faults`` tries everything and writes the table in docs/reliability.md; ``make test`` tries a sample.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as eng
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend import iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
-#: Another gateway: a LAN, an address and a timer more.
+#: Another gateway: one more LAN, address and timer.
 OWN = {"name": "own", "action": "static", "source": ["192.168.1.10"], "to": ["203.0.113.9"], "to_address": "add"}
 MORE = dict(TWO_LANS, nat=[OWN, {"name": "rest"}], timeouts={"udp": 77})
 CHANGES = {
@@ -37,7 +37,7 @@ CHANGES = {
 }
 #: A first run and a removal are left to make test-faults.
 TRIED = sorted(CHANGES) if FULL else ["change"]
-#: It waits longer than any test: its end is up to the test.
+#: It waits longer than any test: the test ends it.
 WAITS = rollback.Confirmation(3600, "token", "14:05:30")
 SWITCHES_BEFORE = (
     "echo 1 > /proc/sys/net/ipv4/conf/lan0/forwarding; echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects"
@@ -63,7 +63,7 @@ def gate(backend, tmp_path, monkeypatch):
 
 
 def sample(steps, gate, *words):
-    """All of them, or every twelfth, beginning somewhere else in each test."""
+    """All of them, or every twelfth, with a different start in each test."""
     return steps if FULL else steps[sum(map(ord, "".join((gate.programs, *words)))) % 12 :: 12]
 
 
@@ -114,7 +114,7 @@ def kill_at(gate, script, number):
 
 
 def finish(gate, keep):
-    """What gateway_confirm does, and after it the timer, if there is anything left to do: whether it is kept."""
+    """What gateway_confirm does, and after it the timer, if anything is left to do: whether the change is kept."""
     try:
         rollback.finish("default", "token", keep, gate.host, check_mode=False)
     except GatewayError:
@@ -201,7 +201,7 @@ def test_the_power_goes_while_a_change_is_being_kept(gate, change, script):
         killed = flag.exists()
         flag.unlink(missing_ok=True)
         now = booted(gate)
-        # Before the first run is kept, nothing is there that would finish it, or clean up.
+        # Before the first run is kept, nothing exists that would complete it, or clean up.
         rest = (rollback.PART,) if old else (rollback.PART, ".commit")
         now["files"] = {path: text for path, text in now["files"].items() if not path.endswith(rest)}
         found = "before" if now == before else "after" if now == after else "between"
@@ -248,7 +248,7 @@ def test_damaged_state_at_boot_does_not_route(gate, how):
             done = gate.host.boot()
             routes = sh("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding").split()
         if (how, path.suffix) == ("less its end", ".sums"):
-            # Its last newline says nothing.
+            # Its last newline has no meaning.
             path.write_bytes(text)
             continue
         found = "closed" if (done.returncode, routes) == (1, ["0", "0"]) else "between"
@@ -262,7 +262,7 @@ def test_damaged_state_at_boot_does_not_route(gate, how):
 
 @pytest.fixture
 def disk(gate):
-    """/etc or /run as a filesystem of their own; gives back a function that mounts one."""
+    """/etc or /run as a filesystem of their own; returns a function that mounts one."""
     mounted = []
 
     def mount(path):
@@ -286,7 +286,7 @@ def disk(gate):
 @pytest.mark.parametrize("path", ["/etc", "/run"])
 @pytest.mark.parametrize("change", TRIED)
 def test_a_full_disk(gate, disk, change, path):
-    """With room for no page, for one, for two … until there is enough."""
+    """With room for no page, for one, for two … until it is enough."""
     old, new = CHANGES[change]
     become(gate, old)
     before = holds(gate)
@@ -352,7 +352,7 @@ def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
 
 
 def test_two_at_once(gate):
-    """One wins; the other comes after it or gets a clear error."""
+    """One wins; the other follows it or gets a clear error."""
     ends = {}
     for name, wanted in (("one", ONE_LAN), ("more", MORE)):
         become(gate, wanted)

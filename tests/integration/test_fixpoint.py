@@ -112,14 +112,14 @@ OWN = {
 
 
 def golden_cases():
-    """The cases of tests/unit/golden: whatever of theirs is a gateway's parameters."""
+    """The cases of tests/unit/golden that are parameters of a gateway."""
     found = {}
     for path in sorted(GOLDEN.rglob("*.y*ml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             params = document.get("gateway")
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
                 if "neighbours" in document:
-                    continue  # Another instance has to be there first: test_undeclared.py.
+                    continue  # Another instance must exist first: test_undeclared.py.
                 known = tuple(_argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}
     return found
@@ -129,7 +129,7 @@ CASES = dict(OWN, **golden_cases())
 
 
 def refusal(gate: Gate, name: str) -> str:
-    """Why a case is refused: its golden folder says that a backend lacks it, or this kernel does."""
+    """Why a case is refused: its golden folder says that the backend lacks it, or this kernel does."""
     if gate.option == "iptables" and (GOLDEN / name.replace("golden-", "")).with_name("iptables.refused").exists():
         return "is not possible with backend iptables"
     if CASES[name].get("offload") and gate.host.run(["nft", "-c", "-f", "-"], FLOWTABLE).rc != 0:
@@ -165,9 +165,9 @@ def test_fixpoint(gate, name):
             assert done.returncode == 0, done.stderr
             assert {*gate.live(instance)} == {*first.change.plan.desired}
             if not again:
-                # The guard knows the links with a default route that are no WANs, so these have to be there.
+                # The guard knows the links with a default route that are not WANs, so these must exist.
                 wire_gateway()
-            # iptables names the WAN's addresses in a hairpin, both backends those of another WAN, and here is no WAN.
+            # iptables lists the WAN's addresses in a hairpin, both backends those of another WAN; there is no WAN here.
             if "pairs" not in name and (gate.option == "nftables" or "hairpin" not in name):
                 assert not gate.apply(**params).change.plan.changed
     fresh.close()
@@ -257,7 +257,7 @@ def load_foreign(gate):
 
 
 def foreign_part(gate, text):
-    """The listing without what is ours."""
+    """The listing without our rules."""
     if gate.programs == "nft":
         # Our table is one block that ends at the first line with a lone brace.
         lines, skipping = [], False

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The real tools read hostile text as text: what is refused touches nothing, what is accepted is loaded, reads back
-equal, makes no table, chain, file or process that it should not, and goes without a trace.
+equal, creates no unexpected table, chain, file or process, and is removed without a trace.
 
-``IPMASQ_EXAMPLES=1000 pytest tests/integration/test_hostile_text.py`` looks further.
+``IPMASQ_EXAMPLES=1000 pytest tests/integration/test_hostile_text.py`` tries more examples.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OURS = re.compile(r"IPMASQ-[A-Za-z0-9_.@-]+")
 
 @pytest.fixture
 def wired(gate, monkeypatch):
-    """A host with interfaces, rules of somebody else, and a folder of its own for whatever may be made in it."""
+    """A host with interfaces, foreign rules, and a folder of its own for anything that might be created."""
     wire_gateway()
     sh("nft 'add table inet others; add chain inet others canaries'")
     gate.apply(wans=[{"interface": "wan0"}], lans=[dict(hostile.RIGHT["lans"][0], reaches=[])], nat=None)
@@ -85,7 +85,7 @@ def check_loaded(gate, instance, before):
 
 
 def check_quiet(gate):
-    """No canary anywhere, and no process but those that we start on purpose."""
+    """No canary anywhere, and no process except those that we start on purpose."""
     assert [path for path in gate.host.root.rglob("*") if hostile.CANARY in path.name] == []
     assert list(pathlib.Path.cwd().iterdir()) == []
     assert {call[0] for call in gate.host.calls} <= PROGRAMS
@@ -147,12 +147,12 @@ def test_a_log_prefix_is_no_jump_of_another_instance(wired):
         assert {instance: wired.live(instance) for instance in "ab"} == before
 
 
-#: What the kernel takes as names of links; "w" is what the pattern below means.
+#: What the kernel accepts as names of links; "w" is for the pattern below.
 LINKS = ["w$(>canary)", "w;>canary", "w`>canary`", "w|>canary", 'w"', "w'", "w\\", "w{}", "w*", "w+", "w\x1b[2J"]
 
 
 def test_links_of_any_name_are_names(wired):
-    """They are there, a pattern means them, and they have private addresses."""
+    """They exist, a pattern matches them, and they have private addresses."""
     for number, name in enumerate(LINKS + ["-j", "#"]):
         peer = "p{0}".format(number)
         subprocess.run(["ip", "link", "add", "name", name, "type", "veth", "peer", "name", peer], check=True)
@@ -176,7 +176,7 @@ def test_links_of_any_name_are_names(wired):
 
 
 def accepted_texts(most=2):
-    """Options in which some payload gets through, a few for each option; hypothesis seldom draws one."""
+    """Options in which some payload is accepted, a few for each option; hypothesis rarely draws one."""
     for path in hostile.GATEWAY_TEXTS:
         found = 0
         for payload in hostile.PAYLOADS:
@@ -206,7 +206,7 @@ def test_what_is_accepted_is_loaded_as_text(wired):
 
 
 def booted(gate, instance):
-    """What the loader makes of the same files is what was there."""
+    """The loader creates the same rules from the same files."""
     rows = gate.live(instance)
     done = gate.host.boot()
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ def roles(info):
 
 
 def test_a_host_that_was_wiped(gate):
-    """nft flush ruleset, and /etc/ipmasq lost: an open router, which has to be red."""
+    """nft flush ruleset, and /etc/ipmasq lost: an open router, which must be reported."""
     wire_gateway()
     wire(mgmt0="10.9.9.1/24", docker0="172.17.0.1/16")
     gate.apply(**TWO_LANS)
@@ -37,7 +37,7 @@ def test_a_host_that_was_wiped(gate):
     assert lan0["addresses"] == ["192.168.1.1", "fd00:1::1"]
     assert info["who"]["version"] and info["who"]["user"]
 
-    # The rules alone.
+    # Only the rules.
     tool = "iptables-legacy" if gate.programs == "iptables-legacy" else ""
     wipe = "nft flush ruleset"
     for each in (tool, tool.replace("ip", "ip6", 1)) if tool else ():
@@ -47,7 +47,7 @@ def test_a_host_that_was_wiped(gate):
     assert (info["applied"], info["as_applied"], info["forwarding_without_rules"]) == (True, False, True)
     assert info["drift"]
 
-    # And the memory of them.
+    # And the record of them.
     shutil.rmtree(gate.host.place("/etc/ipmasq"))
     info = gate.info()
     assert returned.faults(docs, info) == []
@@ -83,7 +83,7 @@ def test_a_change_that_waits(nft):
 
 
 def test_one_instance_speaks_for_the_host(nft):
-    """The default instance is not there, and need not be while another one is."""
+    """The default instance does not exist, and need not while another one does."""
     wire_gateway()
     nft.apply(instance="branch", **TWO_LANS)
     assert nft.info()["forwarding_without_rules"] is False

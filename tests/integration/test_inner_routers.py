@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A router inside a LAN: what it answers past the gateway, and what it says about packets that do not fit."""
+"""A router inside a LAN: its answers past the gateway, and its errors about packets that are too big."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEVER_FRAGMENT = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (soc
 
 
 def wire_router(net, transit):
-    """The second host of the office LAN is a router. ``transit``: it speaks from a network of its own."""
+    """The second host of the office LAN is a router. ``transit``: its own address is in a separate network."""
     net.wire_server()
     net._node("deep")
     router, deep = net.nodes["server"], net.nodes["deep"]
@@ -56,7 +56,7 @@ def wire_router(net, transit):
 
 
 def told_too_big(net, target):
-    """Whether a host on the WAN hears that its datagram does not fit on the way to what a forward has let it reach."""
+    """Whether a host on the WAN gets the error that its datagram is too big for the path behind a forward."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with (
         net.socket("deep", family, socket.SOCK_DGRAM) as server,
@@ -91,7 +91,7 @@ def test_too_big_gets_out_whatever_the_routers_address(gate, net):
         assert told_too_big(net, GATE4)
         assert told_too_big(net, GATE6)
         assert outside.leaks() == []
-        # Nothing else of that source does.
+        # Nothing else from that source passes.
         about = udp(WAN4, TRANSIT4, 9999, 9000)
         router = [
             udp(TRANSIT4, WAN4),
@@ -106,7 +106,7 @@ def test_too_big_gets_out_whatever_the_routers_address(gate, net):
 
 
 def test_a_router_that_answers_a_client_directly(gate, net):
-    """The gateway sees but one half of the connection, which conntrack calls invalid; it stays inside the LAN."""
+    """The gateway sees only half of the connection, which conntrack calls invalid; it stays inside the LAN."""
     wire_router(net, transit=False)
     net.nodes["office"].sh("for at in all up0; do echo 0 > /proc/sys/net/ipv4/conf/$at/accept_redirects; done")
     net.nodes["office"].sh("echo 0 > /proc/sys/net/ipv6/conf/up0/accept_redirects")
@@ -128,7 +128,7 @@ def test_a_router_that_answers_a_client_directly(gate, net):
 
 @pytest.mark.parametrize("more", [{}, {"protocol": ["udp"], "port": ["9000"]}], ids=["all", "by port"])
 def test_errors_about_an_exempt_flow_get_out(gate, net, more):
-    """RFC 5508 REQ-4: an item that exempts a port exempts what its clients say about it."""
+    """RFC 5508 REQ-4: an item that exempts a port also exempts ICMP errors about it."""
     networks = ["203.0.113.0/24", "2001:db8:ff::/64"]
     exempt = dict({"name": "vpn", "action": "exempt", "destination": networks}, **more)
     pings = {"name": "pings", "protocol": ["icmp"]}

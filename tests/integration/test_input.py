@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What may reach the gateway itself, and protocols in their details: a gateway is no wiser than their authors."""
+"""What may reach the gateway itself, with the details of each protocol."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IGMP = (2, b"\x11\x64\xee\x9b" + bytes(4))  # a general query, with its checksum
 
 @contextlib.contextmanager
 def listening(protocol):
-    """Raw sockets of the gateway that take this protocol, once the filter has let it in; asked for what has come."""
+    """Raw sockets of the gateway for this protocol, which show what the filter has let in."""
     with contextlib.ExitStack() as stack:
         found = [
             stack.enter_context(socket.socket(family, socket.SOCK_RAW, protocol))
@@ -47,7 +47,7 @@ def listening(protocol):
         ]
 
         def came():
-            """Families of what has come since the last question."""
+            """The families of the packets since the last call."""
             seen = set()
             while True:
                 ready = select.select(found, [], [], 0.05)[0]
@@ -61,7 +61,7 @@ def listening(protocol):
 
 
 def from_outside(net, *packets, node="wan", link="wan0"):
-    """Past the IP stack of a node, straight to the gateway."""
+    """Past the IP stack of a node, directly to the gateway."""
     with net.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))
         ours = mac(sh("ip -o link show dev up0"), "link/ether ")
@@ -95,7 +95,7 @@ def test_every_protocol_that_can_be_named_is_kept_in(gateway, net):
             for name, (number, payload) in HEADERS.items():
                 packets = [ip(source, to, number, payload) for source, to in ((OFFICE4, WAN4), (OFFICE6, WAN6))]
                 from_outside(net, *packets, node="office", link="lan0")
-                # Neighbours ask for each other meanwhile.
+                # Neighbour discovery happens in the meantime.
                 came = [(packet[0] >> 4, packet[9 if packet[0] >> 4 == 4 else 6]) for packet in outside.packets()]
                 seen = {"ip" if version == 4 else "ip6" for version, protocol in came if protocol == number}
                 assert seen == (set() if refused else {"ip", "ip6"}), name
@@ -110,7 +110,7 @@ def wire_beside(net, link):
 
 
 def test_protect_is_for_every_link_that_is_no_lan(gateway, net):
-    """A management link that nobody has declared is guarded; a manager's bridge is the manager's, and lo is our own."""
+    """A management link that nobody has declared is guarded; a manager's bridge and lo are left alone."""
     wire_beside(net, "mgmt0")
     gateway.apply(**TWO_LANS, input="protect", input_allow=[{"name": "web", "protocol": ["tcp"], "port": ["80"]}])
     with Servers(net, "tcp", ("gate", 8080), ("gate", 80), ("gate", 22)) as servers:
@@ -123,7 +123,7 @@ def test_protect_is_for_every_link_that_is_no_lan(gateway, net):
         for address in ("127.0.0.1", "::1"):
             assert servers.asked("gate", address, 8080).port == 8080
         assert net.ping("mgmt0", "10.9.0.1") and net.ping("mgmt0", "fd09::1")
-        # An answer to what the gateway has begun itself.
+        # An answer to a connection from the gateway itself.
         assert net.tcp("gate", "mgmt0", "10.9.0.9") == "10.9.0.1"
         sh("ip link set mgmt0 down; ip link set mgmt0 name virbr0; ip link set virbr0 up")
         assert servers.asked("mgmt0", "10.9.0.1", 8080).port == 8080
@@ -185,7 +185,7 @@ def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
                     assert servers.asked(node, address, 8080, timeout=0.3) == "timeout"
 
 
-#: A server of SSH in its own words: it listens on all addresses, and for itself on another port.
+#: An SSH server under its own name: it listens on all addresses, and on loopback on another port.
 SSHD = """
 import ctypes, socket, sys, time
 ctypes.CDLL(None).prctl(15, b"sshd", 0, 0, 0)  # PR_SET_NAME
@@ -207,7 +207,7 @@ def sshd(port):
 
 
 def open_ports(net, *ports):
-    """Those of a few ports to which the filter lets the WAN come: answered, or refused as nobody listens there."""
+    """The ports, of a few, that the filter opens to the WAN: answered, or refused because nothing listens."""
     clients = {net.socket("wan", socket.AF_INET, socket.SOCK_STREAM): port for port in ports}
     for client, port in clients.items():
         client.setblocking(False)
@@ -221,7 +221,7 @@ def open_ports(net, *ports):
 
 @pytest.mark.parametrize("backend", ["nft"])
 def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
-    """Two operators by two ports, cron, and a server that has moved: no run closes the way that another needs."""
+    """Two operators on two ports, cron, and a server that has moved: no run closes a port that another needs."""
     all_ports = (22, 1022, 2222, 2022)
 
     def apply(came_by, **options):

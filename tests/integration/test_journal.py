@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the shell tells the journal: by a logger that writes down what it is asked to say."""
+"""What the shell writes to the journal, through a logger that records its arguments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Telling(Box):
         return super().inside("sh", "-ec", bound + 'exec "$0" "$@"', *argv, stdin=stdin)
 
     def said(self):
-        """Once: what has been said since."""
+        """What has been logged since the last call."""
         path = self.folder / "said"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         path.unlink(missing_ok=True)

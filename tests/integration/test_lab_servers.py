@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Servers of the lab outlive whatever a client sends: a dead one would look like a gateway that loses packets."""
+"""Servers of the lab survive anything that a client sends: a dead one would look like a gateway that loses packets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def asked(net, address):
             except TimeoutError:
                 break
             except ConnectionRefusedError:
-                time.sleep(0.05)  # It starts still, or again.
+                time.sleep(0.05)  # It is still starting, or starting again.
     return "no answer"
 
 

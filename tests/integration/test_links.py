@@ -41,7 +41,7 @@ def test_an_added_address_answers_and_goes_with_its_item(gate, net):
     assert addresses() == before
     gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
     assert addresses() == before | {ADDED}
-    # Who asks for it by ARP gets an answer; both ways it is the client's own.
+    # ARP requests for it are answered; in both directions it belongs to the client.
     assert net.asks("tcp", "wan", "office", ADDED, 8080).peer == WAN4
     assert net.asks("udp", "office", "wan", WAN4, 5353).peer == ADDED
     assert net.asks("udp", "guest", "wan", WAN4, 5353).peer == GATE4
@@ -63,7 +63,7 @@ def test_an_address_of_ipv6_and_a_pool(gate, net):
     gate.apply(**dict(TWO_LANS, nat=[pool]))
     assert addresses() >= {"203.0.113.16", "203.0.113.17", ADDED6}
     assert net.asks("tcp", "office", "wan", WAN4, 8080).peer in ("203.0.113.16", "203.0.113.17")
-    # Duplicate address detection first: nobody answers for a new IPv6 address in its first second (RFC 4862).
+    # Duplicate address detection first: a new IPv6 address does not answer in its first second (RFC 4862).
     sh("for second in 1 2 3 4 5 6; do ip -6 address show tentative | grep -q . || break; sleep 0.5; done")
     assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == ADDED6
     gate.absent()
@@ -71,7 +71,7 @@ def test_an_address_of_ipv6_and_a_pool(gate, net):
 
 
 def rewire(net, own, route):
-    """The WAN's link comes back, as after a redial: udev runs what is ours before pppd or a DHCP client is done."""
+    """The WAN's link comes back, as after a redial: udev runs our script before pppd or a DHCP client is done."""
     net.unwire_wan()
     sh("ip link add wan0 type veth peer name up0 netns {0}".format(net.nodes["wan"].path))
     words = "ip addr add {0}/24 dev up0; ip addr add {1}/64 dev up0 nodad; ip link set up0 up"
@@ -100,7 +100,7 @@ def test_nobody_speaks_from_an_added_address(gate, net, route):
         assert net.asks("tcp", "gate", "wan", WAN4, 8080).peer == GATE4
         assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == GATE6
         assert net.asks("tcp", "gate", "wan", WAN6, 8080).peer == GATE6
-        # They answer all the same, and what is missing of them is drift.
+        # They answer all the same, and a missing one is drift.
         assert net.ping("wan", ADDED) and net.ping("wan", ADDED6)
         assert [line for line in gate.info()["drift"] if "address" in line] == []
     sh("ip address del {0}/32 dev wan0; ip address del {1}/128 dev wan0".format(ADDED, ADDED6))
@@ -221,7 +221,7 @@ def test_timers_of_single_items(gate, net):
     assert not gate.apply(**options).change.changed
     assert gate.info()["drift"] == []
     with Servers(net, "udp", ("wan", 5060), ("wan", 5061)) as servers, servers.client("office", WAN4) as client:
-        # A stream is what goes on for more than two seconds: net/netfilter/nf_conntrack_proto_udp.c
+        # A stream is a flow that lasts more than two seconds: net/netfilter/nf_conntrack_proto_udp.c
         for pause in (2.2, 0):
             for port in (5060, 5061):
                 assert servers.ask(client, WAN4, port).peer == GATE4

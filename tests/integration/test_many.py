@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hundreds of port forwards are looked up, by maps or by a tree. What each of them means stays the same."""
+"""Hundreds of port forwards are looked up, in maps or in a tree. The meaning of each stays the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 PEERS = {"ip": WAN4, "ip6": WAN6}
-#: As many as move into chains of their own, and some that have to keep their order or their shape.
+#: Enough to move into separate chains, and some that must keep their order or their shape.
 PLAIN = [{"name": "p{0}".format(port), "port": [str(port)], "to": [OFFICE4]} for port in range(7000, 7100)]
 ODD = [
     {"name": "mine", "port": ["7205"], "to": [OFFICE4], "to_port": 81, "source": [WAN4 + "/32"]},
@@ -40,10 +40,10 @@ def test_each_of_many_forwards_does_what_it_would_alone(gate, net):
     ):
         assert net.asks(kind, "wan", "office", address, port, at=server).peer == PEERS[family], (address, port)
     assert net.asks("tcp", "guest", "office", GATE4, 7300, at=84).peer
-    # Nobody's, or somebody else's.
+    # Of no forward, or of another one.
     for port, server in ((7100, 7100), (7206, 9006), (7301, 85)):
         assert isinstance(net.asks("tcp", "wan", "office", GATE4, port, at=server), str), port
-    # What is not translated does not get in by its own address.
+    # An untranslated packet to the server's own address does not get in.
     assert net.asks("tcp", "wan", "office", OFFICE4, 7000) == "timeout"
 
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Multicast from a WAN to a LAN, as IPTV comes: the filter lets in the groups that are named, for whom they are named.
+"""Multicast from a WAN to a LAN, as IPTV comes: the filter lets in the declared groups, to the declared LANs.
 
-What igmpproxy or a multicast router does, to tell the kernel where a group goes, the test does itself.
+The test itself tells the kernel where a group goes, as igmpproxy or a multicast router does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def index_of(link):
 
 @contextlib.contextmanager
 def routed4(source, groups, into=("lan0", "guest0")):
-    """From wan0 to these links, as igmpproxy does it."""
+    """From wan0 to these links, like igmpproxy."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP) as router:
         router.setsockopt(socket.IPPROTO_IP, INIT, 1)
         for vif, link in enumerate(("wan0", *into)):
@@ -59,7 +59,7 @@ def routed6(source, group, into="lan0"):
 
 
 def arrives(net, node, group):
-    """Whether a member of the group hears what a host on the WAN sends to it."""
+    """Whether a member of the group receives what a host on the WAN sends to it."""
     family = socket.AF_INET6 if ":" in group else socket.AF_INET
     with net.socket(node, family, socket.SOCK_DGRAM) as member, net.socket("wan", family, socket.SOCK_DGRAM) as sender:
         member.bind((group, PORT))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""NAT items and port forwards against each other: two of them never answer for one another, nor for the gateway."""
+"""NAT items and port forwards against each other: none answers in place of another, or in place of the gateway."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_one_to_one_that_is_closed_stays_closed_beside_a_forward_to_its_server(g
         asked = (destination or [GATE4])[0].partition("/")[0]
         assert servers.asked("wan", asked, 8080)[:2] == ("server", 22)
         assert servers.asked("wan", MAPPED, 22, timeout=0.3) == "timeout"
-        # It goes out by its address all the same.
+        # It still leaves with its own address.
     assert net.asks("tcp", "server", "wan", WAN4, 4000).peer == MAPPED
 
 
@@ -187,7 +187,7 @@ def test_a_one_to_one_address_reaches_its_server_from_inside(gate, net, address)
             for client in ("office", "guest"):
                 assert servers.asked(client, address, 22)[:3] == ("server", 22, address)
             assert servers.asked("wan", address, 22)[:3] == ("server", 22, WAN4)
-            # Past that address LANs stay apart.
+            # Apart from that address, LANs stay isolated.
             assert isinstance(servers.asked("guest", SERVER4, 22), str)
     assert net.ping("guest", address) and net.ping("office", address)
     assert not gate.apply(**dict(TWO_LANS, nat=[static, REST])).change.changed
@@ -221,7 +221,7 @@ def test_a_block_of_addresses_reaches_its_hosts_from_inside(gate, net):
 
 
 def test_a_prefix_on_the_link_of_the_wan_is_refused(nft):
-    """Routers ask for each of its addresses there, and nobody answers."""
+    """Routers on the link look for each of its addresses, and nothing answers."""
     wire_gateway()
     items = [
         {"name": lan["name"], "action": "prefix", "source": [lan["networks"][1]], "to": [to]}
@@ -297,7 +297,7 @@ def test_a_server_named_by_its_suffix_stays_open_under_another_prefix(gate, net)
 
 @pytest.mark.parametrize("many", [0, 80], ids=["few", "many"])
 def test_all_other_ports_go_to_one_server(gate, net, many):
-    """The first that matches decides, also where many forwards are looked up."""
+    """The first match decides, also when many forwards are looked up."""
     net.wire_server()
     single = [forward("f{0}".format(port), port=[str(port)]) for port in range(2000, 2000 + many)]
     rest = forward("rest", port=["1-65535"], to=[SERVER4], protocol=["both"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules that look right prove nothing: packets between namespaces, on the real kernel, with each backend."""
+"""Packets between namespaces, on the real kernel, with each backend: rules that look right prove nothing."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_seed_also_where_policies_are_drop_or_reject(gate, net, deny):
         # Still closed for everyone else.
         assert net.tcp("wan", "office", CLIENTS["office"][1]) == "timeout"
         return
-    # Asked for nothing, the backend whose tables are in use is taken, and the packets pass.
+    # Without a choice of backend, the one whose tables are in use is selected, and the packets pass.
     gate.absent()
     assert gate.apply(backend="auto", **TWO_LANS).change.backend.programs == "iptables-nft"
     assert_out(net)
@@ -152,7 +152,7 @@ def test_pitfall_6_test_itself_sees_leaks(nft):
 
 
 def delete_masquerade(gate):
-    """Somebody deletes the NAT rules by hand."""
+    """Someone deletes the NAT rules by hand."""
     if gate.option == "nftables":
         sh("nft flush chain inet ipmasq srcnat")
     else:
@@ -187,7 +187,7 @@ def test_guard_of_iptables_when_its_jumps_are_flushed_too(gate, net):
 def test_pitfall_7_a_flow_from_before_the_rules_is_not_left_untranslated(gate, net):
     """A flow that conntrack knew before NAT was there keeps its private source: the guard drops it."""
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
-    # Conntrack has to be on before our rules: any stateful rule of anybody does that.
+    # Conntrack has to be on before our rules: any stateful rule does that.
     sh(
         "nft add table ip tracked; nft add chain ip tracked c '{type filter hook forward priority 5;}'; "
         "nft add rule ip tracked c ct state new counter"
@@ -326,7 +326,7 @@ def test_absent_ends_forwarding(gate, net):
 
 
 def test_related_icmp_errors_pass_to_the_client(gate, net):
-    """Nobody listens: the WAN's port unreachable reaches the client through NAT, so its socket hears of it at once."""
+    """Nothing listens: the WAN's port unreachable reaches the client through NAT, so its socket fails at once."""
     gate.apply(**TWO_LANS)
     for family, address in ((socket.AF_INET, WAN4), (socket.AF_INET6, WAN6)):
         with net.socket("office", family, socket.SOCK_DGRAM) as client:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What we write is root's alone, whatever the umask was and whatever stood there: the modules and their scripts."""
+"""Only root can read and write our files, whatever the umask and the earlier files: the modules and their scripts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mode(path):
 
 
 def open_to_others(box, *folders):
-    """Paths that others may change, or may read though they are in a folder of ours."""
+    """Paths that others may change, or may read although they are in one of our folders."""
     found = []
     for folder in folders:
         for path in [box.folder / folder, *(box.folder / folder).rglob("*")]:
@@ -88,7 +88,7 @@ def test_a_file_that_others_may_read_is_corrected(box, confirmed):
 @pytest.mark.parametrize("confirmed", [False, True])
 @pytest.mark.parametrize("name", ["default.json", "default.nft", "default.load", "default.sysctl", "boot"])
 def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(box, name, confirmed):
-    """Only root can plant one in a folder of root; what it leads to is not ours all the same."""
+    """Only root can place one in root's folder; nevertheless its target is not ours."""
     box.apply(confirm_timeout=0, **ONE)
     victim = box.folder / "victim"
     for text in ("somebody else's\n", None):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What looks at a gateway in playbooks, ours and those that the pages show: real ansible-playbook, real modules."""
+"""Playbooks that check a gateway, ours and those in the pages: real ansible-playbook, real modules."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(box, playbook, *more):
 
 
 def drift(box, *more):
-    """Exit code, and what was said of each host."""
+    """Exit code, and the messages for each host."""
     rc, tasks = run(box, PLAYBOOKS / "drift.yml", *more)
     said = {}
     for _name, hosts in tasks:
@@ -93,7 +93,7 @@ def test_it_fails_on_drift_and_where_nothing_is_applied(box):
 
 
 def tasks_in(found):
-    """Those that look at a gateway, of a list of tasks or plays."""
+    """The tasks that check a gateway, from a list of tasks or plays."""
     if not isinstance(found, list):
         return []
     tasks = []
@@ -193,7 +193,7 @@ def test_one_mistake_has_one_message_and_what_is_empty_is_none(box, how):
     ]
     if how:
         return
-    # The host is asked only once the shape is right; what the module finds has the same names.
+    # The host is asked only once the shape is right; the module uses the same names in its errors.
     rc, results = run(box, play(box, role, vars={**wrong, "gateway_port_forwards": None, "gateway_ipv6": None}))
     assert rc == 2
     problem = "gateway_mss: '1' is neither pmtu, keep nor a number of bytes from 88 to 65495"

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What others say of our NAT: coturn's natdiscovery (RFC 5780) with a reflector on two addresses; and a path with a
-small MTU that nobody tells."""
+"""Other tools judge our NAT: coturn's natdiscovery (RFC 5780) with a reflector on two addresses; and a path with a
+small MTU that nothing reports."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def reflector(net, coturn, tmp_path):
 
 
 def discovered(net, coturn, what):
-    """What a client in the office finds out about mapping (-m) or filtering (-f)."""
+    """What a client in the office detects about mapping (-m) or filtering (-f)."""
     with net.inside("office"):
         done = subprocess.run(
             [*coturn("turnutils_natdiscovery"), what, "-p", PORTS[0], WAN4],
@@ -88,7 +88,7 @@ def test_only_who_was_asked_may_answer(gate, net, coturn):
     assert discovered(net, coturn, "-f") == ["Address and Port Dependent Filtering"]
 
 
-# --- A path whose MTU nobody tells -----------------------------------------------------------------------------------
+# --- A path with an unreported MTU -----------------------------------------------------------------------------------
 
 SERVE = """
 import socketserver
@@ -102,7 +102,7 @@ socketserver.ThreadingTCPServer(("{0}", 8080), Send).serve_forever()
 
 @pytest.fixture
 def black_hole(net):
-    """The router outside has a narrow way to the gateway, and what it tells the server of that gets lost."""
+    """The router outside has a small MTU towards the gateway, and its errors to the server are lost."""
     wan = net.nodes["wan"]
     wan.sh("ip link add inner type veth peer name far0")
     net._node("far")
@@ -133,7 +133,7 @@ def fetched(net, patience=2):
 
 @pytest.mark.usefixtures("black_hole")
 def test_a_transfer_that_is_stuck_goes_through_with_a_smaller_mss(gate, net):
-    """The gateway knows nothing of the narrow way, so only a number helps."""
+    """The gateway does not know the small MTU, so only a number helps."""
     sh("ip route add 198.18.1.0/24 via {0}".format(WAN4))
     gate.apply(mss="keep", **ONE_LAN)
     assert fetched(net) == 0
@@ -143,7 +143,7 @@ def test_a_transfer_that_is_stuck_goes_through_with_a_smaller_mss(gate, net):
 
 @pytest.mark.usefixtures("black_hole")
 def test_a_transfer_that_is_stuck_goes_through_with_the_path_mtu(gate, net):
-    """The narrow link is the gateway's own, as with PPPoE, so its MTU is known."""
+    """The link with the small MTU is the gateway's own, as with PPPoE, so its MTU is known."""
     sh("ip link set wan0 mtu 1280")
     sh("ip route add 198.18.1.0/24 via {0}".format(WAN4))
     gate.apply(mss="keep", **ONE_LAN)

@@ -4,7 +4,7 @@
 
 """What the NAT RFCs require, measured: RFC 4787 (UDP), RFC 5382 (TCP), RFC 5508 (ICMP). The table is docs/rfc.md.
 
-Here is what no other test measures anyway. Where Linux cannot meet a requirement, the test shows what it does instead.
+This file has what no other test measures. If Linux cannot meet a requirement, the test shows what it does instead.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def net(net):
 
 
 def timer(protocol="udp"):
-    """Seconds that the one connection of a protocol has left."""
+    """Seconds until the only connection of a protocol expires."""
     (line,) = [line for line in sh("conntrack -L 2>/dev/null").splitlines() if line.startswith(protocol)]
     return int(line.split()[2])
 
@@ -76,7 +76,7 @@ def test_two_clients_get_the_same_port_towards_different_servers(gate, net, kind
 
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
 def test_on_a_clash_the_second_client_gets_another_port(gate, net, kind):
-    """RFC 4787 REQ-11 (deterministic): not under a clash, where the second one is given what is free."""
+    """RFC 4787 REQ-11 (deterministic): not on a clash, when the second client gets a free port."""
     gate.apply(**TWO_LANS)
     with Servers(net, kind, ("wan", 5353)) as servers:
         one = servers.asked("office", WAN4, 5353, bind=(OFFICE4, 40000))
@@ -138,7 +138,7 @@ def test_both_directions_refresh_a_mapping(gate, net):
 
 
 def test_a_lan_with_the_wans_addresses_is_refused(gate, net):
-    """RFC 4787 REQ-7: clients could not reach the hosts out there that have the same addresses."""
+    """RFC 4787 REQ-7: clients could not reach outside hosts with the same addresses."""
     lan = dict(ONE_LAN["lans"][0], networks=["203.0.113.0/25"])
     with pytest.raises(GatewayError, match="renumber the LAN"):
         gate.apply(wans=ONE_LAN["wans"], lans=[lan])
@@ -172,7 +172,7 @@ def test_only_the_server_that_was_asked_gets_in(gate, net):
 
 
 def test_an_unsolicited_syn_meets_silence(gate, net):
-    """RFC 5382 REQ-4: no answer for 6 seconds, so that a peer who opens at the same time is not turned away."""
+    """RFC 5382 REQ-4: no answer for 6 seconds, so that a peer that opens at the same time is not refused."""
     gate.apply(input="protect", **ONE_LAN)
     with Sniffer(net) as sniffer:
         began = time.monotonic()
@@ -185,7 +185,7 @@ def test_an_unsolicited_syn_meets_silence(gate, net):
 
 
 def test_without_protect_the_gateways_own_address_answers(gate, net):
-    """RFC 5382 REQ-4 needs input: protect, as the INPUT chain is not ours otherwise."""
+    """RFC 5382 REQ-4 needs input: protect, because the INPUT chain is not ours otherwise."""
     gate.apply(**ONE_LAN)
     with net.socket("wan", socket.AF_INET, socket.SOCK_STREAM) as peer:
         peer.settimeout(0.5)
@@ -196,7 +196,7 @@ def test_without_protect_the_gateways_own_address_answers(gate, net):
 def test_simultaneous_open(gate, net):
     """RFC 5382 REQ-2: both SYNs cross on the way, and both pass."""
     gate.apply(**ONE_LAN)
-    # The kernel out there knows nothing of our raw SYNs, and would refuse them.
+    # The outside kernel does not know our raw SYNs, and would refuse them.
     net.nodes["wan"].sh("iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP")
     with Sniffer(net) as outside, Sniffer(net, "office") as inside:
         send(net, "office", [tcp(OFFICE4, WAN4, SYN, 40000, 41000)])
@@ -249,7 +249,7 @@ def test_two_clients_may_ask_with_the_same_id(gate, net):
 
 
 def test_an_icmp_error_ends_no_mapping_and_refreshes_none(gate, net):
-    """RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6: what comes back is translated, and data goes on after it."""
+    """RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6: what comes back is translated, and data continues after it."""
     gate.apply(**ONE_LAN)
     with (
         net.socket("wan", socket.AF_INET, socket.SOCK_DGRAM) as server,
@@ -298,7 +298,7 @@ def test_an_error_about_no_mapping_goes_nowhere(gate, net):
         assert icmp_kinds(inside.packets(0)) == []
 
 
-#: Router advertisement and solicitation (RFC 1256), and a type that nobody has assigned.
+#: Router advertisement and solicitation (RFC 1256), and an unassigned type.
 NEITHER = (9, 10, 200)
 
 
@@ -313,7 +313,7 @@ def test_icmp_that_is_neither_a_query_nor_an_error_goes_nowhere(gate, net):
 
 
 def test_an_error_about_tcp_is_translated(gate, net):
-    """RFC 5382 REQ-9: inside the error, too, the client finds its own address."""
+    """RFC 5382 REQ-9: the client also finds its own address inside the error."""
     gate.apply(**ONE_LAN)
     net.nodes["wan"].sh("iptables -A OUTPUT -p tcp --tcp-flags RST RST -j DROP")
     send(net, "office", [tcp(OFFICE4, WAN4, SYN, 40000, 41000)])
@@ -373,7 +373,7 @@ def test_fragments_are_translated(gate, net, order):
 
 
 def test_an_error_about_a_hairpin_comes_back_to_the_client(gate, net):
-    """RFC 5508 REQ-7: the server has nobody on that port, and the client hears of it."""
+    """RFC 5508 REQ-7: nothing listens on the server's port, and the client gets the error."""
     forward = {"name": "x", "port": ["5353"], "to": [OFFICE4], "protocol": ["udp"], "hairpin": True}
     gate.apply(port_forwards=[forward], **TWO_LANS)
     with net.socket("guest", socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -62,7 +62,7 @@ def listeners() -> t.Iterator[None]:
 
 @pytest.fixture
 def route_from_wan(request: pytest.FixtureRequest) -> t.Iterator[None]:
-    """A host on the WAN with a route into the LAN, for the duration of one test."""
+    """A host on the WAN with a route into the LAN, during one test."""
     client, address = request.getfixturevalue("client"), request.getfixturevalue("address")
     family = labtalk.version(address)
     length = "24" if family == 4 else "64"
