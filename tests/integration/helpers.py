@@ -62,7 +62,9 @@ class Gate:
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
         return engine.remove_instance(instance, self.host, check)
 
-    def item(self, kind: str, check: bool = False, state: str = "present", **params) -> engine.Result:
+    def item(
+        self, kind: str, check: bool = False, state: str = "present", confirmation: t.Any = None, **params
+    ) -> engine.Result:
         make, fill = {
             "masquerade": (intent.masquerade_from_params, masquerade_params),
             "forward": (intent.forward_from_params, forward_params),
@@ -70,7 +72,8 @@ class Gate:
         }[kind]
         known = fill(state=state, **params)
         item = make(known)
-        return engine.apply_item(known["instance"], item, state == "present", self.option, self.host, check)
+        present = state == "present"
+        return engine.apply_item(known["instance"], item, present, self.option, self.host, check, confirmation)
 
     def forwarding(self, check: bool = False, state: str = "present", instance: str = "default", **params):
         known = {"instance": instance, "ipv4": None, "ipv6": None, "interfaces": None}

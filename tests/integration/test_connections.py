@@ -262,6 +262,20 @@ def test_a_removed_item_takes_its_connections_with_it_and_no_other(gate, net):
         assert not speaks(guest)
 
 
+def test_what_began_by_an_item_goes_with_its_rollback(gate, net):
+    gate.forwarding(ipv4=True)
+    gate.item(**LINE)
+    gate.item(confirmation=WAITS, **SINGLE)
+    with (
+        connected(net, "office", "wan", WAN4, 8080) as stays,
+        connected(net, "wan", "office", GATE4, 443, at=8443) as intrudes,
+    ):
+        assert rollback.finish("default", "token", False, gate.host, False).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert not speaks(intrudes)
+        assert speaks(stays)
+
+
 def test_a_line_makes_what_began_untranslated_begin_anew(nft):
     wire_gateway()
     nft.forwarding(ipv4=True)
