@@ -16,6 +16,8 @@ from ._rules import Action, Chain, Match, by_family
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Traffic
 
+#: Before anything decides about a packet that has come in.
+ARRIVE = Chain("arrive", "prerouting", "arrive")
 HELPER = Chain("helper", "prerouting", "helper")
 DSTNAT = Chain("dstnat", "prerouting", "nat")
 REACHES = Chain("reaches", "forward", "reach")

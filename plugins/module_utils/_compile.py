@@ -15,6 +15,7 @@ from . import _compile_follow as follow
 from ._around import reached
 from ._chains import (
     ACCEPT,
+    ARRIVE,
     BETWEEN,
     BOGONS,
     BY_FAMILY,
@@ -57,6 +58,7 @@ from ._compile_around import (
     reaches,
     spoofed,
     undeclared,
+    unmarked,
     unseen,
     ways_out,
 )
@@ -85,7 +87,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     """A resolved gateway as rules. Between links that nobody declared, nothing is matched."""
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
-        (follow.FOLLOW, follow.marked(gateway)),
+        (ARRIVE, unmarked() + follow.marked(gateway)),
         (follow.FOLLOW_LAN, []),
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from ._around import reached
 from ._chains import (
+    ARRIVE,
     DROP,
     EGRESS,
     FORWARD,
@@ -150,6 +151,14 @@ def _isolated(gateway: Gateway, links: t.Tuple[str, ...]) -> t.List[Rule]:
 
 
 # --- What this instance answers for ---------------------------------------------------------------------------------
+
+
+def unmarked() -> t.List[Rule]:
+    """A mark counts on the way on which a rule has set it.
+
+    The kernel leaves it on what comes out of a tunnel: there, the outer packet was for the gateway itself, and marked.
+    """
+    return [Rule(ARRIVE.name, Match(mark=LET_THROUGH), Action("unmark", size=REACH), "reach")]
 
 
 def reaches(gateway: Gateway) -> t.List[Rule]:

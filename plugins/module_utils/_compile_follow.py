@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._chains import ACCEPT, EGRESS, GUARD, RETURN, SRCNAT, wan_interfaces
+from ._chains import ACCEPT, ARRIVE, EGRESS, GUARD, RETURN, SRCNAT, wan_interfaces
 from ._compile_nat import translations
 from ._resolve import followed
 from ._rules import FOLLOWED, Action, Chain, Match, Rule, by_family
@@ -24,8 +24,7 @@ from ._values import is_private
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Lan
 
-FOLLOW = Chain("follow", "prerouting", "follow")
-FOLLOW_LAN = Chain("follow-lan", "", FOLLOW.stage)
+FOLLOW_LAN = Chain("follow-lan", "", ARRIVE.stage)
 SRCNAT_ROUTED = Chain("srcnat-route", "", SRCNAT.stage)
 EGRESS_ROUTED = Chain("egress-route", "", EGRESS.stage)
 BY_ROUTE = (FOLLOWED, FOLLOWED)
@@ -39,7 +38,11 @@ def marked(gateway: Gateway) -> t.List[Rule]:
         return []
     known = by_family(net for lan in following for net in lan.networks or ())
     inside = tuple(name for lan in following for name in lan.interfaces)
-    rules = [Rule(FOLLOW.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY)]
+    rules = [
+        Rule(ARRIVE.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY),
+        # Whoever has set it on the way here has not looked at the routes.
+        Rule(FOLLOW_LAN.name, Match(mark=BY_ROUTE), Action("unmark", size=FOLLOWED), KEY),
+    ]
     for family in families:
         if family in known:
             rules.append(Rule(FOLLOW_LAN.name, Match(family, source=known[family]), RETURN, KEY))

@@ -24,9 +24,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: ``mangle`` rewrites before filtering, ``filter`` decides, ``nat`` translates, ``guard`` sees what leaves after it.
 #: ``helper`` comes once a connection is known and before it is translated, ``timers`` before it is accepted, and
 #: ``offload`` after.
-#: ``follow`` knows by the routes which sources a LAN has.
+#: ``arrive`` comes before the route is known.
 #: ``reach`` comes before any instance filters what is forwarded, and ``unseen`` once nobody has translated the source.
-STAGES = ("follow", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard")
+STAGES = ("arrive", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the
@@ -93,8 +93,8 @@ class Action:
     to which its flow was first addressed; a backend that cannot tell uses the addresses of ``to``.
     """
 
-    # One of VERDICTS, or return, jump, goto, clamp_mss, set_mss, mark, helper, timers, offload, log, log_guard,
-    # expect_nat.
+    # One of VERDICTS, or return, jump, goto, clamp_mss, set_mss, mark, unmark, helper, timers, offload, log,
+    # log_guard, expect_nat.
     kind: str
     target: str = ""  # the chain, for jump and goto; the prefix, for log and log_guard; the kernel's name, for helper
     to: t.Tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Action:
     random: bool = False  # masquerade, snat: a random port, in place of the client's own where that is free
     persistent: bool = True  # snat: one client keeps one address of ``to``
     balance: str = "round_robin"  # dnat to several: round_robin, or source (one client keeps one server)
-    size: int = 0  # set_mss: bytes; mark: the bit
+    size: int = 0  # set_mss: bytes; mark, unmark: the bit
     timers: t.Tuple[t.Tuple[str, int], ...] = ()  # timers: state of the protocol to seconds; accepts, too
     nat: t.Optional[Action] = None  # expect_nat: what the NAT rule does
 

@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 #: The address of every WAN interface of the traced gateway, by family.
 GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
 STAGES = {
-    "prerouting": ("nat",),
+    "prerouting": ("arrive", "nat"),
     "forward": ("reach", "mangle", "filter"),
     "input": ("reach", "mangle", "filter"),
     "postrouting": ("mangle", "nat", "unseen", "guard"),
@@ -142,7 +142,7 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
             return _walk(ruleset, rule.action.target, packet, path)
         if kind == "jump":
             kind, rule = _walk(ruleset, rule.action.target, packet, path)
-        elif kind in ("clamp_mss", "set_mss", "log", "mark"):
+        elif kind in ("clamp_mss", "set_mss", "log", "mark", "unmark"):
             packet.marks.extend([rule.action.size] * (kind == "mark"))
             kind = ""
         if kind:

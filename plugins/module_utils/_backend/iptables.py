@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
 TABLES = {
-    "follow": ("mangle",),
+    "arrive": ("mangle",),
     "helper": ("raw",),
     "reach": ("mangle",),
     "unseen": ("mangle",),
@@ -589,6 +589,7 @@ def _target(action: Action, family: str, chain: str) -> t.List[str]:
         "clamp_mss": ["TCPMSS", "--clamp-mss-to-pmtu"],
         "set_mss": ["TCPMSS", "--set-mss", str(action.size)],
         "helper": ["CT", "--helper", action.target],
+        "unmark": ["MARK", "--set-xmark", "0x0/0x{0:x}".format(action.size)],
         "mark": ["MARK", "--set-xmark", "0x{0:x}/0x{0:x}".format(action.size)],
     }
     if action.kind == "goto":

@@ -50,7 +50,7 @@ MOST_IN_POOL = 1024
 #: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
 PRIORITIES = {
-    "follow": -155,
+    "arrive": -155,
     "helper": -155,
     "timers": -155,
     "reach": -6,
@@ -99,6 +99,7 @@ L4PROTO = {"meta": {"key": "l4proto"}}
 NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
 MARK_OF_PACKET = {"meta": {"key": "mark"}}
+ALL_BITS = 0xFFFFFFFF
 #: nft takes numbers, and lists those that it knows by these names: src/proto.c
 ICMP_NAMES = {
     "icmp": {
@@ -629,6 +630,8 @@ def _action(rule: Rule) -> t.List[Json]:
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
     if kind == "mark":
         return [{"mangle": {"key": MARK_OF_PACKET, "value": {"|": [MARK_OF_PACKET, action.size]}}}]
+    if kind == "unmark":
+        return [{"mangle": {"key": MARK_OF_PACKET, "value": {"&": [MARK_OF_PACKET, ALL_BITS ^ action.size]}}}]
     if kind == "timers":
         return [{"ct timeout": _timer_name(rule)}, {"accept": None}]
     known: t.Dict[str, Json] = {

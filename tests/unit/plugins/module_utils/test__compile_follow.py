@@ -69,7 +69,7 @@ def test_established_packets_meet_one_test_more_behind_the_routing():
     assert [rule.match.source or rule.match.mark for rule in rules if rule.chain == "egress"][-1] == follow.BY_ROUTE
     for chain in ("egress", "srcnat"):
         assert len([rule for rule in rules if rule.chain == chain and rule.match.mark]) == 1
-    assert [rule.match.iif for rule in rules if rule.chain == "follow"] == [("lan0",)]
+    assert [rule.match.iif for rule in rules if (rule.chain, rule.key) == ("arrive", "follow")] == [("lan0",)]
     marks = [bool(rule.match.mark) for rule in rules if rule.chain == "lan-office"]
     assert marks == [False, False, True, True] + [False] * (len(marks) - 4)
 

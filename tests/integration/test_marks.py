@@ -1,0 +1,91 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A mark that a packet brings along opens nothing: only what the rules themselves have marked on this way counts."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+
+from helpers import GUESTS, TWO_LANS
+from sandbox import sh
+from test_undeclared import closed, mgmt, send_raw
+from topology import CLIENTS, ETH_P_ALL, GATE4, WAN4, WAN6, Sniffer, hardware_address, ip, udp
+
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+GUEST4 = CLIENTS["guest"][1]
+#: Behind the tunnel.
+SITE = ("10.77.0.5", "fd77::5")
+#: Without networks, so it follows its link.
+FOLLOWING = {"name": "office", "interfaces": ["lan0"]}
+
+
+def marked(*links: str) -> None:
+    """Each packet of these links comes with every bit that we use, as a tunnel or another program leaves it."""
+    sh("nft add table netdev marks")
+    for link in links:
+        sh(
+            "nft 'add chain netdev marks {0} {{ type filter hook ingress device {0} priority 0; }}'; "
+            "nft add rule netdev marks {0} meta mark set 0x38000000".format(link)
+        )
+
+
+def test_nothing_is_open_or_unguarded_by_a_mark_that_came_along(gate, net):
+    there4, there6 = mgmt(net)
+    gate.apply(input="protect", wans=[{"interface": "wan0"}], lans=[FOLLOWING, GUESTS])
+    marked("mgmt0", "lan0", "guest0", "wan0")
+    with Sniffer(net) as outside, Sniffer(net, "office") as inside:
+        closed(net, "mgmt", "office", OFFICE4, OFFICE6)
+        closed(net, "mgmt", "wan", WAN4, WAN6)
+        closed(net, "mgmt", "gate", "10.9.9.1", "fd09::1")
+        closed(net, "wan", "gate", GATE4)
+        assert net.tcp("guest", "office", OFFICE4).startswith("refused")
+        # The second packet of a flow meets no NAT.
+        send_raw(net, "mgmt", [udp(there4, WAN4), udp(there4, OFFICE4)] * 3)
+        # A source to which no route leads back.
+        send_raw(net, "office", [udp("10.66.6.6", WAN4)] * 3)
+        assert outside.leaks() == []
+        assert not [source for source, _proto in inside.sources() if str(source) in (there4, there6, GUEST4)]
+        assert str(GATE4) not in [str(source) for source, proto in outside.sources() if proto == socket.IPPROTO_UDP]
+    # What is meant to pass passes, marked or not.
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    sh("ip addr add 10.5.0.1/24 dev lan0")
+    net.nodes["office"].sh("ip addr add 10.5.0.10/24 dev up0")
+    with net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as client, Sniffer(net) as outside:
+        client.bind(("10.5.0.10", 5000))
+        client.sendto(b"x", (WAN4, 5001))
+        assert (GATE4, socket.IPPROTO_UDP) in [(str(source), proto) for source, proto in outside.sources()]
+
+
+def test_a_packet_out_of_a_tunnel_is_not_what_its_tunnel_was(gate, net):
+    """VXLAN: the outer packet is for the gateway itself, and the kernel leaves its mark on the inner one."""
+    sh(
+        "ip link add vx0 type vxlan id 7 local {0} dstport 4789 dev wan0; ip link add site0 type bridge; "
+        "ip link set vx0 master site0; ip addr add 10.77.0.1/24 dev site0; ip addr add fd77::1/64 dev site0 nodad; "
+        "ip link set vx0 up; ip link set site0 up".format(GATE4)
+    )
+    gate.apply(**TWO_LANS)
+    bridge, ports = hardware_address(net, "gate", "site0"), itertools.count(5000)
+
+    def tunnelled(inner: bytes) -> bytes:
+        kind = 0x86DD if inner[0] >> 4 == 6 else 0x0800
+        frame = bridge + bytes.fromhex("020000000099") + struct.pack("!H", kind) + inner
+        body = struct.pack("!BxxxI", 8, 7 << 8) + frame
+        # Each time from another port: the first packet of a flow.
+        return ip(WAN4, GATE4, 17, struct.pack("!HHHH", next(ports), 4789, 8 + len(body), 0) + body)
+
+    inners = [udp(SITE[0], OFFICE4), udp(SITE[1], OFFICE6), udp(SITE[0], WAN4), udp(SITE[1], WAN6)]
+    with Sniffer(net) as outside, Sniffer(net, "office") as inside, Sniffer(net, "gate") as arrived:
+        arrived.socket.bind(("site0", ETH_P_ALL))
+        known: set = set()
+        for _attempt in range(20):
+            send_raw(net, "wan", [tunnelled(inner) for inner in inners] * 2)
+            known |= {str(source) for source, _proto in arrived.sources()}
+            if known >= set(SITE):
+                break
+        assert known >= set(SITE)
+        assert outside.leaks() == []
+        assert not [source for source, _proto in inside.sources() if str(source) in SITE]
