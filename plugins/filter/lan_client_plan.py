@@ -59,8 +59,18 @@ options:
     type: list
     elements: str
     default: []
+  declared:
+    description: For each of O(hosts) the addresses that the inventory declares. They go before all others.
+    type: list
+    elements: list
+    default: []
   known:
     description: Lists as long as O(hosts), each with one list of addresses per gateway.
+    type: list
+    elements: list
+    default: []
+  lans:
+    description: For each of O(hosts) the RV(ipmasq.linux.gateway#module:lans) that its own run returned.
     type: list
     elements: list
     default: []
@@ -70,10 +80,14 @@ options:
     elements: str
     default: []
   asked:
-    description: Results of C(ip -j address show) on the gateways.
+    description: What C(ip -j address show) printed (C(stdout)) on which gateway (C(item)), of those that were asked.
     type: list
     elements: dict
     default: []
+  asker:
+    description: What C(look.sh) printed on the host that asked them; empty for this one.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -85,7 +99,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The keys C(ask) (whether the gateways have to be asked), C(problems), C(notes) and C(changes) (sentences),
+    - The keys C(ask) (the gateways that have to be asked), C(problems), C(notes) and C(changes) (sentences),
       C(folders), C(write) and C(remove) (files), C(run) (shell commands), and C(manager), C(interface), C(gateway) and
       C(gateway6).
   type: dict
@@ -298,7 +312,7 @@ class Plan:
     write: list[File] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
     run: list[str] = field(default_factory=list)
-    ask: bool = False
+    ask: list[str] = field(default_factory=list)
     manager: str = ""
     interface: str = ""
     gateways: dict[int, str] = field(default_factory=dict)
@@ -389,6 +403,9 @@ class Planner:
         self.replace: bool = options["replace_default"]
         self.options = options
         self.own = {address.local for address in seen.addresses}
+        # Gateways for which somebody else has answered.
+        self.mirrored: list[str] = []
+        self.preferred: set[str] = set()
         self.conf = [file for path, file in seen.files.items() if DROPIN.fullmatch(path)]
         self.if_up = seen.files.get(IF_UP)
         # Routes that earlier runs brought, so that they count as ours when a variable has changed since.
@@ -400,23 +417,41 @@ class Planner:
         """Addresses of the gateways, each with the host it belongs to. Addresses of this host itself, such as those of
         the bridges that container managers give to every machine, are no gateway."""
         found: dict[str, str] = {}
-
-        def add(host: str, text: str) -> None:
-            if text not in self.own:
-                found.setdefault(text, host)
-
-        for per_host in self.options["known"]:
-            for host, addresses in zip(self.options["hosts"], per_host, strict=True):
-                for address in self.declared(host, addresses):
-                    add(host, address)
-        names = [(host, host) for host in self.options["hosts"]]
-        for host, hint in names + list(zip(self.options["hosts"], self.options["hints"], strict=False)):
-            if is_address(hint):
-                add(host, str(netaddr.IPAddress(hint)))
-        for result in self.options["asked"]:
-            for one in answered(result):
-                add(str(result.get("item", "")), one.local)
+        for host, addresses in self.sources():
+            for address in addresses:
+                if address not in self.own:
+                    found.setdefault(address, host)
         return found
+
+    def sources(self) -> t.Iterator[tuple[str, list[str]]]:
+        """Hosts with addresses, the surest first."""
+        hosts: list[str] = self.options["hosts"]
+        for host, addresses in zip(hosts, self.options["declared"], strict=False):
+            declared = self.declared(host, addresses)
+            self.preferred.update(declared)
+            yield host, declared
+        for per_host in self.options["known"]:
+            for host, addresses in zip(hosts, per_host, strict=True):
+                yield host, self.declared(host, addresses)
+        for host, lans in zip(hosts, self.options["lans"], strict=False):
+            yield host, [address for lan in lans for address in lan.get("addresses", [])]
+        for host, hint in [*zip(hosts, hosts, strict=True), *zip(hosts, self.options["hints"], strict=False)]:
+            yield host, [str(netaddr.IPAddress(hint))] if is_address(hint) else []
+        yield from self.answers().items()
+
+    def answers(self) -> dict[str, list[str]]:
+        """What the gateways said, without those asked under a wrong name: there the client that asked has answered
+        itself, and its address must not become the gateway of others."""
+        said: dict[str, list[str]] = {}
+        asker = Seen.parse(self.options["asker"]).addresses if self.options["asker"] else []
+        clients = [self.own, {address.local for address in asker}]
+        for result in self.options["asked"]:
+            host, addresses = str(result.get("item", "")), [one.local for one in answered(result)]
+            if addresses and any(own.issuperset(addresses) for own in clients):
+                self.mirrored.append(host)
+                addresses = []
+            said[host] = said.get(host, []) + addresses
+        return said
 
     def declared(self, host: str, addresses: t.Any) -> list[str]:
         plain = [str(one).split("/", 1)[0] for one in ([addresses] if isinstance(addresses, str) else addresses or [])]
@@ -454,10 +489,11 @@ class Planner:
                     "lan_client_gateway and lan_client_gateway6 are both none: "
                     "use lan_client_state: absent to take everything back"
                 )
-            elif not self.options["asked"] and self.options["hosts"]:
-                self.plan.ask = True
             else:
-                self.none_found(found)
+                asked = {str(result.get("item", "")) for result in self.options["asked"]}
+                self.plan.ask = [host for host in self.options["hosts"] if host not in asked]
+                if not self.plan.ask:
+                    self.none_found(found)
 
     def choose_family(self, version: int, found: dict[str, str]) -> None:
         """Add the gateway of this family and the interface towards it, unless there is none or something is wrong."""
@@ -500,6 +536,8 @@ class Planner:
             here = self.plan.interface
             reached = {x: [own for own in places if own.interface == here] for x, places in reached.items()}
         matches = [address for address, places in reached.items() if places]
+        # An address that somebody declares, such as one of VRRP, is meant, and not the router's own beside it.
+        matches = [address for address in matches if address in self.preferred] or matches
         if len(matches) > 1:
             several = ", ".join(f"{address} of {found[address]}" for address in matches)
             self.problem(
@@ -535,6 +573,13 @@ class Planner:
             self.problem(
                 f"the inventory has no (other) host in group {group!r}: "
                 f"set lan_client_gateway, or lan_client_gateways to the right group"
+            )
+            return
+        if self.mirrored:
+            self.problem(
+                f"asked {' and '.join(dict.fromkeys(self.mirrored))}, was answered by the client that asked: "
+                "a variable of their connection is a template of inventory_hostname; write it for each host, or set "
+                "gateway_addresses for them"
             )
             return
         own = ", ".join(str(one) for one in self.seen.addresses) or "none"
@@ -827,9 +872,12 @@ def lan_client_plan(
     replace_default: bool = False,
     group: str = "gateways",
     hosts: list[str] | None = None,
+    declared: list[t.Any] | None = None,
     known: list[list[t.Any]] | None = None,
+    lans: list[list[Json]] | None = None,
     hints: list[str] | None = None,
     asked: list[Json] | None = None,
+    asker: str = "",
 ) -> Json:
     if netaddr is None:
         raise AnsibleFilterError(
@@ -845,9 +893,12 @@ def lan_client_plan(
         "replace_default": bool(replace_default),
         "group": group,
         "hosts": list(hosts or []),
+        "declared": list(declared or []),
         "known": list(known or []),
+        "lans": list(lans or []),
         "hints": [str(hint or "") for hint in hints or []],
         "asked": list(asked or []),
+        "asker": asker or "",
     }
     planner = Planner(Seen.parse(seen), options)
     if state == "present":

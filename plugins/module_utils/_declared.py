@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What was declared to a gateway, as data for JMESPath: with what was left out filled in, and what has been counted."""
+"""What was declared, as data for JMESPath: with what was left out filled in, and what has been counted."""
 
 from __future__ import annotations
 
@@ -27,18 +27,31 @@ KINDS = {
     "input_allow": "input_allow",
 }
 
+#: Single items, by the list that they are returned in.
+SINGLE: t.Dict[str, t.Any] = {
+    "masquerade": intent.Masquerade,
+    "forward": intent.Forward,
+    "port_forwards": intent.PortForwardItem,
+}
+
 
 def read(raw: t.Any) -> t.Optional[Gateway]:
     """The intent in a state file; None for single items, and for what another release has written."""
-    try:
-        gateway = codec.decode(raw, codec.dataclasses_in(vars(intent)))
-    except (ValueError, TypeError, AttributeError):
-        return None
+    gateway = _decoded(raw)
     return gateway if isinstance(gateway, intent.Gateway) else None
 
 
-def lists(gateway: t.Optional[Gateway], counters: Counters) -> t.Dict[str, t.List[Json]]:
-    """WANs, LANs and items; empty lists where there is no gateway."""
+def _decoded(raw: t.Any) -> t.Any:
+    try:
+        return codec.decode(raw, codec.dataclasses_in(vars(intent)))
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def lists(
+    gateway: t.Optional[Gateway], counters: Counters, items: t.Optional[t.Mapping[str, t.Any]] = None
+) -> t.Dict[str, t.List[Json]]:
+    """WANs, LANs and items; empty lists where there is no gateway. ``items``: single ones, as the state has them."""
     known = gateway or intent.Gateway(wans=(), lans=(), nat=())
     found = {
         "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans or ()],
@@ -58,6 +71,11 @@ def lists(gateway: t.Optional[Gateway], counters: Counters) -> t.Dict[str, t.Lis
     }
     for kind, word in KINDS.items():
         found[kind] = [_item(item, _counted(counters, word + "/" + item.name)) for item in getattr(known, kind)]
+    single = [_decoded(raw) for _key, raw in sorted((items or {}).items())]
+    for kind, of in SINGLE.items():
+        found[kind] = found.get(kind, []) + [
+            _item(item, _counted(counters, item.key)) for item in single if isinstance(item, of)
+        ]
     return found
 
 
@@ -67,7 +85,11 @@ def _counted(counters: Counters, key: str) -> Json:
 
 
 def _item(item: t.Any, counted: Json) -> Json:
-    return dict({each.name: _plain(each.name, getattr(item, each.name)) for each in fields(item)}, **counted)
+    values = {each.name: _plain(each.name, getattr(item, each.name)) for each in fields(item)}
+    if isinstance(item, intent.PortForwardItem):
+        # The word of a gateway's port forwards, so that both are one list.
+        values["wan"] = values.pop("in_interface")
+    return dict(values, **counted)
 
 
 def _plain(name: str, value: t.Any) -> t.Any:

@@ -297,7 +297,7 @@ def apply_gateway(
         gateway.instance, before, remembered, not others, host, compiled=compiled, facts=facts
     )
     change, warnings = _with_connections(change, connections, host, check_mode, pending)
-    values = dict(_gateway_values(gateway), **_pending_values(pending, check_mode))
+    values = dict(_gateway_values(gateway, facts), **_pending_values(pending, check_mode))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
 
@@ -1105,7 +1105,7 @@ def _rule_lines(change: Change) -> t.List[str]:
     return change.plan.differences(change.backend.show) if change.backend else []
 
 
-def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:
+def _gateway_values(gateway: Gateway, facts: Facts) -> t.Dict[str, t.Any]:
     return {
         "rfc": [{"requirement": each.name, "why": each.why} for each in given_up(gateway)],
         "wans": [{"interface": wan.interface} for wan in gateway.wans or ()],
@@ -1115,6 +1115,10 @@ def _gateway_values(gateway: Gateway) -> t.Dict[str, t.Any]:
                 "interfaces": list(lan.interfaces),
                 "networks": list(lan.networks or ()),
                 "reaches": list(lan.reaches),
+                # Of this host: one of these is the next hop of the LAN's clients.
+                "addresses": [
+                    address for name in lan.interfaces for each in facts.meant_by(name) for address in each.addresses
+                ],
             }
             for lan in gateway.lans or ()
         ],

@@ -52,13 +52,14 @@ def encoded(gateway: Gateway) -> t.Any:
 
 def encoded_items(before: t.Any, item: Item, present: bool) -> t.Any:
     """The items of an instance for the state file, with this one or without it."""
-    known = {key: raw for key, raw in _items_in(before).items() if key != item.key}
+    known = {key: raw for key, raw in items_in(before).items() if key != item.key}
     if present:
         known[item.key] = codec.encode(item)
     return {ITEMS: known} if known else None
 
 
-def _items_in(raw: t.Any) -> t.Mapping[str, t.Any]:
+def items_in(raw: t.Any) -> t.Mapping[str, t.Any]:
+    """The single items in a state file by their keys, each as JSON."""
     found = raw.get(ITEMS) if isinstance(raw, dict) else None
     return found if isinstance(found, dict) else {}
 
@@ -66,8 +67,8 @@ def _items_in(raw: t.Any) -> t.Mapping[str, t.Any]:
 def _compiled(raw: t.Any, links: Links) -> t.Optional[Compiled]:
     """None for what nobody has remembered, or what another release has and this one does not understand."""
     try:
-        if _items_in(raw):
-            return _together([codec.decode(each, CLASSES) for _key, each in sorted(_items_in(raw).items())], links)
+        if items_in(raw):
+            return _together([codec.decode(each, CLASSES) for _key, each in sorted(items_in(raw).items())], links)
         gateway = codec.decode(raw, CLASSES)
         return (compile_gateway(gateway), gateway) if isinstance(gateway, intent.Gateway) else None
     except (ValueError, TypeError, AttributeError, LookupError):
@@ -171,7 +172,7 @@ class Forgetting:
     def _compile(self, raw: t.Any) -> Compiled:
         """Where there are no rules, those of the other side tell what a WAN is; single items leave no WAN out."""
         found = self._compiled(raw)
-        if found and not _items_in(raw):
+        if found and not items_in(raw):
             return found
         others = [self._compiled(each) for each in (self._encoded, *self._owed, self._before)]
         ruleset, gateway = found or (PLAIN, intent.Gateway(wans=(), lans=()))

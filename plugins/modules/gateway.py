@@ -692,11 +692,13 @@ wans:
   elements: dict
   sample: [{interface: ppp0}]
 lans:
-  description: The LANs, with kernel names and networks.
+  description:
+    - The LANs, with kernel names, networks, and C(addresses), which are this host's own on their interfaces as the run
+      found them. The role P(ipmasq.linux.lan_client#role) looks there for the gateway of a client.
   returned: when O(state=present)
   type: list
   elements: dict
-  sample: [{name: office, interfaces: [lan0], networks: [192.168.1.0/24], reaches: []}]
+  sample: [{name: office, interfaces: [lan0], networks: [192.168.1.0/24], reaches: [], addresses: [192.168.1.1]}]
 notes:
   description: What was chosen or resolved, a sentence each.
   returned: success

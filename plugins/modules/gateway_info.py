@@ -152,7 +152,9 @@ interfaces:
       elements: str
       sample: [192.168.1.1]
 wans:
-  description: The WANs, with kernel names. Empty for single items, as are the lists that follow.
+  description:
+    - The WANs, with kernel names. Empty for single items, as are RV(lans), RV(nat), RV(outbound), RV(multicast),
+      RV(input_allow) and RV(helpers).
   returned: success
   type: list
   elements: dict
@@ -290,7 +292,9 @@ nat:
       type: int
       sample: 2520
 port_forwards:
-  description: The port forwards, in order, by the option O(ipmasq.linux.gateway#module:port_forwards).
+  description:
+    - The port forwards, in order, by the option O(ipmasq.linux.gateway#module:port_forwards).
+    - Or the single items of M(ipmasq.linux.port_forward), by name, with C(in_interface) as C(wan).
   returned: success
   type: list
   elements: dict
@@ -348,6 +352,88 @@ port_forwards:
       description: Timers of its connections, in seconds by name.
       type: dict
       sample: {"udp": 300}
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+masquerade:
+  description:
+    - The single items of M(ipmasq.linux.masquerade), by name. Empty for a whole gateway, as is RV(forward).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: lan
+    source:
+      description: Networks inside.
+      type: list
+      elements: str
+      sample: ["192.168.1.0/24"]
+    out_interface:
+      description: The WAN.
+      type: str
+      sample: ppp0
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    closed:
+      description: Whether nothing that the WAN opens gets in.
+      type: bool
+      sample: false
+    packets:
+      description: How many packets its rules have counted.
+      type: int
+      sample: 42
+    bytes:
+      description: How many bytes its rules have counted.
+      type: int
+      sample: 2520
+forward:
+  description: The single items of M(ipmasq.linux.forward), by name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the item.
+      type: str
+      sample: answers
+    action:
+      description: What is done.
+      type: str
+      sample: accept
+    source:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    destination:
+      description: Networks; empty for all.
+      type: list
+      elements: str
+      sample: []
+    in_interface:
+      description: Where packets enter, empty for everywhere.
+      type: str
+      sample: ppp0
+    out_interface:
+      description: Where they leave, empty for everywhere.
+      type: str
+      sample: ""
+    ct_state:
+      description: States of connections; empty for all.
+      type: list
+      elements: str
+      sample: [established, related]
     packets:
       description: How many packets its rules have counted.
       type: int

@@ -89,6 +89,9 @@ class _Options:
     ) -> t.Dict[str, t.Any]:
         """``item`` is None for the options of a module itself, whose names may have a prefix."""
         options = {name: value for name, value in given.items() if value is not None}
+        if item is None and options.get("instance") == "":
+            # What a template of a variable that is not set leaves of it.
+            del options["instance"]
         meant = [self._unknown(name, item, named) for name in options if name not in self._names]
         for name in self._required:
             if name not in options and name not in meant:

@@ -126,7 +126,9 @@ def test_asserts_of_pages_and_examples_hold_on_a_gateway_and_fail_on_a_wiped_hos
     for task in asserts:
         task["ignore_errors"] = True
     playbook = box.folder / "play.yml"
-    tasks = [task for tasks in found.values() for task in tasks]
+    # An instance of no name is the default; were it refused, the run would end here.
+    tasks = [{"name": "No name", "ipmasq.linux.gateway_info": {"instance": "", "backend": None}}]
+    tasks += [task for tasks in found.values() for task in tasks]
     play = {"hosts": "gw1", "gather_facts": False, "tasks": tasks}
     playbook.write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
 

@@ -137,7 +137,7 @@ class Lab:
         return int(found[1])
 
     def wire(self, *words: str) -> t.Any:
-        return json.loads(output(sys.executable, str(self.directory / "lab-wire"), *words))
+        return json.loads(output(sys.executable, str(self.directory / "lab-wire"), "--json", *words))
 
 
 def containers() -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -39,7 +41,16 @@ def problems(raw: dict[str, t.Any]) -> list[str]:
     return caught.value.problems
 
 
+def wire(action: str, raw: dict[str, t.Any], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, str(ROLE / "files/lab-wire"), "--topology", "-", action]
+    env = {**os.environ, **environment}
+    return subprocess.run(argv, input=json.dumps(raw), text=True, check=False, capture_output=True, env=env)
+
+
 GATEWAY, OFFICE1, WAN = 0, 1, 4
+VLAN = {"name": "wan0.30", "vlan": 30, "parent": "wan0", "network": "office", "addresses": ["192.168.1.1"]}
+LAN0 = {"name": "lan0", "network": "office", "addresses": ["192.168.1.11"]}
+BRIDGE = {"name": "br0", "bridge": ["lan0"]}
 
 # What is set, and what is then said. The path leads through the default topology.
 TEST_PROBLEMS = [
@@ -48,7 +59,43 @@ TEST_PROBLEMS = [
     (("networks", 1, "name"), "wan", "lab_networks: network name 'wan' appears twice"),
     (("networks", 1, "name"), "sixteen-letters-", "lab_networks[1]: name 'sixteen-letters-' is not possible"),
     (("networks", 1, "prefixes"), ["192.168.1.1/24"], "lab_networks[1] 'office': '192.168.1.1/24' is not a network"),
-    (("networks", 1, "mtu"), 9000, "lab_networks[1]: unknown option 'mtu'; known are name, prefixes"),
+    (("networks", 1, "mut"), 9000, "lab_networks[1]: unknown option 'mut'; known are name, prefixes, mtu, p2p"),
+    (("networks", 1, "mtu"), "big", "lab_networks[1] 'office': mtu 'big' is not possible; Linux takes 68 to 65535"),
+    (("networks", 1, "mtu"), 600, "lab_nodes[0] 'gateway' interfaces[1] 'office0': mtu 600 is too small for IPv6"),
+    (("networks", 1, "p2p"), "maybe", "lab_networks[1] 'office': p2p 'maybe' is neither true nor false"),
+    (("networks", 1, "p2p"), True, "'office': a point-to-point link has two ends, and this one 3: gateway office0"),
+    (("nodes", OFFICE1, "host"), "a b", "lab_nodes[1] 'office1': host 'a b' is not possible; an inventory name has"),
+    (("nodes", OFFICE1, "host"), "office2", "lab_nodes: inventory name 'office2' appears twice"),
+    (("nodes", OFFICE1, "routes"), [{"to": "10.0.0.0/8", "via": "10.9.9.9"}], "route to 10.0.0.0/8 via 10.9.9.9 is in"),
+    (("nodes", OFFICE1, "routes"), [{"to": "0.0.0.0/0", "via": "192.168.1.1"}], "write it as `gateway: [192.168.1.1]`"),
+    (("nodes", OFFICE1, "routes"), [{"to": "fd00::/8", "via": "192.168.1.1"}], "are of different families"),
+    (
+        ("nodes", OFFICE1, "routes"),
+        [{"to": "10.0.0.0/8"}],
+        "lab_nodes[1] 'office1' routes[0]: None is not an IP address",
+    ),
+    (
+        ("nodes", OFFICE1, "sysctl"),
+        {"kernel.panic": 1},
+        "'kernel.panic' is not possible; only those that begin with net.",
+    ),
+    (("nodes", OFFICE1, "sysctl"), {"net.a": "1\n2"}, "sysctl net.a: the value '1\\n2' is not possible"),
+    (("nodes", OFFICE1, "sysctl"), ["net.a=1"], "is not a mapping; write `sysctl: {net.ipv4.ip_forward: 1}`"),
+    (("nodes", OFFICE1, "files"), [{"path": "etc/x"}], "files[0]: path 'etc/x' is not possible; it begins with /"),
+    (("nodes", OFFICE1, "files"), [{"path": "/etc/../x"}], "path '/etc/../x' is not possible"),
+    (("nodes", OFFICE1, "files"), [{"path": "/run/x"}], "/run/x would be gone when the node boots"),
+    (("nodes", OFFICE1, "files"), [{"path": "/x", "content": {"a": 1}}], "the content of /x is not text"),
+    (("nodes", OFFICE1, "files"), [{"path": "/x", "mode": 0o644}], "mode 420 is not possible; write it in quotes"),
+    (("nodes", OFFICE1, "interfaces", 0, "vlan"), 30, "'lan0': a VLAN needs both: its number as vlan"),
+    (("nodes", GATEWAY, "interfaces", 1, "parent"), "wan0", "'office0': a VLAN needs both"),
+    (("nodes", GATEWAY, "interfaces", 1), dict(VLAN, vlan=5000), "vlan 5000 is not possible; there are 1 to 4094"),
+    (("nodes", GATEWAY, "interfaces", 1), dict(VLAN, parent="wan7"), "is made of 'wan7', which is not an interface"),
+    (
+        ("nodes", GATEWAY, "interfaces", 1),
+        VLAN,
+        "'office': its ends (gateway wan0.30, office1 lan0, office2 lan0) do not",
+    ),
+    (("nodes", OFFICE1, "interfaces"), [LAN0, BRIDGE], "'lan0' is a port of 'br0'; give its addresses to the bridge"),
     (("nodes",), [], "lab_nodes: a lab needs at least one node"),
     (("nodes", OFFICE1, "name"), "office2", "lab_nodes: node name 'office2' appears twice"),
     (("nodes", OFFICE1, "name"), "fabric", "lab_nodes[1] 'fabric': this name belongs to the lab's own switch"),
@@ -110,6 +157,16 @@ def test_defaults_are_possible() -> None:
     assert lab.reflectors == ["192.0.2.10", "192.0.2.11", "2001:db8:200::10", "2001:db8:200::11"]
 
 
+def test_topologies_of_the_page_are_possible() -> None:
+    page = (ROLE.parents[1] / "docs/lab.md").read_text()
+    shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "lab_nodes:" in text]
+    labs = [
+        lab_topology.parse({"name": "x", "networks": each["lab_networks"], "nodes": each["lab_nodes"]})
+        for each in shown
+    ]
+    assert [len(lab.nodes) for lab in labs] == [3, 1]
+
+
 def test_two_sites_may_use_the_same_addresses() -> None:
     raw = topology()
     raw["networks"].append({"name": "office-b", "prefixes": ["192.168.1.0/24"]})
@@ -148,6 +205,87 @@ def test_ifupdown_files() -> None:
     assert lab_topology.node_links(lab.nodes[GATEWAY])["etc/systemd/system/systemd-networkd.service"] == "/dev/null"
 
 
+SITE = {
+    "name": "site",
+    "networks": [
+        {"name": "uplink", "p2p": True},
+        {"name": "trunk", "mtu": 9000},
+        {"name": "iot", "prefixes": ["10.3.0.0/24"]},
+        {"name": "office", "prefixes": ["10.1.0.0/24"]},
+    ],
+    "nodes": [
+        {
+            "name": "gw",
+            "host": "gw1.example.net",
+            "interfaces": [
+                {"name": "ppp0", "network": "uplink", "addresses": ["198.51.100.2", "2001:db8::2"]},
+                {"name": "trunk0", "network": "trunk"},
+                {"name": "trunk0.30", "vlan": 30, "parent": "trunk0", "network": "iot", "addresses": ["10.3.0.1"]},
+                {"name": "lan0", "network": "office"},
+                {"name": "br0", "bridge": ["lan0"], "addresses": ["10.1.0.1"]},
+            ],
+            "gateway": ["198.51.100.1"],
+            "routes": [{"to": "10.9.0.0/16", "via": "10.1.0.9"}],
+        },
+        {"name": "isp", "interfaces": [{"name": "peer0", "network": "uplink", "addresses": ["198.51.100.1"]}]},
+    ],
+}
+
+
+def test_links_that_a_node_makes_itself() -> None:
+    """As systemd-networkd reads them. A kernel without VLANs never gets to see them."""
+    lab = lab_topology.parse(SITE)
+    gateway = lab.nodes[0]
+    files = {path.rpartition("/10-")[2]: text for path, text in lab_topology.node_files(lab, gateway).items()}
+    assert "[Address]\nAddress=198.51.100.2/32\nPeer=198.51.100.1/32\n" in files["ppp0.network"]
+    # At the other end is no IPv6 address.
+    assert "\nAddress=2001:db8::2/128\n" in files["ppp0.network"]
+    assert "[Route]\nGateway=198.51.100.1\nGatewayOnLink=yes\n" in files["ppp0.network"]
+    assert "\nVLAN=trunk0.30\n" in files["trunk0.network"] and "\nBridge=br0\n" in files["lan0.network"]
+    assert files["trunk0.30.netdev"] == "[NetDev]\nName=trunk0.30\nKind=vlan\n\n[VLAN]\nId=30\n"
+    assert files["br0.netdev"] == "[NetDev]\nName=br0\nKind=bridge\n"
+    assert "\nAddress=10.1.0.1/24\n" in files["br0.network"]
+    assert "[Route]\nGateway=10.1.0.9\nDestination=10.9.0.0/16\n" in files["br0.network"]
+    assert [(cable.interface, cable.mtu) for cable in gateway.cables] == [("ppp0", 0), ("trunk0", 9000), ("lan0", 0)]
+    shown = lab_topology.inventory(lab, "podman", "/lab")["all"]["hosts"]
+    assert (shown["gw1.example.net"]["ansible_host"], shown["gw1.example.net"]["lab_node"]) == ("site-gw", "gw")
+
+
+def test_links_that_a_node_makes_itself_by_ifupdown() -> None:
+    raw = copy.deepcopy(SITE)
+    raw["nodes"][0]["manager"] = "ifupdown"
+    lab = lab_topology.parse(raw)
+    text = lab_topology.node_files(lab, lab.nodes[0])["etc/network/interfaces"]
+    assert "up ip address add 198.51.100.2/32 peer 198.51.100.1 dev ppp0\n" in text
+    assert "up ip route add default via 198.51.100.1 dev ppp0\n" in text
+    assert "pre-up ip link add link trunk0 name trunk0.30 type vlan id 30\n" in text
+    # Its ports are there before a bridge.
+    bridge = text.partition("auto br0\n")[2]
+    assert bridge.index("pre-up ip link set dev lan0 master br0 up") < bridge.index("address 10.1.0.1/24")
+    assert "up ip route add 10.9.0.0/16 via 10.1.0.9 dev br0\n" in bridge
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, ""), (9, ""), (8, "this machine's kernel has no VLANs, and trunk0.30 of gw")]
+)
+def test_a_kernel_without_vlans_is_named_before_anything_is_built(tmp_path: Path, code: int, said: str) -> None:
+    """Whatever this machine's kernel has: 0 where it has VLANs, 8 where it has none, 9 where nobody can say."""
+    (tmp_path / "unshare").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "unshare").chmod(0o755)
+    result = wire("check", SITE, {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert (result.returncode, said in result.stderr) == (1 if said else 0, True), result.stderr
+    assert not said or "run the lab where `modprobe 8021q` works, or give the interface a cable" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_a_missing_engine_is_named_with_the_command_that_installs_it(tmp_path: Path, engine: str) -> None:
+    package = {"podman": "podman", "docker": "docker.io"}[engine]
+    argv = [sys.executable, str(ROLE / "files/lab-image"), "--engine", engine, "bookworm"]
+    result = subprocess.run(argv, text=True, check=False, capture_output=True, env={"PATH": str(tmp_path)})
+    assert result.returncode == 1
+    assert result.stderr == f"lab-image: {engine} is not installed; install it: apt-get install {package}\n"
+
+
 def test_names_and_addresses_of_cables() -> None:
     cables = [cable for node in lab_topology.parse(topology()).nodes for cable in node.cables]
     assert all(len(cable.port) <= 15 for cable in cables)
@@ -169,12 +307,12 @@ def test_argument_specs_know_the_same_choices() -> None:
     assert tuple(node["release"]["choices"]) == tuple(spec["lab_release"]["choices"]) == lab_topology.RELEASES
     assert tuple(node["manager"]["choices"]) == lab_topology.MANAGERS
     assert set(spec) == set(DEFAULTS)
+    assert tuple(node) == lab_topology.NODE_OPTIONS
 
 
 def test_the_tool_says_every_problem() -> None:
     raw = topology()
     raw["nodes"][OFFICE1]["name"] = "fabric"
     raw["nodes"][OFFICE1]["groups"] = ["a-b"]
-    argv = [sys.executable, str(ROLE / "files/lab-wire"), "--topology", "-", "check"]
-    result = subprocess.run(argv, input=json.dumps(raw), text=True, check=False, capture_output=True)
+    result = wire("check", raw, {})
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 2)

@@ -30,7 +30,9 @@ lab_networks:
 lab_nodes:
   - name: gateway
     groups: [gateways]
-    interfaces: [{name: office0, network: office, addresses: [192.168.1.1, "fd00:1::1"]}]
+    interfaces:
+      - {name: office0, network: office, addresses: [192.168.1.1, "fd00:1::1"]}
+      - {name: wan0, network: spare}
     loopback: [203.0.113.1, "2001:db8::1"]
   - name: deb12
     groups: [lan_clients]
@@ -221,22 +223,53 @@ def test_lost_route_and_changed_gateway(clean: Lab) -> None:
     clean.sh("gateway", "ip address del 192.168.1.2/24 dev office0")
 
 
-def test_gateways_are_asked_where_the_inventory_is_silent(clean: Lab) -> None:
+def test_gateways_are_asked_once_for_all_clients_and_not_at_all_after_their_own_run(clean: Lab) -> None:
+    """The inventory is silent, and knows how to reach its hosts by a template of their names, as those of fleets do."""
     inventory = yaml.safe_load((clean.folder / "lab/inventory.yml").read_text())
-    for host in inventory["all"]["hosts"].values():
-        host.pop("lab_addresses")
-        host.pop("lab_interfaces", None)
+    hosts, groups = inventory["all"]["hosts"], inventory["all"]["children"]
+    inventory["all"]["vars"]["ansible_host"] = "{{ lab_name }}-{{ container | default(inventory_hostname) }}"
+    # Two more names of the same gateway, so that three are asked.
+    for alias in ("gw-b", "gw-c"):
+        hosts[alias] = {"container": "gateway"}
+        groups["gateways"]["hosts"][alias] = None
+    for host in hosts.values():
+        for known in ("ansible_host", "lab_addresses", "lab_interfaces"):
+            host.pop(known, None)
     silent = clean.folder / "silent.yml"
     silent.write_text(yaml.safe_dump(inventory))
-    done = clean.role(["deb12"], inventory=str(silent))
-    assert done.rc == 0, done.out
-    assert "deb12 -> gateway" in done.out
-    assert "via 192.168.1.1 " in clean.sh("deb12", "ip route show default")
+    asked = re.compile(r"^ok: \[(\S+) -> (\S+)\(", re.MULTILINE)
 
+    done = clean.role(CLIENTS, inventory=str(silent))
+    assert done.rc == 0, done.out
+    # Three questions, and not three from each of four clients.
+    (client,) = {client for client, _gateway in asked.findall(done.out)}
+    assert sorted(asked.findall(done.out)) == [(client, name) for name in ("gateway", "gw-b", "gw-c")], done.out
+    for node in CLIENTS:
+        assert "via 192.168.1.1 " in clean.sh(node, "ip route show default")
+    # Whichever client is first, none of the others needs one of its own.
+    done = clean.role(CLIENTS, play=play(strategy="free"), inventory=str(silent))
+    assert done.settled(CLIENTS), done.out
+
+    # In one run with the gateway, nobody is asked: its result holds its addresses.
+    assert clean.role(CLIENTS, "-e", ABSENT).rc == 0
+    clean.left.update(CLIENTS)
+    gateway = "{gateway_wans: [wan0], gateway_lans: [{name: office, interfaces: [office0]}]}"
+    where = ["-i", str(silent), "ipmasq.linux.site", "-l", "gateway," + ",".join(CLIENTS)]
+    try:
+        done = clean.ansible(*where, "-e", gateway)
+        assert done.rc == 0, done.out
+        assert " -> " not in done.out, done.out
+        for node in CLIENTS:
+            assert "via 192.168.1.1 " in clean.sh(node, "ip route show default")
+    finally:
+        gone = clean.ansible(*where, "-e", gateway, "-e", "gateway_state=absent", "-t", "gateway")
+    assert gone.rc == 0, gone.out
+
+    # What the inventory says goes before it, and is enough.
     inventory["all"]["children"]["gateways"]["vars"] = {"gateway_addresses": ["192.168.1.1"]}
     silent.write_text(yaml.safe_dump(inventory))
     done = clean.role(["deb12"], "-e", "lan_client_gateway6=fd00:1::1", inventory=str(silent))
-    assert "deb12 -> gateway" not in done.out
+    assert " -> " not in done.out
     assert done.settled(["deb12"]), done.out
 
 

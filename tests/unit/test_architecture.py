@@ -99,8 +99,8 @@ MAY_IMPORT = {
     },
     "_declared": {"_codec", "_intent"},
     "_info": {
-        "_conntrack", "_declared", "_firewalld", "_links", "_persist", "_rollback", "_service", "_shut", "_sysctl",
-        "select", "_errors", "_facts", "_host", "_plan", "_values",
+        "_conntrack", "_declared", "_firewalld", "_forgetting", "_links", "_persist", "_rollback", "_service", "_shut",
+        "_sysctl", "select", "_errors", "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.

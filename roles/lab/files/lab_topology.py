@@ -13,7 +13,7 @@ import hashlib
 import ipaddress
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Interface: t.TypeAlias = "ipaddress.IPv4Interface | ipaddress.IPv6Interface"
 Address: t.TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
@@ -29,6 +29,12 @@ CONNECTIONS = {"podman": "containers.podman.podman", "docker": "community.docker
 LINK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}")
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 GROUP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+INVENTORY_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: Only these belong to a node; the rest of /proc/sys is the machine's.
+SYSCTL_KEY = re.compile(r"net(\.[A-Za-z0-9_:/@-]+)+")
+FILE_MODE = re.compile(r"0?[0-7]{3}")
+#: Where a boot puts an empty folder over whatever was there.
+NOT_KEPT = ("dev", "proc", "run", "sys", "tmp")
 PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+")  # Debian policy 5.6.7
 
 # Of a host that boots; a namespace would otherwise inherit the IPv4 ones from the machine under it.
@@ -52,6 +58,12 @@ PRIVATE_V4 = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 PRIVATE_V6 = ("fc00::/7",)
 
 
+NODE_OPTIONS = (
+    *("name", "host", "release", "manager", "groups", "services", "packages", "interfaces", "loopback", "gateway"),
+    *("routes", "sysctl", "files"),
+)
+
+
 class TopologyError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -59,11 +71,35 @@ class TopologyError(Exception):
 
 
 @dataclass(frozen=True)
+class Network:
+    name: str
+    prefixes: tuple[Prefix, ...] = ()
+    mtu: int = 0  # 0: the kernel's own
+    p2p: bool = False
+
+
+@dataclass(frozen=True)
 class Cable:
+    """An interface: with a cable to a network, or made by the node itself as a bridge or a VLAN."""
+
     node: str
     interface: str
     network: str
     addresses: tuple[Interface, ...]
+    mtu: int = 0
+    peers: tuple[Address, ...] = ()  # of a point-to-point link: the addresses at its other end
+    bridge: tuple[str, ...] = ()  # its ports
+    vlan: int = 0
+    parent: str = ""  # of a VLAN
+
+    @property
+    def plugged(self) -> bool:
+        return not self.bridge and not self.vlan
+
+    def holds(self, address: Address) -> bool:
+        """Whether this address is a neighbour here."""
+        here = any(one.version == address.version and address in one.network for one in self.addresses)
+        return here or address in self.peers
 
     @property
     def port(self) -> str:
@@ -76,6 +112,16 @@ class Cable:
         return ":".join(["02", *(digest[start : start + 2] for start in range(0, 10, 2))])
 
 
+Networks = dict[str, Network]
+
+
+@dataclass(frozen=True)
+class File:
+    path: str  # relative to the node's root
+    content: str
+    mode: int = 0o644
+
+
 @dataclass(frozen=True)
 class Node:
     name: str
@@ -84,9 +130,21 @@ class Node:
     groups: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    cables: tuple[Cable, ...] = ()
+    interfaces: tuple[Cable, ...] = ()
     loopback: tuple[Address, ...] = ()
     gateways: tuple[Address, ...] = ()
+    routes: tuple[tuple[Prefix, Address], ...] = ()  # destination, next hop
+    sysctl: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
+    host: str = ""
+
+    @property
+    def inventory_name(self) -> str:
+        return self.host or self.name
+
+    @property
+    def cables(self) -> tuple[Cable, ...]:
+        return tuple(each for each in self.interfaces if each.plugged)
 
     @property
     def image(self) -> str:
@@ -95,7 +153,7 @@ class Node:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        return (*(one.ip for cable in self.cables for one in cable.addresses), *self.loopback)
+        return (*(one.ip for each in self.interfaces for one in each.addresses), *self.loopback)
 
 
 @dataclass(frozen=True)
@@ -114,6 +172,7 @@ class Parser:
     """Collects problems instead of stopping at the first."""
 
     problems: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)  # nodes with problems of their own
 
     def problem(self, where: str, text: str) -> None:
         self.problems.append(f"{where}: {text}")
@@ -144,6 +203,11 @@ class Parser:
             self.problem(where, f"{what} {value!r} is not known; choose one of {', '.join(choices)}")
         return value
 
+    def flag(self, where: str, name: str, value: t.Any) -> bool:
+        if value not in (None, True, False):
+            self.problem(where, f"{name} {value!r} is neither true nor false")
+        return value is True
+
     def address(self, where: str, text: t.Any) -> Address | None:
         try:
             return ipaddress.ip_address(str(text))
@@ -158,41 +222,83 @@ class Parser:
             self.problem(where, f"{text!r} is not a network ({error})")
             return None
 
-    def networks(self, raw: list[t.Any]) -> dict[str, tuple[Prefix, ...]]:
-        networks: dict[str, tuple[Prefix, ...]] = {}
+    def mtu(self, where: str, raw: t.Any) -> int:
+        text = str(raw or 0)
+        if not text.isdigit() or int(text) not in (0, *range(68, 65536)):
+            self.problem(where, f"mtu {text!r} is not possible; Linux takes 68 to 65535")
+            return 0
+        return int(text)
+
+    def networks(self, raw: list[t.Any]) -> Networks:
+        networks: Networks = {}
         names = []
         for index, given in enumerate(raw):
             where = f"lab_networks[{index}]"
-            entry = self.known(where, given, ("name", "prefixes"))
+            entry = self.known(where, given, ("name", "prefixes", "mtu", "p2p"))
             name = self.matching(where, "name", entry.get("name"), LINK_NAME, "up to 15 letters, digits, '-', '_', '.'")
             names.append(name)
             prefixes = [self.prefix(f"{where} {name!r}", text) for text in entry.get("prefixes") or []]
-            networks[name] = tuple(prefix for prefix in prefixes if prefix is not None)
+            networks[name] = Network(
+                name,
+                tuple(prefix for prefix in prefixes if prefix is not None),
+                self.mtu(f"{where} {name!r}", entry.get("mtu")),
+                self.flag(f"{where} {name!r}", "p2p", entry.get("p2p")),
+            )
         self.unique("lab_networks", "network name", names)
         return networks
 
-    def cable(self, where: str, node: str, raw: t.Any, networks: dict[str, tuple[Prefix, ...]]) -> Cable:
-        raw = self.known(where, raw, ("name", "network", "addresses"))
+    def cable(self, where: str, node: str, raw: t.Any, networks: Networks, first: t.Mapping[str, str]) -> Cable:
+        """``first``: the networks of the node's other interfaces, for a bridge that names none of its own."""
+        raw = self.known(where, raw, ("name", "network", "addresses", "mtu", "bridge", "vlan", "parent"))
         remedy = "Linux takes up to 15 letters, digits, '-', '_', '.'"
         name = self.matching(where, "interface name", raw.get("name"), LINK_NAME, remedy)
         if name == "lo":
             self.problem(where, "'lo' exists in every node; put its addresses under `loopback`")
-        network = str(raw.get("network") or "")
+        ports = tuple(str(port) for port in raw.get("bridge") or [])
+        network = str(raw.get("network") or next((first[port] for port in ports if first.get(port)), ""))
         if network not in networks:
             self.problem(where, f"network {network!r} is not one of lab_networks ({', '.join(networks) or 'none'})")
         where = f"{where} {name!r}"
-        addresses = [
-            self.cable_address(where, text, network, networks.get(network)) for text in raw.get("addresses") or []
-        ]
-        return Cable(node, name, network, tuple(address for address in addresses if address is not None))
+        known = networks.get(network)
+        addresses = [self.cable_address(where, text, known) for text in raw.get("addresses") or []]
+        cable = Cable(
+            node,
+            name,
+            network,
+            tuple(address for address in addresses if address is not None),
+            mtu=self.mtu(where, raw.get("mtu")) or (known.mtu if known else 0),
+            bridge=ports,
+            vlan=self.vlan(where, raw),
+            parent=str(raw.get("parent") or ""),
+        )
+        if any(one.version == 6 for one in cable.addresses) and 0 < cable.mtu < 1280:
+            self.problem(where, f"mtu {cable.mtu} is too small for IPv6, which needs 1280")
+        return cable
 
-    def cable_address(
-        self, where: str, text: t.Any, network: str, prefixes: tuple[Prefix, ...] | None
-    ) -> Interface | None:
+    def vlan(self, where: str, raw: dict[str, t.Any]) -> int:
+        number, parent = raw.get("vlan"), raw.get("parent")
+        if number is None and not parent:
+            return 0
+        if number is None or not parent:
+            self.problem(where, "a VLAN needs both: its number as vlan, and the interface that carries it as parent")
+            return 0
+        if not str(number).isdigit() or not 1 <= int(number) <= 4094:
+            self.problem(where, f"vlan {number!r} is not possible; there are 1 to 4094")
+            return 0
+        if raw.get("bridge"):
+            self.problem(where, "is either a VLAN or a bridge; make the VLAN a port of the bridge")
+        return int(number)
+
+    def cable_address(self, where: str, text: t.Any, known: Network | None) -> Interface | None:
         address = self.address(where, text)
-        if address is None or prefixes is None:
+        if address is None or known is None:
             return None
+        if known.p2p and not known.prefixes:
+            return ipaddress.ip_interface(str(address))
+        network, prefixes = known.name, known.prefixes
         for prefix in prefixes:
+            if known.p2p and address.version == prefix.version and address in prefix:
+                return ipaddress.ip_interface(str(address))
             if address.version == prefix.version and address in prefix:
                 reserved = prefix.version == 4 and prefix.num_addresses > 2
                 if reserved and address in (prefix.network_address, prefix.broadcast_address):
@@ -202,10 +308,9 @@ class Parser:
         self.problem(where, f"{address} is not in network {network!r} ({shown})")
         return None
 
-    def node(self, index: int, raw: t.Any, release: str, networks: dict[str, tuple[Prefix, ...]]) -> Node:
+    def node(self, index: int, raw: t.Any, release: str, networks: Networks) -> Node:
         where = f"lab_nodes[{index}]"
-        keys = ("name", "release", "manager", "groups", "services", "packages", "interfaces", "loopback", "gateway")
-        raw = self.known(where, raw, keys)
+        raw = self.known(where, raw, NODE_OPTIONS)
         remedy = "a host name has lower-case letters, digits and '-'"
         name = self.matching(where, "name", raw.get("name"), HOST_NAME, remedy)
         where = f"{where} {name!r}"
@@ -219,39 +324,121 @@ class Parser:
             remedy = "Debian's packages have lower-case letters, digits, '.', '+', '-'"
             self.matching(where, "package", package, PACKAGE_NAME, remedy)
         before = len(self.problems)
+        entries = raw.get("interfaces") or []
+        first = {str(each.get("name")): str(each.get("network") or "") for each in entries if isinstance(each, dict)}
         cables = [
-            self.cable(f"{where} interfaces[{number}]", name, entry, networks)
-            for number, entry in enumerate(raw.get("interfaces") or [])
+            self.cable(f"{where} interfaces[{number}]", name, entry, networks, first)
+            for number, entry in enumerate(entries)
         ]
         self.unique(where, "interface name", (cable.interface for cable in cables))
+        self.check_made(where, cables)
         loopback = [self.address(f"{where} loopback", text) for text in raw.get("loopback") or []]
         gateways = [self.address(f"{where} gateway", text) for text in raw.get("gateway") or []]
-        node = Node(
+        host = str(raw.get("host") or "")
+        if host:
+            self.matching(where, "host", host, INVENTORY_NAME, "an inventory name has letters, digits, '.', '-', '_'")
+        if len(self.problems) > before:
+            self.broken.add(name)
+        return Node(
             name=name,
+            host=host,
             release=self.choice(where, "release", str(raw.get("release") or release), RELEASES),
             manager=self.choice(where, "manager", str(raw.get("manager") or "networkd"), MANAGERS),
             groups=tuple(raw.get("groups") or []),
             services=tuple(raw.get("services") or []),
             packages=tuple(sorted(set(raw.get("packages") or []))),
-            cables=tuple(cables),
+            interfaces=tuple(cables),
             loopback=tuple(address for address in loopback if address is not None),
             gateways=tuple(address for address in gateways if address is not None),
+            routes=tuple(self.routes(where, raw.get("routes") or [])),
+            sysctl=tuple(self.sysctl(where, raw.get("sysctl") or {})),
+            files=tuple(self.files(where, raw.get("files") or [])),
         )
-        if len(self.problems) == before:
-            # On a node with a wrong interface this would only say the same again.
-            self.check_gateways(where, node)
-        return node
+
+    def check_made(self, where: str, interfaces: list[Cable]) -> None:
+        """Bridges and VLANs, which are made of other interfaces of the node."""
+        known = {each.interface: each for each in interfaces}
+        names = ", ".join(known)
+        ports: list[str] = []
+        for each in interfaces:
+            for part in (*each.bridge, *([each.parent] if each.vlan else [])):
+                if part not in known or part == each.interface:
+                    self.problem(where, f"{each.interface!r} is made of {part!r}, which is not an interface ({names})")
+            for port in each.bridge:
+                if port in known and (known[port].addresses or known[port].bridge):
+                    self.problem(where, f"{port!r} is a port of {each.interface!r}; give its addresses to the bridge")
+            ports += each.bridge
+        self.unique(where, "port of a bridge", ports)
+
+    def routes(self, where: str, raw: t.Any) -> t.Iterator[tuple[Prefix, Address]]:
+        for number, given in enumerate(raw):
+            place = f"{where} routes[{number}]"
+            entry = self.known(place, given, ("to", "via"))
+            to, via = self.prefix(place, entry.get("to")), self.address(place, entry.get("via"))
+            if to is None or via is None:
+                continue
+            if to.version != via.version:
+                self.problem(place, f"{to} and {via} are of different families")
+            elif not to.prefixlen:
+                self.problem(place, f"{to} is the default route; write it as `gateway: [{via}]`")
+            else:
+                yield to, via
+
+    def sysctl(self, where: str, raw: t.Any) -> t.Iterator[tuple[str, str]]:
+        if not isinstance(raw, dict):
+            self.problem(where, f"sysctl {raw!r} is not a mapping; write `sysctl: {{net.ipv4.ip_forward: 1}}`")
+            return
+        for key, value in raw.items():
+            text = str(int(value)) if isinstance(value, bool) else str(value)
+            if not SYSCTL_KEY.fullmatch(str(key)):
+                self.problem(where, f"sysctl {key!r} is not possible; only those that begin with net. belong to a node")
+            elif not text or not text.isprintable():
+                self.problem(where, f"sysctl {key}: the value {text!r} is not possible; it is one line of text")
+            else:
+                yield str(key), text
+
+    def files(self, where: str, raw: t.Any) -> t.Iterator[File]:
+        for number, given in enumerate(raw):
+            place = f"{where} files[{number}]"
+            entry = self.known(place, given, ("path", "content", "mode"))
+            path, content, mode = str(entry.get("path") or ""), entry.get("content", ""), entry.get("mode", "0644")
+            parts = path.split("/")[1:]
+            if not path.startswith("/") or {"", ".", ".."} & set(parts):
+                self.problem(place, f"path {path!r} is not possible; it begins with / and names a file")
+            elif parts[0] in NOT_KEPT:
+                self.problem(place, f"{path} would be gone when the node boots; choose another place, such as /etc")
+            elif not isinstance(content, str):
+                self.problem(place, f"the content of {path} is not text; write it as a block with `content: |`")
+            elif not isinstance(mode, str) or not FILE_MODE.fullmatch(mode):
+                self.problem(place, f"mode {mode!r} is not possible; write it in quotes, such as '0644'")
+            else:
+                yield File("/".join(parts), content, int(mode, 8))
 
     def check_gateways(self, where: str, node: Node) -> None:
         self.unique(where, "a gateway of family", (f"IPv{address.version}" for address in node.gateways))
-        for gateway in node.gateways:
-            if towards(node, gateway) is None:
-                self.problem(where, f"gateway {gateway} is in no network that the node has an address in")
+        hops = [("gateway", gateway) for gateway in node.gateways]
+        for what, hop in [*hops, *((f"route to {to} via", via) for to, via in node.routes)]:
+            if towards(node, hop) is None:
+                self.problem(where, f"{what} {hop} is in no network that the node has an address in")
+
+    def check_networks(self, networks: Networks, nodes: list[Node]) -> None:
+        """What two nodes have to agree about."""
+        carriers = {(each.node, each.interface): each.network for node in nodes for each in node.interfaces}
+        for network in networks.values():
+            here = [each for node in nodes for each in node.interfaces if each.network == network.name]
+            ends = [each for each in here if not each.bridge]
+            names = ", ".join(f"{each.node} {each.interface}" for each in ends)
+            where = f"lab_networks {network.name!r}"
+            if network.p2p and len(ends) > 2:
+                self.problem(where, f"a point-to-point link has two ends, and this one {len(ends)}: {names}")
+            # The lab's switches neither add nor remove tags.
+            if len({(each.vlan, carriers.get((each.node, each.parent), "")) for each in ends}) > 1:
+                self.problem(where, f"its ends ({names}) do not reach each other; give all the same vlan, or none")
 
     def check_addresses(self, nodes: list[Node]) -> None:
         owners: dict[tuple[str, Address], str] = {}
         for node in nodes:
-            placed = [(cable.network, one.ip) for cable in node.cables for one in cable.addresses]
+            placed = [(cable.network, one.ip) for cable in node.interfaces for one in cable.addresses]
             for network, address in [*placed, *(("", address) for address in node.loopback)]:
                 place = f"on network {network!r}" if network else "as a loopback address"
                 owner = owners.setdefault((network, address), node.name)
@@ -263,10 +450,19 @@ class Parser:
 
 def towards(node: Node, address: Address) -> Cable | None:
     """The cable behind which a node finds this neighbour."""
-    for cable in node.cables:
-        if any(address.version == one.version and address in one.network for one in cable.addresses):
+    return next((each for each in node.interfaces if each.holds(address)), None)
+
+
+def joined(nodes: list[Node], networks: Networks) -> list[Node]:
+    """With the addresses at the other ends of point-to-point links."""
+
+    def ends(cable: Cable) -> Cable:
+        if cable.network not in networks or not networks[cable.network].p2p:
             return cable
-    return None
+        others = [each for node in nodes for each in node.interfaces if each.network == cable.network and each != cable]
+        return replace(cable, peers=tuple(one.ip for other in others for one in other.addresses))
+
+    return [replace(node, interfaces=tuple(ends(cable) for cable in node.interfaces)) for node in nodes]
 
 
 def parse(raw: dict[str, t.Any]) -> Lab:
@@ -275,11 +471,19 @@ def parse(raw: dict[str, t.Any]) -> Lab:
     name = parser.matching("lab_name", "name", raw.get("name"), HOST_NAME, "lower-case letters, digits and '-'")
     networks = parser.networks(raw.get("networks") or [])
     release = parser.choice("lab_release", "release", str(raw.get("release") or "bookworm"), RELEASES)
-    nodes = [parser.node(index, entry, release, networks) for index, entry in enumerate(raw.get("nodes") or [])]
+    given = [parser.node(index, entry, release, networks) for index, entry in enumerate(raw.get("nodes") or [])]
+    nodes = joined(given, networks)
     if not nodes:
         parser.problem("lab_nodes", "a lab needs at least one node")
     parser.unique("lab_nodes", "node name", (node.name for node in nodes))
+    names = {node.name: node.inventory_name for node in nodes}  # a name that appears twice was named above
+    parser.unique("lab_nodes", "inventory name", names.values())
+    for index, node in enumerate(nodes):
+        if node.name not in parser.broken:
+            # On a node with a wrong interface this would only say the same again.
+            parser.check_gateways(f"lab_nodes[{index}] {node.name!r}", node)
     parser.check_addresses(nodes)
+    parser.check_networks(networks, nodes)
     if parser.problems:
         raise TopologyError(parser.problems)
     return Lab(name, tuple(networks), tuple(nodes))
@@ -287,13 +491,27 @@ def parse(raw: dict[str, t.Any]) -> Lab:
 
 def networkd_files(node: Node) -> dict[str, str]:
     files = {}
-    for cable in node.cables:
+    for each in node.interfaces:
         # Duplicate address detection would cost a second at each boot; the check above has done its work.
         network = ["LinkLocalAddressing=ipv6", "IPv6AcceptRA=no", "IPv6DuplicateAddressDetection=0"]
-        network += [f"Address={address}" for address in cable.addresses]
-        network += [f"Gateway={gateway}" for gateway in node.gateways if towards(node, gateway) is cable]
-        lines = ["[Match]", f"Name={cable.interface}", "", "[Network]", *network]
-        files[f"etc/systemd/network/10-{cable.interface}.network"] = "\n".join(lines) + "\n"
+        network += [f"Address={address}" for address in each.addresses if not peer_of(each, address)]
+        network += [f"Gateway={via}" for to, via in hops(node, each) if to is None and via not in each.peers]
+        network += [f"VLAN={other.interface}" for other in node.interfaces if other.parent == each.interface]
+        network += [f"Bridge={other.interface}" for other in node.interfaces if each.interface in other.bridge]
+        lines = ["[Match]", f"Name={each.interface}", "", "[Network]", *network]
+        for address in each.addresses:
+            peer = peer_of(each, address)
+            lines += ["", "[Address]", f"Address={address}", f"Peer={peer}/{peer.max_prefixlen}"] if peer else []
+        for to, via in hops(node, each):
+            if to or via in each.peers:
+                lines += ["", "[Route]", f"Gateway={via}", *([f"Destination={to}"] if to else [])]
+                lines += ["GatewayOnLink=yes"] if via in each.peers else []
+        files[f"etc/systemd/network/10-{each.interface}.network"] = "\n".join(lines) + "\n"
+        if not each.plugged:
+            kind = ["Kind=vlan", "", "[VLAN]", f"Id={each.vlan}"] if each.vlan else ["Kind=bridge"]
+            size = [f"MTUBytes={each.mtu}"] if each.mtu else []
+            lines = ["[NetDev]", f"Name={each.interface}", *size, *kind]
+            files[f"etc/systemd/network/10-{each.interface}.netdev"] = "\n".join(lines) + "\n"
     if node.loopback:
         lines = ["[Match]", "Name=lo", "", "[Network]"]
         lines += [f"Address={address}/{address.max_prefixlen}" for address in node.loopback]
@@ -301,19 +519,56 @@ def networkd_files(node: Node) -> dict[str, str]:
     return files
 
 
+def peer_of(interface: Cable, address: Interface) -> Address | None:
+    return next((peer for peer in interface.peers if peer.version == address.version), None)
+
+
+def hops(node: Node, interface: Cable) -> list[tuple[Prefix | None, Address]]:
+    """Routes by an interface: destination (None: the default route) and next hop."""
+    routes: list[tuple[Prefix | None, Address]] = [(None, gateway) for gateway in node.gateways]
+    return [(to, via) for to, via in [*routes, *node.routes] if towards(node, via) is interface]
+
+
 def ifupdown_files(node: Node) -> dict[str, str]:
     lines = ["auto lo", "iface lo inet loopback"]
     lines += [f"    up ip address add {address}/{address.max_prefixlen} dev lo" for address in node.loopback]
-    for cable in node.cables:
-        lines += ["", f"auto {cable.interface}"]
-        lines += [] if cable.addresses else [f"iface {cable.interface} inet manual"]
-        for address in cable.addresses:
+    # A VLAN needs its parent, and a bridge its ports.
+    for each in sorted(node.interfaces, key=lambda each: (bool(each.bridge), bool(each.vlan))):
+        name = each.interface
+        lines += ["", f"auto {name}"]
+        plain = [address for address in each.addresses if not peer_of(each, address)]
+        made = made_by_ifupdown(each)
+        if made or not plain or len(plain) < len(each.addresses):
+            lines += [f"iface {name} inet manual", *made, f"    up ip link set dev {name} up"]
+            lines += [
+                f"    up ip address add {address} peer {peer_of(each, address)} dev {name}"
+                + (" nodad" if address.version == 6 else "")
+                for address in each.addresses
+                if address not in plain
+            ]
+        for address in plain:
             family = "inet" if address.version == 4 else "inet6"
-            lines += [f"iface {cable.interface} {family} static", f"    address {address}"]
+            lines += [f"iface {name} {family} static", f"    address {address}"]
             lines += ["    dad-attempts 0"] if address.version == 6 else []
-            here = [gw for gw in node.gateways if gw.version == address.version and gw in address.network]
-            lines += [f"    gateway {gateway}" for gateway in here]
+            lines += [
+                f"    gateway {via}"
+                for to, via in hops(node, each)
+                if to is None and via.version == address.version and via in address.network
+            ]
+        # A stanza of its own for each family: their next hops have to be there.
+        others = [(to, via) for to, via in hops(node, each) if to is not None or via in each.peers]
+        lines += [f"    up ip route add {to or 'default'} via {via} dev {name}" for to, via in others]
     return {"etc/network/interfaces": "\n".join(lines) + "\n"}
+
+
+def made_by_ifupdown(interface: Cable) -> list[str]:
+    name, size = interface.interface, f" mtu {interface.mtu}" if interface.mtu else ""
+    if interface.vlan:
+        return [f"    pre-up ip link add link {interface.parent} name {name}{size} type vlan id {interface.vlan}"]
+    if interface.bridge:
+        ports = [f"    pre-up ip link set dev {port} master {name} up" for port in interface.bridge]
+        return [f"    pre-up ip link add name {name}{size} type bridge forward_delay 0", *ports]
+    return []
 
 
 def service_files(node: Node) -> dict[str, str]:
@@ -352,14 +607,27 @@ def node_files(lab: Lab, node: Node) -> dict[str, str]:
     """Path (relative to the node's root) → content, for a node that has not booted yet."""
     manager = networkd_files if node.manager == "networkd" else ifupdown_files
     identity = hashlib.sha256(f"{lab.name}/{node.name}".encode()).hexdigest()[:32]
-    hosts = f"127.0.0.1 localhost\n127.0.1.1 {node.name}\n::1 localhost ip6-localhost ip6-loopback\n"
+    names = node.name if node.inventory_name == node.name else f"{node.host} {node.name}"
+    hosts = f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
     return {
         "etc/hostname": f"{node.name}\n",
         "etc/hosts": hosts,
         "etc/machine-id": f"{identity}\n",
         **manager(node),
         **service_files(node),
+        **sysctl_files(node),
+        **{file.path: file.content for file in node.files},
     }
+
+
+def node_modes(node: Node) -> dict[str, int]:
+    """Path → mode, of those that are not as usual."""
+    return {file.path: file.mode for file in node.files}
+
+
+def sysctl_files(node: Node) -> dict[str, str]:
+    lines = [f"{key} = {value}\n" for key, value in node.sysctl]
+    return {"etc/sysctl.d/node.conf": "".join(lines)} if lines else {}
 
 
 def node_links(node: Node) -> dict[str, str]:
@@ -382,14 +650,15 @@ def inventory(lab: Lab, engine: str, directory: str) -> dict[str, t.Any]:
     hosts = {}
     groups: dict[str, t.Any] = {}
     for node in lab.nodes:
-        hosts[node.name] = {
+        hosts[node.inventory_name] = {
+            "lab_node": node.name,
             "ansible_host": f"{lab.name}-{node.name}",
-            "lab_interfaces": {cable.interface: [str(one) for one in cable.addresses] for cable in node.cables},
+            "lab_interfaces": {cable.interface: [str(one) for one in cable.addresses] for cable in node.interfaces},
             "lab_addresses": [str(address) for address in node.addresses],
             "lab_release": node.release,
         }
         for group in node.groups:
-            groups.setdefault(group, {"hosts": {}})["hosts"][node.name] = None
+            groups.setdefault(group, {"hosts": {}})["hosts"][node.inventory_name] = None
     shared = {
         "ansible_connection": CONNECTIONS[engine],
         "ansible_python_interpreter": "/usr/bin/python3",

@@ -91,6 +91,11 @@ def host(
     return "".join(f"\n=== {name}\n{text}\n" for name, text in sections.items())
 
 
+def answer(address: str) -> str:
+    """What a gateway says when it is asked."""
+    return host({"office0": [address]}).split("\n")[2]
+
+
 def plan(seen: str, **options: t.Any) -> dict[str, t.Any]:
     options.setdefault("hosts", ["gw"])
     options.setdefault("known", [[["198.51.100.2", "192.168.1.1", "fd00:1::1"]]])
@@ -129,11 +134,16 @@ def test_the_gateway_is_the_address_in_the_clients_network() -> None:
     "options",
     [
         {"known": [[["10.0.0.1/8", "192.168.1.1/24"]]]},
+        {"known": [], "declared": [["192.168.1.1"]]},
+        {"known": [], "declared": ["192.168.1.1"]},
+        {"known": [], "lans": [[{"addresses": []}, {"name": "office", "addresses": ["192.168.1.1"]}]]},
+        # Who declares one address of several means it.
+        {"known": [[["192.168.1.2"]]], "declared": [["192.168.1.1"]], "lans": [[{"addresses": ["192.168.1.3"]}]]},
         {"known": [["192.168.1.1"]]},
         {"known": [[[]]], "hints": ["192.168.1.1"]},
         {"known": [[[]]], "hosts": ["192.168.1.1"]},
         {"known": [[[]]], "hints": ["gw.example.org"], "gateway": "192.168.1.1"},
-        {"known": [[[]]], "asked": [{"item": "gw", "stdout": host({"office0": ["192.168.1.1/24"]}).split("\n")[2]}]},
+        {"known": [[[]]], "asked": [{"item": "gw", "stdout": answer("192.168.1.1/24")}]},
     ],
 )
 def test_sources_of_addresses(options: dict[str, t.Any]) -> None:
@@ -144,10 +154,16 @@ def test_sources_of_addresses(options: dict[str, t.Any]) -> None:
 def test_gateways_are_asked_only_when_the_inventory_knows_too_little() -> None:
     assert not plan(host())["ask"]
     asking = plan(host(), known=[[["10.0.0.1"]]])
-    assert asking["ask"]
+    assert asking["ask"] == ["gw"]
     assert asking["problems"] == []
     assert idle(asking)
     assert not plan(host(), known=[[["10.0.0.1"]]], state="absent")["ask"]
+
+
+def test_gateways_that_have_answered_are_not_asked_again() -> None:
+    answers = [{"item": "a", "stdout": answer("10.0.0.1/24")}, {"item": "b", "stdout": ""}]
+    known: dict[str, t.Any] = {"hosts": ["a", "b", "c"], "known": [], "asked": answers}
+    assert plan(host(), **known)["ask"] == ["c"]
 
 
 def test_bridges_that_both_hosts_have_are_no_gateway() -> None:
@@ -180,6 +196,22 @@ TEST_PROBLEMS: list[tuple[dict[str, t.Any], dict[str, t.Any], str]] = [
         {"addresses": {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.1.12/24"]}},
         {},
         "192.168.1.1 is in the networks of lan0 and lan1: set lan_client_interface to one of them",
+    ),
+    (
+        {},
+        {"known": [], "asked": [{"item": "gw", "stdout": answer("192.168.1.11/24")}]},
+        "asked gw, was answered by the client that asked: a variable of their connection is a template of "
+        "inventory_hostname; write it for each host, or set gateway_addresses for them",
+    ),
+    # Another client has asked for all, and has answered itself: it is nobody's gateway.
+    (
+        {},
+        {
+            "known": [],
+            "asked": [{"item": "gw", "stdout": answer("192.168.1.12/24")}],
+            "asker": host({"lan0": ["192.168.1.12/24"]}),
+        },
+        "asked gw, was answered by the client that asked",
     ),
     ({}, {"known": [[["192.168.1.300"]]]}, "gateway_addresses of gw: '192.168.1.300' is not an IP address"),
     ({}, {"dns": ["dns.example.org"]}, "lan_client_dns: 'dns.example.org' is not an IP address"),

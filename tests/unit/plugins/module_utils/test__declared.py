@@ -13,9 +13,19 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _engine as engine
 from ansible_collections.ipmasq.linux.plugins.module_utils._forgetting import encoded
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+    forward_from_params,
+    gateway_from_params,
+    masquerade_from_params,
+    port_forward_from_params,
+)
 from ansible_collections.ipmasq.linux.tests.unit import fakes, returned
-from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.params import (
+    forward_params,
+    gateway_params,
+    masquerade_params,
+    port_forward_params,
+)
 
 OPTIONS = dict(
     wans=[{"interface": "ppp*", "mss": "1400"}],
@@ -68,6 +78,42 @@ def test_what_the_state_remembers_is_what_is_returned():
     assert {each["name"]: each["role"] for each in info["interfaces"]} == {
         "ppp0": "wan", "lan0": "lan", "guest0": "lan",
     }  # fmt: skip
+
+
+def test_single_items_are_returned_as_data_until_they_are_gone():
+    host = fakes.FakeHost(links=[fakes.link("ppp0", "203.0.113.1/32"), fakes.link("lan0", "192.168.1.1/24")])
+    line = masquerade_from_params(
+        masquerade_params(name="lan", source=["192.168.1.0/24"], out_interface="ppp0", closed=True)
+    )
+    answers = forward_from_params(forward_params(name="answers", in_interface="ppp0", ct_state=["established"]))
+    web = port_forward_from_params(
+        port_forward_params(name="web", in_interface="ppp0", port=["443"], to=["192.168.1.20"])
+    )
+    for item in (line, answers, web):
+        engine.apply_item("default", item, True, "auto", host, False)
+    info = gateway_info("default", host)
+    assert returned.faults(returned.documented("gateway_info"), info) == []
+    assert info["owner"] == "items" and info["as_applied"]
+    counted = {"packets": 0, "bytes": 0}
+    assert info["masquerade"] == [
+        {
+            "name": "lan",
+            "source": ["192.168.1.0/24"],
+            "out_interface": "ppp0",
+            "destination": [],
+            "closed": True,
+            **counted,
+        }
+    ]
+    assert [(each["name"], each["ct_state"], each["action"]) for each in info["forward"]] == [
+        ("answers", ["established"], "accept")
+    ]
+    (found,) = info["port_forwards"]
+    assert (found["name"], found["wan"], found["port"], found["to"]) == ("web", "ppp0", ["443"], ["192.168.1.20"])
+
+    engine.apply_item("default", answers, False, "auto", host, False)
+    info = gateway_info("default", host)
+    assert info["forward"] == [] and len(info["masquerade"]) == len(info["port_forwards"]) == 1
 
 
 def test_what_is_left_out_is_filled_in():

@@ -46,6 +46,13 @@ def test_what_is_empty_means_its_default(module, empty, without):
     assert judged[0].validated_parameters == judged[1].validated_parameters
 
 
+@pytest.mark.parametrize("spec", [*MODULES.values(), OPTIONS], ids=[*MODULES, "gateway_confirm"])
+def test_an_instance_without_a_name_is_the_default(spec):
+    """What ``{{ tenant | default('') }}`` leaves of it."""
+    base = {name: "x" for name, option in spec.items() if option.get("required")}
+    assert arguments.read(spec, {**base, "instance": ""}) == (base, [])
+
+
 def test_every_module_of_the_group_takes_what_the_group_may_be_given():
     common = {"instance", "backend", "confirm_timeout", "confirm_by", "wait"}
     for name, spec in {**MODULES, "gateway_confirm": OPTIONS}.items():
