@@ -216,7 +216,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
         rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
     rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
     # Before the bogons: providers send from private networks of their own.
-    rules += _multicast(gateway)
+    rules += multicast(gateway)
     rules += _bogon_sources(gateway)
     for forward in gateway.port_forwards:
         rules += let_in(gateway, forward)
@@ -227,7 +227,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     return rules
 
 
-def _multicast(gateway: Gateway) -> t.List[Rule]:
+def multicast(gateway: Gateway) -> t.List[Rule]:
     """Groups that a router of multicast on this host, such as igmpproxy, sends on from a WAN to a LAN."""
     rules = []
     for item in gateway.multicast:

@@ -109,7 +109,7 @@ def undeclared(gateway: Gateway) -> t.List[Rule]:
         Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
     ]
     if gateway.undeclared == "leave":
-        links = _of_others(gateway)
+        links = other_links(gateway)
         return rules + _isolated(gateway, links) if links else []
     lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
     # Conntrack knows nothing of these, so nobody translates them.
@@ -133,7 +133,7 @@ def _by(side: str, names: t.Tuple[str, ...]) -> Match:
     return Match(iif=names) if side == "iif" else Match(oif=names)
 
 
-def _of_others(gateway: Gateway) -> t.Tuple[str, ...]:
+def other_links(gateway: Gateway) -> t.Tuple[str, ...]:
     own = declared(gateway)
     links = (link for each in gateway.around.neighbours for link in each.links)
     return tuple(dict.fromkeys(link for link in links if link not in own))

@@ -15,12 +15,14 @@ fails, what was done before it is undone, and the error says so.
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from . import (
     _conntrack as conntrack,
+    _fence as fence,
     _firewalld as firewalld,
     _forgetting as forgetting,
     _helpers as helpers,
@@ -66,6 +68,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 IPTABLES_OWN = ("ip filter", "ip6 filter")
 
 
+UNFENCED = "whoever flushes all rules by hand opens this host until they are loaded again"
+
+
 @dataclass(frozen=True)
 class Change:
     """All that one call would do. It is a value: check mode reports it, a normal run carries it out."""
@@ -95,11 +100,12 @@ class Change:
     owing: str = ""  # what lets a later run forget them, should this one die
     door: t.Optional[firewalld.Policy] = None  # what firewalld has to let through
     reload: bool = False  # of firewalld, as it does something else
+    refence: str = ""  # what becomes of the fence, as a line of the differences; empty: it stands as it should
 
     @property
     def changed(self) -> bool:
         what = (self.plan.changed, self.switches, self.outdated, self.stale, self.enable, self.retired, self.steps)
-        return any(what) or self.reload or bool(self.flows)
+        return any(what) or self.reload or bool(self.flows) or bool(self.refence)
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,7 @@ def apply_gateway(
     )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     rows = choice.backend.render(ruleset)
+    fenced, unfenced = _fence_of(gateway, state, rows, host)
     # What this run found around the gateway, and no rule follows, is no change.
     remembered = state.intent if state and state.intent and state.rows == rows else forgetting.encoded(gateway)
     change = _change(
@@ -278,12 +285,14 @@ def apply_gateway(
             door=_door_text(wanted, host),
             controller_ports=wanted.controller_ports,
             chosen=wanted.chosen,
+            fence=fenced,
+            unfenced=unfenced,
             intent=remembered,
         ),
         facts=facts,
         door=wanted.door,
         targets=switches,
-        notes=wanted.notes + notes,
+        notes=wanted.notes + notes + _unfenced_notes(unfenced),
         others=others,
     )
     if change.plan.changed:
@@ -299,6 +308,17 @@ def apply_gateway(
     change, warnings = _with_connections(change, connections, host, check_mode, pending)
     values = dict(_gateway_values(gateway, facts), **_pending_values(pending, check_mode))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
+
+
+def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Host) -> t.Tuple[str, str]:
+    """Its text, or why there is none."""
+    init = service.init_of(host)
+    refused = state.unfenced if state and state.rows == rows else ""
+    return fence.fence_of(gateway, init.name if init else "", host, state.fence if state else "", refused)
+
+
+def _unfenced_notes(why: str) -> t.Tuple[str, ...]:
+    return ("no fence: {0}; {1}".format(why, UNFENCED),) if why else ()
 
 
 def _with_connections(
@@ -693,7 +713,15 @@ def _change(
         offloaded_before=bool(old and old.links.offload),
         door=door,
         reload=_door_differs(host, instance, old, door),
+        refence=_refence(old, new, host),
     )
+
+
+def _refence(old: t.Optional[State], new: t.Optional[State], host: Host) -> str:
+    before, after = old.fence if old else "", new.fence if new else ""
+    if before != after:
+        return "~ fence: renewed" if before and after else "+ fence: stands" if after else "- fence"
+    return "" if not after or fence.stands(after, host) else "~ fence: stands again"
 
 
 def _door_differs(host: Host, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
@@ -832,6 +860,7 @@ def _carry_out(
             _load_rules(change, host, undo)
             _set_links(change, host, undo)
         _open(shut, host, undo)
+        warnings = _renew_fence(change, host, undo)
         rollback.check_armed(change.instance, known, host)
         _verify(change, host)
         for backend, _rows, desired in _loads(change):
@@ -842,7 +871,7 @@ def _carry_out(
             rollback.ready(change.instance, known, host, aftermath.kept() if aftermath else "")
             host.log(journal.line(change.instance, said))
         else:
-            warnings = rollback.keep(change.instance, known, host, said)
+            warnings += rollback.keep(change.instance, known, host, said)
     except GatewayError as error:
         problems = error.problems + _take_back(change.instance, known, undo, host)
         host.log(journal.line(change.instance, journal.failed(by, problems)))
@@ -861,6 +890,29 @@ def _open(shut: shutting.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -
     if shut:
         undo.append(lambda: shutting.shut(shut, host))
         shutting.unshut(shut, host)
+
+
+def _fence_restart(change: Change, host: Host) -> str:
+    """The command that renews the fence. Empty where the service is not there: it comes with the files of a change."""
+    if not change.refence or not change.init or not any(host.exists(path) for path in change.init.fence):
+        return ""
+    return change.init.restart_fence
+
+
+def _renew_fence(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
+    """By what lies in the folder of this change. For a moment there is none, which counts only if somebody flushes."""
+    restart = _fence_restart(change, host)
+    if not restart:
+        return ()
+
+    def put_back() -> None:
+        host.remove(posixpath.join(rollback.folder_of(change.instance), fence.FILE))
+        host.run(restart.split())
+
+    undo.append(put_back)
+    if host.run(restart.split()).rc == 0:
+        return ()
+    return ("the fence does not stand ('{0}' has failed); {1}".format(restart, UNFENCED),)
 
 
 def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Restoring:
@@ -893,6 +945,10 @@ def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Rest
         moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
+    restart = _fence_restart(change, host)
+    if restart:
+        files[fence.FILE] = change.state.fence if change.state else ""
+        lines.append("{{ rm -f {0}; {1}; }}".format(fence.FILE, restart))
     return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
 
 
@@ -1043,6 +1099,7 @@ def _differences(change: Change) -> t.List[str]:
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
     lines += change.steps.lines
     lines += _door_lines(change)
+    lines += [change.refence] * bool(change.refence)
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -1061,6 +1118,7 @@ def _told(change: Change) -> t.List[str]:
         lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
     lines += [*change.steps.lines, *_door_lines(change)]
+    lines += [change.refence] * bool(change.refence)
     return lines or ["files only"]
 
 
@@ -1086,7 +1144,7 @@ def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
-    for line in change.steps.lines + _door_lines(change):
+    for line in change.steps.lines + _door_lines(change) + [change.refence] * bool(change.refence):
         (before if line.startswith("- ") else after).append(line[2:])
     before += ["file {0}".format(path) for path in change.rewritten]
     after += ["file {0}{1}".format(path, ", rewritten" * (path in change.rewritten)) for path in change.outdated]

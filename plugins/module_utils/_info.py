@@ -13,6 +13,7 @@ import typing as t
 from . import (
     _conntrack as conntrack,
     _declared as declared,
+    _fence as fence,
     _firewalld as firewalld,
     _forgetting as forgetting,
     _links as links,
@@ -62,6 +63,7 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
         "foreign_drops": [{"table": table, "chain": chain} for table, chain in choice.backend.foreign_drops(host)],
         "interfaces": _interfaces(gateway, known, facts),
         **declared.lists(gateway, {each["name"]: each for each in counters}, forgetting.items_in(known.intent)),
+        "fence": {"stands": fence.stands(known.fence, host), "why_not": known.unfenced},
         "who": _who(known.applied) if state else None,
         "owner": known.owner,
         "declared": list(known.lines),
@@ -94,6 +96,8 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
         drift.append("- firewalld: policy {0}".format(firewalld.name_of(known.instance)))
     if not known.owner:
         return drift
+    if known.fence and not fence.stands(known.fence, host):
+        drift.append("- fence: does not stand (systemctl status ipmasq-fence)")
     closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
     drift += ["~ {0}: shut, as its rules could not be loaded (journalctl -t ipmasq)".format(link) for link in closed]
     drift += [

@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from . import _origin as origin, _service as service, _shut as shut
+from . import _fence as fence, _origin as origin, _service as service, _shut as shut
 from ._choice import NOTHING, Chosen
 from ._errors import GatewayError, printable
 from ._firewalld import path_of as firewalld_file
@@ -52,6 +52,7 @@ ENDINGS = (
     ".ipset",
     ".links",
     ".shut",
+    ".fence.nft",
     ".sums",
 )
 #: There only between the decision to keep a change and the last of its files.
@@ -71,6 +72,7 @@ cd /etc/ipmasq || exit 1
     + SAY
     + LOCK
     + shut.SHELL
+    + fence.SHELL
     + """
 closed() {
     say "instance $1: $2; forwarding is off"
@@ -81,12 +83,24 @@ closed() {
     exit 1
 }
 
+if [ "$1" = hold ]; then
+    hold
+fi
+if [ "$1" = held ]; then
+    held
+    exit 0
+fi
+
 # Somebody else is about to flush and load rules; this is run with "reopen" once that is done, unless it fails.
 # Whoever runs this meanwhile (docker's drop-in) does not open what is not done; nor does what comes too late.
 if [ "$1" = close ]; then
     mkdir -p -m 700 /run/ipmasq
     echo $$ > /run/ipmasq/.shut
     shut
+    if [ -d /run/systemd/system ] && saved_by_others && systemctl --quiet is-active ipmasq-fence.service; then
+        : > /run/ipmasq/.unheld
+        systemctl stop ipmasq-fence.service
+    fi
     (sleep 5 && [ "$(cat /run/ipmasq/.shut)" = $$ ] && exec sh ./boot reopen) < /dev/null > /dev/null 2>&1 &
     exit 0
 fi
@@ -168,6 +182,7 @@ done
 if [ "$1" = reopen ] || [ ! -e /run/ipmasq/.shut ]; then
     rm -f /run/ipmasq/.shut
     unshut
+    [ ! -e /run/ipmasq/.unheld ] || { rm -f /run/ipmasq/.unheld && systemctl --no-block start ipmasq-fence.service; }
 fi
 """
 )
@@ -193,6 +208,8 @@ class State:
     controller_ports: t.Tuple[int, ...] = ()  # of SSH servers, and those by which runs came
     chosen: Chosen = NOTHING  # WANs and LANs that nobody named
     applied: Origin = field(default_factory=Origin)  # who made it what it is
+    fence: str = ""  # what stands while all other rules are gone, as nft takes it
+    unfenced: str = ""  # why there is none
     intent: t.Any = None  # what was resolved, as JSON, for the next change to know the old rules
 
 
@@ -237,6 +254,7 @@ def salvaged(host: Host, instance: str) -> t.Optional[State]:
         switches=tuple((words[0], words[1]) for words in switches if len(words) == 2),
         links=Links(tuple(addresses)),
         door=host.read(firewalld_file(instance)) or "",
+        fence=host.read(path + ".fence.nft") or "",
     )
 
 
@@ -264,6 +282,8 @@ def _parse_state(raw: t.Any, instance: str) -> State:
         controller_ports=tuple(int(port) for port in raw.get("controller_ports", ())),
         chosen=_parse_chosen(raw.get("chosen", {})),
         applied=origin.from_raw(raw.get("applied", {})),
+        fence=_word(raw.get("fence", "")),
+        unfenced=_word(raw.get("unfenced", "")),
         intent=raw.get("intent"),
     )
 
@@ -326,6 +346,8 @@ def state_text(state: State) -> str:
             "networks": [[lan, list(nets)] for lan, nets in state.chosen.networks],
         },
         "applied": origin.to_raw(state.applied),
+        "fence": state.fence,
+        "unfenced": state.unfenced,
         "intent": state.intent,
     }
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
@@ -351,6 +373,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         texts[".load"] = "".join(line + "\n" for line in lines)
     if state.interfaces:
         texts[".shut"] = shut.text(state.interfaces)
+    if state.fence:
+        texts[".fence.nft"] = state.fence
     if state.links:
         texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
     name = posixpath.basename(path)
@@ -364,7 +388,7 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
     if state.door:
         files[firewalld_file(state.instance)] = (state.door, 0o644)
-    files.update(service.files_of(service.init_of(host), bool(state.links), host))
+    files.update(service.files_of(service.init_of(host), bool(state.links), bool(state.fence), host))
     return files
 
 
@@ -386,6 +410,8 @@ def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, 
         paths += [LOADER, *service.ALL]
     if not any(host.exists(stem(name) + ".links") for name in others):
         paths += service.ALL_LINKS
+    if not any(host.exists(stem(name) + ".fence.nft") for name in others):
+        paths += service.ALL_FENCE
     return [path for path in paths if path not in wanted and host.exists(path)]
 
 

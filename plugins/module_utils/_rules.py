@@ -25,8 +25,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: ``helper`` comes once a connection is known and before it is translated, ``timers`` before it is accepted, and
 #: ``offload`` after.
 #: ``arrive`` comes before the route is known.
-#: ``reach`` comes before any instance filters what is forwarded, and ``unseen`` once nobody has translated the source.
-STAGES = ("arrive", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard")
+#: ``reach`` comes before any instance filters what is forwarded, and ``unseen`` once nobody has translated the source;
+#: ``fence`` is the same in a table that a flush leaves.
+STAGES = ("arrive", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard", "fence")
 
 #: Verdicts end the walk through a hook; ``return`` leaves the chain; the rest goes on with the next rule.
 #: ``guard`` drops a packet that should have been translated; ``expect_nat`` tells a guard that has to stand before the

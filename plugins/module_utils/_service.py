@@ -26,11 +26,13 @@ SYSTEMD = "/etc/systemd/system/"
 #: Where units are, those that hide others first.
 UNITS = (SYSTEMD, "/lib/systemd/system/", "/usr/lib/systemd/system/")
 UNIT = SYSTEMD + "ipmasq.service"
+FENCE_UNIT = SYSTEMD + "ipmasq-fence.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
 LINK_UNIT = SYSTEMD + "ipmasq-links@.service"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
 SCRIPT = "/etc/init.d/ipmasq"
 LINKS_SCRIPT = "/etc/init.d/ipmasq-links"
+FENCE_SCRIPT = "/etc/init.d/ipmasq-fence"
 
 UNIT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
@@ -40,7 +42,8 @@ Documentation=https://github.com/ipmasq/linux
 DefaultDependencies=no
 # What loads or flushes other rules at boot comes first, so that ours stay.
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
-Wants=network-pre.target ipmasq-links.service
+After=ipmasq-fence.service
+Wants=network-pre.target ipmasq-links.service ipmasq-fence.service
 Before=network-pre.target shutdown.target
 Conflicts=shutdown.target
 
@@ -52,6 +55,42 @@ ExecStart=/bin/sh /etc/ipmasq/boot
 
 [Install]
 WantedBy=sysinit.target
+"""
+#: Rules that others have saved may hold our table, which nobody but its owner may load: theirs come first.
+FENCE_UNIT_TEXT = """\
+# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+[Unit]
+Description=NAT gateway: what stays closed while all rules are gone
+Documentation=https://github.com/ipmasq/linux
+DefaultDependencies=no
+After=local-fs.target systemd-modules-load.service nftables.service netfilter-persistent.service
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+StartLimitIntervalSec=0
+
+[Service]
+SyslogIdentifier=ipmasq
+StandardOutput=null
+ExecStart=/bin/sh /etc/ipmasq/boot hold
+ExecStartPost=/bin/sh /etc/ipmasq/boot held
+Restart=always
+RestartSec=100ms
+RuntimeDirectory=ipmasq-fence
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_NETLINK AF_UNIX
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
 """
 LINKS_TEXT = """\
 # Written by the Ansible collection ipmasq.linux; started {when}.
@@ -118,12 +157,34 @@ description="NAT gateway: rules first, forwarding last"
 depend() {
     after localmount modules sysctl procps firewall nftables iptables ip6tables netfilter-persistent
     before net networking
+    want ipmasq-fence
+    after ipmasq-fence
 }
 
 start() {
     ebegin "Loading the rules of the NAT gateway"
     /bin/sh /etc/ipmasq/boot
     eend $?
+}
+"""
+OPENRC_FENCE_TEXT = """\
+#!/sbin/openrc-run
+# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+description="NAT gateway: what stays closed while all rules are gone"
+supervisor=supervise-daemon
+command=/bin/sh
+command_args="/etc/ipmasq/boot hold"
+output_log=/dev/null
+respawn_delay=1
+respawn_max=0
+
+depend() {
+    after localmount modules firewall nftables iptables ip6tables netfilter-persistent
+    before net networking
+}
+
+start_post() {
+    /bin/sh /etc/ipmasq/boot held
 }
 """
 OPENRC_LINKS_TEXT = """\
@@ -148,7 +209,7 @@ SYSV_TEXT = """\
 # Provides:          ipmasq
 # Required-Start:    mountkernfs $local_fs
 # Required-Stop:
-# Should-Start:      procps nftables netfilter-persistent
+# Should-Start:      procps nftables netfilter-persistent ipmasq-fence
 # X-Start-Before:    networking
 # Default-Start:     S
 # Default-Stop:
@@ -158,6 +219,45 @@ SYSV_TEXT = """\
 case "$1" in
 start | restart | force-reload) exec /bin/sh /etc/ipmasq/boot ;;
 stop) ;;
+*) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
+esac
+"""
+#: Its shell starts it again should it die. All of them are one process group, and have to be gone before the next.
+#: Whoever starts it may hold the lock of a change (9).
+SYSV_FENCE_TEXT = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+### BEGIN INIT INFO
+# Provides:          ipmasq-fence
+# Required-Start:    mountkernfs $local_fs
+# Required-Stop:
+# Should-Start:      procps nftables netfilter-persistent
+# X-Start-Before:    networking
+# Default-Start:     S
+# Default-Stop:
+# Short-Description: NAT gateway: what stays closed while all rules are gone
+### END INIT INFO
+
+group=/run/ipmasq-fence.pid
+stop() {
+    [ -e $group ] || return 0
+    kill -s TERM -- "-$(cat $group)" 2> /dev/null
+    tries=50
+    while kill -s 0 -- "-$(cat $group)" 2> /dev/null && [ $tries -gt 0 ]; do
+        sleep 0.1 2> /dev/null || sleep 1
+        tries=$((tries - 1))
+    done
+    rm -f $group
+}
+
+case "$1" in
+start | restart | force-reload)
+    stop
+    setsid sh -c 'while :; do sh /etc/ipmasq/boot hold; sleep 1; done' < /dev/null > /dev/null 2>&1 9>&- &
+    echo $! > $group
+    exec /bin/sh /etc/ipmasq/boot held
+    ;;
+stop) stop ;;
 *) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
 esac
 """
@@ -193,8 +293,12 @@ class Init:
     enabled: t.Tuple[str, ...]
     enable: str
     disable: str
+    fence: t.Mapping[str, t.Tuple[str, int]]
+    restart_fence: str
+    drop_fence: t.Tuple[str, ...]
     enable_links: str = ""
     disable_links: str = ""
+    enable_fence: str = ""
     reread: str = ""  # once any of the files has changed
 
 
@@ -209,6 +313,9 @@ _SYSTEMD = Init(
     (SYSTEMD + "sysinit.target.wants/ipmasq.service",),
     "systemctl enable --quiet ipmasq.service",
     "systemctl disable ipmasq.service",
+    {FENCE_UNIT: (FENCE_UNIT_TEXT, 0o644)},
+    "systemctl restart ipmasq-fence.service",
+    ("systemctl stop ipmasq-fence.service",),
     reread="systemctl daemon-reload",
 )
 _OPENRC = Init(
@@ -218,8 +325,12 @@ _OPENRC = Init(
     ("/etc/runlevels/boot/ipmasq",),
     "rc-update --quiet add ipmasq boot",
     "rc-update --quiet delete ipmasq boot",
+    {FENCE_SCRIPT: (OPENRC_FENCE_TEXT, 0o755)},
+    "rc-service --quiet ipmasq-fence restart",
+    ("rc-service --quiet --ifstarted ipmasq-fence stop", "rc-update --quiet delete ipmasq-fence boot"),
     "rc-update --quiet add ipmasq-links default",
     "rc-update --quiet delete ipmasq-links default",
+    "rc-update --quiet add ipmasq-fence boot",
 )
 _SYSV = Init(
     "sysvinit",
@@ -229,8 +340,12 @@ _SYSV = Init(
     "update-rc.d ipmasq defaults",
     # It looks at the script, so that has to be there still.
     "update-rc.d -f ipmasq remove",
+    {FENCE_SCRIPT: (SYSV_FENCE_TEXT, 0o755)},
+    "/etc/init.d/ipmasq-fence restart",
+    ("/etc/init.d/ipmasq-fence stop", "update-rc.d -f ipmasq-fence remove"),
     "update-rc.d ipmasq-links defaults",
     "update-rc.d -f ipmasq-links remove",
+    "update-rc.d ipmasq-fence defaults",
 )
 
 
@@ -252,12 +367,14 @@ def init_of(host: Host) -> t.Optional[Init]:
     return None
 
 
-def files_of(init: t.Optional[Init], links: bool, host: Host) -> Files:
+def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Host) -> Files:
     if not init:
         return {}
     found = dict(init.files)
     if host.exists(PLUGINS):
         found.update(PLUGIN_FILES)
+    if fence:
+        found.update(init.fence)
     if links:
         found.update({path: each for path, each in init.links.items() if path != LINKS_RULE})
         if LINKS_RULE in init.links and host.exists("/etc/udev/rules.d"):
@@ -296,6 +413,7 @@ def drop_in(name: str) -> str:
 
 #: Whatever may have been written here, to be removed with the last instance.
 ALL = (UNIT, SCRIPT, *(drop_in(name) for name in NEIGHBOURS), *PLUGIN_FILES)
+ALL_FENCE = (FENCE_UNIT, FENCE_SCRIPT)
 ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 
 
@@ -315,10 +433,14 @@ def lines(
         before.append(init.disable)
     if init.disable_links and linked & set(stale):
         before.append(init.disable_links)
-    if init.reread and (ours | linked | set(ALL)) & (set(changed) | set(stale)):
+    if set(init.fence) & set(stale):
+        before += init.drop_fence
+    if init.reread and (ours | linked | set(init.fence) | set(ALL)) & (set(changed) | set(stale)):
         after.append(init.reread)
     if enable:
         after.append(init.enable)
     if init.enable_links and linked & set(changed):
         after.append(init.enable_links)
+    if set(init.fence) & set(changed):
+        after += [init.enable_fence] * bool(init.enable_fence) + [init.restart_fence]
     return tuple(before), tuple(after)

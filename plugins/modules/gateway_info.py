@@ -106,7 +106,8 @@ forwarding_without_rules:
   description:
     - Whether this host forwards (IPv4 or IPv6) while no rule of the gateway is loaded, although one was applied; or
       while no instance is applied at all. Nothing translates, filters or isolates what such a host forwards.
-    - After C(nft flush ruleset) this is V(true) until the next run, or the next start of C(ipmasq.service).
+    - After C(nft flush ruleset) this is V(true) until the next run, or the next start of C(ipmasq.service);
+      see RV(fence).
   returned: success
   type: bool
   sample: false
@@ -586,6 +587,21 @@ helpers:
       type: list
       elements: int
       sample: [21]
+fence:
+  description:
+    - The table that stays when someone flushes all rules. It drops new connections that nothing translates, if they
+      would leave with a private source or come in from outside.
+  returned: success
+  type: dict
+  contains:
+    stands:
+      description: Whether it is loaded, as it was applied.
+      type: bool
+      sample: true
+    why_not:
+      description: Why this host has none; empty where it should have one, and for single items.
+      type: str
+      sample: ""
 who:
   description: Who applied what is applied, V(null) where nothing is.
   returned: success

@@ -31,6 +31,8 @@ GATEWAY = {
 #: Interfaces of a container are gone with its namespace.
 WIRE = "ip link add wan0 type veth peer name p0; ip link add lan0 type veth peer name p1; ip link set wan0 up; "
 WIRE += "ip address add 198.51.100.2/24 dev wan0; ip address add 192.168.1.1/24 dev lan0; ip link set lan0 up"
+FENCE = "nft list table inet ipmasq-fence 2> /dev/null | grep -c 'flags owner'"
+KILL = "pkill -9 -x nft"
 #: Everything under /etc, except for what changes whenever a container starts.
 FILES = "find /etc -type f | grep -v -e mtab -e resolv -e adjtime -e '/etc/.pwd' | sort | xargs md5sum"
 FILES += "; find /etc -type l | sort"
@@ -39,10 +41,12 @@ FILES += "; find /etc -type l | sort"
 class Machine:
     """A container that boots."""
 
-    def __init__(self, image: str, name: str) -> None:
-        self.name = name
+    def __init__(self, image: str, name: str, systemd: bool = False) -> None:
+        self.name, self.systemd = name, systemd
+        self.remove()
         self.podman(
-            "run", "--detach", "--systemd=false", "--name", name, "--network", "none", "--privileged",
+            "run", "--detach", "--systemd=always" if systemd else "--systemd=false", "--name", name,
+            "--network", "none", "--privileged",
             "--ulimit", "nofile=16384:16384", "--ulimit", "nproc=30000:30000", "--entrypoint", '["/sbin/init"]', image,
         )  # fmt: skip
         self.booted()
@@ -57,10 +61,16 @@ class Machine:
 
     def booted(self) -> None:
         """In runlevel 2, and nothing of the way there still at work."""
+        if self.systemd:
+            self.sh("systemctl is-system-running --wait > /dev/null || true")
+            return
         deadline = time.monotonic() + 90
         while self.sh("runlevel || true").split() != ["N", "2"] or self.sh("pgrep -x 'rc|openrc' || true"):
             assert time.monotonic() < deadline, self.podman("logs", self.name)
             time.sleep(0.3)
+
+    def remove(self) -> None:
+        subprocess.run(["podman", "rm", "--force", "--time", "0", self.name], capture_output=True, check=False)
 
     def boot(self) -> None:
         self.podman("restart", "--time", "2", self.name)
@@ -78,22 +88,24 @@ class Machine:
         return t.cast("dict[str, t.Any]", json.loads(done.stdout[done.stdout.index("{") :]))
 
 
-@pytest.fixture(params=PACKAGES)
-def machine(request: t.Any) -> t.Iterator[Machine]:
-    build = [sys.executable, str(ROLE / "files/lab-image"), PACKAGES[request.param]]
+def image_with(packages: str) -> str:
+    build = [sys.executable, str(ROLE / "files/lab-image"), packages]
     done = subprocess.run(build, text=True, capture_output=True, check=False)
     if done.returncode:
-        pytest.skip(f"no image with {request.param}: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"no image with {packages}: {done.stderr.strip().splitlines()[-1]}")
     (image,) = json.loads(done.stdout)["images"].values()
-    name = "ipmasq-init-" + request.param.lower().replace(" ", "-")
-    subprocess.run(["podman", "rm", "--force", "--time", "0", name], capture_output=True, check=False)
+    return str(image)
+
+
+@pytest.fixture(params=PACKAGES)
+def machine(request: t.Any) -> t.Iterator[Machine]:
+    made = Machine(image_with(PACKAGES[request.param]), "ipmasq-init-" + request.param.lower().replace(" ", "-"))
     try:
-        made = Machine(image, name)
         if request.param == "OpenRC":
             made.sh(AS_ALPINE)
         yield made
     finally:
-        subprocess.run(["podman", "rm", "--force", "--time", "0", name], capture_output=True, check=False)
+        made.remove()
 
 
 def test_a_gateway_is_there_after_a_boot(machine: Machine) -> None:
@@ -103,11 +115,15 @@ def test_a_gateway_is_there_after_a_boot(machine: Machine) -> None:
     assert done["changed"], done
     assert "+ service ipmasq: enabled" in done["differences"]
     assert not machine.apply(**GATEWAY)["changed"]
+    assert machine.sh(FENCE).strip() == "1"
+    machine.sh(KILL)
+    machine.sh(f"for n in $(seq 50); do sleep 0.1; {FENCE} && exit; done")
     rules = machine.sh("nft list table inet ipmasq | sed 's/counter packets.*bytes [0-9]*//'")
 
     machine.boot()
     assert machine.sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
     assert machine.sh("nft list table inet ipmasq | sed 's/counter packets.*bytes [0-9]*//'") == rules
+    assert machine.sh(FENCE).strip() == "1"
     # The links are back later than the init here; an init that finds them has the addresses at once.
     machine.sh(WIRE)
     machine.sh("service ipmasq-links restart > /dev/null")

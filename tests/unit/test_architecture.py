@@ -84,22 +84,28 @@ MAY_IMPORT = {
     "_firewalld": {"_errors", "_resolve", "_rules"},
     "_service": set(),
     "_shut": set(),
+    "_compile_fence": {
+        "_around", "_chains", "_compile", "_compile_around", "_compile_follow", "_compile_input", "_compile_nat",
+        "_conflicts", "_rules",
+    },
+    "_fence": {"_compile_fence", "nftables"},
     "_lock": set(),
     "_persist": {
-        "_choice", "_errors", "_firewalld", "_intent", "_journal", "_links", "_lock", "_origin", "_plan",
+        "_choice", "_errors", "_fence", "_firewalld", "_intent", "_journal", "_links", "_lock", "_origin", "_plan",
         "_service", "_shut",
     },
     "_rollback": {"_errors", "_host", "_journal", "_lock", "_origin", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_engine": {
         "_choice", "_compile", "_conntrack", "_controller", "_describe", "_errors", "_facts", "_features",
-        "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
+        "_fence", "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
         "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl", "_values",
         "select",
     },
     "_declared": {"_codec", "_intent"},
     "_info": {
-        "_conntrack", "_declared", "_firewalld", "_forgetting", "_links", "_persist", "_rollback", "_service", "_shut",
+        "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_rollback", "_service",
+        "_shut",
         "_sysctl", "select", "_errors", "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip

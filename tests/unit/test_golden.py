@@ -18,8 +18,9 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, fence_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
@@ -38,8 +39,8 @@ yaml = pytest.importorskip("yaml", reason="golden cases are YAML, and this Pytho
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/gateway.yml"))
 FILES = {".nft": "nftables.json", ".iptables": "iptables.rules", ".ip6tables": "ip6tables.rules"}
-#: In some cases only: what nft takes as text, and what a backend says that cannot do it.
-SOMETIMES = {".late.nft": "nftables.late", ".refused": "iptables.refused"}
+#: In some cases only: what nft takes as text, what a backend says that cannot do it, the fence of a whole gateway.
+SOMETIMES = {".late.nft": "nftables.late", ".refused": "iptables.refused", ".fence.nft": "fence.nft"}
 MAKE = {
     "masquerade": lambda options: _intent.masquerade_from_params(masquerade_params(**options)),
     "forward": lambda options: _intent.forward_from_params(forward_params(**options)),
@@ -79,13 +80,15 @@ def _gateway(case: dict, backend: str) -> dict:
     )
     facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
     gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
-    ruleset = compile_gateway(resolve(gateway, facts, neighbours=neighbours(case)).gateway)
+    gateway = resolve(gateway, facts, neighbours=neighbours(case)).gateway
+    ruleset = compile_gateway(gateway)
     try:
         check_supported(ruleset, BACKENDS[backend])
     except GatewayError as error:
         assert backend == "iptables"
         return {".refused": "".join(problem + "\n" for problem in error.problems)}
-    return BACKENDS[backend].boot_files(BACKENDS[backend].render(ruleset), gateway.instance)
+    files = BACKENDS[backend].boot_files(BACKENDS[backend].render(ruleset), gateway.instance)
+    return dict(files, **{".fence.nft": fence_text(compile_fence(gateway))})
 
 
 def _items(case: dict, backend: str) -> dict:

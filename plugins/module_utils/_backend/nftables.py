@@ -13,6 +13,7 @@ import json
 import re
 import typing as t
 from dataclasses import replace
+from hashlib import sha256
 
 from .._errors import GatewayError, MissingProgram
 from .._plan import Row
@@ -59,6 +60,7 @@ PRIORITIES = {
     "nat": 95,
     "unseen": 149,
     "guard": 150,
+    "fence": 151,
 }
 #: The first instance filters before the others, so that what it marks needs no chain of its own at the hook: that would
 #: cost each packet more than one test.
@@ -74,7 +76,7 @@ MARK = "# and then\n"
 #: Where the devices of the flowtable see packets: at the default priority of filter.
 FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
 #: A chain of NAT behind all others is asked for the first packet of a flow that none of them has translated.
-TYPES = {stage: "nat" if stage in ("nat", "unseen") else "filter" for stage in PRIORITIES}
+TYPES = {stage: "nat" if stage in ("nat", "unseen", "fence") else "filter" for stage in PRIORITIES}
 
 #: nft knows protocols by /etc/protocols, which minimal hosts lack: there it takes numbers only, and lists them
 #: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
@@ -129,6 +131,8 @@ ICMP_NAMES = {
 
 #: The packets that carry the MSS option.
 SYN = Match(tcp_syn=True)
+#: Of the chain that tells by its name which text was loaded.
+FENCE_TEXT = "text-"
 #: A table that somebody has put to sleep: its rules are there, and nothing meets them.
 DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
@@ -295,6 +299,35 @@ def _named(part: Json) -> Json:
 
 #: Objects of ours: nft's word to the key of their rows.
 OBJECTS = {"ct helper": "helper", "ct timeout": "timers", "flowtable": "flowtable"}
+
+
+def fence_table(instance: str) -> str:
+    """No instance is called so: their names have no hyphen."""
+    return "ipmasq-fence" if instance == "default" else "ipmasq-fence-" + instance
+
+
+def fence_text(ruleset: RuleSet) -> str:
+    """A table that belongs to the process that loads this, as one transaction; what may stand there goes.
+
+    In text, as nft before 1.0.9 takes no flags in JSON. A chain without rules tells by its name what was loaded.
+    """
+    place = "inet " + fence_table(ruleset.instance)
+    chains, lines = [], []
+    for row in Nftables().render(ruleset):
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "chain" and body:
+            hook = "type {type} hook {hook} priority {prio}; policy {policy};".format(**body)
+            chains.append("add chain {0} {1} {{ {2} }}".format(place, row.chain, hook))
+        elif kind == "chain":
+            chains.append("add chain {0} {1}".format(place, row.chain))
+        else:
+            text = " ".join(word for part in body["expr"] for word in words(part) or ["counter"])
+            lines.append('add rule {0} {1} {2} comment "{3}"'.format(place, row.chain, text, body["comment"]))
+    lines = chains + lines
+    known = sha256("\n".join(lines).encode()).hexdigest()[:16]
+    head = ["add table " + place, "delete table " + place, "add table {0} {{ flags owner; }}".format(place)]
+    lines = [*head, "add chain {0} {1}{2}".format(place, FENCE_TEXT, known), *lines]
+    return "".join(line + "\n" for line in lines)
 
 
 def flowtable_text(instance: str, devices: str = "") -> str:

@@ -37,7 +37,7 @@ def test_no_init_that_we_know():
     host = fakes.FakeHost()
     del host.files["/run/systemd/system/x"]
     assert service.init_of(host) is None
-    assert service.files_of(None, True, host) == {}
+    assert service.files_of(None, True, True, host) == {}
     assert service.lines(None, [service.UNIT], [], True) == ((), ())
 
 
@@ -47,7 +47,7 @@ def test_files_are_there_and_go_with_the_last_instance(name):
     init = service.init_of(host)
     host.files["/etc/udev/rules.d/x"] = ""
     host.files["/usr/lib/systemd/system/docker.service"] = ""
-    plain, linked = (service.files_of(init, links, host) for links in (False, True))
+    plain, linked = (service.files_of(init, links, False, host) for links in (False, True))
     assert set(plain) < set(linked) and set(plain) <= set(service.ALL)
     assert set(linked) - set(plain) <= set(service.ALL_LINKS)
     assert (service.drop_in("docker") in plain) == (name == "systemd")
@@ -111,7 +111,7 @@ ExecStop=/usr/sbin/nft flush ruleset
 def test_a_service_that_flushes_does_so_behind_a_closed_gateway():
     host = host_with("systemd")
     host.files["/usr/lib/systemd/system/nftables.service"] = NFTABLES
-    text, mode = service.files_of(service.init_of(host), False, host)[service.drop_in("nftables")]
+    text, mode = service.files_of(service.init_of(host), False, False, host)[service.drop_in("nftables")]
     close, boot = "-/bin/sh /etc/ipmasq/boot close", "-/bin/sh /etc/ipmasq/boot reopen"
     assert mode == 0o644
     assert text.splitlines()[2:] == [
@@ -131,7 +131,7 @@ def test_a_service_that_flushes_does_so_behind_a_closed_gateway():
 def test_commands_of_others_that_cannot_be_said_anew_are_left_alone():
     host = host_with("systemd")
     host.files["/lib/systemd/system/nftables.service"] = NFTABLES.replace("ruleset", "\\\n ruleset")
-    text = service.files_of(service.init_of(host), False, host)[service.drop_in("nftables")][0]
+    text = service.files_of(service.init_of(host), False, False, host)[service.drop_in("nftables")][0]
     assert "ExecStop=" not in text and "ExecReload=-/bin/sh /etc/ipmasq/boot close\n" in text
 
 
@@ -139,7 +139,7 @@ def test_commands_of_others_that_cannot_be_said_anew_are_left_alone():
 def test_netfilter_persistent_by_hand_is_closed_first_and_opened_last(name):
     host = host_with(name)
     host.files[service.PLUGINS + "/15-ip4tables"] = ""
-    files = service.files_of(service.init_of(host), False, host)
+    files = service.files_of(service.init_of(host), False, False, host)
     first, last = (files["{0}/{1}-ipmasq".format(service.PLUGINS, number)] for number in ("05", "95"))
     assert "boot close" in first[0] and "boot reopen\n" in last[0] and first[1] == last[1] == 0o755
     assert set(service.PLUGIN_FILES) < set(service.ALL)

@@ -1,0 +1,116 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What stays closed while all other rules are gone: the least of a gateway's guarantees, once more, in a few rules.
+
+The kernel asks chains of NAT about the first packet of a flow only, and ours, behind all others, only if nobody has
+translated its source. So these rules see what is left once a flush has taken the translation away, and beside it the
+few flows that are not translated at all; those they accept as the gateway's own rules do. What a LAN may not open
+outside, how often, and what passes between undeclared links is up to the gateway's own rules alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ._around import reached
+from ._chains import DROP, EGRESS, PROTECTED, RETURN, declared, lan_interfaces, wan_interfaces
+from ._compile import multicast
+from ._compile_around import LET_THROUGH, NOT_LET_THROUGH, other_links, unseen, ways_out
+from ._compile_follow import EGRESS_ROUTED, egress_routed
+from ._compile_input import chain_protected
+from ._compile_nat import egress, let_in
+from ._conflicts import is_pinhole
+from ._rules import Action, Chain, Match, Rule, RuleSet
+
+if t.TYPE_CHECKING:
+    from ._intent import Gateway
+
+FENCE = Chain("fence", "postrouting", "fence")
+FENCE_INPUT = Chain("fence-input", "input", "fence")
+#: Flows that begin, come from elsewhere, and are not translated.
+BEGIN = Chain("begin")
+OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
+KEY = "fence"
+
+
+def compile_fence(gateway: Gateway) -> RuleSet:
+    """The fence of a resolved gateway."""
+    outside, lans = ways_out(gateway), lan_interfaces(gateway)
+    # What this host sends itself has one of its addresses; so has the outside of a tunnel, which the kernel shows as
+    # coming from the tunnel's own interface (since Linux 5.7).
+    rules = [Rule(FENCE.name, Match(ct_state=("new",), foreign=True), Action("jump", BEGIN.name), KEY)]
+    if outside:
+        rules.append(Rule(BEGIN.name, Match(oif=outside), Action("jump", EGRESS.name), KEY))
+        rules.append(Rule(BEGIN.name, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
+    if lans:
+        rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
+    rules += egress(gateway, outside) + egress_routed(gateway)
+    rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
+    rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
+    # Behind the translation nothing has to be told what will become of a packet.
+    rules = [
+        replace(rule, action=DROP) if rule.action.kind == "guard" else rule
+        for rule in rules
+        if rule.action.kind != "expect_nat"
+    ]
+    filled = {rule.chain for rule in rules}
+    inner = (BEGIN, OUTSIDE, INSIDE, EGRESS, EGRESS_ROUTED, PROTECTED)
+    chains = [each for each in (FENCE, FENCE_INPUT) if each.name in filled]
+    chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
+    return RuleSet(gateway.instance, tuple(chains), tuple(rules))
+
+
+def _from_outside(gateway: Gateway) -> t.List[Rule]:
+    """Closed, but for what somebody's DNAT lets in, and what our own rules open without one."""
+    here, wans = OUTSIDE.name, wan_interfaces(gateway)
+    opened = _pinholes(gateway) + multicast(gateway)
+    rules = [
+        Rule(here, Match(translated=True), RETURN, "managed"),
+        Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
+        *(replace(rule, chain=here, action=RETURN) for rule in opened if set(rule.match.iif) <= set(wans)),
+    ]
+    if gateway.undeclared == "leave":
+        return [*rules, Rule(here, Match(oif=declared(gateway) + other_links(gateway)), DROP, "closed")]
+    if wans:
+        rules.append(Rule(here, Match(iif=wans), DROP, "closed"))
+    if ways_out(gateway) != wans:
+        # From a link that carries a default route and is no WAN, what is undeclared is not ours to close.
+        rules.append(Rule(here, Match(oif=declared(gateway)), DROP, "undeclared"))
+    return rules
+
+
+def _from_inside(gateway: Gateway) -> t.List[Rule]:
+    """LANs are isolated. Where a private source leaves to, has been asked by then."""
+    here, lans = INSIDE.name, lan_interfaces(gateway)
+    rules = [Rule(here, Match(translated=True), RETURN, "managed")]
+    for lan in gateway.lans or ():
+        others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
+        inside = lan.interfaces + others + reached(gateway, lan)
+        rules.append(Rule(here, Match(iif=lan.interfaces, oif=inside), RETURN, "lan/" + lan.name))
+    opened = [rule for rule in _pinholes(gateway) if set(rule.match.iif) <= set(lans)]
+    rules += [replace(rule, chain=here, action=RETURN) for rule in opened]
+    return [*rules, Rule(here, Match(oif=lans), DROP, "isolation")] if lans else []
+
+
+def _pinholes(gateway: Gateway) -> t.List[Rule]:
+    """What opens a server at its own address."""
+    forwards = (forward for forward in gateway.port_forwards if is_pinhole(gateway, forward))
+    return [rule for forward in forwards for rule in let_in(gateway, forward)]
+
+
+def _input(gateway: Gateway) -> t.List[Rule]:
+    """What reaches the gateway itself from outside, where it is protected."""
+    if gateway.input != "protect":
+        return []
+    jump, here, wans = Action("jump", PROTECTED.name), FENCE_INPUT.name, wan_interfaces(gateway)
+    rules = [Rule(here, Match(iif=wans, ct_state=("new",)), jump, KEY)] if wans else []
+    undeclared = tuple(name for name in ways_out(gateway) if name not in wans)
+    if undeclared:
+        # Unless it is another instance's.
+        rules.append(Rule(here, Match(iif=undeclared, ct_state=("new",), mark=NOT_LET_THROUGH), jump, KEY))
+    return rules + chain_protected(gateway)

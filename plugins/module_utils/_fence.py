@@ -1,0 +1,118 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The fence: a table of nftables that belongs to a process, so that no flush by anybody else takes it away.
+
+The kernel keeps a table with the flag ``owner`` as long as the socket is open by which it was loaded, and lets nobody
+else touch it; ``nft flush ruleset`` passes it over (Linux 5.12). So ``nft -i`` loads it and then waits for a next line,
+which never comes: the service ipmasq-fence. It stands beside the rules of every backend.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ._backend.nftables import FENCE_TEXT, fence_text
+from ._compile_fence import compile_fence
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
+    from ._intent import Gateway
+
+#: In the folder of a change: the fence that goes with it; empty if there is to be none.
+FILE = "fence.nft"
+#: The first kernel with tables that have an owner.
+KERNEL = (5, 12)
+REFUSED = "nft refuses it: "
+MARK = re.compile(r"^add chain inet (\S+) ({0}\S+)$".format(FENCE_TEXT), re.MULTILINE)
+
+#: Functions of the loader.
+SHELL = r"""
+# The fence of each instance: that of a change that is under way, or the one that was kept.
+fences() {
+    for fence in ./*.fence.nft; do
+        name=$(basename "$fence" .fence.nft)
+        [ ! -e "$fence" ] || [ -e "/run/ipmasq/$name/fence.nft" ] || echo "$PWD/$name.fence.nft"
+    done
+    for fence in /run/ipmasq/*/fence.nft; do
+        case "$fence" in
+        *.gone/*) ;;
+        *) [ ! -s "$fence" ] || echo "$fence" ;;
+        esac
+    done
+}
+
+# Never comes back: what it has loaded is there as long as it lives. Nobody ever writes to its input again.
+hold() {
+    mkdir -p -m 700 /run/ipmasq-fence && rm -f /run/ipmasq-fence/input || exit 1
+    mkfifo -m 600 /run/ipmasq-fence/input || exit 1
+    # Whoever has started this may hold the lock.
+    exec 3<> /run/ipmasq-fence/input 9>&-
+    fences | sed 's/.*/include "&"/' >&3
+    exec nft -i <&3
+}
+
+held() {
+    for fence in $(fences); do
+        set -- $(sed -n 's/^add chain inet \(ipmasq-fence[^ ]*\) \(text-[0-9a-f]*\)$/\1 \2/p' "$fence")
+        tries=50
+        until nft list chain inet "$1" "$2" > /dev/null 2>&1; do
+            tries=$((tries - 1))
+            [ $tries -gt 0 ] || { say "the fence of $fence was not loaded"; exit 1; }
+            sleep 0.1 2> /dev/null || sleep 1
+        done
+    done
+}
+
+# Rules that somebody has saved may hold our fence, and nobody but its owner may load it.
+saved_by_others() {
+    grep -qs 'table inet ipmasq-fence' /etc/nftables.conf /etc/nftables/* /etc/nftables.d/* /etc/sysconfig/nftables.conf
+}
+"""
+
+
+def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) -> t.Tuple[str, str]:
+    """The text of a gateway's fence, or an empty one and the reason.
+
+    ``known`` is the text that stands by the state file, ``refused`` what nft has said of rules that are still the same.
+    """
+    why = _lacking(host) if init else "nobody here starts services, so nothing would hold it"
+    if why:
+        return "", why
+    text = fence_text(compile_fence(gateway))
+    if text == known:
+        return text, ""
+    if refused.startswith(REFUSED):
+        return "", refused
+    why = _refusal(text, host)
+    return ("", why) if why else (text, "")
+
+
+def _lacking(host: Host) -> str:
+    if not host.which("nft"):
+        return "nft is not installed; install the package nftables"
+    release = (host.read("/proc/sys/kernel/osrelease") or "").strip()
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if not numbers or tuple(int(each) for each in numbers.groups()) < KERNEL:
+        return "Linux {0} has no tables with an owner, which came with 5.12".format(release or "of an unknown release")
+    return ""
+
+
+def _refusal(text: str, host: Host) -> str:
+    """What this nft and this kernel say of it, without loading it. Ours may stand, so the try has another name."""
+    done = host.run(["nft", "-c", "-f", "-"], stdin=text.replace("inet ipmasq-fence", "inet ipmasq-probe"))
+    if done.rc != 0:
+        return REFUSED + (done.err.strip().splitlines() or ["no message"])[0]
+    if re.search(r"cli:\s+no", host.run(["nft", "-V"]).out):
+        return REFUSED + "it is built without its interactive mode"
+    return ""
+
+
+def stands(text: str, host: Host) -> bool:
+    """Whether just this fence is loaded. Nobody can have altered it, so its mark is all that is asked for."""
+    mark = MARK.search(text)
+    return mark is not None and host.run(["nft", "-j", "list", "chain", "inet", *mark.groups()]).rc == 0

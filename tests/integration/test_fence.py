@@ -1,0 +1,334 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Somebody flushes all rules by hand: nothing private leaves, nothing comes in, what is established goes on.
+
+No systemd is the first process here, so a program of the test's own starts and stops what the unit would.
+``IPMASQ_CHANGES=100`` makes more rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import time
+
+import pytest
+import sandbox
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
+from sandbox import sh
+from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
+from topology import GATE4, WAN4, WAN6
+from unhurried import wait_until
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+
+#: What the unit ipmasq-fence.service makes systemd do.
+SYSTEMCTL = r"""#!/bin/sh
+root=ROOT
+wants=$root/etc/systemd/system/sysinit.target.wants
+alive() { [ -e "/proc/$(cat $root/fence.pid 2> /dev/null)/exe" ]; }
+stop() {
+    alive && kill "$(cat $root/fence.pid)"
+    while alive; do sleep 0.02; done
+    rm -f $root/fence.pid
+}
+case "$*" in
+*ipmasq-fence.service*) ;;
+enable*) mkdir -p $wants && : > $wants/ipmasq.service; exit ;;
+disable*) rm -f $wants/ipmasq.service; exit ;;
+*) exit 0 ;;
+esac
+case "$*" in
+*is-active*) alive ;;
+*stop*) stop ;;
+*)
+    stop
+    sed -e 's#/\(etc\|run\)/\(ipmasq\|nftables\|systemd\)#ROOT&#g' -e 's#^PATH=#PATH=ROOT/bin:#' \
+        $root/etc/ipmasq/boot > $root/moved
+    setsid sh $root/moved hold < /dev/null > /dev/null 2>> $root/fence.err &
+    echo $! > $root/fence.pid
+    sh $root/moved held
+    ;;
+esac
+"""
+
+
+class FencedHost(sandbox.SandboxHost):
+    """A host whose services are started by that program."""
+
+    def __init__(self, root, **options) -> None:
+        super().__init__(root, **options)
+        self.put("/run/systemd/system/x", "")
+        self.put("/bin/systemctl", SYSTEMCTL.replace("ROOT", str(root)))
+        self.put("/bin/systemd-run", "#!/bin/sh\nexit 1\n")
+        for path in (root / "bin").iterdir():
+            path.chmod(0o755)
+
+    def write(self, path, text, mode):
+        if sandbox.SCRIPT.fullmatch(path):
+            text = text.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root))
+        super().write(path, text, mode)
+
+    def systemctl(self, words: str) -> None:
+        sh("{0}/bin/systemctl {1}".format(self.root, words))
+
+    def boot(self, *words: str):
+        sh("sed -e 's#/\\(etc\\|run\\)/\\(ipmasq\\|nftables\\|systemd\\)#{0}&#g' -e 's#^PATH=#PATH={0}/bin:#' "
+           "{0}/etc/ipmasq/boot > {0}/moved".format(self.root))  # fmt: skip
+        sh("XTABLES_LOCKFILE={0}/xtables.lock sh {0}/moved {1}".format(self.root, " ".join(words)))
+
+    @property
+    def holder(self) -> int:
+        return int((self.root / "fence.pid").read_text())
+
+
+def fenced(programs, root, monkeypatch):
+    made = Gate(programs, root, FencedHost)
+    monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(root, sandbox.PATH))
+    return made
+
+
+@pytest.fixture
+def gate(backend, tmp_path, monkeypatch):
+    made = fenced(backend, tmp_path, monkeypatch)
+    yield made
+    made.host.systemctl("stop ipmasq-fence.service")
+
+
+#: It is one and the same beside the rules of every backend.
+ON_NFT = pytest.mark.parametrize("backend", ["nft"])
+ON_TWO = pytest.mark.parametrize("backend", ["nft", "iptables-legacy"])
+
+
+SAVED = (
+    "#!/usr/sbin/nft -f\nflush ruleset\ntable inet filter {\n chain input { type filter hook input priority 0; }\n}\n"
+)
+LEGACY = "for t in raw nat mangle filter; do iptables-legacy -t $t -F; ip6tables-legacy -t $t -F; done"
+BY_HAND = {
+    "nft flush ruleset": ("nft", "iptables-nft"),
+    "nft -f saved": ("nft", "iptables-nft"),
+    "iptables -F; iptables -t nat -F": ("iptables-nft", "iptables-legacy"),
+    "every table": ("iptables-legacy",),
+}
+
+
+def flush(gate, how):
+    if how == "nft -f saved":
+        path = gate.host.root / "nftables.conf"
+        path.write_text(SAVED)
+        sh("nft -f {0}".format(path))
+    elif how == "every table":
+        sh(LEGACY)
+    else:
+        sh(how.replace("iptables", gate.tool()))
+
+
+@pytest.mark.parametrize(
+    ("backend", "how"), [(backend, how) for how, backends in BY_HAND.items() for backend in backends]
+)
+def test_a_flush_by_hand_opens_nothing(gate, net, how):
+    gate.apply(**TWO_LANS)
+    assert not gate.apply(**TWO_LANS).change.changed
+    private, translated, intruder = Counter(net, "wan", OFFICE4), Counter(net, "wan", GATE4), Intruder(net)
+    leaked = []
+    with (
+        established(net) as still_there,
+        flood(net, "office", OFFICE4, WAN4),
+        flood(net, "wan", WAN4, OFFICE4),
+    ):
+        for _round in range(ROUNDS):
+            flush(gate, how)
+            time.sleep(0.1)
+            leaked.append((private.count(0), intruder.came_in()))
+            assert still_there(), "what was established has ended"
+            assert net.tcp("office", "guest", "192.168.2.10", timeout=0.2) == "timeout"
+            if not how.startswith("iptables"):  # IPv4 alone
+                assert net.tcp("office", "wan", WAN6, timeout=0.2) == "timeout"
+            gate.host.boot()
+        assert leaked == [(0, 0)] * ROUNDS
+        assert translated.count() > 1000, "nothing was sent, so nothing could leak"
+        gate.host.systemctl("stop ipmasq-fence.service")
+        flush(gate, how)
+        time.sleep(0.1)
+        assert private.count() > 10, "without a fence it would have been the same"
+        # iptables -F leaves mangle, and the filter's chains of nft's own are not all that closes.
+        assert intruder.came_in() > 10 or how.startswith("iptables")
+
+
+class established:  # noqa: N801 - used like a function
+    """A TCP connection from a LAN; called, it says whether the connection still carries data both ways."""
+
+    def __init__(self, net) -> None:
+        self.server = net.socket("wan", socket.AF_INET, socket.SOCK_STREAM)
+        self.client = net.socket("office", socket.AF_INET, socket.SOCK_STREAM)
+        self.server.bind((WAN4, 7777))
+        self.server.listen(1)
+        self.client.settimeout(5)
+        self.client.connect((WAN4, 7777))
+        self.far, self.peer = self.server.accept()
+        self.far.settimeout(5)
+
+    def __enter__(self):
+        return self
+
+    def __call__(self) -> bool:
+        self.client.sendall(b"ping")
+        self.far.sendall(self.far.recv(4))
+        return self.client.recv(4) == b"ping" and self.peer[0] == GATE4
+
+    def __exit__(self, *_error) -> None:
+        for each in (self.far, self.client, self.server):
+            each.close()
+
+
+def fence_chain(instance="default"):
+    name = "ipmasq-fence" if instance == "default" else "ipmasq-fence-" + instance
+    found = re.search(r"chain (text-\w+)", sh("nft list table inet {0} 2> /dev/null || true".format(name)))
+    return found.group(1) if found else ""
+
+
+@ON_TWO
+def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
+    done = gate.apply(**ONE_LAN).to_dict()
+    assert "+ fence: stands" in done["differences"]
+    one = fence_chain()
+    assert one and "flags owner" in sh("nft list table inet ipmasq-fence")
+    assert gate.info()["fence"] == {"stands": True, "why_not": ""} and gate.info()["as_applied"]
+    assert not gate.apply(**ONE_LAN).change.changed
+    assert "~ fence: renewed" in gate.apply(**TWO_LANS).to_dict()["differences"]
+    two = fence_chain()
+    assert one != two and not gate.apply(**TWO_LANS).change.changed
+    # One that waits has its own; taken back, it is the old one's turn.
+    gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **ONE_LAN)
+    assert fence_chain() == one
+    # The holder may die meanwhile.
+    gate.host.systemctl("restart ipmasq-fence.service")
+    assert fence_chain() == one
+    rollback.finish("default", "token", False, gate.host, False)
+    assert fence_chain() == two and gate.info()["as_applied"]
+    gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **ONE_LAN)
+    rollback.finish("default", "token", True, gate.host, False)
+    assert fence_chain() == one and gate.info()["as_applied"]
+    gate.absent()
+    assert not fence_chain() and not (gate.host.root / "fence.pid").exists()
+    assert not [path for path in gate.host.root.rglob("*ipmasq*fence*") if path.is_file()]
+    assert not list((gate.host.root / "etc/ipmasq").glob("*"))
+
+
+@ON_NFT
+def test_a_removal_that_waits_is_taken_back_with_its_fence(gate, net):
+    gate.apply(**ONE_LAN)
+    one = fence_chain()
+    engine.remove_instance("default", gate.host, False, rollback.Confirmation(3600, "token", "14:05:30"))
+    assert not fence_chain()
+    rollback.finish("default", "token", False, gate.host, False)
+    assert fence_chain() == one and gate.info()["as_applied"]
+
+
+@ON_NFT
+def test_a_change_that_fails_leaves_the_old_fence(gate, net, monkeypatch):
+    gate.apply(**ONE_LAN)
+    one = fence_chain()
+
+    def fails(*_args):
+        raise GatewayError("made to fail by the test")
+
+    monkeypatch.setattr(rollback, "keep", fails)
+    with pytest.raises(GatewayError, match="made to fail by the test"):
+        gate.apply(**TWO_LANS)
+    assert fence_chain() == one and gate.info()["as_applied"]
+
+
+@ON_NFT
+def test_one_that_has_fallen_is_drift_and_stands_again(gate, net):
+    gate.apply(**ONE_LAN)
+    os.kill(gate.host.holder, signal.SIGKILL)
+    wait_until(lambda: not fence_chain(), "the kernel keeps a table whose owner is dead")
+    told = gate.info()
+    assert told["drift"] == ["- fence: does not stand (systemctl status ipmasq-fence)"]
+    assert not told["as_applied"] and not told["fence"]["stands"]
+    done = gate.apply(**ONE_LAN)
+    assert done.change.changed and "~ fence: stands again" in done.to_dict()["differences"]
+    assert gate.info()["as_applied"]
+
+
+@ON_NFT
+def test_two_instances_have_one_each(gate, net):
+    gate.apply(**dict(ONE_LAN, lans=[OFFICE]))
+    gate.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    one, two = fence_chain(), fence_chain("two")
+    assert one and two
+    assert net.tcp("office", "wan", WAN4) == GATE4 and net.tcp("guest", "wan", WAN4) == GATE4
+    sh("nft flush ruleset")
+    for client in ("office", "guest"):
+        assert net.tcp(client, "wan", WAN4, timeout=0.2) == "timeout"
+    gate.host.boot()
+    gate.absent("two")
+    assert (fence_chain(), fence_chain("two")) == (one, "")
+    assert gate.info()["as_applied"]
+
+
+@ON_NFT
+def test_rules_that_somebody_has_saved_with_it(gate, net):
+    """By hand they are refused, in the kernel's words; the service of nftables takes the fence down for them."""
+    gate.apply(**ONE_LAN)
+    one = fence_chain()
+    saved = pathlib.Path(gate.host.place("/etc/nftables.conf"))
+    saved.write_text("flush ruleset\n" + sh("nft list ruleset"))
+    with pytest.raises(AssertionError, match="Operation not permitted"):
+        sh("nft -f {0}".format(saved))
+    assert fence_chain() == one and net.tcp("office", "wan", WAN4) == GATE4
+    gate.host.boot("close")
+    sh("nft -f {0}".format(saved))
+    gate.host.boot("reopen")
+    assert fence_chain() == one and net.tcp("office", "wan", WAN4) == GATE4
+    # Where it is not among them, it stands through all of it.
+    saved.write_text(SAVED)
+    holder = gate.host.holder
+    gate.host.boot("close")
+    gate.host.boot("reopen")
+    assert gate.host.holder == holder
+
+
+@ON_TWO
+def test_protect_holds_through_a_flush(gate, net):
+    gate.apply(input="protect", **ONE_LAN)
+    assert net.tcp("wan", "gate", GATE4, 8080, timeout=0.2) == "timeout"
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    assert net.tcp("wan", "gate", GATE4, 8080, timeout=0.2) == "timeout"
+    assert net.tcp("wan", "gate", "2001:db8:ff::2", 8080, timeout=0.2) == "timeout"
+    assert net.tcp("wan", "gate", GATE4, 22) == WAN4
+    assert net.ping("wan", GATE4) and net.ping("wan", "2001:db8:ff::2")
+    assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ({"without": ("nft",)}, "nft is not installed; install the package nftables"),
+        ({"kernel": "4.19.0-27-amd64"}, "Linux 4.19.0-27-amd64 has no tables with an owner, which came with 5.12"),
+        ({"init": False}, "nobody here starts services, so nothing would hold it"),
+    ],
+)
+def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
+    wire_gateway()
+    made = fenced("iptables-legacy", tmp_path, monkeypatch)
+    made.host.without = host.get("without", ())
+    if "kernel" in host:
+        plain = made.host.read
+        monkeypatch.setattr(
+            made.host, "read", lambda path: host["kernel"] if path.endswith("osrelease") else plain(path)
+        )
+    if "init" in host:
+        sh("rm -r {0}/run/systemd".format(tmp_path))
+    done = made.apply(**ONE_LAN)
+    sentence = "no fence: {0}; whoever flushes all rules by hand opens this host until they are loaded again"
+    assert sentence.format(why) in done.change.notes
+    assert made.info()["fence"] == {"stands": False, "why_not": why}
+    assert not made.apply(**ONE_LAN).change.changed
