@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""examples/ci as a user has it: a copy elsewhere, the collection from its tarball, the commands of its README. It is
-green as it stands, and red for a declaration, or a rule, that does not do what its tests expect."""
+"""examples/ci as a user has it: a copy elsewhere, the collection from its tarball, the commands of its README. It
+passes unchanged, and fails for a declaration, or a rule, that does not do what its tests expect."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Repository:
         self.env = {**Installed(folder).env, "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0"}
 
     def run(self, start: str) -> tuple[int, str]:
-        """Exit code and output of the one command of the README that begins so."""
+        """Exit code and output of the command in the README that begins with this text."""
         (command,) = [line for line in LATER if line.startswith(start)]
         done = subprocess.run(
             ["sh", "-ec", command], cwd=self.path, env=self.env, text=True, capture_output=True, check=False

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A remote gateway and its operator, who comes by OpenSSH through the WAN, as with a jump host: a change that cuts them
+"""A remote gateway and its operator, who uses OpenSSH through the WAN, as with a jump host: a change that cuts them
 off is rolled back, whatever happens to the operator in the meantime."""
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/lab"
 LAB = "confirm"
 ADDRESS, OPERATOR = "198.51.100.2", "198.51.100.1"
-#: Two ways to cut oneself off by a change that is right in itself: new connections to port 22 now end in the LAN.
+#: Two ways to cut yourself off with a valid change: new connections to port 22 now end in the LAN.
 CUTS: dict[str, dict[str, t.Any]] = {
     "port forward": {"port_forwards": [{"name": "oops", "port": 22, "to": "192.168.1.11"}]},
     "static": {
         "nat": [{"name": "oops", "action": "static", "source": "192.168.1.11", "to": ADDRESS}, {"name": "rest"}]
     },
 }
-#: The operator's own address is the gateway's now, so that no answer goes out, on connections that are open neither.
+#: The operator's address now belongs to the gateway, so no answer leaves, not even on open connections.
 NO_WAY_BACK = {"nat": [{"name": "oops", "action": "snat", "to": OPERATOR, "to_address": "add"}]}
 GOOD = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["office0"]}]}
 
@@ -50,12 +50,12 @@ def shell(node: str, script: str) -> str:
     return subprocess.run(argv, input=script, text=True, check=True, capture_output=True).stdout
 
 
-#: Where the operator comes from, by ssh through the WAN's node.
+#: The operator's address, with ssh through the WAN's node.
 CLIENT = r"[0-9a-f.:]+"
 
 
 class Operator:
-    """Runs playbooks against the gateway, by SSH only."""
+    """Runs playbooks against the gateway, over SSH only."""
 
     def __init__(self, folder: Path, wire: list[str]) -> None:
         self.folder, self.wire = folder, wire
@@ -134,13 +134,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Operator]:
 
 @pytest.fixture
 def operator(lab: Operator) -> Operator:
-    """With a gateway that works, confirmed."""
+    """With a working, confirmed gateway."""
     rc, out = lab.apply(GOOD)
     assert rc == 0, out
     return lab
 
 
-#: A place for connections that somebody has written into ssh_args comes before any that Ansible thinks of.
+#: A ControlPath in ssh_args comes before any that Ansible chooses.
 OWN_PLACE = "-o ControlMaster=auto -o ControlPersist=60s -o ControlPath=/tmp/own-%C"
 #: what is set, and how many new connections that makes: the play comes by the one that is still open, if it finds it
 HABITS = [({}, 1), ({"ANSIBLE_PIPELINING": "1"}, 1), ({"ANSIBLE_SSH_ARGS": OWN_PLACE}, 2)]
@@ -173,7 +173,7 @@ def test_a_change_that_cuts_the_operator_off_is_taken_back(operator: Operator, c
     assert "rolled back: within 8 s there was no new connection to this host" in " ".join(out.split()), out
     assert operator.holds() == before
     record("ssh cut off by the change", "before")
-    assert took < 8 + 5 + 20, took  # the last try to connect, and starting Ansible, with others at work here
+    assert took < 8 + 5 + 20, took  # the last attempt to connect, and the start of Ansible on a busy machine
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
 
@@ -196,7 +196,7 @@ def test_a_change_that_takes_the_operators_route_is_taken_back(operator: Operato
 
 
 def test_spoof_protection_cuts_nobody_off(operator: Operator) -> None:
-    """An operator in a network that no LAN declares: what LANs may send is asked of what is forwarded only."""
+    """An operator in a network that no LAN declares: the check of LAN sources applies only to forwarded packets."""
     lan = {"name": "oops", "interfaces": ["wan0"], "networks": ["10.9.9.0/24"]}
     rc, out = operator.apply({"wans": [{"interface": "office0"}], "lans": [lan], "confirm_timeout": 8})
     assert rc == 0 and "changed=1" in out, out
@@ -210,7 +210,7 @@ def test_a_single_item_that_cuts_the_operator_off_is_taken_back(operator: Operat
     assert rc == 2 and "rolled back: within 8 s" in " ".join(out.split()), out
     assert operator.holds() == before
     record("ssh cut off by the change", "before")
-    # One that does not is confirmed, and goes the same way.
+    # A change that does not is confirmed over the same path.
     for state in ("present", "absent"):
         rc, out = operator.apply(dict(item, port=2222, to="192.168.1.11", state=state), "port_forward")
         assert rc == 0 and "changed=1" in out, out

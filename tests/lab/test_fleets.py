@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What docs/fleets.md tells people to run, tried: the roll-out with a canary, and gateways that pull."""
+"""Tests of what docs/fleets.md tells people to run: the roll-out with a canary, and gateways that pull."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.ipmasq.linux.benchmarks import fleet
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "examples/fleet"
 GOOD = {"name": "web", "port": 443, "to": "192.168.1.20"}
-#: To a server that is in no LAN.
+#: To a server outside every LAN.
 BAD = {"name": "web", "port": 443, "to": "192.0.2.20"}
 
 pytestmark = [
@@ -74,7 +74,7 @@ def test_canary(tmp_path: Path) -> None:
         before = [rules(name) for name in names]
         assert all("192.168.1.20" in one for one in before)
 
-        # What fails on the canary does not get any further.
+        # A change that fails on the canary goes no further.
         describe(folder, names, **reach, gateway_port_forwards=[BAD])
         done = rollout(folder)
         assert done.returncode == 2, done.stdout + done.stderr
@@ -85,7 +85,7 @@ def test_canary(tmp_path: Path) -> None:
 
 # -- gateways that pull ----------------------------------------------------------------------------------------------
 
-#: A host of its own: its network, /run, and changes under /etc are gone with it.
+#: A separate host: its network, /run, and changes under /etc disappear with it.
 HOST = """
 mount -t tmpfs tmpfs /run
 mkdir -p /run/etc /run/work
@@ -156,7 +156,7 @@ def test_pull(pulling: Pulling) -> None:
     done = pulling.pull()
     assert done.returncode == 0 and "changed=0" in done.stdout.splitlines()[-2], done.stdout
 
-    # A change after which the repository cannot be reached goes back by itself.
+    # A change that makes the repository unreachable is rolled back.
     describe(pulling.origin, ["localhost"], gateway_port_forwards=[dict(GOOD, port=8443)], gateway_confirm_timeout=15)
     pulling.commit()
     checkout = pulling.folder / "checkout"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The machine under a lab is the same before, while and after: addresses, routes, rules, filters, every sysctl."""
+"""The machine under a lab is the same before, during and after: addresses, routes, rules, filters, every sysctl."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = "untouched"
 
-# Counters that the kernel itself moves, on an idle machine too. Everything else must stay.
+# Counters that the kernel itself changes, even on an idle machine. Everything else must stay the same.
 MOVING_SYSCTLS = {
     "fs.aio-nr",
     "fs.dentry-state",
@@ -96,7 +96,7 @@ def snapshot(*prefix: str) -> dict[str, t.Any]:
 
 
 def load_kernel_modules() -> None:
-    """Modules bring sysctls with them: use in a namespace, before the first look, whatever the lab will use."""
+    """Kernel modules add sysctls, so before the first snapshot use in a namespace everything that the lab will use."""
     script = """
         ip link add a type veth peer name b && ip link add c type bridge
         nft 'table inet t { chain c { type nat hook postrouting priority 100; masquerade; }; }'
@@ -147,7 +147,7 @@ def containers() -> list[str]:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
-    """A lab's whole life once, written down for the tests below."""
+    """The whole life of a lab, recorded for the tests below."""
     lab = Lab(tmp_path_factory.mktemp("untouched"))
     load_kernel_modules()
     told: dict[str, t.Any] = {"lab": lab, "volumes before": output("podman", "volume", "ls", "--quiet")}
@@ -227,7 +227,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("view", "change"), CHANGES, ids=[view for view, _change in CHANGES])
 def test_the_snapshot_sees_a_change(view: str, change: str) -> None:
-    """In a namespace of its own, or the test would be what it tests for."""
+    """In a separate namespace, or the test itself would change the host."""
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
         stdin=subprocess.PIPE,

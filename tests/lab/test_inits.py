@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts whose first process is sysvinit, or OpenRC: the gateway is there after a boot, and gone without a trace."""
+"""Hosts whose first process is sysvinit or OpenRC: the gateway works after a boot, and is removed without a trace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GATEWAY = {
         {"name": "rest"},
     ],
 }
-#: Interfaces of a container are gone with its namespace.
+#: Interfaces of a container disappear with its namespace.
 WIRE = "ip link add wan0 type veth peer name p0; ip link add lan0 type veth peer name p1; ip link set wan0 up; "
 WIRE += "ip address add 198.51.100.2/24 dev wan0; ip address add 192.168.1.1/24 dev lan0; ip link set lan0 up"
 FENCE = "nft list table inet ipmasq-fence 2> /dev/null | grep -c 'flags owner'"
@@ -60,7 +60,7 @@ class Machine:
         return self.podman("exec", self.name, "sh", "-ec", command)
 
     def booted(self) -> None:
-        """In runlevel 2, and nothing of the way there still at work."""
+        """In runlevel 2, with no boot script still running."""
         if self.systemd:
             self.sh("systemctl is-system-running --wait > /dev/null || true")
             return
@@ -124,7 +124,7 @@ def test_a_gateway_is_there_after_a_boot(machine: Machine) -> None:
     assert machine.sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
     assert machine.sh("nft list table inet ipmasq | sed 's/counter packets.*bytes [0-9]*//'") == rules
     assert machine.sh(FENCE).strip() == "1"
-    # The links are back later than the init here; an init that finds them has the addresses at once.
+    # Here the links come back after init starts; an init that finds them has the addresses at once.
     machine.sh(WIRE)
     machine.sh("service ipmasq-links restart > /dev/null")
     assert "198.51.100.9/32" in machine.sh("ip address show wan0")

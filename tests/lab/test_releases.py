@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The golden cases on the tools of each release: loaded, listed, and read back as they were meant.
+"""The golden cases with the tools of each release: loaded, listed, and read back unchanged.
 
 Each tool runs from the image that the lab uses, in a network namespace of its own; nothing of this machine is touched.
 """
@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft"), "iptables-legacy": Iptables("legacy")}
 
-#: Loads standard input and lists what is there then.
+#: Loads standard input and lists the result.
 NFT = "nft -j -f - && nft -f /run/late && nft -j list table inet {0}"
 IPTABLES = "{0}-restore --noflush --counters && {0}-save -c"
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What molecule takes for "as before": an empty legacy table is as good as none, and nothing else is."""
+"""What molecule accepts as "as before": an empty legacy table counts as none, and nothing else does."""
 
 from __future__ import annotations
 

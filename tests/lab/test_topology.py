@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A topology that cannot be built is refused whole, in words that say what to change."""
+"""A topology that cannot be built is refused as a whole, with messages that say what to change."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ VLAN = {"name": "wan0.30", "vlan": 30, "parent": "wan0", "network": "office", "a
 LAN0 = {"name": "lan0", "network": "office", "addresses": ["192.168.1.11"]}
 BRIDGE = {"name": "br0", "bridge": ["lan0"]}
 
-# What is set, and what is then said. The path leads through the default topology.
+# What is set, and the message. The path is in the default topology.
 TEST_PROBLEMS = [
     (("name",), "Lab!", "lab_name: name 'Lab!' is not possible"),
     (("release",), "sid", "lab_release: release 'sid' is not known; choose one of bullseye, bookworm, trixie"),

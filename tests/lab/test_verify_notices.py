@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tests by which molecule judges a gateway: they pass on one made by hand, and each notices its own fault."""
+"""The tests with which molecule judges a gateway: they pass on a hand-made one, and each detects its own fault."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CLIENTS = {
     "guest1": "ip route replace default via 192.168.2.1",
 }
 
-# What is done to the gateway, and the tests that must not pass any more.
+# What is done to the gateway, and the tests that must then fail.
 FAULTS = [
     ("iptables -t nat -F POSTROUTING", "test_tcp_leaves_as_the_gateway and 192.0.2.10"),
     ("iptables -t nat -F POSTROUTING", "test_udp_leaves_as_the_gateway and 192.0.2.11"),
@@ -54,7 +54,7 @@ FAULTS = [
     ("ip6tables -t nat -F POSTROUTING", "test_tcp_leaves_as_the_gateway and 2001"),
     ("ip6tables -t nat -F POSTROUTING", "test_udp_leaves_as_the_gateway and 2001"),
     ("sysctl -w net.ipv4.ip_forward=0", "test_icmp_gets_an_answer and 192.0.2.10"),
-    # Seen under an address that is the gateway's but not the declared one.
+    # It appears with an address of the gateway, but not with the declared one.
     ("iptables -t nat -I POSTROUTING -o wan0 -j SNAT --to 192.168.1.1", "test_the_web_server_saw_only_gateways"),
     ("iptables -P FORWARD ACCEPT", "test_wan_cannot_open_a_connection and 192.168.1.11"),
     ("ip6tables -P FORWARD ACCEPT", "test_wan_cannot_open_a_connection and fd00"),

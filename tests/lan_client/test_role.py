@@ -22,7 +22,7 @@ import yaml
 COLLECTION = Path(__file__).resolve().parents[2]
 LAB = f"lanclient{os.getpid()}"
 
-# All clients in one network. The gateway serves DNS, so that the resolver is tested by use.
+# All clients in one network. The gateway serves DNS, so the resolver is tested in use.
 TOPOLOGY = """
 lab_networks:
   - {name: office, prefixes: [192.168.1.0/24, "fd00:1::/64"]}
@@ -184,7 +184,7 @@ def test_there_and_back(lab: Lab) -> None:
     for node in CLIENTS:
         assert "default via 192.168.1.1 dev lan0 proto static" in during[node]
         assert "default via fd00:1::1 dev lan0 proto static" in during[node]
-        # By use: a name from the gateway's server, and addresses that only the default routes lead to.
+        # In use: a name from the gateway's server, and addresses that only the default routes reach.
         assert "203.0.113.1" in lab.sh(node, "getent ahostsv4 www")
         lab.sh(node, "ping -c1 -W3 -q 203.0.113.1 && ping -c1 -W3 -q 2001:db8::1")
 
@@ -333,7 +333,7 @@ def test_ifupdown_replaces_the_stanzas_own_gateway(clean: Lab) -> None:
 
 
 def test_resolved(clean: Lab) -> None:
-    """Debian 11 has systemd-resolved in the package systemd, and so in the lab's image."""
+    """Debian 11 has systemd-resolved in the package systemd, and therefore in the lab's image."""
     clean.sh("deb11", "systemctl start systemd-resolved; cp -p /etc/resolv.conf /root/resolv.conf")
     clean.sh("deb11", "ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf")
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make the collection importable where nothing else has (``make`` sets PYTHONPATH; a bare ``pytest`` does not)."""
+"""Make the collection importable if it is not already (``make`` sets PYTHONPATH; a bare ``pytest`` does not)."""
 
 from __future__ import annotations
 

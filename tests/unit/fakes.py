@@ -73,7 +73,7 @@ class FakeNft:
         self.tables: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {}
 
     def load(self, text: str) -> str:
-        """Apply a transaction as a whole or not at all; gives back an error."""
+        """Apply a transaction as a whole or not at all; returns an error."""
         tables = copy.deepcopy(self.tables)
         for command in json.loads(text)["nftables"]:
             ((verb, what),) = command.items()
@@ -251,12 +251,12 @@ class FakeHost(Host):
         self.calls: t.List[t.List[str]] = []
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
         self.fail: t.Optional[int] = None  # the event, counted from 0, that fails
-        self.forget = False  # the kernel says yes to every load and does nothing
+        self.forget = False  # the kernel accepts every load and does nothing
 
     # What a test looks at
 
     def snapshot(self) -> t.Any:
-        """All that a change could alter, as one value."""
+        """Everything that a change could alter, as one value."""
         return copy.deepcopy(
             (self.files, self.modes, self.nft.tables, {key: each.tables for key, each in self.iptables.items()})
         )
@@ -324,7 +324,7 @@ class FakeHost(Host):
         return self.root
 
     def netfilter(self) -> t.Any:
-        """What a test gives it; else the kernel refuses, and the program has to be asked."""
+        """What a test sets; otherwise the kernel refuses, and the program has to be used."""
         raise OSError(1, "Operation not permitted")
 
     def sleep(self, seconds: float) -> None:
@@ -414,7 +414,7 @@ class FakeHost(Host):
     # The tools
 
     def _keep(self, folder: str) -> Done:
-        """What the shell makes of the script: every file staged, then moved; stale ones gone; services told."""
+        """The effect of the script in the shell: every file staged, then moved; stale ones removed; services called."""
         staged = {}
         script = self.files[folder + "keep"]
         modes = {part: int(mode, 8) for mode, parts in MODES.findall(script) for part in shlex.split(parts)}

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text that wants to be more than text, in every option that takes some, and readers of rules and scripts that share
-nothing with the code that writes them."""
+"""Hostile text, for every option that takes text, and readers of rules and scripts that share nothing with the code
+that writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.ipmasq.linux.tests.unit import params, strategies
 
 Path = t.Tuple[str, ...]
 
-#: What it would make, if any of it were obeyed.
+#: What it would create, if any of it were executed.
 CANARY = "canary"
 PAYLOADS = (
     '"', "'", "\\", '\\"', "\\\\", "{", "}", "{}", "{0}", "{name}", "%s", "%n", "%(x)s", "$", "${IFS}", "$(>canary)",
@@ -39,7 +39,7 @@ PAYLOADS = (
 )  # fmt: skip
 LONG = 10000
 
-#: All that an interface of the host may be called: 15 bytes without slash, colon and white space.
+#: Every possible name of an interface: 15 bytes without slash, colon and white space.
 LINK_NAMES = tuple(
     dict.fromkeys(
         name
@@ -53,7 +53,7 @@ LINK_NAMES = tuple(
 
 
 def hostile(base: str) -> t.Any:
-    """A right value with something in it, at its end or its beginning, up to 10,000 characters of it; or anything."""
+    """A valid value with something inside, at its end or its beginning, up to 10,000 characters; or anything."""
     payload = st.sampled_from(PAYLOADS)
     middle = len(base) // 2
     return st.one_of(
@@ -83,7 +83,7 @@ def text_options(spec: t.Mapping[str, t.Any], path: Path = ()) -> t.List[Path]:
 
 GATEWAY_SPEC = _argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY)
 GATEWAY_TEXTS = text_options(GATEWAY_SPEC)
-#: The lists of strategies.RIGHT, and what else has to be there for an option to count.
+#: The lists of strategies.RIGHT, and what else an option needs to take effect.
 RIGHT: t.Dict[str, t.Any] = dict(
     copy.deepcopy(strategies.RIGHT),
     # Nothing names the first LAN or the WAN, so that they may be called anything.
@@ -96,7 +96,7 @@ RIGHT: t.Dict[str, t.Any] = dict(
     log=list(LOGGED),
     multicast=[dict(item, wan=None, lan=None) for item in strategies.RIGHT["multicast"]],
 )
-#: A right value of each option, where RIGHT has none.
+#: A valid value of each option that RIGHT lacks.
 BASES = {
     "instance": "lab", "mss": "1452", "conntrack_max": "65536", "log_prefix": "ipmasq ", "log_rate": "10/minute",
     "interface": "wan0", "interfaces": "lan0", "networks": "192.168.77.0/24", "reaches": "guests", "source": "guests",
@@ -122,7 +122,7 @@ def put(options: t.Dict[str, t.Any], path: Path, text: str, which: int, beside: 
 
 @st.composite
 def gateways(draw: t.Any) -> t.Tuple[Path, str, t.Dict[str, t.Any]]:
-    """Right options but for one, with its path and its text."""
+    """Valid options except for one, with its path and its text."""
     path = draw(st.sampled_from(GATEWAY_TEXTS))
     text = draw(hostile(BASES[path[-1]]))
     options = copy.deepcopy(RIGHT)
@@ -149,7 +149,7 @@ COMMENT = re.compile(r"ipmasq:[a-z][a-z0-9_]{0,9}/[A-Za-z0-9_./@-]+\*?")
 
 
 def read_nft(script: str, table: str, prefix: str) -> None:
-    """Every command is about our table, every key one that we know, every text a plain word or the log's prefix."""
+    """Every command is about our table, every key is a known one, every text a plain word or the log's prefix."""
     commands = json.loads(script)["nftables"]
     lines = script.splitlines()
     assert len(lines) == len(commands) + 2
@@ -191,7 +191,7 @@ LATE_COMMENT = re.compile(r' comment "([^"]*)"$')
 
 
 def read_nft_late(text: str, table: str) -> None:
-    """The part that nft gets in words: one command a line, and nothing in it but known signs."""
+    """The part that nft gets as text: one command a line, with known characters only."""
     for line in text.splitlines():
         _read_nft_late_line(line, table)
 
@@ -229,7 +229,7 @@ IPTABLES_VALUE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9_.@:/,+\[\]-]*")
 
 
 def read_iptables(script: str, instance: str, prefix: str) -> None:
-    """Every line is about a chain of ours or a jump to one, every word is known, text stands where text may."""
+    """Every line is about a chain of ours or a jump to one, every word is known, text only appears where it may."""
     for line in script.split("\n")[:-1]:
         _read_iptables_line(line, instance, prefix)
 
@@ -278,7 +278,7 @@ def split_like_restore(text: str) -> t.List[str]:
     return words
 
 
-# Scripts, run by the real shell among programs that only take notes (nothing is removed, so that a canary stays)
+# Scripts, run by the real shell among programs that only record calls (nothing is removed, so that a canary stays)
 
 
 VARIANTS = itertools.product(("iptables", "ip6tables"), ("nft", "legacy"), ("save", "restore"))
@@ -326,7 +326,7 @@ class Cell:
             place.write_text(self.moved(text), encoding="utf-8", errors="surrogateescape")
 
     def run(self, path: str, *words: str) -> t.List[t.List[str]]:
-        """Run a script; gives back the programs it has started, with their arguments."""
+        """Run a script; returns the programs that it started, with their arguments."""
         if self.log.exists():
             self.log.unlink()
         done = subprocess.run(

@@ -4,7 +4,7 @@
 
 """A kernel for one packet: walk it through neutral rules and report what happens to it.
 
-Written from netfilter's manual, not from the code under test: names and networks are matched here anew.
+Written from netfilter's manual, not from the code under test: it has its own matching of names and networks.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Verdict:
     verdict: str  # accept, drop or reject
     source_seen: str  # the source with which it left; empty if it did not leave
     path: t.Tuple[str, ...]  # "chain key" of every rule that matched, in order
-    destination_seen: str = ""  # where it went, with the port: "192.168.1.20:8443"
+    destination_seen: str = ""  # its destination, with the port: "192.168.1.20:8443"
 
     @property
     def keys(self) -> t.Tuple[str, ...]:
@@ -114,7 +114,7 @@ def _mapped(address: str, network: str) -> str:
 
 
 def without(ruleset: RuleSet, chain: str) -> RuleSet:
-    """The rule set after an accident: the rules of one chain are gone."""
+    """The rule set after an accident that removed the rules of one chain."""
     return replace(ruleset, rules=tuple(rule for rule in ruleset.rules if rule.chain != chain))
 
 
@@ -170,7 +170,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
         and not (match.rate and packet.over_rate)
-        and not match.routed  # of sources that came after the rules; here are none
+        and not match.routed  # of sources that appeared after the rules; there are none here
         and (not match.mark or (match.mark[1] in packet.marks) == bool(match.mark[0]))
         and (not match.foreign or packet.source not in GATEWAY_ADDRESS.values())
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Module options as ansible-core hands them over: what the caller left out is filled in from the argument spec."""
+"""Module options as ansible-core passes them: the argument spec fills in what the caller left out."""
 
 from __future__ import annotations
 

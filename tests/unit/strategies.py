@@ -22,7 +22,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 
 def drawn(examples: int) -> settings:
-    """So many examples, the same ones each time, as a test that fails has to fail again; on a slow machine, too.
+    """So many examples, the same ones each time, because a failing test must fail again, even on a slow machine.
 
     More by ``IPMASQ_EXAMPLES`` are others each time, and look further; fewer are for another Python.
     """
@@ -38,11 +38,11 @@ def drawn(examples: int) -> settings:
 
 SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*never gets a packet")
 
-#: Interfaces that can never mean the same one, whichever are drawn.
+#: Interfaces that never overlap, whichever are drawn.
 WANS = ("ppp0", "ppp*", "wwan0", "eth9", "sfp-wan")
 LAN_NAMES = ("office", "guests", "Lab.3", "iot_2", "a-very-long-name-for-one-single-lan", "0")
 LAN_INTERFACES = ("lan0", "lan1", "eth0.100", "br-guest", "wlan*", "tap*", "enp0s31f6", "vlan4094", "dmz")
-#: Disjoint networks, some of them neighbours that a tool may merge.
+#: Disjoint networks, some of them adjacent, which a tool may merge.
 NETWORKS4 = (
     "192.168.0.0/25",
     "192.168.0.128/25",
@@ -131,13 +131,13 @@ def _without_shadowed(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
             try:
                 resolve(gateway_from_params(options), Facts((), ()))
             except GatewayError:
-                # What was left out was needed, as a prefix is.
+                # A required item was left out, such as a prefix.
                 reject()
     return options
 
 
 def _several(make: t.Callable[[int], t.Any], most: int = 3) -> t.Any:
-    """A list of items that differ at least by their number."""
+    """A list of items that differ at least in their number."""
     return st.integers(0, most).flatmap(lambda count: st.tuples(*[make(index) for index in range(count)]).map(list))
 
 
@@ -329,7 +329,7 @@ def garbage() -> t.Any:
     return near | st.text(max_size=20)
 
 
-#: Near misses of each kind of value, beside what garbage() has for all.
+#: Near misses of each kind of value, in addition to garbage().
 NEAR = {
     "addresses": (
         "203.0.113.9-", "-203.0.113.9", "203.0.113.12-203.0.113.9", "203.0.113.9-2001:db8::1", "203.0.113.9-.12",
@@ -451,7 +451,7 @@ WRONG: t.Dict[str, t.Any] = {
     "log_prefix": garbage(),
     "log_rate": near("rates"),
 }
-#: An item of each kind that is right, to be spoilt in one place.
+#: A valid item of each kind, to be broken in one place.
 RIGHT: t.Dict[str, t.Any] = {
     "wans": [{"interface": "wan0"}],
     "lans": [
@@ -502,7 +502,7 @@ def garbled(draw: t.Any) -> t.Dict[str, t.Any]:
 
 
 def nonsense() -> t.Any:
-    """Options of which nothing is right but by accident."""
+    """Options that are valid only by accident."""
     shapes = {
         option: wrong if not isinstance(wrong, dict) else st.none() | st.lists(st.fixed_dictionaries(wrong), max_size=3)
         for option, wrong in WRONG.items()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The house rules that a machine can check: who imports whom, who may touch the host, and that texts agree."""
+"""Rules of the code base that a machine can check: which file imports which, which may touch the host, and more."""
 
 from __future__ import annotations
 

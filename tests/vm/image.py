@@ -27,7 +27,7 @@ GUEST = Path(__file__).resolve().parent / "guest"
 NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 PACKAGES = [
-    "linux-image-amd64",  # linux-image-cloud-amd64 lacks many of the modules that these machines are for
+    "linux-image-amd64",  # linux-image-cloud-amd64 lacks many of the modules that these machines need
     *("systemd-sysv", "udev", "kmod", "procps", "python3"),
     *("nftables", "iptables", "iproute2", "conntrack", "iputils-ping", "ppp", "wireguard-tools"),
 ]
@@ -43,7 +43,7 @@ ExecStart=/usr/bin/python3 /usr/local/lib/vm/agent.py
 [Install]
 WantedBy=multi-user.target
 """
-#: What a Debian machine does besides, and what only takes time here.
+#: What a Debian machine also does, and what only takes time here.
 MASKED = [
     *("apt-daily-upgrade.timer", "apt-daily.timer", "dpkg-db-backup.timer", "fstrim.timer"),
     *("e2scrub_all.timer", "e2scrub_reap.service", "getty.target", "systemd-timesyncd.service"),
@@ -74,7 +74,7 @@ def provide_programs() -> None:
 
 
 def provide(release: str) -> Image:
-    """The image of a release, made now if it is not there."""
+    """The image of a release, built now if it is missing."""
     provide_programs()
     made = CACHE / "{0}-{1}".format(release, recipe_hash())
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def recipe_hash() -> str:
 
 
 def guest_files() -> dict[str, str]:
-    """What is in the machine besides packages: path to text."""
+    """Files of the machine in addition to packages: path to text."""
     return {
         "etc/hostname": "vm\n",
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",  # otherwise every boot is a first boot

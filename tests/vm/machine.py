@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A virtual machine: a Debian kernel of its own under systemd, and commands that run in it.
+"""A virtual machine: its own Debian kernel with systemd, and commands that run in it.
 
-It has no network besides what tests make inside. Host and guest talk through a virtio port (see guest/agent.py).
-The disk is thrown away at the end; until then it outlives reboots.
+It has no network except what tests create inside. Host and guest talk through a virtio port (see guest/agent.py).
+The disk is discarded at the end; until then it survives reboots.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.plugins import module_utils
 if t.TYPE_CHECKING:
     from image import Image
 
-#: Seconds. An idle machine needs a fifteenth of that; others may be at work here.
+#: Seconds. An idle machine needs a fifteenth of that; this one may be busy.
 BOOT_WITHIN = 300
 MEMORY = "768"
 SAVED = "fresh"
@@ -107,7 +107,7 @@ class Machine:
         return json.loads(done.out)
 
     def apply(self, params: t.Mapping[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-        """The gateway module, which has to succeed. Here is no controller to confirm a change."""
+        """The gateway module, which has to succeed. There is no controller here to confirm a change."""
         result = self.module("gateway", dict({"confirm_timeout": 0}, **params), check)
         assert not result.get("failed"), result["msg"]
         return result
@@ -118,7 +118,7 @@ class Machine:
         self._meet()
 
     def restore(self) -> None:
-        """Back to the moment after the first boot, memory and disk; takes a second where a boot takes many."""
+        """Back to the moment after the first boot, memory and disk; takes a second, while a boot takes many."""
         self._hmp("loadvm " + SAVED)
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Machine:
         self._port.close()
 
     def monitor(self, execute: str, **arguments: t.Any) -> t.Any:
-        """A command to QEMU itself, in the words of QMP."""
+        """A command to QEMU itself, in QMP."""
         assert self._qemu.stdin and self._qemu.stdout
         self._qemu.stdin.write(json.dumps({"execute": execute, "arguments": arguments}).encode() + b"\n")
         self._qemu.stdin.flush()
@@ -139,7 +139,7 @@ class Machine:
         raise self._dead()
 
     def _hmp(self, command: str) -> None:
-        """A command that QMP does not have; what it says is what went wrong."""
+        """A command that QMP does not have; its output is the error."""
         said = self.monitor("human-monitor-command", **{"command-line": command})
         assert not said, said
 
@@ -192,9 +192,9 @@ def _asked(argv: t.Sequence[str], data: bytes = b"", timeout: float = 60) -> dic
 
 def _qemu_argv(image: Image, console: Path, port: int) -> list[str]:
     return [
-        *("setpriv", "--pdeathsig", "KILL"),  # a test that is killed takes its machine along
+        *("setpriv", "--pdeathsig", "KILL"),  # when a test is killed, its machine ends, too
         "qemu-system-x86_64",
-        # Never KVM: a machine that is a guest itself may have a /dev/kvm under which a kernel hangs without a word.
+        # Never KVM: a machine that is a guest itself may have a /dev/kvm under which a kernel hangs silently.
         *("-accel", "tcg,thread=multi"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-nic", "none"),
         *("-smp", "2", "-m", MEMORY),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Does what the host asks for. A message is its length in four bytes and then that much JSON, in both directions.
+"""Carries out the host's requests. A message is its length in four bytes and then that much JSON, in both directions.
 
 The first message of each boot is ours, so that the host knows a boot from the next one.
 """
@@ -47,7 +47,7 @@ def send(port: int, message: dict) -> None:
 
 
 def run(asked: dict) -> dict:
-    """One command. What it started goes with it if it takes too long."""
+    """One command. If it takes too long, its children are ended, too."""
     try:
         process = subprocess.Popen(
             asked["argv"],

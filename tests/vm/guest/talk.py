@@ -4,7 +4,7 @@
 
 """Both ends of a conversation: a server that tells each client which address it came from, and its clients.
 
-talk.py serve PORT LOG                  by TCP and UDP, and each address into LOG
+talk.py serve PORT LOG                  over TCP and UDP, and each address into LOG
 talk.py ask tcp|udp ADDRESS PORT        prints the address, or why there was no answer
 talk.py keep-asking ADDRESS PORT LOG    over UDP from one socket, without end; each answer is a line of LOG
 """
@@ -75,7 +75,7 @@ def keep_asking(address: str, port: str, log: str) -> None:
             try:
                 asking.send(b"?")
                 answers.write(asking.recv(100).decode() + "\n")
-            except OSError:  # nobody there, or no way: the next one may get through
+            except OSError:  # no server, or no route: the next one may get through
                 pass
             time.sleep(0.1)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a LAN client is told to do: one host per case, as the role's look.sh would describe it."""
+"""The plan for a LAN client: one host per case, as the role's look.sh would describe it."""
 
 from __future__ import annotations
 
@@ -365,7 +365,7 @@ def test_ifupdown_replaces_and_restores() -> None:
     result = plan(seen, replace_default=True)
     script = written(result)[IF_UP]
     assert f"# Before: {before}\n" in script
-    # The second run finds its own route where the earlier one was, and still knows that.
+    # The second run finds its own route in place of the earlier one, and still knows that.
     after = host(**settled(result, manager="ifupdown"))
     assert not plan(after, replace_default=True)["write"]
     back = plan(after, state="absent")

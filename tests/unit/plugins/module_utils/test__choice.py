@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The automatic choice: what it takes, what it never takes, and that it is made once."""
+"""The automatic choice: what it takes, what it never takes, and that it happens only once."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_what_is_named_is_not_remembered():
 
 
 def test_why_a_link_is_no_lan_is_told_with_the_error():
-    """As a note it would be lost, and it is the reason."""
+    """In a note it would be lost, although it is the reason."""
     tunnel = link("wg0", "10.9.0.0/24", kind="wireguard")
     assert refused([WAN, tunnel], [OUT]) == [
         "lans: no other interface has a private network; name the LAN, its interfaces and networks; "

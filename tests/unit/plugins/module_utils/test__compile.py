@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a gateway guarantees (DESIGN section 3), packet by packet, on the neutral rules that both backends render."""
+"""What a gateway guarantees, packet by packet, on the neutral rules that both backends render."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_guarantee(name):
     [("lan0", PC, FAR), ("wlan0", GUEST, FAR), ("prn0", PRINTER, FAR), ("lan0", PC6_ULA, FAR6)],
 )
 def test_guard_without_the_nat_rules(iif, source, far, state):
-    """An accident has taken the NAT rules away: nothing leaves with a LAN source all the same."""
+    """Even after an accident removed the NAT rules, nothing leaves with a LAN source."""
     seen = trace(without(compiled(), "srcnat"), Packet(iif, "ppp0", source, far, state))
     assert (seen.verdict, seen.keys[-1]) == ("drop", "invalid" if state == "invalid" else "guard")
 
@@ -246,7 +246,7 @@ def test_item_families(given, families):
 
 
 def item(name, action="masquerade", **more):
-    """A NAT item whose addresses are sent here by a router outside, as no host is asked."""
+    """A NAT item whose addresses an outside router sends here, because no host is asked."""
     routed = {"to_address": "routed"} if action == "snat" else {}
     return dict(routed, name=name, action=action, **more)
 
@@ -344,7 +344,7 @@ def test_nat(name):
 
 @pytest.mark.parametrize("name", NAT_TRACES)
 def test_nat_gone_nothing_leaves_untranslated(name):
-    """An accident has taken the NAT rules away."""
+    """An accident has removed the NAT rules."""
     nat, packet, _verdict, source_seen, key = NAT_TRACES[name]
     seen = trace(without(compiled(nat=NATS[nat]), "srcnat"), packet)
     meant = source_seen == packet.source
@@ -384,7 +384,7 @@ def test_static_inbound_is_for_new_connections_of_valid_state():
 
 
 def test_static_of_one_destination_is_open_for_that_destination_only():
-    """``destination`` says with whom the 1:1 mapping is for; nobody else may open connections by it."""
+    """``destination`` limits the 1:1 mapping to these hosts; no other may open connections through it."""
     ruleset = compiled(nat=NATS["static, one destination"])
     assert trace(ruleset, Packet("ppp0", "lan0", VPN, "203.0.113.20")).verdict == "accept"
     assert trace(ruleset, Packet("ppp0", "lan0", FAR, "203.0.113.20")).verdict == "drop"
@@ -419,7 +419,7 @@ def test_ports_are_for_protocols_that_have_some():
         for family in ("ip", "ip6")
         for protocol in ("tcp", "udp", "sctp", "")
     ]
-    # A range of ports for ICMP alone says nothing.
+    # A range of ports has no meaning for ICMP alone.
     rules = actions_of("nat/all", nat=[item("all", protocol=["icmp"], to_port="1024-65535")])
     assert {(match.protocol, action.ports) for match, action in rules} == {("icmp", None), ("icmpv6", None)}
 
@@ -642,7 +642,7 @@ def test_hairpin_to_a_pinhole():
     assert (seen.verdict, seen.source_seen) == ("accept", "2001:db8:9::9")
 
 
-# --- Never un-NATed, with all of it ---------------------------------------------------------------------------------
+# --- Never un-NATed, with all options -------------------------------------------------------------------------------
 
 PORTS = [("", 0), ("tcp", 25), ("tcp", 443), ("udp", 53), ("udp", 5060), ("icmp", 0)]
 LEAVING = [
@@ -770,7 +770,7 @@ def test_rate_is_one_accept_and_one_reject():
 
 
 def test_outbound_holds_where_sources_are_not_checked():
-    """A guest that takes an address of another network must not be freed of what is said about guests."""
+    """A guest that takes an address of another network must not escape the items about guests."""
     ruleset = compiled(lans=[OFFICE, dict(GUESTS, spoof_check=False), PRINTERS], outbound=WEB_ONLY)
     assert trace(ruleset, out(PC, FAR, "udp", 53, iif="wlan0")).verdict == "reject"
 
@@ -837,7 +837,7 @@ def test_bogons(kept, packet, verdict, key):
 
 
 def test_what_outbound_allows_is_no_bogon():
-    """To allow the web does not mean to allow it to addresses that are never on the Internet."""
+    """An item that allows the web does not allow it to addresses that never appear on the Internet."""
     ruleset = compiled(drop_bogons=True, outbound=WEB_ONLY)
     assert last_key(trace(ruleset, guest("tcp", 443, far="192.168.77.1"))) == "bogons"
 
@@ -850,7 +850,7 @@ def test_spoof_check_off():
     assert "spoofed/office" not in [rule.key for rule in ruleset.rules]
     assert trace(ruleset, out(FAR)).verdict == "accept"
     assert trace(ruleset, out(PC)).source_seen == WAN4
-    # Its own sources are guarded as ever, other LANs are out of reach, and their own sources are checked.
+    # Its own sources are still guarded, other LANs are out of reach, and the sources of those are checked.
     assert last_key(trace(without(ruleset, "srcnat"), out(PC))) == "guard"
     assert trace(ruleset, Packet("lan0", "wlan0", FAR, GUEST)).verdict == "reject"
     assert trace(ruleset, Packet("wlan0", "ppp0", PC, FAR)).keys[-1] == "spoofed/guests"

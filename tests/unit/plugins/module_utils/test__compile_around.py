@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a gateway ends, packet by packet; ``test__compile.py`` has the cases of one gateway alone."""
+"""Links and instances around a gateway, packet by packet; ``test__compile.py`` has the cases of a single gateway."""
 
 from __future__ import annotations
 

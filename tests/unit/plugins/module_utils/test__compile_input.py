@@ -20,7 +20,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 HERE, FAR = "192.0.2.1", "198.51.100.9"
-#: A WAN that is called as Docker calls its bridges.
+#: A WAN with a name like one of Docker's bridges.
 WANS = [{"interface": "wan0"}, {"interface": "br-0wan"}]
 
 
@@ -50,7 +50,7 @@ def test_which_links_are_protected(iif, verdict):
 
 
 def test_a_link_that_only_looks_like_a_managers_is_protected():
-    """A bridge of one's own that is called as Docker calls its bridges, if it is there when this runs."""
+    """The user's own bridge with a name like Docker's, if it exists when this runs."""
     packet = Packet("br-dmz", "", FAR, HERE, protocol="udp", port=53)
     assert trace(compiled(), packet).verdict == "accept"
     assert trace(compiled(there=("br-dmz",)), packet).verdict == "drop"

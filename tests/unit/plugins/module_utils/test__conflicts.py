@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Items that contradict each other: each pair once, whichever comes first, and nothing that merely looks like it."""
+"""Items that contradict each other: each pair once, in any order, and nothing that only looks like a contradiction."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_usage_as_conntrack_tells_it(done, counted, monkeypatch):
 
 
 class Kernel:
-    """A socket to a kernel that answers what it is told to."""
+    """A socket to a kernel with prepared answers."""
 
     def __init__(self, *answers):
         self.sent, self.answers = [], list(answers)
@@ -138,7 +138,7 @@ class Kernel:
 
 
 class Everything:
-    """A judge to whom every connection is wrong."""
+    """A judge that finds every connection wrong."""
 
     helpers = False
 

@@ -38,7 +38,7 @@ def host_with(**processes):
 
 
 class Processes:
-    """Processes and their sockets, as /proc tells them."""
+    """Processes and their sockets, as in /proc."""
 
     def __init__(self):
         self.host = host_with(self=(1, ["A=1"]), p1=(0, []))
@@ -135,10 +135,10 @@ def test_loopback_on_a_machine_of_the_other_byte_order(monkeypatch):
 
 
 def test_what_users_forward_is_no_ssh():
-    """ssh -R and X11: the process of a session listens, beside the server that has started it."""
+    """ssh -R and X11: the process of a session listens, in addition to the server that started it."""
     found = Processes().add(10, 1, "sshd", LISTENER, t22=ANY4)
     found.add(11, 10, "sshd", "sshd: joe [priv]").add(12, 11, "sshd", "sshd: joe@pts/0", t8080=ANY4)
-    found.add(13, 1, "sshd", "sshd: root@pts/1", t8081=ANY4)  # started by a socket of systemd's
+    found.add(13, 1, "sshd", "sshd: root@pts/1", t8081=ANY4)  # started by a systemd socket
     found.add(20, 1, "dropbear", t2222=ANY4).add(21, 20, "dropbear", t8082=ANY4)
     assert found.servers == (22, 2222)
 
@@ -169,7 +169,7 @@ UNITS = """\
 
 
 def test_a_socket_that_systemd_holds():
-    """One that it does not listen on is a unit that is not started."""
+    """A socket without a listener belongs to a unit that is not started."""
     found = Processes()
     found.add(1, 0, "systemd", t22=ANY4, u2222=ANY6, v9090=ANY6)
     found.host.answers["systemctl list-sockets"] = Done(0, UNITS, "")

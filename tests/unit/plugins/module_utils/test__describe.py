@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A gateway in words: what a diff compares."""
+"""A gateway as text, which a diff compares."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 def test_gateway():
     lans = (Lan("a", ("lan0", "lan1"), ("10.0.0.0/8",), ("b",)), Lan("b", ("lan2",), ("192.168.1.0/24",)))
     nat = (NatItem("vpn", ("a",), ("172.16.0.0/12",), "ppp0", action="exempt"), NatItem("default"))
-    # What follows is not of NAT.
+    # The rest is not about NAT.
     assert describe_gateway(Gateway(wans=(Wan("ppp0", "keep"),), lans=lans, nat=nat))[:7] == [
         "wan ppp0",
         "lan a: 10.0.0.0/8 on lan0 lan1, reaches b",
@@ -132,7 +132,7 @@ def test_vocabulary(given, wanted):
     assert wanted in describe_gateway(Gateway(**given))
 
 
-#: Two gateways that do differ
+#: Two gateways that differ
 TEST_DIFFERENT = [
     (dict(lans=(Lan("a", ("lan0",), ("10.0.0.0/8",)),)), dict(lans=(Lan("a", ("lan0",), ("10.0.0.0/8",), (), False),))),
     (dict(nat=(NatItem("x"),)), dict(nat=(NatItem("x", random=True),))),
@@ -146,11 +146,11 @@ TEST_DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), TEST_DIFFERENT)
 def test_what_differs_is_told(one, other):
-    """Else a diff shows rows that changed, and no word why."""
+    """Otherwise a diff shows changed rows without the reason."""
     assert describe_gateway(Gateway(**one)) != describe_gateway(Gateway(**other))
 
 
-#: A gateway that has one of everything, and another value for each option that it can have, one at a time.
+#: A gateway with one item of each kind, and a different value for each option, one at a time.
 SNAT = {"name": "n", "action": "snat", "to": ["203.0.113.9"]}
 STATIC = {"name": "s", "action": "static", "source": ["192.168.1.5"], "to": ["203.0.113.10"]}
 EVERYTHING = {
@@ -231,7 +231,7 @@ OTHERWISE = {
     "log_prefix": "other ",
     "log_rate": "9/minute",
 }
-#: What cannot be changed alone, or not in the first item: what the item is then.
+#: The whole item, for what cannot change alone or in the first item.
 INSTEAD = {
     "nat.source": STATIC,
     "nat.action": {"name": "n"},

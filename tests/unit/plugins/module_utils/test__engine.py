@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one orchestration, on a host in memory: order of steps, check mode, undo, and hosts that cannot."""
+"""The one orchestration, on a host in memory: order of steps, check mode, undo, and hosts that lack something."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DUAL = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "
 
 @pytest.fixture(params=list(TOOLS))
 def host(request):
-    """A host with each backend in turn, on which others have rules, switches and files of their own."""
+    """A host with each backend in turn, and with foreign rules, switches and files."""
     found = fakes.FakeHost(TOOLS[request.param], files={"/etc/sysctl.conf": "# mine\n"})
     found.nft.tables["theirs"] = [{"chain": {"name": "c"}}]
     for family in ("ip", "ip6"):
@@ -147,7 +147,7 @@ def test_absent_gives_back_what_forwarding_was(host):
 
 
 def test_absent_gives_back_an_interface_that_was_on_while_the_host_was_off(host):
-    """Writing the global switch alters the interfaces, so theirs are written after it even if they were right."""
+    """Writing the global switch alters the interfaces, so theirs are written after it, even if they were correct."""
     host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "1\n"
     host.files["/proc/sys/net/ipv6/conf/ppp0/forwarding"] = "1\n"
     before = host.snapshot()
@@ -165,7 +165,7 @@ def test_undo_turns_forwarding_off_before_the_rules_go(host):
 
 
 def test_any_exception_undoes(host):
-    """A bug of ours, or the end of the process."""
+    """One of our bugs, or the end of the process."""
     before = host.snapshot()
     host.write = lambda *_call: 1 // 0
     with pytest.raises(ZeroDivisionError):
@@ -199,7 +199,7 @@ def test_a_failure_at_any_step_undoes_the_earlier_ones(host, step):
     host.events.clear()
     rehearsal = copy.deepcopy(host)
     function(rehearsal, **given)
-    # What is removed or told to systemd comes after the decision, and is done again at boot.
+    # Removals and calls of systemctl come after the decision, and are repeated at boot.
     failing = [index for index, event in enumerate(rehearsal.events) if event[0] in ("load", "switch", "write")]
     assert len(failing) > 5
     for index in failing:
@@ -695,7 +695,7 @@ def test_a_change_is_signed_and_a_run_without_one_leaves_the_signature(host):
     host.frozen = True
     assert apply(host).to_dict()["changed"] is False
     host.frozen = False
-    # What is only put back was declared by joe all the same.
+    # Restored rules were still declared by joe.
     host.files["/proc/sys/" + IP4] = "0\n"
     assert apply(host).to_dict()["differences"] == ["~ net/ipv4/ip_forward: 0 to 1"]
     assert json.loads(host.files["/etc/ipmasq/default.json"])["applied"] == who
@@ -757,7 +757,7 @@ class Untracked(fakes.FakeHost):
 @pytest.mark.parametrize("loads", ["nft -j -f -", "modprobe -q nf_conntrack"])
 @pytest.mark.parametrize("forwards", [False, True])
 def test_a_host_that_has_never_tracked_connections(loads, forwards):
-    """Also one that forwards already, so that only timers are to be set; and its timers come back."""
+    """Also on a host that already forwards, so that only timers are set; and its timers are restored."""
     host = Untracked(fakes.NFT)
     host.loads = loads
     if forwards:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the host says of itself, on recorded output of ip and /proc."""
+"""Facts of the host, from recorded output of ip and /proc."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a backend lacks is said once for each item, before anything is touched."""
+"""A missing feature of a backend is reported once for each item, before anything is touched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_missing_features_come_together():
 
 
 ONE, TWO = ("203.0.113.9",), ("203.0.113.9", "203.0.113.12-203.0.113.14")
-#: A rule, and all that it needs
+#: A rule, and everything that it needs
 TEST_NEEDS = [
     (Match(), Action("accept"), []),
     (Match(ct_state=("invalid",)), Action("drop"), []),
@@ -97,7 +97,7 @@ def test_every_feature_says_how_it_is_written():
 @BACKENDS
 @pytest.mark.parametrize("feature", FEATURES)
 def test_one_sentence_for_what_is_missing(backend, feature):
-    """Twice needed by one item, said once; the other item has a sentence of its own."""
+    """Needed twice by one item, reported once; the other item has its own sentence."""
 
     left = {name: remark for name, remark in backend.features.items() if name != feature}
     poor = type("Poor", (type(backend),), {"features": left})()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The policy, and what firewall-cmd is asked. That packets pass is shown by the scenario neighbour_firewalld."""
+"""The policy, and the calls of firewall-cmd. The scenario neighbour_firewalld shows that packets pass."""
 
 from __future__ import annotations
 

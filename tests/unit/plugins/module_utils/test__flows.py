@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Connections that began under other rules: right ones stay, wrong ones go, and others' are not looked at."""
+"""Connections that began under other rules: right ones stay, wrong ones are deleted, others are ignored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_lines_that_are_no_flow(line):
 
 
 def out(source=PC, to=FAR, seen=WAN, protocol="tcp", port=443, seen_port=40000):
-    """A flow from inside, and as what it is seen."""
+    """A flow from inside, and its translated source."""
     return Flow(protocol, End(source, to, 40000, port), End(to, seen, port, seen_port))
 
 
@@ -187,7 +187,7 @@ def test_flow(flow, before, after, wanted):
 
 
 def test_alike_are_judged_alike():
-    """The judge remembers classes: whatever it has seen before, it says the same as of one alone."""
+    """The judge remembers classes: its verdict does not depend on the flows that it has seen before."""
     for before, after in ((None, {}), ({}, LEASED), (STATIC, HIGH), (WEB, NO_MAIL), (AROUND, WEB), (REACH, ALONE)):
         judges = Judges([rules(before)], rules(after))
         for _name, flow, *_rest in TEST_FLOWS * 2:
@@ -195,7 +195,7 @@ def test_alike_are_judged_alike():
 
 
 def test_what_cannot_be_seen_speaks_against_forgetting():
-    """A match that a later release adds: for old rules it explains nothing, for new ones everything."""
+    """A match from a later release explains nothing in old rules, and everything in new ones."""
     known = rules(NO_MAIL)
     odd = [
         replace(rule, match=replace(rule.match, tcp_syn=True)) if rule.key == "outbound/x" else rule

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who forgets connections, and when: what a state file remembers, what is owed, and what nobody need be asked for."""
+"""Who forgets connections, and when: what the state file records, what is owed, and when nothing is to be done."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_intent_that_cannot_be_read_explains_nothing(host, raw):
 
 
 def test_what_tracks_nothing_is_not_asked(host):
-    """It would load the module that tracks, and its switches with it."""
+    """It would load the connection tracking module, with its switches."""
     for count in ("0\n", None):
         host.files.pop("/proc/sys/net/netfilter/nf_conntrack_count")
         host.files.update({"/proc/sys/net/netfilter/nf_conntrack_count": count} if count else {})

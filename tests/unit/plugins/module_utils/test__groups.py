@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a rollback forgets, in the words of conntrack(8): what began by the change, and nothing that is as before."""
+"""What a rollback forgets, as arguments of conntrack(8): what began under the change, and nothing unchanged."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The table of helpers against what rules and kernel need of it."""
+"""The table of helpers has what rules and the kernel need."""
 
 from __future__ import annotations
 

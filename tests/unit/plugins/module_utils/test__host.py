@@ -85,7 +85,7 @@ def test_remove(tmp_path):
 
 
 def test_exists_sees_broken_links(tmp_path):
-    """systemctl enable makes one where the unit is not there yet."""
+    """systemctl enable creates one if the unit does not exist yet."""
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     assert HOST.exists(str(tmp_path / "link"))
     assert not HOST.exists(str(tmp_path / "absent"))

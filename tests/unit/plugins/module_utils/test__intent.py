@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bad input that needs no host: one clear sentence each, and all of a call together."""
+"""Bad input that can be judged without a host: one clear sentence each, and all problems of a call together."""
 
 from __future__ import annotations
 
@@ -597,7 +597,7 @@ TEST_VOCABULARY = [
     ids=["{0} {1}".format(number, each[1][:50]) for number, each in enumerate(TEST_VOCABULARY)],
 )
 def test_vocabulary_problem(given, problem):
-    # A LAN was named by its own words in the table above where it matters.
+    # The table above names a LAN in its own way where that matters.
     assert problems_of(gateway_from_params, gateway_params(**given)) == [problem]
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One line for each event. What the scripts say is shown with the real shell in tests/integration/test_journal.py."""
+"""One line for each event. tests/integration/test_journal.py shows with the real shell what the scripts log."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What links need whenever they appear: what is to be done, and what the script at boot does."""
+"""What links need when they appear: what has to be done, and what the boot script does."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_wan_of_the_item_gets_it():
 def test_what_was_there_before_the_first_run_is_remembered():
     first = links_of(GATEWAY, Links(), facts("203.0.113.9"))
     assert first.found == (NINE,)
-    # By the second run they are all there, and the others are still ours.
+    # By the second run all of them exist, and the others are still ours.
     assert links_of(GATEWAY, first, facts("203.0.113.9", "203.0.113.10", "2001:db8::9")) == first
     assert not steps(first, Links(), None, facts("203.0.113.9")).remove
 
@@ -56,7 +56,7 @@ def test_what_another_instance_has_added_was_not_there_before():
     theirs = Links((NINE, TEN), (TEN,))
     first = links_of(GATEWAY, Links(), facts("203.0.113.9", "203.0.113.10", "2001:db8::9"), [theirs])
     assert first.found == (TEN, SIX)
-    # The last one that goes takes it away.
+    # The last one to go removes it.
     assert not steps(first, Links(), None, facts("203.0.113.9"), [theirs]).remove
     assert steps(first, Links(), None, facts("203.0.113.9"), [Links((TEN,))]).remove == (NINE,)
 

@@ -26,7 +26,7 @@ TOOLS = ("sh", "mkdir", "chmod", "sleep", "ln", "readlink", "rm", "rmdir", "cat"
 
 @pytest.fixture(params=["util-linux", "busybox", "none"])
 def shell(request, tmp_path):
-    """Run lines after the lock's, on a host with this flock and a /run of its own."""
+    """Run lines after the lock's, on a host with this flock and its own /run."""
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in TOOLS:
@@ -63,7 +63,7 @@ def test_the_second_waits_and_then_gives_up(shell):
     assert waiting.stdout.readline() == "ready\n"
     first.communicate()
     assert waiting.communicate()[0] == "mine\n" and waiting.returncode == 0
-    # And nothing is left that would keep the next one out.
+    # And nothing remains that would block the next one.
     assert shell("lock && echo mine").communicate()[0] == "mine\n"
 
 
@@ -79,7 +79,7 @@ def test_only_root_can_hold_it(shell):
     shell("lock", umask="000").communicate()
     assert shell.folder.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o077 == 0 for path in shell.folder.iterdir())
-    # What somebody else has made wider is closed again.
+    # Permissions that someone has widened are restricted again.
     os.chmod(str(shell.folder), 0o755)  # noqa: S103 - to be undone
     shell("lock").communicate()
     assert shell.folder.stat().st_mode & 0o777 == 0o700

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who applied a change, as far as the processes above the module tell it."""
+"""Who applied a change, as far as the processes above the module show."""
 
 from __future__ import annotations
 

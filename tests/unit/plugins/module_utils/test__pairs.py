@@ -78,7 +78,7 @@ def test_a_forward_that_is_left_no_address_is_refused():
         resolved(WAN, nat=[STATIC, {"name": "rest"}])
     (problem,) = raised.value.problems
     assert problem.startswith("port_forwards[0] 'web': never gets a packet, as nat items map every address of wan0;")
-    # With another address beside it, or none that is known, it is what the user says.
+    # With another address, or no known one, it is as the user declares.
     resolved(Interface("wan0", addresses=("203.0.113.2", "203.0.113.3")), nat=[STATIC, {"name": "rest"}])
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What outlives a reboot: files, modes, and a state file that is never taken for another."""
+"""What survives a reboot: files, modes, and a state file that is never mistaken for another."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_stale_files():
 
 @pytest.fixture
 def boot(tmp_path):
-    """The loader with /etc/ipmasq and /proc/sys of its own; gives back exit code and what was written, in order."""
+    """The loader with /etc/ipmasq and /proc/sys of its own; returns the exit code and what was written, in order."""
     etc, proc = tmp_path / "etc", tmp_path / "proc"
     etc.mkdir()
     for key in ("net/ipv4", "net/ipv6/conf/all", "net/ipv6/conf/ppp0"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is there against what should be: order, duplicates, and the rows of one item."""
+"""Live rows against desired ones: order, duplicates, and the rows of one item."""
 
 from __future__ import annotations
 

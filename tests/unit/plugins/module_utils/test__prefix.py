@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""RFC 6296: the example of the RFC itself, and the sum that has to stay."""
+"""RFC 6296: the example in the RFC, and the checksum that must not change."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_links_of_other_instances_are_no_news():
     gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[OFFICE]))
     facts = Facts((WAN, LAN, link("mgmt0", "10.9.9.0/24")), (OUT,))
     assert resolve(gateway, facts, neighbours=neighbours).remarks == ()
-    # Nor are they ours to choose.
+    # Nor are they chosen.
     found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
     assert [lan.name for lan in found.gateway.lans] == ["lan0"]
     assert "mgmt0: not taken as a LAN, it belongs to instance two" in found.notes

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A run that found nothing to do is repeated from its questions; whatever differs brings the whole run back."""
+"""A run that changed nothing is repeated from its questions; any difference causes a whole run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LANS = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "
 
 
 class Run:
-    """Runs of the module's step on a host in memory; ``whole`` counts those that were thought through."""
+    """Runs of the module's step on a host in memory; ``whole`` counts the complete ones."""
 
     def __init__(self, host):
         self.host, self.whole = host, 0
@@ -46,7 +46,7 @@ class Run:
 
 @pytest.fixture(params=list(TOOLS))
 def run(request):
-    """Two runs have been: one that changed something, one that found nothing to do."""
+    """After two runs: one that changed something, one that changed nothing."""
     made = Run(fakes.FakeHost(TOOLS[request.param]))
     assert made()["changed"]
     assert not made()["changed"]
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_to_costs_time_only(run):
 
 
 def test_a_remark_is_a_warning_once():
-    """And again once it has not been so for a while. In check mode nothing is written down."""
+    """And again once it has not been so for a while. Check mode records nothing."""
     host, told = fakes.FakeHost(), "/run/ipmasq/default.told"
 
     def tell(*remarks, check_mode=False):

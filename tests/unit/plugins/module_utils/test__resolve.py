@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Intent meets host: what is found, what is followed, what is refused."""
+"""Intent and host: what is found, what is followed, what is refused."""
 
 from __future__ import annotations
 

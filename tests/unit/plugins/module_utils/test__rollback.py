@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who ends a change. What the scripts do is shown with the real shell in tests/integration/test_confirm.py."""
+"""Who ends a change. tests/integration/test_confirm.py shows with the real shell what the scripts do."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_systemd_keeps_the_time_where_it_is_there(host):
     host.files["/run/systemd/system/x"] = ""
     armed(host)
     assert host.calls[-1][0] == "systemd-run" and "--on-active=30" in host.calls[-1]
-    # A container whose systemd does not take it.
+    # A container whose systemd refuses it.
     rollback.disarm("default", PENDING, host)
     host.answers["systemd-run"] = Done(1, "", "no bus")
     armed(host)
@@ -82,7 +82,7 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
         GatewayError, match=r"instance: another change of 'default' is under way; wait until it is done"
     ):
         armed(host)
-    # Nobody may confirm it but itself.
+    # Only the change itself may confirm it.
     assert rollback.finish("default", "", True, host, False) == rollback.Answer(False, "")
     rollback.check_armed("default", known, host)
     del host.files[FOLDER + "/armed"]
@@ -109,7 +109,7 @@ def test_whoever_takes_a_change_back_has_claimed_it(host):
     assert not rollback.claim("default", known, host)
     assert not rollback.await_end("default", known, host)
     assert host.calls.count(["sleep", "0.5"]) == 2 * rollback.LONGEST
-    # A change that came after it is not touched.
+    # A later change is not touched.
     later = rollback.Confirmation(30, "later", "14:05:30")
     rollback.disarm("default", later, host)
     assert FOLDER + "/reverting" in host.files
@@ -178,7 +178,7 @@ def test_one_of_them_ends_it(host, keep, script, said):
 
 
 class Meanwhile(fakes.FakeHost):
-    """Somebody else ends the change in between."""
+    """Someone else ends the change in between."""
 
     writes = ""
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which init runs the loader, and what it is given. That it does is shown in tests/lab/test_inits.py."""
+"""Which init runs the loader, and with which files. tests/lab/test_inits.py shows that it does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _service as service
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
-#: What says which init a host has.
+#: What shows which init a host has.
 HOSTS = {
     "systemd": {"/run/systemd/system/x": ""},
     "OpenRC": {"/sbin/openrc-run": "", "/etc/init.d/x": ""},
@@ -94,7 +94,7 @@ def test_no_start_for_a_link_is_lost():
     systemd = service._SYSTEMD
     for unit in (service.LINKS_UNIT, service.LINK_UNIT):
         text, _mode = systemd.links[unit]
-        # Links may appear by the hundred, and all scripts wait for each other.
+        # Hundreds of links may appear at once, and all scripts wait for each other.
         assert "StartLimitIntervalSec=0" in text and "ExecStart=/bin/sh /etc/ipmasq/boot links\n" in text
     for text in (service.OPENRC_LINKS_TEXT, service.SYSV_LINKS_TEXT):
         assert "/bin/sh /etc/ipmasq/boot links" in text

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The rules of policy routing that shut a gateway; with packets in integration/test_window.py."""
+"""The policy routing rules that shut a gateway; integration/test_window.py tests them with packets."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's switches: which, in what order, what they were, and who else writes them."""
+"""The kernel's switches: which, in what order, their first values, and who else sets them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words of options are those of the code that understands them."""
+"""The values of options are those that the code understands."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 """Text of variables is refused in a short, printable sentence, or is data in every rule, file and script.
 
-``tests/integration/test_hostile_text.py`` has the real tools read the same.
+``tests/integration/test_hostile_text.py`` lets the real tools read the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NFT = Nftables()
 IPTABLES = (Iptables("nft", ("ip", "ip6")), Iptables("legacy", ("ip", "ip6")))
 LONGEST = 1000
 SETTINGS = strategies.drawn(400)
-#: Another Python than the main one, which gets few examples, gets few payloads, too.
+#: Pythons other than the main one get few examples, and few payloads, too.
 PAYLOADS = hostile.PAYLOADS[:: 5 if SETTINGS.max_examples < 100 else 1]
 
 
@@ -202,7 +202,7 @@ def armed(options, backend, names=(), first=True):
 
 
 def run_all(cell, host, instance, backend):
-    """Every script that this host now has, in the cell. Gives back what they started."""
+    """Every script that this host now has, in the cell. Returns what they started."""
     shutil.rmtree(str(cell.folder / "etc"), ignore_errors=True)
     shutil.rmtree(str(cell.folder / "run"), ignore_errors=True)
     shutil.rmtree(str(cell.folder / "proc"), ignore_errors=True)
@@ -257,14 +257,14 @@ def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first)
 @given(name=st.sampled_from(hostile.LINK_NAMES))
 @settings(parent=SETTINGS, max_examples=12)
 def test_names_of_links_are_not_obeyed(cell, backend, name):
-    """Of links that nobody has declared, and that a pattern means: the kernel has switches for each."""
+    """Of undeclared links that match a pattern: the kernel has switches for each."""
     lan = dict(hostile.RIGHT["lans"][0], interfaces=["w*"])
     options = params.gateway_params(wans=[{"interface": "ppp0"}], lans=[lan])
     run_all(cell, armed(options, backend, (name,)), "default", backend)
 
 
 def test_links_that_appear_are_named_to_nft_as_one_word(cell):
-    """Whatever a link is called that a pattern of the flowtable means."""
+    """Any name of a link that matches a pattern of the flowtable."""
     cell.write({
         "/proc/net/dev": "".join(" {0}: 1 2 3\n".format(name) for name in hostile.LINK_NAMES + ("wan7",)),
         "/links": persist.boot_text(Links((), (), ("*", "wan0")), NFT.offload_line("default")),

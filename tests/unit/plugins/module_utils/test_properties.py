@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever a user writes: it is refused in a sentence, or it renders, is stable, and keeps the guarantees."""
+"""Any input is refused in a sentence, or it renders, is stable, and keeps the guarantees."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def resolved(options):
 @given(options=strategies.gateways(), then=strategies.gateways())
 @SETTINGS
 def test_fixpoint(name, options, then):
-    """render, load, list, parse: the same rows, whatever stood there before; and the second plan is empty."""
+    """render, load, list, parse: the same rows, whatever was there before; and the second plan is empty."""
     backend, programs = BACKENDS[name]
     host = fakes.FakeHost(programs)
     instance = options["instance"]
@@ -93,7 +93,7 @@ def test_iptables_rows_fit_the_tool(options):
         assert len(chain) <= CHAIN_LENGTH
         # The tool's own sign is "+"; the comment names the WAN as the user does.
         assert "*" not in row.text.replace("/{0} ".format(row.key), "/ ")
-        # Networks of the other family are nowhere.
+        # Networks of the other family appear nowhere.
         assert not re.search(r" -[sd] [0-9]+\." if family == "ip6" else r" -[sd] [0-9a-f]*:", " " + row.text)
 
 

@@ -24,7 +24,7 @@ class Ended(BaseException):
 
 @pytest.fixture
 def run(monkeypatch):
-    """A function of module, host and check mode, and the options by name; gives back (failed, return values)."""
+    """A function of module, host and check mode, and the options by name; returns (failed, return values)."""
 
     basic = pytest.importorskip("ansible.module_utils.basic", reason="no ansible-core beside this Python")
 

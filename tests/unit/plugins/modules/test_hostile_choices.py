@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options with words of their own (protocols, helpers, timers, actions) let no other word through to our code."""
+"""Options with fixed values (protocols, helpers, timers, actions) pass no other value to our code."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a managed host writes to its log about a run: no option is a secret, and the one that sounds like it is none."""
+"""What a managed host writes to its log about a run: no option is a secret, not even the one that sounds like it."""
 
 from __future__ import annotations
 

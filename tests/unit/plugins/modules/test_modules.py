@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each module from its arguments to its end: wired to the engine, and every error one message without a traceback."""
+"""Each module from its arguments to its end: connected to the engine, each error one message without a traceback."""
 
 from __future__ import annotations
 

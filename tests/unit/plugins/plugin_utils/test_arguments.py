@@ -17,7 +17,7 @@ GATEWAY = MODULES["gateway"]
 WEB = {"name": "web", "port": [443], "to": "192.168.1.20"}
 LAN = {"name": "lan", "interfaces": ["lan0"]}
 TV = {"name": "tv", "group": ["239.0.0.0/8"]}
-#: An item of each list, with what it cannot do without.
+#: An item of each list, with its required keys.
 ITEMS = {"wans": {"interface": "ppp0"}, "lans": LAN, "port_forwards": WEB, "multicast": TV, "helpers": {"name": "ftp"}}
 
 

@@ -117,7 +117,7 @@ class Clock:
 
 @pytest.fixture
 def ends(monkeypatch):
-    """What the task says if these answers come one after the other, the last one for ever; exceptions are raised."""
+    """The task's message for these answers in turn, the last one repeated; exceptions are raised."""
     monkeypatch.setattr(confirming, "time", Clock())
 
     def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n"):
@@ -155,7 +155,7 @@ WRONG = [
     AnsibleError("Incorrect sudo password"),
     AnsibleError("Timeout (12s) waiting for privilege escalation prompt: "),
     {"failed": True, "msg": "The module interpreter '/usr/bin/python3.13' was not found."},
-    # With a change of its own that waits: the token is not its.
+    # With its own pending change: the token does not match.
     dict(UNKNOWN, host="desk1"),
 ]
 
@@ -217,7 +217,7 @@ def test_the_way_out_does_not_depend_on_what_else_is_said(monkeypatch, wrong):
     monkeypatch.setattr(confirming.ActionBase, "run", lambda *_words: {})
     result = Action().run(None, {})
     if "lan" in wrong:
-        # No option at all, so it may be a mistyped one of those that count.
+        # Not an option at all, so it may be a mistyped one of those that count.
         assert result["failed"] and not asked
     else:
         assert result["changed"] and asked == [{"state": "absent", "instance": "lab", "confirm_timeout": 0}]

@@ -76,7 +76,7 @@ def test_chain_name_is_cut_at_29_characters():
 
 
 def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
-    """Row by row: what a guard in mangle has to say, as it cannot see the NAT's result."""
+    """Row by row: what a guard in mangle must contain, because it cannot see the result of NAT."""
     texts = [row.text for row in V4.render(ruleset()) if row.chain == "ip mangle IPMASQ-EGRESS"][1:]
     assert [(text.split("-m comment")[0].strip(), text.split(" -j ")[1]) for text in texts] == [
         ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW", "RETURN"),
@@ -340,7 +340,7 @@ def test_boot_lines_clean_up_before_they_load():
     lines = BOTH.boot_lines("./default", "default")
     assert len(lines) == 2
     for line, tool in zip(lines, ("iptables-nft", "ip6tables-nft")):
-        # One transaction: between two of them, nothing of ours would be asked.
+        # One transaction: between two, none of our rules would apply.
         assert line.count("-restore") == 1 and line.endswith("| {0}-restore -w 5 --noflush".format(tool))
         assert line.index("{0}-save -t $table".format(tool)) < line.index("sed 1d")
     assert "ipmasq:default\\/jump" in lines[0]
@@ -540,7 +540,7 @@ def test_rows(chain, match, action, wanted):
 
 
 def test_guard_expects_each_translation_in_its_own_words():
-    """Both halves: mangle lets new flows of an item go on, nat says the item once more."""
+    """Both halves: mangle passes new flows of an item, nat repeats the item."""
     item = {
         "name": "x",
         "action": "snat",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Many port forwards in a tree of chains: each packet meets the rules that it met in a row, and in their order."""
+"""Many port forwards in a tree of chains: each packet meets the same rules as in a plain list, in the same order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def arranged(rules, chains=(DSTNAT, BETWEEN)):
 
 
 def walked(chains, chain, protocol, port):
-    """The items whose rules a packet meets that asked for this port, in order."""
+    """The items whose rules a packet to this port meets, in order."""
     met = []
     for rule in chains[chain]:
         if isinstance(rule, lookup.Branch):

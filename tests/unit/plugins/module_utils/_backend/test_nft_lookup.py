@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Many port forwards by verdict maps: each packet meets the rules that it would have met in a row, in their order."""
+"""Many port forwards by verdict maps: each packet meets the same rules as in a plain list, in the same order."""
 
 from __future__ import annotations
 

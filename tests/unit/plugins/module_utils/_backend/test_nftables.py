@@ -103,7 +103,7 @@ def test_never_flushes_a_ruleset_and_touches_one_table():
     }
 
 
-#: Foreign rules: each is drift in our table, is shown without an error, and goes with the next load.
+#: Foreign rules: each is drift in our table, is shown without an error, and is removed by the next load.
 TEST_FOREIGN = {
     "no comment": foreign("srcnat", {"accept": None}),
     "comment of another": foreign("srcnat", {"accept": None}, comment="mine"),
