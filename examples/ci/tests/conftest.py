@@ -28,10 +28,10 @@ class Node:
 
     def sees(self, url: str) -> str:
         """The answer of a web server, empty if there is none. The lab's servers answer with the caller's address."""
-        return self.host.run("curl --silent --globoff --max-time 3 %s", url).stdout.partition(" ")[0]
+        return self.host.run("curl --silent --globoff --max-time 10 %s", url).stdout.partition(" ")[0]
 
     def connects(self, address: str, port: int) -> bool:
-        return self.host.run("nc -z -w 2 %s %s", address, str(port)).rc == 0
+        return self.host.run("nc -z -w 3 %s %s", address, str(port)).rc == 0
 
     @contextmanager
     def serves(self, port: int) -> t.Iterator[None]:
