@@ -34,18 +34,18 @@ HEADER = """\
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Written by tools/generate.py from the documentation of the module gateway. Change it there.
+# Written by tools/generate.py from the documentation of the module gateway. Change that instead.
 ---
 """
 DESCRIPTION = [
-    "Without any variable the interfaces of default routes are WANs, and every other interface with a private address "
-    "is a LAN. What was chosen is printed as variables, and stays until told otherwise.",
-    "One module execution on a host where nothing has to be installed; facts are not needed.",
+    "Without variables, the interfaces of default routes become WANs, and every other interface with a private address "
+    "becomes a LAN. The role prints its choice as variables, and later runs keep it.",
+    "The role runs one module on a host where nothing must be installed. It does not need facts.",
 ]
 #: Options of the role that the module does not have.
 ROLE_ONLY = {
     "gateway_install": {
-        "description": "Whether to install nftables (or iptables), iproute2 and conntrack where nft or ip is missing.",
+        "description": "Whether to install nftables (or iptables), iproute2 and conntrack if nft or ip is missing.",
         "type": "raw",
         "default": True,
     }
@@ -81,7 +81,7 @@ def role_spec() -> str:
         "options": role_options(variable_of),
     }
     return HEADER + yaml.dump(
-        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True
+        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=88, allow_unicode=True
     )
 
 

@@ -6,22 +6,22 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module here can do."""
+    """Attributes of all modules."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and return the changes it would make, without making them.
+    description: Can run in check mode and return changed status prediction without modifying the host.
     support: full
   diff_mode:
-    description: Returns what has changed, or would in check mode, in the words of a gateway.
+    description: Returns what has changed (or would change in check mode), in terms of the options.
     support: full
   idempotent:
     description: Running it again with the same options changes nothing.
     support: full
   platform:
-    description: The systems it runs on.
+    description: The platforms that the module supports.
     support: full
     platforms: Linux
 """
@@ -30,16 +30,16 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode; it tells what is pending, and leaves it so.
+    description: Can run in check mode; it reports a pending change without ending it.
     support: full
   diff_mode:
-    description: It ends a change that was shown before.
+    description: The change that it ends was shown before.
     support: none
   idempotent:
     description: Running it again changes nothing.
     support: full
   platform:
-    description: The systems it runs on.
+    description: The platforms that the module supports.
     support: full
     platforms: Linux
 """
@@ -51,13 +51,13 @@ attributes:
     description: Can run in check mode; it never changes anything.
     support: full
   diff_mode:
-    description: It changes nothing, so there is nothing to compare.
+    description: It changes nothing, so there is no diff.
     support: N/A
   idempotent:
     description: It never changes anything.
     support: full
   platform:
-    description: The systems it runs on.
+    description: The platforms that the module supports.
     support: full
     platforms: Linux
 """

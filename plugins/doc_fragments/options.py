@@ -12,17 +12,17 @@ class ModuleDocFragment:
 options:
   instance:
     description:
-      - The set of rules and switches to work on, with a state file of its own under C(/etc/ipmasq).
+      - The set of rules and switches to manage, with its own state file under C(/etc/ipmasq).
       - Its table is C(inet ipmasq) for V(default), and C(inet ipmasq_<instance>) for others.
-      - 1 to 10 lower-case letters, digits and underscores, beginning with a letter.
+      - 1 to 10 lower-case letters, digits and underscores, starting with a letter.
     type: str
     default: default
 requirements:
   - C(nft) (nftables 0.9.8 or later) or C(iptables) 1.8 or later
   - C(ip) of iproute2
 notes:
-  - Has to run as root.
-  - Needs nothing but Python's standard library on the managed host.
+  - Must run as root.
+  - Needs only Python's standard library on the managed host.
 """
 
     BACKEND = r"""
@@ -30,9 +30,10 @@ options:
   backend:
     description:
       - The packet filter that holds the rules.
-      - V(auto) stays with the one this instance already uses. At first it takes iptables where others' iptables rules
-        are in use (a table of nftables could not overrule their drops), otherwise nftables if C(nft) is installed.
-      - The choice and its reason are in the return value RV(ignore:backend).
+      - V(auto) keeps the backend that this instance already uses. In a first run it selects iptables if other programs'
+        iptables rules are in use (an nftables table could not overrule their drops), otherwise nftables if C(nft) is
+        installed.
+      - The return value RV(ignore:backend) contains the choice and its reason.
     type: str
     default: auto
     choices: [auto, nftables, iptables]
@@ -42,23 +43,22 @@ options:
 options:
   confirm_timeout:
     description:
-      - Seconds after which a change takes itself back, unless Ansible has come through to the host by a new connection
-        since; V(0) turns this off. It is written for the next boot only once it is confirmed.
-      - Rules, switches and addresses are restored by a timer on the host, which needs neither Ansible nor Python.
+      - Seconds after which a change is rolled back unless Ansible has reached the host through a new connection; V(0)
+        turns this off. The change is saved for the next boot only once it is confirmed.
+      - A timer on the host restores rules, switches and addresses; it needs neither Ansible nor Python.
     type: int
     default: 30
   confirm_by:
     description:
-      - With V(controller), this task opens the new connection itself and fails if the change was taken back.
-      - With V(person), the task ends at once and somebody confirms with M(ipmasq.linux.gateway_confirm), or the
-        playbook C(ipmasq.linux.confirm), within the time.
+      - With V(controller), this task opens the new connection itself and fails if the change was rolled back.
+      - With V(person), the task ends at once, and a person confirms the change in time with
+        M(ipmasq.linux.gateway_confirm) or the playbook C(ipmasq.linux.confirm).
     type: str
     default: controller
     choices: [controller, person]
   wait:
     description:
-      - Seconds to wait for a change that somebody else has under way on this host, before this one is refused; at most
-        3600.
+      - Seconds to wait for another change in progress on this host before this one is refused; at most 3600.
     type: int
     default: 0
 """
@@ -66,16 +66,16 @@ options:
     UNUSED = r"""
 options:
   confirm_timeout:
-    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    description: Not used. It is accepted so that C(module_defaults) can set it for the group.
     type: int
     default: 30
   confirm_by:
-    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    description: Not used. It is accepted so that C(module_defaults) can set it for the group.
     type: str
     default: controller
     choices: [controller, person]
   wait:
-    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    description: Not used. It is accepted so that C(module_defaults) can set it for the group.
     type: int
     default: 0
 """

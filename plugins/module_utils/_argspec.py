@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Each option declared once. The documentation says the same in plugins/doc_fragments; a test compares them."""
+"""Argument specifications. A test compares them with the documentation."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BACKEND: Spec = {"backend": {"type": "str", "default": "auto", "choices": ["auto
 STATE: Spec = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 NAMES: Spec = {"type": "list", "elements": "str"}  # type: ignore[dict-item]
 
-#: Only TCP and UDP have timers of single connections (nft 1.1.3, ct timeout).
+#: Only TCP and UDP have per-connection timers (nft 1.1.3, ct timeout).
 ITEM_TIMEOUTS: Spec = {
     "timeouts": {
         "type": "dict",
         "options": {name: {"type": "int"} for name in sorted(TIMEOUTS) if name.startswith(("tcp", "udp"))},
     }
 }
-#: Which packets an item is about, in the same words for every kind of item.
+#: Which packets an item matches; the same for every kind of item.
 TRAFFIC: Spec = {
     "name": {"type": "str", "required": True},
     "source": NAMES,
@@ -72,7 +72,7 @@ PORT_FORWARD: Spec = {
     "balance": {"type": "str", "default": "round_robin", "choices": list(BALANCES)},
     **ITEM_TIMEOUTS,
 }
-#: What a forward cannot do without.
+#: What a forward requires.
 FORWARDED_TRAFFIC: Spec = dict(
     TRAFFIC,
     protocol={"type": "list", "elements": "str", "default": ["tcp"], "choices": list(FORWARDED)},
@@ -182,7 +182,7 @@ BARE = {"wans": "interface", "helpers": "name"}
 
 
 def merge(*specs: Spec) -> Spec:
-    """One argument spec of several; no option may be declared twice."""
+    """Merge argument specs; no option may be declared twice."""
     merged: Spec = {}
     for spec in specs:
         doubled = set(merged) & set(spec)
@@ -192,7 +192,7 @@ def merge(*specs: Spec) -> Spec:
     return merged
 
 
-#: What each module takes.
+#: The options of each module.
 MODULES: t.Dict[str, Spec] = {
     "gateway": merge(INSTANCE, BACKEND, STATE, GATEWAY, CONFIRM, NEIGHBOURS),
     "masquerade": merge(INSTANCE, BACKEND, STATE, CONFIRM, MASQUERADE),

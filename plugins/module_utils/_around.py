@@ -4,9 +4,9 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The rest of the host, as far as rules have to know it: links that others manage, ways out, other instances.
+"""What the rules need to know about the rest of the host: managed links, other default routes, other instances.
 
-Patterns rather than names: what a run finds is true for that run, and rows that follow it would change by themselves.
+These are patterns, not names: rows that depended on the links of one run would change without a change of options.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def around(
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
-    """Those of which the rules have to know: reached, or to be told from the rest that is left alone."""
+    """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone."""
     named = {other.partition("/")[0] for lan in gateway.lans or () for other in lan.reaches if "/" in other}
     return [each for each in neighbours if each.instance in named or gateway.undeclared == "leave"]
 
@@ -58,19 +58,19 @@ def _among(name: str, patterns: t.Iterable[str]) -> bool:
 
 
 def _is_vpn(interface: Interface) -> bool:
-    """A tunnel of any name. Without an address it is one of those that a module of the kernel brings along."""
+    """A tunnel of any name. One without an address is a default device of a kernel module."""
     return interface.kind in TUNNELS and interface.kind != "ppp" and bool(interface.addresses)
 
 
 def check_reaches(gateway: Gateway, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:
-    """LANs of other instances are known by what these have applied."""
+    """Check references to other instances' LANs against what these instances have applied."""
     known = ["{0}/{1}".format(each.instance, name) for each in neighbours for name, _links in each.lans]
     for index, lan in enumerate(gateway.lans or ()):
         for other in lan.reaches:
             if "/" in other and other not in known:
                 problems.add(
                     "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                    "reaches '{0}', which is no LAN of another instance on this host; known are {1}; apply that "
+                    "reaches '{0}', which is not a LAN of another instance on this host (known LANs: {1}); apply that "
                     "instance first".format(shorten(other), ", ".join(shorten(name) for name in known) or "none"),
                 )
 

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What all parts of a gateway's rules share: chains, plain actions, its interfaces, and items as matches."""
+"""What all parts of a gateway's rules share: chains, plain actions, interfaces, and items as matches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REACHES = Chain("reaches", "forward", "reach")
 FORWARD = Chain("forward", "forward", "filter")
 UNDECLARED = Chain("undeclared")
 TIMERS = Chain("timers", "forward", "timers")
-OFFLOAD = Chain("offloaded", "forward", "offload")  # "offload" is a word of nft's
+OFFLOAD = Chain("offloaded", "forward", "offload")  # "offload" is a keyword of nft
 TO = Chain("to")
 BETWEEN = Chain("between")
 OWN = Chain("own", "input", "reach")
@@ -41,8 +41,8 @@ EGRESS = Chain("egress", "postrouting", "guard")
 ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")
 MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_mss")
 
-#: Protocols that are not the same in both families: by name, the protocol of each family that has it. IPv6 knows AH as
-#: an extension header (RFC 4302 section 3.1), and has MLD, a part of ICMPv6, in IGMP's place (RFC 3810).
+#: Protocols that differ between the families: by name, the protocol in each family that has it. In IPv6, AH is an
+#: extension header (RFC 4302 section 3.1), and MLD, a part of ICMPv6, replaces IGMP (RFC 3810).
 BY_FAMILY = {"icmp": {"ip": "icmp", "ip6": "icmpv6"}, "ah": {"ip": "ah", "ip6": "ah"}, "igmp": {"ip": "igmp"}}
 
 
@@ -51,7 +51,7 @@ def lan_interfaces(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def wan_interfaces(gateway: Gateway, item: t.Optional[Traffic] = None) -> t.Tuple[str, ...]:
-    """All WANs, or the one that an item is about."""
+    """All WANs, or the item's WAN."""
     if item and item.wan:
         return (item.wan,)
     return tuple(wan.interface for wan in gateway.wans or ())
@@ -62,7 +62,7 @@ def declared(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def matches(gateway: Gateway, item: Traffic, sources: t.Tuple[str, ...]) -> t.List[Match]:
-    """An item from these sources towards its WANs, one match for each family and protocol."""
+    """An item from these sources to its WANs, one match per family and protocol."""
     return [
         each
         for match in address_matches(sources, item.destination, oif=wan_interfaces(gateway, item))
@@ -71,7 +71,7 @@ def matches(gateway: Gateway, item: Traffic, sources: t.Tuple[str, ...]) -> t.Li
 
 
 def with_protocols(match: Match, item: Traffic) -> t.List[Match]:
-    """The match for each protocol of an item. Some are another protocol in each family, or in one only."""
+    """One match per protocol of an item. Some protocols differ between the families or exist in only one."""
     found = []
     for protocol in item.protocol or ("",):
         if protocol in BY_FAMILY:
@@ -90,7 +90,7 @@ def address_matches(
     oif: t.Tuple[str, ...] = (),
     ct_state: t.Tuple[str, ...] = (),
 ) -> t.List[Match]:
-    """A match for each family that both ends have; one for both families where no end has an address."""
+    """One match per family that both ends have; one for both families if neither end has addresses."""
     if not source and not destination:
         return [Match("", iif, oif, ct_state=ct_state)]
     sources, destinations = by_family(source), by_family(destination)

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""From intent to neutral rules: the guarantees of a gateway, written down once for every backend."""
+"""Compile intent to neutral rules: the guarantees of a gateway, written once for all backends."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ from ._values import less, networks_of
 if t.TYPE_CHECKING:
     from ._intent import Forward, Gateway, Item, Lan
 
-#: Never a source or destination on the Internet: RFC 6890 and the registries that it set up, less what a LAN needs
-#: to reach its own WAN link (link-local) and multicast, which is not forwarded by unicast rules.
+#: Never a source or destination on the Internet: RFC 6890 and the registries that it created, except link-local, which
+#: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward.
 BOGON_NETWORKS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
@@ -84,7 +84,7 @@ BOGON_NETWORKS = (
 
 
 def compile_gateway(gateway: Gateway) -> RuleSet:
-    """A resolved gateway as rules. Between links that nobody declared, nothing is matched."""
+    """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway)),
@@ -122,7 +122,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
 
 
 def compile_item(instance: str, item: Item) -> RuleSet:
-    """One item of the modules masquerade or forward as rules in a chain that other items share."""
+    """Compile one item of the modules masquerade, forward or port_forward into a chain that items share."""
     if isinstance(item, Masquerade):
         matches = address_matches(item.source, item.destination, oif=(item.out_interface,))
         rules = [Rule(SRCNAT.name, match, MASQUERADE, item.key) for match in matches]
@@ -135,7 +135,7 @@ def compile_item(instance: str, item: Item) -> RuleSet:
 
 
 def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
-    """Whole without any other item: the translation, the way in, and the answers."""
+    """Complete without other items: translation, incoming connections, and their replies."""
     if not item.to:
         return []
     iif = (item.in_interface,)
@@ -155,12 +155,12 @@ def lan_chain(lan: Lan) -> str:
 
 
 def opens_chain(lan: Lan) -> str:
-    """Where packets go on whose sources are the LAN's own."""
+    """The chain for packets whose source is in the LAN."""
     return "opens-" + lan.name
 
 
 def within_chain(lan: Lan) -> str:
-    """Packets of no known connection, from a LAN."""
+    """The chain for packets from a LAN without a known connection."""
     return "within-" + lan.name
 
 
@@ -172,9 +172,9 @@ def _forward_item(item: Forward) -> t.List[Rule]:
 
 
 def _stray(gateway: Gateway) -> t.List[Rule]:
-    """What conntrack calls invalid is never translated: 8 of 13 crafted packets left with a private source.
+    """Packets that conntrack calls invalid are never translated: 8 of 13 crafted packets left with a private source.
 
-    It stays inside where it came from: a router in a LAN may answer a client there directly, and the gateway sees but
+    Within the same LAN they are accepted: a router there may answer a client directly, so that the gateway sees only
     half of the connection.
     """
     rules = []
@@ -186,26 +186,26 @@ def _stray(gateway: Gateway) -> t.List[Rule]:
 
 
 def _forward(gateway: Gateway, apart: bool) -> t.List[Rule]:
-    """By where a packet comes from: invalid, from a LAN, and then by where it goes."""
+    """Dispatch by origin: invalid packets, packets from a LAN, then by destination."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans or ():
-        # Before the answers: a source that is not the LAN's own is dropped even inside a known flow.
+        # Before replies: a source outside the LAN is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
     rules += spoofed(gateway, FORWARD.name)
     sides = [side for side in (wan_interfaces(gateway), lan_interfaces(gateway)) if side]
     rules += [Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in sides]
-    # Between two declared links all has been decided by now.
+    # Everything between two declared links is decided by now.
     ends = [Rule(FORWARD.name, Match(oif=side), Action("goto", UNDECLARED.name), "undeclared") for side in sides]
     return rules + (ends if apart else [])
 
 
 def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
-    """Packets between declared interfaces that no LAN has been allowed to begin.
+    """Packets between declared interfaces that no LAN was allowed to send.
 
-    Two chains, one for the way in and one for the way out: iptables takes one interface a rule, and hundreds of VLANs
-    in both places would be their product. The side that most packets come from, or go to, is asked for first, and one
-    name is compared faster than looked up in a set.
+    There is one chain for the input and one for the output interface: iptables matches one interface per rule, and
+    hundreds of VLANs on both sides would multiply. The busiest side is checked first, and a single name is compared
+    faster than looked up in a set.
     """
     lan_side, wan_side = lan_interfaces(gateway), wan_interfaces(gateway)
     rules = [
@@ -215,7 +215,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     if apart:
         rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
     rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
-    # Before the bogons: providers send from private networks of their own.
+    # Before the bogons: providers send from private networks, too.
     rules += multicast(gateway)
     rules += _bogon_sources(gateway)
     for forward in gateway.port_forwards:
@@ -228,7 +228,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
 
 
 def multicast(gateway: Gateway) -> t.List[Rule]:
-    """Groups that a router of multicast on this host, such as igmpproxy, sends on from a WAN to a LAN."""
+    """Groups that a multicast router on this host, such as igmpproxy, forwards from a WAN to a LAN."""
     rules = []
     for item in gateway.multicast:
         lans = (lan for lan in gateway.lans or () if not item.lan or lan.name in item.lan)
@@ -240,7 +240,7 @@ def multicast(gateway: Gateway) -> t.List[Rule]:
 
 
 def _own(gateway: Gateway, lan: Lan) -> t.List[Match]:
-    """The sources that a LAN may have; all, where nobody wants them checked."""
+    """The sources that a LAN may have; any source if the check is off."""
     if not lan.spoof_check:
         return [Match()]
     known = [Match(family, source=nets) for family, nets in by_family(lan.networks or ()).items()]
@@ -248,13 +248,13 @@ def _own(gateway: Gateway, lan: Lan) -> t.List[Match]:
 
 
 def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
-    """What a LAN may begin: to itself, to the WANs and to the LANs it reaches, from its own networks only."""
+    """What a LAN may open: to itself, to WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
     others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
     allowed = (wan_interfaces(gateway), lan.interfaces + others + reached(gateway, lan))
     rules = [Rule(chain, match, Action("goto", opens), key) for match in _own(gateway, lan)]
     if lan.spoof_check:
-        # RFC 5508 REQ-4: what a router on the way to a client has to say about a known flow, whatever its own address.
+        # RFC 5508 REQ-4: ICMP errors of routers on the way to a client, with any source, about a known flow.
         related = [Match(family, protocol=icmp, ct_state=("related",)) for family, icmp in BY_FAMILY["icmp"].items()]
         rules += [Rule(chain, match, Action("jump", TO.name), key) for match in related]
         rules.append(Rule(chain, Match(), DROP, "spoofed/" + lan.name))
@@ -269,12 +269,12 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
 
 
 def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
-    """Only what opens a connection is asked: answers to a port forward leave whatever is said here."""
+    """Checked for new connections only, so replies to a port forward always leave."""
     rules = []
     for item in gateway.outbound:
         sources: t.Tuple[str, ...] = ()
         whole = not item.source or lan.name in item.source
-        # Whatever has come this far is this LAN's own. A rate is one for each family, so it needs the networks.
+        # Only packets of this LAN arrive here. A rate applies to each family, so it needs the networks.
         if not whole or (item.rate and lan.spoof_check):
             sources = within(inside_of(gateway, item), lan.networks or ())
             if whole and lan.follows:
@@ -293,7 +293,7 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
 
 
 def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
-    """Rejected, as a LAN is told what is wrong. What an exempt item leads out (a VPN) is no bogon."""
+    """Rejected, so that the client learns about it. Destinations of an exempt item (a VPN) are not bogons."""
     if not gateway.drop_bogons:
         return []
     exempt = [item for item in gateway.nat if item.action == "exempt"]
@@ -325,7 +325,7 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
 
 
 def _mss(gateway: Gateway) -> t.List[Rule]:
-    """The MSS in both directions: the SYN and the SYN/ACK each announce one."""
+    """The MSS in both directions: SYN and SYN/ACK announce one each."""
     rules = []
     for value in dict.fromkeys(wan.mss for wan in gateway.wans or ()):
         if value == "keep":
@@ -341,7 +341,7 @@ def _mss(gateway: Gateway) -> t.List[Rule]:
 
 
 def _helpers(gateway: Gateway) -> t.List[Rule]:
-    """Helpers for what LANs open, and for port forwards from outside on the helper's port."""
+    """Helpers for connections from LANs, and for port forwards on the helper's port."""
     rules = []
     for item in gateway.helpers:
         for assigned in HELPERS[item.name]:
@@ -359,7 +359,7 @@ def _helpers(gateway: Gateway) -> t.List[Rule]:
 
 
 def _logged(gateway: Gateway, rules: t.Iterable[Rule]) -> t.Iterator[Rule]:
-    """Before each rule whose kind of event is to be logged, one that logs, only so often."""
+    """Insert a rate-limited log rule before each rule whose event is to be logged."""
     for rule in rules:
         event = rule.key.split("/")[0]
         if event in gateway.log and rule.action.kind in ("drop", "reject", "guard"):

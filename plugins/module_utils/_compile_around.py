@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Where a gateway ends: links that nobody declared, sources that a WAN cannot have, other instances on the host.
+"""The borders of a gateway: undeclared links, sources that a WAN cannot have, other instances on the host.
 
-Each instance decides about what comes from its own links. What it lets through gets a mark before any instance filters,
-so that the others need not know it, in whichever order they were applied.
+Each instance decides about packets from its own links. It marks what it accepts before any instance filters, so that
+the others need not know it, regardless of the order in which they were applied.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from ._values import PRIVATE, UNIQUE_LOCAL
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Masquerade
 
-#: What no router of the Internet has a route to: RFC 1918, RFC 4193.
+#: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
 MARK = Action("mark", size=REACH)
 LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
-#: Chains that only the ones above lead to.
+#: Chains reached only from those above.
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 MANAGED = Chain("undeclared-managed")
@@ -52,7 +52,7 @@ CLAIMED = Chain("claimed")
 
 
 def ways_out(gateway: Gateway) -> t.Tuple[str, ...]:
-    """By which no private source may leave."""
+    """The links through which no private source may leave."""
     return wan_interfaces(gateway) + (gateway.around.ways_out if gateway.undeclared == "drop" else ())
 
 
@@ -60,7 +60,7 @@ def ways_out(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def spoofed(gateway: Gateway, chain: str) -> t.List[Rule]:
-    """RFC 2827: a WAN never speaks with a LAN's source, also not inside a known flow."""
+    """RFC 2827: a WAN never sends with a LAN's source, not even inside a known flow."""
     rules = []
     for family, own in _checked_networks(gateway).items():
         broad = _covering(own)
@@ -72,7 +72,7 @@ def spoofed(gateway: Gateway, chain: str) -> t.List[Rule]:
 
 
 def claimed(gateway: Gateway) -> t.List[Rule]:
-    """Asked only where a source may be a LAN's: packets from the Internet are compared with a few networks."""
+    """Checked only if a source may be a LAN's, so packets from the Internet are compared with few networks."""
     return [
         Rule(CLAIMED.name, Match(family, iif=(wan,), source=own), DROP, "spoofed/" + wan)
         for family, own in _checked_networks(gateway).items()
@@ -86,7 +86,7 @@ def _checked_networks(gateway: Gateway) -> t.Dict[str, t.Tuple[str, ...]]:
 
 
 def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
-    """Fewer networks that hold all of these, if there are such."""
+    """Fewer networks that cover all of these, if possible."""
     if len(networks) <= 4:
         return networks
     private = [network(net) for net in NEVER_OUTSIDE]
@@ -102,7 +102,7 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 
 
 def undeclared(gateway: Gateway) -> t.List[Rule]:
-    """What gets here has one declared link, and has not been decided about."""
+    """Packets that arrive here have one declared link and are not yet decided."""
     here, key = UNDECLARED.name, "undeclared"
     rules = [
         Rule(here, Match(ct_state=("related", "established")), RETURN, "answers"),
@@ -112,12 +112,12 @@ def undeclared(gateway: Gateway) -> t.List[Rule]:
         links = other_links(gateway)
         return rules + _isolated(gateway, links) if links else []
     lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
-    # Conntrack knows nothing of these, so nobody translates them.
+    # Conntrack does not know these packets, so they are not translated.
     rules += [
         Rule(here, Match(family, oif=wans, source=nets, ct_state=("invalid", "untracked")), DROP, "guard")
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
-    # What another's DNAT has let in: a published port of a container.
+    # Let in by another program's DNAT, such as a published container port.
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
     rules.append(Rule(here, Match(iif=wans), DROP, key))
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
@@ -140,7 +140,7 @@ def other_links(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def _isolated(gateway: Gateway, links: t.Tuple[str, ...]) -> t.List[Rule]:
-    """Links that nobody declared are left alone; those of another instance are declared."""
+    """Undeclared links are left alone; links of another instance count as declared."""
     here, wans = UNDECLARED.name, wan_interfaces(gateway)
     return [
         Rule(here, Match(iif=wans, oif=links, translated=True), RETURN, "isolation"),
@@ -162,9 +162,9 @@ def unmarked() -> t.List[Rule]:
 
 
 def reaches(gateway: Gateway) -> t.List[Rule]:
-    """Marks new connections from this instance's own links that are its own to decide about.
+    """Mark new connections from this instance's own links, about which it decides.
 
-    Also those that it drops later: a mark is no verdict.
+    The mark is not a verdict, so connections that it drops later are marked, too.
     """
     lans, wans, key = lan_interfaces(gateway), wan_interfaces(gateway), "reach"
     rules = [
@@ -176,16 +176,16 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
         if others:
             rules.append(Rule(NEW.name, Match(iif=lan.interfaces, oif=others), MARK, key))
     for forward in gateway.port_forwards:
-        # What is translated needs no mark.
+        # Translated packets need no mark.
         if is_pinhole(gateway, forward):
             rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
     return [*rules, Rule(OUT.name, Match(iif=lans), MARK, key)]
 
 
 def unseen(gateway: Gateway) -> t.List[Rule]:
-    """A private source of any network of the host that nobody has translated does not leave.
+    """Drop untranslated private sources of any network of the host.
 
-    What this instance or another one has marked is theirs: the guard of the LANs asks for it, or an item exempts it.
+    Packets marked by this or another instance are excluded: the LANs' guard checks them, or an item exempts them.
     """
     if gateway.undeclared == "leave":
         return []
@@ -200,9 +200,9 @@ def unseen(gateway: Gateway) -> t.List[Rule]:
 
 
 def closing(item: Masquerade, translated: t.Iterable[Match]) -> t.List[Rule]:
-    """What a line leaves open: whatever its WAN opens, and its sources by any other way out.
+    """Close what a line leaves open: what its WAN opens, and its sources on any other WAN.
 
-    The engine puts these rules behind those of other items, and what drops behind what lets through.
+    The engine puts these rules after those of other items, and drops after accepts.
     """
     wan, key = (item.out_interface,), item.key
     rules = [

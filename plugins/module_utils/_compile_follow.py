@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""LANs whose networks are those of their links: a network that comes between two runs is let out, too.
+"""LANs that follow their links: a network that appears between two runs is accepted, too.
 
-A source that was not known at the last run is looked up in the host's routes, in prerouting, as neither iptables nor
-kernels before 6.0 can do so elsewhere. If the route back leads to the LAN that the packet came from, the packet gets a
-mark, and is let through and translated by it. What was known needs no look-up, and everything else one test.
+A source unknown at the last run is looked up in the host's routes. This happens in prerouting, because neither iptables
+nor kernels before 6.0 can do it elsewhere. If the route leads back to the packet's LAN, the packet gets a mark, by
+which it is accepted and translated. Known sources need no look-up, and all other packets one test.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def marked(gateway: Gateway) -> t.List[Rule]:
 
 
 def own_by_route(gateway: Gateway, lan: Lan) -> t.List[Match]:
-    """Sources of a LAN beside its known ones."""
+    """Sources of a LAN beyond its known networks."""
     if not lan.follows:
         return []
     return [Match(family, source=nets, mark=BY_ROUTE) for family, nets in by_family(followed(gateway)).items()]
@@ -62,7 +62,7 @@ def srcnat_routed(gateway: Gateway) -> t.List[Rule]:
 
 
 def egress_routed(gateway: Gateway) -> t.List[Rule]:
-    """The guard of these sources; nobody outside has a route to a private one."""
+    """The egress guard for these sources; no outside host has a route to a private one."""
     rules = []
     for match, action, key in _translated(gateway):
         if action == ACCEPT:
@@ -86,7 +86,7 @@ def _private(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def _translated(gateway: Gateway) -> t.List[t.Tuple[Match, Action, str]]:
-    """By the items that are for all of these LANs: the mark does not say which LAN it was."""
+    """Translations by items that apply to all of these LANs, because the mark does not identify the LAN."""
     names = {lan.name for lan in gateway.lans or () if lan.follows}
     return [
         (match, action, "nat/" + item.name)

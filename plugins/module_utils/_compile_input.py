@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What may be asked of the gateway itself."""
+"""Compile the filter for packets to the gateway itself."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from ._rules import REACH, Action, Match, Rule
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
 
-#: RFC 792 and RFC 4443: echo requests and errors; RFC 1256: router advertisement and solicitation. RFC 4890 section
-#: 4.4.1: what an IPv6 host cannot do without, which is neighbour discovery, router advertisement and solicitation,
-#: multicast listeners, and the discovery of multicast routers (RFC 4286, where IPv4 uses IGMP).
+#: RFC 792 and RFC 4443: echo requests and errors. RFC 1256: router advertisement and solicitation. RFC 4890 section
+#: 4.4.1, what an IPv6 host needs: neighbour discovery, router advertisement and solicitation, multicast listener
+#: discovery, and multicast router discovery (RFC 4286, where IPv4 uses IGMP).
 ICMP_NEEDED = {
     "ip": ("icmp", (3, 8, 9, 10, 11, 12)),
     "ip6": ("icmpv6", (1, 2, 3, 4, 128, 130, 131, 132, 133, 134, 135, 136, 143, 151, 152, 153)),
 }
-#: Those of them that conntrack calls invalid, as it knows neither answers to them nor that they need none: valid_new in
+#: Those of them that conntrack calls invalid, because it expects neither replies nor requests: valid_new in
 #: nf_conntrack_proto_icmp.c, noct_valid_new in nf_conntrack_proto_icmpv6.c (measured, Linux 6.18).
 ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
-#: Answers of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
+#: Replies of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
 DHCP_CLIENT = {"ip": 68, "ip6": 546}
 
 
 def chain_own(gateway: Gateway) -> t.List[Rule]:
-    """Before any instance filters: what comes by this one's links is its to let in, whatever the others protect."""
+    """Before any instance filters: this instance decides about its own links, whatever others protect."""
     return [Rule(OWN.name, Match(iif=declared(gateway), ct_state=("new",)), Action("mark", size=REACH), "reach")]
 
 
 def chain_input(gateway: Gateway) -> t.List[Rule]:
-    """What comes for the gateway itself. Under ``protect`` every link is guarded that is no LAN and not managed."""
+    """Packets to the gateway itself. With ``protect``, every link is filtered that is not a LAN and not managed."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
     rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway))
     if gateway.input != "protect":
         return rules
-    # A WAN may be called as a manager calls its links, and so may one that nobody has declared.
+    # A WAN or an undeclared link may have a name like a manager's link.
     protected = Action("goto", PROTECTED.name)
     rules += [
         Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
@@ -79,7 +79,7 @@ def chain_invalid() -> t.List[Rule]:
 
 
 def chain_protected(gateway: Gateway) -> t.List[Rule]:
-    """What may be asked of the gateway itself from a protected link. What is let in goes on to the rules of others."""
+    """What the gateway accepts on a protected link. Accepted packets continue to other programs' rules."""
     if gateway.input != "protect":
         return []
     let_in = [Match("ip", protocol="igmp")]

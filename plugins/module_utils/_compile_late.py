@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What makes connections last or go faster, and decides about none: timers of single items, and flow offload."""
+"""Rules that affect the lifetime or speed of connections but decide about none: item timers and flow offload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._rules import Action, Match, Rule
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Timeouts
 
-#: Option to nft's word for that state.
+#: Option to nft's name of the state.
 STATES = {
     "tcp_close": "close",
     "tcp_close_wait": "close_wait",
@@ -36,7 +36,7 @@ STATES = {
 
 
 def timers(gateway: Gateway) -> t.List[Rule]:
-    """The timers of new connections, by the first item that matches: port forwards, then NAT items in their order."""
+    """Timers of new connections, from the first matching item: port forwards, then NAT items in order."""
     rules: t.List[Rule] = []
     if not any([*(each.timeouts for each in gateway.port_forwards), *(each.timeouts for each in gateway.nat)]):
         return rules
@@ -48,7 +48,7 @@ def timers(gateway: Gateway) -> t.List[Rule]:
         known = [replace(match, ipsec=item.ipsec) for match in known]
         known += [rule.match for rule in let_in_static(gateway, item)]
         rules += _assigned(gateway, item.timeouts, "nat/" + item.name, known)
-    # What follows the last timers need not be told that it has none.
+    # Items after the last one with timers need no rule without timers.
     while rules and rules[-1].action == ACCEPT:
         rules.pop()
     return rules
@@ -60,7 +60,7 @@ def _assigned(gateway: Gateway, timeouts: Timeouts, key: str, known: t.Iterable[
         new = replace(match, ct_state=("new",))
         for protocol in ("tcp", "udp"):
             if match.protocol in ("", protocol) and _named(timeouts, protocol):
-                # Those of the gateway fill in, as nft would take the kernel's of the moment of the load.
+                # The gateway's timers fill the gaps; otherwise nft would use the kernel's values at load time.
                 policy = dict(_named(gateway.timeouts, protocol) + _named(timeouts, protocol))
                 action = Action("timers", timers=tuple(sorted(policy.items())))
                 found.append(Rule(TIMERS.name, replace(new, protocol=protocol), action, key))
@@ -74,7 +74,7 @@ def _named(timeouts: t.Iterable[t.Tuple[str, int]], protocol: str) -> t.List[t.T
 
 
 def offload(gateway: Gateway) -> t.List[Rule]:
-    """Connections that both sides have agreed on go past the rules; the answer that shows it comes in by a WAN."""
+    """Established connections bypass the rules; the reply that establishes them comes in from a WAN."""
     if gateway.offload == "none":
         return []
     match = Match(iif=wan_interfaces(gateway), oif=lan_interfaces(gateway), ct_state=("established",))

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""NAT items and port forwards as rules: what becomes of sources, of destinations, and who is let in by that."""
+"""Compile NAT items and port forwards: translation of sources and destinations, and what is accepted because of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
 from ._values import addresses_in
 from ._words import WITH_PORTS
 
-#: Addresses of a mapped network that iptables names one by one for hairpins.
+#: The number of addresses of a mapped network that iptables lists one by one for hairpins.
 MOST_NAMED = 16
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -52,7 +52,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def srcnat(gateway: Gateway) -> t.List[Rule]:
-    """Hairpins, then NAT items in the user's order; in this table the first rule that matches decides."""
+    """Hairpins, then NAT items in the user's order; in this table the first matching rule decides."""
     rules = [rule for forward in gateway.port_forwards if forward.hairpin for rule in _hairpin(gateway, forward)]
     rules += [rule for item in gateway.nat if item.hairpin for rule in _hairpin_static(gateway, item)]
     for item in gateway.nat:
@@ -61,7 +61,7 @@ def srcnat(gateway: Gateway) -> t.List[Rule]:
 
 
 def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
-    """After translation no LAN source may be left, whatever happened to the rules before."""
+    """After translation, no LAN source may remain, whatever happened to the rules before."""
     rules = _errors_of_exempt(gateway)
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
     for index, item in enumerate(gateway.nat):
@@ -71,7 +71,7 @@ def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
                 continue
             rules.append(Rule(EGRESS.name, match, Action("expect_nat", nat=action), "guard"))
             if exempts and index < exempts[-1]:
-                # A later item exempts others; what this one should have translated is not among them.
+                # A later item may exempt other packets, but not those that this one should have translated.
                 rules.append(Rule(EGRESS.name, match, GUARD, "guard"))
     guarded = by_family(net for lan in gateway.lans or () for net in nat_networks(gateway, lan))
     return rules + [
@@ -80,9 +80,9 @@ def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
 
 
 def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
-    """What exempts a flow exempts what ICMP has to say about it; errors about translated flows are translated.
+    """Exempt ICMP errors about exempted flows; errors about translated flows are translated.
 
-    Before all other items, as these may be about ICMP. An item that is the first one and about all protocols says so.
+    These rules come before all other items, which may match ICMP. The first item for all protocols covers them itself.
     """
     return [
         Rule(EGRESS.name, replace(match, ipsec=item.ipsec, ct_state=("related",)), RETURN, "nat/" + item.name)
@@ -95,9 +95,9 @@ def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
 def translations(
     gateway: Gateway, item: NatItem, instead: t.Optional[t.Tuple[str, ...]] = None
 ) -> t.List[t.Tuple[Match, Action]]:
-    """Which packets an item is about, and what it does to them; ACCEPT for those it exempts.
+    """The packets that an item matches, and their action; ACCEPT for exempted ones.
 
-    ``instead`` are sources in place of the item's own.
+    ``instead`` replaces the item's sources.
     """
     if item.action in ("static", "prefix"):
         wans = wan_interfaces(gateway, item)
@@ -117,7 +117,7 @@ def translations(
         if item.action == "exempt":
             found.append((replace(match, ipsec=item.ipsec), ACCEPT))
         elif item.to_port and not match.protocol:
-            # Only these have ports; the others are translated without.
+            # Only these have ports; other protocols are translated without.
             found += [(replace(match, protocol=each), _source_action(item, match)) for each in WITH_PORTS]
             found.append((match, replace(_source_action(item, match), ports=None)))
         elif item.to_port and match.protocol not in WITH_PORTS:
@@ -139,7 +139,7 @@ def _of_family(networks: t.Iterable[str], like: str) -> t.Tuple[str, ...]:
 
 
 def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
-    """Network inside to network outside, of an item that maps one to one."""
+    """Pairs of inside and outside network of a 1:1 item."""
     outside = item.to[0]
     inside = [net for net in sources_of(gateway, item) if family_of(net) == family_of(outside)]
     if item.action == "prefix":
@@ -148,7 +148,7 @@ def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
 
 
 def _map_source(network: str, to: str) -> Action:
-    """Each address of a network to the address of the same number in the other."""
+    """Map each address of a network to the address with the same host number in the other."""
     if is_host(network):
         return Action("snat", to=(to.split("/", maxsplit=1)[0],))
     return Action("netmap", to=(to,))
@@ -165,7 +165,7 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
             for inside, outside in _pairs(gateway, item):
                 if item.destination and not _of_family(item.destination, outside):
                     continue
-                # Whom the item is for outside is the destination of what goes out, and the source of what comes in.
+                # The outside peers of an item are the destination of outgoing and the source of incoming packets.
                 asking = _of_family(item.destination, outside)
                 match = Match(family_of(outside), iif=wans, source=asking, destination=(outside,))
                 action = replace(_map_source(outside, inside), kind="dnat" if is_host(outside) else "netmap")
@@ -177,7 +177,7 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
 
 
 def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
-    """From outside, and for a hairpin from the LANs, to the server."""
+    """Redirect connections to the server, from outside and, for a hairpin, from the LANs."""
     key, rules = "port_forward/" + forward.name, []
     for match, action in redirections(forward, wan_interfaces(gateway, forward)):
         outside = outside_sources(gateway, forward, match.family)
@@ -193,7 +193,7 @@ def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
 
 
 def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple[Match, Action]]:
-    """What comes in by these interfaces for a forward, and to where it is sent."""
+    """Which packets on these interfaces a forward matches, and where it sends them."""
     family = family_of(forward.to[0])
     asked = by_family(forward.destination).get(family, ())
     source = by_family(forward.source).get(family, ())
@@ -238,7 +238,7 @@ def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
 
 
 def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
-    """A server that is the gateway itself is reached by its input, which protects itself."""
+    """A server on the gateway itself is reached through the input chain."""
     rules = []
     for match in _server_side(gateway, forward):
         source = outside_sources(gateway, forward, match.family)
@@ -249,7 +249,7 @@ def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
 
 
 def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
-    """What comes by the addresses outside of an item that maps one to one, where that is wanted."""
+    """Connections to the outside addresses of a 1:1 item, if they are allowed."""
     if not item.inbound and not item.hairpin:
         return []
     rules = []
@@ -266,7 +266,7 @@ def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
 
 
 def _is_for(item: NatItem, network: str) -> bool:
-    """Whether an item that is for some destinations has any of this family."""
+    """Whether an item's destinations include this family."""
     return not item.destination or bool(_of_family(item.destination, network))
 
 
@@ -275,8 +275,9 @@ def _mapped_side(gateway: Gateway, inside: str) -> Match:
 
 
 def closed_inside(gateway: Gateway, chain: str, iif: t.Tuple[str, ...] = ()) -> t.List[Rule]:
-    """The address of a server (1:1) that clients inside cannot have is refused: the gateway never answers in its place,
-    and it does not leave for somebody outside to send it back."""
+    """Reject mapped addresses that clients inside may not use: the gateway never answers for the server, and the packet
+    must not leave for an outside router to send it back.
+    """
     closed = by_family(net for item in gateway.nat if item.action == "static" and not item.hairpin for net in item.to)
     return [
         Rule(chain, Match(family, iif=iif, destination=nets, ct_state=("new",)), REJECT, "isolation")
@@ -289,17 +290,17 @@ def _hairpin_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
     for inside, outside in _pairs(gateway, item):
         sources = lan_networks(gateway, family_of(inside))
         match = replace(_mapped_side(gateway, inside), source=sources, asked=(outside,))
-        # For a backend that has no word for the address that was asked for.
+        # For a backend that cannot match the original destination.
         known = addresses_in(as_range(outside), MOST_NAMED) or ()
         rules.append(Rule(SRCNAT.name, match, Action("hairpin", to=tuple(known)), "nat/" + item.name))
     return rules
 
 
 def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
-    """RFC 4787 REQ-9a: the server sees the address outside, as it would of a client outside."""
+    """RFC 4787 REQ-9a: the server sees the outside address, as it would for an outside client."""
     if is_pinhole(gateway, forward):
         return []
-    # For a backend that has no word for the address that was asked for.
+    # For a backend that cannot match the original destination.
     names = wan_interfaces(gateway, forward)
     here = [address for wan in gateway.wans or () if wan.interface in names for address in wan.addresses]
     rules = []
@@ -309,7 +310,7 @@ def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
             continue
         not_asked = match.not_asked
         if match.asked_port and forward.wan and not match.asked:
-            # No interface tells here which WAN was meant.
+            # No interface shows here which WAN was meant.
             not_asked = collapse(not_asked + around(gateway, forward, match.family))
         from_inside = replace(match, source=inside or lan_networks(gateway, match.family), not_asked=not_asked)
         named = [net.split("/")[0] for net in forward.destination if is_host(net)]

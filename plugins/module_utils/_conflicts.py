@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Items against each other: names that are missing or there twice, and claims that contradict."""
+"""Check items against each other: missing and duplicate names, and contradictions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Lan, NatItem, PortForward, Traffic
 
 
-#: What works where clients and the way out are behind the same interface.
+#: The solution for clients and Internet access behind the same interface.
 ONE_CARD = (
-    "an interface is one or the other; where one card has both sides, the modules masquerade (with the clients' "
-    "network as source) and forwarding do it"
+    "an interface is either WAN or LAN; if one interface serves both sides, use the modules masquerade (with the "
+    "clients' network as source) and forwarding"
 )
 
 
-#: First and last port, and the place of a forward in its list.
+#: First and last port, and the index of the forward.
 Claim = t.Tuple[int, int, int]
 
 
@@ -43,7 +43,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("wans", [wan.interface for wan in gateway.wans or ()]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            problems.add(kind, "'{0}' is there twice; give each its own name".format(shorten(name)))
+            problems.add(kind, "'{0}' is defined twice; give each its own name".format(shorten(name)))
     if gateway.wans is not None and not gateway.wans:
         problems.add("wans", "is empty; name the WAN interface, or leave it out to use the default route's")
     if gateway.lans is not None and not gateway.lans:
@@ -65,12 +65,12 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
     for index, lan in enumerate(lans):
         for other in lan.reaches:
             if "/" in other:
-                continue  # of another instance, which only the host knows
+                continue  # of another instance, known only on the host
             if other not in known or other == lan.name:
                 problems.add(
                     "lans[{0}] '{1}'".format(index, shorten(lan.name)),
-                    "reaches '{0}', which is {1}; known are {2}".format(
-                        shorten(other), "the LAN itself" if other == lan.name else "no LAN", _listed(known)
+                    "reaches '{0}', which is {1}; known LANs: {2}".format(
+                        shorten(other), "the LAN itself" if other == lan.name else "not a LAN", _listed(known)
                     ),
                 )
         for later, other_lan in enumerate(lans[index + 1 :], index + 1):
@@ -80,7 +80,7 @@ def _check_lan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
             if not is_network(entry) and entry not in known:
                 problems.add(
                     where,
-                    "source '{0}' is neither a LAN nor a network; known LANs are {1}".format(
+                    "source '{0}' is neither a LAN nor a network; known LANs: {1}".format(
                         shorten(entry), _listed(known)
                     ),
                 )
@@ -90,7 +90,7 @@ def _check_multicast(gateway: Gateway, known: t.List[str], problems: Problems) -
     for where, item in _named("multicast", gateway.multicast):
         for entry in item.lan:
             if entry not in known:
-                problems.add(where, "lan '{0}' is no LAN; known are {1}".format(shorten(entry), _listed(known)))
+                problems.add(where, "lan '{0}' is not a LAN; known LANs: {1}".format(shorten(entry), _listed(known)))
 
 
 def _listed(names: t.Iterable[str]) -> str:
@@ -121,11 +121,11 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
     outside_items += _named("multicast", gateway.multicast)
     for where, item in _inside_items(gateway) + outside_items:
         if item.wan and item.wan not in names:
-            problems.add(where, "wan {0} is none of wans ({1})".format(shorten(item.wan), _listed(names)))
+            problems.add(where, "wan {0} is not in wans ({1})".format(shorten(item.wan), _listed(names)))
 
 
 def _named(kind: str, items: t.Sequence[t.Any]) -> t.List[t.Tuple[str, t.Any]]:
-    """Items with the words that an error calls them by."""
+    """Items with their names in error messages."""
     return [("{0}[{1}] '{2}'".format(kind, index, shorten(item.name)), item) for index, item in enumerate(items)]
 
 
@@ -135,8 +135,8 @@ def _inside_items(gateway: Gateway) -> t.List[t.Tuple[str, Traffic]]:
 
 
 def _check_taken_forwards(gateway: Gateway, problems: Problems) -> None:
-    """The first forward that matches decides. One of which others take all is a mistake, and so is one that is there
-    twice; whatever else overlaps is how exceptions are written."""
+    """The first forward that matches decides. A forward that can never match is an error, and so is a duplicate. Other
+    overlaps are how users write exceptions."""
     claims: t.Dict[t.Tuple[str, str], t.List[Claim]] = {}
     forwards = gateway.port_forwards
     for index, item in enumerate(forwards):
@@ -161,14 +161,14 @@ def _check_taken_forwards(gateway: Gateway, problems: Problems) -> None:
         if len(takers) == len(forwards[place].protocol) * len(forwards[place].port):
             problems.add(
                 _forward_name(forwards, place),
-                "never gets a packet, as {0} before it takes them all; put it before that one".format(
+                "can never match: {0} already takes these connections; put this one first".format(
                     " and ".join(_forward_name(forwards, other) for other in sorted(set(takers.values())))
                 ),
             )
 
 
 def _meeting(ranges: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
-    """Pairs of different forwards whose ports overlap, the earlier forward first."""
+    """Pairs of forwards whose ports overlap, the earlier forward first."""
     reach: t.List[Claim] = []
     for claim in sorted(ranges):
         reach = [other for other in reach if other[1] >= claim[0]]
@@ -183,7 +183,7 @@ def _forward_name(forwards: t.Sequence[PortForward], index: int) -> str:
 
 
 def _asked(gateway: Gateway, item: PortForward) -> str:
-    """A server that is opened and not translated is asked by its own address; all others share those of the gateway."""
+    """What clients connect to: a pinhole's own address; all other forwards share the gateway's addresses."""
     if not item.to:
         return ""
     unknown = gateway.lans is None or any(lan.networks is None for lan in gateway.lans)
@@ -197,8 +197,8 @@ def _same_clients(one: PortForward, other: PortForward) -> bool:
 
 
 def _takes(early: PortForward, late: PortForward) -> bool:
-    """Whether one takes all clients of the other. Of one without destination that cannot be said of a named address, as
-    the host need not have it."""
+    """Whether the early forward takes all clients of the late one. If only one names a destination, this is unknown,
+    because the host need not have that address."""
     if early.wan not in ("", late.wan) or (late.hairpin and not early.hairpin):
         return False
     if bool(early.destination) != bool(late.destination):
@@ -207,7 +207,7 @@ def _takes(early: PortForward, late: PortForward) -> bool:
 
 
 def _holds_all(outer: t.Sequence[str], inner: t.Sequence[str]) -> bool:
-    """No network at all is every network."""
+    """Whether outer covers inner; an empty list means every network."""
     if not outer or not inner:
         return not outer
     pairs = overlaps(outer, inner)
@@ -215,7 +215,7 @@ def _holds_all(outer: t.Sequence[str], inner: t.Sequence[str]) -> bool:
 
 
 def _check_doubled_statics(gateway: Gateway, problems: Problems) -> None:
-    """One address outside can stand for one inside only."""
+    """An outside address can stand for only one inside address."""
     statics = [(index, item) for index, item in enumerate(gateway.nat) if item.action in ("static", "prefix")]
     for position, (index, item) in enumerate(statics):
         for later, other in statics[position + 1 :]:
@@ -224,7 +224,7 @@ def _check_doubled_statics(gateway: Gateway, problems: Problems) -> None:
             for ours, theirs in overlaps(item.to, other.to):
                 problems.add(
                     "nat[{0}] '{1}' and nat[{2}] '{3}'".format(index, shorten(item.name), later, shorten(other.name)),
-                    "both map to {0}; an address outside stands for one inside".format(
+                    "both map to {0}; an outside address can stand for only one inside".format(
                         ours if ours == theirs else "{0} and {1}, which overlap".format(ours, theirs)
                     ),
                 )
@@ -243,14 +243,14 @@ def _check_doubled_helpers(gateway: Gateway, problems: Problems) -> None:
                     "helpers[{0}] '{1}' and helpers[{2}] '{3}'".format(
                         first, gateway.helpers[first].name, index, item.name
                     ),
-                    "both read along on {0} port {1}; a connection has one helper".format(protocol, port),
+                    "both handle {0} port {1}; a connection has only one helper".format(protocol, port),
                 )
 
 
 def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
-    """A server that is known outside by its own address: it is opened, and nothing is translated.
+    """Whether clients outside use the server's own address, so that the forward opens it and translates nothing.
 
-    That is one with a global IPv6 address that is routed, or one that the NAT items exempt.
+    That is so for a routed global IPv6 address, and for a server that NAT items exempt.
     """
     if not item.to:
         return False
@@ -266,7 +266,7 @@ def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
 
 
 def exempted_by(gateway: Gateway, address: str, wan: str) -> str:
-    """The name of the NAT item by which all that this address sends leaves as it is; empty if it is translated."""
+    """The name of the NAT item that exempts everything this address sends; empty if it is translated."""
     known: t.Dict[t.Tuple[str, str], str] = gateway.__dict__.setdefault("_exempted", {})
     if not any(_is_plain(item) and item.action == "exempt" for item in gateway.nat):
         return ""
@@ -289,5 +289,5 @@ def _exempted_by(gateway: Gateway, address: str, wan: str) -> str:
 
 
 def _is_plain(item: NatItem) -> bool:
-    """Whether it is about all that its sources send."""
+    """Whether the item matches everything that its sources send."""
     return not (item.destination or item.protocol or item.ipsec)

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Connection tracking on a host: its timers, the size of its table, and the connections in it.
+"""A host's connection tracking: timers, table size, and the connections themselves.
 
 Source: Documentation/networking/nf_conntrack-sysctl.rst, conntrack(8)
 """
@@ -31,52 +31,54 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._netlink import Entry
 
 MAX, BUCKETS = PREFIX + "max", PREFIX + "buckets"
-#: A connection costs about 400 bytes with NAT and its two places in the table (measured with slabtop, Linux 6.x);
-#: "auto" gives connections a sixteenth of the memory.
+#: A connection costs about 400 bytes with NAT and its two entries (measured with slabtop, Linux 6.x); "auto" gives
+#: connections a sixteenth of the memory.
 BYTES = 400
 SHARE = 16
 LEAST, MOST = 65536, 4194304
 PAGE = 512
 STATISTICS = "/proc/net/stat/nf_conntrack"
-#: Counters that say that something was refused: a flow without room, one thrown out to make room, one without a port.
+#: Counters of refusals: no room, evicted to make room, no free port.
 TELLING = ("drop", "early_drop", "insert_failed")
 
-#: Seconds that looking at connections may take, and forgetting them once more.
+#: Seconds allowed for reading connections, and again for deleting them.
 LONGEST = 20
-#: Connections that conntrack(8) is told of at a time; each costs it a walk through the table.
+#: Connections passed to conntrack(8) at a time; each costs it a walk through the table.
 FEW = 50
 
 Switches = t.List[t.Tuple[str, str]]
 
 
 def switches(maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Host) -> t.Tuple[Switches, t.Tuple[str, ...]]:
-    """What to set, and a note for what this host does not let be set."""
+    """What to set, and a note about what cannot be set on this host."""
     found = [(TIMEOUTS[name], str(seconds)) for name, seconds in timeouts]
     if maximum == "keep":
         return found, ()
     if host.exists("/proc/sys/" + MAX) and not host.writable("/proc/sys/" + MAX):
-        # The table belongs to the first network namespace: containers can read its size only.
-        return found, ("conntrack_max: skipped, it is read-only here; set it on the machine that runs this container",)
+        # The table belongs to the first network namespace; containers can only read its size.
+        return found, (
+            "conntrack_max: skipped, because it is read-only here; set it on the machine that runs this container",
+        )
     size = _from_memory(host) if maximum == "auto" else int(maximum)
-    # One bucket for each connection, the kernel's own ratio since Linux 5.15; it fills whole pages (64 bit, 4 KiB).
+    # One bucket per connection, the kernel's ratio since Linux 5.15; the table fills whole pages (64 bit, 4 KiB).
     buckets = -(-size // PAGE) * PAGE
     return [(BUCKETS, str(buckets)), (MAX, str(size))] + found, ()
 
 
 def load(host: Host) -> None:
-    """Its module, with the values that it begins with: the first rules would load it, too late to know them."""
+    """The module's default values, for the case that the first rules load it, too late to read them."""
     if not host.exists("/proc/sys/" + MAX):
         host.run(["modprobe", "-q", "nf_conntrack"])
 
 
 def option_of(key: str) -> str:
-    """What a user calls this switch."""
+    """The user's option for this switch."""
     names = {switch: "timeouts." + name for name, switch in TIMEOUTS.items()}
     return names.get(key, "conntrack_max")
 
 
 def _from_memory(host: Host) -> int:
-    """The power of two below this share of the memory."""
+    """The largest power of two below this share of the memory."""
     given = re.search(r"^MemTotal:\s+([0-9]+) kB", host.read("/proc/meminfo") or "", re.MULTILINE)
     fitting = int(given.group(1)) * 1024 // SHARE // BYTES if given else LEAST
     size = LEAST
@@ -87,7 +89,7 @@ def _from_memory(host: Host) -> int:
 
 @dataclass(frozen=True)
 class Found:
-    """Connections that have become wrong: what deletes each, as messages of netlink or as words of conntrack(8)."""
+    """Wrong connections, each with what deletes it: a netlink message or arguments of conntrack(8)."""
 
     messages: t.Tuple[bytes, ...] = ()
     words: t.Tuple[str, ...] = ()
@@ -100,14 +102,14 @@ class Found:
 
 
 def wrong(judges: Judges, host: Host, longest: float = LONGEST) -> Found:
-    """Every connection of this host that the old rules explain and the new ones do not, in so many seconds."""
+    """Find the connections that only the old rules explain, within this many seconds."""
     if not _number(host, PREFIX + "count"):
-        return Found()  # Nothing is tracked yet; asking would load what tracks.
+        return Found()  # nothing is tracked yet, and a query would load the module
     clock = _Clock(host, longest)
     try:
         return _by_netlink(judges, host, clock)
     except OSError:
-        # Not to us; what has its own program may be allowed to it.
+        # Not allowed for us, but perhaps for the conntrack program.
         return _by_program(judges, host, clock)
 
 
@@ -128,7 +130,7 @@ def _by_netlink(judges: Judges, host: Host, clock: _Clock) -> Found:
             known = netlink.details(data, at, end)
             name, deletion = netlink.tuple_of(data, at), netlink.deletion(data, at, end)
             if known.zone:
-                continue  # Our rules name none, so it is somebody else's.
+                continue  # our rules use no zones, so it belongs to somebody else
             if expected:
                 announced.append((name, known.master, deletion))
                 continue
@@ -141,7 +143,7 @@ def _by_netlink(judges: Judges, host: Host, clock: _Clock) -> Found:
             del found[name]
     following = [True]
     while following:
-        # What one connection has announced may have announced another: H.323 does.
+        # An announced connection may have announced another one, as H.323 does.
         following = [name not in found and master in found for name, master, _deletion in announced]
         found.update({name: deletion for (name, _m, deletion), goes in zip(announced, following) if goes})
         following = [goes for goes in following if goes]
@@ -153,7 +155,7 @@ def _untranslated(entry: Entry) -> bool:
 
 
 def _told(kernel: Netlink, clock: _Clock) -> t.Iterator[t.Tuple[bytes, int, int]]:
-    """Raises OSError if the kernel does not answer, or refuses."""
+    """Raises OSError if the kernel does not answer or refuses."""
     while True:
         data = kernel.receive()
         for kind, at, end in netlink.messages(data):
@@ -173,7 +175,7 @@ def _by_program(judges: Judges, host: Host, clock: _Clock) -> Found:
     listings = [host.run(["conntrack", "-L", "-f", family]) for family in ("ipv4", "ipv6")]
     if any(done.rc != 0 for done in listings):
         return Found(looked=False)
-    # 1.4.7 shows both families when asked for one; a connection is counted once.
+    # conntrack 1.4.7 shows both families when asked for one; a connection counts once.
     listed = dict.fromkeys(flow for done in listings for flow in parse(done.out))
     found = []
     for flow in listed:
@@ -188,7 +190,7 @@ def _by_program(judges: Judges, host: Host, clock: _Clock) -> Found:
 
 
 def usage(host: Host) -> t.Dict[str, t.Optional[int]]:
-    """How full the table is, and what was refused because it was; None for what this kernel does not tell."""
+    """How full the table is, and what was refused; None for values that this kernel does not provide."""
     count, maximum, buckets = (_number(host, PREFIX + name) for name in ("count", "max", "buckets"))
     found: t.Dict[str, t.Optional[int]] = {"count": count, "max": maximum, "percent": None, "buckets": buckets}
     if count is not None and maximum:  # 0: no limit
@@ -204,7 +206,7 @@ def _number(host: Host, key: str) -> t.Optional[int]:
 
 
 def _statistics(host: Host) -> t.Dict[str, int]:
-    """The kernel's counters, summed over the processors: from its file, or from conntrack where it has none."""
+    """The kernel's counters, summed over all processors, from its file or else from conntrack."""
     lines = [line.split() for line in (host.read(STATISTICS) or "").splitlines()]
     if lines:
         cells = [(name, int(value, 16)) for line in lines[1:] for name, value in zip(lines[0], line)]
@@ -219,7 +221,7 @@ def _statistics(host: Host) -> t.Dict[str, int]:
 
 
 def forget(found: Found, host: Host) -> int:
-    """Delete these connections; one that has ended meanwhile is no error. Gives back how many are left."""
+    """Delete these connections and return how many remain; one that has ended is not an error."""
     clock = _Clock(host, LONGEST)
     if found.messages:
         return _forget_by_netlink(found.messages, host, clock)
@@ -230,14 +232,14 @@ def forget(found: Found, host: Host) -> int:
         some = ["-D -w 0 " + words for words in found.words[first : first + FEW]]
         done = host.run(["conntrack", "--load-file", "-"], stdin="".join(line + "\n" for line in some))
         if done.rc != 0:
-            # Before 1.4.7 there is no such option.
+            # conntrack before 1.4.7 has no such option.
             for line in some:
                 host.run(["conntrack", *line.split()])
         left -= len(some)
     return left
 
 
-#: What a shell runs of the messages; nothing of ours is on the host by then but this text.
+#: A Python script that sends the messages; nothing else of ours is on the host at that time.
 SENDER = """\
 import base64, socket, struct, zlib
 kernel = socket.socket(getattr(socket, "AF_NETLINK", 16), socket.SOCK_RAW, {netfilter})
@@ -251,7 +253,7 @@ for number, line in enumerate(TEXT.split(), 1):
             size, _kind, _flags, sequence = struct.unpack_from("=IHHI", data, at)
             answered, at = answered or sequence == number, at + size + -size % 4
 """
-#: Commands of conntrack(8), as long as there is time. Each is a walk through the table: 0.5 s at 200,000 connections.
+#: Commands of conntrack(8), as long as time permits. Each walks through the table: 0.5 s at 200,000 connections.
 COMMANDS = """\
 end=$(($(date +%s) + {seconds})) left={left}
 D() {{
@@ -259,25 +261,25 @@ D() {{
     conntrack -D -w 0 "$@" > /dev/null 2>&1
 }}
 {lines}
-[ $left = 0 ] || logger -t ipmasq "{instance}: $left groups of connections that began under other rules are left"
+[ $left = 0 ] || logger -t ipmasq "{instance}: $left groups of connections that began under other rules remain"
 """
 SCRIPT_END = 'rm -f "$0"\n'
 
 
 def script(found: Found, instance: str) -> str:
-    """For a shell: forget these connections. Empty if there are none."""
+    """The shell text that deletes these connections; empty if there are none."""
     if found.messages:
         lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
         sender = SENDER.format(netfilter=NETFILTER)
         text = 'TEXT = """\n{0}\n"""\n{1}'.format("\n".join(lines), sender)
-        failed = 'logger -t ipmasq "{0}: connections that began under other rules are left"'.format(instance)
+        failed = 'logger -t ipmasq "{0}: connections that began under other rules remain"'.format(instance)
         python = shlex.quote(sys.executable)
         return "{0} - << 'END' || {1}\n{2}END\n{3}".format(python, failed, text, SCRIPT_END)
     return commands(found.words, instance)
 
 
 def commands(words: t.Iterable[str], instance: str, left: int = 0) -> str:
-    """The same by conntrack(8), in its words; ``left`` are those that had no room."""
+    """The same with conntrack(8); ``left`` is the number of connections beyond its limit."""
     lines = "\n".join("D " + each for each in words)
     told = {"seconds": 3 * LONGEST, "lines": lines, "left": left, "instance": instance}
     return COMMANDS.format(**told) + SCRIPT_END if lines else ""
@@ -294,12 +296,12 @@ def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -
                 refused = _refused(kernel, number)
                 left += refused - min(netlink.BATCH, len(messages) - (number - 1) * netlink.BATCH)
     except OSError:
-        pass  # What the kernel has not said yes to is left.
+        pass  # unacknowledged deletions count as remaining
     return left
 
 
 def _refused(kernel: Netlink, number: int) -> int:
-    """How many messages of a packet the kernel has refused; that a connection has ended is no refusal."""
+    """The number of refused messages in a packet; it is not a refusal if the connection has ended."""
     found = 0
     while True:
         data = kernel.receive()
@@ -311,9 +313,9 @@ def _refused(kernel: Netlink, number: int) -> int:
 
 
 def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Host) -> t.List[bool]:
-    """Which of these are not wrong once the routes have told where they go: by a VPN, by a link that nobody declared.
+    """The connections that are not wrong after a look at the routes, because they use a VPN or an undeclared link.
 
-    A connection that began here before there was any NAT looks like one of a VPN.
+    A connection from before there was any NAT looks like a VPN connection.
     """
     ends = [judges.far_end(entry) for entry, _helper in doubtful]
     asked = {end.far: end for end in ends if end}
@@ -326,7 +328,7 @@ def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Ho
 
 
 def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
-    """By which link this host would send to each; as one of a LAN would, where the policy asks for that."""
+    """The link through which this host would send to each address, or a LAN client would, if policy routing differs."""
     lines = ["route get {0}".format(end.far) for end in ends]
     lines += ["route get {0} from {1} iif {2}".format(*end) for end in ends if end.iif]
     done = host.run(["ip", "-j", "-force", "-batch", "-"], stdin="".join(line + "\n" for line in lines))
@@ -340,7 +342,7 @@ def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
 
 
 class _Clock:
-    """Whatever there is to do with connections ends when the time is over."""
+    """A time limit for all work on connections."""
 
     def __init__(self, host: Host, longest: float) -> None:
         self._host, self._end = host, host.clock() + longest

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""By which ports this host is administered, so that a filter never shuts anybody out.
+"""Find the ports used to administer this host, so that the filter never locks anyone out.
 
-Not only the port of this run counts: the next one may be another operator's, or come from cron. So all ports count
-where an SSH server listens, whoever asks, and those that an earlier run came by.
+The port of this run is not enough: another operator, or cron, may run next. Therefore every port counts on which an SSH
+server listens, and every port that an earlier run used.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if t.TYPE_CHECKING:  # pragma: no cover
 SSH = 22
 #: Processes between this one and the login: python, sh, sudo, sshd.
 MOST_ANCESTORS = 32
-#: SSH servers as the kernel calls their processes.
+#: Process names of SSH servers.
 SERVERS = ("sshd", "dropbear", "lshd")
 PROCESSES = "/proc/[0-9]*"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-#: Sockets that systemd holds itself, with their units and what these start.
+#: Sockets that systemd holds itself, with their units and the units that these activate.
 SOCKETS = ("systemctl", "list-sockets", "--no-legend", "--no-pager")
 SOCKET = re.compile(r"^\s*\S*:(\d+)\s+(\S+\.socket\b.*)$", re.MULTILINE)
 OF_SSH = re.compile(r"ssh|dropbear")
@@ -39,7 +39,7 @@ LISTEN = "0A"
 
 @dataclass(frozen=True)
 class Reach:
-    """``run`` is the port by which this run has come, None if that was by no SSH."""
+    """``run`` is the SSH port that this run uses; None without SSH."""
 
     run: t.Optional[int]
     servers: t.Tuple[int, ...]
@@ -51,7 +51,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays open, what of it was found and not assumed, and what there is to say about it."""
+    """Ports that stay open, those of them that were found and not assumed, and notes about them."""
 
     ports: t.Tuple[int, ...]
     known: t.Tuple[int, ...]
@@ -63,44 +63,44 @@ def reach(host: Host) -> Reach:
 
 
 def asks(kind: str, words: t.Sequence[str]) -> bool:
-    """Whether a question to the host is one of those that ``reach`` puts."""
+    """Whether ``reach`` asks the host this question."""
     if kind == "run":
         return tuple(words) == SOCKETS
     return bool(words) and words[0] in (PROCESSES, *TABLES)
 
 
 def kept_open(wanted: t.Optional[t.Tuple[int, ...]], earlier: t.Iterable[int], found: Reach) -> Kept:
-    """``wanted`` is the user's own list, and final; ``earlier`` are those that the last run knew."""
+    """``wanted`` is the user's own list, which is final; ``earlier`` are the ports that the last run knew."""
     if wanted is not None:
         return Kept(wanted, wanted)
     known = tuple(sorted({*found.ports, *earlier}))
     if not known:
         note = (
-            "input: this run has come by no SSH, and no SSH server was found to listen here; port {0} stays open, name "
-            "another in input_controller_ports".format(SSH)
+            "input: this run does not use SSH, and no SSH server listens on this host; port {0} stays open; to open "
+            "another one, list it in input_controller_ports".format(SSH)
         )
         return Kept((SSH,), (), (note,))
     unused = [str(port) for port in known if port not in found.ports]
     note = (
-        "input: port {0} stays open for SSH as before, though no SSH server listens there now; to close it, name those "
-        "that shall be open in input_controller_ports".format(", ".join(unused))
+        "input: port {0} stays open for SSH as before, although no SSH server listens there now; to close it, list the "
+        "ports to keep open in input_controller_ports".format(", ".join(unused))
     )
     return Kept(known, known, (note,) if unused else ())
 
 
 def refusal(wanted: t.Optional[t.Tuple[int, ...]], found: Reach) -> t.Tuple[str, ...]:
-    """Why this run may not have the list that the user gives: it would cut itself off."""
+    """Why the user's list is refused: this run would cut itself off."""
     if wanted is None or found.run is None or found.run in wanted:
         return ()
     return (
-        "input_controller_ports: this run came by SSH on port {0}, which is not among {1}; add it, or come by one of "
-        "these".format(found.run, ", ".join(map(str, wanted)) or "them, as there are none"),
+        "input_controller_ports: this run uses SSH on port {0}, which is not in the list ({1}); add it, or connect "
+        "through a listed port".format(found.run, ", ".join(map(str, wanted)) or "empty"),
     )
 
 
 def _run_port(host: Host) -> t.Optional[int]:
-    """The port of the SSH server behind this run. sudo takes SSH_CONNECTION (ssh(1)) out of the environment, so the
-    parents are asked too.
+    """The SSH server's port of this run. sudo removes SSH_CONNECTION (ssh(1)) from the environment, so parent processes
+    are searched, too.
     """
     pid = "self"
     for _generation in range(MOST_ANCESTORS):
@@ -115,7 +115,7 @@ def _run_port(host: Host) -> t.Optional[int]:
 
 
 def _server_ports(host: Host) -> t.Tuple[int, ...]:
-    """Where SSH servers listen, not only for this host itself. Asks /proc, as minimal hosts have no ss."""
+    """The ports on which SSH servers listen beyond loopback. Reads /proc, because minimal hosts have no ss."""
     listening = _listening(host)
     if not listening:
         return ()
@@ -125,7 +125,7 @@ def _server_ports(host: Host) -> t.Tuple[int, ...]:
         if _text(host, pid, "comm").strip() in SERVERS and not _is_session(host, pid):
             found |= _ports_of(host, pid, listening)
     if _text(host, "1", "comm").strip() == "systemd":
-        # It listens itself for what it starts by a socket (Ubuntu since 22.10), and for others too.
+        # systemd itself listens for socket-activated servers (Ubuntu since 22.10), and for other services.
         held = _ports_of(host, "1", listening)
         if held:
             found |= held & {int(port) for port, unit in SOCKET.findall(host.run(SOCKETS).out) if OF_SSH.search(unit)}
@@ -133,9 +133,10 @@ def _server_ports(host: Host) -> t.Tuple[int, ...]:
 
 
 def _is_session(host: Host, pid: str) -> bool:
-    """A session of somebody who has logged in may listen for what its user forwards (ssh -R), which is no SSH.
+    """Whether the process is a login session, which may listen for forwarded ports (ssh -R) that are not SSH.
 
-    It is a child of the server, and calls itself "sshd: joe@pts/0"; the server "sshd: /usr/sbin/sshd -D [listener] …".
+    It is a child of the server and has the title "sshd: joe@pts/0"; the server's is "sshd: /usr/sbin/sshd -D
+    [listener] …".
     """
     title = _text(host, pid, "cmdline")
     if title.startswith("sshd: ") and "[listener]" not in title:
@@ -149,7 +150,7 @@ def _ports_of(host: Host, pid: str, listening: t.Mapping[str, int]) -> t.Set[int
 
 
 def _listening(host: Host) -> t.Dict[str, int]:
-    """Sockets that wait for TCP from other hosts, as /proc/PID/fd names them, with their ports."""
+    """TCP sockets that listen for other hosts, named as in /proc/PID/fd, with their ports."""
     found = {}
     for path in TABLES:
         for line in (_read(host, path)).splitlines()[1:]:
@@ -161,7 +162,7 @@ def _listening(host: Host) -> t.Dict[str, int]:
 
 
 def _is_loopback(address: str) -> bool:
-    """Words of 32 bits, each in the order of this machine's bytes."""
+    """The address consists of 32-bit words in this machine's byte order."""
     words = [bytes.fromhex(address[at : at + 8]) for at in range(0, len(address), 8)]
     octets = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
     return octets[0] == 127 if len(octets) == 4 else octets == bytes(15) + b"\1"
@@ -177,7 +178,7 @@ def _text(host: Host, pid: str, name: str) -> str:
 
 
 def _read(host: Host, path: str) -> str:
-    """A file of a process, empty if it has ended or is nobody's business (another user namespace, hidepid)."""
+    """A file of a process; empty if the process has ended or is hidden (another user namespace, hidepid)."""
     try:
         return host.read(path) or ""
     except GatewayError:

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What was declared, as data for JMESPath: with what was left out filled in, and what has been counted."""
+"""Return the declaration of a gateway as data for JMESPath, with omitted options filled in and with counters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 Json = t.Dict[str, t.Any]
 Counters = t.Mapping[str, t.Mapping[str, t.Any]]
-#: Lists of items, and the word for one of them in the keys of rules.
+#: Lists of items, and the prefix of their rules' keys.
 KINDS = {
     "nat": "nat",
     "port_forwards": "port_forward",
@@ -36,7 +36,7 @@ SINGLE: t.Dict[str, t.Any] = {
 
 
 def read(raw: t.Any) -> t.Optional[Gateway]:
-    """The intent in a state file; None for single items, and for what another release has written."""
+    """The intent in a state file; None for single items and for data of an incompatible release."""
     gateway = _decoded(raw)
     return gateway if isinstance(gateway, intent.Gateway) else None
 
@@ -51,7 +51,7 @@ def _decoded(raw: t.Any) -> t.Any:
 def lists(
     gateway: t.Optional[Gateway], counters: Counters, items: t.Optional[t.Mapping[str, t.Any]] = None
 ) -> t.Dict[str, t.List[Json]]:
-    """WANs, LANs and items; empty lists where there is no gateway. ``items``: single ones, as the state has them."""
+    """WANs, LANs and items; empty lists if there is no gateway. ``items`` are single items from the state file."""
     known = gateway or intent.Gateway(wans=(), lans=(), nat=())
     found = {
         "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans or ()],
@@ -93,7 +93,7 @@ def _item(item: t.Any, counted: Json) -> Json:
 
 
 def _plain(name: str, value: t.Any) -> t.Any:
-    """A field as its option is written."""
+    """A field in the form of its option."""
     if name == "port":
         return [_range(pair) for pair in value]
     if name == "to_port" and isinstance(value, tuple):

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""A gateway in words, one line for each thing a user declared: what a diff compares."""
+"""Describe a gateway in words, one line per declared item, for diffs."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _describe_nat(item: NatItem) -> str:
     if item.to:
         words.append("as " + _words(item.to))
     if item.to_address:
-        words.append({"existing": "which is there", "routed": "which is routed here", "add": "added"}[item.to_address])
+        words.append({"existing": "existing", "routed": "routed here", "add": "added"}[item.to_address])
     if item.to_port:
         words.append("from ports {0}-{1}".format(*item.to_port))
     if item.random:
@@ -146,12 +146,12 @@ def _traffic(item: Traffic, anybody: str) -> str:
 
 
 def is_cut(line: str) -> bool:
-    """Whether two different things may have this line in common."""
+    """Whether two different items may share this line."""
     return bool(re.search(r" and [0-9]+ more\b", line))
 
 
 def _words(values: t.Sequence[str], none: str = "nothing", most: int = 20) -> str:
-    """A list for people. Of a very long one its beginning and its length, as the rules below show the rest."""
+    """A list for people. A long one is cut, because the rules below show the rest."""
     if len(values) > most:
         return "{0} and {1} more".format(" ".join(values[:most]), len(values) - most)
     return " ".join(values) or none

@@ -4,13 +4,13 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The one orchestration: every module that changes something goes through these steps, in this order.
+"""The orchestration: every module that changes something takes these steps, in this order.
 
-    resolve → compile → supported? → render → read → plan → (check mode ends here)
-    → load rules → set switches → re-read → write state
+resolve → compile → supported? → render → read → plan → (check mode ends here)
+→ load rules → set switches → re-read → write state
 
-Forwarding is the result of a successful load: it is turned on after the rules, and off before they go. If a step
-fails, what was done before it is undone, and the error says so.
+Forwarding is turned on only after the rules have loaded, and off before they are removed. If a step fails, all earlier
+steps are undone, and the error says so.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import RuleSet
 
 
-#: The tables of nftables that iptables-nft keeps its rules in.
+#: The nftables tables in which iptables-nft keeps its rules.
 IPTABLES_OWN = ("ip filter", "ip6 filter")
 
 
@@ -73,34 +73,34 @@ UNFENCED = "whoever flushes all rules by hand opens this host until they are loa
 
 @dataclass(frozen=True)
 class Change:
-    """All that one call would do. It is a value: check mode reports it, a normal run carries it out."""
+    """Everything that a call will do. It is a value: check mode reports it, a normal run carries it out."""
 
     instance: str
     backend: t.Optional[Backend]
     plan: Plan
-    targets: sysctl.Switches  # every switch that has to have its value, in the order of writing
-    switches: t.Tuple[sysctl.Change, ...]  # those that do not have it yet
-    state: t.Optional[State]  # None: nothing of this instance is left
+    targets: sysctl.Switches  # every required switch, in the order of writing
+    switches: t.Tuple[sysctl.Change, ...]  # switches that have another value now
+    state: t.Optional[State]  # None: nothing of this instance remains
     files: t.Mapping[str, t.Tuple[str, int]]
     outdated: t.Tuple[str, ...]
     stale: t.Tuple[str, ...]
-    rewritten: t.Tuple[str, ...] = ()  # of the outdated files, those that are there
+    rewritten: t.Tuple[str, ...] = ()  # outdated files that exist
     enable: bool = False
     init: t.Optional[service.Init] = None
-    retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and what they still hold
+    retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and the rows left on them
     notes: t.Tuple[str, ...] = ()
     why: str = ""
     lines_before: t.Tuple[str, ...] = ()
     chains_before: t.Tuple[str, ...] = ()
-    drifted: bool = False  # somebody else has changed what was applied
-    flows: int = 0  # connections that it makes wrong, and forgets
+    drifted: bool = False  # somebody has changed what was applied
+    flows: int = 0  # connections that the change makes wrong and deletes
     steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
     offloaded_before: bool = False
-    back: str = ""  # what a shell has to run if this is taken back, for the connections that began under it
-    owing: str = ""  # what lets a later run forget them, should this one die
-    door: t.Optional[firewalld.Policy] = None  # what firewalld has to let through
-    reload: bool = False  # of firewalld, as it does something else
-    refence: str = ""  # what becomes of the fence, as a line of the differences; empty: it stands as it should
+    back: str = ""  # shell that a rollback runs for connections that began under the change
+    owing: str = ""  # what lets a later run delete connections if this one dies
+    door: t.Optional[firewalld.Policy] = None  # what firewalld must accept
+    reload: bool = False  # firewalld's policy differs and needs a reload
+    refence: str = ""  # the fence's line of the differences; empty if it is as it should be
 
     @property
     def changed(self) -> bool:
@@ -113,10 +113,10 @@ class Result:
     change: Change
     warnings: t.Tuple[str, ...] = ()
     values: t.Mapping[str, t.Any] = field(default_factory=dict)
-    remarks: t.Tuple[str, ...] = ()  # warnings of the first run that sees them
+    remarks: t.Tuple[str, ...] = ()  # warnings in the first run that sees them
 
     def to_dict(self, verbose: bool = False) -> t.Dict[str, t.Any]:
-        """``verbose``: --diff shows every rule that changes, too."""
+        """``verbose``: --diff also shows every changed rule."""
         change = self.change
         described = {
             "changed": change.changed,
@@ -140,7 +140,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A gateway that this host can become, and how."""
+    """A gateway that is possible on this host, and how to apply it."""
 
     gateway: Gateway
     ruleset: RuleSet
@@ -149,20 +149,20 @@ class Wanted:
     old: t.Optional[State]
     notes: t.Tuple[str, ...]
     door: t.Optional[firewalld.Policy]
-    warnings: t.Tuple[str, ...]  # at each run
+    warnings: t.Tuple[str, ...]  # in every run
     controller_ports: t.Tuple[int, ...]  # for the next run
-    remarks: t.Tuple[str, ...]  # warnings of the first run that sees them
+    remarks: t.Tuple[str, ...]  # warnings in the first run that sees them
     chosen: Chosen
 
 
 def _want(
     gateway: Gateway, requested: str, foreign: str, state: t.Optional[State], others: t.Sequence[State], host: Host
 ) -> Wanted:
-    """Raises GatewayError with all that stands in the way; reads only."""
+    """Raises GatewayError with every obstacle; read-only."""
     if state and state.owner != "gateway":
         raise GatewayError(
-            "instance: '{0}' holds single items ({1}); take all of them away by one run with state=absent, "
-            "or choose another instance".format(gateway.instance, ", ".join(_held(state)))
+            "instance: '{0}' holds single items ({1}); remove them with one run with state=absent, or choose another "
+            "instance".format(gateway.instance, ", ".join(_held(state)))
         )
     choice = select(host, requested, state.programs if state else "")
     facts = read_facts(host)
@@ -211,14 +211,15 @@ def _want(
 
 
 def waiting(params: t.Mapping[str, t.Any], host: Host) -> t.Optional[Confirmation]:
-    """What a change waits for, by option ``confirm_timeout``, once it has waited for others by option ``wait``.
+    """The confirmation that a change awaits, as option ``confirm_timeout`` says, after waiting for others as option
+    ``wait`` says.
 
-    Raises GatewayError if that is no time.
+    Raises GatewayError if a value is invalid.
     """
     problems = Problems()
     for name in ("confirm_timeout", "wait"):
         if not 0 <= params[name] <= 3600:
-            problems.add(name, "{0} is no time in seconds from 1 to 3600; 0 turns it off".format(params[name]))
+            problems.add(name, "{0} is not a number of seconds from 1 to 3600; 0 turns it off".format(params[name]))
     problems.raise_if_any()
     rollback.await_others(params["wait"], host)
     seconds = params["confirm_timeout"]
@@ -234,9 +235,9 @@ def apply_gateway(
     confirmation: t.Optional[Confirmation] = None,
     foreign: str = "refuse",
 ) -> Result:
-    """Make the host this gateway, and no longer anything that its instance does not declare.
+    """Make the host this gateway, and remove what the instance no longer declares.
 
-    ``problems`` are those that were found without the host; they are told together with what the host shows.
+    ``problems`` were found without the host; they are reported together with those found on it.
     """
     _finish_decided(gateway.instance, host, check_mode)
     try:
@@ -262,7 +263,7 @@ def apply_gateway(
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     rows = choice.backend.render(ruleset)
     fenced, unfenced = _fence_of(gateway, state, rows, host)
-    # What this run found around the gateway, and no rule follows, is no change.
+    # What this run found around the gateway is not a change if no rule depends on it.
     remembered = state.intent if state and state.intent and state.rows == rows else forgetting.encoded(gateway)
     change = _change(
         host,
@@ -328,12 +329,14 @@ def _with_connections(
     check_mode: bool,
     pending: t.Optional[Confirmation],
 ) -> t.Tuple[Change, t.Tuple[str, ...]]:
-    """Carry out a change, and forget what it makes wrong: at once, or once it is confirmed; or what it let begin."""
+    """Carry out a change, and delete connections that it makes wrong, now or after confirmation, or those of a
+    rollback.
+    """
     affected = change.changed or connections.owed
     found: t.List[conntrack.Found] = []
 
     def look() -> conntrack.Found:
-        # What waits is taken back when its time is over, and the confirmation needs some of it.
+        # A pending change is rolled back at its deadline, and the confirmation needs time, too.
         longest = min(conntrack.LONGEST, pending.seconds / 4) if pending else conntrack.LONGEST
         found.append(connections.found(change.steps, change.drifted, longest))
         return found[-1]
@@ -352,14 +355,14 @@ def _with_connections(
         warnings += forgetting.warnings(each) if check_mode or pending else connections.forget(each)
     if pending and change.back and not host.which("conntrack"):
         warnings += (
-            "conntrack is not installed: should this change be taken back, connections that began under it stay; "
+            "conntrack is not installed: if this change is rolled back, connections that began under it stay; "
             "install the package conntrack (conntrack-tools)",
         )
     return replace(change, flows=sum(each.count for each in found)), warnings
 
 
 def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
-    """The power went after a first change was decided, and no loader was in place yet to finish it."""
+    """Finish a first change that was decided before a power failure, when no loader existed to finish it."""
     commit = persist.stem(instance) + persist.COMMIT
     if check_mode or not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
         return
@@ -369,28 +372,28 @@ def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
 
 
 def _foreign_drops(choice: Choice, gateway: Gateway, host: Host) -> t.List[t.Tuple[str, str]]:
-    """Of the families that this gateway forwards: what is not its own it leaves as it is."""
+    """Foreign drops in the families that this gateway forwards; other families are left alone."""
     families = ("inet", *forwarded_families(gateway))
     found = choice.backend.foreign_drops(host)
     return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
 
 
 def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Host) -> Choice:
-    """iptables, where iptables has come to drop what a table of nftables accepts: docker or ufw, installed later."""
+    """Switch to iptables if it now drops what an nftables table accepts: Docker or ufw was installed later."""
     if requested != "auto" or choice.backend.name != "nftables":
         return choice
     for table, chain in drops:
         if table in IPTABLES_OWN:
-            why = "table {0} drops in its chain {1}, which a table of nftables could not overrule".format(table, chain)
+            why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
             return replace(select(host, "iptables", ""), why=why)
     return choice
 
 
 def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
-    """A table of nftables cannot overrule another's drop: an accept ends only its own base chain (measured)."""
+    """An nftables table cannot overrule another one's drop: an accept ends only its own base chain (measured)."""
     return tuple(
-        "table {0} drops in its chain {1} what it does not accept itself, so forwarded packets would not pass; {2}, or "
-        "accept them there and set foreign_drops=warn".format(
+        "table {0}: the policy of its chain {1} drops forwarded packets; {2}, or accept them there and set "
+        "foreign_drops=warn".format(
             table, chain, "set backend=iptables" if table in IPTABLES_OWN else "give that chain the policy accept"
         )
         for table, chain in found
@@ -398,14 +401,14 @@ def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
 
 
 def _door_text(wanted: Wanted, host: Host) -> str:
-    """firewalld that is installed, and does not run now, reads its policy when it starts."""
+    """The policy file. If firewalld is installed but not running, it reads the file when it starts."""
     if wanted.door:
         return wanted.door.to_xml(wanted.gateway.instance)
     return wanted.old.door if wanted.old and host.which(firewalld.CMD) else ""
 
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
-    """Files alone cut nobody off."""
+    """Await confirmation, but not if only files change, because these cut nobody off."""
     cuts = (change.plan.changed, change.switches, change.retired, change.steps, change.reload)
     return confirmation if any(cuts) else None
 
@@ -424,7 +427,7 @@ def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Di
 
 
 def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], others: t.Iterable[State]) -> None:
-    """Connection tracking is the whole host's: instances that differ would undo each other at every run."""
+    """All instances share connection tracking; with different settings, they would undo each other in every run."""
     problems = Problems()
     for other in others:
         for key, value in tracking:
@@ -432,7 +435,7 @@ def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], others: t.Iterable[St
             if theirs != value:
                 problems.add(
                     conntrack.option_of(key),
-                    "is {0} here and {1} in instance '{2}'; the host has only one, give both the same".format(
+                    "is {0} here and {1} in instance '{2}'; the host has only one value, use the same in both".format(
                         value, theirs, other.instance
                     ),
                 )
@@ -448,7 +451,7 @@ def apply_item(
     check_mode: bool,
     confirmation: t.Optional[Confirmation] = None,
 ) -> Result:
-    """Add, replace or remove the rows of one item, and leave those of others as they are."""
+    """Add, replace or remove the rows of one item, and leave those of other items unchanged."""
     check_root(host)
     _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
@@ -493,7 +496,7 @@ def apply_item(
 
 
 def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
-    """The rows of an item replaced, chain by chain, so that nothing depends on which item was applied last."""
+    """Replace an item's rows chain by chain, so that the order of application does not matter."""
     rows: t.List[Row] = []
     for turn in range(3):
         mine, others = (tuple(row for row in some if _turn(row, backend) == turn) for some in (rendered, known))
@@ -502,7 +505,7 @@ def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
 
 
 def _turn(row: Row, backend: Backend) -> int:
-    """What closes a line comes behind the items that open something, whichever was applied first."""
+    """Rows that close a line come after items that open something, regardless of which was applied first."""
     return 1 + backend.drops(row) if row.key.startswith("masquerade/") else 0
 
 
@@ -513,7 +516,7 @@ def apply_switches(
     check_mode: bool,
     confirmation: t.Optional[Confirmation] = None,
 ) -> Result:
-    """Set forwarding switches now and at every boot; None: give back what this instance has set."""
+    """Set forwarding switches now and at every boot; None: restore what this instance has set."""
     check_root(host)
     _finish_decided(instance, host, check_mode)
     state = persist.read_state(host, instance)
@@ -525,7 +528,7 @@ def apply_switches(
         other = [key for key, value in switches if (key, value) not in state.switches]
         if other or not wanted:
             raise GatewayError(
-                "instance: '{0}' belongs to the gateway module, which sets {1}; use another instance".format(
+                "instance: '{0}' is managed by the gateway module, which sets {1}; use another instance".format(
                     instance, ", ".join(other) or "its own switches"
                 )
             )
@@ -564,7 +567,7 @@ def _switches_result(
 def remove_instance(
     instance: str, host: Host, check_mode: bool, confirmation: t.Optional[Confirmation] = None
 ) -> Result:
-    """Leave the host as it was before the first run: rules, switches, files and service."""
+    """Restore rules, switches, files and service to their state before the first run."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
@@ -585,7 +588,7 @@ def remove_instance(
 
 
 def _state_to_remove(instance: str, host: Host) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
-    """A damaged state is no reason to keep what its other files tell of; and a warning of what is lost."""
+    """The state to remove. If it is damaged, it is read from the other files, with a warning about what is lost."""
     try:
         state = persist.read_state(host, instance)
     except GatewayError:
@@ -595,23 +598,23 @@ def _state_to_remove(instance: str, host: Host) -> t.Tuple[t.Optional[State], t.
     left = persist.salvaged(host, instance)
     if not left:
         return None, ()
-    # Whose chains the kernel's own are is not known either, so they stay.
+    # Which kernel chains existed before is unknown, too, so all of them stay.
     chains = tuple(chain for backend in all_backends(host) for chain in backend.base_chains(host))
     left = replace(left, before=sysctl.beginnings(left.switches), base_chains=chains)
     return left, (_lost_sentence(left),)
 
 
 def _lost_sentence(left: State) -> str:
-    """Of a state file that is damaged or lost."""
+    """The warning about a damaged or lost state file."""
     values = ", ".join("{0} = {1}".format(*each) for each in sorted(sysctl.beginnings(left.switches).items()))
     return (
-        "{0}.json: was damaged or lost, and with it what switches were before the first run; they are what the kernel "
-        "begins with: {1}".format(persist.stem(left.instance), values or "none")
+        "{0}.json: was damaged or lost, including the values of switches before the first run; they now have the "
+        "kernel's defaults: {1}".format(persist.stem(left.instance), values or "none")
     )
 
 
 def _held(state: State) -> t.List[str]:
-    """The items of an instance, by the modules that made them."""
+    """An instance's items, named by the modules that made them."""
     items = sorted({row.key for row in state.rows if "/" in row.key})
     return items + ["forwarding"] * bool(state.switches)
 
@@ -619,22 +622,22 @@ def _held(state: State) -> t.List[str]:
 def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
     if state and state.owner == "gateway":
         raise GatewayError(
-            "instance: '{0}' belongs to the gateway module, which removes what it does not declare; "
+            "instance: '{0}' is managed by the gateway module, which removes what it does not declare; "
             "declare this item there, or choose another instance".format(instance)
         )
 
 
 def _refuse_second_backend(state: t.Optional[State], backend: Backend) -> None:
-    """Rows of one backend cannot be turned into another's, so the items of an instance share one."""
+    """Rows cannot be converted between backends, so the items of an instance share one."""
     if state and state.rows and state.programs != backend.programs:
         raise GatewayError(
-            "backend: the items of instance '{0}' are on {1}, this one would be on {2}; leave backend out, "
+            "backend: the items of instance '{0}' use {1}, but this one would use {2}; leave backend out, "
             "or choose another instance".format(state.instance, state.programs, backend.programs)
         )
 
 
 def _declared_rows(state: t.Optional[State], live: Rows) -> Rows:
-    """The rows of all items so far. Where the state file is lost, those that are live and bear an item's name."""
+    """The rows of all items so far. If the state file is lost, the live rows that carry an item's name."""
     if state:
         return state.rows
     return tuple(row for row in live if row.key)
@@ -645,7 +648,7 @@ def _live(backend: Backend, host: Host, instance: str) -> Rows:
 
 
 def _with_frame(backend: Backend, rows: Rows, rendered: Rows) -> Rows:
-    """These rows, and in front of them the chains and jumps that the rendered ones need."""
+    """These rows, preceded by the chains and jumps that the rendered ones need."""
     frame = [row for row in rendered if backend.is_frame(row)]
     chains = {row.chain for row in frame}
     others = [row for row in rows if not (row.chain in chains and backend.is_frame(row))]
@@ -653,7 +656,7 @@ def _with_frame(backend: Backend, rows: Rows, rendered: Rows) -> Rows:
 
 
 def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
-    """Nothing at all once only chains and jumps are left."""
+    """No rows if only chains and jumps remain."""
     return rows if any(not backend.is_frame(row) for row in rows) else ()
 
 
@@ -681,7 +684,7 @@ def _change(
         known = old.base_chains if old and old.programs == new.programs else None
         chains = backend.base_chains(host) if backend and known is None else known
         for other in others:
-            # What another instance has created was not there before, though it is now.
+            # What another instance created did not exist before, although it does now.
             if new.programs and other.programs == new.programs:
                 chains = tuple(chain for chain in chains or () if chain in other.base_chains)
         new = replace(new, before=_before(host, instance, old, new, others), base_chains=chains or ())
@@ -748,9 +751,9 @@ def _link_steps(
 def _before(
     host: Host, instance: str, old: t.Optional[State], new: State, others: t.Iterable[State]
 ) -> t.Dict[str, str]:
-    """The switches as they were before anybody's first run: the oldest value that any instance knows.
+    """The switches before the first run of any instance: the oldest value that any instance knows.
 
-    Only switches that are new to this instance are looked up, so that an interface that comes and goes changes nothing.
+    Only switches new to this instance are looked up, so that an interface that comes and goes changes nothing.
     """
     known = dict(old.switches) if old else {}
     before = sysctl.snapshot([key for key, _value in new.switches if key not in known], host)
@@ -758,7 +761,7 @@ def _before(
         before.update({key: value for key, value in other.before.items() if key in before})
     lost = None if old else persist.salvaged(host, instance)
     if lost:
-        # By now they are as we have set them, and so is what they alter.
+        # These now have our values, and so have the switches that they change.
         begun = sysctl.beginnings(tuple(each for each in lost.switches if each[0] in before))
         altered = sysctl.altered_by(begun, before)
         before = {**{key: value for key, value in before.items() if key not in altered}, **begun}
@@ -768,7 +771,7 @@ def _before(
 
 
 def _restored(others: t.Iterable[State], old: t.Optional[State], new: t.Optional[State]) -> sysctl.Switches:
-    """The first values of switches that this instance no longer sets, less those that another instance still does."""
+    """The first values of switches that this instance no longer sets, except those that another instance sets."""
     if not old:
         return ()
     needed = {key for other in others for key in other.before}
@@ -788,7 +791,7 @@ def _others(host: Host, instance: str) -> t.List[State]:
 
 
 def _known_links(state: t.Optional[State], gateway: Gateway, host: Host) -> links.Links:
-    """What an instance has wanted of its links so far, also where its state is lost."""
+    """What an instance has required of its links so far, even if its state is lost."""
     known = state or persist.salvaged(host, gateway.instance)
     return known.links if known else links.Links()
 
@@ -796,7 +799,7 @@ def _known_links(state: t.Optional[State], gateway: Gateway, host: Host) -> link
 def _retired(
     host: Host, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
 ) -> t.Tuple[t.Tuple[Backend, Rows], ...]:
-    """Rules of this instance on another backend than now: the former one, or whatever a lost state file has left."""
+    """Rules of this instance on another backend: the previous one, or what a lost state file left."""
     if old and old.owner == persist.SALVAGED:
         old = None
     if old and (not old.programs or not backend or old.programs == backend.programs):
@@ -812,7 +815,7 @@ def _retired(
 
 
 def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
-    """What a backend holds of us; nothing if it cannot be asked, as nobody has said that it is in use."""
+    """The rows that a backend holds for us; none if it cannot be asked, because it need not be in use."""
     try:
         return _live(backend, host, instance)
     except GatewayError:
@@ -820,10 +823,10 @@ def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
 
 
 class Aftermath(t.NamedTuple):
-    """What becomes of the connections."""
+    """What happens to connections."""
 
-    kept: t.Callable[[], str]  # once the new rules are there: what a shell has to run if a change that waits is kept
-    undone: t.Callable[[], None]  # once the old ones are there again
+    kept: t.Callable[[], str]  # called once the new rules are loaded: the shell text for when a pending change is kept
+    undone: t.Callable[[], None]  # called once the old rules are loaded again
 
 
 def _carry_out(
@@ -833,7 +836,7 @@ def _carry_out(
     pending: t.Optional[Confirmation] = None,
     aftermath: t.Optional[Aftermath] = None,
 ) -> t.Tuple[str, ...]:
-    """Everything that writes is in here and below. Gives back warnings."""
+    """Carry out a change; everything that writes is below here. Returns warnings."""
     if not change.changed:
         return ()
     sysctl.check_writable(change.switches, host)
@@ -877,16 +880,16 @@ def _carry_out(
         host.log(journal.line(change.instance, journal.failed(by, problems)))
         raise GatewayError(*problems) from None
     except BaseException:
-        # A bug of ours, or the end of the process: not a reason to leave a host half-way.
+        # A bug of ours, or the end of the process: roll back all the same.
         problems = _take_back(change.instance, known, undo, host)
-        problems = ("it ended half-way", *problems)
+        problems = ("it was interrupted", *problems)
         host.log(journal.line(change.instance, journal.failed(by, problems)))
         raise
     return warnings + _boot_warnings(change, pending, host)
 
 
 def _open(shut: shutting.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    """The loader could not load the rules that are there now."""
+    """Open links that the loader had shut because it could not load the rules."""
     if shut:
         undo.append(lambda: shutting.shut(shut, host))
         shutting.unshut(shut, host)
@@ -916,7 +919,7 @@ def _renew_fence(change: Change, host: Host, undo: t.List[t.Callable[[], None]])
 
 
 def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Restoring:
-    """The rollback as shell: rules, links and switches as they are now, in the order of the engine's own steps."""
+    """The rollback as shell: rules, links and switches as they are now, in the order of the engine's steps."""
     files: t.Dict[str, str] = {}
     rules: t.List[str] = []
     for number, (backend, live, desired) in enumerate(_loads(change)):
@@ -931,7 +934,7 @@ def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Rest
     moves = [gone.format(*pair) for pair in add]
     moves += [" ".join(links.adding(*pair)) for pair in remove]
     if change.offloaded_before:
-        # The table is made anew; its devices come with this.
+        # The table is created anew, with its devices.
         moves.append("sh {0}.links".format(persist.stem(change.instance)))
     before = sysctl.snapshot([key for key, _value in change.targets], host) if change.switches else {}
     switches = [
@@ -953,10 +956,10 @@ def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Rest
 
 
 def _keeping(change: Change) -> rollback.Keeping:
-    """Files and services, and what lets a later run forget connections should this one die."""
+    """Files and services, and what lets a later run delete connections if this one dies."""
     before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
     if change.state and change.state.links:
-        # Of a link that has come while the change waited, nobody knew what it needs.
+        # A link that appeared while the change was pending has not been set up.
         after += ("sh {0}.links".format(persist.stem(change.instance)),)
     return rollback.Keeping(
         commit=persist.stem(change.instance) + persist.COMMIT,
@@ -980,7 +983,7 @@ def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) 
             if not live and change.state:
                 backend.drop_base_chains(host, change.state.base_chains)
 
-        # Before the load: one that fails half-way (iptables, second table) has to be undone too.
+        # Registered before the load, because a load may fail midway (iptables, second table).
         undo.append(load_live)
         backend.load(host, script)
 
@@ -993,7 +996,7 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
 
 
 def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    """After the rules, as a load makes the flowtable anew; whoever undoes it loads the old rules after this."""
+    """After the rules, because a load creates the flowtable anew; an undo loads the old rules afterwards."""
     add, remove = change.steps.add, change.steps.remove
     if add or remove:
         undo.append(lambda: links.set_addresses(remove, add, host))
@@ -1008,24 +1011,24 @@ def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -
 def _set_door(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
     if not change.reload:
         return
-    # By then the file is again what it was.
+    # By then, the file is restored.
     undo.append(lambda: firewalld.reload(host))
     firewalld.put(host, change.instance, change.state.door if change.state else "")
 
 
 def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    # Once more, as the rules may have brought those of connection tracking.
+    # Again, because loading rules may have added the switches of connection tracking.
     differing = sysctl.changes(change.targets, host)
     if not differing:
         return
     before = sysctl.snapshot([each.key for each in differing], host)
     undo.append(lambda: sysctl.write(sysctl.restoring(before), host))
-    # All of them, not only those that differ now: writing a global one alters others.
+    # All of them, because writing a global switch changes others.
     sysctl.write(change.targets, host)
 
 
 def _verify(change: Change, host: Host) -> None:
-    """What the kernel says now has to be what was asked for."""
+    """Check that the kernel now has what was asked for."""
     if change.backend and change.plan.changed:
         left = Plan(_live(change.backend, host, change.instance), change.plan.desired)
         if left.changed:
@@ -1035,22 +1038,22 @@ def _verify(change: Change, host: Host) -> None:
                 )
             )
     if change.reload and not firewalld.same(firewalld.live(host, change.instance), change.door):
-        raise GatewayError("firewalld: its policy {0} is not as written".format(firewalld.name_of(change.instance)))
+        raise GatewayError(
+            "firewalld: policy {0} differs from what was written".format(firewalld.name_of(change.instance))
+        )
     wrong = sysctl.changes(change.targets, host)
     if wrong:
-        raise GatewayError(
-            "{0}: is {1} again after {2} was written".format(wrong[0].key, wrong[0].before, wrong[0].after)
-        )
+        raise GatewayError("{0}: is {1} again after writing {2}".format(wrong[0].key, wrong[0].before, wrong[0].after))
 
 
 def _take_back(
     instance: str, known: t.Optional[Confirmation], undo: t.List[t.Callable[[], None]], host: Host
 ) -> t.Tuple[str, ...]:
-    """Undo in reverse. One sentence for the user: all is as before, or what could not be put back."""
+    """Undo in reverse order. One sentence for the user: everything is as before, or what could not be undone."""
     failed: t.List[str] = []
-    # One at a time: if the timer was quicker, its end is awaited. What was done since then is still to be undone.
+    # The timer may have been faster; in that case, wait for it. What was done since must still be undone.
     if known and not rollback.claim(instance, known, host) and not rollback.await_end(instance, known, host):
-        failed.append("the timer has begun to take the change back, and does not come to an end")
+        failed.append("the timer has started to roll the change back and does not finish")
     else:
         for step in reversed(undo):
             try:
@@ -1060,12 +1063,12 @@ def _take_back(
         if known:
             rollback.disarm(instance, known, host)
     if failed:
-        return ("this could not be undone, look at the host: {0}".format("; ".join(failed)),)
+        return ("not everything could be undone; inspect the host: {0}".format("; ".join(failed)),)
     return ("the host is as it was before",)
 
 
 def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.Tuple[str, ...]:
-    """What will not be as it should at the next boot."""
+    """Warnings about what will be wrong at the next boot."""
     if change.init and change.enable and not pending and not service.is_enabled(change.init, host):
         return ("the service ipmasq could not be enabled; nothing loads the rules at boot",)
     if change.state and not change.init:
@@ -1087,7 +1090,7 @@ def _sysctl_warnings(switches: sysctl.Switches, host: Host) -> t.Tuple[str, ...]
 
 def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
     return tuple(
-        "{0} line {1} sets {2} to {3}: whoever applies that file undoes this; remove the line".format(
+        "{0} line {1} sets {2} to {3}: applying that file undoes this; remove the line".format(
             other.file, other.line, other.key, other.value
         )
         for other in others
@@ -1110,7 +1113,7 @@ def _differences(change: Change) -> t.List[str]:
 
 
 def _told(change: Change) -> t.List[str]:
-    """The differences for the journal: what was declared, in its own words, and where these are the same, the rules."""
+    """The differences for the journal: the declaration in words, or the rules if the words are the same."""
     before, after = change.lines_before, change.state.lines if change.state else ()
     lines = ["- " + line for line in before if line not in set(after)]
     lines += ["+ " + line for line in after if line not in set(before)]
@@ -1132,7 +1135,7 @@ def _door_lines(change: Change) -> t.List[str]:
 
 
 def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
-    """What --diff shows: the gateway in words. Rules with -v, and where the words alone would not tell the fault."""
+    """The text for --diff: the gateway in words. Rules with -v, or if the words alone do not show the difference."""
     before, after = list(change.lines_before), list(change.state.lines if change.state else ())
     if not change.changed:
         before = after = []

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The errors that reach a user, always as plain sentences and always all together."""
+"""Errors for the user: plain sentences, all reported together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typing as t
 
 
 class GatewayError(Exception):
-    """Something the user has to know. ``problems`` holds one complete sentence each, never empty."""
+    """An error for the user. ``problems`` holds complete sentences and is never empty."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -20,7 +20,7 @@ class GatewayError(Exception):
 
 
 class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
-    """A program is not installed: the one problem that the role can mend by itself."""
+    """A program is not installed: the one problem that the role can fix by itself."""
 
     def __init__(self, program: str, problem: str) -> None:
         super().__init__(problem)
@@ -28,22 +28,22 @@ class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
 
 
 def printable(text: str) -> str:
-    """Without what a terminal would obey: line ends, escapes, marks that change the direction."""
+    """The text without characters that control a terminal: line breaks, escapes, direction marks."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def first_lines(err: str) -> str:
-    """What a tool says is wrong, without its hints."""
+    """The first two lines of a tool's error output, without hints."""
     lines = [line.strip() for line in err.splitlines() if line.strip() and not line.startswith(("#", "Try "))]
     return "; ".join(lines[:2]) or "no message"
 
 
-#: Characters of one problem. What needs more is a list of names, and its beginning is enough.
+#: Maximum length of a problem. Only lists of names are longer, and their beginning is enough.
 LONGEST = 1000
 
 
 class Problems:
-    """Collects every problem of one call, so that a user mends all of them in one go.
+    """Collects the problems of one call, so that the user can fix all of them at once.
 
     >>> problems = Problems()
     >>> problems.add("lans[0] 'office'", "interfaces is empty; name at least one")
@@ -56,7 +56,7 @@ class Problems:
         self.places: t.List[str] = []
 
     def add(self, where: str, sentence: str) -> None:
-        """One printable line of limited length, whatever names and values in it were."""
+        """Add one printable line of limited length, whatever names and values it contains."""
         self.places.append(where)
         line = printable("{0}: {1}".format(where, sentence))
         self.found.append(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")

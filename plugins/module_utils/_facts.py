@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What the host is: its interfaces, addresses and ways out. Read once, by three processes on an ordinary host."""
+"""Read the host's interfaces, addresses and default routes, with three processes on an ordinary host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._rules import family_of, matches_name, network
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
 
-#: Names that container and VM managers give to what they own, with the manager for the message.
+#: Names that container and VM managers give to their links, with the manager for messages.
 MANAGED = (
     ("docker", "Docker"),
     ("br-", "Docker"),
@@ -40,20 +40,20 @@ MANAGED = (
     ("vmnet", "VMware"),
     ("vboxnet", "VirtualBox"),
 )
-#: Docker names its bridges br- and the first twelve hex digits of the network's id; other br- names are people's own.
+#: Docker names its bridges br- and the first twelve hex digits of the network's ID; other br- names are the user's own.
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
 TUNNELS = ("tun", "wireguard", "ppp", "ipip", "sit", "gre", "gretap", "ip6tnl", "vti", "xfrm", "vxlan", "geneve")
-#: How tunnels are named by what makes them. PPP is not among them: it is a WAN as often as not.
+#: Name patterns of tunnels. PPP is not listed, because it is a WAN as often as not.
 TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
 
-#: Tables of routes that are asked on every host.
+#: Routing tables that are consulted on every host.
 ALWAYS = ("main", "default", "local")
-#: A route that covers these is a way out: the default route, or what VPN clients put over it, as it is more specific:
-#: 0.0.0.0/1 with 128.0.0.0/1 (wg-quick, OpenVPN's def1), ::/1 with 8000::/1, 2000::/3 or 2000::/4 with 3000::/4.
-#: The kernel walks 950,000 routes for this in 0.4 s (iproute2 6.1, Linux 6.18).
+#: Routes that cover these destinations count as default routes: the default route, or the more specific ones that VPN
+#: clients add: 0.0.0.0/1 with 128.0.0.0/1 (wg-quick, OpenVPN's def1), ::/1 with 8000::/1, 2000::/3 or 2000::/4 with
+#: 3000::/4. The kernel walks 950,000 routes for this in 0.4 s (iproute2 6.1, Linux 6.18).
 HALF = {"ip": ("-4", "0.0.0.0/1"), "ip6": ("-6", "2000::/4")}
-#: Destinations of routes that are no network behind a link: link-local (a cloud's metadata) and multicast.
+#: Destinations that are not networks behind a link: link-local (a cloud's metadata) and multicast.
 NO_NETWORK = tuple(ipaddress.ip_network(net) for net in ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
 
 
@@ -64,21 +64,21 @@ class Interface:
     kind: str = ""
     networks: t.Tuple[str, ...] = ()  # of its global-scope addresses
     addresses: t.Tuple[str, ...] = ()
-    dynamic: t.Tuple[str, ...] = ()  # those of its addresses that run out: from DHCP or router advertisements
-    routed: t.Tuple[str, ...] = ()  # where it has only the host's own addresses (/32): what is routed there
-    master: str = ""  # the bridge, bond or VRF that it is a port of
-    port_of: str = ""  # and the kind of that: bridge, bond, vrf, team
-    parent: str = ""  # of a VLAN, and of whatever else is on top of a link
+    dynamic: t.Tuple[str, ...] = ()  # addresses with a lifetime, from DHCP or router advertisements
+    routed: t.Tuple[str, ...] = ()  # networks routed to a link that has only /32 addresses
+    master: str = ""  # the bridge, bond or VRF whose port it is
+    port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
+    parent: str = ""  # the lower link of a VLAN or another stacked link
 
     @property
     def behind(self) -> t.Tuple[str, ...]:
-        """The networks that it leads to."""
+        """The networks behind this link."""
         return self.networks or self.routed
 
 
 @dataclass(frozen=True)
 class Route:
-    """A default route, or one that covers half of the Internet; each next hop is one."""
+    """A default route, or one that covers half of the Internet, with one object per next hop."""
 
     interface: str
     family: str = "ip"
@@ -90,16 +90,16 @@ class Route:
 @dataclass(frozen=True)
 class Facts:
     interfaces: t.Tuple[Interface, ...]
-    routes: t.Tuple[Route, ...] = ()  # every way out that a rule of policy routing leads to, the best first
-    carriers: t.Tuple[str, ...] = ()  # links that carry PPPoE of the kernel's
+    routes: t.Tuple[Route, ...] = ()  # all default routes that policy routing rules refer to, the best first
+    carriers: t.Tuple[str, ...] = ()  # links that carry kernel PPPoE sessions
 
     @property
     def default_routes(self) -> t.Tuple[str, ...]:
-        """The interfaces of all ways out."""
+        """The interfaces of all default routes."""
         return tuple(dict.fromkeys(route.interface for route in self.routes))
 
     def named(self, name: str) -> t.Optional[Interface]:
-        """The interface of that name or alternative name."""
+        """The interface with that name or alternative name."""
         for interface in self.interfaces:
             if name == interface.name or name in interface.altnames:
                 return interface
@@ -110,7 +110,7 @@ class Facts:
 
 
 def manager_of(interface: Interface) -> str:
-    """Who owns an interface that must not be taken for a LAN; empty if nobody does."""
+    """The owner of an interface that must not become a LAN; empty if there is none."""
     if interface.name == "lo":
         return "the host itself"
     if interface.kind in TUNNELS:
@@ -122,9 +122,9 @@ def manager_of(interface: Interface) -> str:
 
 
 def managed_links() -> t.Tuple[str, ...]:
-    """The names of managers' links as patterns of rules, which know neither lengths nor sets of signs.
+    """The names of managers' links as rule patterns, which support neither lengths nor character sets.
 
-    Bridges that people call br-lan or br-guest are none of Docker's, whose names go on with a hexadecimal digit.
+    Bridges named br-lan or br-guest do not match Docker's patterns, which continue with a hexadecimal digit.
     """
     own = [prefix + "*" for prefix, _manager in MANAGED if prefix != "br-"]
     return (*own, *("br-{0}*".format(digit) for digit in "0123456789abcdef"))
@@ -149,20 +149,20 @@ def _asked(host: Host, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
     if done.rc != 0:
         raise GatewayError("ip: cannot list {0}: {1}".format(what, done.err.strip() or "exit code {0}".format(done.rc)))
     try:
-        # The kernel takes an escape sign in the name of a link, and ip prints it as it is.
+        # The kernel allows escape characters in link names, and ip prints them unchanged.
         return list(json.loads(done.out or "[]", strict=False))
     except ValueError:
-        # Alpine's own ip is busybox's, which knows no JSON.
+        # Alpine's default ip is busybox's, which has no JSON output.
         raise MissingProgram(
             "ip", "ip: 'ip -j {0}' printed no JSON; install the package iproute2".format(words[1])
         ) from None
 
 
 def _interface(link: t.Mapping[str, t.Any]) -> Interface:
-    # Those that we have added have the scope of the host.
+    # Addresses that we added have scope host.
     scopes = ("global",) if link["ifname"] == "lo" else ("global", "host")
     addresses = [info for info in link.get("addr_info") or () if info.get("scope") in scopes and info.get("local")]
-    # A /32 or /128 is the host alone; a peer address ("address" beside "local") is the other end of a link.
+    # A /32 or /128 is a single host; a peer address ("address" beside "local") is the other end of a link.
     networks = [
         ipaddress.ip_interface("{0}/{1}".format(info["local"], info["prefixlen"])).network
         for info in addresses
@@ -183,13 +183,13 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
 
 
 def _carriers(host: Host) -> t.Tuple[str, ...]:
-    """The column Device of the kernel's sessions: Id Address Device."""
+    """The column Device of the kernel's PPPoE sessions: Id Address Device."""
     lines = (host.read("/proc/net/pppoe") or "").splitlines()[1:]
     return tuple(dict.fromkeys(line.split()[2] for line in lines if len(line.split()) == 3))
 
 
 def _ways_out(host: Host) -> t.List[Route]:
-    """The best first: the main table's, those of IPv4, those of the lowest metric."""
+    """The best first: main table before others, IPv4 before IPv6, then by metric."""
     found: t.List[Route] = []
     for family, (option, half) in HALF.items():
         if family == "ip6" and not host.exists("/proc/sys/net/ipv6"):
@@ -204,7 +204,7 @@ def _ways_out(host: Host) -> t.List[Route]:
 
 
 def _hops(route: t.Mapping[str, t.Any], family: str) -> t.List[Route]:
-    """What is unreachable or local (a transparent proxy's) leads nowhere."""
+    """The usable next hops; unreachable and local routes (of a transparent proxy) have none."""
     if route.get("type", "unicast") != "unicast":
         return []
     hops = route.get("nexthops") or [route]
@@ -217,7 +217,7 @@ def _hops(route: t.Mapping[str, t.Any], family: str) -> t.List[Route]:
 
 
 def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]:
-    """The tables that rules lead to; None for any, as those of VRFs are no rule's own."""
+    """The tables that rules refer to; None for any table, because VRF tables need no rule of their own."""
     listed = list(rules)
     if any("l3mdev" in rule for rule in listed):
         return None
@@ -225,7 +225,7 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
 
 
 def _with_routed(interface: Interface, host: Host) -> Interface:
-    """A link that has only the host's own addresses (a /32, as in many clouds) says by its routes what is behind it."""
+    """For a link with only /32 addresses (as in many clouds), the routes show the networks behind it."""
     if interface.name == "lo" or not interface.addresses or interface.networks:
         return interface
     found = []
@@ -239,7 +239,7 @@ def _with_routed(interface: Interface, host: Host) -> Interface:
 
 
 def _somewhere(route: t.Mapping[str, t.Any]) -> bool:
-    """Whether a route leads to a network, not just out."""
+    """Whether a route leads to a specific network."""
     if route["dst"] == "default":
         return False
     to = network(route["dst"])

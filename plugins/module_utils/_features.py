@@ -4,9 +4,9 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What a rule set needs against what a backend can: all that is missing, in one message, before anything is touched.
+"""Compare what a rule set needs with what a backend offers, and report everything missing before anything is touched.
 
-Each backend declares its features with a remark on how it does them. ``docs/backends.md`` shows these declarations.
+Each backend declares its features with a remark on how it implements them. ``docs/backends.md`` lists them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._rules import Rule, RuleSet
 
-#: Feature to what a user writes to get it, and what to write where a backend lacks it (empty: nothing is like it).
+#: Feature to what a user writes to get it, and what to write if a backend lacks it (empty: there is no alternative).
 FEATURES: t.Dict[str, t.Tuple[str, str]] = {
     "masquerade": ("`nat: action: masquerade`", ""),
     "snat": ("`nat: action: snat`, one address or one range", ""),
-    "snat_pool": ("`nat: action: snat`, several ranges that are apart", "give one range in to"),
+    "snat_pool": ("`nat: action: snat`, several separate ranges", "give one range in to"),
     "netmap": ("`nat: action: static` or `prefix`, a network", ""),
     "dnat": ("`port_forwards`", ""),
-    "dnat_shift": ("`port_forwards: to_port` for a range of ports", "name each port in a forward of its own"),
+    "dnat_shift": ("`port_forwards: to_port` for a range of ports", "write one forward for each port"),
     "balance_round_robin": ("`port_forwards: to` several servers", "name one server in to"),
     "balance_source": ("`port_forwards: balance: source`", "set balance to round_robin"),
     "hairpin_external": ("`hairpin: true`", "set hairpin_source to gateway"),
@@ -43,14 +43,14 @@ FEATURES: t.Dict[str, t.Tuple[str, str]] = {
     "offload": ("`offload: software`", "set offload to none"),
 }
 
-#: Actions that are a feature of their own name; every backend has accept, drop, reject, return and jump.
+#: Actions that are features of the same name; every backend has accept, drop, reject, return and jump.
 ACTIONS = frozenset(
     ("masquerade", "snat", "netmap", "dnat", "guard", "clamp_mss", "set_mss", "helper", "log", "timers", "offload")
 )
 
 
 def needed_by(rule: Rule) -> t.List[str]:
-    """The features that a backend has to have for this rule."""
+    """The features that a backend needs for this rule."""
     action, match = rule.action, rule.match
     several = len(action.to) > 1
     needs = {
@@ -68,7 +68,7 @@ def needed_by(rule: Rule) -> t.List[str]:
 
 
 def check_supported(ruleset: RuleSet, backend: Backend) -> None:
-    """Raises GatewayError with a sentence for each item and feature that this backend does not have."""
+    """Raises GatewayError with a sentence for each item and feature that this backend lacks."""
     missing = [
         "{0}: {1} is not possible with backend {2}; {3}".format(
             rule.key,

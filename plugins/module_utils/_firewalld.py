@@ -4,15 +4,15 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""firewalld's official door: a policy object that lets through what our own rules let through.
+"""A firewalld policy that accepts what our own rules accept.
 
-firewalld's last rule in its forward chain rejects, and no accept of another table undoes that. So where firewalld runs,
-each instance has a policy of firewalld (0.9 or later): from the zones of its LANs to those of its WANs and of LANs that
-may be reached, packets from the LANs' networks are accepted. What may really pass is still decided by our own rules,
-which firewalld does not know: whatever either of them refuses is refused. Replies and port forwards pass firewalld by
-themselves (``ct state established,related`` and ``ct status dnat``).
+The last rule of firewalld's forward chain rejects, and an accept in another table cannot undo that. Therefore, where
+firewalld (0.9 or later) runs, each instance gets a firewalld policy: it accepts packets from the LANs' networks that go
+from the zones of its LANs to those of its WANs and of LANs that may be reached. Our own rules still decide what really
+passes, and whatever either of them refuses is refused. Replies and port forwards pass firewalld without a policy (``ct
+state established,related`` and ``ct status dnat``).
 
-A policy can be made at run time only by a reload, which loses what was set at run time only: that is refused.
+A new policy requires a reload, which loses runtime-only settings; in that case the run is refused.
 https://firewalld.org/documentation/man-pages/firewalld.policy.html
 """
 
@@ -34,16 +34,16 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 FOLDER = "/etc/firewalld/policies"
 CMD = "firewall-cmd"
-#: In front of the policies that firewalld ships with, and of people's own at -1 and above.
+#: Before the policies that firewalld ships with, and before users' own at -1 and above.
 PRIORITY = -100
 ANY = "ANY"
-#: What a reload keeps although it is known at run time only.
+#: Runtime-only settings that a reload keeps.
 KEPT = re.compile(r"^ *interfaces:.*$| \((?:default, |default|active|, )+\)", re.M)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Sorted names of zones, and networks."""
+    """Sorted zone names, and networks."""
 
     ingress: t.Tuple[str, ...]
     egress: t.Tuple[str, ...]
@@ -64,12 +64,12 @@ class Policy:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """The policy as text for people."""
         return "{0} to {1} from {2}".format(", ".join(self.ingress), ", ".join(self.egress), ", ".join(self.sources))
 
 
 def name_of(instance: str) -> str:
-    """At most 17 characters, which is firewalld's limit."""
+    """At most 17 characters, firewalld's limit."""
     return "ipmasq-" + instance
 
 
@@ -82,7 +82,7 @@ def runs(host: Host) -> bool:
 
 
 def policy_for(gateway: Gateway, host: Host) -> t.Tuple[Policy, t.Tuple[str, ...]]:
-    """The policy, and notes. Raises GatewayError if firewalld cannot be asked."""
+    """The policy and notes. Raises GatewayError if firewalld does not answer."""
     known = _zones(host)
     lans = gateway.lans or ()
     reached = {name for lan in lans for name in lan.reaches}
@@ -98,16 +98,18 @@ def policy_for(gateway: Gateway, host: Host) -> t.Tuple[Policy, t.Tuple[str, ...
         ),
     )
     notes = [
-        "firewalld: {0} is assigned to no zone, so the policy is for any zone; assign it to narrow that".format(name)
+        "firewalld: {0} is not assigned to a zone, so the policy applies to any zone; assign it to narrow that".format(
+            name
+        )
         for name in homeless
     ]
     return policy, tuple(notes)
 
 
 def _zones_of(names: t.Sequence[str], known: t.Mapping[str, str]) -> t.Tuple[str, ...]:
-    """The zones of interfaces and patterns; empty if one of them is assigned to none.
+    """The zones of interfaces and patterns; empty if one of them is not assigned to a zone.
 
-    It is in the default zone then, but a policy for that zone does not see it (firewalld 1.3.3, 2.3.0).
+    Such an interface uses the default zone, but a policy for that zone does not match it (firewalld 1.3.3, 2.3.0).
     """
     zones = set()
     for name in names:
@@ -124,7 +126,7 @@ def _zones(host: Host) -> t.Dict[str, str]:
         if not line.startswith(" "):
             zone = line.partition(" ")[0]
         elif line.split()[0] == "interfaces:":
-            # firewalld writes ppp+ where we write ppp*.
+            # firewalld writes ppp+ for our ppp*.
             found.update({name.replace("+", "*"): zone for name in line.split()[1:]})
     return found
 
@@ -141,7 +143,7 @@ def _text(words: str) -> str:
 
 
 def live(host: Host, instance: str) -> t.Optional[Policy]:
-    """The policy of this instance as firewalld applies it now."""
+    """The live policy of this instance."""
     done = host.run([CMD, "--info-policy=" + name_of(instance)])
     if done.rc != 0:
         return None
@@ -157,14 +159,14 @@ def live(host: Host, instance: str) -> t.Optional[Policy]:
 
 
 def same(one: t.Optional[Policy], other: t.Optional[Policy]) -> bool:
-    """firewalld has an order of its own for rules."""
+    """firewalld orders rules in its own way."""
     if not one or not other:
         return one == other
     return (one.ingress, one.egress, {*one.sources}) == (other.ingress, other.egress, {*other.sources})
 
 
 def check_reload(host: Host) -> None:
-    """Raises GatewayError if a reload would lose what somebody has set at run time only."""
+    """Raises GatewayError if a reload would lose runtime-only settings."""
     asked = {"zones": ["--list-all-zones"], "policies": ["--list-all-policies"], "ipsets": ["--get-ipsets"]}
     asked["direct rules"] = ["--direct", "--get-all-rules"]
     for what, words in asked.items():
@@ -172,14 +174,14 @@ def check_reload(host: Host) -> None:
         if now != kept:
             lines = [line.strip() for line in now.splitlines() if line not in kept.splitlines()]
             raise GatewayError(
-                "firewalld: its {0} have settings at run time only ({1}), which the reload for our policy would lose; "
+                "firewalld: {0} have runtime-only settings ({1}), which the reload for our policy would lose; "
                 "keep them with 'firewall-cmd --runtime-to-permanent', or drop them with 'firewall-cmd "
                 "--reload'".format(what, _text("; ".join(lines)) or "some are missing")
             )
 
 
 def reload(host: Host) -> None:
-    """Interfaces that were put into a zone at run time only, by ppp's scripts for example, are put there again."""
+    """Reassign interfaces whose zone was set at run time only, for example by ppp's scripts."""
     zones = _zones(host)
     _ask(host, "--reload")
     for name, zone in zones.items():
@@ -189,7 +191,7 @@ def reload(host: Host) -> None:
 
 
 def put(host: Host, instance: str, text: str) -> None:
-    """Make this the policy that firewalld applies (empty: none). The file is as it was before, afterwards."""
+    """Make this the live policy (empty: none). Afterwards the file is as it was before."""
     path = path_of(instance)
     before = host.read(path)
     try:

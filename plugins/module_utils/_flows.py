@@ -4,17 +4,17 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Connections that began under other rules, and which of them the new rules make wrong.
+"""Find the connections that began under other rules and are wrong under the new ones.
 
-Only the first packet of a connection meets the rules of NAT and most of the filter; conntrack repeats for the others
-what was decided then. So after a change each known connection is asked again, as if it began now: whether the old rules
-explain it, that is, would let it through and translate it as it is, and whether the new ones would. What the old rules
-explain and the new ones do not is wrong, and has to be forgotten to begin anew. What neither explains is somebody
-else's: what docker has translated, what a VPN carries.
+Only the first packet of a connection passes the NAT rules and most of the filter; conntrack repeats that decision for
+the rest. After a change, each known connection is therefore judged as if it began now: do the old rules explain it,
+that is, would they accept and translate it as it is, and would the new rules? A connection that only the old rules
+explain is wrong and must be forgotten, so that it starts again. A connection that neither explains belongs to somebody
+else: it was translated by Docker, or a VPN carries it.
 
-conntrack does not tell interfaces. Old rules explain a connection if they do so on some way through the gateway, and
-new ones contradict it only if they do so on every way. What cannot be seen from a connection (an IPsec policy, a mark)
-speaks against forgetting it: for the old rules it explains nothing, for the new ones everything.
+conntrack does not record interfaces. Old rules explain a connection if they do so on any path through the gateway; new
+rules contradict it only if they do so on every path. What a connection does not show (an IPsec policy, a mark) speaks
+against forgetting it: for the old rules it explains nothing, for the new ones everything.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 Address = t.Any  # ipaddress.IPv4Address or IPv6Address
 
-#: The kernel's numbers of what rules call by name.
+#: The kernel's numbers for names used in rules.
 PROTOCOLS = {
     1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6",
     112: "vrrp", 132: "sctp", 136: "udplite",
 }  # fmt: skip
 NUMBERS = {name: number for number, name in PROTOCOLS.items()}
-#: Parts of a match that are looked at here. Of any other that is given, nobody here knows whether it holds.
+#: Parts of a match that are evaluated here. Whether any other part matches is unknown.
 SEEN = frozenset(
     ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
     + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
@@ -51,7 +51,7 @@ UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name 
 
 @dataclass(frozen=True)
 class End:
-    """One direction of a connection. Ports are 0 where the protocol has none."""
+    """One direction of a connection. Ports are 0 if the protocol has none."""
 
     source: str
     destination: str
@@ -61,13 +61,13 @@ class End:
 
 @dataclass(frozen=True)
 class Flow:
-    """A connection as conntrack knows it: as it was asked for, and as answers come."""
+    """A connection as conntrack knows it: original direction and reply direction."""
 
     protocol: str
     asked: End
     answer: End
     icmp_id: str = ""
-    helper: str = ""  # the kernel's name of the one that reads along
+    helper: str = ""  # the kernel's name of its helper
 
     @property
     def family(self) -> str:
@@ -91,7 +91,7 @@ class Flow:
 
     @property
     def delete_words(self) -> t.List[str]:
-        """What conntrack(8) needs after -D to mean this connection and no other."""
+        """The arguments after conntrack(8) -D that identify this connection."""
         words = ["-p", self.protocol, "--orig-src", self.asked.source, "--orig-dst", self.asked.destination]
         if ":" in self.asked.source:
             words = ["-f", "ipv6"] + words
@@ -103,7 +103,7 @@ class Flow:
 
 
 def parse(listing: str) -> t.List[Flow]:
-    """The lines of ``conntrack -L``. One that is none of a connection, or of another zone's, is passed over."""
+    """Parse ``conntrack -L``. Lines without a connection, or of another zone, are skipped."""
     found = []
     for line in listing.splitlines():
         pairs = re.findall(r"\b(src|dst|sport|dport|id)=(\S+)", line)
@@ -123,7 +123,7 @@ def _end(found: t.Mapping[str, str]) -> End:
 
 
 def flow_of(entry: Entry, helper: str = "") -> Flow:
-    """An entry of the kernel's in the words of rules."""
+    """Convert a kernel entry to the terms of rules."""
     return Flow(
         PROTOCOLS.get(entry.protocol, str(entry.protocol)),
         End(text_of(entry.source), text_of(entry.destination), entry.source_port, entry.destination_port),
@@ -142,7 +142,7 @@ def text_of(address: bytes) -> str:
 
 
 def entry_of(flow: Flow) -> Entry:
-    """The other way round."""
+    """Convert back to a kernel entry."""
     source, destination, server, seen = (
         ipaddress.ip_address(address).packed
         for address in (flow.asked.source, flow.asked.destination, flow.server, flow.seen_source)
@@ -153,7 +153,7 @@ def entry_of(flow: Flow) -> Entry:
 
 
 class Far(t.NamedTuple):
-    """An end of a connection that is behind no link that is known, and the one that is, with its interface."""
+    """The end of a connection that is on no known link, and the other end with its interface."""
 
     far: str
     near: str
@@ -162,23 +162,23 @@ class Far(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """A set of rules with what it needs to be asked: its gateway, and the host around it while it holds."""
+    """A rule set with what is needed to evaluate it: its gateway and the host's state at that time."""
 
     ruleset: RuleSet
     gateway: Gateway
     local: t.FrozenSet[str] = frozenset()  # addresses of this host
-    links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and the interfaces that they are on
-    alone: bool = True  # there is no other instance, which might mark a packet
+    links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and their interfaces
+    alone: bool = True  # no other instance exists that might mark a packet
 
 
 class Judges:
-    """The old rules (of a host with a past, several) and the new ones."""
+    """The old rules (several if the host has had several changes) and the new ones."""
 
     def __init__(self, old: t.Iterable[Rules], new: Rules) -> None:
         self._old, self._new = [Judge(rules) for rules in old], Judge(new)
         judges = [*self._old, self._new]
         self._local = frozenset(address for judge in judges for address in judge.local)
-        #: Whether a connection's helper matters.
+        #: Whether helpers of connections matter.
         self.helpers = any(judge.chain("helper") for judge in judges)
         self._exact = any(rule.action.kind == "netmap" for judge in judges for rule in judge.rules)
         self._starts = {size: _boundaries(judges, size, self._local) for size in (4, 16)}
@@ -188,9 +188,9 @@ class Judges:
         self._known: t.Dict[t.Any, bool] = {}
 
     def wrong(self, entry: Entry, helper: str = "", link: str = "") -> bool:
-        """Whether the old rules explain it and the new ones do not. Judged once for all that are alike.
+        """Whether only the old rules explain it. Equivalent connections are judged once.
 
-        ``link`` is where the end lies that is in no network that is known here; without it, at some WAN.
+        ``link`` is the link of the end that is in no known network; if empty, any WAN.
         """
         spots = self._spots
         _protocol, source, destination, _port, port, server, seen, server_port, seen_port = entry
@@ -220,7 +220,7 @@ class Judges:
         return any(judge.right(flow, link, certain=True) for judge in self._old)
 
     def far_end(self, entry: Entry) -> t.Optional[Far]:
-        """The end that is in no network that is known, None if both are."""
+        """The end that is in no known network; None if both are known."""
         ends = (entry.answer_source, entry.source)
         for far, near in (ends, ends[::-1]):
             if not self._links_of(text_of(far)):
@@ -238,7 +238,7 @@ class Judges:
         return self._new.is_wan(link)
 
     def _spot(self, address: bytes) -> t.Tuple[int, bool]:
-        """A number that stands for all addresses that the rules cannot tell apart, and whether some LAN has them."""
+        """A number shared by all addresses that the rules cannot distinguish, and whether they are in a LAN."""
         size = len(address)
         number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)
         if number not in self._inside:
@@ -249,7 +249,7 @@ class Judges:
 
 
 def _marking(rules: Rules) -> t.Set[str]:
-    """The chains from which rules that mark can be reached."""
+    """The chains from which marking rules can be reached."""
     found = {rule.chain for rule in rules.ruleset.rules if rule.action.kind == "mark"}
     jumps = [(rule.chain, rule.action.target) for rule in rules.ruleset.rules if rule.action.kind in ("jump", "goto")]
     before = -1
@@ -260,7 +260,7 @@ def _marking(rules: Rules) -> t.Set[str]:
 
 
 def _boundaries(judges: t.Iterable[Judge], size: int, local: t.Iterable[str]) -> t.List[int]:
-    """Where an address begins to be in some network of the rules, or no longer is."""
+    """Where a network of the rules begins or ends in the address space."""
     version, found = (4 if size == 4 else 6), set()
     networks = {net for judge in judges for net in judge.networks}
     networks.update(local)
@@ -277,7 +277,7 @@ def _boundaries(judges: t.Iterable[Judge], size: int, local: t.Iterable[str]) ->
 
 
 def _port_classes(judges: t.Iterable[Judge]) -> t.List[int]:
-    """For each port a number that it shares with the others that the rules cannot tell from it."""
+    """For each port, a number shared by all ports that the rules cannot distinguish."""
     starts = {0}
     for judge in judges:
         for rule in judge.rules:
@@ -292,24 +292,24 @@ def _port_classes(judges: t.Iterable[Judge]) -> t.List[int]:
 
 
 class Packet(t.NamedTuple):
-    """The first packet of a connection at one place on its way."""
+    """The first packet of a connection at one place on its path."""
 
     flow: Flow
     iif: str
     oif: str
     to: str
     port: int
-    marked: int = 0  # bits of its mark that rules of ours have set
-    unsure: int = 0  # and those of which nobody here knows
+    marked: int = 0  # mark bits that our rules have set
+    unsure: int = 0  # mark bits that are unknown
 
 
 class Judge:
-    """One set of rules."""
+    """Judges by one rule set."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.local = rules.ruleset.rules, rules.local
         marking = _marking(rules)
-        # What is forwarded never meets the marks of what the gateway itself is asked.
+        # Forwarded packets never carry the marks of input packets.
         hooks = ("prerouting", "forward")
         self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook in hooks and chain.name in marking]
         self._foreign = 0 if rules.alone else REACH
@@ -331,7 +331,7 @@ class Judge:
     def networks(self) -> t.Iterator[str]:
         for rule in self.rules:
             yield from rule.match.source
-            # No boundaries tell addresses apart by their ends.
+            # Boundaries cannot separate addresses by suffix.
             yield from (net for net in rule.match.destination if not is_suffix(net))
             yield from rule.match.not_destination
             yield from rule.match.asked
@@ -352,7 +352,7 @@ class Judge:
         return any(matches_name(pattern, link) for pattern in self.wans)
 
     def right(self, flow: Flow, link: str, certain: bool) -> bool:
-        """Whether these rules let it through as it is, on some way; for certain, or as far as can be seen."""
+        """Whether these rules accept the connection as it is on some path, either for certain or possibly."""
         beyond = (link,) if link else self.wans
         ways_in = self._places.find(flow.asked.source) or beyond or ("",)
         ways_out = self._places.find(flow.server) or beyond or ("",)
@@ -370,7 +370,9 @@ class Judge:
         )
 
     def walk(self, name: str, packet: Packet) -> t.List[t.Optional[Rule]]:
-        """The rules that may decide about a packet, None where the chain may come to its end: one, if all is seen."""
+        """The rules that may decide about a packet, and None if the chain may end without a verdict; one entry if all
+        is known.
+        """
         found: t.List[t.Optional[Rule]] = []
         chain = self._chains.get(name)
         for rule in chain.about(packet) if chain else ():
@@ -393,7 +395,7 @@ class Judge:
         return found + [None]
 
     def mark(self, packet: Packet) -> Packet:
-        """With the marks that rules of ours give it before it is filtered."""
+        """The packet with the marks that our rules set before filtering."""
         marked, unsure = 0, self._foreign
         for name in self._marking:
             for bit, sure in self._marks(name, packet, True):
@@ -416,7 +418,7 @@ class Judge:
                 certain = False
 
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
-        """None: that cannot be seen."""
+        """Whether the match holds; None if unknown."""
         flow = packet.flow
         suffix = bool(match.destination) and self._suffix(match.destination)
         if not (
@@ -478,7 +480,7 @@ class Judge:
 
 
 class _Chain:
-    """Rules in their order, with an index: of 10,000 items few are about one packet."""
+    """Rules in order, with an index, because few of 10,000 items concern one packet."""
 
     def __init__(self) -> None:
         self._all: t.List[Rule] = []
@@ -508,7 +510,7 @@ class _Chain:
 
 
 class _Places:
-    """Networks and what they belong to: the longest that holds an address counts."""
+    """Networks and their owners; the longest matching prefix wins."""
 
     def __init__(self, listed: t.Iterable[t.Tuple[str, t.Tuple[str, ...]]]) -> None:
         self._known: t.Dict[t.Tuple[int, int, int], t.Tuple[str, ...]] = {}
@@ -550,12 +552,12 @@ def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:
 
 
 def _fits(action: Action, flow: Flow) -> bool:
-    """Whether the port outside is one of those to take from."""
+    """Whether the outside port is in the action's range."""
     return not action.ports or action.ports[0] <= flow.answer.destination_port <= action.ports[1]
 
 
 def _named(patterns: t.Tuple[str, ...], name: str) -> bool:
-    """A pattern that the user gave for the way itself, such as ppp*, is its own example."""
+    """Whether a name matches; a pattern given as the path itself, such as ppp*, matches itself."""
     return not patterns or any(pattern == name or matches_name(pattern, name) for pattern in patterns)
 
 
@@ -566,6 +568,6 @@ def _between(entry: str, address: str) -> bool:
 
 
 def _mapped(address: str, net: str) -> str:
-    """The address of the same number in another network."""
+    """The address with the same host number in another network."""
     parsed = network(net)
     return str(parsed.network_address + (int(ipaddress.ip_address(address)) & int(parsed.hostmask)))

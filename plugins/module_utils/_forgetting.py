@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What a change does to the connections that are there: the rules before it and after it, and who forgets when.
+"""The effect of a change on existing connections: the rules before and after it, and when connections are deleted.
 
-A change that waits for nobody forgets once it is kept, by itself, and holds nothing meanwhile. Until that is done, the
-intent before it lies in ``/run/ipmasq/INSTANCE.owed``, so that the next run makes good for one that died. A change that
-waits for its confirmation lays what it would forget beside the rest of what keeping it needs.
+A change without confirmation deletes connections once it is kept. Until that is done, the previous intent is stored in
+``/run/ipmasq/INSTANCE.owed``, so that the next run can catch up if this one dies. A change that awaits confirmation
+stores what it would delete with the files that keep it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import Rule
 
 CLASSES = codec.dataclasses_in(vars(intent))
-#: What a host is that routes and has none of our rules: everything passes, and nothing is translated.
+#: A host that routes without our rules: everything passes, and nothing is translated.
 PLAIN = RuleSet("", (), ())
 #: Under this name the state file has the items of an instance that has no whole gateway, by their keys.
 ITEMS = "items"
@@ -46,7 +46,7 @@ Compiled = t.Tuple[RuleSet, intent.Gateway]
 
 
 def encoded(gateway: Gateway) -> t.Any:
-    """The intent for the state file, less what is no part of it: the addresses that a WAN has today."""
+    """The intent for the state file, without the WANs' present addresses."""
     return codec.encode(replace(gateway, wans=tuple(replace(wan, addresses=()) for wan in gateway.wans or ())))
 
 
@@ -65,7 +65,7 @@ def items_in(raw: t.Any) -> t.Mapping[str, t.Any]:
 
 
 def _compiled(raw: t.Any, links: Links) -> t.Optional[Compiled]:
-    """None for what nobody has remembered, or what another release has and this one does not understand."""
+    """The decoded intent; None if there is none or another release wrote it."""
     try:
         if items_in(raw):
             return _together([codec.decode(each, CLASSES) for _key, each in sorted(items_in(raw).items())], links)
@@ -107,7 +107,7 @@ def _links_to(net: str, links: Links) -> t.Tuple[str, ...]:
 
 
 class Forgetting:
-    """Of one change. Nothing is compiled, and nobody asked, before it has to be."""
+    """The connections that one change affects. Nothing is compiled or queried before it is needed."""
 
     def __init__(
         self,
@@ -132,11 +132,11 @@ class Forgetting:
 
     @property
     def owed(self) -> bool:
-        """Whether an earlier change has not come to it."""
+        """Whether an earlier change has not yet deleted its connections."""
         return bool(self._owed)
 
     def found(self, steps: Steps, drifted: bool, longest: float) -> Found:
-        """What is wrong now, if the new rules are there or were."""
+        """The connections that are wrong under the new rules."""
         before = [*self._owed, self._before] + ([None] if drifted else [])
         known = [raw for index, raw in enumerate(before) if raw not in before[:index]]
         if known == [self._encoded]:
@@ -144,16 +144,16 @@ class Forgetting:
         return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host, longest)
 
     def back(self, steps: Steps) -> Groups:
-        """What a rollback has to forget: whatever begins under the new rules, and is wrong under the old ones.
+        """What a rollback must delete: connections that begin under the new rules and are wrong under the old ones.
 
-        Where no rules are left, forwarding ends as well, so that nothing begins.
+        If no rules remain, forwarding ends, too, so nothing can begin.
         """
         if self._encoded is None or self._before == self._encoded:
             return Groups()
         return groups(self._new(steps), self._old(self._before))
 
     def undone(self, steps: Steps) -> None:
-        """The same, where the run that made the change is there to take it back."""
+        """The same, if the run that made the change rolls it back itself."""
         if self._before != self._encoded:
             judges = Judges([self._new(steps)], self._old(self._before))
             conntrack.forget(conntrack.wrong(judges, self._host), self._host)
@@ -170,7 +170,7 @@ class Forgetting:
         return self._rules[-1][1]
 
     def _compile(self, raw: t.Any) -> Compiled:
-        """Where there are no rules, those of the other side tell what a WAN is; single items leave no WAN out."""
+        """Compile an intent. Without rules, the WANs are those of the other side; single items cover every WAN."""
         found = self._compiled(raw)
         if found and not items_in(raw):
             return found
@@ -197,18 +197,18 @@ class Forgetting:
         return self._facts
 
     def owing(self) -> str:
-        """The text to lay down until all is forgotten."""
+        """The text to store until all connections are deleted."""
         return json.dumps([*self._owed, self._before])
 
     def done(self) -> None:
         self._host.remove(self._path)
 
     def forget(self, found: Found) -> t.Tuple[str, ...]:
-        """Forget them. Warnings tell what is left."""
+        """Delete them. Warnings report what remains."""
         left = conntrack.forget(found, self._host) if found.count else 0
         self.done()
         return warnings(found) + (
-            ("{0} of {1} connections that began under other rules are left".format(left, found.count),) if left else ()
+            ("{0} of {1} connections that began under other rules remain".format(left, found.count),) if left else ()
         )
 
 
@@ -225,16 +225,16 @@ def _listed(text: t.Optional[str]) -> t.List[t.Any]:
 
 
 def warnings(found: Found) -> t.Tuple[str, ...]:
-    """What the user has to know about looking at connections."""
+    """Warnings about the search for connections."""
     if not found.looked:
         return (
-            "this host does not tell its connections (neither by netlink nor by conntrack), so those that began before "
-            "this change stay as they are; install the package conntrack (conntrack-tools), or see whether the kernel "
-            "has nf_conntrack_netlink",
+            "connections cannot be listed on this host (neither by netlink nor by conntrack), so those that began "
+            "before this change stay as they are; install the package conntrack (conntrack-tools), or check that the "
+            "kernel has nf_conntrack_netlink",
         )
     if not found.whole:
         return (
-            "the time did not suffice to look at every connection of this host; those that were not looked at stay as "
-            "they are, and 'conntrack -F' would make all begin anew",
+            "there was not enough time to check every connection of this host; unchecked ones stay as they are; "
+            "'conntrack -F' makes all connections start again",
         )
     return ()

@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Groups of connections that begin under some rules and would be wrong under others, in the words of conntrack(8).
+"""Groups of connections that begin under some rules and are wrong under others, as arguments of conntrack(8).
 
-A rollback needs neither Python nor Ansible, so nobody is there to judge single connections: what may begin while a
-change waits is written down when it is made. Each rule that only one side has is asked for the packets that it is
-about. What the rules of now let through, and the rules of then would not, or not like that, is a group.
+A rollback runs without Python and Ansible, so single connections cannot be judged then. Therefore a change records in
+advance what may begin while it is pending: each rule that only one side has is asked about its packets. What the
+present rules accept, and the previous ones would not, or not in the same way, forms a group.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
     from ._rules import Action, Match, Rule, RuleSet
 
-#: Groups that are written down; each is a walk through the table of connections.
+#: The maximum number of groups; each costs a walk through the connection table.
 MOST = 300
-#: Packets of a rule, and of all, that are asked about.
+#: The maximum number of packets to judge, for one rule and for all.
 MOST_OF_A_RULE, MOST_ASKED = 400, 2000
-#: Addresses of a pool that are named one by one.
+#: Pool addresses that are listed one by one.
 FEW = 16
-#: What stands for everybody outside: for benchmarks (RFC 2544, RFC 5180), so nobody has it.
+#: Represents any outside host: a benchmark network (RFC 2544, RFC 5180) that nobody uses.
 OUTSIDE = {"ip": ("198.18.0.1", "198.19.0.1"), "ip6": ("2001:2::1", "2001:2:0:1::1")}
 FAMILY = {"ip": "ipv4", "ip6": "ipv6"}
-#: What conntrack(8) knows by name without /etc/protocols.
+#: The protocols that conntrack(8) knows by name without /etc/protocols.
 KNOWN = ("tcp", "udp", "sctp", "icmp", "icmpv6", "gre")
 NATTED = ("masquerade", "snat", "netmap", "hairpin")
 
@@ -50,7 +50,7 @@ class Groups:
 
 
 class _Asked(t.NamedTuple):
-    """The packets of one rule, as far as it tells; what it does not tell is empty."""
+    """The packets that a rule matches, as far as it tells; unknown parts are empty."""
 
     chain: str
     family: str
@@ -61,11 +61,11 @@ class _Asked(t.NamedTuple):
     local: bool
     protocol: str
     ports: t.Tuple[int, int]
-    broad: t.Optional[Match] = None  # what stands here is one of too many: the words leave it out
+    broad: t.Optional[Match] = None  # one of too many matches, which the arguments omit
 
 
 def groups(now: Rules, then: Rules) -> Groups:
-    """What begins under the rules of now, and is wrong under those of then."""
+    """The connections that begin under the present rules and are wrong under the previous ones."""
     sides = [_deciding(rules.ruleset) for rules in (now, then)]
     changed = [dict.fromkeys(_asked(side, other)) for side, other in (sides, sides[::-1])]
     asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
@@ -80,7 +80,7 @@ def groups(now: Rules, then: Rules) -> Groups:
 
 
 def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
-    """The rules that packets meet on their way through the host, by what they are about and what they do."""
+    """The rules on the packets' path through the host, by match and action."""
     chains = {
         chain.name for chain in ruleset.chains if not chain.hook or chain.stage == "nat" or chain.hook == "forward"
     }
@@ -93,7 +93,7 @@ def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
 
 
 def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Iterator[t.Tuple[_Asked, Action]]:
-    """The packets of each rule that the other side has not, with what is done to them."""
+    """The packets of each rule that the other side lacks, with their action."""
     for about, rule in side.items():
         match = rule.match
         if about in other or "new" not in (match.ct_state or ("new",)) or match.translated:
@@ -120,13 +120,13 @@ def _product(parts: t.Iterable[t.Sequence[t.Any]]) -> int:
 
 
 def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.Any]:
-    """What of a long list no rule of the other side names; all of it, if that is nothing."""
+    """The entries of a long list that no rule of the other side names; if there are none, the whole list."""
     named = {each for _chain, match, _action in other for each in (*match.source, *match.destination, *match.port)}
     return [each for each in part if each not in named] or part
 
 
 def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Gateway]) -> t.Iterator[t.Tuple[str, str]]:
-    """Networks from and to which these packets go; empty: from or to anywhere outside."""
+    """The source and destination networks of these packets; empty for any outside network."""
     about = asked[0]
     lans = {lan.name: lan for gateway in gateways for lan in gateway.lans or ()}
     inside = {name: lan.networks or () for lan in lans.values() for name in lan.interfaces}
@@ -149,7 +149,7 @@ def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Gateway]) -> t.It
 
 
 def _first(net: str, local: t.Container[str]) -> str:
-    """An address that stands for a network: no end of it, and none of this host, where it has others."""
+    """An address that represents a network: not its first or last one, and not this host's, if there are others."""
     parsed = network(net)
     last = parsed.num_addresses - 1
     for step in range(1, min(last, MOST)):
@@ -202,7 +202,7 @@ def _translated(
         words += ["--orig-port-dst", str(first)]
     for server, port, more in _servers(flow, redirect):
         if server in now.local:
-            continue  # It ends here, and is not forwarded.
+            continue  # it ends here and is not forwarded
         sent = Flow(flow.protocol, flow.asked, End(server, flow.asked.source, port, 4000))
         iif = _link(now, flow.asked.source, about.iif)
         there = now.mark(Packet(sent, iif, _link(now, server, about.oif), server, port))._replace(iif="")
@@ -214,7 +214,7 @@ def _translated(
 
 
 def _servers(flow: Flow, rule: t.Optional[Rule]) -> t.Iterator[t.Tuple[str, int, t.List[str]]]:
-    """Where the packets are sent, and the words for that."""
+    """The destination of the packets, and the arguments for it."""
     to, port = flow.asked.destination, flow.asked.destination_port
     if not rule or rule.action.kind not in ("dnat", "netmap"):
         yield to, port, []
@@ -233,7 +233,7 @@ def _servers(flow: Flow, rule: t.Optional[Rule]) -> t.Iterator[t.Tuple[str, int,
 
 
 def _seen(flow: Flow, rule: t.Optional[Rule], outer: t.Sequence[str]) -> t.Iterator[t.Tuple[str, t.List[str]]]:
-    """As what the packets are seen, and the words for that."""
+    """The translated source of the packets, and the arguments for it."""
     action = rule.action if rule else None
     if not action or action.kind not in NATTED:
         yield flow.asked.source, []

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Conntrack helpers: services whose packets carry addresses or ports, and so break through NAT without help.
+"""Conntrack helpers, for services whose packets carry addresses or ports and which therefore fail behind NAT.
 
-Names are the kernel's, as registered in net/netfilter/nf_conntrack_*.c; ports are its defaults. None is assigned by the
-kernel itself any more (nf_conntrack_helper is gone since Linux 6.0), and each is code that parses what strangers send.
+Names and default ports are the kernel's, as registered in net/netfilter/nf_conntrack_*.c. The kernel no longer assigns
+helpers by itself (nf_conntrack_helper was removed in Linux 6.0). Each helper parses data from untrusted hosts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Helper:
     protocol: str
     port: int
     families: t.Tuple[str, ...] = ("ip", "ip6")
-    module: str = ""  # what translates for it, loaded before the rules; the tracking half comes with the rule
+    module: str = ""  # its NAT module, loaded before the rules; the rule itself loads the tracking module
 
 
 IPV4 = ("ip",)
-#: The name that people know to the kernel's helpers.
+#: Common name to the kernel's helpers.
 HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {
     "amanda": (Helper("amanda", "udp", 10080, module="nf_nat_amanda"),),
     "ftp": (Helper("ftp", "tcp", 21, module="nf_nat_ftp"),),
@@ -53,20 +53,20 @@ HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {
 
 
 def modules_for(names: t.Iterable[str]) -> t.List[str]:
-    """The kernel modules that translate for these helpers, each once."""
+    """The NAT modules of these helpers, without duplicates."""
     listed = (helper.module for name in names for helper in HELPERS[name] if helper.module)
     return list(dict.fromkeys(listed))
 
 
 def load(modules: t.Iterable[str], host: Host) -> None:
-    """Load what translates for helpers. A kernel that has it built in, or a container without modprobe, needs none."""
+    """Load NAT modules. A kernel with built-in modules, or a container without modprobe, needs none."""
     for module in modules:
         if host.which("modprobe"):
             host.run(["modprobe", "-q", module])
 
 
 def check_known(names: t.Sequence[str], host: Host) -> None:
-    """Raises GatewayError naming every helper that this kernel lacks. Without nft only the load itself can tell."""
+    """Raises GatewayError for every helper that this kernel lacks. Without nft, only loading the rules can tell."""
     if not names or not host.which("nft") or _accepted(names, host):
         return
     unknown = [name for name in names if not _accepted([name], host)]
@@ -82,7 +82,7 @@ def check_known(names: t.Sequence[str], host: Host) -> None:
 
 
 def _accepted(names: t.Iterable[str], host: Host) -> bool:
-    """Whether nft would take these helpers: it asks the kernel, and changes nothing."""
+    """Whether nft would accept these helpers. It asks the kernel and changes nothing."""
     place = {"family": "inet", "table": "ipmasq_probe"}
     commands: t.List[t.Any] = [{"add": {"table": {"family": "inet", "name": "ipmasq_probe"}}}]
     for number, helper in enumerate(helper for name in names for helper in HELPERS[name]):

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The only way to the outside: processes and files of the managed host."""
+"""All access to the managed host: processes and files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
 
-#: Of changes that are under way, and of runs that found nothing to do. A restart empties it.
+#: State of changes in progress and of runs that found nothing to do. A reboot clears it.
 RUN_FOLDER = "/run/ipmasq"
-#: What our lines in the host's journal begin with.
+#: The tag of our journal lines.
 TAG = "ipmasq"
 
 
@@ -39,16 +39,16 @@ class Done(t.NamedTuple):
     err: str
 
 
-#: The kernel's packet filter and its connections, of linux/netlink.h.
+#: Netlink protocol of netfilter, from linux/netlink.h.
 NETFILTER = 12
 
 
 class Netlink:
-    """What the kernel's netfilter is asked by. Everything here may raise OSError: it may be refused."""
+    """A netlink socket to the kernel's netfilter. Every method may raise OSError, as access may be refused."""
 
-    #: Longer than any packet of a dump.
+    #: Larger than any packet of a dump.
     PACKET = 1 << 17
-    #: Seconds without an answer.
+    #: Seconds to wait for an answer.
     PATIENCE = 10
 
     def __init__(self) -> None:
@@ -71,15 +71,15 @@ class Netlink:
 
 
 class Host(ABC):
-    """What the engine may do to a host. Paths are absolute; texts are UTF-8."""
+    """What the engine may do to a host. Paths are absolute; text is UTF-8."""
 
     @abstractmethod
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
-        """Run one process under ``LC_ALL=C``, without a shell. A program that is not there gives rc 127."""
+        """Run one process under ``LC_ALL=C`` without a shell. A missing program gives rc 127."""
 
     @abstractmethod
     def which(self, program: str) -> str:
-        """The path of a program, also where PATH lacks the sbin folders; empty if there is none."""
+        """The path of a program, even if PATH lacks the sbin folders; empty if it is not installed."""
 
     def is_root(self) -> bool:
         return os.geteuid() == 0
@@ -88,26 +88,26 @@ class Host(ABC):
         time.sleep(seconds)
 
     def log(self, line: str) -> None:
-        """One line for the host's journal; no journal is no problem."""
+        """Write one line to the host's journal, if there is one."""
         return
 
     def now(self) -> float:
         return time.time()
 
     def clock(self) -> float:
-        """Seconds since any moment, which nobody sets."""
+        """Seconds of a clock that nobody can set."""
         return time.monotonic()
 
     def netfilter(self) -> Netlink:
-        """Raises OSError where that is refused."""
+        """Raises OSError if access is refused."""
         return Netlink()
 
     def pid(self) -> int:
-        """The process that makes a change."""
+        """The process ID of this run."""
         return os.getpid()
 
     def read(self, path: str) -> t.Optional[str]:
-        """The text of a file with its line ends as they are, None if it is not there."""
+        """The text of a file with its line ends unchanged; None if it does not exist."""
         try:
             with open(path, encoding="utf-8", errors="replace", newline="") as handle:
                 return handle.read()
@@ -123,18 +123,18 @@ class Host(ABC):
         return os.access(path, os.W_OK)
 
     def link(self, path: str) -> str:
-        """Where a symbolic link leads, empty if it is none, or is gone."""
+        """The target of a symbolic link; empty if it is not a link or is gone."""
         try:
             return os.readlink(path)
         except OSError:
             return ""
 
     def find(self, pattern: str) -> t.List[str]:
-        """Paths that match a shell pattern, sorted."""
+        """The paths that match a shell pattern, sorted."""
         return sorted(glob.glob(pattern))
 
     def write_switch(self, path: str, value: str) -> None:
-        """A value into a file of /proc/sys."""
+        """Write a value to a file under /proc/sys."""
         try:
             with open(path, "w", encoding="ascii") as handle:
                 handle.write(value + "\n")
@@ -142,7 +142,7 @@ class Host(ABC):
             raise GatewayError("{0}: cannot be set to {1}: {2}".format(path, value, error.strerror)) from None
 
     def write(self, path: str, text: str, mode: int) -> None:
-        """Put a whole file in place at once: a reader, or a power cut, meets the old text or the new, never a part."""
+        """Replace a whole file atomically: after a crash it has the old text or the new, never a part."""
         folder = os.path.dirname(path)
         try:
             _make_folders(folder, 0o700 if folder == RUN_FOLDER else 0o755)
@@ -161,7 +161,7 @@ class Host(ABC):
             raise GatewayError("{0}: cannot be written: {1}".format(path, error.strerror)) from None
 
     def mode(self, path: str) -> int:
-        """The permission bits of a file that is there."""
+        """The permission bits of an existing file."""
         return os.stat(path).st_mode & 0o7777
 
     def remove(self, path: str) -> None:
@@ -173,7 +173,7 @@ class Host(ABC):
             raise GatewayError("{0}: cannot be removed: {1}".format(path, error.strerror)) from None
 
     def make_folder(self, path: str) -> bool:
-        """Make a folder that only root may enter; False if it is there already."""
+        """Create a folder that only root may enter; False if it exists."""
         try:
             _make_folders(os.path.dirname(path), 0o700)
             os.mkdir(path, mode=0o700)
@@ -184,7 +184,7 @@ class Host(ABC):
         return True
 
     def rename(self, path: str, to: str) -> bool:
-        """Of several who try, one succeeds."""
+        """Whether the rename succeeded. If several processes try, only one succeeds."""
         try:
             os.rename(path, to)
         except OSError:
@@ -195,13 +195,13 @@ class Host(ABC):
         shutil.rmtree(path, ignore_errors=True)
 
     def remove_folder(self, path: str) -> None:
-        """Remove a folder if it is there and empty."""
+        """Remove a folder if it exists and is empty."""
         with contextlib.suppress(OSError):
             os.rmdir(path)
 
 
 def _make_folders(path: str, mode: int) -> None:
-    """os.makedirs gives its mode to the last folder only, and to those above whatever the umask leaves."""
+    """os.makedirs applies its mode to the last folder only; the umask decides for its parents."""
     if not os.path.isdir(path):
         _make_folders(os.path.dirname(path), mode)
         with contextlib.suppress(FileExistsError):
@@ -209,7 +209,7 @@ def _make_folders(path: str, mode: int) -> None:
 
 
 class AnsibleHost(Host):
-    """The host that an Ansible module runs on."""
+    """The managed host of an Ansible module."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
@@ -228,14 +228,14 @@ class AnsibleHost(Host):
         result = self._module.run_command(
             [program] + list(argv[1:]),
             data=stdin,
-            binary_data=True,  # otherwise a newline is added, which nft -j takes for a second document
+            binary_data=True,  # otherwise a newline is appended, which nft -j reads as a second document
             environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
             handle_exceptions=False,
         )
         return t.cast("t.Tuple[int, str, str]", result)
 
     def log(self, line: str) -> None:
-        # Of the task; or of Ansible's configuration (no_target_syslog), which sets it for every task.
+        # Set by the task, or by no_target_syslog in Ansible's configuration for every task.
         if self._module.no_log:
             return
         syslog.openlog(TAG, 0, syslog.LOG_DAEMON)
@@ -252,10 +252,10 @@ def check_root(host: Host) -> None:
 
 
 def code_parts() -> t.List[t.List[t.Any]]:
-    """What stands for our code: each file with what changes when it does."""
+    """What identifies our code: each file with a value that changes when the file does."""
     archive = getattr(globals().get("__loader__"), "archive", "")
     if archive:
-        # Ansible packs what a module needs; the checksums of the parts are the same each time, the pack is not.
+        # Ansible packs a module's files; the checksums of the members are stable, that of the archive is not.
         with zipfile.ZipFile(archive) as pack:
             parts = pack.infolist()
         return sorted([each.filename, each.CRC] for each in parts if each.filename.startswith("ansible_collections/"))
@@ -268,12 +268,12 @@ def code_parts() -> t.List[t.List[t.Any]]:
     return sorted(found)
 
 
-#: Lists of options with more items than this are not sent back with a result: who asked has them.
+#: Longer lists in options are not returned with the result; the caller has them.
 MOST_ECHOED = 100
 
 
 def shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """For people who ask with -vvv: Ansible would send everything back, and parse and copy it several times."""
+    """The options without long lists. With -vvv, Ansible would return, parse and copy them several times."""
     return {
         name: "{0} items".format(len(value)) if isinstance(value, list) and len(value) > MOST_ECHOED else value
         for name, value in params.items()
@@ -281,7 +281,7 @@ def shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
 
 
 def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any]]) -> t.NoReturn:
-    """Run a module's one step and exit. Errors become one message with one problem a line."""
+    """Run a module's step and exit. An error becomes one message with one problem per line."""
     try:
         result = step(AnsibleHost(module))
     except GatewayError as error:
@@ -297,6 +297,6 @@ def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     if not getattr(module, "_diff", True):
-        result.pop("diff", None)  # Only --diff shows it.
+        result.pop("diff", None)  # needed only with --diff
     module.exit_json(invocation={"module_args": shortened(module.params)}, **result)
     raise AssertionError("exit_json ends the process")  # pragma: no cover

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What is live, against what was applied."""
+"""Compare the live state with what was applied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 
 def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[str, t.Any]:
-    """The return values of the module gateway_info; reads only. ``requested`` counts where nothing is applied."""
+    """The return values of gateway_info; read-only. ``requested`` applies only if nothing was applied."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
@@ -82,10 +82,10 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
 
 
 def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Host) -> t.List[str]:
-    """What is not as it was applied last, a line each."""
+    """The differences from what was last applied, one line each."""
     drift = Plan(live, known.rows).differences(backend.show)
     drift += [
-        "~ {0}: {1}, applied was {2}".format(each.key, each.before, each.after)
+        "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
         for each in sysctl.changes(known.switches + _interface_switches(known, facts, host), host)
     ]
     if known.links:
@@ -99,9 +99,11 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
     if known.fence and not fence.stands(known.fence, host):
         drift.append("- fence: does not stand (systemctl status ipmasq-fence)")
     closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
-    drift += ["~ {0}: shut, as its rules could not be loaded (journalctl -t ipmasq)".format(link) for link in closed]
     drift += [
-        "~ {0}: not as it was written".format(path)
+        "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)".format(link) for link in closed
+    ]
+    drift += [
+        "~ {0}: differs from what was written".format(path)
         for path in persist.outdated(persist.files_of(known, backend, host), host)
     ]
     init = service.init_of(host)
@@ -111,7 +113,7 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
 
 
 def _interface_switches(state: persist.State, facts: Facts, host: Host) -> sysctl.Switches:
-    """Forwarding of the gateway's own interfaces: one that is 0 stays so while the global switch is 1."""
+    """Forwarding switches of the gateway's interfaces, which may be 0 while the global switch is 1."""
     forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(state.switches).get(key) == "1"]
     if not forwarded or not state.interfaces:
         return ()
@@ -128,12 +130,12 @@ def _forwards(host: Host) -> bool:
 
 
 def _rules_wanted(state: t.Optional[persist.State], host: Host) -> bool:
-    """An instance that is not there wants none while another one is; one that has switches only, neither."""
+    """Whether rules should be loaded. Not for switches alone, nor for a missing instance while another one exists."""
     return bool(state.rows) if state else not persist.instances(host)
 
 
 def _interfaces(gateway: t.Optional[Gateway], state: persist.State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
-    """Those of the host with the part they play, and those that were declared and are not there now."""
+    """The host's interfaces with their roles, and declared interfaces that do not exist now."""
     wans = {wan.interface for wan in gateway.wans or ()} if gateway else set()
     roles = {pattern: "wan" if pattern in wans else "lan" for pattern in state.interfaces}
     meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
@@ -155,7 +157,7 @@ def _left(interface: Interface) -> str:
 
 
 def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:
-    """Counters by item. Chains and jumps are no items, nor are rules that somebody else put among ours."""
+    """Counters by item. Chains, jumps and foreign rules among ours do not count."""
     items: t.Dict[str, t.Dict[str, t.Any]] = {}
     for row in live:
         if row.key in ("", "chain", "jump", "lookup", "set"):

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What the user wants: frozen values, made from module options, free of any backend.
+"""What the user wants, as frozen values made from module options and independent of the backend.
 
-The options say what they mean in RFC 2663's words. ``*_from_params`` check everything that needs no look at the host;
-``_resolve`` fills in and checks what does.
+Option names follow RFC 2663. ``*_from_params`` check everything that does not depend on the host; ``_resolve`` fills in
+and checks the rest.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from ._words import CT_STATES, LOGGED, PROTOCOLS, WITH_PORTS
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._rules import Ports
 
-#: What iptables has room for (29), less the longest kind of event with its colon and space.
+#: The iptables limit (29) less the longest event name, its colon and a space.
 LOG_PREFIX_LENGTH = 29 - max(len(event) for event in LOGGED) - 2
-#: RFC 4787 REQ-5 asks for 5 minutes, RFC 5508 REQ-2 for 60 seconds; the kernel has 30 and 120, and 30.
+#: RFC 4787 REQ-5 requires 5 minutes, RFC 5508 REQ-2 60 seconds; the kernel's defaults are 30 and 120, and 30.
 DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))
 
 
-#: Lists of items that a gateway can do without, and how errors call one of them.
+#: Optional lists of items, and how error messages name an item.
 ITEM_KINDS = ("nat", "port_forwards", "outbound", "multicast", "input_allow", "helpers")
 ITEM = re.compile(r"(?:{0})\[[0-9]+\]".format("|".join(ITEM_KINDS)))
-#: WAN, or "" for all of them together, to the networks in which an address of this host is none of that WAN's.
+#: WAN, or "" for all WANs together, to the networks in which this host's addresses do not belong to that WAN.
 Elsewhere = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]
 #: Option to seconds.
 Timeouts = t.Tuple[t.Tuple[str, int], ...]
@@ -60,24 +60,24 @@ Timeouts = t.Tuple[t.Tuple[str, int], ...]
 class Wan:
     interface: str
     mss: str = "pmtu"  # pmtu, keep, or a number of bytes
-    addresses: t.Tuple[str, ...] = ()  # what it has now; filled in only where a rule cannot do without
+    addresses: t.Tuple[str, ...] = ()  # its present addresses; filled in only where a rule needs them
 
 
 @dataclass(frozen=True)
 class Lan:
-    """``networks`` is None until the interfaces' own networks are read from the host."""
+    """``networks`` is None until the interfaces' networks are read from the host."""
 
     name: str
     interfaces: t.Tuple[str, ...]
     networks: t.Optional[t.Tuple[str, ...]] = None
     reaches: t.Tuple[str, ...] = ()
     spoof_check: bool = True
-    follows: bool = False  # its networks were read from its links, and may change without a run
+    follows: bool = False  # its networks come from its links and may change without a run
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Which packets an item is about. What is empty matches everything."""
+    """Which packets an item matches. An empty field matches everything."""
 
     name: str
     source: t.Tuple[str, ...] = ()  # names of LANs, or networks; empty: every LAN
@@ -96,14 +96,14 @@ class NatItem(Traffic):
     persistent: bool = True
     ipsec: bool = False
     inbound: bool = False
-    hairpin: bool = False  # for static; filled in as inbound says
-    to_address: str = ""  # empty: existing, or for 1:1 whatever the WAN's networks say
+    hairpin: bool = False  # for static; defaults to inbound
+    to_address: str = ""  # empty: existing, or for 1:1 as the WAN's networks require
     timeouts: Timeouts = ()
 
 
 @dataclass(frozen=True)
 class PortForward(Traffic):
-    """``source`` and ``destination`` are what outside clients have and ask for; empty: anybody, every WAN address."""
+    """``source`` and ``destination`` are those of outside clients; empty: any client, any WAN address."""
 
     to: t.Tuple[str, ...] = ()
     to_port: t.Optional[int] = None
@@ -115,7 +115,7 @@ class PortForward(Traffic):
 
 @dataclass(frozen=True)
 class PortForwardItem(PortForward):
-    """One port forward by itself, without a gateway around it."""
+    """A single port forward without a gateway."""
 
     in_interface: str = ""
 
@@ -132,7 +132,7 @@ class Outbound(Traffic):
 
 @dataclass(frozen=True)
 class Multicast:
-    """Groups that come in by a WAN, from these senders, for LANs of these names. What is empty means all."""
+    """Multicast groups let in from a WAN, from these senders, to these LANs. An empty field means all."""
 
     name: str
     group: t.Tuple[str, ...]
@@ -143,7 +143,7 @@ class Multicast:
 
 @dataclass(frozen=True)
 class HelperItem:
-    """A conntrack helper for what LANs open. Without ``port`` it is the service's own."""
+    """A conntrack helper for connections from LANs. Without ``port`` it is on the service's default ports."""
 
     name: str
     port: t.Tuple[int, ...] = ()
@@ -151,7 +151,7 @@ class HelperItem:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another instance on this host: what its LANs are called, with their interfaces, and all its links."""
+    """Another instance on this host: its LANs with their interfaces, and its WANs."""
 
     instance: str = ""
     lans: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
@@ -164,20 +164,20 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Around:
-    """What the rules have to know of the rest of the host; filled in by _around.py."""
+    """What the rules need to know about the rest of the host; filled in by _around.py."""
 
-    managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found now
-    apart: t.Tuple[str, ...] = ()  # what bears such a name and is none of theirs, or is a way out
+    managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found in this run
+    apart: t.Tuple[str, ...] = ()  # links with such names that are not theirs, or that have a default route
     ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
     neighbours: t.Tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """A whole gateway. ``wans`` or ``lans`` of None are to be found on the host."""
+    """A whole gateway. If ``wans`` or ``lans`` is None, they are chosen on the host."""
 
     instance: str = "default"
-    choice: str = "keep"  # of what is left out below: as an earlier run chose it, or renew
+    choice: str = "keep"  # for omitted wans and lans: keep what an earlier run chose, or renew
     wans: t.Optional[t.Tuple[Wan, ...]] = None
     lans: t.Optional[t.Tuple[Lan, ...]] = None
     nat: t.Tuple[NatItem, ...] = (NatItem("default"),)
@@ -192,8 +192,8 @@ class Gateway:
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()
     input_controller_ports: t.Optional[t.Tuple[int, ...]] = None  # None: every port of an SSH server
-    controller_ports: t.Tuple[int, ...] = (22,)  # those that stay open
-    own_servers: t.Tuple[str, ...] = ()  # servers of port forwards that are addresses of this host
+    controller_ports: t.Tuple[int, ...] = (22,)  # the ports that stay open
+    own_servers: t.Tuple[str, ...] = ()  # port forward servers that are addresses of this host
     helpers: t.Tuple[HelperItem, ...] = ()
     conntrack_max: str = "keep"  # keep, auto, or a number of connections
     timeouts: Timeouts = DEFAULT_TIMEOUTS
@@ -201,12 +201,12 @@ class Gateway:
     log: t.Tuple[str, ...] = ()
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
-    elsewhere: Elsewhere = ()  # filled in only where a rule cannot do without
+    elsewhere: Elsewhere = ()  # filled in only where a rule needs it
     around: Around = Around()
-    unsound: t.FrozenSet[str] = frozenset()  # items that cannot be used as they are, such as "nat[2]"
+    unsound: t.FrozenSet[str] = frozenset()  # invalid items, such as "nat[2]"
 
     def sound(self, kind: str) -> t.List[t.Tuple[int, t.Any]]:
-        """The usable items of a list, with their places in it."""
+        """The valid items of a list with their indexes."""
         items = enumerate(getattr(self, kind))
         return [(index, item) for index, item in items if "{0}[{1}]".format(kind, index) not in self.unsound]
 
@@ -217,7 +217,7 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Masquerade:
-    """One line: ``-t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE``."""
+    """The line ``-t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE``."""
 
     name: str
     source: t.Tuple[str, ...]
@@ -249,7 +249,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Forwarding:
-    """The kernel's switches; None leaves a family as it is. Without ``interfaces`` the global ones are meant."""
+    """The forwarding switches; None leaves a family unchanged. Without ``interfaces``, the global switches."""
 
     ipv4: t.Optional[bool] = None
     ipv6: t.Optional[bool] = None
@@ -257,7 +257,7 @@ class Forwarding:
 
     @property
     def values(self) -> t.Dict[str, str]:
-        """Family to value, for the families that are given."""
+        """Address family to value, for the families that are set."""
         given = {"ip": self.ipv4, "ip6": self.ipv6}
         return {family: "1" if wanted else "0" for family, wanted in given.items() if wanted is not None}
 
@@ -267,7 +267,7 @@ Item = t.Union[Line, PortForwardItem]
 
 
 def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
-    """Options of the gateway module to intent. Raises GatewayError with all problems at once."""
+    """Convert the options of the gateway module. Raises GatewayError with all problems."""
     gateway, found = read_gateway(params)
     if found:
         raise GatewayError(*found)
@@ -275,10 +275,10 @@ def gateway_from_params(params: t.Mapping[str, t.Any]) -> Gateway:
 
 
 def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str, ...]]:
-    """The same, and beside it every problem; items that have one are marked as unsound, so that the rest can be
-    looked at on the host and all problems be told together.
+    """The gateway and every problem. Invalid items are marked as unsound, so that the rest can be checked against the
+    host and all problems reported together.
 
-    Raises GatewayError at once where interfaces and LANs themselves are wrong, as everything else hangs on them.
+    Raises GatewayError at once if WANs or LANs are invalid, because everything else depends on them.
     """
     problems = Problems()
     check_instance(params["instance"], problems)
@@ -313,9 +313,9 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         log_rate=check_rate("log_rate", params["log_rate"], problems) or Gateway.log_rate,
     )
     if gateway.input_allow and gateway.input == "open":
-        problems.add("input_allow", "means nothing while input is open; set input to protect")
+        problems.add("input_allow", "has no effect while input is open; set input to protect")
     if gateway.input_controller_ports is not None and gateway.input == "open":
-        problems.add("input_controller_ports", "means nothing while input is open; set input to protect")
+        problems.add("input_controller_ports", "has no effect while input is open; set input to protect")
     check_references(gateway, problems)
     if any(where.startswith(("instance", "lans", "wans")) for where in problems.places):
         problems.raise_if_any()
@@ -376,7 +376,7 @@ def port_forward_from_params(params: t.Mapping[str, t.Any]) -> PortForwardItem:
     given = dict(params, port=params["port"] or (), to=params["to"] or ())
     for entry in given["source"] or ():
         if not is_network(entry):
-            problems.add(where, "source '{0}' is no network; write it as 198.51.100.0/24".format(shorten(entry)))
+            problems.add(where, "source '{0}' is not a network; write it as 198.51.100.0/24".format(shorten(entry)))
     item = PortForwardItem(
         **_traffic(where, dict(given, wan=None), problems),
         to=read_addresses(where + ": to", given["to"], problems),
@@ -401,7 +401,7 @@ def forwarding_from_params(params: t.Mapping[str, t.Any]) -> Forwarding:
         where = "interfaces[{0}]".format(index)
         check_interface(where, name, problems)
         if name.endswith("*"):
-            problems.add(where, "'{0}' is a pattern; the kernel has a switch for each name only".format(name))
+            problems.add(where, "'{0}' is a pattern; name single interfaces".format(name))
     if names is not None and not names:
         problems.add("interfaces", "is empty; leave it out to set the global switch")
     problems.raise_if_any()
@@ -426,16 +426,16 @@ def _wan(index: int, raw: t.Mapping[str, t.Any], mss: str, problems: Problems) -
 
 
 def _mss(where: str, raw: str, problems: Problems) -> str:
-    """pmtu, keep, or bytes. RFC 9293 section 3.7.1 takes 536 where nothing is said; less than 88 no kernel sends."""
+    """pmtu, keep, or bytes. RFC 9293 section 3.7.1 assumes 536 by default; no kernel sends less than 88."""
     if raw in ("pmtu", "keep"):
         return raw
     if raw.isascii() and raw.isdigit() and len(raw) <= 5 and 88 <= int(raw) <= 65495:
         return str(int(raw))
-    problems.add(where, "'{0}' is neither pmtu, keep nor a number of bytes from 88 to 65495".format(shorten(raw)))
+    problems.add(where, "'{0}' is not pmtu, keep or a number of bytes from 88 to 65495".format(shorten(raw)))
     return "pmtu"
 
 
-#: 10.0.0.0/8 and fc00::/7 are the largest blocks that anybody has.
+#: The largest private block is fc00::/7.
 SHORTEST_LAN = 7
 
 
@@ -443,7 +443,7 @@ def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     where = "lans[{0}] '{1}'".format(index, shorten(raw["name"]))
     check_name(where, raw["name"], problems)
     if is_network(raw["name"]):
-        problems.add(where, "name '{0}' looks like an address; give the LAN another one".format(shorten(raw["name"])))
+        problems.add(where, "name '{0}' looks like an address; give the LAN another name".format(shorten(raw["name"])))
     if not raw["interfaces"]:
         problems.add(where, "interfaces is empty; name at least one LAN interface")
     for name in raw["interfaces"]:
@@ -456,7 +456,7 @@ def _lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
         if int(net.split("/")[1]) < SHORTEST_LAN:
             problems.add(
                 where + ": networks",
-                "{0} is most of the Internet; name the networks that are behind the LAN".format(net),
+                "{0} covers most of the Internet; name the networks behind the LAN".format(net),
             )
     return Lan(
         name=raw["name"],
@@ -473,7 +473,7 @@ def _nat(raw: t.Optional[t.Sequence[t.Mapping[str, t.Any]]], profile: str, probl
     return tuple(_nat_item(index, item, profile, problems) for index, item in enumerate(raw))
 
 
-#: Options that say something about some actions only; on others they are a mistake, not a wish to be ignored.
+#: Options that are valid only with some actions; with others they are an error, not ignored.
 NAT_OPTIONS = {
     "to": ("snat", "static", "prefix"),
     "to_port": ("masquerade", "snat"),
@@ -494,7 +494,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
     for option, actions in NAT_OPTIONS.items():
         if raw.get(option) is not None and raw[option] is not False and action not in actions:
             problems.add(
-                where, "{0} means nothing for action {1}, only for {2}".format(option, action, " and ".join(actions))
+                where, "{0} is not valid with action {1}, only with {2}".format(option, action, " or ".join(actions))
             )
     traffic = _traffic(where, raw, problems)
     if action in ("static", "prefix"):
@@ -503,7 +503,8 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         to = read_addresses(where + ": to", raw.get("to"), problems)
     if action in ("snat", "static", "prefix") and not raw.get("to"):
         problems.add(
-            where, "to is missing; name the {0} to translate to".format("addresses" if action == "snat" else "network")
+            where,
+            "option to is missing; name the {0} to translate to".format("addresses" if action == "snat" else "network"),
         )
     check_hosts(
         where + ": to", [net for entry in to for net in ([entry] if "/" in entry else networks_of(entry))], problems
@@ -513,18 +514,18 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
         random = profile == "server_egress" and action in ("masquerade", "snat")
     to_port = read_port_range(where + ": to_port", raw.get("to_port"), problems)
     if to_port is None and profile == "server_egress" and action in ("masquerade", "snat"):
-        # Ports below 1024 stay below 1024 otherwise (measured), of which there are only a few hundred.
+        # Otherwise ports below 1024 are translated to ports below 1024 (measured), of which only a few hundred exist.
         to_port = (1024, 65535)
     _check_pool(where, to if action == "snat" else (), problems)
     inbound = action == "static" if raw.get("inbound") is None else raw["inbound"]
     hairpin = raw.get("hairpin")
     if hairpin is None:
-        # Whoever may ask from outside may ask from inside.
+        # Clients inside may reach what clients outside may reach.
         hairpin = action == "static" and inbound and not traffic["destination"]
     elif hairpin and traffic["destination"]:
         problems.add(
             where,
-            "hairpin means nothing with destination, which names whom outside the item is for; leave one of them out",
+            "hairpin excludes destination, which limits the item to some peers outside; leave one of them out",
         )
     item = NatItem(
         **traffic,
@@ -545,7 +546,7 @@ def _nat_item(index: int, raw: t.Mapping[str, t.Any], profile: str, problems: Pr
 
 #: CLUSTER_NODES_MAX, include/uapi/linux/netfilter/xt_cluster.h
 MOST_SHARES = 32
-#: Each address of a pool whose ranges are apart becomes an element of a map.
+#: In a pool of several ranges, each address becomes a map element.
 MOST_IN_POOL = 1024
 
 
@@ -553,25 +554,25 @@ def _check_pool(where: str, to: t.Sequence[str], problems: Problems) -> None:
     for family in ("ip", "ip6"):
         ranges = [entry for entry in to if family_of(entry) == family]
         if len(ranges) > MOST_SHARES:
-            problems.add(where, "to names {0} ranges; {1} is the most".format(len(ranges), MOST_SHARES))
+            problems.add(where, "to lists {0} ranges; the limit is {1}".format(len(ranges), MOST_SHARES))
         elif len(ranges) > 1 and None in (addresses_in(entry, MOST_IN_POOL // len(ranges)) for entry in ranges):
             problems.add(
                 where,
-                "to names {0} ranges, of which each may have up to {1} addresses; a single range has no limit".format(
+                "to lists {0} ranges, so each may have up to {1} addresses; a single range has no limit".format(
                     len(ranges), MOST_IN_POOL // len(ranges)
                 ),
             )
 
 
 def _check_one_to_one(where: str, item: NatItem, problems: Problems) -> None:
-    """static and prefix map one network to one other of the same size."""
+    """static and prefix map one network to another of the same size."""
     if item.action not in ("static", "prefix") or not item.to:
         return
     networks = [entry for entry in item.source if is_network(entry)]
     if len(item.to) > 1:
-        problems.add(where, "to names {0} networks; {1} maps one to one".format(len(item.to), item.action))
+        problems.add(where, "to lists {0} networks; action {1} maps to exactly one".format(len(item.to), item.action))
     if len(item.source) != 1:
-        problems.add(where, "source has to be the one network (or the LAN) that to stands for outside")
+        problems.add(where, "source must be exactly one network or LAN, the one that to represents outside")
     for inside in networks:
         for outside in item.to[:1]:
             check_same_size(where, item.action, inside, outside, problems)
@@ -579,22 +580,22 @@ def _check_one_to_one(where: str, item: NatItem, problems: Problems) -> None:
 
 def check_same_size(where: str, action: str, inside: str, outside: str, problems: Problems) -> None:
     if family_of(inside) != family_of(outside):
-        problems.add(where, "source {0} and to {1} are of different address families".format(inside, outside))
+        problems.add(where, "source {0} and to {1} have different address families".format(inside, outside))
     elif inside.split("/")[1] != outside.split("/")[1]:
         problems.add(
             where,
-            "source {0} and to {1} are of different length; {2} maps each address to its own".format(
+            "source {0} and to {1} have different lengths; action {2} maps one address to one".format(
                 inside, outside, action
             ),
         )
     elif action == "prefix" and family_of(inside) == "ip":
-        problems.add(where, "prefix is for IPv6 (RFC 6296); for IPv4 use action static")
+        problems.add(where, "action prefix is for IPv6 (RFC 6296); use action static for IPv4")
     elif action == "prefix" and int(inside.split("/")[1]) > 64:
         problems.add(where, "{0} is longer than /64, the longest that RFC 6296 translates".format(inside))
 
 
 def _traffic(where: str, raw: t.Mapping[str, t.Any], problems: Problems) -> t.Dict[str, t.Any]:
-    """The options that every kind of item has in common."""
+    """The options that all kinds of items share."""
     check_name(where, raw["name"], problems)
     if raw.get("wan"):
         check_interface(where, raw["wan"], problems)
@@ -605,10 +606,10 @@ def _traffic(where: str, raw: t.Mapping[str, t.Any], problems: Problems) -> t.Di
     protocol = _protocols(raw.get("protocol"))
     port = read_ports(where + ": port", raw.get("port"), problems)
     if port and (not protocol or set(protocol) - set(WITH_PORTS)):
-        problems.add(where, "port needs protocol to be tcp, udp, sctp or both")
+        problems.add(where, "port requires protocol tcp, udp, sctp or both")
     given = [net for option in ("source", "destination") for net in raw.get(option) or () if is_network(net)]
     if protocol == ("igmp",) and given and all(":" in net for net in given):
-        problems.add(where, "protocol igmp is IPv4's; in IPv6 its work is done by MLD, which is a part of icmp")
+        problems.add(where, "protocol igmp is IPv4 only; IPv6 uses MLD, which is part of icmp")
     return {
         "name": raw["name"],
         "source": tuple(named) + read_networks(where + ": source", networks, problems),
@@ -620,7 +621,7 @@ def _traffic(where: str, raw: t.Mapping[str, t.Any], problems: Problems) -> t.Di
 
 
 def _protocols(raw: t.Optional[t.Sequence[str]]) -> t.Tuple[str, ...]:
-    """In the order of PROTOCOLS, each once."""
+    """The protocols without duplicates, in the order of PROTOCOLS."""
     named = {one for entry in raw or () for one in (("tcp", "udp") if entry == "both" else (entry,))}
     return tuple(entry for entry in PROTOCOLS if entry in named)
 
@@ -630,7 +631,7 @@ def _port_forward(index: int, raw: t.Mapping[str, t.Any], problems: Problems) ->
     traffic = _traffic(where, raw, problems)
     for entry in raw.get("source") or ():
         if not is_network(entry):
-            problems.add(where, "source '{0}' is no network; outside are no LANs".format(shorten(entry)))
+            problems.add(where, "source '{0}' is not a network; LAN names do not apply outside".format(shorten(entry)))
     forward = PortForward(
         **traffic,
         to=_servers(where + ": to", raw["to"], problems),
@@ -655,9 +656,9 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
     if forward.to_port is not None:
         width = forward.port[0][1] - forward.port[0][0] if forward.port else 0
         if len(forward.port) > 1:
-            problems.add(where, "to_port with several ports; make it one forward for each range")
+            problems.add(where, "to_port allows one port range only; write one forward for each range")
         elif not 1 <= forward.to_port <= 65535 - width:
-            problems.add(where, "to_port {0} leads outside 1-65535".format(forward.to_port))
+            problems.add(where, "to_port {0} leaves the port range 1-65535".format(forward.to_port))
     for nets in (forward.source, forward.destination):
         if forward.to and nets and family_of(forward.to[0]) not in {family_of(net) for net in nets}:
             problems.add(
@@ -666,10 +667,10 @@ def _check_forward(where: str, raw: t.Mapping[str, t.Any], forward: PortForward,
 
 
 def _servers(where: str, raw: t.Sequence[str], problems: Problems) -> t.Tuple[str, ...]:
-    """Addresses; or ends of addresses, for prefixes that change."""
+    """Addresses, or address suffixes for prefixes that change."""
     suffixes = [entry for entry in raw if is_suffix(entry)]
     if suffixes and len(suffixes) < len(raw):
-        problems.add(where, "names addresses and suffixes; make it two forwards")
+        problems.add(where, "mixes addresses and suffixes; write two forwards")
     read = tuple(read_suffix(where, entry, problems) for entry in suffixes)
     return tuple(filter(None, read)) or read_addresses(where, [each for each in raw if each not in suffixes], problems)
 
@@ -679,9 +680,9 @@ def _check_servers(where: str, forward: PortForward, problems: Problems) -> None
         if "-" in entry:
             problems.add(where, "to {0} is a range; list the servers".format(entry))
     if len(forward.to) > MOST_SHARES:
-        problems.add(where, "to names {0} servers; {1} is the most".format(len(forward.to), MOST_SHARES))
+        problems.add(where, "to lists {0} servers; the limit is {1}".format(len(forward.to), MOST_SHARES))
     if len({family_of(entry) for entry in forward.to}) > 1:
-        problems.add(where, "to names IPv4 and IPv6 servers; make it two forwards")
+        problems.add(where, "to mixes IPv4 and IPv6 servers; write two forwards")
 
 
 def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Outbound:
@@ -690,9 +691,7 @@ def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Out
     if rate and raw["action"] != "accept":
         problems.add(
             where,
-            "rate means nothing for action {0}; above the rate of an accept, packets are rejected".format(
-                raw["action"]
-            ),
+            "rate is valid only with action accept, not {0}; what exceeds it is rejected".format(raw["action"]),
         )
     return Outbound(
         **_traffic(where, raw, problems),
@@ -701,7 +700,7 @@ def _outbound(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Out
     )
 
 
-#: What routers forward never: RFC 5771 section 4, and the scopes of RFC 4291 section 2.7 that end at the link.
+#: What routers never forward: RFC 5771 section 4, and the scopes of RFC 4291 section 2.7 that end at the link.
 STAYS_ON_LINK = ("224.0.0.0/24", *("ff{0:x}{1}::/16".format(flags, scope) for flags in range(16) for scope in "012"))
 MULTICAST = ("224.0.0.0/4", "ff00::/8")
 
@@ -713,13 +712,15 @@ def _multicast(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Mu
     groups = read_networks(where + ": group", raw["group"], problems)
     for net in groups:
         if not any(parsed_network(net).subnet_of(parsed_network(each)) for each in MULTICAST if _alike(net, each)):
-            problems.add(where, "group {0} is no multicast; groups are in {1}".format(net, " and ".join(MULTICAST)))
+            problems.add(
+                where, "group {0} is not a multicast network; groups are in {1}".format(net, " and ".join(MULTICAST))
+            )
     for ours, theirs in overlaps(groups, STAYS_ON_LINK):
         if parsed_network(ours).subnet_of(parsed_network(theirs)):
-            problems.add(where, "group {0} is in {1}, which no router forwards".format(ours, theirs))
+            problems.add(where, "group {0} is in {1}, which routers do not forward".format(ours, theirs))
     for entry in raw.get("source") or ():
         if not is_network(entry):
-            problems.add(where, "source '{0}' is no network; senders are outside".format(shorten(entry)))
+            problems.add(where, "source '{0}' is not a network; LAN names do not apply outside".format(shorten(entry)))
     known = _traffic(where, dict(raw, destination=None, protocol=None, port=None), problems)
     senders = {family_of(net) for net in known["source"] if is_network(net)}
     if senders and groups and not senders & {family_of(net) for net in groups}:
@@ -735,7 +736,9 @@ def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffi
     where = "input_allow[{0}] '{1}'".format(index, shorten(raw["name"]))
     for entry in raw.get("source") or ():
         if not is_network(entry):
-            problems.add(where, "source '{0}' is no network; LANs may ask the gateway anyway".format(shorten(entry)))
+            problems.add(
+                where, "source '{0}' is not a network; LANs may reach the gateway anyway".format(shorten(entry))
+            )
     item = Traffic(**_traffic(where, raw, problems))
     families = [{family_of(net) for net in nets if is_network(net)} for nets in (item.source, item.destination) if nets]
     if len(families) == 2 and not families[0] & families[1]:
@@ -748,7 +751,7 @@ def _allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffi
 def _controller_ports(raw: t.Optional[t.Sequence[int]], problems: Problems) -> t.Optional[t.Tuple[int, ...]]:
     for port in raw or ():
         if not 1 <= port <= 65535:
-            problems.add("input_controller_ports", "{0} is outside 1-65535, the ports there are".format(port))
+            problems.add("input_controller_ports", "{0} is not in the port range 1-65535".format(port))
     return None if raw is None else tuple(sorted(set(raw)))
 
 
@@ -756,9 +759,9 @@ def _helper(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Helpe
     where = "helpers[{0}] '{1}'".format(index, raw["name"])
     for port in raw.get("port") or ():
         if not 1 <= port <= 65535:
-            problems.add(where, "port {0} is outside 1-65535, the ports there are".format(port))
+            problems.add(where, "port {0} is not in the port range 1-65535".format(port))
     if raw.get("port") and raw["name"] == "h323":
-        problems.add(where, "port means nothing for h323, which has two services on ports of their own")
+        problems.add(where, "port is not valid for h323, whose two services have ports of their own")
     return HelperItem(raw["name"], tuple(sorted(set(raw.get("port") or ()))))
 
 
@@ -768,7 +771,7 @@ def _conntrack_max(raw: str, problems: Problems) -> str:
     if raw.isascii() and raw.isdigit() and len(raw) <= 9 and int(raw) >= 1024:
         return str(int(raw))
     problems.add(
-        "conntrack_max", "'{0}' is neither keep, auto nor a number of connections from 1024".format(shorten(raw))
+        "conntrack_max", "'{0}' is not keep, auto or a number of connections of at least 1024".format(shorten(raw))
     )
     return "keep"
 
@@ -780,8 +783,10 @@ def _timeouts(
     wanted.update({name: seconds for name, seconds in (raw or {}).items() if seconds is not None})
     for name, seconds in wanted.items():
         if seconds is not None and not 0 <= seconds <= 31536000:
-            problems.add("{0}.{1}".format(where, name), "{0} is no time in seconds from 1 to 31536000".format(seconds))
-    # 0 leaves the kernel's own.
+            problems.add(
+                "{0}.{1}".format(where, name), "{0} is not a number of seconds from 1 to 31536000".format(seconds)
+            )
+    # 0 leaves the kernel's value.
     return tuple((name, seconds) for name, seconds in sorted(wanted.items()) if seconds)
 
 
@@ -791,11 +796,11 @@ def _item_timeouts(
     protocols: t.Tuple[str, ...],
     problems: Problems,
 ) -> Timeouts:
-    """Timers of the connections of one item; those that it does not name are the gateway's."""
+    """Connection timers of one item; the gateway's timers apply to the rest."""
     timeouts = _timeouts(where + ": timeouts", (), raw, problems)
     for name, _seconds in timeouts:
         if protocols and name.split("_", maxsplit=1)[0] not in protocols:
-            problems.add(where, "timeouts.{0} means nothing for protocol {1}".format(name, " and ".join(protocols)))
+            problems.add(where, "timeouts.{0} does not apply to protocol {1}".format(name, " and ".join(protocols)))
     return timeouts
 
 
@@ -804,7 +809,7 @@ def _log_prefix(raw: str, problems: Problems) -> str:
         return raw
     problems.add(
         "log_prefix",
-        "'{0}' has to be up to {1} printable ASCII characters without quotes and backslashes".format(
+        "'{0}' must be at most {1} printable ASCII characters without quotes and backslashes".format(
             shorten(raw), LOG_PREFIX_LENGTH
         ),
     )

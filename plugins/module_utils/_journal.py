@@ -4,19 +4,19 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What the host's journal is told, one line for each event: ``journalctl -t ipmasq``."""
+"""Lines for the host's journal, one per event: ``journalctl -t ipmasq``."""
 
 from __future__ import annotations
 
 import typing as t
 
-#: A shell function for one line. What runs without a journal of its own (a console at boot) shows it as well.
+#: A shell function that logs one line. Without a journal (on a console at boot), it also prints the line.
 SAY = """\
 say() {
     logger -t ipmasq -- "$1" 2> /dev/null && [ -n "$JOURNAL_STREAM" ] || echo "ipmasq: $1" >&2
 }
 """
-#: A line of the journal is for people, and of a long list its beginning is enough.
+#: Journal lines are for people, so a long list is cut.
 MOST_LINES = 8
 LONGEST = 160
 
@@ -26,7 +26,7 @@ def line(instance: str, event: str) -> str:
 
 
 def changed(by: str, lines: t.Sequence[str], until: str = "") -> str:
-    waits = ", waits for its confirmation until {0}".format(until) if until else ""
+    waits = ", awaits confirmation until {0}".format(until) if until else ""
     return "changed {0}{1}: {2}".format(by, waits, _listed(lines))
 
 

@@ -4,14 +4,14 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What single links need whenever they appear: addresses for NAT, and their place in the flowtable.
+"""What single links need when they appear: addresses for NAT, and a place in the flowtable.
 
-An added address is one to be asked at, and never one to speak from: in IPv4 it has the scope of the host, which the
-kernel takes for no destination (inet_select_addr, also where it is the first that a link has: measured, Linux 6.18); in
-IPv6 it is deprecated from the start (RFC 6724, rule 3). Both answer ARP and neighbour discovery like any other.
+An added address receives packets but is never chosen as a source address. In IPv4 it has scope host, which the kernel
+never selects (inet_select_addr, even if it is the first address of a link: measured, Linux 6.18). In IPv6 it is
+deprecated from the start (RFC 6724, rule 3). Both answer ARP and neighbour discovery like any other address.
 
-Rules know interfaces by name and need neither. So these two come after the rules, now, at boot and with every link that
-comes later, and a link that is not there is none the gateway waits for.
+Rules match interfaces by name and need neither. Therefore both follow the rules: in a run, at boot and with every link
+that appears later. The gateway does not wait for an absent link.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
     from ._intent import Gateway
 
-#: Interface and address, the latter with its length.
+#: Interface and address with prefix length.
 Addresses = t.Tuple[t.Tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Links:
     addresses: Addresses = ()
-    found: Addresses = ()  # those that had been there before the first run, and stay when we go
-    offload: t.Tuple[str, ...] = ()  # interfaces of the flowtable, names and patterns
+    found: Addresses = ()  # addresses that existed before the first run and stay on removal
+    offload: t.Tuple[str, ...] = ()  # names and patterns of the flowtable's interfaces
 
     def __bool__(self) -> bool:
         return bool(self.addresses or self.offload)
 
 
 def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:
-    """What a resolved gateway wants of its links. ``known`` is what it wanted so far, ``others`` what instances do."""
+    """What a resolved gateway needs. ``known`` is what it needed so far, ``others`` what other instances need."""
     added = (pair for item in gateway.nat for pair in added_addresses(gateway, item))
     addresses = tuple(dict.fromkeys((name, str(ipaddress.ip_network(address))) for name, address in added))
     ours = {pair for each in others for pair in each.addresses if pair not in each.found}
@@ -59,14 +59,14 @@ def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Li
 
 
 def _present(addresses: t.Iterable[t.Tuple[str, str]], facts: Facts) -> t.List[t.Tuple[str, str]]:
-    """Those of these addresses that the interface has, whatever their length is there."""
+    """The addresses that the interfaces already have, with any prefix length."""
     there = {(interface.name, address) for interface in facts.interfaces for address in interface.addresses}
     return [(name, address) for name, address in addresses if (name, address.split("/")[0]) in there]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is to be done to links that are there."""
+    """What to change on existing links."""
 
     add: Addresses = ()
     remove: Addresses = ()
@@ -85,9 +85,9 @@ class Steps:
 def steps(
     old: Links, new: Links, offloaded: t.Optional[t.Set[str]], facts: Facts, others: t.Sequence[Links] = ()
 ) -> Steps:
-    """``offloaded`` are the interfaces that the flowtable has, None if there is none.
+    """``offloaded`` are the interfaces of the flowtable; None if there is none.
 
-    An address that another instance has added, too, stays until the last of them goes.
+    An address that several instances added stays until the last of them is removed.
     """
     names = {interface.name for interface in facts.interfaces if is_plain_link(interface.name)}
     have = set(_present(new.addresses, facts))
@@ -106,7 +106,7 @@ def steps(
 
 
 def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
-    """What is so already is no error: a timer may have rolled back before."""
+    """Add and remove addresses. It is not an error if that is already done: a timer may have rolled back before."""
     for verb, pairs in (("replace", add), ("del", remove)):
         for name, address in pairs:
             words = adding(name, address) if verb == "replace" else ["ip", "address", "del", address, "dev", name]
@@ -120,13 +120,13 @@ def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
 
 
 def adding(name: str, address: str) -> t.List[str]:
-    """The words that add an address which nobody speaks from."""
+    """The command that adds an address which is never used as a source."""
     silent = ["preferred_lft", "0"] if ":" in address else ["scope", "host"]
     return ["ip", "address", "replace", address, "dev", name, *silent]
 
 
 def is_silent(name: str, address: str, host: Host) -> bool:
-    """Whether a link has this address as we add them, so that it is most likely ours."""
+    """Whether a link has this address in the way we add it, so that it is most likely ours."""
     found = host.run(["ip", "-o", "address", "show", "dev", name, "to", address]).out
     return address in found and ("deprecated" if ":" in address else "scope host") in found
 
@@ -137,9 +137,9 @@ def _is_gone(name: str, address: str, host: Host) -> bool:
 
 
 def boot_text(links: Links, into_flowtable: str) -> str:
-    """Lines of shell that do this to the links that are there, the latter for the link ``$link``."""
+    """Shell lines that set up existing links; ``into_flowtable`` is for the link ``$link``."""
     lines = [
-        # A link that is not there has no switches either.
+        # A link that does not exist has no switches.
         "[ ! -e /proc/sys/net/ipv4/conf/{0} ] || {1}".format(name, " ".join(adding(name, address)))
         for name, address in links.addresses
     ]
@@ -147,7 +147,7 @@ def boot_text(links: Links, into_flowtable: str) -> str:
         lines += [
             "while IFS=': ' read -r link _counters; do",
             '    case "$link" in',
-            "    *[!A-Za-z0-9_.@-]*) ;;  # no name that can stand in a rule",
+            "    *[!A-Za-z0-9_.@-]*) ;;  # rules cannot contain this name",
             "    {0}) {1} ;;".format("|".join(links.offload), into_flowtable),
             "    esac",
             "done < /proc/net/dev",

@@ -4,15 +4,15 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The one lock of all scripts: the loader, what keeps a change, what takes it back, and what comes with a link."""
+"""The lock of all scripts: the loader, and those that keep a change, roll it back, or set up a link."""
 
 from __future__ import annotations
 
-#: Where a script that did not get it says so.
+#: What a script prints on stderr if it did not get the lock.
 HELD = "another change, or the loader, has held /run/ipmasq/.lock for more than a minute"
 
-#: Only root gets into this folder, so nobody else can hold the lock. busybox's flock knows no -w (1.36), and Debian's
-#: busybox has no flock at all: there the lock is a link that names its owner, made at once or not at all.
+#: Only root can enter this folder, so nobody else can hold the lock. busybox's flock has no -w (1.36), and Debian's
+#: busybox has no flock at all: there, the lock is a symbolic link that names its owner, created atomically.
 SHELL = """\
 lock() {
     mkdir -p /run/ipmasq && chmod 700 /run/ipmasq || return 1
@@ -28,7 +28,7 @@ lock() {
     until ln -s "pid:$$" /run/ipmasq/.lock.pid 2> /dev/null; do
         owner=$(readlink /run/ipmasq/.lock.pid)
         [ "$owner" != "pid:$$" ] || break
-        # An owner that is dead holds nothing; only one may say so, or it would take away the next one's.
+        # Remove the lock of a dead owner, one process at a time, so that nobody removes the next owner's lock.
         if [ -n "$owner" ] && [ ! -d "/proc/${owner#pid:}" ] && mkdir /run/ipmasq/.lock.dead 2> /dev/null; then
             [ "$(readlink /run/ipmasq/.lock.pid)" != "$owner" ] || rm -f /run/ipmasq/.lock.pid
             rmdir /run/ipmasq/.lock.dead

@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What the kernel and we say to each other about connections: ctnetlink, as bytes.
+"""Encode and decode ctnetlink messages about connections.
 
-conntrack(8) reads the whole table for each connection that it deletes (15 ms at 262,144 buckets, measured); one message
-of netlink is one look-up. A deletion repeats the kernel's own words for the connection: its tuple, whatever protocol it
-is of, its zone, and its number, so that it means this connection and never another of the same tuple.
+conntrack(8) reads the whole table for each connection that it deletes (15 ms at 262,144 buckets, measured); a netlink
+message is one look-up. A deletion repeats the kernel's own data: the tuple of any protocol, the zone and the ID, so
+that it never hits another connection with the same tuple.
 
 Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c
 """
@@ -24,24 +24,24 @@ HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 REQUEST, ACK, DUMP, CREATE_NEW = 1, 4, 0x300, 0x600
 ERROR, DONE = 2, 3
-#: Types of messages: NFNL_SUBSYS_CTNETLINK and the number of IPCTNL_MSG_CT_*.
+#: Message types: NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_*.
 NEW, GET, DELETE = 0x100, 0x101, 0x102
-#: Where the attributes of a message begin: after struct nlmsghdr and struct nfgenmsg.
+#: The offset of a message's attributes, after struct nlmsghdr and struct nfgenmsg.
 BODY = 20
-FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
+FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes per address
 
 TUPLE_ORIG, TUPLE_REPLY, STATUS, HELPER, ID, TUPLE_MASTER, ZONE = 1, 2, 3, 5, 12, 14, 18
 NESTED, KIND = 0x8000, 0x3FFF
-EXPECTED = 1  # bit of the status: a helper has announced it
+EXPECTED = 1  # status bit: announced by a helper
 ENOENT = 2
-#: Messages in one packet: the answer to the last one says that all have been read.
+#: Messages per packet; the answer to the last one shows that all were read.
 BATCH = 400
 
 NO_PORTS = (0, 0)
 
 
 class Entry(t.NamedTuple):
-    """A connection: as it was asked for, and as answers come. Ports are 0 where the protocol has none."""
+    """A connection with its original and reply tuple. Ports are 0 if the protocol has none."""
 
     protocol: int
     source: bytes
@@ -55,7 +55,7 @@ class Entry(t.NamedTuple):
 
 
 class Details(t.NamedTuple):
-    """What is asked of few."""
+    """Attributes that few callers need."""
 
     helper: str
     expected: bool
@@ -63,7 +63,7 @@ class Details(t.NamedTuple):
     zone: int
 
 
-#: Where everything lies in a message of a connection with ports: nothing else is as common, and this is twice as fast.
+#: The fixed layout of a message about a connection with ports, by far the most common; this is twice as fast.
 _HALF = "8s 4x {0}s 4x {0}s 4s 4x B 7x H 6x H 2x"
 _PLAIN = {
     size: (
@@ -74,7 +74,7 @@ _PLAIN = {
     for size in FAMILIES.values()
 }
 _PORTS = ATTRIBUTE.pack(28, NESTED | 2)
-#: tcp, udp, dccp, sctp, udplite; what GRE has in their place are keys.
+#: tcp, udp, dccp, sctp, udplite; GRE has keys instead of ports.
 WITH_PORTS = frozenset((6, 17, 33, 132, 136))
 
 
@@ -87,12 +87,12 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def dump() -> bytes:
-    """Asks for every connection."""
+    """The request for all connections."""
     return message(GET, REQUEST | DUMP, 0)
 
 
 def messages(data: bytes) -> t.Iterator[t.Tuple[int, int, int]]:
-    """Type, beginning and end of each message in a packet."""
+    """Type, start and end of each message in a packet."""
     at = 0
     while at + HEADER.size <= len(data):
         length, kind = HEADER.unpack_from(data, at)[:2]
@@ -103,7 +103,7 @@ def messages(data: bytes) -> t.Iterator[t.Tuple[int, int, int]]:
 
 
 def error_of(data: bytes, at: int) -> int:
-    """The number of a message of the type ERROR; 0 is a yes."""
+    """The error number of an ERROR message; 0 means success."""
     return -int(struct.unpack_from("=i", data, at + HEADER.size)[0])
 
 
@@ -112,7 +112,7 @@ def sequence_of(data: bytes, at: int) -> int:
 
 
 def entry(data: bytes, at: int, end: int) -> t.Optional[Entry]:
-    """The connection that a message tells of, None if it does so in no way that is known."""
+    """The connection in a message; None if its format is unknown."""
     size = FAMILIES.get(data[at + 16])
     if size is None:
         return None
@@ -133,19 +133,19 @@ def entry(data: bytes, at: int, end: int) -> t.Optional[Entry]:
 
 
 def _tuple(nested: bytes) -> t.Tuple[int, bytes, bytes, int, int]:
-    """Protocol, addresses, ports."""
+    """The protocol, addresses and ports of a tuple."""
     parts = dict(attributes(nested))
     addresses, protocol = [dict(attributes(parts[kind])) for kind in (1, 2)]
     source, destination = (addresses[kind] if kind in addresses else addresses[kind + 2] for kind in (1, 2))
     number = protocol[1][0]
     ports = NO_PORTS
-    if number in WITH_PORTS and 2 in protocol:  # Linux 6.17 knows no DCCP any more.
+    if number in WITH_PORTS and 2 in protocol:  # Linux 6.17 has no DCCP.
         ports = struct.unpack("!H", protocol[2])[0], struct.unpack("!H", protocol[3])[0]
     return (number, source, destination) + ports
 
 
 def attributes(data: bytes, at: int = 0, end: t.Optional[int] = None) -> t.Iterator[t.Tuple[int, bytes]]:
-    """Type and value of each attribute."""
+    """The type and value of each attribute."""
     last = len(data) if end is None else end
     while at + 4 <= last:
         length, kind = ATTRIBUTE.unpack_from(data, at)
@@ -156,7 +156,7 @@ def attributes(data: bytes, at: int = 0, end: t.Optional[int] = None) -> t.Itera
 
 
 def tuple_of(data: bytes, at: int) -> bytes:
-    """What names a connection: the value of its first attribute."""
+    """The identity of a connection: the value of its first attribute."""
     return data[at + BODY + 4 : at + BODY + int(ATTRIBUTE.unpack_from(data, at + BODY)[0])]
 
 
@@ -173,7 +173,7 @@ def details(data: bytes, at: int, end: int) -> Details:
 
 
 def is_expected(data: bytes, at: int, end: int) -> bool:
-    """The same as ``details`` says, of all. The status comes after both tuples, where there is no zone."""
+    """The result of ``details`` for all messages. The status follows both tuples if there is no zone."""
     place = at + BODY
     for _each in (TUPLE_ORIG, TUPLE_REPLY):
         place += ATTRIBUTE.unpack_from(data, place)[0]
@@ -184,7 +184,7 @@ def is_expected(data: bytes, at: int, end: int) -> bool:
 
 
 def deletion(data: bytes, at: int, end: int) -> bytes:
-    """The message that deletes the connection that another one tells of, and no other."""
+    """The message that deletes exactly the connection in another message."""
     kept = [
         attribute(kind | (NESTED if kind == TUPLE_ORIG else 0), value)
         for kind, value in attributes(data, at + BODY, end)
@@ -194,7 +194,7 @@ def deletion(data: bytes, at: int, end: int) -> bytes:
 
 
 def batches(listed: t.Sequence[bytes]) -> t.Iterator[bytes]:
-    """Messages in packets, each of which is answered at its end: by the number of the packet."""
+    """Pack messages; the last one of each packet is acknowledged with the packet's number."""
     for number, first in enumerate(range(0, len(listed), BATCH), 1):
         some = list(listed[first : first + BATCH])
         length, kind, flags, _sequence, port = HEADER.unpack_from(some[-1])

@@ -18,18 +18,18 @@ from ._errors import GatewayError, printable
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
 
-#: Of galaxy.yml, which does not travel to the managed host; a test compares the two.
+#: From galaxy.yml, which is not on the managed host; a test compares the two.
 VERSION = "1.0.0"
-#: Processes between this one and the login: python, sh, sudo, sshd.
+#: The maximum number of processes between this one and the login: python, sh, sudo, sshd.
 MOST_ANCESTORS = 32
-#: Longer names and addresses are not shown in full.
+#: Longer names and addresses are cut.
 LONGEST = 64
 
 
 @dataclass(frozen=True)
 class Origin:
-    user: str = ""  # who logged in, not who they became
-    address: str = ""  # of the SSH client; empty where nobody came by SSH
+    user: str = ""  # the login name, not root
+    address: str = ""  # of the SSH client; empty without SSH
     at: str = ""  # UTC, ISO 8601
     version: str = ""
 
@@ -52,7 +52,7 @@ def to_raw(known: Origin) -> t.Dict[str, str]:
 
 
 def from_raw(raw: t.Any) -> Origin:
-    """Raises TypeError on what ``to_raw`` never gives."""
+    """Raises TypeError on values that ``to_raw`` never writes."""
     known = {name: raw.get(name, "") for name in ("user", "address", "at", "version")}
     if not all(isinstance(value, str) for value in known.values()):
         raise TypeError("{0!r} tells nobody's origin".format(raw))
@@ -60,7 +60,7 @@ def from_raw(raw: t.Any) -> Origin:
 
 
 def _login(host: Host) -> t.Tuple[str, str]:
-    """User and address. sudo takes SSH_CONNECTION (ssh(1)) out of the environment, so the parents are asked too."""
+    """User and address. sudo removes SSH_CONNECTION (ssh(1)) from the environment, so its parents are read, too."""
     pid, became, user = "self", "", ""
     for _generation in range(MOST_ANCESTORS):
         known = dict(each.partition("=")[::2] for each in _text(host, pid, "environ").split("\0"))
@@ -79,7 +79,7 @@ def _short(text: str) -> str:
 
 
 def _text(host: Host, pid: str, name: str) -> str:
-    """A file of a process, empty if it has ended or is nobody's business (another user namespace, hidepid)."""
+    """A file of a process; empty if it has ended or is hidden (another user namespace, hidepid)."""
     try:
         return host.read("/proc/{0}/{1}".format(pid, name)) or ""
     except GatewayError:

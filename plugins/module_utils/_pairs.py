@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Port forwards against the addresses of the host, and against those that stand for a server each (1:1)."""
+"""Check port forwards against the host's addresses and against 1:1 mappings."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._intent import Elsewhere, Gateway, NatItem, PortForward
 
-#: Tables that are asked without a rule of anybody's.
+#: Routing tables that are consulted by default.
 MAIN = ("main", "default")
-#: Names in one sentence.
+#: Names listed in one sentence.
 MOST_NAMED = 5
 NOBODYS = {"ip": tuple(str(net) for net in PRIVATE), "ip6": (str(UNIQUE_LOCAL),)}
 
 
 def elsewhere(gateway: Gateway, facts: Facts) -> Elsewhere:
-    """For each WAN that a hairpin is about, the networks in which an address of this host is none of that WAN's.
+    """For each WAN with a hairpin forward, the networks in which this host's addresses do not belong to that WAN.
 
-    A WAN that is not there is taken for a public one.
+    A WAN that does not exist is assumed to be public.
     """
     wanted = dict.fromkeys(forward.wan for forward in gateway.port_forwards if forward.hairpin)
     return tuple((wan, _around(gateway, facts, wan)) for wan in wanted)
@@ -45,14 +45,14 @@ def _around(gateway: Gateway, facts: Facts, wan: str) -> t.Tuple[str, ...]:
     found: t.List[str] = []
     for family in ("ip", "ip6"):
         ours = [net for link in own for net in _of(link) if family_of(net) == family]
-        # Whatever container managers come up with tomorrow has private addresses.
+        # Networks that container managers create later have private addresses.
         private = less(NOBODYS[family], ours)
         found += collapse([*lans.get(family, ()), *_apart(ours, others, family), *private])
     return tuple(found)
 
 
 def _apart(ours: t.Sequence[str], others: t.Iterable[Interface], family: str) -> t.List[str]:
-    """The networks of other links; where the WAN is in one of them too, the other's addresses."""
+    """The networks of other links; if a network overlaps the WAN's, only the link's addresses."""
     found = []
     for link in others:
         nets = [net for net in _of(link) if family_of(net) == family]
@@ -76,7 +76,7 @@ def _host(address: str) -> str:
 
 
 def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
-    """Gives back what a person should know of claims that are both good, one before the other."""
+    """Check forwards against 1:1 items, and return notes on valid overlaps where one takes precedence."""
     statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
     _check_prefixes(gateway, facts, problems)
     notes = []
@@ -87,7 +87,7 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
                 continue
             for ours, _theirs in overlaps(forward.destination, item.to):
                 notes.append(
-                    "{0} takes its ports of {1} before nat[{2}] '{3}' maps that address to {4}".format(
+                    "{0} takes its ports on {1} before nat[{2}] '{3}' maps that address to {4}".format(
                         where, ours, nat_index, item.name, item.source[0]
                     )
                 )
@@ -102,13 +102,13 @@ def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:
     exempting = exempted_by(gateway, forward.to[0], forward.wan) if forward.to else ""
     if exempting and is_pinhole(gateway, forward):
         notes.append(
-            "{0}: {1} is routed as it is, as nat item '{2}' exempts it, so it is opened at its own address; name an "
-            "address of the gateway in destination to have that forwarded".format(where, forward.to[0], exempting)
+            "{0}: nat item '{2}' exempts {1}, so clients connect to its own address; to forward an address of the "
+            "gateway instead, name it in destination".format(where, forward.to[0], exempting)
         )
     elif not forward.destination and "tcp" in forward.protocol and not is_pinhole(gateway, forward):
         notes += [
-            "{0} takes tcp ports {1}-{2} of the gateway itself, too, also those by which it is managed from outside; a "
-            "change that cuts Ansible off is rolled back".format(where, first, last)
+            "{0} also takes TCP ports {1}-{2} of the gateway itself, management ports included; a change that cuts "
+            "Ansible off is rolled back".format(where, first, last)
             for first, last in forward.port
             if first < last and any(first <= port <= last for port in gateway.controller_ports)
         ]
@@ -116,15 +116,15 @@ def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:
 
 
 def _check_prefixes(gateway: Gateway, facts: Facts, problems: Problems) -> None:
-    """Routers on a link ask for each of its addresses (RFC 4861), and nobody answers for those of a prefix."""
+    """Routers on a link solicit each of its addresses (RFC 4861), and no host answers for a translated prefix."""
     for index, item in gateway.sound("nat"):
         names = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
         for link in _links(facts, names if item.action == "prefix" else ()):
             for ours, theirs in overlaps(item.to, link.networks):
                 problems.add(
                     "nat[{0}] '{1}'".format(index, item.name),
-                    "to {0} is on the link of WAN {1} itself ({2}), where routers ask for each address and nobody would"
-                    " answer; have the provider route another prefix to this host, or set ipv6 to masquerade".format(
+                    "to {0} is on the link of WAN {1} ({2}), where nobody would answer neighbour solicitations for it; "
+                    "have the provider route another prefix to this host, or set ipv6 to masquerade".format(
                         ours, link.name, theirs
                     ),
                 )
@@ -135,7 +135,7 @@ def _same_wan(forward: PortForward, item: NatItem) -> bool:
 
 
 def answers(gateway: Gateway, facts: Facts) -> t.List[str]:
-    """Forwards of a WAN whose answers leave by another, as routes know nothing of where a connection came in."""
+    """Forwards of a WAN whose replies leave through another WAN, because routes ignore where a connection came in."""
     found: t.Dict[t.Tuple[str, str], t.List[str]] = {}
     best = {family: _best(facts, family) for family in ("ip", "ip6")}
     for _index, forward in gateway.sound("port_forwards"):
@@ -146,8 +146,8 @@ def answers(gateway: Gateway, facts: Facts) -> t.List[str]:
             if links and not own and best[family] not in ("", *links):
                 found.setdefault((wan, best[family]), []).append(forward.name)
     return [
-        "port_forwards {0}: answers to clients that come by {1} leave by {2}, which has the best default route, so"
-        " only clients on the link of {1} are reached; docs/nat.md has the lines that send answers back by {1}".format(
+        "port_forwards {0}: replies to clients on {1} leave through {2}, which has the best default route, so they "
+        "reach only clients on the link of {1}; docs/nat.md shows how to send replies back through {1}".format(
             ", ".join(names[:MOST_NAMED]) + " …" * (len(names) > MOST_NAMED), wan, by
         )
         for (wan, by), names in found.items()
@@ -167,7 +167,7 @@ def _check_left(
     facts: Facts,
     problems: Problems,
 ) -> None:
-    """A forward without destination is about the addresses that stand for no server."""
+    """A forward without destination applies to the addresses that have no 1:1 mapping."""
     family = family_of(forward.to[0])
     names = [forward.wan] if forward.wan else [wan.interface for wan in gateway.wans or ()]
     known = [
@@ -177,6 +177,6 @@ def _check_left(
     if known and not less(known, mapped):
         problems.add(
             where,
-            "never gets a packet, as nat items map every address of {0}; name the one to take this port from in "
+            "can never match: nat items map every address of {0}; name the address to take this port from in "
             "destination".format(" and ".join(names)),
         )

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What outlives a reboot: the state of each instance under /etc/ipmasq and the service that loads it.
+"""What survives a reboot: the state of each instance under /etc/ipmasq, and the service that loads it.
 
-The order at boot is that of every change: rules first, forwarding last. If the rules of one instance are refused, the
-loader turns forwarding off and fails: better no route than an open one.
+The order at boot is that of every change: rules first, forwarding last. If the rules of an instance are refused, the
+loader turns forwarding off and fails: no route is better than an open one.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FOLDER = "/etc/ipmasq"
 LOADER = service.LOADER
 VERSION = 1
-#: What may run the rules of an instance.
+#: The programs that may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
-#: Every ending that an instance may have a file with.
+#: Every file suffix of an instance.
 ENDINGS = (
     ".json",
     ".load",
@@ -55,14 +55,14 @@ ENDINGS = (
     ".fence.nft",
     ".sums",
 )
-#: There only between the decision to keep a change and the last of its files.
+#: Exists only between the decision to keep a change and the move of its last file.
 COMMIT = ".commit"
 
 LOADER_TEXT = (
     """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux, run by ipmasq.service at boot.
-# Rules first, forwarding last. If rules are refused, this host does not route.
+# Rules first, forwarding last. If rules are refused, this host does not forward.
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -91,8 +91,8 @@ if [ "$1" = held ]; then
     exit 0
 fi
 
-# Somebody else is about to flush and load rules; this is run with "reopen" once that is done, unless it fails.
-# Whoever runs this meanwhile (docker's drop-in) does not open what is not done; nor does what comes too late.
+# Another service is about to flush and load rules. It runs this with "reopen" once that is done, unless it fails.
+# Other runs in the meantime (docker's drop-in) must not open the gateway too early, nor must a late one.
 if [ "$1" = close ]; then
     mkdir -p -m 700 /run/ipmasq
     echo $$ > /run/ipmasq/.shut
@@ -105,7 +105,7 @@ if [ "$1" = close ]; then
     exit 0
 fi
 
-# Rules that others have saved may name our sets, and are refused as a whole without them.
+# Rules that other programs saved may refer to our sets, and are refused as a whole without them.
 if [ "$1" = sets ]; then
     for sets in ./*.ipset; do
         [ ! -e "$sets" ] || ipset -exist restore < "$sets"
@@ -113,7 +113,7 @@ if [ "$1" = sets ]; then
     exit 0
 fi
 
-# Whenever a link appears. Not while the loader, or a change that ends, is at the same links.
+# A link has appeared. Do not interfere with the loader, or with a change that is ending.
 if [ "$1" = links ]; then
     lock || exit 1
     for links in ./*.links; do
@@ -122,20 +122,20 @@ if [ "$1" = links ]; then
     exit 0
 fi
 
-# A change that still waits is taken back: what is loaded here is what was kept last.
-anew="a service has loaded the rules anew while the change waited"
+# Roll back a pending change, because the loader loads what was kept last.
+anew="a service reloaded the rules while the change was pending"
 for armed in /run/ipmasq/*/armed; do
     [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore" "$anew"; }
 done
 
-# One at a time, and never while the files are being moved.
-lock || closed all "its lock was not to be had"
+# One at a time, and never while files are being moved.
+lock || closed all "its lock could not be acquired"
 
-# The power went while a change was being kept: it is finished now.
+# Finish a change that was being kept during a power failure.
 for commit in ./*.commit; do
     [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
 done
-# What was not decided, is not wanted; but a change may be under way that needs it.
+# Remove the files of undecided changes, unless a change in progress needs them.
 set -- "$1" /run/ipmasq/*/
 [ -e "$2" ] || rm -f ./*.ipmasq-new
 for old in ./*.ipmasq-old; do
@@ -153,20 +153,20 @@ for sums in ./*.sums; do
     [ "$(tail -n 1 "$sums")" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
     checked=$(sed '$d' "$sums" | sha256sum -c 2> /dev/null)
     damaged=$(echo "$checked" | sed -n 's/: FAILED.*//p' | tr '\\n' ' ')
-    # A line that is none is passed over, so they are counted.
+    # sha256sum skips malformed lines, so count the good ones.
     good=$(echo "$checked" | grep -c ': OK$')
     [ "$((good + 1))" = "$(grep -c '' "$sums")" ] || closed "$instance" "damaged: ${damaged:-$instance.sums}"
     sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
 done
 
-# Docker closes its networks only if it is docker who turns forwarding on; its drop-in runs this once more, late.
+# Docker protects its networks only if it turns forwarding on itself; its drop-in runs this again with "late".
 later=no
 if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/ipmasq.conf ] &&
     [ "$(readlink /etc/systemd/system/docker.service)" != /dev/null ] &&
     [ "$(readlink /etc/systemd/system/docker.socket)" != /dev/null ] &&
     [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
     later=yes
-    echo "ipmasq: forwarding comes after docker.service" >&2
+    echo "ipmasq: forwarding is turned on after docker.service" >&2
 fi
 
 for switches in ./*.sysctl; do
@@ -175,7 +175,7 @@ for switches in ./*.sysctl; do
         case "$later $key" in
         "yes net/ipv4/ip_forward" | "yes net/ipv4/conf/all/forwarding" | "yes net/ipv6/conf/all/forwarding") continue ;;
         esac
-        # An interface that is not there yet gets the default values, which are set here too.
+        # An interface that appears later gets the default values, which are set here, too.
         [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
     done < "$switches"
 done
@@ -190,27 +190,27 @@ fi
 
 @dataclass(frozen=True)
 class State:
-    """What was applied to one instance. ``before`` are the switches as they were before the first run."""
+    """What was applied to one instance. ``before`` are the switches before the first run."""
 
     instance: str
-    owner: str  # "gateway", or "items" for the modules that manage single items
+    owner: str  # "gateway", or "items" for modules that manage single items
     programs: str = ""  # of the backend; empty while there are only switches
     rows: Rows = ()
     switches: t.Tuple[t.Tuple[str, str], ...] = ()
     before: t.Mapping[str, str] = field(default_factory=dict)
-    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that were there before the first load
-    lines: t.Tuple[str, ...] = ()  # the intent, in words, for the next diff
-    interfaces: t.Tuple[str, ...] = ()  # of a whole gateway, names and patterns
-    declared: Neighbour = field(default_factory=Neighbour)  # the same by what they are, for other instances
-    modules: t.Tuple[str, ...] = ()  # of the kernel, loaded before the rules if the kernel has them apart
+    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that existed before the first load
+    lines: t.Tuple[str, ...] = ()  # the intent in words, for the next diff
+    interfaces: t.Tuple[str, ...] = ()  # names and patterns, for a whole gateway
+    declared: Neighbour = field(default_factory=Neighbour)  # the same by role, for other instances
+    modules: t.Tuple[str, ...] = ()  # kernel modules to load before the rules
     links: Links = field(default_factory=Links)
-    door: str = ""  # the policy of firewalld, as XML
-    controller_ports: t.Tuple[int, ...] = ()  # of SSH servers, and those by which runs came
-    chosen: Chosen = NOTHING  # WANs and LANs that nobody named
-    applied: Origin = field(default_factory=Origin)  # who made it what it is
-    fence: str = ""  # what stands while all other rules are gone, as nft takes it
+    door: str = ""  # firewalld's policy as XML
+    controller_ports: t.Tuple[int, ...] = ()  # ports of SSH servers, and those that runs have used
+    chosen: Chosen = NOTHING  # WANs and LANs that the user did not name
+    applied: Origin = field(default_factory=Origin)  # who applied it
+    fence: str = ""  # nft text of what remains when all other rules are flushed
     unfenced: str = ""  # why there is none
-    intent: t.Any = None  # what was resolved, as JSON, for the next change to know the old rules
+    intent: t.Any = None  # resolved intent as JSON, the old rules of the next change
 
 
 def stem(instance: str) -> str:
@@ -218,7 +218,7 @@ def stem(instance: str) -> str:
 
 
 def read_state(host: Host, instance: str) -> t.Optional[State]:
-    """The state of an instance, None if it has none. A damaged file is an error that names it, never a fresh start."""
+    """The state of an instance; None if it has none. A damaged file is an error, never a fresh start."""
     path = stem(instance) + ".json"
     text = host.read(path)
     if text is None:
@@ -227,21 +227,21 @@ def read_state(host: Host, instance: str) -> t.Optional[State]:
         return _parse_state(json.loads(text), instance)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise GatewayError(
-            "{0}: is damaged or of another version ({1}); restore it from a backup, or start anew: module gateway with "
-            "state=absent and instance={2} takes away what is left, and then says what is lost".format(
+            "{0}: is damaged or of another version ({1}); restore it from a backup, or start over: the module gateway "
+            "with state=absent and instance={2} removes what is left and reports what is lost".format(
                 path, printable(str(error)), instance
             )
         ) from None
 
 
-#: As an owner: of a state that is put together from what is left.
+#: The owner of a state that was reconstructed from what is left.
 SALVAGED = "salvaged"
-#: As boot_text writes it.
+#: The format of boot_text.
 ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 
 
 def salvaged(host: Host, instance: str) -> t.Optional[State]:
-    """What the other files of an instance tell of it, where its state is damaged or lost; None if there are none."""
+    """What the other files of an instance reveal if its state is damaged or lost; None if there are none."""
     path = stem(instance)
     if not any(host.exists(path + ending) for ending in ENDINGS):
         return None
@@ -259,7 +259,7 @@ def salvaged(host: Host, instance: str) -> t.Optional[State]:
 
 
 def _parse_state(raw: t.Any, instance: str) -> State:
-    """Raises one of the errors that read_state catches on anything that we would not have written."""
+    """Raises one of the errors that read_state catches, for anything that we would not have written."""
     if raw["version"] != VERSION or raw["instance"] != instance:
         raise ValueError("version {0} of instance {1}".format(raw["version"], raw["instance"]))
     if raw["owner"] not in ("gateway", "items") or raw["programs"] not in PROGRAMS:
@@ -308,7 +308,7 @@ def _parse_chosen(raw: t.Any) -> Chosen:
 
 def _word(value: t.Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("{0!r} is no text".format(value))
+        raise TypeError("{0!r} is not a string".format(value))
     return value
 
 
@@ -354,7 +354,7 @@ def state_text(state: State) -> str:
 
 
 def signed(new: State, old: t.Optional[State], host: Host) -> State:
-    """Whoever changes something signs it. A run that finds everything as it was leaves the old signature."""
+    """Record who applied a change. A run without changes keeps the old record."""
     if old and state_text(replace(new, applied=old.applied)) == state_text(old):
         return replace(new, applied=old.applied)
     return replace(new, applied=origin.origin(host))
@@ -378,7 +378,7 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
     if state.links:
         texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
     name = posixpath.basename(path)
-    # The loader's, so that a file that lost its end (a full disk, a bad one) does not count as a shorter one.
+    # Marks the end for the loader, so that a truncated file (a full or bad disk) does not count as a shorter one.
     sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
     texts[".sums"] = "".join("{0}  {1}\n".format(sums[file], file) for file in sorted(sums)) + "# complete\n"
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
@@ -393,7 +393,7 @@ def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[s
 
 
 def sysctl_file(instance: str) -> str:
-    """Settings of single interfaces, which udev applies whenever that interface appears."""
+    """Settings of single interfaces, which udev applies whenever the interface appears."""
     return "/etc/sysctl.d/90-ipmasq-{0}.conf".format(instance)
 
 
@@ -403,7 +403,7 @@ def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
 
 
 def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
-    """Files of this instance that its state no longer needs, and the common ones once no instance is left."""
+    """Files of this instance that its state no longer needs, and the common ones once no instance remains."""
     paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance), firewalld_file(instance)]
     others = [name for name in instances(host) if name != instance]
     if state is None and not others:
@@ -416,5 +416,5 @@ def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, 
 
 
 def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Host) -> t.List[str]:
-    """The files that are not there, or not so, or readable by more than they should be."""
+    """Files that are missing, differ, or are readable by more users than they should be."""
     return [path for path, (text, mode) in wanted.items() if host.read(path) != text or host.mode(path) != mode]

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What is there against what should be there: the plan, and with it ``changed`` and the diff."""
+"""Compare what is loaded with what should be: the plan, from which ``changed`` and the diff follow."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a backend's own listing, in canonical form.
+    """One line of a backend's listing, in canonical form.
 
-    Two rows are the same if chain and text are. What the kernel counted, and where a row happens to stand among rows
-    that are not ours, is carried along but not compared.
+    Rows are equal if chain and text are equal. Counters, and the position among foreign rows, are kept but not
+    compared.
     """
 
     chain: str
     text: str
-    key: str = ""  # the item of ours that it belongs to; empty for what others put into our chains
+    key: str = ""  # the item of ours that it belongs to; empty for foreign rows in our chains
     packets: int = field(default=0, compare=False)
     bytes: int = field(default=0, compare=False)
     position: int = field(default=1, compare=False)
-    below: str = ""  # a rule of others that decides before this one, which makes it another row
+    below: str = ""  # a foreign rule that decides before this one, which makes this a different row
 
 
 Rows = t.Tuple[Row, ...]
-#: Nobody reads 10,000 lines, and each of them travels.
+#: Nobody reads 10,000 lines, and all of them are transferred.
 MOST_TOLD = 200
 
 
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def changed(self) -> bool:
-        """Order counts within a chain, because there the first verdict wins; chains have no order."""
+        """Whether anything differs. Order counts within a chain, where the first verdict wins; chains have no order."""
         return by_chain(self.live) != by_chain(self.desired)
 
     @property
@@ -55,11 +55,11 @@ class Plan:
 
     @property
     def moved(self) -> bool:
-        """The rows are all there, but in another order."""
+        """Whether all rows exist, but in another order."""
         return self.changed and not self.add and not self.remove
 
     def differences(self, show: t.Callable[[Row], str]) -> t.List[str]:
-        """Each difference as a line: + is missing on the host, - should not be there. At most MOST_TOLD of them."""
+        """One line per difference: + is missing on the host, - is superfluous. At most MOST_TOLD lines."""
         rows = [("- ", row) for row in self.remove] + [("+ ", row) for row in self.add]
         lines = [sign + show(row) for sign, row in rows[:MOST_TOLD]]
         if len(rows) > MOST_TOLD:
@@ -75,7 +75,7 @@ def by_chain(rows: Rows) -> t.Dict[str, t.List[Row]]:
 
 
 def _less(rows: Rows, other: Rows) -> Rows:
-    """Rows that the other side lacks, each as often as it is lacking: a duplicate is a difference."""
+    """The rows missing from the other side. Duplicates count."""
     surplus = Counter(rows)
     surplus.subtract(Counter(other))
     found = []
@@ -87,7 +87,7 @@ def _less(rows: Rows, other: Rows) -> Rows:
 
 
 def replace_key(rows: Rows, key: str, mine: Rows) -> Rows:
-    """Rows with those of one item replaced where they first stood, or added at the end of their chains."""
+    """Replace the rows of one item where they first appeared, or append them to their chains."""
     result: t.List[Row] = []
     waiting = [row for row in mine if row.key == key]
     for row in rows:

@@ -4,13 +4,13 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""RFC 6296: which prefix outside stands for which inside, without changing the checksum where that is possible.
+"""RFC 6296: map inside prefixes to outside prefixes, without changing the checksum if possible.
 
-The RFC adds a constant to one 16-bit word, so that the sum over the address stays what it was. With prefixes of /48 or
-shorter that word is the subnet (section 3.4), so each /64 of a LAN has one /64 outside: a plain NETMAP, which unlike
-the kernel's SNPT and DNPT targets works with connection tracking, and so behind a filter. With longer prefixes the word
-lies among the host bits (section 3.5), where no NETMAP reaches; then the host bits stay and the kernel corrects the
-checksums of the transports that it knows.
+The RFC adds a constant to one 16-bit word, so that the sum over the address does not change. With prefixes of /48 or
+shorter, that word is the subnet (section 3.4), so each /64 of a LAN has one outside /64. This is a plain NETMAP, which,
+unlike the kernel's SNPT and DNPT targets, works with connection tracking and therefore with a filter. With longer
+prefixes, the word is in the host bits (section 3.5), which NETMAP cannot change; then the host bits stay, and the
+kernel corrects the checksums of the transports that it knows.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import ipaddress
 import typing as t
 
 WORD = 0xFFFF
-#: The subnet: the fourth 16-bit word of an address, as a shift.
+#: The subnet, the fourth 16-bit word of an address, as a shift.
 SUBNET = 64
 
 
 def is_neutral(inside: str) -> bool:
-    """Whether a translation of this prefix leaves checksums as they are."""
+    """Whether translating this prefix preserves checksums."""
     return int(inside.split("/")[1]) <= 48
 
 
 def neutral_pairs(inside: str, outside: str, networks: t.Iterable[str]) -> t.List[t.Tuple[str, str]]:
-    """Network inside to network outside, for each network that lies in ``inside``; these are /64 or longer."""
+    """Inside network to outside network, for each network (of /64 or longer) in ``inside``."""
     whole_in, whole_out = ipaddress.IPv6Network(inside), ipaddress.IPv6Network(outside)
     if not is_neutral(inside):
         return [(inside, outside)]
@@ -50,12 +50,12 @@ def _translated(
     word = ((address >> SUBNET) & WORD) + adjustment % WORD
     word = (word & WORD) + (word >> 16)
     if word == WORD:
-        # The second zero of one's complement, section 3.4: never sent, so that two subnets cannot become one.
+        # The second zero of one's complement (section 3.4) is never sent, so that two subnets cannot become one.
         word = 0
     host = address & ((1 << (128 - outside.prefixlen)) - 1) & ~(WORD << SUBNET)
     return ipaddress.IPv6Network((int(outside.network_address) | host | (word << SUBNET), subnet.prefixlen))
 
 
 def _sum(address: int) -> int:
-    """One's complement sum of the eight words, as a number modulo 65535."""
+    """The one's complement sum of the eight words, modulo 65535."""
     return sum((address >> shift) & WORD for shift in range(0, 128, 16)) % WORD

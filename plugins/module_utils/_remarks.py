@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What the host shows that most likely is not meant: no error, as it may be, but one sentence each."""
+"""Findings on the host that are probably not intended: not errors, but one sentence each."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._intent import Gateway, Lan, Neighbour
 
-#: Names in one sentence.
+#: Names listed in one sentence.
 MOST_NAMED = 5
 
 
 def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
-    """Told at each run, for as long as they last."""
+    """Warnings for every run, as long as the cause lasts."""
     open_ways = _ways_out(gateway, facts) if gateway.undeclared == "leave" else []
     return [
-        "{0} has a default route and is no WAN, and undeclared is leave: what LANs send out by it is not translated; "
-        "name it in wans".format(names)
+        "{0} has a default route but is not a WAN, and undeclared is leave: what LANs send through it is not "
+        "translated; add it to wans".format(names)
         for names in open_ways
     ] + [
-        "LAN {0}: somebody there sends router advertisements, as there is an IPv6 default route by {1}; it stays a "
-        "LAN, and is no way out; find out who does it".format(lan.name, name)
+        "LAN {0}: a host there sends router advertisements (there is an IPv6 default route through {1}); {1} stays a "
+        "LAN and does not become a WAN; find that host".format(lan.name, name)
         for lan in gateway.lans or ()
         for name in rogue_links(facts, [each.name for each in _links(lan, facts)])
         if any(matches_name(pattern, name) for pattern in lan.interfaces)
@@ -40,12 +40,10 @@ def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
 
 
 def remarks(gateway: Gateway, facts: Facts, neighbours: t.Iterable[Neighbour] = ()) -> t.List[str]:
-    """Told once, and again when something has changed."""
+    """Warnings for the first run, and again when something has changed."""
     closed_ways = _ways_out(gateway, facts) if gateway.undeclared == "drop" else []
     found = _absent(gateway, facts) + [
-        "{0} has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should".format(
-            names
-        )
+        "{0} has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should".format(names)
         for names in closed_ways
     ]
     elsewhere = [name for each in neighbours for name in each.links]
@@ -65,14 +63,14 @@ def _absent(gateway: Gateway, facts: Facts) -> t.List[str]:
     places = [("WAN", wan.interface) for wan in gateway.wans or ()]
     places += [("LAN " + lan.name, name) for lan in gateway.lans or () for name in lan.interfaces]
     return [
-        "{0}: there is no link {1} now; the rules wait for one of that name".format(place, name)
+        "{0}: link {1} does not exist now; its rules take effect once it appears".format(place, name)
         for place, name in places
         if not facts.meant_by(name)
     ]
 
 
 def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
-    """Names of links with a default route that are no WAN, as one text; nothing if there are none."""
+    """Links with a default route that are not WANs, as one text; an empty list if there are none."""
     wans = [wan.interface for wan in gateway.wans or ()]
     lans = [each.name for lan in gateway.lans or () for each in _links(lan, facts)]
     names = [
@@ -84,7 +82,7 @@ def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
 
 
 def _undeclared(gateway: Gateway, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
-    """Addresses of links without hosts behind them (loopback, dummy) are the host's own business."""
+    """Links that are neither WAN nor LAN. Links without hosts behind them (loopback, dummy) do not count."""
     known = [*_patterns(gateway), *elsewhere]
     left = gateway.undeclared == "leave"
     names = [
@@ -96,16 +94,20 @@ def _undeclared(gateway: Gateway, facts: Facts, elsewhere: t.Sequence[str]) -> t
         and not manager_of(each)
         and not any(matches_name(pattern, each.name) for pattern in known)
     ]
-    so = "nothing of this gateway keeps it from them" if left else "new connections between it and them are dropped"
+    so = (
+        "the gateway filters nothing between it and WANs or LANs"
+        if left
+        else "new connections between it and WANs or LANs are dropped"
+    )
     more = "" if left else ", or set undeclared to leave"
     return [
-        "{0}: neither WAN nor LAN, so {1}; name it in lans if it is one{2}".format(_listed(names), so, more)
+        "{0}: neither WAN nor LAN, so {1}; add it to lans if it is a LAN{2}".format(_listed(names), so, more)
         for _once in names[:1]
     ]
 
 
 def _networks(gateway: Gateway, facts: Facts) -> t.List[str]:
-    """Networks of a LAN's links that it does not have: what comes from there is dropped as spoofed."""
+    """Networks of a LAN's links that are missing from the LAN: packets from there are dropped as spoofed."""
     families = {family_of(net) for lan in gateway.lans or () for net in lan.networks or ()}
     found = []
     for lan in gateway.lans or ():
@@ -115,7 +117,7 @@ def _networks(gateway: Gateway, facts: Facts) -> t.List[str]:
             theirs = [net for net in link.networks if family_of(net) in families]
             inside = {pair[0] for pair in overlaps(theirs, lan.networks or ())}
             found += [
-                "LAN {0}: {1} has {2}, which is none of its networks; what comes from there is dropped as "
+                "LAN {0}: {1} has {2}, which is not in the LAN's networks; packets from there are dropped as "
                 "spoofed".format(lan.name, shorten(link.name), net)
                 for net in theirs
                 if net not in inside

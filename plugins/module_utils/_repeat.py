@@ -4,13 +4,13 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The same questions with the same answers: a run that found nothing to do need not be thought through again.
+"""Skip a run that would find nothing to do, because the same questions have the same answers.
 
-What a gateway has to be follows from three things only: the options, our code, and what the host answers. A run that
-changes nothing writes down each question it has put to the host and a digest of each answer, in
-``/run/ipmasq/INSTANCE.seen``. The next run with the same options and the same code puts the same questions; if every
-answer is the same, so is the result. At the first one that differs all is forgotten, and the run starts from the
-beginning. So the host is read as thoroughly as ever; what is saved is the work of a compiler (10,000 entries: 10 s).
+The result for a gateway depends only on the options, our code, and the host's answers. A run that changes nothing
+records each question to the host with a digest of the answer in ``/run/ipmasq/INSTANCE.seen``. The next run with the
+same options and code asks the same questions; if every answer is the same, so is the result. At the first different
+answer, the record is deleted and the run starts from the beginning. The host is read as thoroughly as ever; the run
+only saves the compiler's work (10,000 entries: 10 s).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 Json = t.Dict[str, t.Any]
 
-#: What counts, or runs down, without anything having changed; a group is what is kept of it.
+#: Counters and lifetimes, which change by themselves; groups are kept.
 STEADY = {
     "nft": re.compile(r'()"counter": \{"packets": \d+, "bytes": \d+\}'),
-    # Life times of addresses and routes from DHCP or router advertisements, timers of bridges.
+    # Lifetimes of addresses and routes from DHCP or router advertisements, and bridge timers.
     "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|expires|[a-z_]*timer)":[0-9.]+'),
-    # Comments, and counters of rules and of chains; what else looks like a counter may be the text of a log.
+    # Comments, and counters of rules and chains; other text that looks like a counter may be a log prefix.
     "save": re.compile(r"^(?:#.*|\[\d+:\d+\] |(:\S+ \S+) \[\d+:\d+\])", re.MULTILINE),
 }
-#: Processes that only read, by their first words; the last of them may go on, as in --get-active-zones.
+#: Commands that only read, by their first words; the last word may continue, as in --get-active-zones.
 READERS = (
     ("nft", "-j", "list"),
     ("ip", "-j"),
@@ -50,12 +50,12 @@ READERS = (
     ("firewall-cmd", "--get-"),
     ("firewall-cmd", "--info-"),
 )
-#: Who has logged in is asked by number of process; the key has the answer, as to all that _controller.py asks.
+#: Login data is read by process number; the key contains the answers, and those for _controller.py.
 OWN_PROCESSES = re.compile(r"/proc/(?:self|\d+)/")
 
 
 def repeated(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, step: t.Callable[[Host], Json]) -> Json:
-    """What ``step`` gives back for this host, without it where that is known. Raises what ``step`` raises."""
+    """The result of ``step`` for this host, without running it if the result is known. Raises what ``step`` raises."""
     path = posixpath.join(RUN_FOLDER, "{0}.seen".format(params["instance"]))
     if posixpath.dirname(path) != RUN_FOLDER:
         return step(host)
@@ -73,15 +73,15 @@ def repeated(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, step: 
                 seen = {"key": key, "asked": listener.asked, "result": result}
                 host.write(path, json.dumps(seen), 0o600)
         except GatewayError:
-            pass  # The next run takes longer.
+            pass  # the next run takes longer
     return result
 
 
 def tell(result: Json, instance: str, check_mode: bool, host: Host) -> Json:
-    """Remarks that no earlier run has told become warnings; those that one has, are notes.
+    """Remarks become warnings the first time, and notes afterwards.
 
-    What was told is forgotten with a restart of the host, or when it is no longer so. It is kept apart from the state,
-    as a link that comes and goes is worth a word, and no change.
+    A reboot forgets what was reported, and so does a run in which it no longer applies. This is stored apart from the
+    state, because a link that comes and goes deserves a remark but is not a change.
     """
     remarks = list(result.pop("remarks", ()))
     path = posixpath.join(RUN_FOLDER, "{0}.told".format(instance))
@@ -102,7 +102,7 @@ def tell(result: Json, instance: str, check_mode: bool, host: Host) -> Json:
             else:
                 host.remove(path)
         except GatewayError:
-            pass  # It is told again.
+            pass  # it is reported again
     return result
 
 
@@ -110,7 +110,7 @@ def _key(params: t.Mapping[str, t.Any], host: Host) -> str:
     ports: t.Tuple[t.Optional[int], ...] = ()
     if params.get("input") == "protect":
         found = reach(host)
-        # Who comes by which of the known ports makes no difference, unless a list of the user's may lack it.
+        # Which of the known ports this run uses makes no difference, unless the user's list may lack it.
         ports = found.ports if params.get("input_controller_ports") is None else (found.run,)
     return _digest([json.dumps(params, sort_keys=True), list(ports), code_parts(), sys.version])
 
@@ -129,7 +129,7 @@ def _known(path: str, key: str, host: Host) -> t.Optional[Json]:
 
 
 def _answer(host: Host, kind: str, words: t.List[str]) -> t.Any:
-    """The answer of a host, less what does not count. An error is an answer, too."""
+    """A host's answer without what changes by itself. An error is an answer, too."""
     try:
         answer = host.run(words) if kind == "run" else getattr(host, kind)(*words)
     except GatewayError as error:
@@ -143,7 +143,7 @@ def _steady(kind: str, words: t.Sequence[str], answer: t.Any) -> t.Any:
         out = STEADY[program].sub(_kept, answer.out) if program in STEADY else answer.out
         return [answer.rc, out, answer.err]
     if words == ["/proc/meminfo"] and answer:
-        return answer.partition("\n")[0]  # the size; the rest is how it is used
+        return answer.partition("\n")[0]  # the size; the rest is the use count
     return answer
 
 
@@ -157,7 +157,7 @@ def _digest(value: t.Any) -> str:
 
 
 class Listener(Host):
-    """A host that writes down what it is asked. What is more than a question spoils the list."""
+    """A host that records the questions. Anything but a question invalidates the record."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -209,7 +209,7 @@ class Listener(Host):
     def mode(self, path: str) -> int:
         return int(self._ask("mode", path))
 
-    # --- What follows is no question.
+    # --- Not questions
 
     def sleep(self, seconds: float) -> None:
         self._host.sleep(seconds)
@@ -260,7 +260,7 @@ class Listener(Host):
 
 
 def reads(argv: t.Sequence[str]) -> bool:
-    """Whether a process only reads, so that it may be run again."""
+    """Whether a command only reads and may be repeated."""
     if argv[0].endswith("-save"):
         return True
     return any(_begins(argv, known) for known in READERS)

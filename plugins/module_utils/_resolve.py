@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Intent meets host: find what was left out, follow alternative names, and check what needs the host to be checked."""
+"""Resolve intent on the host: find what was left out, follow alternative names, and check what depends on the host."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ AnyItem = t.TypeVar("AnyItem", Traffic, NatItem, "PortForward", "Outbound", "Mul
 
 @dataclass(frozen=True)
 class Resolved:
-    """A gateway in which every name is a kernel name and every LAN has networks, and how it came about."""
+    """A gateway in which every name is a kernel name and every LAN has networks, with notes on how it was resolved."""
 
     gateway: Gateway
     notes: t.Tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Resolved:
 def resolve(
     gateway: Gateway, facts: Facts, known: Chosen = NOTHING, neighbours: t.Sequence[Neighbour] = ()
 ) -> Resolved:
-    """Raises GatewayError with every problem that the host shows. ``known`` is what an earlier run has chosen."""
+    """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose."""
     problems = Problems()
     notes: t.List[str] = []
     lost: t.List[str] = []
@@ -89,9 +89,9 @@ def resolve(
     resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
     check_reaches(resolved, neighbours, problems)
     if not problems.found:
-        # Names have changed and what was left out is there: the checks between items run again on the whole.
+        # Names have changed and omitted parts are filled in, so check the items against each other again.
         check_references(resolved, problems)
-        # What a LAN had at an earlier run it may have again; at a first run it is a slip.
+        # A LAN may get back networks that it had in an earlier run; in a first run, it is a mistake.
         missed = _Missed(followed(resolved) if known.networks else (), lost)
         _check_nat_reach(resolved, problems, missed)
         _check_outside(resolved, facts, problems)
@@ -117,7 +117,7 @@ def _local(facts: Facts) -> t.Set[str]:
 
 
 def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
-    """What a WAN has, and what this run adds to it."""
+    """The addresses that a WAN has, and those that this run adds."""
     added = tuple(
         address
         for _index, item in gateway.sound("nat")
@@ -129,7 +129,7 @@ def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
 
 
 def added_addresses(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
-    """Interface and address of all that an item adds."""
+    """Interface and address of everything that an item adds."""
     if item.to_address != "add":
         return []
     wan = item.wan or next((each.interface for each in gateway.wans or ()), "")
@@ -144,7 +144,7 @@ def _with_kernel_names(kind: str, items: t.Tuple[AnyItem, ...], kernel_name: _Na
 
 
 def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
-    """The same for the single items of the modules masquerade and forward."""
+    """Resolve a single item of the modules masquerade, forward and port_forward."""
     problems = Problems()
     notes: t.List[str] = []
     kernel_name = _Names(facts, problems, notes)
@@ -158,30 +158,31 @@ def resolve_item(item: Item, facts: Facts) -> t.Tuple[Item, t.Tuple[str, ...]]:
 
 
 class _Names:
-    """Interface names as the kernel's rules need them.
+    """Turns interface names into kernel names.
 
-    A rule with an alternative name never matches, and says nothing about it (measured: nft 1.0.6, Linux 6.18).
+    A rule with an alternative name is accepted but never matches (measured: nft 1.0.6, Linux 6.18).
     """
 
     def __init__(self, facts: Facts, problems: Problems, notes: t.List[str]) -> None:
         self._facts, self._problems, self._notes = facts, problems, notes
 
     def declared(self, where: str, name: str) -> str:
-        """The same for a WAN or a LAN, which has to be a link that packets of hosts arrive by."""
+        """The kernel name of a WAN or LAN, which must be a link on which hosts' packets arrive."""
         real = self._facts.named(name)
         if not real and "@" in name:
             self._problems.add(
                 where,
-                "interface '{0}' does not exist; 'ip link' prints after the '@' what a link is on top of: write "
-                "{1}".format(shorten(name), shorten(name.partition("@")[0])),
+                "interface '{0}' does not exist; in 'ip link', the parent link follows the '@'; write {1}".format(
+                    shorten(name), shorten(name.partition("@")[0])
+                ),
             )
             return name
         meant = self._facts.meant_by(real.name if real else name)
-        # Of what a pattern means, some may be.
+        # A pattern may match some ports, but not only ports.
         for each in meant if all(each.master for each in meant) else ():
             self._problems.add(
                 where,
-                "{0} is a port of {1}{2}, and packets arrive by that; name {2}".format(
+                "{0} is a port of {1}{2}, where its packets arrive; name {2}".format(
                     shorten(each.name), each.port_of + " " if each.port_of else "", shorten(each.master)
                 ),
             )
@@ -196,14 +197,14 @@ class _Names:
         if name.endswith("*") and len(name) > INTERFACE_LENGTH:
             self._problems.add(
                 where,
-                "pattern '{0}' has more than {1} characters; shorten what stands before the star".format(
+                "pattern '{0}' is longer than {1} characters; shorten the part before the '*'".format(
                     shorten(name), INTERFACE_LENGTH
                 ),
             )
         elif not found and len(name) > INTERFACE_LENGTH:
             self._problems.add(
                 where,
-                "interface '{0}' has more than {1} characters and is no alternative name here; "
+                "interface '{0}' is longer than {1} characters and is not an alternative name on this host; "
                 "use the name that 'ip link' shows".format(shorten(name), INTERFACE_LENGTH),
             )
         return name
@@ -211,7 +212,7 @@ class _Names:
 
 def _check_link(where: str, name: str, problems: Problems) -> None:
     if not is_plain_link(name):
-        problems.add(where, "'{0}' is a name that no rule can have; rename that link".format(shorten(name)))
+        problems.add(where, "'{0}' is a name that rules cannot contain; rename that link".format(shorten(name)))
 
 
 def _wans(gateway: Gateway, kernel_name: _Names, choosing: Choosing) -> t.Tuple[Wan, ...]:
@@ -232,7 +233,7 @@ def _lans(
     choosing: Choosing,
     problems: Problems,
 ) -> t.Tuple[Lan, ...]:
-    """LANs with their networks; those that were read from their links follow them."""
+    """LANs with their networks; LANs without declared networks follow their links."""
     found = []
     for index, lan in enumerate(choosing.lans(wans) if gateway.lans is None else gateway.lans):
         where = "lans[{0}] '{1}'".format(index, lan.name)
@@ -243,7 +244,7 @@ def _lans(
 
 
 def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Problems) -> t.Tuple[str, ...]:
-    """The networks of a LAN's links: what they have, or had when they were there last."""
+    """The networks of a LAN's links: the present ones, or those of the last run in which the links existed."""
     if lan.networks is not None:
         return lan.networks
     present = [interface for name in lan.interfaces for interface in facts.meant_by(name)]
@@ -252,7 +253,7 @@ def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Probl
     if not networks:
         lack = "has no address" if present else "does not exist"
         if any(interface.addresses for interface in present):
-            lack = "has an address of its own only (a /32), and no routes"
+            lack = "has only a /32 address and no routes"
         problems.add(
             where,
             "{0} {1}, so its networks cannot be read; list them in networks".format(", ".join(lan.interfaces), lack),
@@ -261,7 +262,7 @@ def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Probl
 
 
 def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:
-    """RFC 4787 REQ-7: a LAN that has the WAN link's addresses too could not reach that link."""
+    """RFC 4787 REQ-7: a LAN that overlaps the WAN link's network could not reach that link."""
     for wan in wans:
         for interface in facts.meant_by(wan.interface):
             for index, lan in enumerate(lans):
@@ -275,35 +276,35 @@ def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts:
 
 
 def _apart(ours: str, theirs: str) -> str:
-    """What to do about a LAN's network that has addresses of a WAN's link: leave those out, if any are left."""
+    """What to do about a LAN network that overlaps a WAN's: exclude the WAN's part, if anything remains."""
     outer, inner = parsed_network(ours), parsed_network(theirs)
     if outer.prefixlen >= inner.prefixlen:
         return "renumber the LAN"
     left = sorted(outer.address_exclude(inner), key=lambda net: (net.prefixlen, net.network_address))
-    return "name the networks that are behind the LAN without it, such as {0}".format(
+    return "name the networks behind the LAN without that range, such as {0}".format(
         ", ".join(str(net) for net in left[:4]) + (" and more" if len(left) > 4 else "")
     )
 
 
 class _Missed:
-    """Addresses that no LAN has now, and may have again without a run."""
+    """Addresses that are in no LAN now but may be again without a run."""
 
     def __init__(self, followed_networks: t.Tuple[str, ...], lost: t.List[str]) -> None:
         self._networks, self._lost = followed_networks, lost
 
     def told(self, where: str, what: str, network: str, lans: str) -> bool:
-        """Whether that is no error, and told."""
+        """Whether this is not an error; if so, adds a warning."""
         if not any(_holds(each, network) for each in self._networks):
             return False
         self._lost.append(
-            "{0}: {1} is in none of the LANs now ({2}); it works again once a LAN has its network, otherwise name what "
-            "it is now".format(where, what, lans)
+            "{0}: {1} is not in any LAN now ({2}); it works again once a LAN has that network; if the address has "
+            "changed, update it".format(where, what, lans)
         )
         return True
 
 
 def _check_nat_reach(gateway: Gateway, problems: Problems, missed: _Missed) -> None:
-    """Items that could never match: the filter drops their sources as spoofed, or no packet has both their families."""
+    """Items that can never match: their sources are dropped as spoofed, or no packet has both address families."""
     known = [net for lan in gateway.lans or () for net in lan.networks or ()]
     lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
     items = [
@@ -319,8 +320,8 @@ def _check_nat_reach(gateway: Gateway, problems: Problems, missed: _Missed) -> N
             if entry not in named or entry in inside:
                 continue
             if not missed.told(where, "source " + entry, entry, lans):
-                problems.add(where, "source {0} is in none of the LANs ({1})".format(entry, lans))
-        # Most items have the same sources: all of them.
+                problems.add(where, "source {0} is not in any LAN ({1})".format(entry, lans))
+        # Most items share the same sources, so remember their families.
         key = (item.source, getattr(item, "action", ""), isinstance(item, NatItem))
         if key not in families:
             networks = sources_of(gateway, item) if isinstance(item, NatItem) else inside_of(gateway, item)
@@ -336,7 +337,7 @@ def _check_nat_reach(gateway: Gateway, problems: Problems, missed: _Missed) -> N
 
 
 def _check_outside(gateway: Gateway, facts: Facts, problems: Problems) -> None:
-    """What NAT translates to is seen outside, where nobody could answer an address of a LAN."""
+    """NAT addresses are seen outside, where nobody could answer a LAN's address."""
     links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in gateway.sound("nat"):
         where = "nat[{0}] '{1}'".format(index, item.name)
@@ -350,12 +351,15 @@ def _check_outside(gateway: Gateway, facts: Facts, problems: Problems) -> None:
             for link in links:
                 if net.split("/")[0] in _ends_of_link(link):
                     problems.add(
-                        where, "to {0} is an end of the WAN's network {1}, no host's address".format(plain(net), link)
+                        where,
+                        "to {0} is the network or broadcast address of the WAN's {1}; name a host address".format(
+                            plain(net), link
+                        ),
                     )
 
 
 def _ends_of_link(network: str) -> t.Tuple[str, ...]:
-    """The addresses of a network that no host can have: IPv4's first and last, but for links of two (RFC 3021)."""
+    """The first and last address of an IPv4 network, which no host can have, except on /31 links (RFC 3021)."""
     parsed = parsed_network(network)
     if parsed.version == 6 or parsed.prefixlen > 30:
         return ()
@@ -363,7 +367,7 @@ def _ends_of_link(network: str) -> t.Tuple[str, ...]:
 
 
 def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
-    """The first item that matches decides, so what comes after one that takes all the same sources never does."""
+    """The first item that matches decides, so an item after one that takes all its sources can never match."""
     for kind in ("nat", "outbound"):
         taken: t.Dict[t.Tuple[str, str], t.Tuple[int, str]] = {}
         for index, item in gateway.sound(kind):
@@ -380,7 +384,7 @@ def _check_shadowed(gateway: Gateway, problems: Problems) -> None:
                 first, name = t.cast("t.Any", found[0])
                 problems.add(
                     "{0}[{1}] '{2}'".format(kind, index, item.name),
-                    "never gets a packet, as {0}[{1}] '{2}' before it takes them all; put it before that one".format(
+                    "can never match: {0}[{1}] '{2}' already takes these packets; put this one first".format(
                         kind, first, name
                     ),
                 )
@@ -402,7 +406,7 @@ def _taken_by(
 
 
 def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
-    """What a LAN's name stood for is known now: it has to be one network, as long as the one outside."""
+    """A LAN named as source must have exactly one network, of the same length as the outside network."""
     for index, item in gateway.sound("nat"):
         if item.action not in ("static", "prefix") or is_network(item.source[0]):
             continue
@@ -412,7 +416,7 @@ def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
         if len(networks) != 1:
             problems.add(
                 where,
-                "source {0} has {1} networks of the family of to {2}; name the one to map".format(
+                "source {0} has {1} networks in the address family of to {2}; name the one to map".format(
                     item.source[0], len(networks), item.to[0]
                 ),
             )
@@ -420,21 +424,23 @@ def _check_one_to_one(gateway: Gateway, problems: Problems) -> None:
             check_same_size(where, item.action, networks[0], item.to[0], problems)
 
 
-#: Addresses that one NAT item may add to a WAN; for more of them there are routers.
+#: Addresses that one NAT item may add to a WAN; larger blocks should be routed.
 MOST_ADDED = 256
-#: 256 networks of /64: each becomes a rule.
+#: 256 /64 networks, each of which becomes a rule.
 LONGEST_LAN = 56
 
 
 def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
-    """ipv6: prefix is the promise that every IPv6 network of a LAN has a prefix outside, on every WAN."""
+    """With ipv6: prefix, every IPv6 network of a LAN needs an outside prefix on every WAN."""
     items = [(index, item) for index, item in gateway.sound("nat") if item.action == "prefix"]
     if len(gateway.sound("nat")) < len(gateway.nat):
-        # What cannot be used as it is may be what is missing.
+        # An invalid item may be the one that is missing.
         return
     if gateway.ipv6 != "prefix":
         for index, item in items:
-            problems.add("nat[{0}] '{1}'".format(index, item.name), "action prefix needs ipv6 to be prefix")
+            problems.add(
+                "nat[{0}] '{1}'".format(index, item.name), "action prefix requires ipv6 mode prefix; set ipv6 to prefix"
+            )
         return
     for lan_index, lan in enumerate(gateway.lans or ()):
         for net in lan.networks or ():
@@ -450,14 +456,14 @@ def _check_prefixes(gateway: Gateway, problems: Problems) -> None:
                 if not covering:
                     problems.add(
                         "lans[{0}] '{1}'".format(lan_index, lan.name),
-                        "network {0} has no prefix outside on {1}; add a NAT item with action prefix".format(
+                        "network {0} has no outside prefix on {1}; add a NAT item with action prefix".format(
                             net, wan.interface
                         ),
                     )
             if int(net.split("/")[1]) < LONGEST_LAN:
                 problems.add(
                     "lans[{0}] '{1}'".format(lan_index, lan.name),
-                    "network {0} has more than 256 subnets of /64 to translate; name those that are used".format(net),
+                    "network {0} has more than 256 /64 subnets to translate; list those in use".format(net),
                 )
 
 
@@ -467,13 +473,13 @@ def _holds(outer: str, inner: str) -> bool:
 
 
 def lan_of(gateway: Gateway, address: str) -> t.Optional[Lan]:
-    """The LAN in whose networks an address is."""
+    """The LAN whose networks contain the address."""
     found = _Inside.of(gateway).find(address)
     return found[0] if found else None
 
 
 class _Inside:
-    """Whose an address is, without a look at each of 10,000 networks."""
+    """Finds the LAN of an address without a scan of up to 10,000 networks."""
 
     def __init__(self, lans: t.Iterable[Lan]) -> None:
         self._lans: t.Dict[t.Tuple[int, int, int], t.Tuple[Lan, str]] = {}
@@ -486,14 +492,14 @@ class _Inside:
 
     @classmethod
     def of(cls, gateway: Gateway) -> _Inside:
-        """Made once for each gateway, which does not change."""
+        """The cached index of a gateway, which is immutable."""
         found = gateway.__dict__.get("_inside")
         if not found:
             found = gateway.__dict__["_inside"] = cls(gateway.lans or ())
         return t.cast("_Inside", found)
 
     def find(self, address: str) -> t.Optional[t.Tuple[Lan, str]]:
-        """The LAN, and its network. Of the end of an address, if it is only one."""
+        """The LAN and its network; for a suffix, only if exactly one LAN matches."""
         if is_suffix(address):
             ending = self.ending_in(address)
             return ending[0] if len({lan.name for lan, _net in ending}) == 1 else None
@@ -507,18 +513,18 @@ class _Inside:
         return None
 
     def ending_in(self, suffix: str) -> t.List[t.Tuple[Lan, str]]:
-        """Where a routed address with this end may be."""
+        """The LANs and networks that may have a routed address with this suffix."""
         return [(lan, net) for lan, net in self._lans.values() if may_have(net, suffix) and not is_private(net)]
 
 
 def home_of(gateway: Gateway, address: str) -> t.Tuple[str, ...]:
-    """The interfaces behind which an address is: of LANs that have it, or of those that may have it again."""
+    """The interfaces of the LANs that contain the address, or else of those that may get it again."""
     lans = lans_with(gateway, [address]) or [lan for lan in gateway.lans or () if lan.follows]
     return tuple(name for lan in lans for name in lan.interfaces)
 
 
 def lans_with(gateway: Gateway, networks: t.Sequence[str]) -> t.List[Lan]:
-    """The LANs that have addresses in these networks."""
+    """The LANs that overlap these networks."""
     return [lan for lan in gateway.lans or () if overlaps(networks, lan.networks or ())]
 
 
@@ -534,19 +540,22 @@ def _check_forwards(gateway: Gateway, problems: Problems, missed: _Missed) -> No
             elif not place and missed.told(where, "to " + server, server, known):
                 continue
             elif not place:
-                problems.add(where, "to {0} is in none of the LANs ({1})".format(server, known))
+                problems.add(where, "to {0} is not in any LAN ({1})".format(server, known))
             elif server in _ends_of_link(place[1]):
                 problems.add(
-                    where, "to {0} is an end of a network of LAN {1}, no host's address".format(server, place[0].name)
+                    where,
+                    "to {0} is the network or broadcast address of LAN {1}; name a host address".format(
+                        server, place[0].name
+                    ),
                 )
         if item.hairpin and item.source and not overlaps(item.source, known_networks):
             problems.add(
                 where,
-                "hairpin means nothing with these sources, of which none is in a LAN; add the clients inside to source,"
-                " or leave hairpin out",
+                "hairpin has no effect, because no source is in a LAN; add the inside clients to source, or leave "
+                "hairpin out",
             )
         if len({place[0].name for place in found if place}) > 1:
-            problems.add(where, "to names servers in different LANs; balance between servers of one LAN")
+            problems.add(where, "to lists servers in different LANs; they must share one LAN")
         if is_pinhole(gateway, item):
             _check_pinhole(where, item, problems)
 
@@ -557,7 +566,7 @@ def _check_pinhole(where: str, item: PortForward, problems: Problems) -> None:
     if item.destination and not _asked_for(item):
         problems.add(
             where,
-            "to {0} is routed, not translated; clients ask for it, not for destination {1}".format(
+            "to {0} is routed, not translated; clients connect to it, not to destination {1}".format(
                 item.to[0], item.destination[0]
             ),
         )
@@ -568,30 +577,30 @@ def _asked_for(item: PortForward) -> bool:
 
 
 def _check_suffix(where: str, server: str, gateway: Gateway, problems: Problems) -> None:
-    """The end of an address is for servers whose prefix changes, so it has to say by itself in which LAN they are."""
+    """A suffix is for servers whose prefix changes, so it must identify the LAN by itself."""
     places = _Inside.of(gateway).ending_in(server)
     names = list(dict.fromkeys(lan.name for lan, _net in places))
     if gateway.ipv6 != "route":
         problems.add(
             where,
-            "to {0} is for servers that are routed, but ipv6 is {1}; name the server's whole address".format(
+            "to {0} is a suffix, for routed servers only, but ipv6 is {1}; write the server's full address".format(
                 server, gateway.ipv6
             ),
         )
     elif not names and not any(lan.follows for lan in gateway.lans or ()):
         problems.add(
-            where, "to {0} can be in no LAN, as none has a global IPv6 network with such addresses".format(server)
+            where, "to {0} is not in any LAN: none has a global IPv6 network with such addresses".format(server)
         )
     elif len(names) > 1:
         problems.add(
             where,
-            "to {0} may be in LANs {1}; let the mask cover the number of the subnet, too, such as "
+            "to {0} could be in LANs {1}; extend the mask to the subnet ID, such as "
             "0:0:0:1::11/::ff:ffff:ffff:ffff:ffff".format(server, " and ".join(names)),
         )
 
 
 def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:
-    """An address that nobody has gets no answers back."""
+    """Answers do not arrive at an address that no interface has."""
     here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
     links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in gateway.sound("nat"):
@@ -602,7 +611,7 @@ def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None
             continue
         for entry in item.to:
             if item.action == "static" and item.to_address != "existing" and not overlaps([entry], links):
-                # A block that is not on the link can only be routed here; on the link somebody has to answer ARP.
+                # A block outside the link can only be routed here; on the link, this host must answer ARP.
                 continue
             missing = _first_missing(as_range(entry), here)
             if missing:
@@ -616,9 +625,11 @@ def _check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None
 def _check_added(where: str, item: NatItem, gateway: Gateway, problems: Problems) -> None:
     wans = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
     if len(wans) != 1:
-        problems.add(where, "to_address add needs wan, to know which of {0} gets the address".format(", ".join(wans)))
+        problems.add(
+            where, "to_address add requires wan, to choose which of {0} gets the address".format(", ".join(wans))
+        )
     elif wans[0].endswith("*"):
-        problems.add(where, "to_address add needs the name of one interface; {0} is a pattern".format(wans[0]))
+        problems.add(where, "to_address add requires the name of one interface; {0} is a pattern".format(wans[0]))
     for entry in item.to:
         if addresses_in(as_range(entry), MOST_ADDED) is None:
             problems.add(
@@ -629,7 +640,7 @@ def _check_added(where: str, item: NatItem, gateway: Gateway, problems: Problems
 
 
 def as_range(entry: str) -> str:
-    """A network as the range of its addresses; a range as it is."""
+    """A network as an address range; a range unchanged."""
     if "/" not in entry:
         return entry
     network = ipaddress.ip_network(entry)
@@ -637,7 +648,7 @@ def as_range(entry: str) -> str:
 
 
 def _first_missing(entry: str, here: t.Set[t.Any]) -> str:
-    """The first address of a range that is not among those here; empty if all are."""
+    """The first address of a range that is not in ``here``; empty if all are."""
     first, last = (t.cast("t.Any", ipaddress.ip_address(end)) for end in ends_of(entry))
     while first <= last and first in here:
         first += 1
@@ -645,10 +656,10 @@ def _first_missing(entry: str, here: t.Set[t.Any]) -> str:
 
 
 def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
-    """The networks of a LAN that may never be seen on a WAN.
+    """The networks of a LAN that must never appear on a WAN.
 
-    Under ``ipv6: route`` (RFC 6296 section 1: translation is a last resort for IPv6) a network of global addresses is
-    routed as it is, but a unique local one is translated, as no router out there would have a route to it.
+    With ``ipv6: route`` (RFC 6296 section 1: translation is a last resort for IPv6), global addresses are routed
+    unchanged. Unique local addresses are translated, because no outside router has a route to them.
     """
     networks = lan.networks or ()
     if gateway.ipv6 == "route":
@@ -657,11 +668,11 @@ def nat_networks(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
 
 
 def followed(gateway: Gateway) -> t.Tuple[str, ...]:
-    """Among which a LAN may get other networks without a run: by DHCP, a delegated prefix, or somebody's hand.
+    """The blocks in which a LAN may get other networks without a run: by DHCP, prefix delegation or by hand.
 
-    Only those in which nothing could leave without the translation that was declared: of IPv4 the private ones; of
-    IPv6, where it is routed, global ones, too; where it is to be translated, unique local ones; with NPTv6 none, as
-    each network needs a prefix outside.
+    Only blocks from which nothing can leave without the declared translation: private IPv4; for routed IPv6, unique
+    local and global addresses; for masqueraded IPv6, unique local addresses; for NPTv6 none, because each network needs
+    an outside prefix.
     """
     if not any(lan.follows for lan in gateway.lans or ()):
         return ()
@@ -672,7 +683,7 @@ def followed(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def sources_of(gateway: Gateway, item: NatItem) -> t.Tuple[str, ...]:
-    """The networks that a NAT item translates: of the LANs that it names, or its own."""
+    """The networks that a NAT item translates: those of the LANs it names, or those it lists."""
     networks = _inside(item, {lan.name: nat_networks(gateway, lan) for lan in gateway.lans or ()})
     if gateway.ipv6 == "prefix" and item.action in ("masquerade", "snat"):
         return tuple(net for net in networks if family_of(net) == "ip")
@@ -680,7 +691,7 @@ def sources_of(gateway: Gateway, item: NatItem) -> t.Tuple[str, ...]:
 
 
 def inside_of(gateway: Gateway, item: Traffic) -> t.Tuple[str, ...]:
-    """The networks of an item that filters: all those of the LANs that it names, or its own."""
+    """The networks that a filter item matches: all of the LANs it names, or those it lists."""
     return _inside(item, {lan.name: lan.networks or () for lan in gateway.lans or ()})
 
 
@@ -690,6 +701,6 @@ def _inside(item: Traffic, lans: t.Mapping[str, t.Tuple[str, ...]]) -> t.Tuple[s
 
 
 def forwarded_families(gateway: Gateway) -> t.Tuple[str, ...]:
-    """``ip`` and ``ip6``, each if a LAN has a network of it."""
+    """``ip`` and ``ip6``, each if a LAN has such a network."""
     present = {family_of(net) for lan in gateway.lans or () for net in lan.networks or ()}
     return tuple(family for family in ("ip", "ip6") if family in present)

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What a gateway gives up of the NAT RFCs, by options that its user has set. docs/rfc.md has all of them, measured."""
+"""NAT RFC requirements that the user's options give up. docs/rfc.md lists all requirements, with measurements."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ._prefix import is_neutral
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
 
-#: Items that a sentence names.
+#: Items listed in one sentence.
 MOST_NAMED = 10
-#: The kernel's own timers in seconds, where an option leaves them (Linux 6.18).
+#: The kernel's default timers in seconds (Linux 6.18).
 KERNEL = {"icmp": 30, "icmpv6": 30, "tcp_established": 432000, "udp": 30, "udp_stream": 120}
 
 
@@ -29,7 +29,7 @@ class GivenUp:
 
 
 def given_up(gateway: Gateway) -> t.List[GivenUp]:
-    """In the order of their numbers; nothing of what holds, or what no option decides."""
+    """The requirements given up, in numerical order, without those that no option controls."""
     translating = [item for item in gateway.nat if item.action in ("masquerade", "snat")]
     pools = [item for item in translating if item.action == "snat" and _is_pool(item.to)]
     random = [item.name for item in translating if item.random]
@@ -41,29 +41,29 @@ def given_up(gateway: Gateway) -> t.List[GivenUp]:
             "RFC 4787 REQ-1",
             "nat",
             random,
-            "random ports (random, or profile server_egress): a client has another port for each destination, so "
-            "calls, games and whatever else connects clients directly may fail",
+            "random ports (random, or profile server_egress): a client gets a different port for each destination, so "
+            "calls, games and other direct connections between clients may fail",
         ),
         _items(
             "RFC 4787 REQ-2",
             "nat",
             loose,
-            "persistent is false: a client has several addresses at once, so services that tie a session to "
-            "one may fail",
+            "persistent is false: a client uses several addresses at once, so services that tie a session to one "
+            "address may fail",
         ),
         _timers(gateway, "RFC 4787 REQ-5", ("udp", "udp_stream"), 120, "UDP no longer reaches"),
         _items(
             "RFC 4787 REQ-9",
             "port_forwards",
             inside,
-            "hairpin_source is gateway: the server cannot tell clients inside from each other",
+            "hairpin_source is gateway: the server cannot tell inside clients apart",
         ),
         _items(
             "RFC 4787 REQ-10",
             "helpers",
             [item.name for item in gateway.helpers],
-            "the kernel rewrites what clients of these services send, so those that find their way through NAT "
-            "themselves may fail",
+            "the kernel rewrites what clients of these services send, so clients with NAT traversal of their own may "
+            "fail",
         ),
         _timers(gateway, "RFC 5382 REQ-5", ("tcp_established",), 7440, "TCP no longer reaches"),
         _timers(gateway, "RFC 5508 REQ-2", ("icmp", "icmpv6"), 60, "the answer to a ping does not reach"),
@@ -95,5 +95,5 @@ def _timers(gateway: Gateway, name: str, options: t.Sequence[str], asked: int, w
     short = ["{0} {1}".format(option, timers[option]) for option in options if timers[option] < asked]
     if not short:
         return None
-    words = "timeouts {0}: {1} a client that was silent for longer; {2} seconds or more are asked for"
+    words = "timeouts {0}: {1} a client that was silent for longer; the RFC requires at least {2} seconds"
     return GivenUp(name, words.format(", ".join(short), what, asked))

@@ -4,15 +4,17 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""A change that takes itself back unless somebody keeps it: the controller's new connection, or the module itself.
+"""A change that is rolled back unless somebody keeps it: the controller's new connection, or the module itself.
 
-What is needed to go back, and to stay, lies as shell scripts under /run/ipmasq before anything is loaded, so that
-neither needs Python or Ansible, and a reboot is a rollback too: /run is gone then, and /etc/ipmasq has what was kept
-last. A timer (for a change that waits for its confirmation) or a guard (for one that does not: it watches the module's
-process) ends a change that nobody else ends. Each claims the change by renaming one file; only one of them can.
+Shell scripts under /run/ipmasq contain everything needed for a rollback and for keeping the change. They are written
+before anything is loaded. Neither script needs Python or Ansible, and a reboot is a rollback, too: it clears /run, and
+/etc/ipmasq has what was kept last. A timer (for a change that awaits confirmation) or a guard (for a change that does
+not: it watches the module's process) ends a change that nobody else ends. Each claims the change by renaming one file;
+only one of them can succeed.
 
-To keep a change, every file is first written beside its place. Then one file, INSTANCE.commit, is put in place: from
-here on the change is kept, and whoever finds that file (the loader at boot, after a power cut) moves the others.
+To keep a change, every file is first written under a temporary name. Then one file, INSTANCE.commit, is put in place.
+From then on, the change is kept, and any process that finds that file (after a power failure, the loader at boot) moves
+the others.
 """
 
 from __future__ import annotations
@@ -37,16 +39,16 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._origin import Origin
 
 FOLDER = RUN_FOLDER
-#: How long somebody else who has begun to end a change may take before the timer does it, in seconds.
+#: Seconds that another process may take to end a change before the timer does it.
 PATIENCE = 10
-#: How long a rollback may take: it may wait for the lock of iptables, for each family and filter.
+#: Seconds that a rollback may take: it may wait for the iptables lock, per family and filter.
 LONGEST = 120
-#: How long a module may take for a change that does not wait for its confirmation, in seconds.
+#: Seconds that a module may take for a change without confirmation.
 GUARD = 300
 
-#: A file of a change that is not yet in its place.
+#: Suffix of a change's file that is not yet in its place.
 PART = ".ipmasq-new"
-#: What the guard runs: at most so many seconds, as long as that process lives and its change is there.
+#: The guard's command: it waits at most this long, while that process lives and its change exists.
 GUARD_TEXT = (
     "n=0; while [ -d /proc/{pid} ] && [ $n -lt {seconds} ] && [ -e {staged} -o -e {script} ]; "
     "do sleep 1; n=$((n + 1)); done; rm -rf {staged}; [ ! -e {script} ] || exec sh {script} {token}"
@@ -54,15 +56,15 @@ GUARD_TEXT = (
 
 HEAD = """\
 #!/bin/sh
-# Written by the Ansible collection ipmasq.linux for one change; gone once it is confirmed or taken back.
+# Written by the Ansible collection ipmasq.linux for one change; removed once it is confirmed or rolled back.
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022
 cd {folder} || exit 0
 {say}"""
-#: What the timer runs.
+#: The timer's script.
 TIMER_TEXT = """\
-# A timer that outlived its own change wakes up here, too.
+# The timer of an earlier change may wake up here, too.
 [ "$1" = '{token}' ] || exit 0
 back() {{
     until sh ./restore; do
@@ -74,7 +76,7 @@ back() {{
 if mv armed reverting 2> /dev/null; then
     back
 fi
-# Somebody else came first. If that died half-way, it is finished here.
+# Another process came first. If it died midway, finish its work.
 waited=0
 while [ -e change.json ] && [ $waited -lt {patience} ]; do
     sleep 1
@@ -82,14 +84,14 @@ while [ -e change.json ] && [ $waited -lt {patience} ]; do
 done
 while [ -e confirming ]; do
     sh ./keep && exit 0
-    # What was decided stays; what was not, and cannot be written, goes back.
+    # A decided change stays; an undecided one that cannot be written is rolled back.
     [ -e change.json ] || exit 1
     [ -e decided ] || [ -e {commit} ] || mv confirming reverting
     sleep 1
 done
 [ ! -e reverting ] || back
 """
-#: Neither of these two runs beside the other, or beside the loader; who comes second finds nothing to do.
+#: These two scripts and the loader never run at the same time; the second one finds nothing to do.
 ALONE = (
     LOCK
     + """\
@@ -97,7 +99,7 @@ lock || exit 1
 [ -e change.json ] || exit 0
 """
 )
-#: Somebody may hold a lock for long, so it is tried again: every line may be run as often as it takes.
+#: Another process may hold a lock for long, so this is retried; every line may run several times.
 RESTORE_END = """\
 tries=$(cat tries 2> /dev/null || echo 0)
 if [ $failed != 0 ] && [ "$tries" -lt {tries} ]; then
@@ -109,7 +111,7 @@ if [ $failed = 0 ]; then
     say "{instance}: rolled back: $why"
 else
     outcome=failed
-    say "{instance}: not rolled back in full, look at this host: $why"
+    say "{instance}: not rolled back completely; inspect this host: $why"
 fi
 echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
 [ ! -e back ] || mv -f back {folder}.forget
@@ -121,16 +123,15 @@ KEEP_END = """\
 outcome=confirmed
 if [ -e {commit} ]; then
     outcome=unfinished
-    echo "not every file is in its place ({commit} says which)" >&2
+    echo "not every file is in its place (see {commit})" >&2
     say "{instance}: kept, but not every file is in its place; at the next boot this host stays closed"
 else
-    say "{instance}: ${{1:-kept; the run that decided it has ended before it could say so}}"
+    say "{instance}: ${{1:-kept; the run that decided this ended before it could report it}}"
 fi
 echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
-#: Connections are forgotten by whoever has the time: not with the lock, not while somebody waits for this shell, and
-#: not in a unit that ends with it.
+#: Connections are deleted without the lock, while nobody waits for this shell, and in a unit that does not end with it.
 FORGET = """\
 if [ -e {folder}.forget ]; then
     exec 9>&-
@@ -138,22 +139,22 @@ if [ -e {folder}.forget ]; then
         setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
 fi
 """
-#: The file of a change that says what a rollback forgets.
+#: The file that says what a rollback deletes.
 BACK = "back"
 EXIT = "exit $failed\n"
 KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
-#: What a script says to whoever has started it, beside what it tells the journal.
+#: The prefix of a script's messages to its caller, in addition to the journal.
 SAYS = "ipmasq warns: "
-#: The change is kept, but not all of it is on the disk.
+#: Exit code: the change is kept, but not all of it is on disk.
 UNFINISHED = 3
 TRIES = 10
 
-#: Of the module gateway_confirm. Each change waits for it, so it brings along no more than this file needs.
+#: Options of gateway_confirm. Every change waits for that module, so it loads only what this file needs.
 OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
     "instance": {"type": "str", "default": "default"},
     "state": {"type": "str", "default": "confirmed", "choices": ["confirmed", "reverted"]},
     "token": {"type": "str", "default": "", "no_log": False},
-    # Not used; module_defaults may give them to the group.
+    # Not used; module_defaults can set them for the group.
     "backend": {"type": "str", "default": "auto", "choices": ["auto", "nftables", "iptables"]},
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
@@ -163,20 +164,20 @@ OPTIONS: t.Dict[str, t.Dict[str, t.Any]] = {
 
 @dataclass(frozen=True)
 class Keeping:
-    """What makes a change last."""
+    """What makes a change permanent."""
 
     commit: str  # the file that decides it
     files: t.Mapping[str, t.Tuple[str, int]] = field(default_factory=dict)
     stale: t.Tuple[str, ...] = ()
-    before: t.Tuple[str, ...] = ()  # lines of shell, before the files are moved
+    before: t.Tuple[str, ...] = ()  # shell lines to run before the files are moved
     after: t.Tuple[str, ...] = ()
-    folder: str = ""  # removed at the end if nothing is left in it
-    owing: str = ""  # of connections that have become wrong: what a later run needs to forget them
+    folder: str = ""  # removed at the end if it is empty
+    owing: str = ""  # what a later run needs to delete connections that have become wrong
 
 
 @dataclass(frozen=True)
 class Restoring:
-    """The rollback: lines of shell that may use these files of their folder."""
+    """A rollback: shell lines, and the files that they use."""
 
     lines: t.Tuple[str, ...]
     files: t.Mapping[str, str]
@@ -184,12 +185,12 @@ class Restoring:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How long a change waits for its confirmation before it takes itself back, and what that has to name."""
+    """How long a change awaits confirmation before it is rolled back, and its token."""
 
     seconds: int
     token: str
     until: str  # for people
-    host: str = ""  # the name of this host, as it knows itself
+    host: str = ""  # this host's own name
 
 
 def waiting(seconds: int, host: str = "") -> Confirmation:
@@ -206,7 +207,7 @@ def last_of(instance: str) -> str:
 
 
 def owed_of(instance: str) -> str:
-    """There as long as a change that was kept has not forgotten the connections that it made wrong."""
+    """Exists while a kept change has not yet deleted the connections that it made wrong."""
     return folder_of(instance) + ".owed"
 
 
@@ -215,19 +216,19 @@ def unit_of(instance: str) -> str:
 
 
 def check_free(instance: str, host: Host) -> None:
-    """Only one change may be under way: what one instance removes with itself, another one may need."""
+    """Allow only one change at a time: an instance may remove what another one needs."""
     check_others(instance, host)
     if not host.exists(folder_of(instance)):
         return
     until = _pending(instance, host).get("until")
     if until:
         raise GatewayError(
-            "instance: a change of '{0}' waits for its confirmation until {1}; wait, or confirm or revert it with "
+            "instance: a change to '{0}' awaits confirmation until {1}; wait, or confirm or revert it with "
             "gateway_confirm".format(instance, until)
         )
     raise GatewayError(
-        "instance: another change of '{0}' is under way; wait until it is done (or, if no process is at it, "
-        "remove {1})".format(instance, folder_of(instance))
+        "instance: another change to '{0}' is in progress; wait until it is done (if no process is "
+        "running, remove {1})".format(instance, folder_of(instance))
     )
 
 
@@ -235,11 +236,11 @@ def check_others(instance: str, host: Host) -> None:
     for path in host.find(FOLDER + "/*/change.json"):
         other = posixpath.basename(posixpath.dirname(path))
         if other != instance and not other.startswith(".") and not other.endswith(".gone"):
-            raise GatewayError("instance: a change of '{0}' is under way; wait until it is done".format(other))
+            raise GatewayError("instance: a change to '{0}' is in progress; wait until it is done".format(other))
 
 
 def await_others(seconds: int, host: Host) -> None:
-    """Wait for changes that are under way, of whichever instance. Whoever still is then gets the usual refusal."""
+    """Wait for changes in progress, of any instance. If one remains, the usual refusal follows."""
     for _second in range(seconds):
         if not host.find(FOLDER + "/[a-z]*/change.json"):
             return
@@ -256,9 +257,9 @@ def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:
 def arm(
     instance: str, pending: t.Optional[Confirmation], restoring: Restoring, keeping: Keeping, host: Host
 ) -> Confirmation:
-    """From here on the change ends by ``disarm``, by ``keep`` or ``finish``, or by itself.
+    """Start a change, which ends by ``disarm``, by ``keep`` or ``finish``, or by itself.
 
-    Gives back what the change is known by: ``pending``, or a token of its own if it waits for no confirmation.
+    Returns what identifies the change: ``pending``, or a token of its own if it awaits no confirmation.
     """
     folder = folder_of(instance)
     known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
@@ -286,7 +287,7 @@ def arm(
             host.write(posixpath.join(staged, name), text, 0o600)
         for name in ("undecided", "armed"):
             host.write(posixpath.join(staged, name), "", 0o600)
-        # The timer runs before there is anything to take back, so that no death of ours leaves a change without one.
+        # Start the timer before anything is changed, so that no crash leaves a change without one.
         if pending:
             _start_timer(instance, known, host)
         else:
@@ -306,10 +307,10 @@ def arm(
 
 
 def _why(known: Confirmation, by: Origin) -> str:
-    """Why a change is taken back that nobody has ended, as a word of the shell."""
+    """The reason for a rollback that nobody requested, quoted for the shell."""
     if not known.until:
-        return shlex.quote("the run {0} ended half-way".format(by.words))
-    return shlex.quote("nobody confirmed the change {0} until {1}".format(by.words, known.until))
+        return shlex.quote("the run {0} was interrupted".format(by.words))
+    return shlex.quote("nobody confirmed the change {0} before {1}".format(by.words, known.until))
 
 
 def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Host) -> t.Dict[str, t.Any]:
@@ -323,7 +324,7 @@ def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Host) ->
 
 
 def waits(instance: str, host: Host) -> t.Optional[t.Dict[str, str]]:
-    """A change that waits for its confirmation, for people: never the token, which is a key to it."""
+    """A change that awaits confirmation, for people: without the token, which would let anyone confirm it."""
     pending = _pending(instance, host)
     if not pending.get("until"):
         return None
@@ -340,7 +341,7 @@ def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-#: A file that nobody may change (chattr +i), or that is a mount, cannot be replaced, and it is better to know before.
+#: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance.
 FREE_TEXT = """\
 give_up() {{
     [ $# = 0 ] || echo "$1 cannot be replaced" >&2
@@ -363,7 +364,7 @@ OLD = ".ipmasq-old"
 
 
 def _keep_text(keeping: Keeping) -> str:
-    """First everything beside its place, then the file that decides, and only then everything into its place."""
+    """Write all files under temporary names, then the file that decides, and then move everything into place."""
     staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
     modes = [mode for _text, mode in keeping.files.values()] + [0o600]
     parts = _parts(keeping)
@@ -379,7 +380,7 @@ def _keep_text(keeping: Keeping) -> str:
     lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
     lines += ["mv undecided decided", "fi"]
-    # What cannot be moved now, not at the second try either, the next boot moves.
+    # What still cannot be moved at the second attempt is moved at the next boot.
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     says = 'echo "{0}has failed:" {1} >&2'
     lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
@@ -391,8 +392,8 @@ def _parts(keeping: Keeping) -> t.List[str]:
 
 
 def _commit_text(keeping: Keeping) -> str:
-    """Run as often as it takes: a file that has been moved is not there to be moved again."""
-    lines = ["# Written by the Ansible collection ipmasq.linux; gone once every file of a change is in its place."]
+    """May run several times: a file that was moved is no longer there to be moved again."""
+    lines = ["# Written by the Ansible collection ipmasq.linux; removed once every file of a change is in its place."]
     lines += ["{0} || true".format(line) for line in keeping.before]
     for path in keeping.files:
         part = shlex.quote(path + PART)
@@ -415,7 +416,7 @@ def _start_timer(instance: str, known: Confirmation, host: Host) -> None:
     if host.exists("/run/systemd/system"):
         unit = unit_of(instance)
         host.run(["systemctl", "reset-failed", unit + ".service", unit + ".timer"])
-        words = "Rollback of the NAT gateway's change of {0}, unless confirmed until {1}".format(instance, known.until)
+        words = "Rollback of the NAT gateway's change to {0}, unless confirmed until {1}".format(instance, known.until)
         after = ["--on-active={0}".format(known.seconds), "--timer-property=AccuracySec=100ms"]
         command = "[ ! -e {0} ] || exec sh {0} {1}".format(script, known.token)
         if _systemd_run(unit, words, after, ["/bin/sh", "-c", command], host):
@@ -424,63 +425,63 @@ def _start_timer(instance: str, known: Confirmation, host: Host) -> None:
 
 
 def _start_guard(instance: str, known: Confirmation, staged: str, host: Host) -> None:
-    """Like the timer, but it wakes up when this process is no more."""
+    """Like the timer, but it wakes up when this process has ended."""
     script = folder_of(instance) + "/timer"
     words = {"seconds": known.seconds, "staged": staged, "script": script, "token": known.token}
     watch = GUARD_TEXT.format(pid=host.pid(), **words)
     if host.exists("/run/systemd/system"):
-        # A unit of its own for each change: the last one's may not have seen yet that its process is gone.
+        # A separate unit for each change: the previous one may not have noticed yet that its process has ended.
         unit = "{0}-{1}".format(unit_of(instance), known.token[:8])
-        title = "Watch over the NAT gateway's change of {0}".format(instance)
+        title = "Watch over the NAT gateway's change to {0}".format(instance)
         if _systemd_run(unit, title, [], ["/bin/sh", "-c", watch], host):
             return
     _session(watch, host)
 
 
 def _systemd_run(unit: str, words: str, options: t.List[str], command: t.List[str], host: Host) -> bool:
-    # Whatever kills it, it begins anew, and finishes what it had begun.
+    # If it is killed, it starts again and finishes its work.
     restart = "--property=Restart=on-failure"
     described = ["--unit=" + unit, "--description=" + words]
     return host.run(["systemd-run", "--quiet", *described, restart, *options, *command]).rc == 0
 
 
 def _session(command: str, host: Host) -> None:
-    """A process of its own session, that holds nothing of ours open."""
+    """Start a process in its own session, without our open files."""
     done = host.run(["sh", "-c", "setsid sh -c {0} < /dev/null > /dev/null 2>&1 &".format(shlex.quote(command))])
     if done.rc != 0:
-        raise GatewayError("the timer of the rollback could not be started: {0}".format(done.err.strip()))
+        raise GatewayError("the rollback timer could not be started: {0}".format(done.err.strip()))
 
 
 def _stop_timer(instance: str, host: Host) -> None:
-    """The other kinds of timer find nothing to do when they wake up."""
+    """Stop the systemd timer; other timers find nothing to do when they wake up."""
     if host.exists("/run/systemd/system"):
         host.run(["systemctl", "stop", unit_of(instance) + ".timer"])
 
 
 def disarm(instance: str, known: Confirmation, host: Host) -> None:
-    """This change did not come about, or has been taken back by whoever made it."""
+    """End a change that was not made, or that the module itself has rolled back."""
     if _pending(instance, host).get("token") != known.token:
         return
     if known.until:
         _stop_timer(instance, host)
-    # At once: half of a rollback would be worse than none.
+    # Atomically, because half of a rollback would be worse than none.
     host.rename(folder_of(instance), folder_of(instance) + ".gone")
     host.remove_tree(folder_of(instance) + ".gone")
 
 
 def check_armed(instance: str, known: Confirmation, host: Host) -> None:
-    """Raises GatewayError if the time was over before the change was made."""
+    """Raises GatewayError if the deadline passed before the change was made."""
     if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
         raise GatewayError(
-            "the change was taken back before it was made: it took longer than its {0} s, or a service has loaded the "
-            "rules anew meanwhile".format(known.seconds)
+            "the change was rolled back before it was complete: it took longer than its {0} s, or a service reloaded "
+            "the rules meanwhile".format(known.seconds)
         )
 
 
 def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> None:
-    """The change is made: from here on it may be confirmed. Raises GatewayError if the timer was quicker.
+    """The change is made and may be confirmed from now on. Raises GatewayError if the timer was faster.
 
-    ``forget`` is what a shell has to run then for connections that have become wrong.
+    ``forget`` is the shell text that then deletes connections that have become wrong.
     """
     check_armed(instance, known, host)
     if forget:
@@ -489,7 +490,7 @@ def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> N
 
 
 def claim(instance: str, known: Confirmation, host: Host) -> bool:
-    """Whoever makes a change takes it back: False if the timer is at it already, or was."""
+    """Claim a change to roll it back: False if the timer is doing so, or has done so."""
     if _pending(instance, host).get("token") != known.token:
         return False
     folder = folder_of(instance)
@@ -497,7 +498,7 @@ def claim(instance: str, known: Confirmation, host: Host) -> bool:
 
 
 def await_end(instance: str, known: Confirmation, host: Host) -> bool:
-    """Whether the timer has come to the end of its rollback."""
+    """Whether the timer has finished its rollback."""
     for _each in range(2 * LONGEST):
         if _pending(instance, host).get("token") != known.token:
             return True
@@ -506,29 +507,31 @@ def await_end(instance: str, known: Confirmation, host: Host) -> bool:
 
 
 def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> t.Tuple[str, ...]:
-    """Make a change last that waits for nobody's confirmation; gives back warnings.
+    """Make a change permanent that needs no confirmation; returns warnings.
 
-    ``said`` is what the journal is told of it. Raises GatewayError if it cannot be written.
+    ``said`` is the text for the journal. Raises GatewayError if the change cannot be written.
     """
     check_armed(instance, known, host)
     if not host.rename(folder_of(instance) + "/armed", folder_of(instance) + "/confirming"):
         check_armed(instance, known, host)
     kept = _keep(instance, known.token, said, host)
     if kept.problem:
-        raise GatewayError("the change could not be written to the disk: {0}".format(kept.problem))
+        raise GatewayError("the change could not be written to disk: {0}".format(kept.problem))
     return kept.warnings
 
 
 @dataclass(frozen=True)
 class Kept:
-    """How the script that keeps a change has ended."""
+    """The result of the script that keeps a change."""
 
-    problem: str = ""  # why it is not kept
+    problem: str = ""  # why the change was not kept
     warnings: t.Tuple[str, ...] = ()
 
 
 def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
-    """It is kept, too, if the script was killed after it was decided, or somebody else has done it."""
+    """Run the script that keeps a change. It is also kept if the script was killed after the decision, or another
+    process kept it.
+    """
     script = folder_of(instance) + "/keep"
     commit = _pending(instance, host).get("commit", "")
     done = host.run(["sh", script, said])
@@ -536,24 +539,24 @@ def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
         done = host.run(["sh", script, said])
     err = " ".join(done.err.split())
     if done.rc == UNFINISHED or _known(instance, token, host).was == "unfinished":
-        text = "the change is made, and stays, but could not be written to the disk as a whole ({0}); at the next boot "
-        return Kept("", ((text + "this host stays closed until that is mended: run this once more").format(err),))
+        text = "the change is made and stays, but could not be written to disk completely ({0}); at the next boot "
+        return Kept("", ((text + "this host stays closed until that is fixed: run this again").format(err),))
     if done.rc == 0 or _known(instance, token, host).was == "confirmed":
         lines = [line[len(SAYS) :] for line in done.err.splitlines() if line.startswith(SAYS)]
-        return Kept("", tuple(line + "; look at it before the next boot" for line in lines))
+        return Kept("", tuple(line + "; check it before the next boot" for line in lines))
     return Kept(err or "exit code {0}".format(done.rc))
 
 
 @dataclass(frozen=True)
 class Answer:
     changed: bool
-    was: str  # pending, confirmed, reverted, failed, unfinished, or empty if nothing is known of that change
-    at: str = ""  # when it ended, for people
+    was: str  # pending, confirmed, reverted, failed, unfinished; empty if that change is unknown
+    at: str = ""  # when it ended, as text
     warnings: t.Tuple[str, ...] = ()
 
 
 def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: bool) -> Answer:
-    """Confirm what is pending, or take it back now. Without a token, whatever is pending is meant."""
+    """Confirm or roll back a pending change: the one with this token or, without a token, any."""
     folder = folder_of(instance)
     pending = _pending(instance, host)
     if not pending.get("until") or (token and pending["token"] != token):
@@ -562,7 +565,9 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
         return Answer(True, "pending")
     if keep_it and not host.exists(folder + "/ready"):
         raise GatewayError(
-            "instance: the change of '{0}' is not made yet, or its module has died; wait, or revert it".format(instance)
+            "instance: the change to '{0}' is not complete yet, or its module has died; wait, or revert it now".format(
+                instance
+            )
         )
     claimed = "confirming" if keep_it else "reverting"
     if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
@@ -571,49 +576,49 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
         kept = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)
         if kept.problem:
             host.rename(folder + "/confirming", folder + "/reverting")
-            back = _restore(instance, pending, "it could not be written to the disk: " + kept.problem, host)
+            back = _restore(instance, pending, "it could not be written to disk: " + kept.problem, host)
             raise GatewayError(
-                "the change works, but could not be written to the disk ({0}); {1}".format(
-                    kept.problem, back or "it was taken back"
+                "the change works, but could not be written to disk ({0}); {1}".format(
+                    kept.problem, back or "it was rolled back"
                 )
             )
         _stop_timer(instance, host)
         return Answer(True, "pending", warnings=kept.warnings)
-    back = _restore(instance, pending, "taken back " + origin(host).words, host)
+    back = _restore(instance, pending, "reverted " + origin(host).words, host)
     if back:
         raise GatewayError(back)
     return Answer(True, "pending")
 
 
 def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host) -> str:
-    """Why the change is not taken back, for people; empty if it is."""
+    """Roll back. Returns why that failed, as text; empty if it succeeded."""
     done = host.run(["sh", folder_of(instance) + "/restore", why])
     said = " ".join(done.err.split()) or "exit code {0}".format(done.rc)
     if done.rc != 0 and _pending(instance, host).get("token") == pending["token"]:
-        return "it is not taken back yet ({0}); its timer tries that again at {1}".format(said, pending["until"])
+        return "it is not rolled back yet ({0}); its timer tries again at {1}".format(said, pending["until"])
     _stop_timer(instance, host)
     if done.rc == 0 or _known(instance, pending["token"], host).was == "reverted":
         return ""
-    return "the rollback has failed, look at the host: {0}".format(said)
+    return "rollback failed; inspect the host: {0}".format(said)
 
 
 def _outcome(instance: str, token: str, host: Host) -> Answer:
-    """What comes of a change that somebody else has begun to end. Nobody knows before it has ended."""
+    """Wait for the outcome of a change that another process is ending."""
     for _each in range(2 * LONGEST):
         known = _known(instance, token, host)
         if known.was:
             return known
         if _pending(instance, host).get("token") != token:
-            # Its last word is written before its folder goes.
+            # The outcome is written before the folder is removed.
             return _known(instance, token, host)
         host.sleep(0.5)
     raise GatewayError(
-        "instance: somebody else has begun to end the change of '{0}', and does not come to an end".format(instance)
+        "instance: another process is ending the change to '{0}' and does not finish; inspect the host".format(instance)
     )
 
 
 class ChangeLost(GatewayError):  # noqa: N818 - reads as what it is
-    """There is nothing left to confirm, or to take back. ``values`` say what there was, for whoever asks by a token."""
+    """There is no change to confirm or roll back. ``values`` describe the last one, for callers with a token."""
 
     def __init__(self, problem: str, values: t.Mapping[str, t.Any]) -> None:
         super().__init__(problem)
@@ -621,7 +626,7 @@ class ChangeLost(GatewayError):  # noqa: N818 - reads as what it is
 
 
 def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
-    """The return values of gateway_confirm. Raises ChangeLost if the change has gone the other way."""
+    """The return values of gateway_confirm. Raises ChangeLost if the change has ended the other way."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
@@ -638,31 +643,33 @@ def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bo
 
 
 def answering(host: Host) -> str:
-    """The name of this host, as it knows itself: who comes by a new connection may have come to another one."""
+    """This host's own name; a new connection may have reached another host."""
     return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
 
 
 def _lost(instance: str, answer: Answer, token: str, keep: bool) -> str:
-    """Why what was asked for is not so now; empty if it is."""
+    """Why the requested outcome was not reached; empty if it was."""
     when = " at {0}".format(answer.at) if answer.at else ""
     if answer.was == "failed":
-        text = "instance: the change of '{0}' was to be taken back{1}, and not every step has worked; look at the host"
+        text = "instance: the change to '{0}' could not be rolled back completely{1}; inspect the host"
         return text.format(instance, when)
     if answer.was == "unfinished":
-        text = "instance: the change of '{0}' was kept{1}, but not all of it is on the disk; run the gateway once more"
+        text = "instance: the change to '{0}' was kept{1}, but not all of it is on disk; run the gateway again"
         return text.format(instance, when)
     if keep and answer.was == "reverted":
-        return "instance: too late, the change of '{0}' was taken back{1}; make it once more".format(instance, when)
+        return "instance: too late, the change to '{0}' was rolled back{1}; make it again".format(instance, when)
     if keep and not answer.was:
-        known = "nothing is known of that change of '{0}'" if token else "no change of '{0}' waits for its confirmation"
-        return "instance: " + (known + "; it was never made here, or this host was restarted since").format(instance)
+        known = "that change to '{0}' is unknown" if token else "no change to '{0}' awaits confirmation"
+        return "instance: " + (known + "; it was not made on this host, or the host has rebooted since").format(
+            instance
+        )
     if not keep and answer.was == "confirmed":
-        text = "instance: too late, the change of '{0}' was confirmed{1}; apply what was there before to go back"
+        text = "instance: too late, the change to '{0}' was confirmed{1}; to undo it, apply the previous declaration"
         return text.format(instance, when)
     return ""
 
 
 def _known(instance: str, token: str, host: Host) -> Answer:
-    """What became of the last change, if it was the one with this token."""
+    """The outcome of the last change, if it has this token."""
     last, outcome, at = [*(host.read(last_of(instance)) or "").split(), "", "", ""][:3]
     return Answer(False, outcome, at) if last and (not token or last == token) else Answer(False, "")

@@ -40,7 +40,7 @@ UNIT_TEXT = """\
 Description=NAT gateway: rules first, forwarding last
 Documentation=https://github.com/ipmasq/linux
 DefaultDependencies=no
-# What loads or flushes other rules at boot comes first, so that ours stay.
+# Services that load or flush other rules at boot come first, so that ours stay.
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service nftables.service netfilter-persistent.service
 After=ipmasq-fence.service
 Wants=network-pre.target ipmasq-links.service ipmasq-fence.service
@@ -97,7 +97,7 @@ LINKS_TEXT = """\
 [Unit]
 Description=NAT gateway: addresses and offload of {what}
 Documentation=https://github.com/ipmasq/linux
-# Who sets up the links may take away addresses that it does not know, so it comes first.
+# The service that sets up links may remove unknown addresses, so it comes first.
 After=ipmasq.service network.target network-online.target
 ConditionPathExistsGlob=/etc/ipmasq/*.links
 StartLimitIntervalSec=0
@@ -115,7 +115,7 @@ ACTION=="add|move", SUBSYSTEM=="net", RUN+="/bin/systemctl --no-block restart ip
 """
 #: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see _shut.py).
 DROP_IN_TEXT = """\
-# Written by the Ansible collection ipmasq.linux: whenever this service has touched the rules, ours are loaded again.
+# Written by the Ansible collection ipmasq.linux: reloads our rules whenever this service has changed rules.
 [Service]
 {before}ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
 {reload}{stop}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
@@ -141,10 +141,10 @@ start | flush)
 esac
 """
 FIRST = PLUGIN_TEXT.format(
-    what="while others' rules are loaded, nothing passes.",
+    what="nothing is forwarded while other rules are loaded.",
     lines="    /bin/sh /etc/ipmasq/boot sets\n    /bin/sh /etc/ipmasq/boot close\n",
 )
-LAST = PLUGIN_TEXT.format(what="ours are loaded again.", lines="    /bin/sh /etc/ipmasq/boot reopen\n")
+LAST = PLUGIN_TEXT.format(what="reloads our rules.", lines="    /bin/sh /etc/ipmasq/boot reopen\n")
 PLUGIN_FILES = {PLUGINS + "/05-ipmasq": (FIRST, 0o755), PLUGINS + "/95-ipmasq": (LAST, 0o755)}
 #: Services of others, and what their drop-in tells the loader.
 NEIGHBOURS = {"nftables": " reopen", "netfilter-persistent": " reopen", "docker": " late"}

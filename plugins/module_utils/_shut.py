@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""A gateway that is shut: what comes in by its links finds no route, whoever flushes rules or turns forwarding on.
+"""A gateway that is shut: packets from its links find no route, even if rules are flushed or forwarding is turned on.
 
-A rule of policy routing stands where no tool of a packet filter looks. What is for the host itself is found before it,
-in the table ``local``, so the host stays reachable. The loader shuts a gateway that it could not load, and while a
-service of somebody else flushes and loads; it opens it again once the rules are there, as does a change that succeeds.
+This uses policy routing rules, which packet filter tools do not touch. Packets for the host itself are matched before,
+in the table ``local``, so the host stays reachable. The loader shuts a gateway that it could not load, and while
+another service flushes and loads rules. It opens the gateway once the rules are loaded, as does a successful change.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Family and link of each rule that shuts one.
 Shut = t.Tuple[t.Tuple[str, str], ...]
-#: Behind the table "local" (0), before everybody else's.
+#: After the table "local" (0), before all other rules.
 PREFERENCE = 6
 FAMILIES = ("-4", "-6")
-#: systemd-networkd takes away rules that it does not know, unless the kernel made them: networkd.conf(5),
-#: ManageForeignRoutingPolicyRules. busybox has no such word, and no such neighbour.
+#: systemd-networkd removes unknown rules unless the kernel made them: networkd.conf(5),
+#: ManageForeignRoutingPolicyRules. busybox lacks this option, but does not run beside networkd.
 ADD = "ip {0} rule add pref {1} iif {2} blackhole protocol kernel"
 DEL = "ip {0} rule del pref {1} iif {2} blackhole"
 
-#: Functions of the loader. A table "local" that is not the first one (VRFs) would take the host itself off the net.
+#: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.
 SHELL = r"""
 links_to_shut() {
     for list in ./*.shut; do
         [ ! -e "$list" ] || while read -r wanted; do
             case "$wanted" in
-            "" | *[!A-Za-z0-9_.@*-]*) ;;  # no name of an interface
+            "" | *[!A-Za-z0-9_.@*-]*) ;;  # not an interface name
             *"*") sed -n 's/^ *\([A-Za-z0-9_.@-]*\):.*/\1/p' /proc/net/dev | while read -r link; do
                 case "$link" in
                 $wanted) echo "$link" ;;
@@ -47,7 +47,7 @@ links_to_shut() {
     done
 }
 
-# What comes in by a gateway's links finds no route, whoever turns forwarding on or flushes rules.
+# Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed.
 shut() {
     for family in -4 -6; do
         case "$(ip $family rule show 2> /dev/null | sed -n 1p)" in
@@ -76,7 +76,7 @@ unshut() {
 
 
 def text(interfaces: t.Iterable[str]) -> str:
-    """The file that tells the loader which links are a gateway's."""
+    """The file that lists a gateway's links for the loader."""
     return "".join(name + "\n" for name in interfaces)
 
 
@@ -98,7 +98,7 @@ def shut_links(host: Host) -> Shut:
 
 
 def unshut(found: Shut, host: Host) -> None:
-    """One that is gone already is no error."""
+    """Open links; it is not an error if that is already done."""
     for family, link in found:
         host.run(DEL.format(family, PREFERENCE, link).split())
 
@@ -109,5 +109,5 @@ def shut(found: Shut, host: Host) -> None:
 
 
 def restoring_lines(found: Shut) -> t.List[str]:
-    """Shell that shuts them again; one that is there is no error."""
+    """Shell that shuts them again; it is not an error if that is already done."""
     return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, link)) for family, link in found]

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The kernel's switches: which a gateway needs, in which order, what they were before, and who else writes them.
+"""Kernel switches: which ones a gateway needs, in which order, their previous values, and who else sets them.
 
-Keys are written with slashes, as in /proc/sys: in "net.ipv4.conf.eth0.100.forwarding" nobody can tell which dots
-belong to the name of the VLAN. Source: Documentation/networking/ip-sysctl.rst
+Keys use slashes, as in /proc/sys: in "net.ipv4.conf.eth0.100.forwarding", the dots of the VLAN name would be ambiguous.
+Source: Documentation/networking/ip-sysctl.rst
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Forwarding
 
 PROC = "/proc/sys/"
-#: Timers and size of connection tracking; they are there once its module is loaded, with the first rule at the latest.
+#: Timers and size of connection tracking; they exist once its module is loaded, at the latest with the first rule.
 CONNTRACK = "net/netfilter/nf_conntrack_"
 GLOBAL = {"ip": "net/ipv4/ip_forward", "ip6": "net/ipv6/conf/all/forwarding"}
 TREE = {"ip": "net/ipv4/conf", "ip6": "net/ipv6/conf"}
-#: Where sysctl settings are read from; a later folder's file hides an earlier one's of the same name (sysctl.d(5)).
+#: Folders with sysctl settings; a file in a later folder hides one of the same name (sysctl.d(5)).
 FOLDERS = ("/usr/lib/sysctl.d", "/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
 FILES = ("/etc/sysctl.conf", "/etc/ufw/sysctl.conf")
 
-#: What the kernel begins with: net/netfilter/nf_conntrack_proto*.c, Linux 6.x. Before its module is loaded nobody can
-#: read them.
+#: The kernel's defaults: net/netfilter/nf_conntrack_proto*.c, Linux 6.x. They cannot be read before the module is
+#: loaded.
 DEFAULTS = {
     CONNTRACK + name: value
     for name, value in (
@@ -56,7 +56,7 @@ DEFAULTS = {
     )
 }
 
-#: In the order in which they are to be written.
+#: In the order of writing.
 Switches = t.Tuple[t.Tuple[str, str], ...]
 
 
@@ -69,7 +69,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Other:
-    """A line of somebody else's file that sets one of our switches to another value."""
+    """A line in another file that sets one of our switches to another value."""
 
     file: str
     line: int
@@ -90,12 +90,12 @@ def gateway_switches(
     facts: Facts,
     earlier: Switches = (),
 ) -> Switches:
-    """Everything that a gateway sets: routers' advertisements first, then forwarding, then what forwarding missed.
+    """All switches of a gateway: accept_ra first, then forwarding, then the interfaces that the global switch missed.
 
-    ``wans`` and ``lans`` are names or patterns, ``earlier`` is what the run before has set. Turning IPv6 forwarding on
-    removes at once a default route that came by router advertisement, unless the interface has ``accept_ra=2`` by then
-    (measured, Linux 6.18). An interface that is left at 0 while the global switch is 1 stays at 0 when 1 is written
-    over 1, so each one is set.
+    ``wans`` and ``lans`` are names or patterns, ``earlier`` is what the previous run set. Turning IPv6 forwarding on
+    immediately removes a default route from router advertisements, unless the interface already has ``accept_ra=2``
+    (measured, Linux 6.18). An interface that is 0 while the global switch is 1 stays 0 when 1 is written over 1, so
+    each one is set.
     """
     switches: t.List[t.Tuple[str, str]] = []
     if "ip6" in families:
@@ -113,7 +113,7 @@ def gateway_switches(
 
 
 def forwarding_switches(wanted: Forwarding, host: Host, facts: Facts) -> t.Tuple[Switches, Switches]:
-    """What is to be set now and at boot, and what is to be repaired now: interfaces that the global switch missed."""
+    """What to set now and at boot, and what to repair now: interfaces that the global switch missed."""
     switches: t.List[t.Tuple[str, str]] = []
     repairs: t.List[t.Tuple[str, str]] = []
     if wanted.values.get("ip6") == "1":
@@ -135,7 +135,7 @@ def _kernel_name(name: str, facts: Facts) -> str:
 
 
 def _advertised(interface: Interface, facts: Facts) -> bool:
-    """Whether a link lives on what a router advertises: a default route, or addresses that run out."""
+    """Whether a link depends on router advertisements: its default route, or addresses with a lifetime."""
     route = any(each.protocol == "ra" and each.interface == interface.name for each in facts.routes)
     return route or any(":" in address for address in interface.dynamic)
 
@@ -145,7 +145,7 @@ def _accept_ra(name: str) -> str:
 
 
 def accept_ra_switches(interfaces: t.Iterable[str], host: Host) -> t.List[t.Tuple[str, str]]:
-    """accept_ra=2 for interfaces that listen to router advertisements; 0 is somebody's decision and stays."""
+    """accept_ra=2 for interfaces that accept router advertisements; 0 is somebody's decision and stays."""
     keys = [_accept_ra(name) for name in interfaces]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
@@ -160,23 +160,25 @@ def _present(patterns: t.Iterable[str], facts: Facts) -> t.List[str]:
 
 
 def changes(switches: Switches, host: Host, loads: bool = False) -> t.Tuple[Change, ...]:
-    """What is not yet as it should be. A key that the kernel lacks is an error, unless its interface is absent.
+    """The switches that have other values. A key that the kernel lacks is an error, unless its interface is absent.
 
-    ``loads``: rules are loaded before, and with them connection tracking, and what it begins with.
+    ``loads``: rules are loaded first, and with them connection tracking and its defaults.
     """
     found = []
     coming = DEFAULTS if loads and not tracks(host) else {}
     for key, value in switches:
         live = read(host, key) or coming.get(key)
         if live is None and key in GLOBAL.values():
-            raise GatewayError("{0}: this kernel has no such switch; boot one with IP forwarding".format(PROC + key))
+            raise GatewayError(
+                "{0}: this kernel has no such switch; boot a kernel with IP forwarding".format(PROC + key)
+            )
         if live is not None and live != value:
             found.append(Change(key, live, value))
     return tuple(found)
 
 
 def beginnings(switches: Switches) -> t.Dict[str, str]:
-    """What the kernel begins with, for switches whose first value nobody knows any more; less what it computes."""
+    """The kernel's defaults, for switches whose first value is no longer known, except computed ones."""
     found = {}
     for key, _value in switches:
         if key in DEFAULTS:
@@ -189,16 +191,16 @@ def beginnings(switches: Switches) -> t.Dict[str, str]:
 
 
 def tracks(host: Host) -> bool:
-    """Whether the module of connection tracking is loaded, and tells what it is set to."""
+    """Whether the connection tracking module is loaded and its settings are readable."""
     return host.exists(PROC + CONNTRACK + "max")
 
 
 def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
-    """In many containers /proc/sys is read-only: better to hear it before the rules are loaded."""
+    """Check whether /proc/sys is writable, before rules are loaded; in many containers it is read-only."""
     blocked = [each for each in wanted if host.exists(PROC + each.key) and not host.writable(PROC + each.key)]
     if blocked:
         raise GatewayError(
-            "{0}: is {1}, has to be {2}, and is read-only; "
+            "{0}: is {1}, must be {2}, and is read-only; "
             "set it from outside the container, or make /proc/sys/net writable".format(
                 PROC + blocked[0].key, blocked[0].before, blocked[0].after
             )
@@ -206,7 +208,9 @@ def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
 
 
 def snapshot(keys: t.Iterable[str], host: Host) -> t.Dict[str, str]:
-    """All that writing these keys can alter. A global forwarding switch alters every interface's, and redirects."""
+    """All switches that writing these keys can change. Global forwarding switches change those of interfaces, and
+    redirects.
+    """
     listed: t.List[str] = []
     for key in keys:
         if key == GLOBAL["ip"]:
@@ -222,12 +226,12 @@ def snapshot(keys: t.Iterable[str], host: Host) -> t.Dict[str, str]:
 
 
 def restoring(before: t.Mapping[str, str]) -> Switches:
-    """A snapshot in the order in which to write it back: global switches first, as they alter the others."""
+    """A snapshot in the order for writing it back: global switches first, because they change others."""
     return tuple(sorted(before.items(), key=lambda item: (item[0] not in GLOBAL.values(), item[0])))
 
 
 def write(wanted: t.Iterable[t.Tuple[str, str]], host: Host) -> None:
-    """Set what differs, one after the other: each write may alter a later one's value."""
+    """Set what differs, one by one, because each write may change a later switch."""
     for key, value in wanted:
         live = read(host, key)
         if live is not None and live != value:
@@ -235,7 +239,7 @@ def write(wanted: t.Iterable[t.Tuple[str, str]], host: Host) -> None:
 
 
 def normal_key(text: str) -> str:
-    """A key of a sysctl file, with slashes. Its first separator says what the others mean (sysctl.d(5))."""
+    """A sysctl file's key with slashes. Its first separator defines what the others mean (sysctl.d(5))."""
     text = text.strip().lstrip("-").strip()
     first = re.search(r"[./]", text)
     if first and first.group() == ".":
@@ -244,7 +248,7 @@ def normal_key(text: str) -> str:
 
 
 def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Sequence[str]) -> t.Tuple[Other, ...]:
-    """Lines in other files that set our switches to something else, and so undo ours whenever that file is applied."""
+    """Lines in other files that set our switches to other values and undo ours when they are applied."""
     wanted = dict(switches)
     found = []
     for path in _sysctl_files(host):
@@ -262,12 +266,12 @@ def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Se
     return tuple(found)
 
 
-#: Another name of the same switch.
+#: An alias of the same switch.
 ALIASES = {GLOBAL["ip"]: TREE["ip"] + "/all/forwarding"}
 
 
 def _sysctl_files(host: Host) -> t.List[str]:
-    """The files that are applied: of those with the same name only the one in the last folder (sysctl.d(5))."""
+    """The files that are applied: of several with the same name, only the one in the last folder (sysctl.d(5))."""
     by_name = {}
     for folder in FOLDERS:
         for path in host.find(folder + "/*.conf"):
@@ -276,7 +280,7 @@ def _sysctl_files(host: Host) -> t.List[str]:
 
 
 def in_order(held: t.Mapping[str, str]) -> Switches:
-    """Switches in the order in which to write them: what forwarding relies on, global forwarding, single interfaces."""
+    """Switches in the order of writing: what forwarding relies on, global forwarding, single interfaces."""
 
     def rank(key: str) -> int:
         if key.endswith("/accept_ra") or key.startswith(CONNTRACK):
@@ -287,10 +291,10 @@ def in_order(held: t.Mapping[str, str]) -> Switches:
 
 
 def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
-    """What has to be set again at boot.
+    """What must be set again at boot.
 
-    Forwarding of single interfaces is not: it follows the global switch on a fresh start. A WAN's accept_ra stays
-    known while the WAN is away: a link that is down is not a change.
+    Not the forwarding of single interfaces, which follows the global switch after a reboot. The accept_ra of a WAN is
+    kept while the WAN is absent: a link that is down is not a change.
     """
     held = {
         key: value
@@ -303,7 +307,7 @@ def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
 
 
 def altered_by(keys: t.Iterable[str], before: t.Mapping[str, str]) -> t.Set[str]:
-    """Which switches of a snapshot had been altered by these keys."""
+    """The switches of a snapshot that these keys have changed."""
     altered = set()
     for key in keys:
         trees = [TREE[family] + "/" for family in ("ip", "ip6") if key == GLOBAL[family]]

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The words that options take, apart from what is done with them: a run that repeats another needs no more of us."""
+"""The values that options accept, in a file of their own: a repeated run loads nothing beyond this."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FILTER_ACTIONS = ("accept", "reject", "drop")
 HAIRPIN_SOURCES = ("external", "gateway")
 BALANCES = ("round_robin", "source")
 INPUTS = ("open", "protect")
-#: Kinds of events that can be logged.
+#: Events that can be logged.
 LOGGED = ("invalid", "spoofed", "isolation", "closed", "undeclared", "outbound", "bogons", "guard", "protected")
-#: What becomes of new connections between what is declared and what is not.
+#: What happens to new connections between declared and undeclared links.
 UNDECLARED = ("drop", "leave")
 OFFLOADS = ("none", "software")
-#: How the addresses that NAT uses come to this host: they are there, a router sends them here, or we add them.
+#: How NAT addresses reach this host: they are on an interface, a router sends them here, or we add them.
 TO_ADDRESS = ("existing", "routed", "add")
 #: ct states in the order in which both tools print them.
 CT_STATES = ("invalid", "new", "related", "established", "untracked")
 CONNTRACK = "net/netfilter/nf_conntrack_"
-#: Option to key. The states of TCP are those of RFC 9293 section 3.3.2.
+#: Option to sysctl key. The TCP states are those of RFC 9293 section 3.3.2.
 TIMEOUTS = {
     "generic": CONNTRACK + "generic_timeout",
     "icmp": CONNTRACK + "icmp_timeout",
@@ -46,5 +46,5 @@ TIMEOUTS = {
     "udp": CONNTRACK + "udp_timeout",
     "udp_stream": CONNTRACK + "udp_timeout_stream",
 }
-#: Of _helpers.py.
+#: The keys of HELPERS in _helpers.py.
 HELPERS = ("amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp")

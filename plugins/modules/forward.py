@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: forward
-short_description: Accept, drop or reject one kind of forwarded packets
+short_description: Accept, drop or reject forwarded packets
 version_added: 1.0.0
 description:
-  - One named item, a line of the FORWARD chain, on nftables or iptables.
-  - Touches only the rules of this item. The interfaces need not exist yet.
-  - Items stand in the order in which they were first added; the first that matches decides.
-  - The rules are kept over a reboot.
-  - Items and a whole gateway of M(ipmasq.linux.gateway) cannot share an instance.
+  - Manages one named item, a line of the FORWARD chain, on nftables or iptables.
+  - Changes only the rules of this item. The interfaces need not exist yet.
+  - Items keep the order in which they were first added; the first that matches decides.
+  - The rules persist across reboots.
+  - Single items and a gateway of M(ipmasq.linux.gateway) cannot share an instance.
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -24,16 +24,16 @@ extends_documentation_fragment:
   - ipmasq.linux.options.confirm
 options:
   name:
-    description: The name of this item. Another run with this name replaces it.
+    description: The name of this item. A later run with the same name replaces it.
     type: str
     required: true
   state:
-    description: Whether the item should be there. V(absent) removes every rule of it, duplicates too.
+    description: Whether the item should exist. V(absent) removes all its rules, duplicates included.
     type: str
     default: present
     choices: [present, absent]
   action:
-    description: What to do with the packets. V(reject) tells the sender that it is forbidden.
+    description: What to do with the packets. V(reject) informs the sender.
     type: str
     default: accept
     choices: [accept, drop, reject]
@@ -46,10 +46,10 @@ options:
     type: list
     elements: str
   in_interface:
-    description: Only packets that came in here. A V(*) at the end stands for any ending.
+    description: Only packets that come in on this interface. A V(*) at the end matches any suffix.
     type: str
   out_interface:
-    description: Only packets that go out here. A V(*) at the end stands for any ending.
+    description: Only packets that go out on this interface. A V(*) at the end matches any suffix.
     type: str
   ct_state:
     description: Only packets whose connection is in one of these states.
@@ -63,13 +63,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let the LAN out
+- name: Accept packets from the LAN
   ipmasq.linux.forward:
     name: out
     source: 192.168.1.0/24
     out_interface: ppp0
 
-- name: Let answers back in
+- name: Accept replies
   ipmasq.linux.forward:
     name: answers
     destination: 192.168.1.0/24
@@ -79,55 +79,55 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backend:
-  description: The packet filter in use, and why this one.
+  description: The packet filter in use, and why it was chosen.
   returned: success
   type: dict
   sample: {name: nftables, programs: nft, why: "nft: installed, and no iptables rules are in use"}
 notes:
-  description: What was resolved, such as an alternative interface name, a sentence each.
+  description: What was resolved, such as an alternative interface name, one sentence each.
   returned: success
   type: list
   elements: str
   sample: ["wan is an alternative name of enp3s0; the rules use enp3s0"]
 differences:
   description:
-    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
   returned: success
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
-  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
   type: dict
   contains:
     token:
-      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      description: Identifies this change for M(ipmasq.linux.gateway_confirm).
       type: str
       sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
-      description: How long it waits.
+      description: Seconds until it is rolled back.
       type: int
       sample: 30
     until:
-      description: When it takes itself back, in the host's local time.
+      description: When it is rolled back, in the host's local time.
       type: str
       sample: "14:05:30"
     host:
-      description: The name of this host, as it knows itself.
+      description: The host's own name.
       type: str
       sample: gw1
 instance:
-  description: The instance worked on.
+  description: The instance.
   returned: success
   type: str
   sample: default
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t

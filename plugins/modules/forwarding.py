@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: forwarding
-short_description: Switch IPv4 and IPv6 forwarding of the kernel
+short_description: Turn the kernel's IPv4 and IPv6 forwarding on or off
 version_added: 1.0.0
 description:
   - Sets the kernel's forwarding switches now and at every boot, where C(ipmasq.service) sets them after the rules.
-  - Without O(interfaces) it sets the global switch, and repairs each interface that was left at another value, which
+  - Without O(interfaces), it sets the global switch and also corrects each interface with a different value, which
     writing the global switch again would not do.
-  - Before IPv6 forwarding is turned on, C(accept_ra) becomes 2 on an interface whose default route comes from router
-    advertisements, as the kernel would otherwise remove that route.
-  - Writes no file of the system's. Lines in sysctl files that set another value are returned in RV(overridden_by)
+  - Before IPv6 forwarding is turned on, C(accept_ra) is set to 2 on interfaces whose default route comes from router
+    advertisements, because the kernel would otherwise remove that route.
+  - Does not change the system's sysctl files. Lines in them that set another value are returned in RV(overridden_by)
     with file and line.
 author:
   - ipmasq.linux contributors (@ipmasq)
@@ -26,23 +26,24 @@ extends_documentation_fragment:
 options:
   backend:
     description:
-      - Not used, as switches need no packet filter. It is taken so that C(module_defaults) may give it to the group.
+      - Not used, because switches need no packet filter. It is accepted so that C(module_defaults) can set it for the
+        group.
     type: str
     default: auto
     choices: [auto, nftables, iptables]
   state:
-    description: V(absent) gives every switch that this instance has set the value that it had before.
+    description: V(absent) restores the previous value of every switch that this instance has set.
     type: str
     default: present
     choices: [present, absent]
   ipv4:
-    description: Whether to forward IPv4. When left out, it stays as it is.
+    description: Whether to forward IPv4. If omitted, it is unchanged.
     type: bool
   ipv6:
-    description: Whether to forward IPv6. When left out, it stays as it is.
+    description: Whether to forward IPv6. If omitted, it is unchanged.
     type: bool
   interfaces:
-    description: Set only these interfaces, and leave the global switch as it is.
+    description: Set only these interfaces and leave the global switch unchanged.
     type: list
     elements: str
 seealso:
@@ -55,12 +56,12 @@ EXAMPLES = r"""
   ipmasq.linux.forwarding:
     ipv4: true
 
-- name: Forward IPv6 too, but keep the router advertisements of the provider
+- name: Forward IPv6, too, and still accept the provider's router advertisements
   ipmasq.linux.forwarding:
     ipv4: true
     ipv6: true
 
-- name: No IPv4 forwarding for what comes in on the management port
+- name: Do not forward IPv4 packets that come in on the management interface
   ipmasq.linux.forwarding:
     ipv4: false
     interfaces: [mgmt0]
@@ -68,7 +69,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 switches:
-  description: The switches that had another value, with slashes as in C(/proc/sys).
+  description: The switches whose values differed, with slashes as in C(/proc/sys).
   returned: success
   type: list
   elements: dict
@@ -84,7 +85,7 @@ switches:
       type: str
   sample: [{key: net/ipv4/ip_forward, before: "0", after: "1"}]
 overridden_by:
-  description: Lines of other sysctl files that set a switch to another value. Each is a warning too.
+  description: Lines of other sysctl files that set a switch to another value. Each also causes a warning.
   returned: success
   type: list
   elements: dict
@@ -108,7 +109,7 @@ backend:
   type: dict
   sample: {name: none, programs: "", why: ""}
 notes:
-  description: What was resolved, a sentence each.
+  description: What was resolved, one sentence each.
   returned: success
   type: list
   elements: str
@@ -120,24 +121,24 @@ differences:
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
-  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
   type: dict
   contains:
     token:
-      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      description: Identifies this change for M(ipmasq.linux.gateway_confirm).
       type: str
       sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
-      description: How long it waits.
+      description: Seconds until it is rolled back.
       type: int
       sample: 30
     until:
-      description: When it takes itself back, in the host's local time.
+      description: When it is rolled back, in the host's local time.
       type: str
       sample: "14:05:30"
     host:
-      description: The name of this host, as it knows itself.
+      description: The host's own name.
       type: str
       sample: gw1
 instance:
@@ -146,11 +147,11 @@ instance:
   type: str
   sample: default
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t

@@ -10,11 +10,11 @@ module: gateway
 short_description: Turn a Linux host into a masquerade (NAT) gateway
 version_added: 1.0.0
 description:
-  - Owns one instance, a whole gateway. NAT, FORWARD rules and forwarding switches are applied in one transaction,
-    and what is no longer declared is removed. Rules of others stay as they are.
-  - Forwarding is the result of a successful load. Rules come first, C(ip_forward) last, now and at every boot.
-  - No packet leaves a WAN with a private LAN source unless an item with O(nat[].action=exempt) says so.
-  - From a WAN to a LAN passes only what belongs to a connection from inside, or to a port forward.
+  - Manages one instance, a whole gateway. NAT rules, FORWARD rules and forwarding switches are applied in one
+    transaction. What is no longer declared is removed. Rules of other programs stay as they are.
+  - Forwarding is turned on only after the rules have loaded, in this run and at every boot.
+  - No packet leaves a WAN with a private LAN source unless an item with O(nat[].action=exempt) allows it.
+  - Only traffic that belongs to a connection from inside, or to a port forward, passes from a WAN to a LAN.
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -25,60 +25,60 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(absent) leaves the host as it was before the first run, rules, switches, files and service. It takes away
-        single items of the instance (M(ipmasq.linux.masquerade) and others), too.
+      - V(absent) restores rules, switches, files and services to their state before the first run. It also removes
+        single items of the instance (M(ipmasq.linux.masquerade) and others).
     type: str
     default: present
     choices: [present, absent]
   foreign_drops:
     description:
-      - What to do if a chain of somebody else drops whatever it does not accept itself, so that forwarded packets would
-        not pass although they are accepted here. Chains are looked at, never rules of others.
-      - With V(refuse), nothing is touched and the message names table and chain. With V(warn), it is a warning; say so
-        where that chain accepts these packets by rules of its own.
-      - Docker's and ufw's chains are no such case, as O(backend=auto) puts its rules into the same tables, in front.
-        Nor is firewalld, which gets a policy named C(ipmasq-<instance>).
+      - What to do if the policy of another program's chain drops forwarded packets that this gateway accepts. Only
+        chains are checked, never their rules.
+      - With V(refuse), the run fails before anything is touched, and the message names table and chain. With V(warn),
+        there is only a warning; use it if rules in that chain accept these packets.
+      - This does not concern Docker and ufw, because O(backend=auto) puts its rules into the same tables, before
+        theirs. Nor does it concern firewalld, which gets a policy named C(ipmasq-<instance>).
     type: str
     default: refuse
     choices: [refuse, warn]
   choice:
     description:
-      - What becomes of WANs and LANs that an earlier run has chosen because O(wans) or O(lans) were left out.
-      - With V(keep) they stay as they were chosen, also while a link is away, and a run that would choose otherwise
-        changes nothing and says what differs. RV(ignore:notes) has the variables that write the choice down.
-      - With V(renew) this run chooses anew. It is meant for one run, not for an inventory, where it would let a
-        fail-over, or whoever plugs in a cable, decide what is WAN and what is LAN.
+      - What happens to WANs and LANs that an earlier run chose because O(wans) or O(lans) was omitted.
+      - With V(keep), they stay, even while a link is absent. A run that would choose differently fails, changes nothing
+        and reports the difference. RV(ignore:notes) contains the variables that make the choice explicit.
+      - With V(renew), this run chooses again. Use it for a single run, not in an inventory, where a fail-over or a
+        newly plugged cable would decide what is a WAN and what is a LAN.
     type: str
     default: keep
     choices: [keep, renew]
   wans:
     description:
       - The interfaces to the Internet.
-      - When left out, every interface with a default route, of any metric, next hop, address family and table that a
-        rule of policy routing leads to (a VPN's, too). A route that came by a router advertisement to a link with a
-        private IPv4 address makes no WAN.
+      - If omitted, every interface with a default route, with any metric, next hop and address family, and in any table
+        that a policy routing rule refers to (a VPN's, too). A route from a router advertisement does not count on a
+        link with a private IPv4 address.
     type: list
     elements: dict
     suboptions:
       interface:
         description:
-          - The name of the interface. It may appear later, vanish, or be there again with another address.
-          - A V(*) at the end stands for any ending, as in V(ppp*).
+          - The name of the interface. It may appear later, disappear, and come back with another address.
+          - A V(*) at the end matches any suffix, as in V(ppp*).
         type: str
         required: true
       mss:
-        description: As O(mss), for this WAN only.
+        description: Overrides O(mss) for this WAN.
         type: str
   lans:
     description:
       - The local networks behind the gateway, isolated from each other.
-      - When left out, every other interface with a private (RFC 1918) or unique local (RFC 4193) address that no
-        container or VM manager owns, that is no tunnel, no port of a bridge or bond, and not below a WAN.
+      - If omitted, every other interface with a private (RFC 1918) or unique local (RFC 4193) address, except those of
+        container and VM managers, tunnels, ports of bridges and bonds, and interfaces below a WAN.
     type: list
     elements: dict
     suboptions:
       name:
-        description: What rules, messages and O(lans[].reaches) call this LAN.
+        description: The name of this LAN in rules, messages and O(lans[].reaches).
         type: str
         required: true
       interfaces:
@@ -88,54 +88,53 @@ options:
         required: true
       networks:
         description:
-          - The networks of this LAN, IPv4 and IPv6. Other sources are dropped as spoofed.
-          - When left out, the interfaces' own networks, as they are on the host; of an interface with a /32 the
-            networks that are routed to it. Then the LAN also follows its interfaces without a run. A source that was
-            not known at the last run is let through if a route of the host leads back to the interface that it came
-            from, and if it is private (RFC 1918, RFC 4193), or global IPv6 under O(ipv6=route). It is translated by the
-            NAT items that are for all LANs without networks.
+          - The IPv4 and IPv6 networks of this LAN. Packets from other sources are dropped as spoofed.
+          - If omitted, the networks of the interfaces on the host; for an interface with a /32 address, the networks
+            routed to it. The LAN then follows its interfaces between runs. A source that was unknown in the last run is
+            accepted if the host has a route to it through the interface it came from, and if it is private (RFC 1918,
+            RFC 4193), or global IPv6 with O(ipv6=route). NAT items that apply to all LANs translate it.
         type: list
         elements: str
       reaches:
         description:
-          - The names of LANs to which this LAN may open connections.
-          - V(guests/lab) is the LAN V(lab) of the instance V(guests), which has to be applied first.
+          - The names of the LANs to which this LAN may open connections.
+          - V(guests/lab) is the LAN V(lab) of the instance V(guests), which must be applied first.
         type: list
         elements: str
         default: []
       spoof_check:
         description:
-          - Whether to drop what comes from this LAN with a source outside its networks.
-          - The list of networks decides, and routes only about sources that are new to a LAN without a list, so several
-            WANs and asymmetric routes are no trouble.
-          - Without the check, a source that is in no LAN's networks is neither translated nor stopped by the guard.
+          - Whether to drop packets from this LAN with a source outside its networks.
+          - The check uses the list of networks; it uses routes only for new sources of a LAN without such a list.
+            Several WANs and asymmetric routes are therefore possible.
+          - Without the check, a source outside all LANs' networks is neither translated nor stopped by the guard.
         type: bool
         default: true
   nat:
     description:
-      - NAT items in order; the first that matches decides. One that could never get a packet is refused.
-      - When left out, every LAN is masqueraded on every WAN.
+      - NAT items in order; the first that matches decides. An item that can never match is refused.
+      - If omitted, every LAN is masqueraded on every WAN.
     type: list
     elements: dict
     suboptions:
       name:
-        description: The name of the item, part of the comment of its rules.
+        description: The name of the item, which the comments of its rules contain.
         type: str
         required: true
       action:
         description:
-          - V(masquerade) rewrites the source to the address that the WAN interface has at that moment.
+          - V(masquerade) rewrites the source to the current address of the WAN interface.
           - V(snat) rewrites it to the addresses in O(nat[].to), one or a pool.
-          - V(static) maps each address of one network to its own address outside, in both directions (1:1, NETMAP).
-          - V(prefix) does so with an IPv6 prefix (NPTv6, RFC 6296). With prefixes of /48 or shorter checksums stay as
-            they are. With longer ones the host bits stay instead, and the kernel corrects the checksums of TCP, UDP,
-            ICMPv6, SCTP and DCCP.
-          - V(exempt) leaves the source as it is.
+          - V(static) maps each address of one network to its own outside address, in both directions (1:1, NETMAP).
+          - V(prefix) does the same with an IPv6 prefix (NPTv6, RFC 6296). With prefixes of /48 or shorter, checksums do
+            not change. With longer ones, the host bits do not change, and the kernel corrects the checksums of TCP,
+            UDP, ICMPv6, SCTP and DCCP.
+          - V(exempt) leaves the source unchanged.
         type: str
         default: masquerade
         choices: [masquerade, snat, static, prefix, exempt]
       source:
-        description: Names of LANs, or networks. When left out, every LAN.
+        description: Names of LANs, or networks. If omitted, every LAN.
         type: list
         elements: str
       destination:
@@ -143,71 +142,73 @@ options:
         type: list
         elements: str
       wan:
-        description: Only on this WAN, one of O(wans). When left out, on every WAN.
+        description: Only on this WAN, one of O(wans). If omitted, on every WAN.
         type: str
       protocol:
         description:
-          - Only these protocols. V(both) is short for V(tcp) and V(udp); V(icmp) is ICMPv6 in IPv6; V(igmp) is IPv4's
-            alone; V(ipv6) is IPv6 inside IPv4 or IPv6, as tunnels of 6in4 have it.
+          - Only these protocols. V(both) is short for V(tcp) and V(udp). V(icmp) means ICMPv6 in IPv6. V(igmp) is IPv4
+            only. V(ipv6) is IPv6 inside IPv4 or IPv6, as in 6in4 tunnels.
         type: list
         elements: str
         choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
-        description: Only these destination ports and ranges, such as V(443) or V(8000-8010). Needs O(nat[].protocol).
+        description:
+          - Only these destination ports and ranges, such as V(443) or V(8000-8010). Requires O(nat[].protocol).
         type: list
         elements: str
       to:
         description:
-          - For V(snat) addresses and ranges such as V(203.0.113.9-203.0.113.12).
-          - For V(static) and V(prefix) the network outside, as long as the one in O(nat[].source).
+          - For V(snat), addresses and ranges such as V(203.0.113.9-203.0.113.12).
+          - For V(static) and V(prefix), the outside network, with the same length as the one in O(nat[].source).
         type: list
         elements: str
       to_port:
         description:
-          - The range of ports to translate to, such as V(1024-65535), for TCP, UDP and SCTP.
-          - When left out, a client keeps its port where that is free. When all ports towards a destination are taken,
-            new connections to it are lost without a word; the counter C(insert_failed) of C(conntrack -S) tells.
+          - The port range to translate to, such as V(1024-65535), for TCP, UDP and SCTP.
+          - If omitted, a client keeps its port if that is free. When all ports towards a destination are in use, new
+            connections to it fail silently; the counter C(insert_failed) of C(conntrack -S) shows this.
         type: str
       to_address:
         description:
-          - How the addresses in O(nat[].to) come to this host.
-          - V(existing) means that an interface has them, which is checked. V(routed) means that a router outside sends
-            them here. V(add) adds them to the WAN, up to 256, now and whenever that link appears; those that we added
-            go with the item, or with that of the last instance that adds them.
-          - Nobody speaks from an address that is added, neither LANs that are masqueraded nor the host itself; it has
-            C(scope host) in IPv4 and C(preferred_lft 0) in IPv6.
-          - Whoever manages the WAN's addresses may take away what it does not know; give them to it in that case.
-          - When left out, V(existing). For V(static) it is V(routed) where the addresses lie outside the WAN's own
-            networks, as nobody asks for them by ARP there.
+          - How the addresses in O(nat[].to) reach this host.
+          - V(existing) means that an interface has them, which is checked. V(routed) means that an outside router sends
+            them here. V(add) adds up to 256 of them to the WAN, now and whenever that link appears; added addresses are
+            removed with the item, or with the last instance that adds them.
+          - An added address is never used as a source address by masqueraded LANs or by the host; it has C(scope host)
+            in IPv4 and C(preferred_lft 0) in IPv6.
+          - The program that manages the WAN's addresses may remove addresses that it does not know; in that case,
+            configure them there.
+          - If omitted, V(existing). For V(static), V(routed) if the addresses are outside the WAN's own networks,
+            because nobody sends ARP requests for them there.
         type: str
         choices: [existing, routed, add]
       random:
         description:
-          - Whether to take a random port for each connection. The price is that the mapping then depends on the
-            destination (against RFC 4787 REQ-1), so hole punching fails, as in games, calls and VPNs between peers.
-          - When left out, as O(profile) says.
+          - Whether to use a random port for each connection. The mapping then depends on the destination (contrary to
+            RFC 4787 REQ-1), so hole punching fails, as used by games, calls and peer-to-peer VPNs.
+          - If omitted, O(profile) decides.
         type: bool
       persistent:
-        description: Whether a client keeps one address of a pool (RFC 4787 REQ-2). When left out, it does.
+        description: Whether a client keeps one address of a pool (RFC 4787 REQ-2). If omitted, it does.
         type: bool
       ipsec:
-        description: For V(exempt), whether only packets that an IPsec policy encrypts are meant.
+        description: For V(exempt), whether to match only packets that an IPsec policy encrypts.
         type: bool
       inbound:
         description:
-          - Whether connections from outside to the mapped addresses are let in. When left out, yes for V(static) and no
-            for V(prefix).
+          - Whether to accept connections from outside to the mapped addresses. If omitted, yes for V(static) and no for
+            V(prefix).
         type: bool
       hairpin:
         description:
-          - For V(static), whether clients in the LANs reach the mapped addresses, too. The server sees them by the
-            address that they asked for. Without it they are refused; the gateway never answers in the server's place.
-          - When left out, as O(nat[].inbound), but not with O(nat[].destination).
+          - For V(static), whether clients in the LANs can also use the mapped addresses. The server sees them with the
+            address that they connected to. Otherwise they are refused; the gateway never answers for the server.
+          - If omitted, the value of O(nat[].inbound), but V(false) with O(nat[].destination).
         type: bool
       timeouts:
         description:
-          - Seconds after which idle connections of this item are forgotten; what is left out is as in O(timeouts).
-            Connections that are there keep theirs. Backend nftables only.
+          - Seconds after which idle connections of this item expire; O(timeouts) applies to what is omitted. Existing
+            connections keep their timeouts. Backend nftables only.
         type: dict
         suboptions:
           tcp_close:
@@ -217,7 +218,7 @@ options:
             description: TCP in CLOSE_WAIT.
             type: int
           tcp_established:
-            description: TCP connections that are open.
+            description: Established TCP connections.
             type: int
           tcp_fin_wait:
             description: TCP in FIN_WAIT.
@@ -235,7 +236,7 @@ options:
             description: TCP in TIME_WAIT.
             type: int
           tcp_unacknowledged:
-            description: TCP with data that nobody has acknowledged.
+            description: TCP with unacknowledged data.
             type: int
           udp:
             description: UDP seen in one direction only.
@@ -245,11 +246,11 @@ options:
             type: int
   port_forwards:
     description:
-      - Connections from outside that a server in a LAN gets. The FORWARD rule is part of it.
-      - The first one that matches decides, so single ports come before a range for all others. One that could never get
-        a connection is refused.
-      - A server that is known outside by its own address is opened, not translated, and clients ask for that address.
-        That is one with a global IPv6 address under O(ipv6=route), and one that an item V(exempt) in O(nat) is about.
+      - Connections from outside to forward to a server in a LAN. This includes the FORWARD rule.
+      - The first that matches decides, so put single ports before a range that covers them. A forward that can never
+        match is refused.
+      - A server that outside clients know by its own address is opened, not translated. That is so for a global IPv6
+        address with O(ipv6=route), and for a server that an V(exempt) item in O(nat) matches.
     type: list
     elements: dict
     suboptions:
@@ -264,64 +265,65 @@ options:
         choices: [tcp, udp, sctp, both]
         default: [tcp]
       port:
-        description: The ports and ranges outside, such as V(443) or V(8000-8010).
+        description: The outside ports and ranges, such as V(443) or V(8000-8010).
         type: list
         elements: str
         required: true
       to:
         description:
-          - The server. Several of one LAN share the connections.
-          - Where the provider changes the IPv6 prefix, the end of the server's address with a mask, such as
+          - The server. Several servers of one LAN share the connections.
+          - If the provider changes the IPv6 prefix, the suffix of the server's address with a mask, such as
             V(::11/::ffff:ffff:ffff:ffff).
-          - With the number of the subnet as well, V(0:0:0:1::11/::ff:ffff:ffff:ffff:ffff).
+          - With the subnet ID, V(0:0:0:1::11/::ff:ffff:ffff:ffff:ffff).
         type: list
         elements: str
         required: true
       to_port:
-        description: The port of the server, for a range the first one. When left out, the same as outside.
+        description: The port of the server; for a range, the first one. If omitted, the same as outside.
         type: int
       source:
         description:
-          - Only clients with these networks. With O(port_forwards[].hairpin), clients inside are meant only if their
-            networks are among them.
+          - Only clients in these networks. With O(port_forwards[].hairpin), clients inside count only if their networks
+            are listed.
         type: list
         elements: str
       destination:
         description:
-          - Only connections to these addresses outside. When left out, to any address that a WAN has, but none that
-            stands for a server (V(static) in O(nat)). One that is named here is taken from such an item, port by port.
+          - Only connections to these outside addresses. If omitted, to any address of a WAN, except addresses mapped to
+            a server (V(static) in O(nat)). A mapped address listed here is forwarded for these ports only.
         type: list
         elements: str
       wan:
-        description: Only on this WAN. When left out, on every WAN.
+        description: Only on this WAN. If omitted, on every WAN.
         type: str
       hairpin:
         description:
-          - Whether clients in the LANs reach the server by the address outside, too (RFC 4787 REQ-9).
-          - Only by addresses of the forward's own WANs. The gateway's other addresses keep their own services. As no
-            rule can ask which interface has an address, these are all addresses of the host, less private ones and what
-            other links have during the run.
+          - Whether clients in the LANs can also reach the server through the outside address (RFC 4787 REQ-9).
+          - This applies only to addresses of the forward's WANs; the gateway's other addresses keep their own services.
+            Rules cannot match the interface that has an address. Therefore these are all addresses of the host, except
+            private ones and those that other links have during the run.
         type: bool
         default: false
       hairpin_source:
         description:
-          - What the server sees of such a client. V(external) is the address outside that it asked for (REQ-9a),
-            V(gateway) is the address that the gateway has in the server's LAN.
-          - The iptables backend knows the addresses that the WAN has during the run; for others it takes V(gateway).
+          - The source address that the server sees for such a client. V(external) is the outside address that the
+            client connected to (REQ-9a), V(gateway) is the gateway's address in the server's LAN.
+          - The iptables backend knows only the addresses that the WAN has during the run; for others it uses
+            V(gateway).
         type: str
         default: external
         choices: [external, gateway]
       balance:
         description:
-          - How several servers share. With V(round_robin) each connection goes to the next one. With V(source) a client
-            gets the same one each time.
+          - How several servers share the connections. V(round_robin) sends each connection to the next server.
+            V(source) sends a client to the same server every time.
         type: str
         default: round_robin
         choices: [round_robin, source]
       timeouts:
         description:
-          - Seconds after which idle connections of this item are forgotten; what is left out is as in O(timeouts).
-            Connections that are there keep theirs. Backend nftables only.
+          - Seconds after which idle connections of this item expire; O(timeouts) applies to what is omitted. Existing
+            connections keep their timeouts. Backend nftables only.
         type: dict
         suboptions:
           tcp_close:
@@ -331,7 +333,7 @@ options:
             description: TCP in CLOSE_WAIT.
             type: int
           tcp_established:
-            description: TCP connections that are open.
+            description: Established TCP connections.
             type: int
           tcp_fin_wait:
             description: TCP in FIN_WAIT.
@@ -349,7 +351,7 @@ options:
             description: TCP in TIME_WAIT.
             type: int
           tcp_unacknowledged:
-            description: TCP with data that nobody has acknowledged.
+            description: TCP with unacknowledged data.
             type: int
           udp:
             description: UDP seen in one direction only.
@@ -359,7 +361,7 @@ options:
             type: int
   outbound:
     description:
-      - What LANs may open towards the WANs, in order; the first that matches decides. What no item matches is accepted.
+      - Which connections LANs may open to WANs, in order; the first that matches decides. The rest is accepted.
     type: list
     elements: dict
     suboptions:
@@ -368,12 +370,12 @@ options:
         type: str
         required: true
       action:
-        description: V(reject) tells the client, V(drop) lets it wait.
+        description: V(reject) informs the client, V(drop) lets it time out.
         type: str
         default: accept
         choices: [accept, reject, drop]
       source:
-        description: Names of LANs, or networks. When left out, every LAN.
+        description: Names of LANs, or networks. If omitted, every LAN.
         type: list
         elements: str
       destination:
@@ -381,7 +383,7 @@ options:
         type: list
         elements: str
       wan:
-        description: Only on this WAN. When left out, on every WAN.
+        description: Only on this WAN. If omitted, on every WAN.
         type: str
       protocol:
         description: Only these protocols.
@@ -389,20 +391,19 @@ options:
         elements: str
         choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
-        description: Only these destination ports and ranges. Needs O(outbound[].protocol).
+        description: Only these destination ports and ranges. Requires O(outbound[].protocol).
         type: list
         elements: str
       rate:
         description:
-          - For V(accept), how many connections may be opened, such as V(10/second). What is more is rejected.
-          - Each LAN, address family and protocol has the whole rate for itself. The first 5 are let through at once.
+          - For V(accept), how many connections may be opened, such as V(10/second). More are rejected.
+          - The rate applies to each LAN, address family and protocol separately. A burst of 5 is allowed.
         type: str
   multicast:
     description:
-      - Groups of multicast that may come in by a WAN to LANs, such as a provider's television. In no order, as they
-        only let in.
-      - This opens the way. To send the groups on is the work of a router of multicast on this host, such as igmpproxy
-        or smcroute.
+      - Multicast groups that may pass from a WAN to LANs, such as a provider's television. The order does not matter.
+      - This only accepts the packets. A multicast router on this host, such as igmpproxy or smcroute, must forward
+        them.
     type: list
     elements: dict
     suboptions:
@@ -416,61 +417,61 @@ options:
         elements: str
         required: true
       source:
-        description: Only from these senders, as networks.
+        description: Only from senders in these networks.
         type: list
         elements: str
       wan:
-        description: Only by this WAN. When left out, by every WAN.
+        description: Only from this WAN. If omitted, from every WAN.
         type: str
       lan:
-        description: Only to these LANs, by name. When left out, to every LAN.
+        description: Only to these LANs, by name. If omitted, to every LAN.
         type: list
         elements: str
   profile:
     description:
-      - What NAT items do that do not say it themselves.
-      - V(peer_to_peer) keeps ports where they are free, so that peers find each other (RFC 4787 REQ-1).
-      - V(server_egress) takes random ports from 1024 up, for many clients of few servers. Hole punching fails then.
+      - Defaults for NAT items.
+      - V(peer_to_peer) keeps ports that are free, so that peers find each other (RFC 4787 REQ-1).
+      - V(server_egress) uses random ports from 1024 up, for many clients of few servers. Hole punching then fails.
     type: str
     default: peer_to_peer
     choices: [peer_to_peer, server_egress]
   ipv6:
     description:
-      - V(route) routes LAN networks of global addresses as they are, and masquerades unique local ones (RFC 4193),
-        which nobody outside could answer.
-      - V(masquerade) masquerades them all (NAT66).
-      - V(prefix) translates them by prefix only (NPTv6, RFC 6296); every IPv6 network of a LAN needs a NAT item with
+      - V(route) routes global addresses of LANs unchanged and masquerades unique local ones (RFC 4193), which outside
+        hosts could not answer.
+      - V(masquerade) masquerades all of them (NAT66).
+      - V(prefix) translates only prefixes (NPTv6, RFC 6296); every IPv6 network of a LAN needs a NAT item with
         O(nat[].action=prefix).
     type: str
     default: route
     choices: [route, masquerade, prefix]
   mss:
     description:
-      - What becomes of the MSS that TCP connections through a WAN announce, in both directions.
-      - V(pmtu) lowers it to the path MTU, V(keep) leaves it alone, a number such as V(1452) sets it to that many bytes.
+      - What to do with the MSS that TCP connections through a WAN announce, in both directions.
+      - V(pmtu) lowers it to the path MTU, V(keep) leaves it unchanged, and a number such as V(1452) sets it, in bytes.
     type: str
     default: pmtu
   drop_bogons:
     description:
-      - Whether to keep addresses off the WANs that are never on the Internet (RFC 6890), as destinations of LAN clients
-        and as sources from outside. Networks that an item with O(nat[].action=exempt) names are let through.
-      - Leave it off where the provider's own network or modem has private addresses that clients need.
+      - Whether to drop packets on WANs with addresses that are never on the Internet (RFC 6890), as destinations of LAN
+        clients and as sources from outside. Networks named in an item with O(nat[].action=exempt) may pass.
+      - Leave it off if clients need private addresses of the provider's network or modem.
     type: bool
     default: false
   input:
     description:
-      - Whether to filter what is asked of the gateway itself, on every link that is no LAN. That is a WAN, a link that
-        nobody has declared, and a tunnel. Left alone are C(lo) and the links of container and VM managers, by their
-        names.
-      - With V(protect) these links reach answers to connections of the gateway's own, errors and echo requests of
-        ICMP, neighbour discovery, IGMP, MLD, the discovery of routers, DHCP as a client, what O(input_allow) names,
-        port forwards to a service of the gateway itself, and SSH (O(input_controller_ports)). The rest is dropped.
-        LANs may ask anything. What is let in still has to pass the rules of others.
+      - Whether to filter connections to the gateway itself on every link that is not a LAN, that is, on WANs,
+        undeclared links and tunnels. C(lo) and the links of container and VM managers, known by their names, are not
+        filtered.
+      - With V(protect), the gateway accepts on these links replies to its own connections, ICMP errors and echo
+        requests, neighbour discovery, IGMP, MLD, router discovery, DHCP as a client, what O(input_allow) lists, port
+        forwards to a service of the gateway itself, and SSH (O(input_controller_ports)). It drops the rest. LANs are
+        not filtered. What is accepted must still pass other programs' rules.
     type: str
     default: open
     choices: [open, protect]
   input_allow:
-    description: What else may be asked of the gateway itself, with O(input=protect), on every link that is no LAN.
+    description: What else the gateway itself accepts with O(input=protect), on every link that is not a LAN.
     type: list
     elements: dict
     suboptions:
@@ -479,7 +480,7 @@ options:
         type: str
         required: true
       source:
-        description: Only clients outside with these networks.
+        description: Only outside clients in these networks.
         type: list
         elements: str
       destination:
@@ -487,31 +488,31 @@ options:
         type: list
         elements: str
       wan:
-        description: Only on this WAN. When left out, on every link that is no LAN.
+        description: Only on this WAN. If omitted, on every link that is not a LAN.
         type: str
       protocol:
-        description: Only these protocols. V(vrrp) is what keepalived speaks with its peer.
+        description: Only these protocols. V(vrrp) is the protocol of keepalived.
         type: list
         elements: str
         choices: [tcp, udp, sctp, both, icmp, esp, ah, gre, igmp, ipv6, vrrp]
       port:
-        description: Only these ports and ranges. Needs O(input_allow[].protocol).
+        description: Only these ports and ranges. Requires O(input_allow[].protocol).
         type: list
         elements: str
   input_controller_ports:
     description:
-      - The TCP ports that stay open for SSH with O(input=protect), in place of those that are found. An empty list
-        closes them all.
-      - When left out, every port stays open on which an SSH server listens (sshd, dropbear, a socket of systemd's), by
-        which this run of Ansible has come, or that an earlier run has kept. So it makes no difference who runs, and a
-        port is closed by this list only.
-      - A run by SSH on a port that is not in the list is refused.
+      - The TCP ports that stay open for SSH with O(input=protect), instead of those found on the host. An empty list
+        closes all of them.
+      - If omitted, a port stays open if an SSH server listens on it (sshd, dropbear, a systemd socket), if this run
+        uses it, or if an earlier run kept it. The result therefore does not depend on who runs Ansible, and only this
+        list closes a port.
+      - A run through an SSH port that is not in the list is refused.
     type: list
     elements: int
   helpers:
     description:
-      - Services that break through NAT unless the kernel reads along, assigned to what LANs open, and to port forwards
-        on the same port. Each is code that parses what strangers send; name only what you use.
+      - Conntrack helpers for services that fail behind NAT without one. They apply to connections from LANs and to port
+        forwards on the same port. Each helper parses data from untrusted hosts; list only those you use.
     type: list
     elements: dict
     suboptions:
@@ -521,30 +522,30 @@ options:
         required: true
         choices: [amanda, ftp, h323, irc, netbios-ns, pptp, sip, snmp, tftp]
       port:
-        description: Its ports, in place of the usual one.
+        description: Its ports, instead of the default port.
         type: list
         elements: int
   conntrack_max:
     description:
-      - How many connections the host can hold. V(keep) leaves the kernel's own choice, V(auto) gives a sixteenth of the
-        memory to them, and a number is a number.
-      - In a container the size can only be read; it is skipped there with a note.
+      - The maximum number of connections that the host tracks. V(keep) leaves the kernel's value, V(auto) uses a
+        sixteenth of the memory, and a number sets that number.
+      - In a container the value is read-only; it is skipped there with a note.
     type: str
     default: keep
   timeouts:
     description:
-      - Seconds after which an idle connection is forgotten, for the whole host. V(0) leaves the kernel's own value.
-      - When left out, UDP has 300 seconds (RFC 4787 REQ-5) and ICMP 60 (RFC 5508 REQ-2).
+      - Seconds after which an idle connection expires, for the whole host. V(0) leaves the kernel's value.
+      - If omitted, 300 seconds for UDP (RFC 4787 REQ-5) and 60 for ICMP (RFC 5508 REQ-2).
     type: dict
     suboptions:
       generic:
         description: Protocols without a timer of their own.
         type: int
       icmp:
-        description: ICMP queries. 60 when left out.
+        description: ICMP queries. 60 if omitted.
         type: int
       icmpv6:
-        description: ICMPv6 queries. 60 when left out.
+        description: ICMPv6 queries. 60 if omitted.
         type: int
       tcp_close:
         description: TCP after a reset.
@@ -553,7 +554,7 @@ options:
         description: TCP in CLOSE_WAIT.
         type: int
       tcp_established:
-        description: TCP connections that are open; RFC 5382 REQ-5 asks for 7440.
+        description: Established TCP connections; RFC 5382 REQ-5 requires at least 7440.
         type: int
       tcp_fin_wait:
         description: TCP in FIN_WAIT.
@@ -571,51 +572,52 @@ options:
         description: TCP in TIME_WAIT.
         type: int
       tcp_unacknowledged:
-        description: TCP with data that nobody has acknowledged.
+        description: TCP with unacknowledged data.
         type: int
       udp:
-        description: UDP seen in one direction only. 300 when left out.
+        description: UDP seen in one direction only. 300 if omitted.
         type: int
       udp_stream:
-        description: UDP seen in both directions. 300 when left out.
+        description: UDP seen in both directions. 300 if omitted.
         type: int
   offload:
     description:
-      - With V(software), connections of TCP and UDP that both sides have agreed on go past the rules, from one
-        interface to the other (flowtable). It costs less processor time; counters no longer see those packets.
-      - Needs backend nftables and a kernel with flowtables (Linux 5.8). Interfaces may be absent.
+      - With V(software), packets of established TCP and UDP connections bypass the rules and go directly from one
+        interface to the other (flowtable). This saves processor time; counters no longer see these packets.
+      - Requires backend nftables and a kernel with flowtables (Linux 5.8). Interfaces may be absent.
     type: str
     default: none
     choices: [none, software]
   undeclared:
     description:
-      - What becomes of new connections between a WAN or LAN and a link that is neither.
-      - With V(drop) they are dropped, both ways, and so are private sources of any network of the host that would leave
-        by a WAN, or by another link with a default route. Left alone are answers, what another's DNAT lets in from a
-        WAN (a published port of a container), and links of container and VM managers and tunnels of VPNs towards LANs
-        and out. These are known by their names, such as C(docker0), C(br-0123456789ab), C(virbr0), C(wg0), C(tun0), and
-        tunnels of any name by their kind. A link with a default route is never one of them.
-      - With V(leave) such links are left to others, but for those of other instances.
-      - Between two links that nobody declared, nothing is ever touched.
+      - What to do with new connections between a WAN or LAN and a link that is neither.
+      - With V(drop), they are dropped in both directions, and so are packets with a private source from any network of
+        the host that would leave through a WAN, or through another link with a default route. This does not affect
+        replies, what another program's DNAT lets in from a WAN (a published port of a container), and traffic from
+        container, VM and VPN links to LANs and WANs. These links are known by names such as C(docker0),
+        C(br-0123456789ab), C(virbr0), C(wg0) and C(tun0); tunnels with other names are known by their kind. A link with
+        a default route never counts as one of them.
+      - With V(leave), such links are not filtered, except those of other instances.
+      - Traffic between two undeclared links is never filtered.
     type: str
     default: drop
     choices: [drop, leave]
   log:
     description:
-      - Kinds of events to write to the kernel's log. V(guard) is a packet that would have left with a LAN's source,
-        V(closed) is a WAN that asks for a LAN, V(isolation) a LAN that may not reach where it wants to, V(spoofed) a
-        source that is not the LAN's own, or a LAN's from a WAN, V(undeclared) what O(undeclared=drop) drops,
-        V(protected) what O(input=protect) drops.
-      - In a container the kernel's log stays silent unless the host sets C(net.netfilter.nf_log_all_netns).
+      - Events to write to the kernel log. V(guard) is a packet that would have left a WAN with a LAN's source,
+        V(closed) a connection from a WAN to a LAN, V(isolation) a connection from a LAN to a LAN that it may not reach,
+        V(spoofed) a source that is not the LAN's own, or a LAN's source from a WAN, V(undeclared) what
+        O(undeclared=drop) drops, and V(protected) what O(input=protect) drops.
+      - In a container, nothing is logged unless the host sets C(net.netfilter.nf_log_all_netns).
     type: list
     elements: str
     choices: [invalid, spoofed, isolation, closed, undeclared, outbound, bogons, guard, protected]
   log_prefix:
-    description: What each line of the log begins with, before the kind of event.
+    description: The beginning of each log line, before the event.
     type: str
     default: "ipmasq "
   log_rate:
-    description: How many lines each rule may log, such as V(10/minute).
+    description: The maximum rate at which each rule logs, such as V(10/minute).
     type: str
     default: 10/minute
 seealso:
@@ -629,7 +631,7 @@ EXAMPLES = r"""
 - name: Find WAN and LANs, and masquerade
   ipmasq.linux.gateway:
 
-- name: Say what is what
+- name: Declare WAN, LANs and rules
   ipmasq.linux.gateway:
     wans:
       - interface: ppp0
@@ -662,14 +664,14 @@ EXAMPLES = r"""
         port: [25]
         action: reject
 
-- name: Be no gateway any more
+- name: Remove the gateway
   ipmasq.linux.gateway:
     state: absent
 """
 
 RETURN = r"""
 backend:
-  description: The packet filter in use, and why this one.
+  description: The packet filter in use, and why it was chosen.
   returned: success
   type: dict
   contains:
@@ -682,7 +684,7 @@ backend:
       type: str
       sample: nft
     why:
-      description: The reason for this choice.
+      description: Why it was chosen.
       type: str
       sample: "nft: installed, and no iptables rules are in use"
 wans:
@@ -700,64 +702,64 @@ lans:
   elements: dict
   sample: [{name: office, interfaces: [lan0], networks: [192.168.1.0/24], reaches: [], addresses: [192.168.1.1]}]
 notes:
-  description: What was chosen or resolved, a sentence each.
+  description: What was chosen or resolved, one sentence each.
   returned: success
   type: list
   elements: str
-  sample: ["WAN ppp0: chosen, it has the default route"]
+  sample: ["WAN ppp0: chosen because it has the default route"]
 rfc:
-  description: What your own options give up of the NAT RFCs, and what may not work because of it. Empty by default.
+  description: NAT RFC requirements that your options give up, and what may fail because of it. Empty by default.
   returned: when O(state=present)
   type: list
   elements: dict
   contains:
     requirement:
-      description: RFC and number.
+      description: RFC and requirement number.
       type: str
       sample: RFC 4787 REQ-9
     why:
-      description: The option, the items, and what may not work.
+      description: The option, the items, and what may fail.
       type: str
-      sample: "port_forwards web: hairpin_source is gateway: the server cannot tell clients inside from each other"
+      sample: "port_forwards web: hairpin_source is gateway: the server cannot tell inside clients apart"
 differences:
   description:
-    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
   returned: success
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
-  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
   type: dict
   contains:
     token:
-      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      description: Identifies this change for M(ipmasq.linux.gateway_confirm).
       type: str
       sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
-      description: How long it waits.
+      description: Seconds until it is rolled back.
       type: int
       sample: 30
     until:
-      description: When it takes itself back, in the host's local time.
+      description: When it is rolled back, in the host's local time.
       type: str
       sample: "14:05:30"
     host:
-      description: The name of this host, as it knows itself.
+      description: The host's own name.
       type: str
       sample: gw1
 instance:
-  description: The instance worked on.
+  description: The instance.
   returned: success
   type: str
   sample: default
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t
@@ -777,7 +779,7 @@ def main() -> None:
     params = module.params
 
     def step(host: Host) -> dict:
-        # A run that repeats another is over before this; to load it takes 0.2 s of a processor (measured, Python 3.11).
+        # A repeated run ends before this import, which takes 0.2 s of processor time (measured, Python 3.11).
         from ansible_collections.ipmasq.linux.plugins.module_utils import (  # noqa: PLC0415
             _engine as engine,
             _intent as intent,
@@ -794,7 +796,7 @@ def main() -> None:
         return result.to_dict(module._verbosity > 0)
 
     def run(host: Host) -> dict:
-        # The removal does not depend on what else is said.
+        # Removal does not depend on the other options.
         absent = params["state"] == "absent"
         result = step(host) if absent else repeated(params, module.check_mode, host, step)
         return tell(result, params["instance"], module.check_mode, host)

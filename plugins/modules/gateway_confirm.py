@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gateway_confirm
-short_description: Confirm a change of a gateway, or take it back
+short_description: Confirm or roll back a change to a gateway
 version_added: 1.0.0
 description:
-  - Ends the time in which a change of M(ipmasq.linux.gateway) waits for its confirmation.
-  - The task M(ipmasq.linux.gateway) calls it by itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
+  - Ends a change by M(ipmasq.linux.gateway) that awaits confirmation.
+  - A task with M(ipmasq.linux.gateway) does this by itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -20,22 +20,21 @@ extends_documentation_fragment:
   - ipmasq.linux.options.unused
 options:
   backend:
-    description: Not used. It is taken so that C(module_defaults) may give it to the group.
+    description: Not used. It is accepted so that C(module_defaults) can set it for the group.
     type: str
     default: auto
     choices: [auto, nftables, iptables]
   state:
     description:
-      - V(confirmed) keeps the change, now and at every boot. V(reverted) takes it back at once.
-      - Fails if it is too late for that, and says when the change has ended the other way, or if no change waits that
-        could be confirmed.
+      - V(confirmed) keeps the change, now and at every boot. V(reverted) rolls it back at once.
+      - Fails if the change has already ended the other way, and reports when, or if there is no change to confirm.
     type: str
     default: confirmed
     choices: [confirmed, reverted]
   token:
     description:
-      - Only the change with this RV(ipmasq.linux.gateway#module:pending.token). When left out, any.
-      - Another host never has a change with this token, so it proves that the right one was reached.
+      - Ends only the change with this RV(ipmasq.linux.gateway#module:pending.token). If omitted, any change.
+      - The token is unique, so it proves that the connection reached the right host.
     type: str
     default: ""
 seealso:
@@ -43,10 +42,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The phones ring, so the change may stay
+- name: Keep the change, because the phones work
   ipmasq.linux.gateway_confirm:
 
-- name: They do not
+- name: Roll the change back, because they do not
   ipmasq.linux.gateway_confirm:
     state: reverted
 """
@@ -54,24 +53,24 @@ EXAMPLES = r"""
 RETURN = r"""
 was:
   description:
-    - What this run found. V(pending) is a change that it has ended, V(confirmed) and V(reverted) one that had ended
-      before, V(failed) one that could not be taken back in full, V(unfinished) one that could not be written to the
-      disk in full, and empty is none at all.
+    - The change that this run found. V(pending) is a change that it has ended, V(confirmed) or V(reverted) one that had
+      already ended, V(failed) one that could not be rolled back completely, and V(unfinished) one that could not be
+      written to disk completely. Empty if there was none.
   returned: always
   type: str
   sample: pending
 at:
-  description: When that change had ended, in the time of the host. Empty if it has ended now, or there is none.
+  description: When that change ended, in the host's local time. Empty if this run ended it, or if there was none.
   returned: always
   type: str
   sample: "14:05:30"
 host:
-  description: The name of the host that has answered, as it knows itself.
+  description: The own name of the host that answered.
   returned: always
   type: str
   sample: gw1
 instance:
-  description: The instance worked on.
+  description: The instance.
   returned: success
   type: str
   sample: default

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gateway_info
-short_description: Tell what a masquerade gateway does, and whether it is still what was applied
+short_description: Report what a masquerade gateway does, and whether it still matches what was applied
 version_added: 1.0.0
 description:
-  - Reads what is live, compares it with what was applied, and names every difference.
-  - The data are flat lists of dicts, made for C(json_query).
+  - Reads the live state, compares it with what was applied, and reports every difference.
+  - Returns flat lists of dicts, suitable for C(json_query).
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -21,7 +21,7 @@ extends_documentation_fragment:
 options:
   backend:
     description:
-      - Where to look if nothing is applied to the instance. What is applied says by itself where it is.
+      - Where to look if nothing was applied to the instance. An applied instance has recorded its backend.
     type: str
     default: auto
     choices: [auto, nftables, iptables]
@@ -34,21 +34,21 @@ EXAMPLES = r"""
   ipmasq.linux.gateway_info:
   register: gateway
 
-- name: Stop if somebody has changed the rules by hand, or taken all of it away
+- name: Stop if somebody changed or removed the rules by hand
   ansible.builtin.assert:
     that: gateway.as_applied
-    fail_msg: "{{ gateway.drift | join('\n') or 'no gateway is applied here' }}"
+    fail_msg: "{{ gateway.drift | join('\n') or 'no gateway was applied here' }}"
 
-- name: Stop if this host forwards packets that nothing translates or filters
+- name: Stop if this host forwards packets without translating or filtering them
   ansible.builtin.assert:
     that: not gateway.forwarding_without_rules
 
-- name: Stop if an interface that was declared is not there
+- name: Stop if a declared interface does not exist
   ansible.builtin.assert:
     that: gateway.interfaces | rejectattr('present') | length == 0
     fail_msg: "{{ gateway.interfaces | rejectattr('present') | map(attribute='name') | join(', ') }}"
 
-- name: Stop while the table of connections is still not full
+- name: Stop before the connection tracking table is full
   ansible.builtin.assert:
     that: gateway.usage.percent | default(0, true) < 80
     fail_msg: "{{ gateway.usage.count }} of {{ gateway.usage.max }} connections; docs/sizing.md"
@@ -57,7 +57,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ gateway.counters | selectattr('name', 'match', 'nat/') | map(attribute='packets') | sum }}"
 
-- name: The same as JMESPath, with community.general and jmespath on the controller
+- name: Do the same with JMESPath (requires community.general, and jmespath on the controller)
   ansible.builtin.debug:
     msg: "{{ gateway.counters | community.general.json_query(\"[?starts_with(name, 'nat/')].packets | sum(@)\") }}"
 """
@@ -70,32 +70,32 @@ applied:
   sample: true
 as_applied:
   description:
-    - Whether rules, switches and files are as they were applied. V(false) where nothing is applied.
-    - While a change waits for its confirmation (RV(pending)), the host is compared with what was kept before it.
+    - Whether rules, switches and files match what was applied. V(false) if nothing was applied.
+    - While a change awaits confirmation (RV(pending)), the host is compared with the last confirmed state.
   returned: success
   type: bool
   sample: true
 drift:
-  description: What is missing on the host (C(+)), too much (C(-)) or different (C(~)). Of rules at most 200.
+  description: What is missing (C(+)), superfluous (C(-)) or different (C(~)) on the host. At most 200 rules.
   returned: success
   type: list
   elements: str
   sample: ["- ip nat IPMASQ-SRCNAT: -j ACCEPT"]
 pending:
-  description: A change that waits for its confirmation, V(null) if none does.
+  description: A change that awaits confirmation; V(null) if there is none.
   returned: success
   type: dict
   contains:
     until:
-      description: When it takes itself back, in UTC.
+      description: When it is rolled back, in UTC.
       type: str
       sample: "2026-11-28T10:21:00Z"
     user:
-      description: Who made it, by the name of their login.
+      description: The login name of the user who made it.
       type: str
       sample: joe
     from:
-      description: The address from which they came by SSH, empty without SSH.
+      description: The address that the user connected from by SSH; empty without SSH.
       type: str
       sample: 192.0.2.1
     at:
@@ -104,16 +104,16 @@ pending:
       sample: "2026-11-28T10:20:30Z"
 forwarding_without_rules:
   description:
-    - Whether this host forwards (IPv4 or IPv6) while no rule of the gateway is loaded, although one was applied; or
-      while no instance is applied at all. Nothing translates, filters or isolates what such a host forwards.
-    - After C(nft flush ruleset) this is V(true) until the next run, or the next start of C(ipmasq.service);
+    - Whether this host forwards IPv4 or IPv6 although the applied rules are not loaded, or no instance was applied at
+      all. Nothing translates, filters or isolates what such a host forwards.
+    - After C(nft flush ruleset), this is V(true) until the next run, or the next start of C(ipmasq.service);
       see RV(fence).
   returned: success
   type: bool
   sample: false
 foreign_drops:
   description:
-    - Chains of others whose policy drops forwarded packets, whatever is accepted here. See
+    - Other programs' chains whose policy drops forwarded packets that the gateway accepts. See
       O(ipmasq.linux.gateway#module:foreign_drops).
   returned: success
   type: list
@@ -128,27 +128,27 @@ foreign_drops:
       type: str
       sample: forward
 interfaces:
-  description: Every interface of the host but C(lo), and those that were declared and are not there.
+  description: Every interface of the host except C(lo), and declared interfaces that do not exist.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: Its name. Of one that is not there, the name or pattern that was declared.
+      description: Its name. For an interface that does not exist, the declared name or pattern.
       type: str
       sample: lan0
     role:
       description:
-        - V(wan) or V(lan) as declared, V(managed) for one of a container, VM or VPN manager, and V(undeclared) for any
-          other.
+        - V(wan) or V(lan) as declared, V(managed) for interfaces of container, VM and VPN managers, and V(undeclared)
+          for the rest.
       type: str
       sample: lan
     present:
-      description: Whether it is there now.
+      description: Whether it exists now.
       type: bool
       sample: true
     addresses:
-      description: Its addresses, without those that are valid on the link only.
+      description: Its addresses, without link-local ones.
       type: list
       elements: str
       sample: [192.168.1.1]
@@ -169,7 +169,7 @@ wans:
       type: str
       sample: "pmtu"
 lans:
-  description: The LANs, with what was left out filled in.
+  description: The LANs, with omitted options filled in.
   returned: success
   type: list
   elements: dict
@@ -189,28 +189,28 @@ lans:
       elements: str
       sample: ["192.168.1.0/24"]
     reaches:
-      description: The LANs that it may open connections to.
+      description: The LANs to which it may open connections.
       type: list
       elements: str
       sample: []
     spoof_check:
-      description: Whether it may send its own sources only.
+      description: Whether packets with sources outside its networks are dropped.
       type: bool
       sample: true
     follows:
-      description: Whether its networks were read from its links, and follow them.
+      description: Whether its networks come from its links and follow them.
       type: bool
       sample: false
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 nat:
-  description: The items of NAT, in order, by the option O(ipmasq.linux.gateway#module:nat).
+  description: The NAT items in order, as in the option O(ipmasq.linux.gateway#module:nat).
   returned: success
   type: list
   elements: dict
@@ -220,7 +220,7 @@ nat:
       type: str
       sample: "web"
     source:
-      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      description: Names of LANs, or networks; empty for every LAN (in port_forwards and input_allow, for any client).
       type: list
       elements: str
       sample: []
@@ -230,7 +230,7 @@ nat:
       elements: str
       sample: []
     wan:
-      description: The WAN, empty for every one.
+      description: The WAN; empty for every WAN.
       type: str
       sample: "ppp0"
     protocol:
@@ -244,7 +244,7 @@ nat:
       elements: str
       sample: ["443"]
     action:
-      description: What is done.
+      description: The action.
       type: str
       sample: "masquerade"
     to:
@@ -253,7 +253,7 @@ nat:
       elements: str
       sample: []
     to_port:
-      description: Ports to translate to, V(null) for any.
+      description: Ports to translate to; V(null) for any.
       type: str
       sample: "1024-65535"
     random:
@@ -261,41 +261,41 @@ nat:
       type: bool
       sample: false
     persistent:
-      description: Whether a client keeps one address of several.
+      description: Whether a client keeps one address of a pool.
       type: bool
       sample: true
     ipsec:
-      description: Whether it is for what IPsec encrypts.
+      description: Whether it matches only what IPsec encrypts.
       type: bool
       sample: false
     inbound:
-      description: Whether it is open from outside.
+      description: Whether it accepts connections from outside.
       type: bool
       sample: false
     hairpin:
-      description: Whether clients inside reach its servers by the addresses outside.
+      description: Whether clients inside can use the outside addresses.
       type: bool
       sample: false
     to_address:
-      description: How its addresses come to the host; empty for what the networks of the WAN say.
+      description: How its addresses reach the host; empty if the WAN's networks decide.
       type: str
       sample: ""
     timeouts:
-      description: Timers of its connections, in seconds by name.
+      description: Timeouts of its connections, in seconds by name.
       type: dict
       sample: {"udp": 300}
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 port_forwards:
   description:
-    - The port forwards, in order, by the option O(ipmasq.linux.gateway#module:port_forwards).
-    - Or the single items of M(ipmasq.linux.port_forward), by name, with C(in_interface) as C(wan).
+    - The port forwards in order, as in the option O(ipmasq.linux.gateway#module:port_forwards).
+    - For single items, those of M(ipmasq.linux.port_forward) by name, with C(in_interface) as C(wan).
   returned: success
   type: list
   elements: dict
@@ -305,7 +305,7 @@ port_forwards:
       type: str
       sample: "web"
     source:
-      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      description: Names of LANs, or networks; empty for every LAN (in port_forwards and input_allow, for any client).
       type: list
       elements: str
       sample: []
@@ -315,7 +315,7 @@ port_forwards:
       elements: str
       sample: []
     wan:
-      description: The WAN, empty for every one.
+      description: The WAN; empty for every WAN.
       type: str
       sample: "ppp0"
     protocol:
@@ -334,31 +334,31 @@ port_forwards:
       elements: str
       sample: ["192.168.1.20"]
     to_port:
-      description: The port of the servers, V(null) for the same.
+      description: The port of the servers; V(null) for the same port.
       type: int
       sample: 8443
     hairpin:
-      description: Whether clients inside may use it.
+      description: Whether clients inside can use it.
       type: bool
       sample: true
     hairpin_source:
-      description: The source that the server sees then.
+      description: The source that the server sees for such clients.
       type: str
       sample: "external"
     balance:
-      description: How several servers share the clients.
+      description: How several servers share the connections.
       type: str
       sample: "round_robin"
     timeouts:
-      description: Timers of its connections, in seconds by name.
+      description: Timeouts of its connections, in seconds by name.
       type: dict
       sample: {"udp": 300}
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 masquerade:
@@ -444,7 +444,7 @@ forward:
       type: int
       sample: 2520
 outbound:
-  description: What LANs may open, in order, by the option O(ipmasq.linux.gateway#module:outbound).
+  description: The outbound items in order, as in the option O(ipmasq.linux.gateway#module:outbound).
   returned: success
   type: list
   elements: dict
@@ -454,7 +454,7 @@ outbound:
       type: str
       sample: "web"
     source:
-      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      description: Names of LANs, or networks; empty for every LAN (in port_forwards and input_allow, for any client).
       type: list
       elements: str
       sample: []
@@ -464,7 +464,7 @@ outbound:
       elements: str
       sample: []
     wan:
-      description: The WAN, empty for every one.
+      description: The WAN; empty for every WAN.
       type: str
       sample: "ppp0"
     protocol:
@@ -478,23 +478,23 @@ outbound:
       elements: str
       sample: ["443"]
     action:
-      description: What is done.
+      description: The action.
       type: str
       sample: "reject"
     rate:
-      description: Up to how many, empty without a limit.
+      description: The limit; empty without a limit.
       type: str
       sample: "10/second"
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 multicast:
-  description: Groups of multicast that come in, by the option O(ipmasq.linux.gateway#module:multicast).
+  description: Multicast groups let in, as in the option O(ipmasq.linux.gateway#module:multicast).
   returned: success
   type: list
   elements: dict
@@ -514,24 +514,24 @@ multicast:
       elements: str
       sample: []
     wan:
-      description: The WAN, empty for every one.
+      description: The WAN; empty for every WAN.
       type: str
       sample: "wan1"
     lan:
-      description: Names of LANs; empty for every one.
+      description: Names of LANs; empty for every LAN.
       type: list
       elements: str
       sample: ["office"]
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 input_allow:
-  description: What the gateway itself lets in, by the option O(ipmasq.linux.gateway#module:input_allow).
+  description: What the gateway itself accepts, as in the option O(ipmasq.linux.gateway#module:input_allow).
   returned: success
   type: list
   elements: dict
@@ -541,7 +541,7 @@ input_allow:
       type: str
       sample: "web"
     source:
-      description: Names of LANs, or networks; empty for every LAN, or of port forwards and input_allow for everybody.
+      description: Names of LANs, or networks; empty for every LAN (in port_forwards and input_allow, for any client).
       type: list
       elements: str
       sample: []
@@ -551,7 +551,7 @@ input_allow:
       elements: str
       sample: []
     wan:
-      description: The WAN, empty for every one.
+      description: The WAN; empty for every WAN.
       type: str
       sample: "ppp0"
     protocol:
@@ -565,11 +565,11 @@ input_allow:
       elements: str
       sample: ["443"]
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
       sample: 42
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
       sample: 2520
 helpers:
@@ -583,7 +583,7 @@ helpers:
       type: str
       sample: "ftp"
     port:
-      description: Its ports, empty for its own.
+      description: Its ports; empty for the default ports.
       type: list
       elements: int
       sample: [21]
@@ -603,20 +603,20 @@ fence:
       type: str
       sample: ""
 who:
-  description: Who applied what is applied, V(null) where nothing is.
+  description: Who applied the present declaration; V(null) if nothing was applied.
   returned: success
   type: dict
   contains:
     user:
-      description: Who it was, by the name of their login, not by that of root.
+      description: The user's login name, not root.
       type: str
       sample: joe
     from:
-      description: The address from which they came by SSH, empty without SSH.
+      description: The address that the user connected from by SSH; empty without SSH.
       type: str
       sample: 192.0.2.1
     at:
-      description: When the declaration last changed, in UTC. What only puts drift right leaves it.
+      description: When the declaration last changed, in UTC. A run that only corrects drift does not change it.
       type: str
       sample: "2026-11-28T10:20:30Z"
     version:
@@ -624,23 +624,23 @@ who:
       type: str
       sample: 1.0.0
 backend:
-  description: The packet filter in use, and why this one.
+  description: The packet filter in use, and why it was chosen.
   returned: success
   type: dict
   sample: {name: nftables, programs: nft, why: "nft: in use by this instance since it was first applied"}
 owner:
-  description: V(gateway) for a whole gateway, V(items) for single items, empty if nothing was applied.
+  description: V(gateway) for a whole gateway, V(items) for single items; empty if nothing was applied.
   returned: success
   type: str
   sample: gateway
 declared:
-  description: What was declared, in words, a line each.
+  description: What was declared, in words, one line per item.
   returned: success
   type: list
   elements: str
   sample: ["wan ppp0", "lan office: 192.168.1.0/24 on lan0, reaches no other LAN"]
 counters:
-  description: Every item with live rules, and what they have counted.
+  description: Every item with live rules, and their counters.
   returned: success
   type: list
   elements: dict
@@ -649,17 +649,17 @@ counters:
       description: The item, as in the comments of its rules.
       type: str
     rules:
-      description: How many rules it has.
+      description: Number of its rules.
       type: int
     packets:
-      description: How many packets its rules have counted.
+      description: Packets counted by its rules.
       type: int
     bytes:
-      description: How many bytes its rules have counted.
+      description: Bytes counted by its rules.
       type: int
   sample: [{name: nat/default, rules: 1, packets: 42, bytes: 2520}]
 switches:
-  description: The switches of this instance, with the value that was applied and the live one.
+  description: The switches of this instance, with their applied and live values.
   returned: success
   type: list
   elements: dict
@@ -672,39 +672,39 @@ instances:
   sample: [default]
 usage:
   description:
-    - How full the table of connection tracking is. It is the host's, not this instance's.
-    - V(null) for what this kernel does not tell, so for all of it while nothing tracks connections.
+    - How full the host's connection tracking table is. All instances share it.
+    - V(null) for values that this kernel does not provide, and for all values while nothing tracks connections.
   returned: success
   type: dict
   contains:
     count:
-      description: How many connections are tracked now.
+      description: Connections tracked now.
       type: int
     max:
-      description: How many there may be, as O(ipmasq.linux.gateway#module:conntrack_max) sets it; V(0) for no limit.
+      description: The limit, as set by O(ipmasq.linux.gateway#module:conntrack_max); V(0) for no limit.
       type: int
     percent:
-      description: The one of the other, rounded down.
+      description: RV(usage.count) as a percentage of RV(usage.max), rounded down.
       type: int
     buckets:
-      description: How many buckets the table has. As many as connections, or more, keep each of them short.
+      description: Buckets of the hash table. With at least as many buckets as connections, look-ups are fast.
       type: int
     drop:
-      description: New connections that were refused since boot, for want of room or of a free port.
+      description: New connections refused since boot because the table was full or no port was free.
       type: int
     early_drop:
-      description: Unanswered connections that were thrown out since boot, to make room for new ones.
+      description: Unanswered connections evicted since boot to make room for new ones.
       type: int
     insert_failed:
-      description: New connections that could not be entered since boot, for want of a free port above all.
+      description: New connections that could not be inserted since boot, mostly because no port was free.
       type: int
   sample: {count: 1200, max: 262144, percent: 0, buckets: 262144, drop: 0, early_drop: 0, insert_failed: 0}
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t

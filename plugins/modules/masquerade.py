@@ -10,10 +10,10 @@ module: masquerade
 short_description: Masquerade one LAN on one WAN interface
 version_added: 1.0.0
 description:
-  - One named item, the line C(-t nat -A POSTROUTING -s LAN -o ppp0 -j MASQUERADE), on nftables or iptables.
-  - Touches only the rules of this item. The interface need not exist yet.
-  - The rules are kept over a reboot.
-  - Items and a whole gateway of M(ipmasq.linux.gateway) cannot share an instance.
+  - Manages one named item, the line C(-t nat -A POSTROUTING -s LAN -o ppp0 -j MASQUERADE), on nftables or iptables.
+  - Changes only the rules of this item. The interface need not exist yet.
+  - The rules persist across reboots.
+  - Single items and a gateway of M(ipmasq.linux.gateway) cannot share an instance.
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -23,16 +23,16 @@ extends_documentation_fragment:
   - ipmasq.linux.options.confirm
 options:
   name:
-    description: The name of this item. Another run with this name replaces it.
+    description: The name of this item. A later run with the same name replaces it.
     type: str
     required: true
   state:
-    description: Whether the item should be there. V(absent) removes every rule of it, duplicates too.
+    description: Whether the item should exist. V(absent) removes all its rules, duplicates included.
     type: str
     default: present
     choices: [present, absent]
   source:
-    description: The networks to masquerade. Needed when O(state=present).
+    description: The networks to masquerade. Required with O(state=present).
     type: list
     elements: str
   destination:
@@ -41,15 +41,15 @@ options:
     elements: str
   out_interface:
     description:
-      - The WAN interface. A V(*) at the end stands for any ending, as in V(ppp*).
-      - Needed when O(state=present).
+      - The WAN interface. A V(*) at the end matches any suffix, as in V(ppp*).
+      - Required with O(state=present).
     type: str
   closed:
     description:
       - Whether to close what this line leaves open on a host that forwards.
-      - What O(out_interface) opens is dropped, in IPv4 and IPv6, unless another's DNAT or an item of
-        M(ipmasq.linux.forward) or M(ipmasq.linux.port_forward) lets it in, whichever was applied first.
-      - What comes from O(source), is not translated, and is for no private network, does not leave by any interface.
+      - New connections from O(out_interface) are dropped, in IPv4 and IPv6, unless another program's DNAT or an item of
+        M(ipmasq.linux.forward) or M(ipmasq.linux.port_forward) accepts them, regardless of the order.
+      - Untranslated packets from O(source) to destinations outside private networks are dropped on every interface.
     type: bool
     default: false
 seealso:
@@ -70,13 +70,13 @@ EXAMPLES = r"""
     source: 192.168.1.0/24
     out_interface: ppp0
 
-- name: Let the LAN out
+- name: Accept packets from the LAN
   ipmasq.linux.forward:
     name: out
     source: 192.168.1.0/24
     out_interface: ppp0
 
-- name: Let answers back in
+- name: Accept replies
   ipmasq.linux.forward:
     name: answers
     destination: 192.168.1.0/24
@@ -86,55 +86,55 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backend:
-  description: The packet filter in use, and why this one.
+  description: The packet filter in use, and why it was chosen.
   returned: success
   type: dict
   sample: {name: nftables, programs: nft, why: "nft: installed, and no iptables rules are in use"}
 notes:
-  description: What was resolved, such as an alternative interface name, a sentence each.
+  description: What was resolved, such as an alternative interface name, one sentence each.
   returned: success
   type: list
   elements: str
   sample: ["wan is an alternative name of enp3s0; the rules use enp3s0"]
 differences:
   description:
-    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
   returned: success
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
-  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
   type: dict
   contains:
     token:
-      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      description: Identifies this change for M(ipmasq.linux.gateway_confirm).
       type: str
       sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
-      description: How long it waits.
+      description: Seconds until it is rolled back.
       type: int
       sample: 30
     until:
-      description: When it takes itself back, in the host's local time.
+      description: When it is rolled back, in the host's local time.
       type: str
       sample: "14:05:30"
     host:
-      description: The name of this host, as it knows itself.
+      description: The host's own name.
       type: str
       sample: gw1
 instance:
-  description: The instance worked on.
+  description: The instance.
   returned: success
   type: str
   sample: default
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t

@@ -10,12 +10,12 @@ module: port_forward
 short_description: Forward ports of a WAN interface to a server
 version_added: 1.0.0
 description:
-  - One named item, the translation of the destination (DNAT) together with the FORWARD rules for the connection and its
-    answers, on nftables or iptables.
-  - Touches only the rules of this item. The interface need not exist yet.
-  - The rules are kept over a reboot.
-  - Items and a whole gateway of M(ipmasq.linux.gateway) cannot share an instance. Only the gateway knows the LANs, so
-    only O(ipmasq.linux.gateway#module:port_forwards) can do hairpin.
+  - Manages one named item, the destination translation (DNAT) with the FORWARD rules for the connection and its
+    replies, on nftables or iptables.
+  - Changes only the rules of this item. The interface need not exist yet.
+  - The rules persist across reboots.
+  - Single items and a gateway of M(ipmasq.linux.gateway) cannot share an instance. Only the gateway
+    knows the LANs, so only O(ipmasq.linux.gateway#module:port_forwards) supports hairpin.
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -25,25 +25,25 @@ extends_documentation_fragment:
   - ipmasq.linux.options.confirm
 options:
   name:
-    description: The name of this item. Another run with this name replaces it.
+    description: The name of this item. A later run with the same name replaces it.
     type: str
     required: true
   state:
-    description: Whether the item should be there. V(absent) removes every rule of it, duplicates too.
+    description: Whether the item should exist. V(absent) removes all its rules, duplicates included.
     type: str
     default: present
     choices: [present, absent]
   in_interface:
     description:
-      - The WAN interface. A V(*) at the end stands for any ending, as in V(ppp*).
-      - Needed when O(state=present).
+      - The WAN interface. A V(*) at the end matches any suffix, as in V(ppp*).
+      - Required with O(state=present).
     type: str
   source:
-    description: Only clients outside with these networks.
+    description: Only outside clients in these networks.
     type: list
     elements: str
   destination:
-    description: Only connections to these addresses. When left out, to any address of this host.
+    description: Only connections to these addresses. If omitted, to any address of this host.
     type: list
     elements: str
   protocol:
@@ -53,20 +53,20 @@ options:
     choices: [tcp, udp, sctp, both]
     default: [tcp]
   port:
-    description: The ports and ranges outside, such as V(443) or V(8000-8010). Needed when O(state=present).
+    description: The outside ports and ranges, such as V(443) or V(8000-8010). Required with O(state=present).
     type: list
     elements: str
   to:
-    description: The server; several share the connections. Needed when O(state=present).
+    description: The server; several share the connections. Required with O(state=present).
     type: list
     elements: str
   to_port:
-    description: The port of the server, for a range the first one. When left out, the same as outside.
+    description: The port of the server; for a range, the first one. If omitted, the same as outside.
     type: int
   balance:
     description:
-      - How several servers share. With V(round_robin) each connection goes to the next one. With V(source) a client
-        gets the same one each time.
+      - How several servers share the connections. V(round_robin) sends each connection to the next server.
+        V(source) sends a client to the same server every time.
     type: str
     default: round_robin
     choices: [round_robin, source]
@@ -85,7 +85,7 @@ EXAMPLES = r"""
     to: [192.168.1.20]
     to_port: 8443
 
-- name: Forward it no more
+- name: Remove the forward
   ipmasq.linux.port_forward:
     name: web
     state: absent
@@ -93,55 +93,55 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backend:
-  description: The packet filter in use, and why this one.
+  description: The packet filter in use, and why it was chosen.
   returned: success
   type: dict
   sample: {name: nftables, programs: nft, why: "nft: installed, and no iptables rules are in use"}
 notes:
-  description: What was resolved, such as an alternative interface name, a sentence each.
+  description: What was resolved, such as an alternative interface name, one sentence each.
   returned: success
   type: list
   elements: str
   sample: ["wan is an alternative name of enp3s0; the rules use enp3s0"]
 differences:
   description:
-    - What was missing on the host (C(+)), too much (C(-)) or different (C(~)) before this run. Of rules at most 200.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
   returned: success
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
 pending:
-  description: A change that waits for its confirmation; empty of it once this task has confirmed the change itself.
+  description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
   type: dict
   contains:
     token:
-      description: What M(ipmasq.linux.gateway_confirm) may name, to mean this change and no other.
+      description: Identifies this change for M(ipmasq.linux.gateway_confirm).
       type: str
       sample: 0b9b2d5e3d1f4c0c8f7a6e5d4c3b2a19
     seconds:
-      description: How long it waits.
+      description: Seconds until it is rolled back.
       type: int
       sample: 30
     until:
-      description: When it takes itself back, in the host's local time.
+      description: When it is rolled back, in the host's local time.
       type: str
       sample: "14:05:30"
     host:
-      description: The name of this host, as it knows itself.
+      description: The host's own name.
       type: str
       sample: gw1
 instance:
-  description: The instance worked on.
+  description: The instance.
   returned: success
   type: str
   sample: default
 problems:
-  description: Each problem as one sentence. The message holds the same, one a line.
+  description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure
   type: list
   elements: str
-  sample: ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]
+  sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
 import typing as t

@@ -4,10 +4,10 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Options as people write them, before a module sees them.
+"""Check the shape of options before the module runs.
 
-What is empty means its default, and a WAN may be its name alone. What has another shape than it should is told with
-option, item, and what was probably meant: Ansible's own messages name no item, and come one at a time.
+An empty value means the default, and a WAN may be given by its name alone. Errors name the option, the item and what
+was probably meant; Ansible's own messages name no item and come one at a time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Proble
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import shorten
 
 Spec = t.Mapping[str, t.Mapping[str, t.Any]]
-#: What stands before the colon of a message: made only where there is one, as there may be 10,000 items.
+#: The place before the colon of a message, computed only for errors, because there may be 10,000 items.
 Where = t.Callable[[], str]
-#: How alike two words have to be, by difflib's measure, for one to be the other mistyped.
+#: The difflib similarity from which a word counts as a mistyped other word.
 ALIKE = 0.6
-#: The same for variables, which may be somebody's own: gateway_ipv4 (0.75) is not gateway_ipv6, gateway_lan (0.86) is.
+#: For variables, which may be the user's own: gateway_ipv4 (0.75) does not match gateway_ipv6, gateway_lan (0.86) does.
 NEARLY = 0.8
-#: Variables that belong to the role gateway beside its options: what it returns, what lan_client reads.
+#: Other variables of the role gateway: its result, and what lan_client reads.
 BESIDE = ("install", "result", "addresses")
 
 
@@ -41,24 +41,24 @@ def nearest(word: str, known: t.Iterable[str], alike: float = ALIKE) -> str:
 
 
 def mistyped(prefix: str, known: t.Iterable[str], given: t.Iterable[str]) -> t.List[str]:
-    """Of variables that begin like a role's: those that are none, but nearly. Others may be the user's own."""
+    """Warnings for variables that resemble one of the role's variables; others may be the user's own."""
     names = {name[len(prefix) :] for name in known if name.startswith(prefix)}
     own = re.compile(re.escape(prefix) + r"(?!_)\w+\Z")
     found = []
     for name in sorted(str(name) for name in given if own.match(str(name))):
         meant = "" if name[len(prefix) :] in names else nearest(name[len(prefix) :], names, NEARLY)
         if meant:
-            words = "{0} is no variable of this role, and does nothing; did you mean {1}?"
+            words = "{0} is not a variable of this role and has no effect; did you mean {1}?"
             found.append(words.format(shorten(name), prefix + meant))
     return found
 
 
 def variable(option: str) -> str:
-    """What the user of the role calls an option."""
+    """The role's variable for an option."""
     return "gateway_" + option
 
 
-#: Where a message of the module names an option: at its beginning, and where it says what to set.
+#: Where a module's message names an option: at the beginning, and after "set".
 NAMED = re.compile(r"(?:^|\bset )(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES["gateway"])))
 
 
@@ -69,14 +69,14 @@ def in_words_of_the_role(problem: str) -> str:
 def read(
     spec: Spec, given: t.Mapping[str, t.Any], named: t.Callable[[str], str] = str
 ) -> t.Tuple[t.Dict[str, t.Any], t.List[str]]:
-    """The options less what is empty, and every problem of their shape. ``named``: what its user calls an option."""
+    """The options without empty ones, and every problem. ``named`` maps an option to the user's name for it."""
     problems = Problems()
     options = _Options(spec, problems).read(given, None, named)
     return options, problems.found
 
 
 class _Options:
-    """Of one kind of items. It looks only at what Ansible would not convert by itself."""
+    """The options of one kind of item. Checks only what Ansible would not convert by itself."""
 
     def __init__(self, spec: Spec, problems: Problems) -> None:
         self._problems = problems
@@ -87,7 +87,7 @@ class _Options:
     def read(
         self, given: t.Mapping[str, t.Any], item: t.Optional[Where], named: t.Callable[[str], str] = str
     ) -> t.Dict[str, t.Any]:
-        """``item`` is None for the options of a module itself, whose names may have a prefix."""
+        """``item`` is None for the module's own options, whose names may have a prefix."""
         options = {name: value for name, value in given.items() if value is not None}
         if item is None and options.get("instance") == "":
             # What a template of a variable that is not set leaves of it.
@@ -102,14 +102,14 @@ class _Options:
         return options
 
     def _unknown(self, name: t.Any, item: t.Optional[Where], named: t.Callable[[str], str]) -> str:
-        """What was meant by a name that is none."""
+        """Report an unknown name; returns the option that was probably meant."""
         meant, shown = nearest(str(name), self._names), shorten(str(name))
         known = ", ".join(sorted(self._names))
-        remedy = "did you mean {0}?".format(named(meant)) if meant else "there are {0}".format(known)
+        remedy = "did you mean {0}?".format(named(meant)) if meant else "the options are {0}".format(known)
         if item:
             self._problems.add(item(), "has no option {0}; {1}".format(shown, remedy))
         else:
-            self._problems.add(named(shown), "is no option; {0}".format(remedy))
+            self._problems.add(named(shown), "is not an option; {0}".format(remedy))
         return meant
 
     def _reader(self, name: str, option: t.Mapping[str, t.Any]) -> t.Callable[[t.Any, Where], t.Any]:
@@ -127,7 +127,7 @@ class _Options:
         value = _parsed(value)
         if isinstance(value, Mapping):
             return inside.read(value, where)
-        self._problems.add(where(), "'{0}' is no dictionary".format(shorten(str(value))))
+        self._problems.add(where(), "'{0}' is not a dictionary".format(shorten(str(value))))
         return value
 
     def _items(self, inside: _Options, bare: str, value: t.Any, where: Where) -> t.Any:
@@ -135,10 +135,10 @@ class _Options:
         if bare and isinstance(value, str):
             value = [each.strip() for each in value.split(",")]
         if isinstance(value, Mapping):
-            self._problems.add(where(), "is one item, and has to be a list of them; put '- ' in front of it")
+            self._problems.add(where(), "is a single item, but must be a list; put '- ' in front of it")
             return value
         if isinstance(value, str) or not isinstance(value, Sequence):
-            self._problems.add(where(), "'{0}' is no list; {1}".format(shorten(str(value)), inside.remedy))
+            self._problems.add(where(), "'{0}' is not a list; {1}".format(shorten(str(value)), inside.remedy))
             return value
         found = []
         for index, each in enumerate(value):
@@ -146,7 +146,7 @@ class _Options:
             if isinstance(item, Mapping):
                 found.append(inside.read(item, _item(where, index, item)))
             else:
-                shown = "is empty" if each is None else "'{0}' is no item".format(shorten(str(each)))
+                shown = "is empty" if each is None else "'{0}' is not an item".format(shorten(str(each)))
                 self._problems.add("{0}[{1}]".format(where(), index), "{0}; {1}".format(shown, inside.remedy))
         return found
 
@@ -156,11 +156,11 @@ class _Options:
         return "write an item as {" + words + "}"
 
     def _each(self, option: t.Mapping[str, t.Any], value: t.Any, where: Where) -> t.Any:
-        """A list of plain values, which may be one of them, or text with commas (as ``-e`` gives it)."""
+        """A list of plain values, a single value, or comma-separated text (as given with ``-e``)."""
         value = _parsed(value)
         values = value.split(",") if isinstance(value, str) else value
         if isinstance(values, (Mapping, bool)):
-            self._problems.add(where(), "'{0}' is no list".format(shorten(str(value))))
+            self._problems.add(where(), "'{0}' is not a list".format(shorten(str(value))))
             return value
         for each in values if isinstance(values, Sequence) else [values]:
             self._scalar(option["elements"], option.get("choices"), each, where)
@@ -174,12 +174,12 @@ class _Options:
             elif kind == "int":
                 check_type_int(value)
         except TypeError:
-            what = "neither true nor false" if kind == "bool" else "no whole number"
+            what = "neither true nor false" if kind == "bool" else "not an integer"
             self._problems.add(where(), "'{0}' is {1}".format(shown, what))
         if choices and str(value).strip() not in choices:
             meant = nearest(str(value), choices)
             remedy = "; did you mean {0}?".format(meant) if meant else ""
-            self._problems.add(where(), "'{0}' is none of {1}{2}".format(shown, ", ".join(choices), remedy))
+            self._problems.add(where(), "'{0}' is not one of {1}{2}".format(shown, ", ".join(choices), remedy))
         return value
 
 
@@ -201,7 +201,7 @@ def _item(where: Where, index: int, item: t.Mapping[str, t.Any]) -> Where:
 
 
 def _parsed(value: t.Any) -> t.Any:
-    """A list or dictionary that came as text: ``-e gateway_wans=[…]``, or a survey of AWX."""
+    """Parse a list or dictionary given as text: ``-e gateway_wans=[…]``, or an AWX survey."""
     if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         for parse in (json.loads, ast.literal_eval):
             try:

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Run the module, come back by a new connection, and confirm. Who cannot come back is told that the host went back."""
+"""Run the module, reconnect, and confirm. If reconnecting fails, report that the host has rolled back."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
 )
 
 display = Display()
-#: What ssh is told, in this order.
+#: The options with ssh's arguments, in ssh's order.
 SSH_ARGS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
-#: TMPDIR may be long, or hold what ssh takes for more than a path.
+#: TMPDIR may be too long, or contain characters that ssh interprets.
 SHORT = "/tmp"  # noqa: S108 - for folders of our own
-#: How long after the deadline to ask what became of the change, in seconds.
+#: Seconds after the deadline in which to ask for the outcome of the change.
 GRACE = 30
 PAUSE = 1
 
@@ -54,7 +54,7 @@ class ConfirmingAction(ActionBase):
             for sentence in mistyped(variable(""), map(variable, [*MODULES["gateway"], *BESIDE]), task_vars or {}):
                 display.warning(sentence)
         if self.MODULE == "gateway" and self._task.args.get("state") == "absent":
-            # The way out does not depend on what else is said, rightly or wrongly.
+            # Removal does not depend on the other options, valid or not.
             self._task.args = {name: value for name, value in self._task.args.items() if name not in GATEWAY}
         self._task.args, problems = read(MODULES[self.MODULE], self._task.args, named)
         if problems:
@@ -73,7 +73,7 @@ class ConfirmingAction(ActionBase):
         return {**result, **ended, **({"warnings": warnings} if warnings else {})}
 
     def _in_role(self) -> bool:
-        """Whether options came as variables of our role, so that its user knows them by those names."""
+        """Whether the options are variables of our role, so that messages must use these names."""
         role = getattr(self._task, "_role", None)
         return bool(role) and role.get_name() == "ipmasq.linux.gateway"
 
@@ -92,28 +92,28 @@ class ConfirmingAction(ActionBase):
                 return self._failed(str(answer.get("msg")))
             if answer.get("was") == "reverted":
                 return self._failed(
-                    "rolled back: within {0} s there was no new connection to this host ({1}); it is as it was before "
-                    "the change".format(pending["seconds"], problem)
+                    "rolled back: no new connection reached this host within {0} s ({1}); it is as it was before the "
+                    "change".format(pending["seconds"], problem)
                 )
             if answer.get("was") == "failed":
                 return self._failed(
-                    "not rolled back: there was no new connection to this host within {0} s ({1}), and not every step "
-                    "of the rollback has worked; look at the host".format(pending["seconds"], problem)
+                    "not rolled back: no new connection reached this host within {0} s ({1}), and the rollback did not "
+                    "complete; inspect the host".format(pending["seconds"], problem)
                 )
             problem = " ".join(str(answer.get("msg") or answer).split())[:200]
-            if problem.endswith("it was taken back"):
+            if problem.endswith("it was rolled back"):
                 return self._failed("rolled back: " + problem)
             display.vv("ipmasq: not confirmed yet: {0}".format(problem))
             time.sleep(PAUSE)
         return self._failed(
-            "not confirmed: this host does not answer ({0}); it takes the change back by itself at {1}, its "
-            "time".format(problem, pending["until"])
+            "not confirmed: this host does not answer ({0}); it rolls the change back by itself at {1} (host "
+            "time)".format(problem, pending["until"])
         )
 
     def _asked(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
-        """What gateway_confirm says. Only the host that the change waits on knows its token; who else answers is named.
+        """The answer of gateway_confirm. Only the changed host knows the token; another host that answers is named.
 
-        A host that is reached in its place has the same user and key in most fleets, so anything may go wrong there.
+        In most fleets, a host reached by mistake accepts the same user and key, so any error is possible there.
         """
         try:
             answer = self._execute_module(
@@ -132,11 +132,11 @@ class ConfirmingAction(ActionBase):
         if name and name != pending.get("host", name):
             answer["msg"] = "{0}{1} answered in its place: {2}".format(name, known, answer.get("msg", ""))
         elif name and "was" in answer:
-            answer["msg"] = "{0}{1} answered, and knows nothing of this change".format(name, known)
+            answer["msg"] = "{0}{1} answered and does not know this change".format(name, known)
         return answer
 
     def _who(self) -> t.Tuple[str, str]:
-        """Who answers a new connection, by its own word: its name, and the address that was reached."""
+        """The name that the reached host gives itself, and the address that was reached."""
         try:
             done = self._low_level_execute_command('uname -n; echo "$SSH_CONNECTION"', sudoable=False)
         except AnsibleError:
@@ -145,8 +145,8 @@ class ConfirmingAction(ActionBase):
         return name.strip(), [*connection.split(), "", "", ""][2]
 
     def _leave_out_long_lists(self) -> None:
-        """A worker sends its task back with the result; at 10,000 items that costs more than the module on the node."""
-        if not self._task.until:  # Otherwise it may run again.
+        """A worker returns its task with the result, which with 10,000 items costs more than the module itself."""
+        if not self._task.until:  # otherwise the task may run again
             self._task.args.update(shortened(self._task.args))
 
     @staticmethod
@@ -155,10 +155,10 @@ class ConfirmingAction(ActionBase):
 
     @contextlib.contextmanager
     def _new_connection(self) -> t.Iterator[None]:
-        """One that shares nothing with those before: what is open already would outlive a rule that cuts it off."""
+        """A connection that shares nothing with earlier ones, which would survive a rule that cuts Ansible off."""
         connection = self._connection
         if getattr(connection, "transport", "") != "ssh":
-            # Those that keep nothing open have no reset of their own, and the common one warns.
+            # Plugins without persistent connections do not override reset, and the default one warns.
             if type(connection).reset is not ConnectionBase.reset:
                 connection.reset()
             yield
@@ -167,7 +167,7 @@ class ConfirmingAction(ActionBase):
         with contextlib.ExitStack() as stack:
             socket = _place(stack)
             told = {name: _without_place(words or "") for name, words in before.items()}
-            # OpenSSH takes the first word on each option. All steps share the one new connection.
+            # OpenSSH uses the first value of each option. All steps share the one new connection.
             told["ssh_args"] = "-o ControlPath={0} {1}".format(socket, told["ssh_args"]).strip()
             try:
                 for name, words in told.items():
@@ -176,7 +176,7 @@ class ConfirmingAction(ActionBase):
             finally:
                 try:
                     if os.path.exists(socket):
-                        # ControlPersist would keep it for a minute, in which nobody asks for it.
+                        # Otherwise ControlPersist would keep the unused connection for a minute.
                         connection.reset()
                 finally:
                     for name, words in before.items():
@@ -184,7 +184,7 @@ class ConfirmingAction(ActionBase):
 
 
 def _place(stack: contextlib.ExitStack) -> str:
-    """Where OpenSSH keeps the connection while it is shared, or none. A socket's path has to be short and plain."""
+    """The ControlPath of the shared connection, or none. A socket's path must be short and plain."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="ipmasq-", dir=SHORT, ignore_cleanup_errors=True)
     except OSError:

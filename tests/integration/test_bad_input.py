@@ -111,12 +111,12 @@ BAD = {
     ),
     "a number as network": ({"wans": WANS, "lans": [dict(OFFICE, networks=[3232235777])]}, ["neither an IPv4"]),
     "a scope in a network": ({"wans": WANS, "lans": [dict(OFFICE, networks=["fe80::%lan0/64"])]}, ["fe80::%lan0/64"]),
-    "a name over 15 characters": ({"wans": [{"interface": "a" * 16}], "lans": [OFFICE]}, ["more than 15 characters"]),
+    "a name over 15 characters": ({"wans": [{"interface": "a" * 16}], "lans": [OFFICE]}, ["longer than 15 characters"]),
     "a pattern over 15 characters": ({"wans": [{"interface": "a" * 15 + "*"}], "lans": [OFFICE]}, ["a" * 15 + "*"]),
-    "a name with a slash": ({"wans": [{"interface": "eth/0"}], "lans": [OFFICE]}, ["has a slash"]),
+    "a name with a slash": ({"wans": [{"interface": "eth/0"}], "lans": [OFFICE]}, ["contains a slash"]),
     "a name with a blank": ({"wans": [{"interface": "eth 0"}], "lans": [OFFICE]}, ["'eth 0'"]),
     "a name that is an option": ({"wans": [{"interface": "-j"}], "lans": [OFFICE]}, ["'-j'"]),
-    "a star in the middle": ({"wans": [{"interface": "e*0"}], "lans": [OFFICE]}, ["only stand at its end"]),
+    "a star in the middle": ({"wans": [{"interface": "e*0"}], "lans": [OFFICE]}, ["only at the end"]),
     "a star alone": ({"wans": [{"interface": "*"}], "lans": [OFFICE]}, ["'*'"]),
     "a newline in a name": ({"wans": [{"interface": "wan0\n"}], "lans": [OFFICE]}, ["wan0?"]),
     "a CIDR with host bits": (
@@ -132,7 +132,7 @@ BAD = {
     "empty NAT": ({"wans": WANS, "lans": [OFFICE], "nat": []}, ["nat: is empty"]),
     "two LANs of one name": (
         {"wans": WANS, "lans": [OFFICE, dict(GUESTS, name="office")]},
-        ["'office' is there twice"],
+        ["'office' is defined twice"],
     ),
     "an instance of capitals": (dict(ONE_LAN, instance="Lab"), ["instance", "'Lab'"]),
     "an instance as a path": (dict(ONE_LAN, instance="../../etc/passwd"), ["instance"]),
@@ -278,9 +278,9 @@ def test_what_is_wrong_in_itself_and_on_this_host_comes_in_one_message(module):
         "nat[0] 'family': source and to have no address family in common",
         "nat[1] 'range': to",
         "nat[2] 'nobody': to 203.0.113.9: no interface of this host has 203.0.113.9",
-        "nat[3] 'length': source fd00:1::/64 and to 2001:db8:1::/56 are of different length",
-        "nat[4] 'elsewhere': source 10.9.9.0/24 is in none of the LANs",
-        "port_forwards[0] 'outside': to 10.9.9.9 is in none of the LANs (office 192.168.1.0/24",
+        "nat[3] 'length': source fd00:1::/64 and to 2001:db8:1::/56 have different lengths",
+        "nat[4] 'elsewhere': source 10.9.9.0/24 is not in any LAN",
+        "port_forwards[0] 'outside': to 10.9.9.9 is not in any LAN (office 192.168.1.0/24",
         "port_forwards[1] 'one' and port_forwards[2] 'two': both forward tcp port 443",
         "port_forwards[3] 'empty': to is empty",
         "outbound[0] 'slow': rate",
@@ -300,4 +300,4 @@ def test_what_the_backend_lacks_is_told_with_the_rest(module):
         offload="software",
         nat=[{"name": "a", "timeouts": {"udp": 30}}, {"name": "b", "action": "snat"}],
     )
-    refused(result, "nat[1] 'b': to is missing", "nat/a: timeouts", "offload: software is not possible")
+    refused(result, "nat[1] 'b': option to is missing", "nat/a: timeouts", "offload: software is not possible")

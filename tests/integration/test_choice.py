@@ -91,7 +91,7 @@ def test_a_fail_over_changes_nothing(nft, net):
         with pytest.raises(GatewayError) as caught:
             nft.apply(check=check)
         assert caught.value.problems[0].startswith(
-            "wans: chosen so far: {gateway_wans: [{interface: wan0}]}; now it would be {gateway_wans: [{interface: "
+            "wans: chosen so far: {gateway_wans: [{interface: wan0}]}; this run would choose {gateway_wans: ["
         )
     assert net.tcp("wan", "office", "192.168.1.10") == "timeout"
     assert chosen(nft.apply(choice="renew")) == (["wan1"], ["lan0", "guest0"])
@@ -104,7 +104,7 @@ def test_a_lan_that_is_away_stays_a_lan(nft, net):
     result = nft.apply()
     assert chosen(result) == (["wan0"], ["lan0", "guest0"])
     assert not result.change.changed
-    assert result.remarks == ("LAN guest0: there is no link guest0 now; the rules wait for one of that name",)
+    assert result.remarks == ("LAN guest0: link guest0 does not exist now; its rules take effect once it appears",)
 
 
 def test_a_tunnel_by_policy_routing_is_a_way_out(gate, net):
@@ -128,7 +128,7 @@ def test_a_tunnel_as_the_only_wan_is_a_kill_switch(gate, net):
     net.nodes["isp"].sh("ip addr add 198.18.0.1/32 dev lo; ip route add 10.64.0.2 dev up0")
     result = gate.apply(wans=[{"interface": "wan1"}], lans=TWO_LANS["lans"])
     assert result.remarks == (
-        "wan0 has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should",
+        "wan0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should",
     )
     assert net.tcp("office", "isp", "198.18.0.1") == "10.64.0.2"
     net.nodes["wan"].sh("ip addr add 198.18.0.1/32 dev lo")
@@ -148,7 +148,7 @@ def test_a_port_of_a_bridge_is_refused(nft, net):
     with pytest.raises(GatewayError) as caught:
         nft.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
     assert caught.value.problems == (
-        "lans[0] 'office': lan0 is a port of bridge br0, and packets arrive by that; name br0",
+        "lans[0] 'office': lan0 is a port of bridge br0, where its packets arrive; name br0",
     )
     # Omitted LANs are found, and the port is not among them.
     sh("ip addr flush dev lan0")
@@ -160,8 +160,8 @@ def test_the_name_that_ip_link_prints_is_refused(nft, net):
     with pytest.raises(GatewayError) as caught:
         nft.apply(wans=[{"interface": "wan0"}], lans=[lan])
     assert caught.value.problems == (
-        "lans[0] 'office': interface 'lan0@up0' does not exist; 'ip link' prints after the '@' what a link is on top "
-        "of: write lan0",
+        "lans[0] 'office': interface 'lan0@up0' does not exist; in 'ip link', the parent link follows the '@'; "
+        "write lan0",
     )
 
 
@@ -286,11 +286,11 @@ def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
     assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4
     sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
     assert told() == [
-        "port_forwards[0] 'web': to 192.168.1.10 is in none of the LANs now (office 192.168.5.0/24, guests "
+        "port_forwards[0] 'web': to 192.168.1.10 is not in any LAN now (office 192.168.5.0/24, guests "
         "192.168.2.0/24 fd00:2::/64); it works again once a LAN has its network, otherwise name what it is now"
     ]
     sh("ip addr add 192.168.1.1/24 dev lan0")
     assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4
     lans = [dict(OFFICE, networks=["192.168.5.0/24"])]
-    with pytest.raises(GatewayError, match=r"to 192\.168\.1\.10 is in none of the LANs"):
+    with pytest.raises(GatewayError, match=r"to 192\.168\.1\.10 is not in any LAN"):
         nft.apply(wans=FOLLOWING["wans"], lans=lans, port_forwards=[forward])

@@ -423,7 +423,7 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
     path = gate.host.root / "etc/ipmasq/default.json"
     path.write_text("{") if damage == "cut" else path.unlink()
     if damage == "cut":
-        with pytest.raises(GatewayError, match="start anew: module gateway with state=absent and instance=default"):
+        with pytest.raises(GatewayError, match="start over: the module gateway with state=absent and instance=default"):
             gate.apply(**options)
     if damage == "lost and repaired":
         gate.apply(**options)

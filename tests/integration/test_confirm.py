@@ -111,7 +111,7 @@ def test_a_confirmed_change_lasts(box):
     assert not (box.folder / "etc/ipmasq").exists()
     assert "masquerade" in sh("nft list ruleset").lower()
     second = box.apply(**TWO)
-    assert second["failed"] and "waits for its confirmation until " + done["pending"]["until"] in second["msg"]
+    assert second["failed"] and "awaits confirmation until " + done["pending"]["until"] in second["msg"]
     assert box.apply(_ansible_check_mode=True, **TWO)["msg"] == second["msg"]
     assert box.module("gateway_confirm", _ansible_check_mode=True)["was"] == "pending"
     assert box.confirm(token="another")["was"] == ""  # noqa: S106
@@ -178,7 +178,7 @@ def test_what_cannot_be_written_is_taken_back(box):
     before = box.holds()
     box.apply(**ONE)
     done = box.confirm()
-    assert done["failed"] and done["msg"].endswith("it was taken back")
+    assert done["failed"] and done["msg"].endswith("it was rolled back")
     assert box.holds() == before
 
 
@@ -192,7 +192,7 @@ def test_a_file_that_cannot_be_replaced_is_not_called_kept(box, seconds):
     if seconds:
         done = box.confirm()
     assert done["failed"] and "/etc/ipmasq/default.json cannot be replaced" in done["msg"]
-    assert done["msg"].endswith("it was taken back" if seconds else "the host is as it was before")
+    assert done["msg"].endswith("it was rolled back" if seconds else "the host is as it was before")
     now = box.holds()
     if not seconds:
         # Tables that iptables-nft has made, empty, are left to the next run.
@@ -205,20 +205,18 @@ def test_a_file_that_cannot_be_replaced_is_not_called_kept(box, seconds):
 def test_a_late_confirmation_fails_and_says_when_it_went_back(box):
     (box.folder / "run/ipmasq/default.last").unlink(missing_ok=True)
     done = box.confirm()
-    assert done["failed"] and "no change of 'default' waits for its confirmation" in done["msg"]
+    assert done["failed"] and "no change to 'default' awaits confirmation" in done["msg"]
     token = box.apply(confirm_timeout=slowed(1), **ONE)["pending"]["token"]
     assert box.came_back()
     for options in ({}, {"token": token}):
         done = box.confirm(**options)
         assert done["failed"] and done["was"] == "reverted" and not done["changed"]
-        assert re.search(
-            r"too late, the change of 'default' was taken back at [0-9:]{8}; make it once more", done["msg"]
-        )
+        assert re.search(r"too late, the change to 'default' was rolled back at [0-9:]{8}; make it again", done["msg"])
     assert not box.confirm(state="reverted").get("failed")
     box.apply(**ONE)
     box.confirm()
     done = box.confirm(state="reverted")
-    assert done["failed"] and "too late, the change of 'default' was confirmed at " in done["msg"]
+    assert done["failed"] and "too late, the change to 'default' was confirmed at " in done["msg"]
 
 
 def test_a_refused_load_leaves_nothing_pending(box):

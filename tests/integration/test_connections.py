@@ -380,7 +380,7 @@ def test_where_netlink_is_refused_the_program_is_asked(nft):
     assert len(known()) == 1
     nft.host.without = ("conntrack",)
     told = nft.apply(**ONE_LAN)
-    assert [line for line in told.warnings if line.startswith("this host does not tell its connections")]
+    assert [line for line in told.warnings if line.startswith("connections cannot be listed on this host")]
     assert nft.apply(**ONE_LAN).warnings == ()
 
 
@@ -467,7 +467,7 @@ def test_a_rollback_that_cannot_forget_says_so_beforehand(nft):
     nft.apply(**ONE_LAN)
     nft.host.without = ("conntrack",)
     told = nft.apply(check=True, confirmation=WAITS, port_forwards=[FORWARD], **ONE_LAN).warnings
-    assert [line for line in told if line.startswith("conntrack is not installed: should this change be taken back")]
+    assert [line for line in told if line.startswith("conntrack is not installed: if this change is rolled back")]
     assert nft.apply(check=True, confirmation=WAITS, timeouts={"udp": 99}, **ONE_LAN).warnings == ()
 
 
@@ -530,4 +530,4 @@ def test_what_the_time_does_not_suffice_for_is_told(nft, monkeypatch):
     crowd(3000, "192.168.1.10")
     monkeypatch.setattr(conntrack, "LONGEST", -1)
     (told,) = nft.apply(check=True, **snat(), **ONE_LAN).warnings
-    assert told.startswith("the time did not suffice to look at every connection of this host")
+    assert told.startswith("there was not enough time to check every connection")

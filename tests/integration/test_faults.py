@@ -368,5 +368,7 @@ def test_two_at_once(gate):
         assert found == "after", told
         assert any(ended == "done" for ended, _error in told), told
         for ended, error in told:
-            assert ended == "done" or "another change of 'default' is under way" in error or "read back" in error, error
+            assert ended == "done" or "another change to 'default' is in progress" in error or "read back" in error, (
+                error
+            )
         become(gate, None)

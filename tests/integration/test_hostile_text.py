@@ -168,7 +168,7 @@ def test_links_of_any_name_are_names(wired):
     # Chosen by the run: links with such names are not LANs, and a note says so.
     found = wired.apply().to_dict()
     assert {lan["name"] for lan in found["lans"]} == {"lan0", "guest0"}
-    assert len([note for note in found["notes"] if "no rule can have such a name" in note]) == len(LINKS) + 2
+    assert len([note for note in found["notes"] if "rules cannot contain its name" in note]) == len(LINKS) + 2
     assert all(note.isprintable() for note in found["notes"])
     wired.absent()
     check_quiet(wired)

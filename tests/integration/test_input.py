@@ -241,7 +241,7 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
     assert [note for note in done.change.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
     assert open_ports(net, *all_ports) == {22, 2222, 2022}
     with pytest.raises(
-        GatewayError, match="input_controller_ports: this run came by SSH on port 2022, which is not among"
+        GatewayError, match="input_controller_ports: this run uses SSH on port 2022, which is not in the list"
     ):
         apply(2022, input_controller_ports=[2222])
     apply(2222, input_controller_ports=[2222])

@@ -61,11 +61,11 @@ def test_each_end_of_a_change_is_one_line(box):
     assert box.said() == ["default: confirmed by {0}".format(user)]
     box.apply(**ONE)
     box.confirm(state="reverted")
-    assert box.said() == ["default: rolled back: taken back by {0}".format(user)]
+    assert box.said() == ["default: rolled back: reverted by {0}".format(user)]
 
     until = box.apply(confirm_timeout=1, **ONE)["pending"]["until"]
     assert box.came_back()
-    said = "default: rolled back: nobody confirmed the change by {0} until {1}".format(user, until)
+    said = "default: rolled back: nobody confirmed the change by {0} before {1}".format(user, until)
     assert box.said() == [said]
     assert box.module("gateway_info")["as_applied"]
 
@@ -75,7 +75,7 @@ def test_the_loader_says_why_it_closes(box):
     box.apply(**TWO)
     box.said()
     box.inside("sh", "/etc/ipmasq/boot")
-    why = "a service has loaded the rules anew while the change waited"
+    why = "a service reloaded the rules while the change was pending"
     assert box.said() == ["default: rolled back: " + why]
 
     state = box.folder / "etc/ipmasq/default.json"

@@ -79,7 +79,7 @@ def test_hairpin_of_a_forward_for_some_sources_takes_nobody_else_inside(gate, ne
 
 def test_hairpin_for_sources_outside_only_is_refused(nft):
     wire_gateway()
-    with pytest.raises(GatewayError, match="hairpin means nothing with these sources"):
+    with pytest.raises(GatewayError, match="hairpin has no effect, because no source is in a LAN"):
         nft.apply(**with_forwards(forward(source=["198.18.0.0/24"], hairpin=True)))
 
 
@@ -168,7 +168,7 @@ def test_one_to_one_that_is_closed_stays_closed_beside_an_open_one_of_the_same_s
 def test_a_port_forward_for_a_wan_whose_every_address_is_mapped_is_refused(nft):
     wire_gateway()
     static = one_to_one(to=[GATE4 + "/32"], to_address="existing")
-    with pytest.raises(GatewayError, match="never gets a packet, as nat items map every address of wan0"):
+    with pytest.raises(GatewayError, match="can never match: nat items map every address of wan0"):
         nft.apply(**with_forwards(forward(), nat=[static, REST]))
 
 
@@ -230,7 +230,7 @@ def test_a_prefix_on_the_link_of_the_wan_is_refused(nft):
     with pytest.raises(GatewayError) as raised:
         nft.apply(**dict(TWO_LANS, ipv6="prefix", nat=[*items, REST]))
     (problem,) = raised.value.problems
-    assert problem.startswith("nat[0] 'office': to 2001:db8:ff::/64 is on the link of WAN wan0 itself")
+    assert problem.startswith("nat[0] 'office': to 2001:db8:ff::/64 is on the link of WAN wan0 (")
 
 
 # --- Servers that are routed -----------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_a_routed_ipv4_server_is_opened_at_its_own_address(gate, net):
     for destination in (None, [PUBLIC4 + "/32"]):
         opened = forward(to=[PUBLIC4], destination=destination, hairpin=True)
         done = gate.apply(**params, port_forwards=[opened])
-        assert any("opened at its own address" in note for note in done.change.notes)
+        assert any("clients connect to its own address" in note for note in done.change.notes)
         with Servers(net, "tcp", ("office", 8443), ("office", 8444), ("gate", 8443)) as servers:
             assert servers.asked("wan", PUBLIC4, 8443)[:3] == ("office", 8443, WAN4)
             assert servers.asked("guest", PUBLIC4, 8443)[:3] == ("office", 8443, GUEST4)
@@ -305,7 +305,7 @@ def test_all_other_ports_go_to_one_server(gate, net, many):
     some = forward("some", port=["1-65535"], source=["198.18.0.0/24"])
     params = with_forwards(some, forward(port=["22"]), *single, udp, rest)
     done = gate.apply(**params)
-    assert any("takes tcp ports 1-65535 of the gateway itself" in note for note in done.change.notes)
+    assert any("takes TCP ports 1-65535 of the gateway itself" in note for note in done.change.notes)
     places = [(node, port) for node in ("office", "server", "gate") for port in (22, 53, 2001, 8443)]
     with Servers(net, "tcp", *places) as servers:
         for port, node in ((22, "office"), (53, "server"), (2001, "office" if many else "server"), (8443, "server")):
@@ -334,8 +334,8 @@ def test_answers_by_the_second_wan_need_the_lines_of_the_page_and_a_run_says_so(
     params = dict(with_forwards(forward("b", wan="wan1"), forward("any", port=["25"])), wans=BOTH_WANS)
     told = [remark for remark in gate.apply(**params).remarks if "docs/nat.md" in remark]
     assert told == [
-        "port_forwards b, any: answers to clients that come by wan1 leave by wan0, which has the best default route, "
-        "so only clients on the link of wan1 are reached; docs/nat.md has the lines that send answers back by wan1"
+        "port_forwards b, any: replies to clients on wan1 leave through wan0, which has the best default route, so "
+        "they reach only clients on the link of wan1; docs/nat.md shows how to send replies back through wan1"
     ]
     far = {"bind": ("198.18.5.5", 0)}
     assert net.asks("tcp", "isp", "office", SECOND4, 8443, timeout=0.3, **far) == "timeout"

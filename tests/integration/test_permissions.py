@@ -115,5 +115,5 @@ def test_a_link_in_place_of_what_waits_is_not_followed(box):
     (box.folder / "run/ipmasq").mkdir(mode=0o700)
     (box.folder / PENDING).symlink_to(victim)
     done = box.apply(**ONE)
-    assert done["failed"] and "another change of 'default' is under way" in done["msg"]
+    assert done["failed"] and "another change to 'default' is in progress" in done["msg"]
     assert [path.name for path in victim.iterdir()] == ["file"]

@@ -67,7 +67,7 @@ def drift(box, *more):
 def test_it_fails_on_drift_and_where_nothing_is_applied(box):
     box.apply(confirm_timeout=0, **ONE)
     rc, said = drift(box)
-    assert (rc, said) == (2, {"gw1": ["All assertions passed"], "gw2": [["nothing is applied here"]]})
+    assert (rc, said) == (2, {"gw1": ["All assertions passed"], "gw2": [["nothing was applied here"]]})
     assert drift(box, "--limit", "gw1", "--check")[0] == 0
 
     sh("nft add rule inet ipmasq forward accept; echo 0 > /proc/sys/net/ipv4/conf/lan0/forwarding")
@@ -85,8 +85,8 @@ def test_it_fails_on_drift_and_where_nothing_is_applied(box):
     sh("nft flush ruleset")
     shutil.rmtree(box.folder / "etc/ipmasq")
     rc, said = drift(box, "--limit", "gw1")
-    open_router = "this host forwards, and nothing translates or filters what it forwards"
-    assert (rc, said["gw1"]) == (2, [["nothing is applied here", open_router]])
+    open_router = "this host forwards packets without translating or filtering them"
+    assert (rc, said["gw1"]) == (2, [["nothing was applied here", open_router]])
 
 
 # -- asserts that the pages show
@@ -162,7 +162,7 @@ def test_the_role_says_what_options_give_up_once(box):
     }
     play = {"hosts": "gw1", "gather_facts": False, "roles": ["ipmasq.linux.gateway"], "vars": {**named, **more}}
     playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    said = "port_forwards web: hairpin_source is gateway: the server cannot tell clients inside from each other"
+    said = "port_forwards web: hairpin_source is gateway: the server cannot tell inside clients apart"
     for times in (1, 0):
         rc, results = run(box, playbook)
         assert rc == 0, results
@@ -191,14 +191,14 @@ def test_one_mistake_has_one_message_and_what_is_empty_is_none(box, how):
     assert rc == 2
     assert results[-1][1]["gw1"]["msg"].splitlines() == [
         "gateway_port_forwards[0] 'web': has no option ports; did you mean port?",
-        "gateway_ipv6: 'nat66' is none of route, masquerade, prefix",
+        "gateway_ipv6: 'nat66' is not one of route, masquerade, prefix",
     ]
     if how:
         return
     # The host is asked only once the shape is right; the module uses the same names in its errors.
     rc, results = run(box, play(box, role, vars={**wrong, "gateway_port_forwards": None, "gateway_ipv6": None}))
     assert rc == 2
-    problem = "gateway_mss: '1' is neither pmtu, keep nor a number of bytes from 88 to 65495"
+    problem = "gateway_mss: '1' is not pmtu, keep or a number of bytes from 88 to 65495"
     assert (results[-1][1]["gw1"]["msg"], results[-1][1]["gw1"]["problems"]) == (problem, [problem])
 
     defaults = yaml.safe_load((ROOT / "roles/gateway/defaults/main.yml").read_text(encoding="utf-8"))
@@ -215,7 +215,7 @@ def test_a_mistyped_variable_draws_a_warning(box):
     done = box.inside("env", "HOME=" + str(box.folder), "COLUMNS=500", *argv)
     assert done.returncode == 0, done.stdout
     said = " ".join(done.stderr.split())
-    words = "gateway_port_forward is no variable of this role, and does nothing; did you mean gateway_port_forwards?"
+    words = "gateway_port_forward is not a variable of this role and has no effect; did you mean gateway_port_forwards?"
     assert words in said and "gateway_ipv4" not in said
 
 

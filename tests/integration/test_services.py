@@ -208,7 +208,7 @@ def test_two_instances_agree_on_what_the_host_has_only_once(gate, net):
 
 def test_the_size_of_the_table_is_skipped_where_it_is_not_ours(gate, net):
     done = gate.apply(conntrack_max="auto", **ONE_LAN).to_dict()
-    assert [note for note in done["notes"] if note.startswith("conntrack_max: skipped, it is read-only")]
+    assert [note for note in done["notes"] if note.startswith("conntrack_max: skipped, because it is read-only")]
 
 
 # --- The gateway itself ----------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_an_interface_that_does_not_forward_is_drift(gate, net):
     assert gate.info()["as_applied"]
     sh("echo 0 > /proc/sys/net/ipv4/conf/lan0/forwarding")
     assert net.asks("udp", "office", "wan", WAN4, 5353) == "timeout"
-    assert gate.info()["drift"] == ["~ net/ipv4/conf/lan0/forwarding: 0, applied was 1"]
+    assert gate.info()["drift"] == ["~ net/ipv4/conf/lan0/forwarding: 0, but 1 was applied"]
     gate.apply(**ONE_LAN)
     assert gate.info()["as_applied"]
     assert net.asks("udp", "office", "wan", WAN4, 5353).peer == GATE4

@@ -312,14 +312,14 @@ def test_what_does_not_get_the_lock_fails(nft_gate, monkeypatch):
     with held(lock_of(gate)):
         with pytest.raises(GatewayError) as caught:
             gate.apply(**TWO_LANS)
-        assert "the change could not be written to the disk: ipmasq: another change, or the loader" in str(caught.value)
+        assert "the change could not be written to disk: ipmasq: another change, or the loader" in str(caught.value)
         assert "the host is as it was before" in str(caught.value)
         assert gate.host.snapshot() == before
         # Better no route than an open one: what the loader would have loaded may be gone.
         loader = pathlib.Path(gate.host.place("/etc/ipmasq/boot"))
         loader.write_text(loader.read_text().replace("tries=300", "tries=2"))
         done = gate.host.boot()
-        assert done.returncode == 1 and "its lock was not to be had; forwarding is off" in done.stderr
+        assert done.returncode == 1 and "its lock could not be acquired; forwarding is off" in done.stderr
         assert sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
 
 

@@ -303,14 +303,14 @@ def test_instances_that_share_a_wan(gate, net, turn):
 
 def test_a_lan_reaches_one_of_another_instance(gate, net):
     unknown = dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/guests"])])
-    with pytest.raises(GatewayError, match=r"reaches 'two/guests'.* known are none; apply that instance first"):
+    with pytest.raises(GatewayError, match=r"reaches 'two/guests'.* \(known LANs: none\); apply that instance first"):
         gate.apply(**unknown)
     gate.apply(**SECOND)
     gate.apply(**unknown)
     assert net.tcp("office", "guest", GUEST4) == OFFICE4
     assert net.tcp("office", "guest", GUEST6) == OFFICE6
     closed(net, "guest", "office", OFFICE4, OFFICE6)
-    with pytest.raises(GatewayError, match=r"reaches 'two/office'.* known are two/guests"):
+    with pytest.raises(GatewayError, match=r"reaches 'two/office'.* \(known LANs: two/guests\)"):
         gate.apply(**dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/office"])]))
 
 

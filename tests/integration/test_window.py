@@ -140,7 +140,7 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert (private.count(), intruder.came_in()) == (0, 0)
     # The host itself is still there, and a run of the role opens it again.
     assert net.ping("office", "192.168.1.1") and net.ping("wan", "203.0.113.2")
-    assert "~ wan0: shut, as its rules could not be loaded (journalctl -t ipmasq)" in gate.info()["drift"]
+    assert "~ wan0: shut because its rules could not be loaded (see journalctl -t ipmasq)" in gate.info()["drift"]
     gate.apply(**TWO_LANS)
     assert "blackhole" not in sh("ip rule; ip -6 rule")
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2"

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The contract of a backend: pure text work, and two methods that touch the host."""
+"""The interface of a backend: pure text conversion, and a few methods that touch the host."""
 
 from __future__ import annotations
 
@@ -18,73 +18,75 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import RuleSet
 
 
-#: Families whose chains meet packets that are routed.
+#: Families whose chains see routed packets.
 ROUTED = ("inet", "ip", "ip6")
 
 
 class Backend(ABC):
-    """One packet filter. ``render`` gives exactly the rows that ``parse`` finds after a load (the fixpoint)."""
+    """A packet filter. ``render`` returns exactly the rows that ``parse`` finds after a load (the fixpoint)."""
 
     #: "nftables" or "iptables"
     name: str
-    #: The abilities of _features.FEATURES that it has, with a remark where there is something to know. What a rule
-    #: set needs beyond them is refused before anything is touched.
+    #: Its abilities from _features.FEATURES, with a remark where needed. A rule set that needs others is refused before
+    #: anything is touched.
     features: t.Mapping[str, str]
 
     @property
     @abstractmethod
     def programs(self) -> str:
-        """What this backend runs, for messages and for the state file: "nft", "iptables-nft", "iptables-legacy"."""
+        """The variant for messages and the state file: "nft", "iptables-nft", "iptables-legacy"."""
 
     @abstractmethod
     def render(self, ruleset: RuleSet) -> Rows:
-        """Neutral rules as canonical rows."""
+        """Neutral rules to canonical rows."""
 
     @abstractmethod
     def parse(self, listing: str, instance: str) -> Rows:
-        """The tool's listing as canonical rows: those of our table or chains, whoever put them there."""
+        """The tool's listing to canonical rows: all rows in our table or chains, foreign ones included."""
 
     @abstractmethod
     def script(self, desired: Rows, live: Rows, instance: str) -> str:
-        """The input of one load that replaces the live rows by the desired ones. No rows: take everything away."""
+        """The input of one load that replaces the live rows with the desired ones; without desired rows, it removes
+        all.
+        """
 
     @abstractmethod
     def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
-        """What is loaded at boot: ending of the file name to text. ``instead_of`` may be there by then."""
+        """The files loaded at boot: file suffix to text. ``instead_of`` may already be loaded then."""
 
     @abstractmethod
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
-        """Lines of shell that load the boot files with this path, less the ending, and fail if one is refused."""
+        """Shell lines that load the boot files with this path (without suffix), and fail if one is refused."""
 
     @abstractmethod
     def read(self, host: Host, instance: str) -> str:
-        """The live listing, empty if nothing of ours is there. Raises GatewayError if the tool fails."""
+        """The live listing; empty if nothing of ours is there. Raises GatewayError if the tool fails."""
 
     @abstractmethod
     def load(self, host: Host, script: str) -> None:
-        """Apply a script. Raises GatewayError with the tool's words if it is refused."""
+        """Apply a script. Raises GatewayError with the tool's message if it is refused."""
 
     @abstractmethod
     def drops(self, row: Row) -> bool:
-        """Whether a row of ours drops packets."""
+        """Whether one of our rows drops packets."""
 
     @abstractmethod
     def is_frame(self, row: Row) -> bool:
-        """Whether a row is a chain, or a jump from the kernel's chains to ours: alone they do nothing."""
+        """Whether a row is a chain, or a jump to it from the kernel's chains; these have no effect alone."""
 
     def show(self, row: Row) -> str:
-        """A row for people."""
+        """A row as text for people."""
         return "{0}: {1}".format(row.chain, row.text)
 
     @abstractmethod
     def overrules(self, family: str, table: str) -> bool:
-        """Whether what we accept is accepted in this table of nftables: it is ours, or our jump stands first in it."""
+        """Whether our accept is final in this nftables table: it is ours, or our jump comes first in it."""
 
     def foreign_drops(self, host: Host) -> t.List[t.Tuple[str, str]]:
-        """Chains of others, as (table, chain), whose policy drops forwarded packets that we accept.
+        """Other programs' chains, as (table, chain), whose policy drops forwarded packets that we accept.
 
-        Of the families that routed packets meet: what only a bridge forwards goes through those of family bridge.
-        Lists chains only: listing foreign rules that a newer nft wrote can crash an older one (1.0.6).
+        Only in families that routed packets pass; bridged packets pass chains of family bridge. Only chains are listed:
+        listing foreign rules that a newer nft wrote can crash an older one (1.0.6).
         """
         done = host.run(["nft", "-j", "list", "chains"])
         if done.rc != 0:
@@ -100,15 +102,15 @@ class Backend(ABC):
         ]
 
     def offload_devices(self, listing: str) -> t.Optional[t.Set[str]]:
-        """The interfaces whose connections are offloaded, None where nothing is."""
+        """The interfaces whose connections are offloaded; None if offload is off."""
         return None
 
     def add_offload_devices(self, host: Host, instance: str, devices: t.Iterable[str]) -> None:
-        """Raises GatewayError with the tool's words if one is refused."""
+        """Raises GatewayError with the tool's message if a device is refused."""
         return
 
     def offload_line(self, instance: str) -> str:
-        """The line of shell that puts the interface ``$link`` into the flowtable."""
+        """The shell line that adds the interface ``$link`` to the flowtable."""
         return ""
 
     def check_offload(self, host: Host) -> None:
@@ -116,13 +118,13 @@ class Backend(ABC):
         return
 
     def base_chains(self, host: Host) -> t.Tuple[str, ...]:
-        """The kernel's own chains that are there, such as "ip nat POSTROUTING": a load may create others."""
+        """The kernel's existing base chains, such as "ip nat POSTROUTING"; a load may create others."""
         return ()
 
     def drop_lines(self, desired: Rows, before: t.Sequence[str], instance: str) -> t.List[str]:
-        """Lines of shell that do the same with what a load of these rows has created."""
+        """Shell lines that remove what a load of these rows created."""
         return []
 
     def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
-        """Remove chains and tables that our loads have created, where nothing is in them."""
+        """Remove the chains and tables that our loads created, if they are empty."""
         return

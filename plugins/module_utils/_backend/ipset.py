@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Many networks on iptables: one match of a set of the kernel (ipset) in place of a rule for each.
+"""Many networks on iptables: one match of a kernel set (ipset) instead of one rule per network.
 
-Sets live beside the tables, and no transaction holds both. So the name of a set says what is in it: other networks
-make another set, the rules change over in their own transaction, and then the old set goes. Whoever loads rules makes
-their sets first.
+No transaction covers both sets and tables. Therefore a set's name depends on its content: other networks make another
+set, the rules switch over in their own transaction, and then the old set is removed. Sets are created before the rules
+that use them.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._plan import Rows
 
-#: Up to here networks have a rule each, where people find them.
+#: Up to this number, networks have one rule each, which people find more easily.
 FEW = 64
 KEY = "set"
-#: Words of ipset for a family, and back.
+#: ipset's names of the families, and the reverse.
 INET = {"ip": "inet", "ip6": "inet6"}
 FAMILIES = {word: family for family, word in INET.items()}
-#: The kernel takes 65,536 members where nothing is said.
+#: The kernel's default limit is 65,536 members.
 ROOM = 65536
-#: The kernel lets a set go a moment after the rules that used it (nf_tables frees these behind the transaction).
+#: The kernel releases a set shortly after the rules that used it (nf_tables frees rules after the transaction).
 TRIES = 20
 PAUSE = 0.1
 
@@ -43,7 +43,7 @@ def prefix(instance: str) -> str:
 
 
 def row_of(instance: str, family: str, networks: t.Iterable[str]) -> Row:
-    """Its name has at most 31 characters (IPSET_MAXNAMELEN - 1), and is the same for the same networks."""
+    """The set's row. Its name, at most 31 characters (IPSET_MAXNAMELEN - 1), depends only on the networks."""
     text = _text(without_length(each) for each in networks)
     name = prefix(instance) + hashlib.sha256(text.encode()).hexdigest()[:16]
     return Row("{0} set {1}".format(family, name), text, KEY)
@@ -58,7 +58,7 @@ def shown(row: Row) -> str:
 
 
 def script(wanted: Rows) -> str:
-    """The input of ``ipset -exist restore``: each set is filled beside its place, then changed over."""
+    """The input of ``ipset -exist restore``: each set is filled under another name, then swapped."""
     lines = []
     for row in wanted:
         family, _set, name = row.chain.split()
@@ -72,7 +72,7 @@ def script(wanted: Rows) -> str:
 
 
 def parse(listing: str, instance: str) -> t.List[Row]:
-    """Rows of this instance's sets, by what ``ipset save`` prints."""
+    """The rows of this instance's sets in the output of ``ipset save``."""
     members: t.Dict[str, t.List[str]] = {}
     for line in listing.splitlines():
         kind, _space, rest = line.partition(" ")
@@ -89,7 +89,7 @@ def parse(listing: str, instance: str) -> t.List[Row]:
 
 
 def used(rules: str, instance: str) -> t.List[str]:
-    """The sets of this instance that rules name."""
+    """The sets of this instance that the rules refer to."""
     return sorted(set(re.findall(r"--match-set ({0}\S+) ".format(re.escape(prefix(instance))), rules)))
 
 
@@ -114,7 +114,7 @@ def load(host: Host, text: str) -> None:
 
 
 def sweep(host: Host, beginning: str, kept: t.Container[str]) -> None:
-    """Destroy the sets of an instance but these; one that others use, too, stays."""
+    """Destroy the sets of an instance except these; sets in use stay."""
     for _each in range(TRIES):
         gone = [name for name in _names(host) if name.startswith(beginning) and name not in kept]
         refused = [name for name in gone if host.run(["ipset", "destroy", name]).rc != 0]
@@ -124,7 +124,7 @@ def sweep(host: Host, beginning: str, kept: t.Container[str]) -> None:
 
 
 def sweep_line(beginning: str) -> str:
-    """The same as shell: what rules use, the kernel does not destroy."""
+    """The same as shell; the kernel refuses to destroy sets in use."""
     return (
         "for try in 1 2 3 4 5; do left=; for set in $(ipset list -n 2> /dev/null | grep '^{0}'); do "
         'ipset destroy $set 2> /dev/null || left=yes; done; [ -n "$left" ] || break; sleep 0.2; done'.format(beginning)

@@ -4,12 +4,12 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""iptables: chains IPMASQ-* in the kernel's tables, read by ``iptables-save``, replaced by ``iptables-restore``.
+"""iptables: chains IPMASQ-* in the kernel's tables, read with ``iptables-save``, replaced with ``iptables-restore``.
 
-One restore is atomic for each table of each family, not across them, and ``--test`` proves nothing (measured with
-iptables-nft 1.8.9: accepted a file whose second table then failed at load, with the first one applied). So whoever
-loads keeps the live rows and loads them again when anything fails; and while the tables are of two minds, a chain on
-top of all others holds back what is new (2,670 packets left untranslated in changes without it, at 5,000 a second).
+A restore is atomic per table and family, not across them, and ``--test`` proves nothing (measured with iptables-nft
+1.8.9: it accepted a file whose second table then failed to load after the first was applied). Therefore the caller
+keeps the live rows and reloads them if anything fails. While the tables do not match, a chain before all others holds
+back new connections (without it, 2,670 packets left untranslated during changes, at 5,000 a second).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._plan import Rows
     from .._rules import Action, Chain, Match, Rule, RuleSet
 
-#: The tables in which a chain of each stage stands. The guard has two halves, see GUARDS.
+#: The table of each stage. The guard has two halves, see GUARDS.
 TABLES = {
     "arrive": ("mangle",),
     "helper": ("raw",),
@@ -49,37 +49,37 @@ TABLES = {
 HOOKS = {"prerouting": "PREROUTING", "forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}
-#: As a rule has a protocol. iptables itself knows tcp, udp, sctp, icmp, ipv6-icmp, esp and ah; others only by
-#: /etc/protocols, which minimal hosts lack: there it takes numbers only, and saves them (measured, 1.8.9).
+#: The protocol in rules. iptables itself knows tcp, udp, sctp, icmp, ipv6-icmp, esp and ah, and others only through
+#: /etc/protocols, which minimal hosts lack: there it accepts and saves numbers only (measured, 1.8.9).
 PROTOCOLS = {"icmpv6": "ipv6-icmp", "igmp": "2", "ipv6": "41", "gre": "47", "vrrp": "112"}
 NAMES = {number: name for name, number in PROTOCOLS.items() if number.isdigit()}
 NUMBERED = re.compile(r"(?<=-p )(?:{0})(?= )".format("|".join(NAMES)))
 #: XT_EXTENSION_MAXNAMELEN - 1, include/uapi/linux/netfilter/x_tables.h
 CHAIN_LENGTH = 28
-#: Targets that end the walk through a chain of the kernel: above our jump, they decide instead of us.
+#: Targets that end the evaluation of a kernel chain: above our jump, they decide instead of us.
 FINAL = frozenset(
     ("ACCEPT", "DROP", "REJECT", "QUEUE", "NFQUEUE", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "REDIRECT", "TPROXY")
 )
-#: What a rule belongs to that leads to those of many port forwards.
+#: The key of rules that lead to many port forwards.
 LOOKUP = "lookup"
-#: Before each listing inside one text, so that both families travel as one string.
+#: Separates the listings, so that both families fit in one string.
 MARK = "# family "
-#: Before the chain that holds new connections back, in a script and in a file.
+#: Precedes the chain that holds new connections back, in a script and in a file.
 HOLD = "# hold"
-#: What stops comes before this order, what lets through is its end.
+#: Rows that stop packets sort before this order, rows that accept at its end.
 ORDER = ("raw", "nat", "mangle", "filter")
-#: In the place of a family: sets; the beginning of their names, and those that stay.
+#: Used in place of a family for sets: the prefix of their names, and those that stay.
 SETS, GONE = "set", "gone"
 #: Networks to the name of their set.
 Sets = t.Mapping[t.Tuple[str, ...], str]
 OWNER = re.compile(r"ipmasq:([a-z0-9_]+)/(.+)\Z")
-#: How long to wait for the xtables lock, in seconds; then it is an error, never a missing rule.
+#: Seconds to wait for the xtables lock; after that it is an error, never a missing rule.
 LOCK_WAIT = "5"
 
 
 @dataclass(frozen=True)
 class Iptables(Backend):
-    """``variant`` is ``nft`` or ``legacy``; ``families`` are those that the kernel has; ``sets``: ipset is there."""
+    """``variant`` is ``nft`` or ``legacy``; ``families`` are those of the kernel; ``sets``: ipset is available."""
 
     variant: str = "nft"
     families: t.Tuple[str, ...] = ("ip", "ip6")
@@ -112,7 +112,7 @@ class Iptables(Backend):
         return "iptables-" + self.variant
 
     def program(self, family: str, action: str) -> str:
-        """Such as ip6tables-legacy-restore."""
+        """A program name such as ip6tables-legacy-restore."""
         return "{0}-{1}-{2}".format(FAMILIES[family], self.variant, action)
 
     def render(self, ruleset: RuleSet) -> Rows:
@@ -126,7 +126,7 @@ class Iptables(Backend):
         return tuple(rows)
 
     def _sets(self, ruleset: RuleSet) -> t.Dict[t.Tuple[str, ...], Row]:
-        """The rows of the sets that take the place of many networks."""
+        """The rows of the sets that replace many networks."""
         if not self.sets or not ruleset.whole:
             return {}
         many = {
@@ -145,7 +145,7 @@ class Iptables(Backend):
         place = "{0} {1} {2}".format(family, table, name)
         rows = [_chain_row(family, table, name)]
         if chain.hook:
-            # The jumps from one chain of the kernel stand in the order of ours: in nat, the guard after the NAT itself.
+            # Jumps from one kernel chain follow the order of ours: in nat, the guard comes after the NAT itself.
             before = ruleset.chains[: ruleset.chains.index(chain)]
             position = 1 + sum(each.hook == chain.hook and table in TABLES[each.stage] for each in before)
             rows.append(_jump_row(family, table, HOOKS[chain.hook], name, ruleset.instance, position))
@@ -183,7 +183,7 @@ class Iptables(Backend):
         desired = tuple(_with_counts(row, counted.get(row)) for row in desired)
         before, after = _sets_of(desired), _sets_of(live)
         parts = []
-        # One that is there as it should be is made once more: what was read may have changed since.
+        # Jumps are always inserted again, because the listing may be out of date.
         if before:
             parts.append(MARK + SETS + "\n" + ipset.script(before))
         for family in self.families:
@@ -203,24 +203,24 @@ class Iptables(Backend):
         return "".join(parts)
 
     def boot_files(self, desired: Rows, instance: str, instead_of: Rows = ()) -> t.Dict[str, str]:
-        """The same script, made for a host from which our jumps have been taken out (boot_lines)."""
+        """The same script, for a host from which our jumps were removed (boot_lines)."""
         known = tuple(row for row in instead_of if row.key != "jump")
         script = self.script(desired, known, instance)
         endings = dict(FAMILIES, **{SETS: "ipset"})
         return {"." + endings[part]: text for part, text in _parts(script) if part in endings}
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
-        """Jumps that another tool has restored are taken out first: restoring ours again would double them.
+        """Remove jumps that another tool has restored, because restoring ours would duplicate them.
 
-        The whole comment is compared, as a log prefix may hold the same words.
+        The whole comment is compared, because a log prefix may contain the same words.
         """
         lines = [ipset.load_line(stem + ".ipset")] if self.sets else []
         for family in self.families:
             save, restore = self.program(family, "save"), self.program(family, "restore")
             file = "{0}.{1}".format(stem, FAMILIES[family])
-            # Out with the old jumps and in with ours in one transaction of each table: between two of them, nothing of
-            # ours would be asked (measured: packets leaked on a host that forwards).
-            # Read to the end before the first table is replaced: it must not find what it makes itself.
+            # Remove the old jumps and insert ours in one transaction per table; in between, our rules would be bypassed
+            # (measured: packets leaked on a host that forwards). Read everything before the first table is replaced, so
+            # that the script never reads its own result.
             lines.append(
                 "text=$(sed -n '/^# hold/,/^COMMIT/p' {4}; "
                 'for table in {5}; do sed "/^# hold/,/^COMMIT/d" {4} | grep -q "^[*]$table" || continue; '
@@ -258,13 +258,13 @@ class Iptables(Backend):
             restore = self.program(part, "restore")
             done = host.run([restore, "-w", LOCK_WAIT, "--noflush", "--counters"], stdin=text)
             if done.rc != 0:
-                # Sets that no rule uses yet are found by their names only, now or never.
+                # Sets that no rule uses yet can be found only by name, and only now.
                 for beginning in dict(_parts(script)).get(GONE, "").split()[:1]:
                     ipset.sweep(host, beginning, ())
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
     def base_chains(self, host: Host) -> t.Tuple[str, ...]:
-        """Asks nft, as iptables-save lists all chains of a table that is there, also those that are not."""
+        """Uses nft, because iptables-save lists all chains of an existing table, even those that do not exist."""
         if self.variant != "nft" or not host.which("nft"):
             return ()
         done = host.run(["nft", "-j", "list", "chains"])
@@ -278,7 +278,7 @@ class Iptables(Backend):
         )
 
     def drop_base_chains(self, host: Host, before: t.Sequence[str]) -> None:
-        """Only iptables-nft can: the tables of iptables-legacy stay with their module, empty and without effect."""
+        """Only for iptables-nft: the tables of iptables-legacy stay with their module, empty and without effect."""
         created = [chain.split() for chain in self.base_chains(host) if chain not in before]
         if not created:
             return
@@ -300,7 +300,7 @@ class Iptables(Backend):
         if self.variant != "nft":
             return sets
         created = [row.chain for row in desired if row.key == "jump" and row.chain not in before]
-        # One that has rules is in somebody else's use by then, and nft does not delete it.
+        # nft does not delete a chain with rules, which somebody else uses by then.
         lines = [
             "{{ ! nft list chain {0} 2> /dev/null | grep -q 'policy accept' || nft delete chain {0} 2> /dev/null || "
             "true; }}".format(chain)
@@ -325,7 +325,7 @@ class Iptables(Backend):
         return "{0}: {1}{2}".format(row.chain, below, NUMBERED.sub(lambda each: NAMES[each.group()], row.text))
 
     def overrules(self, family: str, table: str) -> bool:
-        # What legacy accepts in tables of its own, this kernel asks nftables once more.
+        # What legacy accepts in its own tables, the kernel also passes to nftables.
         return self.variant == "nft" and family in self.families and table == "filter"
 
     def drops(self, row: Row) -> bool:
@@ -336,7 +336,7 @@ class Iptables(Backend):
 
 
 def chain_name(instance: str, chain: str) -> str:
-    """IPMASQ-FORWARD, IPMASQ-OPENS-office, IPMASQ-guests-FORWARD; too long a name ends in a hash of the whole."""
+    """IPMASQ-FORWARD, IPMASQ-OPENS-office, IPMASQ-guests-FORWARD; a name that is too long ends in a hash."""
     prefix = "IPMASQ-" if instance == "default" else "IPMASQ-{0}-".format(instance)
     word, dash, rest = chain.partition("-")
     name = prefix + word.upper() + dash + rest
@@ -346,7 +346,7 @@ def chain_name(instance: str, chain: str) -> str:
 
 
 def is_ours(chain: str, instance: str) -> bool:
-    """Instances are lower case and our own chain words upper case, so no instance can look like another's chain."""
+    """Instances are lower case and our chain words upper case, so an instance never resembles another one's chain."""
     if instance == "default":
         return re.match(r"IPMASQ-[A-Z]", chain) is not None
     return chain.startswith("IPMASQ-{0}-".format(instance))
@@ -366,7 +366,7 @@ def _sets_of(rows: Rows) -> Rows:
 
 
 def _hold(family: str, rows: Rows, instance: str) -> Rows:
-    """A chain above everything that drops new connections from and to a gateway's interfaces; answers it lets pass."""
+    """A first chain that drops new connections from and to a gateway's interfaces; replies pass."""
     forward = "{0} filter {1}".format(family, chain_name(instance, "forward"))
     known = (_after("-i", row.text.split()) for row in rows if row.chain == forward)
     links = [name for name in dict.fromkeys(known) if name]
@@ -381,13 +381,13 @@ def _hold(family: str, rows: Rows, instance: str) -> Rows:
 
 
 def _parts(script: str) -> t.List[t.Tuple[str, str]]:
-    """By family; before them the sets that they need, and behind them what stays of these."""
+    """The parts by family, preceded by the sets they need and followed by the sets that stay."""
     parts = script.split(MARK)[1:]
     return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 
 
 def _policies(listing: str) -> t.Dict[str, t.Dict[str, bool]]:
-    """The chains of each table, such as "ip nat", and whether nothing is in them and their policy is ACCEPT."""
+    """The chains of each table, such as "ip nat", and whether they are empty with policy ACCEPT."""
     tables: t.Dict[str, t.Dict[str, bool]] = {}
     family = place = ""
     for line in listing.splitlines():
@@ -405,7 +405,7 @@ def _policies(listing: str) -> t.Dict[str, t.Dict[str, bool]]:
 
 
 def _section(table: str, new: t.List[Row], old: t.List[Row]) -> str:
-    """One table of a restore file. Declaring a chain with ":" empties it; jumps are deleted and inserted anew."""
+    """One table of a restore file. Declaring a chain with ":" empties it; jumps are deleted and inserted again."""
     lines = ["*" + table]
     chains = [row.chain.split()[2] for row in new if row.key == "chain"]
     gone = [row.chain.split()[2] for row in old if row.key == "chain"]
@@ -438,9 +438,9 @@ def _with_counts(row: Row, live: t.Optional[Row]) -> Row:
 
 
 def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict[str, t.List[str]]) -> t.Optional[Row]:
-    """A rule in a chain of ours, or a jump to one.
+    """A rule in one of our chains, or a jump to one.
 
-    ``above`` gathers, for each chain of the kernel, every rule so far: the text of one that decides, else nothing.
+    For each kernel chain, ``above`` records the previous rules: the text of one that decides, otherwise nothing.
     """
     counts, _bracket, rest = line[1:].partition("] ") if line.startswith("[") else ("0:0", "", line)
     packets, octets = (int(number) for number in counts.split(":"))
@@ -464,7 +464,7 @@ def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict
 
 
 def _after(option: str, words: t.List[str]) -> str:
-    """The word that follows an option, looking from the end: comments and log prefixes come before the target."""
+    """The word after an option, searched from the end: comments and log prefixes come before the target."""
     for index in range(len(words) - 2, -1, -1):
         if words[index] == option:
             return words[index + 1]
@@ -472,13 +472,13 @@ def _after(option: str, words: t.List[str]) -> str:
 
 
 def _split(text: str) -> t.List[str]:
-    """The words of a line of iptables-save: inside double quotes, a backslash stands before what it protects."""
+    """The words of an iptables-save line; inside double quotes, a backslash escapes a character."""
     words = re.findall(r'"((?:\\.|[^"\\])*)"|(\S+)', text)
     return [plain if plain else re.sub(r"\\(.)", r"\1", quoted) for quoted, plain in words]
 
 
 def _join(words: t.Iterable[str]) -> str:
-    """Words as iptables-restore reads them back."""
+    """Join words for iptables-restore."""
     words = list(words)
     line = " ".join(words)
     # One look at the line instead of one at each word: hardly any word needs quotes.
@@ -498,7 +498,7 @@ def _quote(word: str) -> str:
 
 
 def _rule_texts(rule: Rule, family: str, table: str, target: str, comment: str, sets: Sets) -> t.List[str]:
-    """A rule as the product of its interfaces, networks and ports, in the order of words that iptables-save prints."""
+    """A rule expanded over its interfaces, networks and ports, with words in the order that iptables-save prints."""
     note = ["-m", "comment", "--comment", comment]
     endings = _endings(rule, family, table, target)
     members = _members(rule.match, sets)
@@ -531,7 +531,7 @@ def _members(match: Match, sets: Sets) -> t.List[str]:
 
 def _places(match: Match, sets: Sets) -> t.List[t.List[str]]:
     options = (("-s", match.source), ("-d", match.destination), ("-i", match.iif), ("-o", match.oif))
-    # iptables-save leaves out a network that is everything.
+    # iptables-save omits a network that covers everything.
     given = [
         [(option, value.replace("*", "+")) for value in values]
         for option, values in options
@@ -541,11 +541,11 @@ def _places(match: Match, sets: Sets) -> t.List[t.List[str]]:
 
 
 def _protocols(match: Match) -> t.List[t.List[str]]:
-    """The words from -p to the port; one rule for each port or range."""
+    """The words from -p to the port; one rule per port or range."""
     if not match.protocol:
         return [[]]
     if (match.family, match.protocol) == ("ip6", "ah"):
-        # "-p ah" warns that it never matches, and does not.
+        # "-p ah" warns that it never matches, but it does.
         return [["-m", "ah"]]
     named = ["-p", PROTOCOLS.get(match.protocol, match.protocol)]
     if match.port:
@@ -562,7 +562,7 @@ def _port_words(ports: t.Tuple[int, int], between: str) -> str:
 
 
 def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
-    """What follows addresses and interfaces: other matches, and after the comment the target."""
+    """What follows addresses and interfaces: other matches, the comment, and then the target."""
     action, kind = rule.action, rule.action.kind
     middle = _middle(rule.match)
     if kind in ("guard", "log_guard"):
@@ -579,7 +579,7 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
 
 
 def _target(action: Action, family: str, chain: str) -> t.List[str]:
-    """Targets that translate nothing."""
+    """Targets that do not translate."""
     known = {
         "jump": [chain],
         "guard": ["DROP"],
@@ -597,7 +597,7 @@ def _target(action: Action, family: str, chain: str) -> t.List[str]:
     return ["-j"] + known.get(action.kind, [action.kind.upper()])
 
 
-#: Each of these is a match of its own, as iptables-save prints all that one match says in an order of its own.
+#: Each of these is a match of its own, because iptables-save prints the options of one match in its own order.
 TRACKED = ("-m", "conntrack")
 
 
@@ -608,7 +608,7 @@ def _middle(match: Match) -> t.List[str]:
     if match.local:
         words += LOCAL
     for net in match.not_destination + match.not_asked:
-        # iptables-save leaves out the length of a single address here, other than after -d.
+        # iptables-save omits the length of a single address here, but not after -d.
         words += [*TRACKED, "!", "--ctorigdst", without_length(net)]
     if match.asked_port:
         words += [*TRACKED, "--ctorigdstport", _port_words(match.asked_port, ":")]
@@ -622,18 +622,18 @@ def _middle(match: Match) -> t.List[str]:
             words += said
     if match.rate:
         words += ["-m", "limit", "--limit", limit_text(match.rate)]
-        # The kernel counts in 32 bits, and the usual burst of 5 overflows them (xt_limit.c; measured, Linux 6.18).
+        # The kernel counts in 32 bits, which the default burst of 5 overflows (xt_limit.c; measured, Linux 6.18).
         words += ["--limit-burst", "1"] if match.rate == "1/day" else []
     return words
 
 
-#: XT_LIMIT_SCALE and print_rate(), libxt_limit.c: the kernel keeps a period in 1/10000 s, so 3000/sec becomes 3333/sec.
+#: XT_LIMIT_SCALE and print_rate() in libxt_limit.c: the kernel stores a period in 1/10000 s; 3000/sec becomes 3333/sec.
 LIMIT_SCALE = 10000
 UNITS = (("day", 86400), ("hour", 3600), ("min", 60), ("sec", 1))
 
 
 def limit_text(rate: str) -> str:
-    """A rate such as 60/minute as iptables-save prints it: 1/sec."""
+    """A rate such as 60/minute in the form of iptables-save: 1/sec."""
     number, per = rate.split("/")
     seconds = dict(day=86400, hour=3600, minute=60, second=1)[per]
     period = LIMIT_SCALE * seconds // int(number)
@@ -647,7 +647,7 @@ def limit_text(rate: str) -> str:
 
 
 def _translations(action: Action, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
-    """Matches and targets that change a source."""
+    """Matches and targets that translate a source."""
     random = ["--random-fully"] if action.random else []
     if action.kind == "masquerade":
         ports = ["--to-ports", _port_words(action.ports, "-")] if action.ports else []
@@ -659,7 +659,8 @@ def _translations(action: Action, family: str) -> t.List[t.Tuple[t.List[str], t.
             (["-m", "conntrack", "--ctorigdst", address], ["-j", "SNAT", "--to-source", address])
             for address in action.to
         ]
-        # iptables has no word for "the address that was asked for": of one that was not known, the gateway's own.
+        # iptables cannot match the original destination; for addresses unknown during the run, it uses the gateway's
+        # own.
         return known + [([], ["-j", "MASQUERADE"])]
     ends = []
     for index, entry in enumerate(action.to):
@@ -671,7 +672,7 @@ def _translations(action: Action, family: str) -> t.List[t.Tuple[t.List[str], t.
 
 
 def _redirections(rule: Rule, family: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
-    """Matches and targets that change a destination."""
+    """Matches and targets that translate a destination."""
     action = rule.action
     ends = []
     for index, server in enumerate(action.to):
@@ -690,9 +691,9 @@ def _with_ports(address: str, ports: t.Optional[t.Tuple[int, int]], family: str)
 
 
 def _share(index: int, count: int, balance: str) -> t.List[str]:
-    """The match that gives one of several targets its share of the flows. The last one takes what is left."""
+    """The match that gives one of several targets its share of the connections. The last one gets the rest."""
     if balance == "source" and count > 1:
-        # Hashes the address of the client, so that it meets the same target every time.
+        # Hashes the client's address, so that a client always gets the same target.
         mask = "0x{0:08x}".format(1 << index)
         total = ["--cluster-total-nodes", str(count), "--cluster-hash-seed", CLUSTER_SEED]
         return ["-m", "cluster", "--cluster-local-nodemask", mask] + total
@@ -701,15 +702,15 @@ def _share(index: int, count: int, balance: str) -> t.List[str]:
     return []
 
 
-#: Any number does; it is part of the rule, so it must not change.
+#: Any number works, but it is part of the rule, so it must not change.
 CLUSTER_SEED = "0x00000001"
 NEW = ["-m", "conntrack", "--ctstate", "NEW"]
-#: Before the NAT, the first packet of a flow cannot be told: what others will translate comes by here, too. The next
-#: one of a flow that is known, and was not, can be.
+#: Before the NAT, the first packet of a connection shows nothing: packets that others will translate pass here, too.
+#: The next packet of a known, untranslated connection can be recognized.
 UNTRANSLATED = ["-m", "conntrack", "--ctstate", "NEW", "--ctstatus", "CONFIRMED"]
 UNTRANSLATED += ["-m", "conntrack", "!", "--ctstate", "SNAT"]
 LOCAL = ["-m", "addrtype", "--dst-type", "LOCAL"]
-#: What a match may be beside, in this order.
+#: Other parts that a match may combine with, in this order.
 WORDS = {
     "routed": ["-m", "rpfilter"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
@@ -717,11 +718,11 @@ WORDS = {
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
     "ipsec": ["-m", "policy", "--dir", "out", "--pol", "ipsec"],
 }
-#: No table of iptables stands behind nat POSTROUTING, and nat refuses DROP. So the guard has two halves. The one in
-#: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of flows that
-#: began without translation, and new flows that no NAT item covers. It has to let new flows pass that an item does
-#: cover; for these the half in nat, behind the NAT items, says the same items once more, should somebody have removed
-#: them. "! --ctstate SNAT" is a second match, as one match cannot say both.
+#: No iptables table comes after nat POSTROUTING, and nat refuses DROP. Therefore the guard has two halves. The one in
+#: mangle, before the NAT, drops what will not be translated: untracked and invalid packets, packets of connections that
+#: began without translation, and new connections that no NAT item matches. It must pass new connections that an item
+#: matches. For these, the half in nat, after the NAT items, repeats the same items, in case somebody removed them. "!
+#: --ctstate SNAT" is a second match, because one match cannot express both.
 GUARDS: t.Tuple[t.List[str], ...] = (
     ["-m", "conntrack", "--ctstate", "INVALID,NEW,UNTRACKED"],
     [

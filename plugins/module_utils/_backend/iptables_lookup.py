@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Many port forwards on iptables, which has no maps: a tree of chains leads to the few that can be meant.
+"""Many port forwards on iptables, which has no maps: a tree of chains leads to the few that can match.
 
-Each level tells blocks of ports apart, so a connection passes some dozens of rules where it passed those of every
-forward (measured with 1,000: 95 of 100 new connections a second were lost to them). Names of chains depend on nothing
-but the ports, so that one forward more changes a few rows.
+Each level separates port ranges, so a connection passes some dozens of rules instead of those of every forward
+(measured with 1,000: they lost 95 of 100 new connections a second). Chain names depend only on the ports, so one more
+forward changes few rows.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from .nft_lookup import FEW, LAST_PORT, block_of, blocks, catch_alls, is_forward
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Ports, Rule, RuleSet
 
-#: How many ports share a chain, level by level; the letters tell their names apart.
+#: The number of ports that share a chain at each level; the letters make the names unique.
 LEVELS = (("a", 4096), ("b", 256), ("c", 16))
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A rule that sends packets of a protocol on, by the port that they asked for; ``ports`` None: whichever."""
+    """A rule that dispatches packets of a protocol by their original port; ``ports`` None: any port."""
 
     protocol: str
     ports: t.Optional[Ports]
     chain: str
-    translated: bool  # it is asked after the translation, so conntrack knows that port
+    translated: bool  # checked after the translation, when conntrack knows the original port
 
 
-#: What stands in a chain, in its order.
+#: The contents of a chain, in order.
 Part = t.Tuple[Chain, t.List["Rule | Branch"]]
 #: A rule, and a port or range that leads to it.
 Entry = t.Tuple["Ports", "Rule"]
 
 
 def arranged(ruleset: RuleSet, family: str) -> t.List[Part]:
-    """The rules of a family by chain; those of many port forwards in chains of their own."""
+    """The rules of a family by chain; many port forwards get chains of their own."""
     chains: t.Dict[str, t.List[Rule]] = {chain.name: [] for chain in ruleset.chains}
     for rule in ruleset.rules:
         if rule.match.family in ("", family):
@@ -73,7 +73,7 @@ def _by_port(rule: Rule) -> t.List[Entry]:
 
 
 def _by_asked(rule: Rule, asked: t.Mapping[t.Tuple[str, str], t.Set[Ports]]) -> t.List[Entry]:
-    """Its port is that of the server; which port the client has asked for is what the item says that translates."""
+    """The rule has the server's port; the translating item has the port that the client connected to."""
     if not is_forward(rule) or not rule.match.translated or rule.action.kind != "accept":
         return []
     known = asked.get((rule.key, rule.match.protocol), set())
@@ -83,7 +83,7 @@ def _by_asked(rule: Rule, asked: t.Mapping[t.Tuple[str, str], t.Set[Ports]]) -> 
 
 
 def _split(chain: Chain, rules: t.List[t.Tuple[Rule, t.List[Entry]]], translated: bool) -> t.List[Part]:
-    """The chain with a branch for each protocol where the first of those rules stood, and what grows from it."""
+    """The chain with a branch per protocol in place of the first such rule, and the chains below it."""
     if sum(len(entries) for _rule, entries in rules) <= FEW:
         return [(chain, [rule for rule, _entries in rules])]
     place = next(index for index, (_rule, entries) in enumerate(rules) if entries)
@@ -110,7 +110,7 @@ def _grown(branch: Branch, stage: str, entries: t.List[Entry], level: int) -> t.
         shared[block_of(entry[0], known)].append(entry)
     root = branch.chain if not level else branch.chain.rpartition("-")[0]
     children = [
-        # iptables-save leaves out a range of all ports.
+        # iptables-save omits a range of all ports.
         Branch(
             branch.protocol,
             block if block != (0, LAST_PORT) else None,

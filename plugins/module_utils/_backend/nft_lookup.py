@@ -4,12 +4,12 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Many port forwards: the one that is meant is looked up in a verdict map, and not found by trying all in a row.
+"""Many port forwards on nftables: a verdict map finds the right one without trying all of them.
 
-A connection that a client opens passes the rules of every forward, too, so 10,000 in a row cost each of them their
-time. Above ``FEW`` the rules move, as they are, into chains of a few each; a map of ports (before the translation) or
-of addresses and ports (after it) leads there. Names of chains depend on nothing but the port or address, so that one
-forward more changes one chain.
+New connections from clients pass the rules of every forward, too, so 10,000 rules in a row slow down each of them.
+Above ``FEW``, the rules move unchanged into chains of a few each; a map of ports (before the translation) or of
+addresses and ports (after it) leads to them. Chain names depend only on the port or address, so one more forward
+changes one chain.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from .._rules import is_host
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._rules import Ports, Rule
 
-#: Up to here rules stand in a row, where people find them.
+#: Up to this number, rules stay in a row, where people find them.
 FEW = 64
-#: Ports of one forward that are too many to look up.
+#: A forward with more ports is not looked up.
 MANY_PORTS = 1024
-#: Ports that share a chain.
+#: The number of ports that share a chain.
 BLOCK = 8
 LAST_PORT = 65535
-#: Chains among which servers are spread.
+#: The number of chains for all servers.
 CHAINS = 2048
 PREFIX = "port_forward/"
 
-#: A port or range; or an address and a port.
+#: A port or range, or an address and a port.
 Key = t.Union[t.Tuple[int, int], t.Tuple[str, int]]
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A rule that sends packets of a protocol on by their ports, or addresses and ports."""
+    """A rule that dispatches packets of a protocol by port, or by address and port."""
 
     protocol: str
-    family: str  # empty: by the port alone
-    targets: t.Dict[Key, str]  # to the name of a chain
+    family: str  # empty: by port alone
+    targets: t.Dict[Key, str]  # key to the name of a chain
 
 
 @dataclass(frozen=True)
 class Part:
-    """What stands in a chain, in its order."""
+    """The contents of a chain, in order."""
 
     chain: str
     rules: t.Tuple[Rule | Lookup, ...]
 
 
 def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Part]:
-    """All rules by chain; those of many port forwards in chains of their own.
+    """All rules by chain; many port forwards get chains of their own.
 
-    ``by_port`` is the chain that translates, ``by_server`` the one that accepts what was translated.
+    ``by_port`` is the chain that translates, ``by_server`` the one that accepts translated packets.
     """
     chains: t.Dict[str, t.List[Rule]] = {}
     for rule in rules:
@@ -81,7 +81,7 @@ def _split(
     fits: t.Callable[[Rule], bool],
     lookups: t.Callable[[str, t.List[Rule]], t.Tuple[t.List[Lookup], t.List[Part]]],
 ) -> t.List[Part]:
-    """The chain with lookups where the first of those rules stood, and the chains that they lead to."""
+    """The chain with look-ups in place of the first such rule, and the chains that they lead to."""
     behind = catch_alls(rules)
     places = [index for index, rule in enumerate(rules) if fits(rule) and index not in behind]
     if len(places) <= FEW:
@@ -93,14 +93,14 @@ def _split(
 
 
 def is_forward(rule: Rule) -> bool:
-    """Whether a rule is of a port forward, and about ports."""
+    """Whether a rule belongs to a port forward and matches ports."""
     return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and bool(rule.match.port)
 
 
 def catch_alls(rules: t.Sequence[Rule]) -> t.Set[int]:
-    """Places of forwards of very many ports behind all others of their protocol, which need no looking up.
+    """The indexes of forwards of too many ports that follow all others of their protocol and need no look-up.
 
-    In the map they would make one block of all ports, and so a row of all forwards.
+    In the map, they would merge all ports into one block, and so put all forwards in a row.
     """
     found, narrow = set(), set()
     for place in range(len(rules) - 1, -1, -1):
@@ -130,7 +130,7 @@ def _has_server(rule: Rule) -> bool:
 
 
 def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
-    """Within a block the order stays."""
+    """The order within a block is kept."""
     leading, parts = [], []
     for protocol in sorted({rule.match.protocol for rule in rules}):
         mine = [rule for rule in rules if rule.match.protocol == protocol]
@@ -146,7 +146,7 @@ def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[
 
 
 def blocks(ports: t.Iterable[Ports], size: int) -> t.List[Ports]:
-    """First and last port of each block that is in use, sorted; a range that reaches into several makes one of them."""
+    """First and last port of each block in use, sorted; a range that spans several blocks merges them."""
     found: t.List[Ports] = []
     for first, last in sorted({(first // size * size, last // size * size + size - 1) for first, last in ports}):
         if found and first <= found[-1][1]:
@@ -157,7 +157,7 @@ def blocks(ports: t.Iterable[Ports], size: int) -> t.List[Ports]:
 
 
 def block_of(ports: Ports, known: t.Sequence[Ports]) -> Ports:
-    """The one of those blocks that holds a port or range."""
+    """The known block that contains a port or range."""
     return known[bisect_right(known, (ports[0], LAST_PORT)) - 1]
 
 

@@ -4,9 +4,9 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Parts of rules from nft's JSON to nft's own words: for people, and for what nft takes in words only.
+"""Convert parts of rules from nft's JSON to nft's syntax, for people and for what nft accepts only as text.
 
-Only what we write ourselves has its words here; what others have put among our rules stays JSON.
+Only expressions that we write are covered; foreign parts stay JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typing as t
 
 Json = t.Any
 
-#: Statements and expressions that are a form to fill in.
+#: Templates of statements and expressions.
 FORMS = {
     "counter": "counter packets {packets} bytes {bytes}",
     "flow": "flow {op} {flowtable}",
@@ -32,13 +32,13 @@ FORMS = {
     "meta": "meta {key}",
     "rt": "rt {key}",
 }
-#: Those that nft writes without "meta".
+#: Keys that nft writes without "meta".
 PLAIN = ("iifname", "oifname")
 NAT = ("snat", "dnat", "masquerade", "redirect")
 
 
 def words(part: Json) -> t.List[str]:
-    """The words of one statement; none for a counter that has not counted."""
+    """A statement as text; nothing for a counter that is zero."""
     ((kind, body),) = part.items()
     if kind in STATEMENTS and body:
         return STATEMENTS[kind](body)
@@ -81,7 +81,7 @@ def _nat(body: Json) -> t.List[str]:
 
 
 def _pairs(data: Json, quoted: bool = False) -> str:
-    """A map by its name, or with its elements, of which each may lead to a value or a verdict."""
+    """A map by its name, or with its elements, each of which may lead to a value or a verdict."""
     if not isinstance(data, dict) or "set" not in data:
         return _value(data)
     pairs = [(_value(key, quoted), to) for key, to in data["set"]]
@@ -115,11 +115,11 @@ def _value(value: Json, quoted: bool = False) -> str:
 
 
 def _bits(op: str, body: Json) -> str:
-    """Something with a bit of it."""
+    """An expression combined with a bit mask."""
     return "{0} {1} {2}".format(_value(body[0]), op, hex(body[1])) if isinstance(body[1], int) else ""
 
 
-#: Expressions that hold others.
+#: Expressions that contain others.
 VALUES: t.Mapping[str, t.Callable[[Json], str]] = {
     "|": lambda body: _bits("|", body) or "(" + " | ".join(map(_value, body)) + ")",
     "&": lambda body: _bits("&", body) or " & ".join(map(_value, body)),
@@ -134,7 +134,7 @@ VALUES: t.Mapping[str, t.Callable[[Json], str]] = {
 
 
 def _filled(kind: str, body: Json) -> str:
-    """Empty if there is no such form, or what is in it is not ours."""
+    """The filled template; empty if there is none or the contents are not ours."""
     try:
         form = FORMS.get(kind, "")
         if kind == "ct" and "dir" in body:

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""nftables: one table of our own, read by one ``nft -j list table``, replaced by one ``nft -j -f -``."""
+"""nftables: one table of our own, read with one ``nft -j list table``, replaced with one ``nft -j -f -``."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 Json = t.Any
 
-#: Packets that a limit lets pass at once: nft's default, and iptables'.
+#: The packets that a limit passes at once: the default of nft and iptables.
 DEFAULT_BURST = 5
-#: Addresses in a pool of several ranges, each of which becomes an element of a map.
+#: The maximum number of addresses in a pool of several ranges, each of which becomes a map element.
 MOST_IN_POOL = 1024
 
-#: Published, and never a default priority: at equal priority the chain registered last wins (measured, Linux 6.18),
-#: so a restart of another tool would change the winner. Ours filter and translate just before the defaults
-#: (filter 0, srcnat 100); the guard stands behind every srcnat. https://wiki.nftables.org Netfilter hooks
+#: Documented, and never a default priority: at equal priority, the chain registered last wins (measured, Linux 6.18),
+#: so a restart of another tool would change the winner. Our chains filter and translate just before the defaults
+#: (filter 0, srcnat 100); the guard comes after every srcnat. https://wiki.nftables.org Netfilter hooks
 PRIORITIES = {
     "arrive": -155,
     "helper": -155,
@@ -62,23 +62,23 @@ PRIORITIES = {
     "guard": 150,
     "fence": 151,
 }
-#: The first instance filters before the others, so that what it marks needs no chain of its own at the hook: that would
-#: cost each packet more than one test.
+#: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
+#: each packet more than one test.
 FIRST = {"filter": -5, "offload": -4}
-#: Before docker's and everybody else's dstnat (-100), as the first translation of a flow stays.
+#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins.
 DSTNAT_PRIORITY = -105
-#: Chains that are loaded in a second step, as text: before 1.0.9 nft loses the timers that it is told in JSON.
-#: Both are about connections that the first step lets through, so nothing is open or closed in between.
+#: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections
+#: that the first step accepts, so nothing is open or closed in between.
 LATE_CHAINS = ("timers", "offloaded")
 LATE_OBJECTS = ("timers", "flowtable")
-#: Before the second step in one text, so that both travel as one string.
+#: Separates the second step in the script, so that both fit in one string.
 MARK = "# and then\n"
-#: Where the devices of the flowtable see packets: at the default priority of filter.
+#: The hook priority of the flowtable's devices: the default priority of filter.
 FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
-#: A chain of NAT behind all others is asked for the first packet of a flow that none of them has translated.
+#: A NAT chain after all others sees the first packet of flows that none of them translated.
 TYPES = {stage: "nat" if stage in ("nat", "unseen", "fence") else "filter" for stage in PRIORITIES}
 
-#: nft knows protocols by /etc/protocols, which minimal hosts lack: there it takes numbers only, and lists them
+#: nft knows protocols through /etc/protocols, which minimal hosts lack: there it accepts and lists numbers only
 #: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
 PROTOCOLS = {
     "icmp": 1,
@@ -96,13 +96,13 @@ PROTOCOLS = {
 NUMBERS = dict(PROTOCOLS, **{"ipv6-icmp": 58})
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 L4PROTO = {"meta": {"key": "l4proto"}}
-#: The kernel passes over an authentication header of IPv6 on its way to the last protocol (ipv6_find_hdr, measured,
-#: Linux 6.18), so it is asked for where RFC 8200 section 4.1 has it: first, as long as no options are in front.
+#: The kernel skips an IPv6 authentication header when it searches for the last protocol (ipv6_find_hdr, measured, Linux
+#: 6.18), so it is matched where RFC 8200 section 4.1 puts it: first, unless options precede it.
 NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
 MARK_OF_PACKET = {"meta": {"key": "mark"}}
 ALL_BITS = 0xFFFFFFFF
-#: nft takes numbers, and lists those that it knows by these names: src/proto.c
+#: nft accepts numbers, and lists known ones by these names: src/proto.c
 ICMP_NAMES = {
     "icmp": {
         3: "destination-unreachable",
@@ -131,9 +131,9 @@ ICMP_NAMES = {
 
 #: The packets that carry the MSS option.
 SYN = Match(tcp_syn=True)
-#: Of the chain that tells by its name which text was loaded.
+#: Prefix of the chain whose name identifies the loaded text.
 FENCE_TEXT = "text-"
-#: A table that somebody has put to sleep: its rules are there, and nothing meets them.
+#: A dormant table: its rules exist but have no effect.
 DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
@@ -149,18 +149,18 @@ class Nftables(Backend):
         "dnat_shift": "",
         "balance_round_robin": "",
         "balance_source": "",
-        "hairpin_external": "the address that the client asked for",
+        "hairpin_external": "the address that the client connected to",
         "random_ports": "",
         "to_port": "",
         "ipsec": "",
         "rate": "",
-        "guard": "behind the NAT, sees every packet",
+        "guard": "after the NAT, sees every packet",
         "clamp_mss": "",
         "set_mss": "",
         "helper": "",
         "log": "",
         "timers": "",
-        "offload": "where the kernel has flowtables",
+        "offload": "if the kernel has flowtables",
     }
     programs = "nft"
 
@@ -171,7 +171,7 @@ class Nftables(Backend):
         ruleset = _with_mss_inside(_with_reaches_inside(ruleset))
         rows += [_chain_row(chain.name, chain.hook, chain.stage, ruleset.instance) for chain in ruleset.chains]
         known = {chain.name for chain in ruleset.chains}
-        # A chain behind the NAT sees its result; it need not be told what to expect.
+        # A chain after the NAT sees its result and needs no expect_nat.
         rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
         for part in arranged(rules, "dstnat" if ruleset.whole else "", "between"):
             if part.chain not in known:
@@ -187,12 +187,12 @@ class Nftables(Backend):
         try:
             entries = json.loads(listing)["nftables"]
         except ValueError:
-            # nft 1.0.6 stops in the middle of the flags of a table that has nothing else.
+            # nft 1.0.6 cuts off the flags of a table that has nothing else.
             return (DORMANT,)
         for entry in entries:
             ((kind, body),) = entry.items()
             if kind == "table" and "flags" in body:
-                # Ours has none. Which they are 1.0.6 does not say.
+                # Our table has no flags. nft 1.0.6 does not list which flags are set.
                 rows.append(DORMANT)
             elif kind == "rule":
                 packets, octets = _counted(body["expr"])
@@ -202,13 +202,13 @@ class Nftables(Backend):
                 kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
                 rows.append(Row(body["name"], _text({"chain": kept}), "chain"))
             elif kind not in ("metainfo", "table"):
-                # Which devices a flowtable has is up to the links that are there; the policy is in the timers' name.
+                # The devices of a flowtable depend on existing links; the policy is in the name of the timers.
                 apart = ("family", "table", "handle", "dev", "policy")
                 kept = {key: value for key, value in body.items() if key not in apart}
                 if str(kept.get("protocol", "")).isdigit():
                     kept["protocol"] = NAMES.get(int(kept["protocol"]), kept["protocol"])
                 rows.append(Row("", _text({kind: kept}), OBJECTS.get(kind, "")))
-        # The chain before its rules, as render has it; nft lists all chains of a table before the first rule.
+        # Put the chain before its rules, as render does; nft lists all chains of a table before the first rule.
         return tuple(rows)
 
     def script(self, desired: Rows, live: Rows, instance: str) -> str:
@@ -223,7 +223,7 @@ class Nftables(Backend):
         return files
 
     def boot_lines(self, stem: str, instance: str) -> t.List[str]:
-        # Without timers and offload a gateway still does what it has to.
+        # Without timers and offload, the gateway still works.
         late = "[ ! -e {0}.late.nft ] || nft -f {0}.late.nft || echo 'ipmasq: timers and offload were refused' >&2"
         return ["nft -j -f {0}.nft".format(stem), late.format(stem)]
 
@@ -233,7 +233,7 @@ class Nftables(Backend):
             return done.out
         if done.rc == 127:
             raise MissingProgram(
-                "nft", "nft is not installed, and table inet {0} may be there; install nftables".format(table(instance))
+                "nft", "nft is not installed, and table inet {0} may exist; install nftables".format(table(instance))
             )
         if "No such file or directory" in done.err:
             return ""
@@ -291,13 +291,13 @@ class Nftables(Backend):
 
 
 def _named(part: Json) -> Json:
-    """A protocol by its name, for people."""
+    """Replace a protocol number with its name."""
     if "match" in part and part["match"]["left"] in (L4PROTO, NEXT_HEADER):
         return _match(part["match"]["left"], NAMES.get(part["match"]["right"], part["match"]["right"]))
     return part
 
 
-#: Objects of ours: nft's word to the key of their rows.
+#: Our objects: nft's keyword to the key of their rows.
 OBJECTS = {"ct helper": "helper", "ct timeout": "timers", "flowtable": "flowtable"}
 
 
@@ -331,7 +331,7 @@ def fence_text(ruleset: RuleSet) -> str:
 
 
 def flowtable_text(instance: str, devices: str = "") -> str:
-    """As shell and nft take it; a flowtable that is there gets these devices in addition."""
+    """For the shell and for nft; an existing flowtable gets these devices in addition."""
     return "add flowtable inet {0} {1} {{ hook {2} priority {3}; {4}}}".format(
         table(instance),
         FLOWTABLE["name"],
@@ -346,7 +346,7 @@ def table(instance: str) -> str:
 
 
 def explain(err: str) -> str:
-    """nft's words, with the meaning of those that hide it."""
+    """nft's message, with an explanation of unclear ones."""
     line = _first_line(err)
     if "Operation not supported" in err or ("No such file or directory" in err and "chain" in err):
         return line + " (this kernel lacks nftables NAT or a module of it: modprobe nft_chain_nat nft_masq nft_ct)"
@@ -367,7 +367,7 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
     listed = [row for row in rows if row not in late]
     if listed:
         commands.append({"add": whole})
-    # What rules refer to comes before them.
+    # Objects come before the rules that refer to them.
     for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
         ((kind, body),) = json.loads(row.text).items()
         if kind == "table":
@@ -377,13 +377,13 @@ def _transaction(rows: t.Iterable[Row], instance: str) -> str:
         elif kind == "rule":
             body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
         commands.append({"add": {kind: dict(body, **place)}})
-    # One command a line: people read this file too.
+    # One command per line, because people read this file, too.
     script = '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
     return script + (MARK + _late_text(late, instance) if late else "")
 
 
 def _late_text(rows: t.Iterable[Row], instance: str) -> str:
-    """What nft takes as text only, as lines that add to the table."""
+    """What nft accepts only as text, as lines that add to the table."""
     lines, place = [], "inet " + table(instance)
     for row in sorted(rows, key=lambda row: (bool(row.chain), row.key != "chain")):
         ((kind, body),) = json.loads(row.text).items()
@@ -407,7 +407,7 @@ def _late_text(rows: t.Iterable[Row], instance: str) -> str:
 
 
 def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
-    """What a kept rule had counted goes on counting."""
+    """A rule that stays keeps its counters."""
     counts = {"packets": row.packets, "bytes": row.bytes} if row.packets else None
     return [{"counter": counts} if "counter" in part else part for part in expr]
 
@@ -429,7 +429,7 @@ def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "defa
 
 
 def _helper_rows(ruleset: RuleSet) -> t.List[Row]:
-    """Helpers are objects of the table, one for each protocol and family."""
+    """Helpers are objects of the table, one per protocol and family."""
     names = {}
     for rule in ruleset.rules:
         if rule.action.kind == "helper":
@@ -439,7 +439,7 @@ def _helper_rows(ruleset: RuleSet) -> t.List[Row]:
 
 
 def _timer_rows(ruleset: RuleSet) -> t.List[Row]:
-    """Timers are objects too. nft 1.0.6 does not list their policies, so the name holds the policy."""
+    """Timers are objects, too. nft 1.0.6 does not list their policies, so the name contains the policy."""
     names = {}
     for rule in ruleset.rules:
         if rule.action.kind == "timers":
@@ -449,7 +449,7 @@ def _timer_rows(ruleset: RuleSet) -> t.List[Row]:
 
 
 def _timer_name(rule: Rule) -> str:
-    """Such as ip-udp-replied-3600-unreplied-300."""
+    """A name such as ip-udp-replied-3600-unreplied-300."""
     policy = ["{0}-{1}".format(*state) for state in rule.action.timers]
     return "-".join([rule.match.family, rule.match.protocol] + policy)
 
@@ -460,12 +460,12 @@ def _policy(name: str) -> t.List[t.Tuple[str, str]]:
 
 
 def _helper_name(rule: Rule) -> str:
-    """Such as sip-udp-ip6. A name may hold no dot, as the kernel's Q.931 does."""
+    """A name such as sip-udp-ip6, without dots, unlike the kernel's Q.931."""
     return "-".join((rule.action.target.replace(".", ""), rule.match.protocol, rule.match.family)).lower()
 
 
 def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
-    """The MSS is set from the chain that filters: one more chain at the hook costs each packet more than one test."""
+    """The filter chain sets the MSS, because another chain at the hook costs each packet more than one test."""
     mss = next((chain.name for chain in ruleset.chains if chain.stage == "mangle"), "")
     if not mss:
         return ruleset
@@ -477,7 +477,7 @@ def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
 
 
 def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
-    """The first instance marks from the chain that filters, where one test tells new packets and invalid ones apart."""
+    """The first instance sets marks in the filter chain, where one test separates new and invalid packets."""
     first = [rule for rule in ruleset.rules if rule.chain == "reaches"]
     if not first or ruleset.instance != "default":
         return ruleset
@@ -493,7 +493,7 @@ def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
 def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
     if isinstance(rule, Lookup):
         return [_rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
-    # What goes on to another chain is counted there.
+    # Packets that go on to another chain are counted there.
     counted: t.List[Json] = [] if rule.action.kind in ("jump", "goto") else [{"counter": None}]
     return [
         _rule_row(chain, _matches(each, rule.action.kind == "guard") + counted + _action(rule), ruleset.owner(rule))
@@ -503,12 +503,12 @@ def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
 
 
 def by_length(match: Match) -> t.List[Match]:
-    """Many networks as sets of one prefix length each: masked, an address is found in them by one hash.
+    """Split many networks into sets of one prefix length each, in which one hash finds a masked address.
 
-    A set of any networks is a tree; with 10,000 of them a new flow costs a third more (docs/performance.md).
+    A set of mixed networks is a tree; with 10,000 of them, a new flow costs a third more (docs/performance.md).
     """
     if match.rate:
-        return [match]  # a limit is one for all
+        return [match]  # a limit applies to all of them together
     return [
         replace(match, source=source, destination=destination)
         for source in _lengths(match.source)
@@ -558,7 +558,7 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         if names
     ]
     addresses, state = _addresses(match), _state(match)
-    # What is rarely true first: an invalid packet; behind the NAT, a source of a LAN (unless it is one of many).
+    # The rarest match first: an invalid packet or, after the NAT, a LAN's source (unless there are many networks).
     if match.ct_state == ("invalid",):
         expr = state + links + addresses
     elif guard and len(match.source) == 1:
@@ -569,7 +569,7 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         value, bits = match.mark
         expr.append(_match({"&": [MARK_OF_PACKET, bits]}, value))
     if match.routed:
-        # Only in prerouting: kernels before 6.0 refuse it elsewhere.
+        # Only in prerouting; kernels before 6.0 refuse it elsewhere.
         expr.append(_match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True))
     if match.foreign:
         expr.append(_match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="))
@@ -579,7 +579,7 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         expr.append(_match({"rt": {"key": "ipsec"}}, True))
     expr += _protocol(match) + _asked(match)
     if match.local:
-        # Last, as it is a lookup of its own, and few packets of other ports come this far.
+        # Last, because it is a look-up, and few packets of other ports get here.
         expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
     if match.rate:
         rate, per = match.rate.split("/")
@@ -588,7 +588,7 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
 
 
 def _asked(match: Match) -> t.List[Json]:
-    """What conntrack knows of the first packet. nft takes a port here behind a protocol only."""
+    """Conntrack's original tuple. nft accepts a port here only after a protocol."""
     expr = []
     for nets, op in ((match.asked, "=="), (match.not_asked, "!=")):
         if nets:
@@ -611,7 +611,7 @@ def _addresses(match: Match) -> t.List[Json]:
         ("daddr", match.not_destination, "!="),
     )
     expr = [_match(*_networks(side, nets), op) for side, nets, op in sides if nets]
-    # ICMP is of one family, and so is a field of a header; nft leaves the other match out.
+    # ICMP and header fields imply a family; nft omits the other match.
     own = match.protocol.startswith("icmp") or (match.family, match.protocol) == ("ip6", "ah")
     if match.family and not expr and not own:
         expr.append(_match(NFPROTO, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
@@ -619,7 +619,7 @@ def _addresses(match: Match) -> t.List[Json]:
 
 
 def _networks(side: str, networks: t.Tuple[str, ...]) -> t.Tuple[Json, Json]:
-    """What of the packet is compared, and with what."""
+    """The part of the packet to compare, and the value."""
     address, first = _payload(family_of(networks[0]), side), networks[0]
     if is_suffix(first):
         suffix, mask = first.split("/")
@@ -658,7 +658,7 @@ def _action(rule: Rule) -> t.List[Json]:
     if kind in ("snat", "dnat", "netmap", "hairpin"):
         return [_translation(rule)]
     if kind in ("clamp_mss", "set_mss"):
-        # The kernel takes the smaller of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
+        # The kernel uses the smaller MTU of both directions' routes: net/netfilter/nft_rt.c, get_tcpmss()
         size: Json = {"rt": {"key": "mtu"}} if kind == "clamp_mss" else action.size
         return [{"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": size}}]
     if kind == "mark":
@@ -700,7 +700,7 @@ def _translation(rule: Rule) -> Json:
 
 
 def _pool(action: Action, family: str) -> Json:
-    """One address or range as it is. Several that are apart: by a hash of the client, or in turn."""
+    """One address or range unchanged. Several ranges: by a hash of the client, or in turn."""
     if len(action.to) == 1:
         first, last = ends_of(action.to[0])
         return first if first == last else {"range": [first, last]}
@@ -710,7 +710,7 @@ def _pool(action: Action, family: str) -> Json:
 
 def _chooser(balance: str, family: str) -> Json:
     if balance == "source":
-        # Without a seed each load takes another one, and deals the clients anew.
+        # Without a seed, each load uses another one and redistributes the clients.
         return {"jhash": {"expr": _payload(family, "saddr"), "seed": 1}}
     return {"numgen": {"mode": "inc", "offset": 0}}
 
@@ -722,7 +722,7 @@ def _spread(values: t.Sequence[Json], chooser: Json) -> Json:
 
 
 def _shifted(rule: Rule) -> Json:
-    """nft has no word for "the same distance from the first port", so each port is named."""
+    """nft cannot express an offset from the first port, so each port is listed."""
     (first, last), (to_first, _to_last) = rule.match.port[0], t.cast("t.Any", rule.action.ports)
     pairs = [[first + step, to_first + step] for step in range(last - first + 1)]
     return {"map": {"key": _payload(rule.match.protocol, "dport"), "data": {"set": pairs}}}
@@ -756,7 +756,7 @@ def _one_or_set(values: t.Sequence[Json]) -> Json:
 
 
 def _canonical(expr: t.List[Json]) -> t.List[Json]:
-    """Undo what differs between what is loaded and what is listed, and between versions of nft."""
+    """Remove differences between loaded and listed rules, and between versions of nft."""
     if any("vmap" in part for part in expr):
         # 0.9.8 lists what the addresses in the key imply.
         expr = [part for part in expr if part.get("match", {}).get("left") != NFPROTO]
@@ -769,10 +769,10 @@ def _canonical_part(part: Json) -> Json:
     if "vmap" in part or "match" in part:
         return _canonical_lookup(part)
     if "limit" in part and part["limit"].get("burst") == DEFAULT_BURST:
-        # 0.9.8 leaves out what later ones print.
+        # 0.9.8 omits what later versions print.
         return {"limit": {key: value for key, value in part["limit"].items() if key != "burst"}}
     if "snat" in part and part["snat"].get("flags") != "netmap":
-        # A range that happens to be a network comes back as one.
+        # nft lists a range that equals a network as that network.
         return {"snat": dict(part["snat"], addr=_range(part["snat"].get("addr")))}
     return part
 
@@ -818,7 +818,7 @@ def _right(left: Json, right: Json) -> Json:
     addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
     addresses = addresses or tracked.get("key") in ("ip daddr", "ip6 daddr")
     if addresses and isinstance(right, dict) and "range" in right:
-        # As nft takes a set of one range that it has printed, and reads again.
+        # As nft reads back a set of one range that it printed.
         right = {"set": [right]}
     if not (isinstance(right, dict) and "set" in right):
         return right
@@ -829,12 +829,12 @@ def _right(left: Json, right: Json) -> Json:
 
 
 def _is_network(element: Json) -> bool:
-    """An element that we would write; one with a comment or a timeout is somebody else's and stays as it is."""
+    """Whether we would write this element; one with a comment or a timeout is foreign and stays unchanged."""
     return isinstance(element, str) or (isinstance(element, dict) and bool({"prefix", "range"} & set(element)))
 
 
 def _covered(element: Json) -> t.List[str]:
-    """The networks that an element of a set covers; nft lists neighbours that it merged as a range."""
+    """The networks that a set element covers; nft lists adjacent networks that it merged as a range."""
     if isinstance(element, str):
         return [element + ("/128" if ":" in element else "/32")]
     if "prefix" in element:

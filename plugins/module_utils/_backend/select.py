@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Which backend, and why: the one in use, so that there is one place to look for the rules of a host."""
+"""Choose the backend, and say why: the one in use, so that a host's rules are in one place."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Choice:
 
 
 def select(host: Host, requested: str, remembered: str) -> Choice:
-    """``requested`` is the option (auto, nftables, iptables), ``remembered`` what this instance runs by its state file.
+    """``requested`` is the option (auto, nftables, iptables), ``remembered`` the instance's backend in its state file.
 
-    Raises GatewayError where nothing fits, or where both variants of iptables hold rules: then the kernel asks both
-    filters, and no tool shows the whole.
+    Raises GatewayError if nothing is suitable, or if both variants of iptables hold rules: then the kernel consults
+    both filters, and no tool shows everything.
     """
     if remembered and requested in ("auto", _family_of(remembered)):
         backend = by_programs(host, remembered)
         if _installed(host, backend):
             return Choice(backend, "{0}: in use by this instance since it was first applied".format(remembered))
     if requested == "nftables":
-        return _nftables(host, "nft: asked for by option backend")
+        return _nftables(host, "nft: requested by option backend")
     if requested == "iptables":
-        return _iptables(host, "asked for by option backend")
+        return _iptables(host, "requested by option backend")
     return _auto(host)
 
 
@@ -55,7 +55,7 @@ def families(host: Host) -> t.Tuple[str, ...]:
 
 
 def in_use(listing: str) -> t.List[str]:
-    """The rules and policies of an iptables listing that others made."""
+    """Other programs' rules and policies in an iptables listing."""
     return [
         line
         for line in listing.splitlines()
@@ -118,12 +118,12 @@ def _auto(host: Host) -> Choice:
 
 
 def all_backends(host: Host) -> t.List[Backend]:
-    """Every backend that could hold rules of ours on this host."""
+    """Every backend that could hold our rules on this host."""
     return [backend for backend in (Nftables(), *_variants(host)) if _installed(host, backend)]
 
 
 def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
-    """What others have in each variant's tables, of the families whose programs are there."""
+    """Other programs' rules in each variant's tables, for the installed families."""
     used = {}
     for backend in _variants(host):
         saves = [backend.program(family, "save") for family in backend.families]
@@ -134,7 +134,7 @@ def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
 
 
 def _variants(host: Host) -> t.List[Iptables]:
-    """Asking legacy loads no module: it is asked only where its tables are loaded."""
+    """Listing legacy tables must not load modules, so legacy is asked only if its tables are loaded."""
     found = [_made(host, "nft")]
     if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
         found.append(_made(host, "legacy"))

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Everything that lan_client has to know of a host, in one execution. Reads only; the filter lan_client_plan parses it.
+# Everything that lan_client needs to know about a host, in one execution. Read-only; lan_client_plan parses it.
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 section() { printf '\n=== %s\n' "$1"; }
@@ -17,7 +17,7 @@ ip -j -6 route show default
 
 section networkd
 if systemctl is-active --quiet systemd-networkd 2>/dev/null; then
-    # All links in one call. -n 0: no log lines, which are slow to find and could look like fields.
+    # All links in one call. -n 0: no log lines, which are slow to find and could resemble fields.
     networkctl --no-pager -n 0 -a status 2>/dev/null
 fi
 section ifupdown

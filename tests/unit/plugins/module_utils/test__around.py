@@ -71,6 +71,6 @@ def test_lans_of_other_instances():
     with pytest.raises(GatewayError) as raised:
         problems.raise_if_any()
     assert raised.value.problems == (
-        "lans[0] 'office': reaches 'three/lab', which is no LAN of another instance on this host; known are "
-        "two/guests, two/lab; apply that instance first",
+        "lans[0] 'office': reaches 'three/lab', which is not a LAN of another instance on this host (known LANs: "
+        "two/guests, two/lab); apply that instance first",
     )

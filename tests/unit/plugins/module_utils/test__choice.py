@@ -106,7 +106,7 @@ def test_the_link_of_a_modem_is_no_lan(carrier, carriers):
     found = choose([ppp, carrier, vlan, LAN], [Route("ppp0")], carriers=carriers)
     assert names(found) == (["ppp0"], ["lan0"])
     assert (
-        "eth0: not taken as a LAN, it carries a WAN (a modem may be there); name it in lans if hosts are" in found.notes
+        "eth0: not used as a LAN: it carries a WAN (possibly to a modem); add it to lans if it has hosts" in found.notes
     )
 
 
@@ -115,7 +115,7 @@ def test_the_link_of_a_modem_that_cannot_be_told_is_mentioned():
     found = choose([ppp, link("eth0", "192.168.100.0/24"), LAN], [Route("ppp0")])
     assert names(found) == (["ppp0"], ["eth0", "lan0"])
     assert (
-        "which link carries ppp0 cannot be told; if eth0, lan0 is it, or one of them, name the LANs without it"
+        "cannot determine which link carries ppp0; if it is among eth0, lan0, name the LANs and leave it out"
         in found.notes
     )
 
@@ -153,8 +153,8 @@ def test_what_was_chosen_stays_chosen(case):
     assert [lan.networks[0] for lan in found.gateway.lans] == ["192.168.1.0/24", "192.168.2.0/24"]
 
 
-SO_FAR = "chosen so far: {0}; now it would be {1}, as there is {2}; write down which are meant, or choose anew by "
-ANEW = SO_FAR + "one run with choice=renew"
+SO_FAR = "chosen so far: {0}; this run would choose {1}, because there is {2}; write down the one you mean, or run "
+ANEW = SO_FAR + "once with choice=renew"
 WANS, LANS = "wans: " + ANEW, "lans: " + ANEW
 LANS_YAML = "{gateway_lans: [{name: lan0, interfaces: [lan0]}, {name: guest0, interfaces: [guest0]}]}"
 TEST_OTHERWISE = {
@@ -165,7 +165,7 @@ TEST_OTHERWISE = {
             WANS.format(
                 "{gateway_wans: [{interface: wan0}]}",
                 "{gateway_wans: [{interface: wan1}]}",
-                "a default route by wan1",
+                "a default route through wan1",
             )
         ],
     ),
@@ -176,7 +176,7 @@ TEST_OTHERWISE = {
             WANS.format(
                 "{gateway_wans: [{interface: wan0}]}",
                 "{gateway_wans: [{interface: wan0}, {interface: lan0}]}",
-                "a default route by lan0",
+                "a default route through lan0",
             )
         ],
     ),
@@ -215,7 +215,7 @@ def test_why_a_link_is_no_lan_is_told_with_the_error():
     tunnel = link("wg0", "10.9.0.0/24", kind="wireguard")
     assert refused([WAN, tunnel], [OUT]) == [
         "lans: no other interface has a private network; name the LAN, its interfaces and networks; "
-        "wg0: not taken as a LAN, it belongs to a tunnel (wireguard)"
+        "wg0: not used as a LAN: it belongs to a tunnel (wireguard)"
     ]
 
 
@@ -243,9 +243,9 @@ def test_what_a_lan_had_is_told_and_what_it_never_had_is_refused():
         "outbound": [{"name": "no", "source": ["192.168.9.6"], "action": "drop"}],
     }
     slips = [
-        "nat[0] 'mail': source 192.168.9.5/32 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
-        "outbound[0] 'no': source 192.168.9.6/32 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
-        "port_forwards[0] 'web': to 192.168.9.11 is in none of the LANs (lan0 192.168.1.0/24 fd00:1::/64)",
+        "nat[0] 'mail': source 192.168.9.5/32 is not in any LAN (lan0 192.168.1.0/24 fd00:1::/64)",
+        "outbound[0] 'no': source 192.168.9.6/32 is not in any LAN (lan0 192.168.1.0/24 fd00:1::/64)",
+        "port_forwards[0] 'web': to 192.168.9.11 is not in any LAN (lan0 192.168.1.0/24 fd00:1::/64)",
     ]
     assert refused([WAN, LAN], [OUT], **options) == slips
     told = choose([WAN, LAN], [OUT], FIRST, **options).warnings

@@ -67,16 +67,16 @@ def test_two_forwards_on_one_port(one, other):
 def test_an_exception_stands_before_the_rule(narrow, wide):
     assert problems(port_forwards=[narrow, wide]) == []
     assert problems(port_forwards=[wide, narrow]) == [
-        "port_forwards[1] 'a': never gets a packet, as port_forwards[0] 'b' before it takes them all; put it before "
-        "that one"
+        "port_forwards[1] 'a': can never match: port_forwards[0] 'b' already takes these connections; put this one "
+        "first"
     ]
 
 
 def test_what_two_take_together_is_taken():
     late = dict(forward("c"), port=["22", "80"])
     assert problems(port_forwards=[forward("a", "20-30"), forward("b", "80-90"), late]) == [
-        "port_forwards[2] 'c': never gets a packet, as port_forwards[0] 'a' and port_forwards[1] 'b' before it takes "
-        "them all; put it before that one"
+        "port_forwards[2] 'c': can never match: port_forwards[0] 'a' and port_forwards[1] 'b' already takes these "
+        "connections; put this one first"
     ]
     assert problems(port_forwards=[forward("a", "20-30"), late]) == []
 
@@ -139,7 +139,9 @@ def static(name, to, source="192.168.1.25", **more):
 
 def test_two_that_stand_for_one():
     (found,) = problems(nat=[static("a", "203.0.113.9"), static("b", "203.0.113.9", "192.168.1.26")])
-    assert found == ("nat[0] 'a' and nat[1] 'b': both map to 203.0.113.9/32; an address outside stands for one inside")
+    assert found == (
+        "nat[0] 'a' and nat[1] 'b': both map to 203.0.113.9/32; an outside address can stand for only one inside"
+    )
     assert problems(nat=[static("a", "203.0.113.9", wan="wan0"), static("b", "203.0.113.9", wan="wan1")]) == []
 
 
@@ -147,9 +149,9 @@ def test_names_that_are_not_there():
     assert problems(
         outbound=[{"name": "x", "source": ["guests"], "wan": "ppp0"}], port_forwards=[forward("y", wan="ppp0")]
     ) == [
-        "outbound[0] 'x': source 'guests' is neither a LAN nor a network; known LANs are office",
-        "outbound[0] 'x': wan ppp0 is none of wans (wan0, wan1)",
-        "port_forwards[0] 'y': wan ppp0 is none of wans (wan0, wan1)",
+        "outbound[0] 'x': source 'guests' is neither a LAN nor a network; known LANs: office",
+        "outbound[0] 'x': wan ppp0 is not in wans (wan0, wan1)",
+        "port_forwards[0] 'y': wan ppp0 is not in wans (wan0, wan1)",
     ]
 
 

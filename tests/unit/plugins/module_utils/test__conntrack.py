@@ -65,7 +65,9 @@ def test_size(wanted, memory_kb, size, buckets):
 def test_read_only_is_skipped_with_a_reason():
     found, notes = switches("auto", (("udp", 300),), host_with(read_only=[MAX]))
     assert found == [(TIMEOUTS["udp"], "300")]
-    assert notes == ("conntrack_max: skipped, it is read-only here; set it on the machine that runs this container",)
+    assert notes == (
+        "conntrack_max: skipped, because it is read-only here; set it on the machine that runs this container",
+    )
 
 
 TABLE = """entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error

@@ -195,7 +195,7 @@ def test_what_is_asked_is_known():
 @pytest.mark.parametrize(
     ("wanted", "earlier", "found", "ports", "known", "noted"),
     [
-        (None, (), Reach(None, ()), (22,), (), "port 22 stays open, name another in input_controller_ports"),
+        (None, (), Reach(None, ()), (22,), (), "port 22 stays open; to open another one, list it in input"),
         (None, (), Reach(2222, ()), (2222,), (2222,), ""),
         (None, (), Reach(None, (2222,)), (2222,), (2222,), ""),
         (None, (), Reach(2222, (22, 2222)), (22, 2222), (22, 2222), ""),
@@ -214,6 +214,6 @@ def test_what_stays_open(wanted, earlier, found, ports, known, noted):
 @pytest.mark.parametrize("wanted", [(), (22, 23)])
 def test_a_run_does_not_cut_itself_off(wanted):
     (told,) = refusal(wanted, Reach(2222, (22, 2222)))
-    assert told.startswith("input_controller_ports: this run came by SSH on port 2222")
+    assert told.startswith("input_controller_ports: this run uses SSH on port 2222")
     assert not refusal(wanted, Reach(None, (2222,)))
     assert not refusal((2222,), Reach(2222, ())) and not refusal(None, Reach(2222, ()))

@@ -226,7 +226,7 @@ def test_an_undo_that_fails_is_told(host):
         for variant in ("nft", "legacy"):
             host.answers["{0}-{1}-restore".format(family, variant)] = fakes.Done(1, "", "no")
     found = problems(apply, host, mss="keep")
-    assert found[-1].startswith("this could not be undone, look at the host: ")
+    assert found[-1].startswith("not everything could be undone; inspect the host: ")
 
 
 def test_what_is_no_longer_declared_is_purged(host):
@@ -249,7 +249,7 @@ def test_drift_is_seen_and_mended(host):
     info = gateway_info("default", host)
     assert info["as_applied"] is False
     assert [line for line in info["drift"] if "masquerade" in line.lower()]
-    assert "~ net/ipv4/ip_forward: 0, applied was 1" in info["drift"]
+    assert "~ net/ipv4/ip_forward: 0, but 1 was applied" in info["drift"]
     assert apply(host).to_dict()["changed"]
     assert gateway_info("default", host)["drift"] == []
 
@@ -382,7 +382,7 @@ def test_not_root(host):
 def test_read_only_proc_sys(host, check_mode):
     host.read_only = host.frozen = True
     assert problems(apply, host, check_mode=check_mode) == [
-        "/proc/sys/net/ipv6/conf/ppp0/accept_ra: is 1, has to be 2, and is read-only; "
+        "/proc/sys/net/ipv6/conf/ppp0/accept_ra: is 1, must be 2, and is read-only; "
         "set it from outside the container, or make /proc/sys/net writable"
     ]
 
@@ -415,7 +415,7 @@ def test_kernel_without_ipv6():
     host = fakes.FakeHost(ipv6=False)
     host.frozen = True
     assert problems(apply, host) == [
-        "/proc/sys/net/ipv6/conf/all/forwarding: this kernel has no such switch; boot one with IP forwarding"
+        "/proc/sys/net/ipv6/conf/all/forwarding: this kernel has no such switch; boot a kernel with IP forwarding"
     ]
 
 
@@ -436,8 +436,8 @@ def test_foreign_drop_is_refused_before_anything_is_touched():
     host = fakes.FakeHost()
     host.nft.tables["filter"] = [{"chain": {"name": "FORWARD", "hook": "forward", "policy": "drop"}}]
     sentence = (
-        "table inet filter drops in its chain FORWARD what it does not accept itself, so forwarded packets would not "
-        "pass; give that chain the policy accept, or accept them there and set foreign_drops=warn"
+        "table inet filter: the policy of its chain FORWARD drops forwarded "
+        "packets; give that chain the policy accept, or accept them there and set foreign_drops=warn"
     )
     host.frozen = True
     assert problems(apply, host) == [sentence]
@@ -465,7 +465,7 @@ def test_a_drop_that_no_packet_of_ours_meets_is_no_reason(family):
 def test_a_drop_is_told_with_what_else_is_wrong():
     lans = [dict(DUAL[0], networks=None, interfaces=["nowhere0"])]
     told = problems(apply, foreign_drop(fakes.FakeHost(), "inet"), lans=lans)
-    assert told[0].startswith("table inet mine drops in its chain f") and "nowhere0" in told[1]
+    assert told[0].startswith("table inet mine: the policy of its chain f drops") and "nowhere0" in told[1]
 
 
 def test_a_list_that_words_cut_shows_its_rules():
@@ -484,7 +484,7 @@ def test_docker_that_comes_later_moves_the_rules_to_iptables():
     host.iptables["nft", "ip"].append("filter", "FORWARD", "-j DOCKER-USER")
     done = apply(host, backend="auto")
     assert done.change.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
-    assert "table ip filter drops in its chain FORWARD" in done.change.why
+    assert "chain FORWARD of table ip filter drops packets" in done.change.why
     assert not apply(host, backend="auto").change.changed
     assert "set backend=iptables" in problems(apply, host, backend="nftables")[0]
 
@@ -493,7 +493,7 @@ def test_other_writers_are_warned_of_and_left_alone(host):
     host.files["/etc/sysctl.conf"] = "net.ipv4.ip_forward=0\n# mine\n"
     (warning,) = apply(host).warnings
     assert warning == (
-        "/etc/sysctl.conf line 1 sets net/ipv4/ip_forward to 0: whoever applies that file undoes this; remove the line"
+        "/etc/sysctl.conf line 1 sets net/ipv4/ip_forward to 0: applying that file undoes this; remove the line"
     )
     assert host.files["/etc/sysctl.conf"] == "net.ipv4.ip_forward=0\n# mine\n"
 
@@ -584,7 +584,7 @@ def test_item_check_mode(host):
 def test_items_and_a_gateway_do_not_share_an_instance(host):
     apply(host)
     assert problems(masquerade, host) == [
-        "instance: 'default' belongs to the gateway module, which removes what it does not declare; "
+        "instance: 'default' is managed by the gateway module, which removes what it does not declare; "
         "declare this item there, or choose another instance"
     ]
     remove(host)
@@ -596,8 +596,8 @@ def test_from_lines_to_a_gateway_by_one_run(host):
     forward(host)
     engine.apply_switches("default", Forwarding(ipv4=True), host, False)
     assert problems(apply, host) == [
-        "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); take all of them away by "
-        "one run with state=absent, or choose another instance"
+        "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); remove them with one run "
+        "with state=absent, or choose another instance"
     ]
     assert remove(host, check_mode=True).to_dict()["changed"]
     assert remove(host).to_dict()["changed"]
@@ -678,7 +678,7 @@ def test_gateway_info_counts(host):
 
 def test_gateway_info_bad_instance(host):
     assert problems(gateway_info, "../x", host) == [
-        "instance: '../x' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"
+        "instance: '../x' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"
     ]
 
 

@@ -59,7 +59,9 @@ def test_an_interface_in_no_zone_is_let_through_by_any(host):
     office = Lan("office", ("lan0",), ("192.168.1.0/24",))
     policy, notes = firewalld.policy_for(gateway(office, wans=("wan0", "ppp*")), host)
     assert (policy.ingress, policy.egress) == (("home",), ("ANY",))
-    assert notes == ("firewalld: ppp* is assigned to no zone, so the policy is for any zone; assign it to narrow that",)
+    assert notes == (
+        "firewalld: ppp* is not assigned to a zone, so the policy applies to any zone; assign it to narrow that",
+    )
 
 
 def test_the_policy_as_xml():
@@ -109,11 +111,11 @@ def test_a_reload_that_would_lose_something_is_refused(host):
         host.answers["firewall-cmd " + words] = host.answers["firewall-cmd --permanent " + words] = Done(0, "", "")
     firewalld.check_reload(host)
     host.answers["firewall-cmd --direct --get-all-rules"] = Done(0, "ipv4 filter FORWARD 0 -j ACCEPT", "")
-    with pytest.raises(GatewayError, match=r"direct rules have settings at run time only"):
+    with pytest.raises(GatewayError, match=r"direct rules have runtime-only settings"):
         firewalld.check_reload(host)
     host.answers["firewall-cmd --direct --get-all-rules"] = Done(0, "", "")
     host.answers["firewall-cmd --list-all-zones"] = Done(0, now.replace("ports: ", "ports: 99/tcp"), "")
-    with pytest.raises(GatewayError, match=r"run time only \(ports: 99/tcp\).*--runtime-to-permanent"):
+    with pytest.raises(GatewayError, match=r"runtime-only settings \(ports: 99/tcp\).*--runtime-to-permanent"):
         firewalld.check_reload(host)
 
 

@@ -70,7 +70,7 @@ TEST_GATEWAY = [
         dict(lans=[lan("a", ["wlan*"]), lan("b", ["wlan1"], ["10.0.0.0/8"])]),
         "lans[0] 'a' and lans[1] 'b': both have interface wlan1; an interface belongs to one LAN",
     ),
-    (dict(lans=[lan("a"), lan("a", ["lan1"], ["10.0.0.0/8"])]), "lans: 'a' is there twice; give each its own name"),
+    (dict(lans=[lan("a"), lan("a", ["lan1"], ["10.0.0.0/8"])]), "lans: 'a' is defined twice; give each its own name"),
     # a WAN that is also a LAN
     (
         dict(wans=[WAN], lans=[lan(interfaces=["lan0", "ppp0"])]),
@@ -80,7 +80,7 @@ TEST_GATEWAY = [
         dict(wans=[{"interface": "ppp*"}], lans=[lan(interfaces=["ppp3"])]),
         "lans[0] 'a': interface ppp3 is also WAN ppp*; " + ONE_CARD,
     ),
-    (dict(wans=[WAN, WAN]), "wans: 'ppp0' is there twice; give each its own name"),
+    (dict(wans=[WAN, WAN]), "wans: 'ppp0' is defined twice; give each its own name"),
     # an address in no family, a CIDR with host bits
     (
         dict(lans=[lan(networks=["192.168.1.0.0/24"])]),
@@ -98,76 +98,76 @@ TEST_GATEWAY = [
     # interface names
     (
         dict(wans=[{"interface": "eth/0"}]),
-        "wans[0]: interface 'eth/0' has a slash, which no interface name can have",
+        "wans[0]: interface 'eth/0' contains a slash, which interface names cannot",
     ),
     (
         dict(lans=[lan(interfaces=["lan 0"])]),
-        "lans[0] 'a': interface 'lan 0' is not a name that an interface can have; '*' may only stand at its end",
+        "lans[0] 'a': interface 'lan 0' is not a valid interface name; '*' is allowed only at the end",
     ),
     (
         dict(wans=[{"interface": "p*p"}]),
-        "wans[0]: interface 'p*p' is not a name that an interface can have; '*' may only stand at its end",
+        "wans[0]: interface 'p*p' is not a valid interface name; '*' is allowed only at the end",
     ),
     (
         dict(wans=[{"interface": "*"}]),
-        "wans[0]: '*' would be every interface, this host's own loopback too; write what stands before it, as in ppp*",
+        "wans[0]: '*' would match every interface, loopback included; put a prefix before it, as in ppp*",
     ),
-    (dict(wans=[{"interface": "tun+"}]), "wans[0]: interface 'tun+' is a pattern of iptables; write tun*"),
+    (dict(wans=[{"interface": "tun+"}]), "wans[0]: interface 'tun+' is an iptables pattern; write tun*"),
     (
         dict(lans=[lan(networks=["0.0.0.0/0"])]),
-        "lans[0] 'a': networks: 0.0.0.0/0 is most of the Internet; name the networks that are behind the LAN",
+        "lans[0] 'a': networks: 0.0.0.0/0 covers most of the Internet; name the networks behind the LAN",
     ),
     (
         dict(lans=[lan(networks=["2000::/3"])]),
-        "lans[0] 'a': networks: 2000::/3 is most of the Internet; name the networks that are behind the LAN",
+        "lans[0] 'a': networks: 2000::/3 covers most of the Internet; name the networks behind the LAN",
     ),
     (
         dict(wans=[{"interface": ""}]),
-        "wans[0]: interface '' is not a name that an interface can have; '*' may only stand at its end",
+        "wans[0]: interface '' is not a valid interface name; '*' is allowed only at the end",
     ),
     (
         dict(lans=[lan(interfaces=["all"])]),
-        "lans[0] 'a': interface 'all' is the kernel's word for a group, no interface has it as name",
+        "lans[0] 'a': interface 'all' is the kernel's name for a group; name one interface",
     ),
     (
         dict(wans=[{"interface": "default"}]),
-        "wans[0]: interface 'default' is the kernel's word for a group, no interface has it as name",
+        "wans[0]: interface 'default' is the kernel's name for a group; name one interface",
     ),
     # names
     (
         dict(instance="Lab-1"),
-        "instance: 'Lab-1' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter",
+        "instance: 'Lab-1' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter",
     ),
     (
         dict(lans=[lan("my lan")]),
-        "lans[0] 'my lan': name 'my lan' has to be 1 to 63 letters, digits, '_', '.' or '-', "
-        "beginning with a letter or digit",
+        "lans[0] 'my lan': name 'my lan' must be 1 to 63 letters, digits, '_', '.' or '-', starting with a letter or "
+        "digit",
     ),
     (
         dict(lans=[lan("10.0.0.1")]),
-        "lans[0] '10.0.0.1': name '10.0.0.1' looks like an address; give the LAN another one",
+        "lans[0] '10.0.0.1': name '10.0.0.1' looks like an address; give the LAN another name",
     ),
     (
         dict(nat=[{"name": "-x"}]),
-        "nat[0] '-x': name '-x' has to be 1 to 63 letters, digits, '_', '.' or '-', beginning with a letter or digit",
+        "nat[0] '-x': name '-x' must be 1 to 63 letters, digits, '_', '.' or '-', starting with a letter or digit",
     ),
-    (dict(nat=[{"name": "x"}, {"name": "x"}]), "nat: 'x' is there twice; give each its own name"),
+    (dict(nat=[{"name": "x"}, {"name": "x"}]), "nat: 'x' is defined twice; give each its own name"),
     # references
     (
         dict(lans=[lan("a", reaches=["b"])]),
-        "lans[0] 'a': reaches 'b', which is no LAN; known are a",
+        "lans[0] 'a': reaches 'b', which is not a LAN; known LANs: a",
     ),
     (
         dict(lans=[lan("a", reaches=["a"])]),
-        "lans[0] 'a': reaches 'a', which is the LAN itself; known are a",
+        "lans[0] 'a': reaches 'a', which is the LAN itself; known LANs: a",
     ),
     (
         dict(lans=[lan("a")], nat=[{"name": "x", "source": ["b"]}]),
-        "nat[0] 'x': source 'b' is neither a LAN nor a network; known LANs are a",
+        "nat[0] 'x': source 'b' is neither a LAN nor a network; known LANs: a",
     ),
     (
         dict(wans=[WAN], nat=[{"name": "x", "wan": "ppp1"}]),
-        "nat[0] 'x': wan ppp1 is none of wans (ppp0)",
+        "nat[0] 'x': wan ppp1 is not in wans (ppp0)",
     ),
     (
         dict(nat=[{"name": "x", "source": ["10.0.0.1/8"]}]),
@@ -240,11 +240,11 @@ TEST_MASQUERADE = [
     (dict(), ["source: is empty; name the LAN networks to masquerade, such as 192.168.1.0/24",
               "out_interface: is missing; name the WAN interface, such as ppp0"]),
     (dict(source=["10.0.0.0/8"], out_interface="a/b"),
-     ["out_interface: interface 'a/b' has a slash, which no interface name can have"]),
+     ["out_interface: interface 'a/b' contains a slash, which interface names cannot"]),
     (dict(source=["10.0.0.0/8"], destination=["fd00::/64"], out_interface="ppp0"),
      ["source and destination: have no address family in common; give both in IPv4 or both in IPv6"]),
     (dict(source=["10.0.0.0/8"], out_interface="ppp0", instance="ABC"),
-     ["instance: 'ABC' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"]),
+     ["instance: 'ABC' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]),
 ]  # fmt: skip
 
 
@@ -263,8 +263,8 @@ TEST_FORWARD = [
     (dict(ct_state=["new"]), ["forward 'x': matches everything; give at least one of "
                               "source, destination, in_interface, out_interface"]),
     (dict(in_interface="a/b", out_interface="c d"),
-     ["out_interface: interface 'c d' is not a name that an interface can have; '*' may only stand at its end",
-      "in_interface: interface 'a/b' has a slash, which no interface name can have"]),
+     ["out_interface: interface 'c d' is not a valid interface name; '*' is allowed only at the end",
+      "in_interface: interface 'a/b' contains a slash, which interface names cannot"]),
     (dict(source=["1.2.3.4/8"], destination=["x"]),
      ["source: 1.2.3.4/8 has host bits set; did you mean 1.0.0.0/8?",
       "destination: 'x' is neither an IPv4 nor an IPv6 network; write it as 192.168.1.0/24 or fd00:1::/64"]),
@@ -290,11 +290,11 @@ def test_forward_states_are_in_the_order_of_the_tools():
 TEST_FORWARDING = [
     (dict(ipv4=True, interfaces=[]), ["interfaces: is empty; leave it out to set the global switch"]),
     (dict(ipv4=True, interfaces=["lan0", "ppp*"]),
-     ["interfaces[1]: 'ppp*' is a pattern; the kernel has a switch for each name only"]),
+     ["interfaces[1]: 'ppp*' is a pattern; name single interfaces"]),
     (dict(ipv4=True, interfaces=["../../kernel"]),
-     ["interfaces[0]: interface '../../kernel' has a slash, which no interface name can have"]),
+     ["interfaces[0]: interface '../../kernel' contains a slash, which interface names cannot"]),
     (dict(ipv4=True, interfaces=[".."]),
-     ["interfaces[0]: interface '..' is not a name that an interface can have; '*' may only stand at its end"]),
+     ["interfaces[0]: interface '..' is not a valid interface name; '*' is allowed only at the end"]),
 ]  # fmt: skip
 
 
@@ -381,7 +381,7 @@ def test_option_that_means_nothing_for_an_action(option, value, actions, action)
     given = dict({option: value}, **NEEDED[action])
     if option == "port":
         given["protocol"] = ["tcp"]
-    wanted = "nat[0] 'x': {0} means nothing for action {1}, only for {2}".format(option, action, " and ".join(actions))
+    wanted = "nat[0] 'x': {0} is not valid with action {1}, only with {2}".format(option, action, " or ".join(actions))
     if action in actions:
         assert gateway_from_params(gateway_params(**nat(action, **given)))
     else:
@@ -399,22 +399,22 @@ ADDRESS = "write 203.0.113.9, or 203.0.113.9-203.0.113.12"
 #: options of gateway, its one problem
 TEST_VOCABULARY = [
     # to
-    (nat("snat"), "nat[0] 'x': to is missing; name the addresses to translate to"),
-    (nat("snat", to=[]), "nat[0] 'x': to is missing; name the addresses to translate to"),
-    (nat("static", source=["192.168.1.0/28"]), "nat[0] 'x': to is missing; name the network to translate to"),
-    (nat("prefix", source=["fd00:1::/64"]), "nat[0] 'x': to is missing; name the network to translate to"),
-    (nat("snat", to=["203.0.113.0/28"]), "nat[0] 'x': to: '203.0.113.0/28' is no address; " + ADDRESS),
-    (nat("snat", to=["example.org"]), "nat[0] 'x': to: 'example.org' is no address; " + ADDRESS),
-    (nat("snat", to=["::ffff:203.0.113.9"]), "nat[0] 'x': to: '::ffff:203.0.113.9' is no address; " + ADDRESS),
-    (nat("snat", to=["203.0.113.9-"]), "nat[0] 'x': to: '203.0.113.9-' is no address; " + ADDRESS),
-    (nat("snat", to=["203.0.113.9-.12"]), "nat[0] 'x': to: '203.0.113.9-.12' is no address; " + ADDRESS),
+    (nat("snat"), "nat[0] 'x': option to is missing; name the addresses to translate to"),
+    (nat("snat", to=[]), "nat[0] 'x': option to is missing; name the addresses to translate to"),
+    (nat("static", source=["192.168.1.0/28"]), "nat[0] 'x': option to is missing; name the network to translate to"),
+    (nat("prefix", source=["fd00:1::/64"]), "nat[0] 'x': option to is missing; name the network to translate to"),
+    (nat("snat", to=["203.0.113.0/28"]), "nat[0] 'x': to: '203.0.113.0/28' is not an address; " + ADDRESS),
+    (nat("snat", to=["example.org"]), "nat[0] 'x': to: 'example.org' is not an address; " + ADDRESS),
+    (nat("snat", to=["::ffff:203.0.113.9"]), "nat[0] 'x': to: '::ffff:203.0.113.9' is not an address; " + ADDRESS),
+    (nat("snat", to=["203.0.113.9-"]), "nat[0] 'x': to: '203.0.113.9-' is not an address; " + ADDRESS),
+    (nat("snat", to=["203.0.113.9-.12"]), "nat[0] 'x': to: '203.0.113.9-.12' is not an address; " + ADDRESS),
     (
         nat("snat", to=["203.0.113.12-203.0.113.9"]),
-        "nat[0] 'x': to: 203.0.113.12-203.0.113.9 is upside down; did you mean 203.0.113.9-203.0.113.12?",
+        "nat[0] 'x': to: 203.0.113.12-203.0.113.9 is reversed; did you mean 203.0.113.9-203.0.113.12?",
     ),
     (
         nat("snat", to=["203.0.113.12-2001:db8::1"]),
-        "nat[0] 'x': to: 203.0.113.12-2001:db8::1 begins in one address family and ends in the other",
+        "nat[0] 'x': to: 203.0.113.12-2001:db8::1 starts in one address family and ends in the other",
     ),
     (
         nat("static", source=["192.168.1.0/28"], to=["203.0.113.1-203.0.113.16"]),
@@ -427,33 +427,33 @@ TEST_VOCABULARY = [
     # one to one
     (
         nat("static", source=["192.168.1.0/28"], to=["203.0.113.0/29"]),
-        "nat[0] 'x': source 192.168.1.0/28 and to 203.0.113.0/29 are of different length; "
-        "static maps each address to its own",
+        "nat[0] 'x': source 192.168.1.0/28 and to 203.0.113.0/29 have different lengths; action static maps one "
+        "address to one",
     ),
     (
         nat("prefix", source=["fd00:1::/48"], to=["2001:db8:1::/56"]),
-        "nat[0] 'x': source fd00:1::/48 and to 2001:db8:1::/56 are of different length; "
-        "prefix maps each address to its own",
+        "nat[0] 'x': source fd00:1::/48 and to 2001:db8:1::/56 have different lengths; action prefix maps one address "
+        "to one",
     ),
     (
         nat("static", source=["192.168.1.0/28"], to=["2001:db0::/28"]),
-        "nat[0] 'x': source 192.168.1.0/28 and to 2001:db0::/28 are of different address families",
+        "nat[0] 'x': source 192.168.1.0/28 and to 2001:db0::/28 have different address families",
     ),
     (
         nat("static", source=["192.168.1.0/29"], to=["203.0.113.0/29", "203.0.113.8/29"]),
-        "nat[0] 'x': to names 2 networks; static maps one to one",
+        "nat[0] 'x': to lists 2 networks; action static maps to exactly one",
     ),
     (
         nat("static", source=["192.168.1.0/29", "192.168.1.8/29"], to=["203.0.113.0/29"]),
-        "nat[0] 'x': source has to be the one network (or the LAN) that to stands for outside",
+        "nat[0] 'x': source must be exactly one network or LAN, the one that to represents outside",
     ),
     (
         nat("static", to=["203.0.113.0/29"]),
-        "nat[0] 'x': source has to be the one network (or the LAN) that to stands for outside",
+        "nat[0] 'x': source must be exactly one network or LAN, the one that to represents outside",
     ),
     (
         nat("prefix", source=["192.168.1.0/28"], to=["203.0.113.0/28"]),
-        "nat[0] 'x': prefix is for IPv6 (RFC 6296); for IPv4 use action static",
+        "nat[0] 'x': action prefix is for IPv6 (RFC 6296); use action static for IPv4",
     ),
     (
         nat("prefix", source=["fd00:1::/65"], to=["2001:db8:1::/65"]),
@@ -466,41 +466,41 @@ TEST_VOCABULARY = [
                 dict(name="y", action="static", source=["192.168.1.16/28"], to=["203.0.113.0/28"]),
             ]
         ),
-        "nat[0] 'x' and nat[1] 'y': both map to 203.0.113.0/28; an address outside stands for one inside",
+        "nat[0] 'x' and nat[1] 'y': both map to 203.0.113.0/28; an outside address can stand for only one inside",
     ),
     # ports
-    (nat(to_port="0"), "nat[0] 'x': to_port: 0 is outside 1-65535, the ports there are"),
-    (nat(to_port="1024-65536"), "nat[0] 'x': to_port: 1024-65536 is outside 1-65535, the ports there are"),
-    (nat(to_port="2000-1000"), "nat[0] 'x': to_port: 2000-1000 is upside down; did you mean 1000-2000?"),
-    (nat(to_port="high"), "nat[0] 'x': to_port: 'high' is no port; write it as 443 or 8000-8010"),
-    (nat(to_port=""), "nat[0] 'x': to_port: '' is no port; write it as 443 or 8000-8010"),
-    (nat(port=["443"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
-    (nat(port=["443"], protocol=["icmp"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
-    (nat(port=["443"], protocol=["tcp", "esp"]), "nat[0] 'x': port needs protocol to be tcp, udp, sctp or both"),
-    (nat(port=["https"], protocol=["tcp"]), "nat[0] 'x': port: 'https' is no port; write it as 443 or 8000-8010"),
-    (nat(port=["99-1"], protocol=["tcp"]), "nat[0] 'x': port: 99-1 is upside down; did you mean 1-99?"),
-    (nat(wan="a/b"), "nat[0] 'x': interface 'a/b' has a slash, which no interface name can have"),
+    (nat(to_port="0"), "nat[0] 'x': to_port: 0 is not in the port range 1-65535"),
+    (nat(to_port="1024-65536"), "nat[0] 'x': to_port: 1024-65536 is not in the port range 1-65535"),
+    (nat(to_port="2000-1000"), "nat[0] 'x': to_port: 2000-1000 is reversed; did you mean 1000-2000?"),
+    (nat(to_port="high"), "nat[0] 'x': to_port: 'high' is not a port; write it as 443 or 8000-8010"),
+    (nat(to_port=""), "nat[0] 'x': to_port: '' is not a port; write it as 443 or 8000-8010"),
+    (nat(port=["443"]), "nat[0] 'x': port requires protocol tcp, udp, sctp or both"),
+    (nat(port=["443"], protocol=["icmp"]), "nat[0] 'x': port requires protocol tcp, udp, sctp or both"),
+    (nat(port=["443"], protocol=["tcp", "esp"]), "nat[0] 'x': port requires protocol tcp, udp, sctp or both"),
+    (nat(port=["https"], protocol=["tcp"]), "nat[0] 'x': port: 'https' is not a port; write it as 443 or 8000-8010"),
+    (nat(port=["99-1"], protocol=["tcp"]), "nat[0] 'x': port: 99-1 is reversed; did you mean 1-99?"),
+    (nat(wan="a/b"), "nat[0] 'x': interface 'a/b' contains a slash, which interface names cannot"),
     # port forwards
     (forward(port=[]), "port_forwards[0] 'web': port is empty; name the ports to forward, such as 443"),
     (forward(to=[]), "port_forwards[0] 'web': to is empty; name the server to forward to"),
-    (forward(to=["web.example.org"]), "port_forwards[0] 'web': to: 'web.example.org' is no address; " + ADDRESS),
+    (forward(to=["web.example.org"]), "port_forwards[0] 'web': to: 'web.example.org' is not an address; " + ADDRESS),
     (
         forward(to=["192.168.1.20-192.168.1.22"]),
         "port_forwards[0] 'web': to 192.168.1.20-192.168.1.22 is a range; list the servers",
     ),
     (
         forward(to=["192.168.1.20", "fd00:1::20"]),
-        "port_forwards[0] 'web': to names IPv4 and IPv6 servers; make it two forwards",
+        "port_forwards[0] 'web': to mixes IPv4 and IPv6 servers; write two forwards",
     ),
-    (forward(port=["65536"]), "port_forwards[0] 'web': port: 65536 is outside 1-65535, the ports there are"),
+    (forward(port=["65536"]), "port_forwards[0] 'web': port: 65536 is not in the port range 1-65535"),
     (
         forward(port=["80", "443"], to_port=8080),
-        "port_forwards[0] 'web': to_port with several ports; make it one forward for each range",
+        "port_forwards[0] 'web': to_port allows one port range only; write one forward for each range",
     ),
-    (forward(to_port=0), "port_forwards[0] 'web': to_port 0 leads outside 1-65535"),
-    (forward(to_port=-5), "port_forwards[0] 'web': to_port -5 leads outside 1-65535"),
-    (forward(to_port=65536), "port_forwards[0] 'web': to_port 65536 leads outside 1-65535"),
-    (forward(port=["8000-8010"], to_port=65530), "port_forwards[0] 'web': to_port 65530 leads outside 1-65535"),
+    (forward(to_port=0), "port_forwards[0] 'web': to_port 0 leaves the port range 1-65535"),
+    (forward(to_port=-5), "port_forwards[0] 'web': to_port -5 leaves the port range 1-65535"),
+    (forward(to_port=65536), "port_forwards[0] 'web': to_port 65536 leaves the port range 1-65535"),
+    (forward(port=["8000-8010"], to_port=65530), "port_forwards[0] 'web': to_port 65530 leaves the port range 1-65535"),
     (
         forward(source=["fd00:9::/64"]),
         "port_forwards[0] 'web': to 192.168.1.20 has no address family in common with fd00:9::/64",
@@ -509,11 +509,14 @@ TEST_VOCABULARY = [
         forward(destination=["2001:db8::1"]),
         "port_forwards[0] 'web': to 192.168.1.20 has no address family in common with 2001:db8::1/128",
     ),
-    (forward(source=["office"]), "port_forwards[0] 'web': source 'office' is no network; outside are no LANs"),
-    (dict(forward(wan="ppp1"), wans=[WAN]), "port_forwards[0] 'web': wan ppp1 is none of wans (ppp0)"),
+    (
+        forward(source=["office"]),
+        "port_forwards[0] 'web': source 'office' is not a network; LAN names do not apply outside",
+    ),
+    (dict(forward(wan="ppp1"), wans=[WAN]), "port_forwards[0] 'web': wan ppp1 is not in wans (ppp0)"),
     (
         dict(port_forwards=[dict(name="a", port=[port], to=["192.168.1.20"]) for port in ("80", "443")]),
-        "port_forwards: 'a' is there twice; give each its own name",
+        "port_forwards: 'a' is defined twice; give each its own name",
     ),
     (
         dict(port_forwards=[dict(name=name, port=["80-90"], to=["192.168.1.20"]) for name in "ab"]),
@@ -524,69 +527,75 @@ TEST_VOCABULARY = [
     (multicast(group=[]), "multicast[0] 'tv': group is empty; name the groups to let in, such as 239.0.0.0/8"),
     (
         multicast(group=["10.0.0.0/8"]),
-        "multicast[0] 'tv': group 10.0.0.0/8 is no multicast; groups are in 224.0.0.0/4 and ff00::/8",
+        "multicast[0] 'tv': group 10.0.0.0/8 is not a multicast network; groups are in 224.0.0.0/4 and ff00::/8",
     ),
     (
         multicast(group=["224.0.0.0/3"]),
-        "multicast[0] 'tv': group 224.0.0.0/3 is no multicast; groups are in 224.0.0.0/4 and ff00::/8",
+        "multicast[0] 'tv': group 224.0.0.0/3 is not a multicast network; groups are in 224.0.0.0/4 and ff00::/8",
     ),
     (
         multicast(group=["224.0.0.1"]),
-        "multicast[0] 'tv': group 224.0.0.1/32 is in 224.0.0.0/24, which no router forwards",
+        "multicast[0] 'tv': group 224.0.0.1/32 is in 224.0.0.0/24, which routers do not forward",
     ),
-    (multicast(group=["ff32::/32"]), "multicast[0] 'tv': group ff32::/32 is in ff32::/16, which no router forwards"),
+    (
+        multicast(group=["ff32::/32"]),
+        "multicast[0] 'tv': group ff32::/32 is in ff32::/16, which routers do not forward",
+    ),
     (
         multicast(source=["2001:db8::/32"]),
         "multicast[0] 'tv': source and group have no address family in common; give both in IPv4 or both in IPv6",
     ),
-    (multicast(source=["office"]), "multicast[0] 'tv': source 'office' is no network; senders are outside"),
-    (dict(multicast(lan=["x"]), lans=LANS), "multicast[0] 'tv': lan 'x' is no LAN; known are a, b"),
-    (dict(multicast(wan="ppp1"), wans=[WAN]), "multicast[0] 'tv': wan ppp1 is none of wans (ppp0)"),
+    (
+        multicast(source=["office"]),
+        "multicast[0] 'tv': source 'office' is not a network; LAN names do not apply outside",
+    ),
+    (dict(multicast(lan=["x"]), lans=LANS), "multicast[0] 'tv': lan 'x' is not a LAN; known LANs: a, b"),
+    (dict(multicast(wan="ppp1"), wans=[WAN]), "multicast[0] 'tv': wan ppp1 is not in wans (ppp0)"),
     (
         dict(input_controller_ports=[22]),
-        "input_controller_ports: means nothing while input is open; set input to protect",
+        "input_controller_ports: has no effect while input is open; set input to protect",
     ),
     (
         dict(input="protect", input_controller_ports=[0]),
-        "input_controller_ports: 0 is outside 1-65535, the ports there are",
+        "input_controller_ports: 0 is not in the port range 1-65535",
     ),
     (
         dict(input="protect", input_allow=[{"name": "x", "protocol": ["igmp"], "source": ["2001:db8::/32"]}]),
-        "input_allow[0] 'x': protocol igmp is IPv4's; in IPv6 its work is done by MLD, which is a part of icmp",
+        "input_allow[0] 'x': protocol igmp is IPv4 only; IPv6 uses MLD, which is part of icmp",
     ),
     # outbound
-    (outbound(port=["25"]), "outbound[0] 'o': port needs protocol to be tcp, udp, sctp or both"),
+    (outbound(port=["25"]), "outbound[0] 'o': port requires protocol tcp, udp, sctp or both"),
     (
-        outbound(rate="10 a second"),
-        "outbound[0] 'o': rate: '10 a second' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+        outbound(rate="10 each s"),
+        "outbound[0] 'o': rate: '10 each s' is not a rate; write it as 10/second, /minute, /hour or /day, up to 10000",
     ),
     (
         outbound(rate="0/second"),
-        "outbound[0] 'o': rate: '0/second' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+        "outbound[0] 'o': rate: '0/second' is not a rate; write it as 10/second, /minute, /hour or /day, up to 10000",
     ),
     (
         outbound(rate="10001/day"),
-        "outbound[0] 'o': rate: '10001/day' is no rate; write it as 10/second, minute, hour or day, up to 10000",
+        "outbound[0] 'o': rate: '10001/day' is not a rate; write it as 10/second, /minute, /hour or /day, up to 10000",
     ),
     (
         outbound(rate="10/second", action="drop"),
-        "outbound[0] 'o': rate means nothing for action drop; above the rate of an accept, packets are rejected",
+        "outbound[0] 'o': rate is valid only with action accept, not drop; what exceeds it is rejected",
     ),
     (
         dict(outbound(source=["guests"]), lans=LANS),
-        "outbound[0] 'o': source 'guests' is neither a LAN nor a network; known LANs are a, b",
+        "outbound[0] 'o': source 'guests' is neither a LAN nor a network; known LANs: a, b",
     ),
-    (dict(outbound(wan="ppp1"), wans=[WAN]), "outbound[0] 'o': wan ppp1 is none of wans (ppp0)"),
-    (dict(outbound=[{"name": "o"}, {"name": "o"}]), "outbound: 'o' is there twice; give each its own name"),
+    (dict(outbound(wan="ppp1"), wans=[WAN]), "outbound[0] 'o': wan ppp1 is not in wans (ppp0)"),
+    (dict(outbound=[{"name": "o"}, {"name": "o"}]), "outbound: 'o' is defined twice; give each its own name"),
     # MSS
-    (dict(mss="1452 bytes"), "mss: '1452 bytes' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
-    (dict(mss="87"), "mss: '87' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
-    (dict(mss="65496"), "mss: '65496' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
-    (dict(mss="-1452"), "mss: '-1452' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
-    (dict(mss=""), "mss: '' is neither pmtu, keep nor a number of bytes from 88 to 65495"),
+    (dict(mss="1452 bytes"), "mss: '1452 bytes' is not pmtu, keep or a number of bytes from 88 to 65495"),
+    (dict(mss="87"), "mss: '87' is not pmtu, keep or a number of bytes from 88 to 65495"),
+    (dict(mss="65496"), "mss: '65496' is not pmtu, keep or a number of bytes from 88 to 65495"),
+    (dict(mss="-1452"), "mss: '-1452' is not pmtu, keep or a number of bytes from 88 to 65495"),
+    (dict(mss=""), "mss: '' is not pmtu, keep or a number of bytes from 88 to 65495"),
     (
         dict(wans=[WAN, {"interface": "ppp1", "mss": "max"}]),
-        "wans[1]: mss: 'max' is neither pmtu, keep nor a number of bytes from 88 to 65495",
+        "wans[1]: mss: 'max' is not pmtu, keep or a number of bytes from 88 to 65495",
     ),
 ]
 

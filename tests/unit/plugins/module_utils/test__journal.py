@@ -47,7 +47,7 @@ def test_what_changed_is_told_in_the_words_that_declared_it():
     assert len(kept) == 1 and kept[0].startswith("changed by joe from 192.0.2.1: + wan ppp0; + lan lan: ")
     (waits,) = host.logged
     assert waits == (
-        "default: changed by joe from 192.0.2.1, waits for its confirmation until 14:05:30: "
+        "default: changed by joe from 192.0.2.1, awaits confirmation until 14:05:30: "
         "+ port_forward web: anybody tcp port 443 on every WAN goes to 192.168.1.20"
     )
     assert "secret" not in waits

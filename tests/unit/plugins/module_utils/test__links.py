@@ -100,7 +100,7 @@ def test_at_boot_only_links_that_are_there_are_touched():
         "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 2001:db8::9/128 dev wan0 preferred_lft 0",
         "while IFS=': ' read -r link _counters; do",
         '    case "$link" in',
-        "    *[!A-Za-z0-9_.@-]*) ;;  # no name that can stand in a rule",
+        "    *[!A-Za-z0-9_.@-]*) ;;  # rules cannot contain this name",
         "    wan0|tap*) offload $link ;;",
         "    esac",
         "done < /proc/net/dev",

@@ -77,7 +77,7 @@ def test_a_forward_that_is_left_no_address_is_refused():
     with pytest.raises(GatewayError) as raised:
         resolved(WAN, nat=[STATIC, {"name": "rest"}])
     (problem,) = raised.value.problems
-    assert problem.startswith("port_forwards[0] 'web': never gets a packet, as nat items map every address of wan0;")
+    assert problem.startswith("port_forwards[0] 'web': can never match: nat items map every address of wan0;")
     # With another address, or no known one, it is as the user declares.
     resolved(Interface("wan0", addresses=("203.0.113.2", "203.0.113.3")), nat=[STATIC, {"name": "rest"}])
 
@@ -86,7 +86,7 @@ def test_a_forward_that_takes_a_port_of_a_mapped_address_is_told():
     named = dict(FORWARD, destination=["203.0.113.2"])
     (note,) = resolved(WAN, nat=[STATIC, {"name": "rest"}], port_forwards=[named]).notes
     assert note == (
-        "port_forwards[0] 'web' takes its ports of 203.0.113.2/32 before nat[0] 'one' maps that address to "
+        "port_forwards[0] 'web' takes its ports on 203.0.113.2/32 before nat[0] 'one' maps that address to "
         "192.168.1.20/32"
     )
     other = resolved(WAN, OTHER, wans=("wan0", "wan1"), nat=[STATIC], port_forwards=[dict(named, wan="wan1")])
@@ -119,4 +119,4 @@ def sentences(*routes, **params):
 def test_answers_that_leave_by_another_wan(routes, params, by):
     found = sentences(*routes, **params)
     assert len(found) == bool(by)
-    assert not by or "clients that come by {0} leave by {1},".format(*by) in found[0]
+    assert not by or "clients on {0} leave through {1},".format(*by) in found[0]

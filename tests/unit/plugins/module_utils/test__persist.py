@@ -77,7 +77,7 @@ def test_damaged_state_is_an_error_that_names_the_file(name):
         persist.read_state(host, "default")
     (problem,) = caught.value.problems
     assert problem.startswith("/etc/ipmasq/default.json: is damaged or of another version (")
-    assert "start anew: module gateway with state=absent and instance=default takes away what is left" in problem
+    assert "start over: the module gateway with state=absent and instance=default removes what is left" in problem
 
 
 COMMON = {"/etc/ipmasq/default" + ending: 0o600 for ending in (".json", ".load", ".sums")}

@@ -28,7 +28,9 @@ def link(name, network, **more):
     return Interface(name, networks=(network,), addresses=(network.replace("0/24", "1"),), **more)
 
 
-DROPPED = "new connections between it and them are dropped; name it in lans if it is one, or set undeclared to leave"
+DROPPED = (
+    "new connections between it and WANs or LANs are dropped; add it to lans if it is a LAN, or set undeclared to leave"
+)
 #: links, routes, options, sentences
 TEST_REMARKS = {
     "nothing": ([WAN, LAN, Interface("lo"), Interface("eth9")], [OUT], {}, []),
@@ -37,21 +39,21 @@ TEST_REMARKS = {
         [OUT],
         {"wans": [{"interface": "wan00"}]},
         [
-            "WAN: there is no link wan00 now; the rules wait for one of that name",
-            "wan0 has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should",
+            "WAN: link wan00 does not exist now; its rules take effect once it appears",
+            "wan0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should",
         ],
     ),
     "a LAN that is not there": (
         [WAN],
         [OUT],
         {},
-        ["LAN office: there is no link lan0 now; the rules wait for one of that name"],
+        ["LAN office: link lan0 does not exist now; its rules take effect once it appears"],
     ),
     "a default route through a tunnel": (
         [WAN, LAN, link("wg0", "10.9.0.0/24", kind="wireguard")],
         [OUT, Route("wg0", table="51820")],
         {},
-        ["wg0 has a default route and is no WAN, so LANs have no way out by it; name it in wans if they should"],
+        ["wg0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should"],
     ),
     "a management network": (
         [WAN, LAN, link("mgmt0", "10.9.9.0/24"), Interface("mgmt1", addresses=("10.8.8.8",))],
@@ -78,8 +80,8 @@ TEST_REMARKS = {
         [OUT],
         {},
         [
-            "LAN office: lan0 has 192.168.9.0/24, which is none of its networks; what comes from there is dropped as "
-            "spoofed"
+            "LAN office: lan0 has 192.168.9.0/24, which is not in the LAN's networks; packets from there are dropped "
+            "as spoofed"
         ],
     ),
     "IPv6 that is not forwarded": (
@@ -106,8 +108,8 @@ def test_remarks(case):
 def test_an_advertisement_in_a_lan_is_a_danger():
     found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra")])
     assert found.warnings == (
-        "LAN office: somebody there sends router advertisements, as there is an IPv6 default route by lan0; it stays a "
-        "LAN, and is no way out; find out who does it",
+        "LAN office: a host there sends router advertisements (there is an IPv6 default route through lan0); lan0 "
+        "stays a LAN and does not become a WAN; find that host",
     )
     assert found.remarks == ()
 
@@ -115,12 +117,12 @@ def test_an_advertisement_in_a_lan_is_a_danger():
 def test_what_is_left_open_is_a_danger_at_each_run():
     found = told([WAN, LAN, link("mgmt0", "10.9.9.0/24")], [OUT, Route("wan1")], undeclared="leave")
     assert found.warnings == (
-        "wan1 has a default route and is no WAN, and undeclared is leave: what LANs send out by it is not translated; "
-        "name it in wans",
+        "wan1 has a default route but is not a WAN, and undeclared is leave: what LANs send through it is not "
+        "translated; add it to wans",
     )
     assert found.remarks == (
-        "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so nothing of this gateway keeps it from them; name it in lans if "
-        "it is one",
+        "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so the gateway filters nothing between it and WANs or LANs; add it "
+        "to lans if it is a LAN",
     )
 
 
@@ -132,4 +134,4 @@ def test_links_of_other_instances_are_no_news():
     # Nor are they chosen.
     found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
     assert [lan.name for lan in found.gateway.lans] == ["lan0"]
-    assert "mgmt0: not taken as a LAN, it belongs to instance two" in found.notes
+    assert "mgmt0: not used as a LAN: it belongs to instance two" in found.notes

@@ -52,10 +52,10 @@ def test_nothing_given():
         ("eth1", ("eth1",), ("192.168.1.0/24", "fd00:1::/64"))
     ]
     assert found.notes == (
-        "WAN eth0: chosen, it has the default route",
-        "LAN eth1: chosen, it has 192.168.1.0/24, fd00:1::/64",
-        "docker0: not taken as a LAN, it belongs to Docker",
-        "wg0: not taken as a LAN, it belongs to a tunnel (wireguard)",
+        "WAN eth0: chosen because it has the default route",
+        "LAN eth1: chosen because it has 192.168.1.0/24, fd00:1::/64",
+        "docker0: not used as a LAN: it belongs to Docker",
+        "wg0: not used as a LAN: it belongs to a tunnel (wireguard)",
         "to write this choice down: {gateway_wans: [{interface: eth0}], gateway_lans: [{name: eth1, interfaces: "
         "[eth1]}]}",
     )
@@ -111,42 +111,42 @@ def test_alternative_names_are_followed_and_told():
 LONG = "sixteen-letters-"
 TEST_PROBLEMS = [
     (Facts((LAN,), ()), dict(),
-     ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]"]),
+     ["wans: there is no default route to find the WAN by; name the WAN, such as [{interface: ppp0}]"]),
     (Facts((WAN,), (Route("eth0"),)), dict(),
      ["lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
     (Facts((), ()), dict(),
-     ["wans: there is no default route to find the WAN by; name it, such as [{interface: ppp0}]",
+     ["wans: there is no default route to find the WAN by; name the WAN, such as [{interface: ppp0}]",
       "lans: no other interface has a private network; name the LAN, its interfaces and networks"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
-     ["wans: the default route leaves by eth0, which is an interface of a LAN; name the WAN, "
+     ["wans: the default route uses eth0, an interface of a LAN; name the WAN, "
       "such as [{interface: ppp0}]; " + ONE_CARD]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["absent0"]}]),
      ["lans[0] 'a': absent0 does not exist, so its networks cannot be read; list them in networks"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth3"]}]),
      ["lans[0] 'a': eth3 has no address, so its networks cannot be read; list them in networks"]),
     (HOST, dict(wans=[{"interface": LONG}]),
-     ["wans[0]: interface 'sixteen-letters-' has more than 15 characters and is no alternative name here; "
+     ["wans[0]: interface 'sixteen-letters-' is longer than 15 characters and is not an alternative name on this host; "
       "use the name that 'ip link' shows"]),
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"], "networks": ["203.0.113.128/25"]}]),
      ["lans[0] 'a': network 203.0.113.128/25 overlaps 203.0.113.0/24 of WAN eth0; renumber the LAN"]),
     # "all of it is behind me": what is left of it works
     (HOST, dict(lans=[{"name": "a", "interfaces": ["eth1"], "networks": ["203.0.112.0/22"]}]),
-     ["lans[0] 'a': network 203.0.112.0/22 overlaps 203.0.113.0/24 of WAN eth0; name the networks that are behind the "
-      "LAN without it, such as 203.0.114.0/23, 203.0.112.0/24"]),
+     ["lans[0] 'a': network 203.0.112.0/22 overlaps 203.0.113.0/24 of WAN eth0; name the networks behind the LAN "
+      "without that range, such as 203.0.114.0/23, 203.0.112.0/24"]),
     # links that no packet arrives by
     (PORTS, dict(wans=[{"interface": "eth0"}], lans=[{"name": "a", "interfaces": ["eth1", "eth2@eth1"]}]),
-     ["lans[0] 'a': eth1 is a port of bond bond0, and packets arrive by that; name bond0",
-      "lans[0] 'a': interface 'eth2@eth1' does not exist; 'ip link' prints after the '@' what a link is on top of: "
+     ["lans[0] 'a': eth1 is a port of bond bond0, where its packets arrive; name bond0",
+      "lans[0] 'a': interface 'eth2@eth1' does not exist; in 'ip link', the parent link follows the '@'; "
       "write eth2"]),
     (PORTS, dict(wans=[{"interface": "eth1*"}], lans=[{"name": "a", "interfaces": ["x"], "networks": ["10.9.0.0/16"]}]),
-     ["wans[0]: eth1 is a port of bond bond0, and packets arrive by that; name bond0"]),
+     ["wans[0]: eth1 is a port of bond bond0, where its packets arrive; name bond0"]),
     (Facts((WAN, Interface("eth1", addresses=("10.0.0.2",))), (Route("eth0"),)),
      dict(lans=[{"name": "a", "interfaces": ["eth1"]}]),
-     ["lans[0] 'a': eth1 has an address of its own only (a /32), and no routes, so its networks cannot be read; "
+     ["lans[0] 'a': eth1 has only a /32 address and no routes, so its networks cannot be read; "
       "list them in networks"]),
     # the same interface under two names
     (HOST, dict(wans=[{"interface": "eth0"}, {"interface": "wan-port"}]),
-     ["wans: 'eth0' is there twice; give each its own name"]),
+     ["wans: 'eth0' is defined twice; give each its own name"]),
     (HOST, dict(wans=[{"interface": "wan-port"}],
                 lans=[{"name": "a", "interfaces": ["eth0"], "networks": ["10.0.0.0/8"]}]),
      ["lans[0] 'a': interface eth0 is also WAN eth0; " + ONE_CARD]),
@@ -156,13 +156,13 @@ TEST_PROBLEMS = [
      ["lans[0] 'a' and lans[1] 'b': networks 192.168.1.0/24 and 192.168.0.0/16 overlap; "
       "each address belongs to one LAN"]),
     (HOST, dict(nat=[{"name": "x", "source": ["office"]}]),
-     ["nat[0] 'x': source 'office' is neither a LAN nor a network; known LANs are eth1"]),
+     ["nat[0] 'x': source 'office' is neither a LAN nor a network; known LANs: eth1"]),
     # NAT items that could never match
     (HOST, dict(nat=[{"name": "x", "source": ["10.5.0.0/16"]}]),
-     ["nat[0] 'x': source 10.5.0.0/16 is in none of the LANs (eth1 192.168.1.0/24 fd00:1::/64)"]),
+     ["nat[0] 'x': source 10.5.0.0/16 is not in any LAN (eth1 192.168.1.0/24 fd00:1::/64)"]),
     (HOST, dict(nat=[{"name": "x", "source": ["192.168.1.0/24"], "destination": ["fd00:9::/64"]}]),
      ["nat[0] 'x': source and destination have no address family in common; give both in IPv4 or both in IPv6"]),
-    (HOST, dict(nat=[{"name": "x", "wan": "eth9"}]), ["nat[0] 'x': wan eth9 is none of wans (eth0)"]),
+    (HOST, dict(nat=[{"name": "x", "wan": "eth9"}]), ["nat[0] 'x': wan eth9 is not in wans (eth0)"]),
 ]  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def test_fifteen_characters_are_enough():
     assert resolved(wans=[{"interface": "fourteen-lette*"}])
     # nft 1.0.6: "String exceeds maximum length of 16", counting the star and the end.
     assert problems(HOST, wans=[{"interface": "fifteen-letters*"}]) == [
-        "wans[0]: pattern 'fifteen-letters*' has more than 15 characters; shorten what stands before the star"
+        "wans[0]: pattern 'fifteen-letters*' is longer than 15 characters; shorten the part before the '*'"
     ]
 
 
@@ -193,7 +193,7 @@ def test_items_follow_alternative_names_and_need_no_interface():
     item = masquerade_from_params(masquerade_params(name="x", source=["10.0.0.0/8"], out_interface="y" * 16))
     with pytest.raises(GatewayError) as caught:
         resolve_item(item, HOST)
-    assert caught.value.problems[0].startswith("out_interface: interface 'yyyyyyyyyyyyyyyy' has more than 15")
+    assert caught.value.problems[0].startswith("out_interface: interface 'yyyyyyyyyyyyyyyy' is longer than 15")
 
 
 def test_an_item_on_a_link_that_no_packet_arrives_by_is_refused():
@@ -201,9 +201,9 @@ def test_an_item_on_a_link_that_no_packet_arrives_by_is_refused():
     with pytest.raises(GatewayError) as caught:
         resolve_item(item, PORTS)
     assert caught.value.problems == (
-        "in_interface: eth1 is a port of bond bond0, and packets arrive by that; name bond0",
-        "out_interface: interface 'eth0.7@eth0' does not exist; 'ip link' prints after the '@' what a link is on top "
-        "of: write eth0.7",
+        "in_interface: eth1 is a port of bond bond0, where its packets arrive; name bond0",
+        "out_interface: interface 'eth0.7@eth0' does not exist; in 'ip link', the parent link follows the '@'; "
+        "write eth0.7",
     )
 
 
@@ -265,7 +265,7 @@ def forward(**more):
 
 NOBODY = "nat[0] 'x': to {0}: no interface of this host has {1}; set to_address to add (or to routed, if a "
 NOBODY += "router sends it here), or use action masquerade"
-NO_PREFIX = "lans[{0}] '{1}': network {2} has no prefix outside on {3}; add a NAT item with action prefix"
+NO_PREFIX = "lans[{0}] '{1}': network {2} has no outside prefix on {3}; add a NAT item with action prefix"
 #: LANs, options, problems
 TEST_VOCABULARY = [
     # addresses that nobody has
@@ -296,34 +296,34 @@ TEST_VOCABULARY = [
         [GUESTS],
         nat("static", source=["guests"], to=["203.0.113.0/25"], to_address="routed"),
         [
-            "nat[0] 'x': source 192.168.2.0/24 and to 203.0.113.0/25 are of different length; "
-            "static maps each address to its own"
+            "nat[0] 'x': source 192.168.2.0/24 and to 203.0.113.0/25 have different lengths; action static maps one "
+            "address to one"
         ],
     ),
     (
         [dict(OFFICE, networks=["192.168.1.0/25", "192.168.1.128/25"])],
         nat("static", source=["office"], to=["198.51.100.0/25"]),
-        ["nat[0] 'x': source office has 2 networks of the family of to 198.51.100.0/25; name the one to map"],
+        ["nat[0] 'x': source office has 2 networks in the address family of to 198.51.100.0/25; name the one to map"],
     ),
     (
         [OFFICE],
         nat("static", source=["office"], to=["2001:db8:7::/64"]),
         [
             "nat[0] 'x': source and to have no address family in common; give both in IPv4 or both in IPv6",
-            "nat[0] 'x': source office has 0 networks of the family of to 2001:db8:7::/64; name the one to map",
+            "nat[0] 'x': source office has 0 networks in the address family of to 2001:db8:7::/64; name the one to map",
         ],
     ),
     (
         [OFFICE],
         nat("static", source=["10.5.0.0/28"], to=["198.51.100.0/28"]),
-        ["nat[0] 'x': source 10.5.0.0/28 is in none of the LANs (office 192.168.1.0/24)"],
+        ["nat[0] 'x': source 10.5.0.0/28 is not in any LAN (office 192.168.1.0/24)"],
     ),
     (
         [GUESTS],
         dict(nat("prefix", source=["guests"], to=["2001:db8:7::/48"]), ipv6="prefix"),
         [
-            "nat[0] 'x': source fd00:2::/64 and to 2001:db8:7::/48 are of different length; "
-            "prefix maps each address to its own"
+            "nat[0] 'x': source fd00:2::/64 and to 2001:db8:7::/48 have different lengths; action prefix maps one "
+            "address to one"
         ],
     ),
     (
@@ -335,7 +335,7 @@ TEST_VOCABULARY = [
     (
         [GUESTS],
         nat("prefix", source=["fd00:2::/64"], to=["2001:db8:7::/64"]),
-        ["nat[0] 'x': action prefix needs ipv6 to be prefix"],
+        ["nat[0] 'x': action prefix requires ipv6 mode prefix; set ipv6 to prefix"],
     ),
     ([GUESTS], dict(ipv6="prefix"), [NO_PREFIX.format(0, "guests", "fd00:2::/64", "eth0")]),
     (
@@ -362,13 +362,13 @@ TEST_VOCABULARY = [
                 {"name": "web", "port": ["443"], "to": ["10.9.9.9"]},
             ]
         ),
-        ["port_forwards[2] 'web': to 10.9.9.9 is in none of the LANs (office 192.168.1.0/24)"],
+        ["port_forwards[2] 'web': to 10.9.9.9 is not in any LAN (office 192.168.1.0/24)"],
     ),
     (
         [OFFICE, GUESTS],
         forward(to=["10.9.9.9", "192.168.1.20", "10.9.9.8"]),
         [
-            "port_forwards[0] 'web': to {0} is in none of the LANs "
+            "port_forwards[0] 'web': to {0} is not in any LAN "
             "(office 192.168.1.0/24, guests 192.168.2.0/24 fd00:2::/64)".format(to)
             for to in ("10.9.9.9", "10.9.9.8")
         ],
@@ -376,7 +376,7 @@ TEST_VOCABULARY = [
     (
         [OFFICE, GUESTS],
         forward(to=["192.168.1.20", "192.168.2.20"]),
-        ["port_forwards[0] 'web': to names servers in different LANs; balance between servers of one LAN"],
+        ["port_forwards[0] 'web': to lists servers in different LANs; they must share one LAN"],
     ),
     (
         [ROUTED],
@@ -387,7 +387,7 @@ TEST_VOCABULARY = [
     (
         [OFFICE],
         dict(outbound=[{"name": "o", "source": ["10.5.0.0/16"], "action": "drop"}]),
-        ["outbound[0] 'o': source 10.5.0.0/16 is in none of the LANs (office 192.168.1.0/24)"],
+        ["outbound[0] 'o': source 10.5.0.0/16 is not in any LAN (office 192.168.1.0/24)"],
     ),
     (
         [OFFICE],
@@ -403,9 +403,9 @@ TEST_VOCABULARY = [
             outbound=[{"name": "o", "source": ["10.6.0.0/16"]}],
         ),
         [
-            "nat[0] 'x': source 10.5.0.0/16 is in none of the LANs (office 192.168.1.0/24)",
-            "outbound[0] 'o': source 10.6.0.0/16 is in none of the LANs (office 192.168.1.0/24)",
-            "port_forwards[0] 'web': to 10.9.9.9 is in none of the LANs (office 192.168.1.0/24)",
+            "nat[0] 'x': source 10.5.0.0/16 is not in any LAN (office 192.168.1.0/24)",
+            "outbound[0] 'o': source 10.6.0.0/16 is not in any LAN (office 192.168.1.0/24)",
+            "port_forwards[0] 'web': to 10.9.9.9 is not in any LAN (office 192.168.1.0/24)",
             NOBODY.format("203.0.113.9", "203.0.113.9"),
         ],
     ),
@@ -449,8 +449,8 @@ def test_alternative_names_of_every_kind_of_item():
     assert found.port_forwards[0].wan == found.outbound[0].wan == "eth0"
     given = [{"name": "web", "port": ["443"], "to": ["192.168.1.20"], "wan": LONG}]
     assert problems(wans=[{"interface": "eth0"}, {"interface": LONG}], lans=[OFFICE], port_forwards=given)[-1] == (
-        "port_forwards[0] 'web': interface 'sixteen-letters-' has more than 15 characters and is no alternative name "
-        "here; use the name that 'ip link' shows"
+        "port_forwards[0] 'web': interface 'sixteen-letters-' is longer than 15 characters and is not an alternative "
+        "name on this host; use the name that 'ip link' shows"
     )
 
 
@@ -510,7 +510,7 @@ def test_a_mapped_address_on_the_link_has_to_be_here(to, to_address, wanted):
 
 
 NOBODY_HERE = Facts((), ())
-SHADOWED = "nat[1] 'second': never gets a packet, as nat[0] 'first' before it takes them all; put it before that one"
+SHADOWED = "nat[1] 'second': can never match: nat[0] 'first' already takes these packets; put this one first"
 
 
 @pytest.mark.parametrize(
@@ -547,10 +547,10 @@ def test_an_item_that_never_gets_a_packet(first, second, refused):
 @pytest.mark.parametrize(
     ("to", "problem"),
     [
-        ("127.0.0.5", "to: 127.0.0.5 is in 127.0.0.0/8, which no host can have as its address"),
-        ("0.0.0.0", "to: 0.0.0.0 is in 0.0.0.0/8, which no host can have as its address"),
-        ("223.255.255.255-224.0.0.1", "to: 224.0.0.0/31 is in 224.0.0.0/4, which no host can have as its address"),
-        ("fe80::5", "to: fe80::5 is in fe80::/10, which no host can have as its address"),
+        ("127.0.0.5", "to: 127.0.0.5 is in 127.0.0.0/8, which no host can use as its address"),
+        ("0.0.0.0", "to: 0.0.0.0 is in 0.0.0.0/8, which no host can use as its address"),
+        ("223.255.255.255-224.0.0.1", "to: 224.0.0.0/31 is in 224.0.0.0/4, which no host can use as its address"),
+        ("fe80::5", "to: fe80::5 is in fe80::/10, which no host can use as its address"),
         ("192.168.1.77", "to 192.168.1.77 is in LAN office (192.168.1.0/24); name an address outside"),
     ],
 )
@@ -575,9 +575,9 @@ def test_links_whose_names_are_more_than_names(name):
     with pytest.raises(GatewayError) as caught:
         resolve(gateway_from_params(gateway_params()), Facts((lan, odd), (Route(name),)))
     assert [problem.split(": ")[0] for problem in caught.value.problems] == ["wans"]
-    with pytest.raises(GatewayError, match=r"wans\[0\]: '.*' is a name that no rule can have; rename that link"):
+    with pytest.raises(GatewayError, match=r"wans\[0\]: '.*' is a name that rules cannot contain; rename that link"):
         resolve(gateway_from_params(gateway_params(wans=[{"interface": "uplink"}])), Facts((lan, odd), ()))
     found = resolve(gateway_from_params(gateway_params(wans=[{"interface": "ppp0"}])), Facts((lan, odd), ()))
     assert [each.name for each in found.gateway.lans] == ["lan0"]
-    assert any("not taken as a LAN, no rule can have such a name" in note for note in found.notes)
+    assert any("not used as a LAN: rules cannot contain its name" in note for note in found.notes)
     assert all(note.isprintable() for note in found.notes)

@@ -66,12 +66,12 @@ def test_the_reason_names_option_and_items_and_what_does_not_work():
     bulk = [{"name": "n{0}".format(number), "random": True} for number in range(12)]
     assert told(nat=bulk)["RFC 4787 REQ-1"] == (
         "nat n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, and 2 more: random ports (random, or profile server_egress): a "
-        "client has another port for each destination, so calls, games and whatever else connects clients directly may "
-        "fail"
+        "client gets a different port for each destination, so calls, games and other direct "
+        "connections between clients may fail"
     )
     assert told(timeouts={"udp": 60, "icmp": 0}) == {
-        "RFC 4787 REQ-5": "timeouts udp 60: UDP no longer reaches a client that was silent for longer; 120 seconds or "
-        "more are asked for",
+        "RFC 4787 REQ-5": "timeouts udp 60: UDP no longer reaches a client that was silent for longer; the RFC "
+        "requires at least 120 seconds",
         "RFC 5508 REQ-2": "timeouts icmp 30: the answer to a ping does not reach a client that was silent for longer; "
-        "60 seconds or more are asked for",
+        "the RFC requires at least 60 seconds",
     }

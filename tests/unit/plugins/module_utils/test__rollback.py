@@ -68,7 +68,7 @@ def test_systemd_keeps_the_time_where_it_is_there(host):
 
 def test_only_one_change_waits(host):
     armed(host)
-    with pytest.raises(GatewayError, match=r"waits for its confirmation until 14:05:30"):
+    with pytest.raises(GatewayError, match=r"awaits confirmation until 14:05:30"):
         armed(host)
     rollback.disarm("default", PENDING, host)
     rollback.check_free("default", host)
@@ -79,27 +79,27 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
     words = host.calls[-1][2]
     assert "[ -d /proc/{0} ]".format(host.pid()) in words and "timer " + known.token in words
     with pytest.raises(
-        GatewayError, match=r"instance: another change of 'default' is under way; wait until it is done"
+        GatewayError, match=r"instance: another change to 'default' is in progress; wait until it is done"
     ):
         armed(host)
     # Only the change itself may confirm it.
     assert rollback.finish("default", "", True, host, False) == rollback.Answer(False, "")
     rollback.check_armed("default", known, host)
     del host.files[FOLDER + "/armed"]
-    with pytest.raises(GatewayError, match=r"taken back before it was made: it took longer than its 300 s"):
+    with pytest.raises(GatewayError, match=r"rolled back before it was complete: it took longer than its 300 s"):
         rollback.keep("default", known, host)
 
 
 def test_what_is_not_made_yet_cannot_be_confirmed(host):
     armed(host)
-    with pytest.raises(GatewayError, match=r"the change of 'default' is not made yet, or its module has died"):
+    with pytest.raises(GatewayError, match=r"the change to 'default' is not complete yet, or its module has died"):
         rollback.finish("default", "", True, host, False)
     assert rollback.finish("default", "", False, host, False) == rollback.Answer(True, "pending")
 
 
 def test_a_change_of_another_instance_is_awaited(host):
     armed(host)
-    with pytest.raises(GatewayError, match=r"a change of 'default' is under way"):
+    with pytest.raises(GatewayError, match=r"a change to 'default' is in progress"):
         rollback.check_free("lab", host)
 
 
@@ -132,13 +132,13 @@ def test_each_guard_is_a_unit_of_its_own(host):
 def test_what_cannot_be_kept_at_once_is_an_error(host):
     known = armed(host, pending=None)
     host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "cp: No space left on device\n")
-    with pytest.raises(GatewayError, match=r"the change could not be written to the disk: cp: No space left on device"):
+    with pytest.raises(GatewayError, match=r"the change could not be written to disk: cp: No space left on device"):
         rollback.keep("default", known, host)
 
 
 def test_a_timer_that_does_not_start_leaves_nothing(host):
     host.answers["sh -c"] = Done(127, "", "setsid: not found")
-    with pytest.raises(GatewayError, match="timer of the rollback could not be started: setsid: not found"):
+    with pytest.raises(GatewayError, match="rollback timer could not be started: setsid: not found"):
         armed(host)
     assert not [name for name in host.files if name.startswith("/run/ipmasq")]
 
@@ -168,7 +168,7 @@ def test_the_way_back_goes_on_after_a_line_that_fails(host):
 
 
 @pytest.mark.parametrize(
-    ("keep", "script", "said"), [(True, "keep", "confirmed by root"), (False, "restore", "taken back by root")]
+    ("keep", "script", "said"), [(True, "keep", "confirmed by root"), (False, "restore", "reverted by root")]
 )
 def test_one_of_them_ends_it(host, keep, script, said):
     made(host)
@@ -209,18 +209,22 @@ def test_whoever_comes_second_is_told_how_it_ended(keep, outcome):
 def test_whoever_comes_second_to_what_does_not_end_is_told_so(host):
     made(host)
     host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
-    with pytest.raises(GatewayError, match="has begun to end the change of 'default', and does not come to an end"):
+    with pytest.raises(GatewayError, match="is ending the change to 'default' and does not finish"):
         rollback.finish("default", "secret", True, host, False)
 
 
 @pytest.mark.parametrize(
     ("last", "keep", "sentence"),
     [
-        ("secret reverted 14:05:31\n", True, "too late, the change of 'default' was taken back at 14:05:31; make it"),
-        ("secret confirmed 14:05:31\n", False, "too late, the change of 'default' was confirmed at 14:05:31; apply"),
-        ("secret failed 14:05:31\n", True, "was to be taken back at 14:05:31, and not every step has worked"),
-        ("secret unfinished 14:05:31\n", True, "not all of it is on the disk; run the gateway once more"),
-        ("other confirmed 14:05:31\n", True, "nothing is known of that change of 'default'; it was never made here"),
+        ("secret reverted 14:05:31\n", True, "too late, the change to 'default' was rolled back at 14:05:31; make it"),
+        (
+            "secret confirmed 14:05:31\n",
+            False,
+            "too late, the change to 'default' was confirmed at 14:05:31; to undo it, apply",
+        ),
+        ("secret failed 14:05:31\n", True, "could not be rolled back completely at 14:05:31"),
+        ("secret unfinished 14:05:31\n", True, "not all of it is on disk; run the gateway again"),
+        ("other confirmed 14:05:31\n", True, "that change to 'default' is unknown; it was not made on this host"),
     ],
 )
 def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
@@ -235,7 +239,7 @@ def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
 
 
 def test_nothing_waits(host):
-    with pytest.raises(rollback.ChangeLost, match=r"^instance: no change of 'default' waits for its confirmation; "):
+    with pytest.raises(rollback.ChangeLost, match=r"^instance: no change to 'default' awaits confirmation; "):
         rollback.end_change("default", "", True, host, False)
     assert rollback.end_change("default", "", False, host, False)["was"] == ""
 
@@ -259,11 +263,9 @@ def test_what_became_of_it_is_known_afterwards(host, last, token, was):
 def test_what_cannot_be_kept_is_taken_back(host):
     made(host)
     host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "No space left on device")
-    with pytest.raises(
-        GatewayError, match=r"could not be written to the disk \(No space left on device\); it was taken"
-    ):
+    with pytest.raises(GatewayError, match=r"could not be written to disk \(No space left on device\); it was rolled"):
         rollback.finish("default", "secret", True, host, False)
-    said = "it could not be written to the disk: No space left on device"
+    said = "it could not be written to disk: No space left on device"
     assert host.calls[-1] == ["sh", FOLDER + "/restore", said]
     assert FOLDER + "/confirming" not in host.files
 
@@ -272,7 +274,7 @@ def test_a_file_that_is_not_in_its_place_is_not_called_kept(host):
     made(host)
     host.answers["sh " + FOLDER + "/keep"] = Done(rollback.UNFINISHED, "", "mv: cannot move\nnot every file\n")
     (told,) = rollback.finish("default", "secret", True, host, False).warnings
-    assert "(mv: cannot move not every file); at the next boot this host stays closed until that is mended" in told
+    assert "(mv: cannot move not every file); at the next boot this host stays closed until that is fixed" in told
 
 
 def test_a_service_that_could_not_be_told_is_told(host):
@@ -281,7 +283,7 @@ def test_a_service_that_could_not_be_told_is_told(host):
         0, "", "noise\nipmasq: default: kept\nipmasq warns: has failed: rc-update add ipmasq\n"
     )
     told = rollback.keep("default", known, host)
-    assert told == ("has failed: rc-update add ipmasq; look at it before the next boot",)
+    assert told == ("has failed: rc-update add ipmasq; check it before the next boot",)
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -294,8 +296,8 @@ def test_a_way_back_that_fails_is_told(host, monkeypatch, gone):
         return Done(1, "", "nft: broken")
 
     monkeypatch.setattr(host, "run", fails)
-    told = "the rollback has failed, look at the host: nft: broken"
-    later = r"it is not taken back yet \(nft: broken\); its timer tries that again at 14:05:30"
+    told = "rollback failed; inspect the host: nft: broken"
+    later = r"it is not rolled back yet \(nft: broken\); its timer tries again at 14:05:30"
     with pytest.raises(GatewayError, match=told if gone else later):
         rollback.finish("default", "", False, host, False)
 
@@ -306,7 +308,7 @@ def test_somebody_elses_change_is_waited_for(host):
     armed(host)
     rollback.await_others(3, host)
     assert [call for call in host.calls if call[0] == "sleep"] == [["sleep", "1"]] * 3
-    with pytest.raises(GatewayError, match="waits for its confirmation"):
+    with pytest.raises(GatewayError, match="awaits confirmation"):
         rollback.check_free("default", host)
     sleep, host.sleep = host.sleep, lambda _seconds: rollback.disarm("default", PENDING, host)
     rollback.await_others(60, host)

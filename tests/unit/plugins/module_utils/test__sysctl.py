@@ -122,7 +122,7 @@ def test_kernel_without_forwarding():
     with pytest.raises(GatewayError) as caught:
         sysctl.changes(((IP6, "1"),), host)
     assert caught.value.problems == (
-        "/proc/sys/net/ipv6/conf/all/forwarding: this kernel has no such switch; boot one with IP forwarding",
+        "/proc/sys/net/ipv6/conf/all/forwarding: this kernel has no such switch; boot a kernel with IP forwarding",
     )
 
 
@@ -133,7 +133,7 @@ def test_read_only_proc_sys():
     with pytest.raises(GatewayError) as caught:
         sysctl.check_writable(sysctl.changes(((IP4, "1"), (one4("lan0"), "1")), host), host)
     assert caught.value.problems == (
-        "/proc/sys/net/ipv4/ip_forward: is 0, has to be 1, and is read-only; "
+        "/proc/sys/net/ipv4/ip_forward: is 0, must be 1, and is read-only; "
         "set it from outside the container, or make /proc/sys/net writable",
     )
 

@@ -53,7 +53,7 @@ TEST_PROBLEMS = [
         "gateway",
         dict(wans=[{"interface": "a/b"}], lans=[dict(LAN, networks=["192.168.1.1/24"])]),
         [
-            "wans[0]: interface 'a/b' has a slash, which no interface name can have",
+            "wans[0]: interface 'a/b' contains a slash, which interface names cannot",
             "lans[0] 'lan': networks: 192.168.1.1/24 has host bits set; did you mean 192.168.1.0/24?",
         ],
     ),
@@ -73,20 +73,20 @@ TEST_PROBLEMS = [
     (
         "forwarding",
         dict(ipv4=True, interfaces=["ppp*"]),
-        ["interfaces[0]: 'ppp*' is a pattern; the kernel has a switch for each name only"],
+        ["interfaces[0]: 'ppp*' is a pattern; name single interfaces"],
     ),
     (
         "gateway",
         dict(confirm_timeout=4000, wait=-1),
         [
-            "confirm_timeout: 4000 is no time in seconds from 1 to 3600; 0 turns it off",
-            "wait: -1 is no time in seconds from 1 to 3600; 0 turns it off",
+            "confirm_timeout: 4000 is not a number of seconds from 1 to 3600; 0 turns it off",
+            "wait: -1 is not a number of seconds from 1 to 3600; 0 turns it off",
         ],
     ),
     (
         "gateway_info",
         dict(instance="X"),
-        ["instance: 'X' has to be 1 to 10 of a-z, 0-9 and _, beginning with a letter"],
+        ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"],
     ),
 ]
 

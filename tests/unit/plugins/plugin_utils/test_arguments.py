@@ -83,7 +83,7 @@ def test_what_people_write_is_what_they_mean(given, meant):
 
 
 PROBLEMS = [
-    ({"wan": ["wan0"]}, ["gateway_wan: is no option; did you mean gateway_wans?"]),
+    ({"wan": ["wan0"]}, ["gateway_wan: is not an option; did you mean gateway_wans?"]),
     (
         {"port_forwards": [WEB, dict({key: WEB[key] for key in ("name", "to")}, ports=443)]},
         ["gateway_port_forwards[1] 'web': has no option ports; did you mean port?"],
@@ -92,33 +92,33 @@ PROBLEMS = [
     (
         {"lans": ["lan0", None, LAN]},
         [
-            "gateway_lans[0]: 'lan0' is no item; write an item as {name: …, interfaces: …}",
+            "gateway_lans[0]: 'lan0' is not an item; write an item as {name: …, interfaces: …}",
             "gateway_lans[1]: is empty; write an item as {name: …, interfaces: …}",
         ],
     ),
-    ({"lans": LAN}, ["gateway_lans: is one item, and has to be a list of them; put '- ' in front of it"]),
-    ({"lans": "lan0"}, ["gateway_lans: 'lan0' is no list; write an item as {name: …, interfaces: …}"]),
-    ({"lans": 7}, ["gateway_lans: '7' is no list; write an item as {name: …, interfaces: …}"]),
+    ({"lans": LAN}, ["gateway_lans: is a single item, but must be a list; put '- ' in front of it"]),
+    ({"lans": "lan0"}, ["gateway_lans: 'lan0' is not a list; write an item as {name: …, interfaces: …}"]),
+    ({"lans": 7}, ["gateway_lans: '7' is not a list; write an item as {name: …, interfaces: …}"]),
     (
         {"lans": [dict(LAN, zone=1)]},
-        ["gateway_lans[0] 'lan': has no option zone; there are interfaces, name, networks, reaches, spoof_check"],
+        ["gateway_lans[0] 'lan': has no option zone; the options are interfaces, name, networks, reaches, spoof_check"],
     ),
-    ({"ipv6": "nat66"}, ["gateway_ipv6: 'nat66' is none of route, masquerade, prefix"]),
-    ({"input": "Protected"}, ["gateway_input: 'Protected' is none of open, protect; did you mean protect?"]),
+    ({"ipv6": "nat66"}, ["gateway_ipv6: 'nat66' is not one of route, masquerade, prefix"]),
+    ({"input": "Protected"}, ["gateway_input: 'Protected' is not one of open, protect; did you mean protect?"]),
     (
         {"nat": [{"name": "x", "action": "masquerad", "random": "maybe"}]},
         [
-            "gateway_nat[0] 'x': action: 'masquerad' is none of masquerade, snat, static, prefix, exempt; did you mean "
-            "masquerade?",
+            "gateway_nat[0] 'x': action: 'masquerad' is not one of masquerade, snat, static, prefix, exempt; did you "
+            "mean masquerade?",
             "gateway_nat[0] 'x': random: 'maybe' is neither true nor false",
         ],
     ),
     ({"drop_bogons": "perhaps"}, ["gateway_drop_bogons: 'perhaps' is neither true nor false"]),
-    ({"confirm_timeout": "30s"}, ["gateway_confirm_timeout: '30s' is no whole number"]),
+    ({"confirm_timeout": "30s"}, ["gateway_confirm_timeout: '30s' is not an integer"]),
     ({"timeouts": {"udpstream": 1}}, ["gateway_timeouts: has no option udpstream; did you mean udp_stream?"]),
-    ({"timeouts": [60]}, ["gateway_timeouts: '[60]' is no dictionary"]),
-    ({"timeouts": {"udp": "1m"}}, ["gateway_timeouts: udp: '1m' is no whole number"]),
-    ({"helpers": [{"name": "ftp", "port": ["x"]}]}, ["gateway_helpers[0] 'ftp': port: 'x' is no whole number"]),
+    ({"timeouts": [60]}, ["gateway_timeouts: '[60]' is not a dictionary"]),
+    ({"timeouts": {"udp": "1m"}}, ["gateway_timeouts: udp: '1m' is not an integer"]),
+    ({"helpers": [{"name": "ftp", "port": ["x"]}]}, ["gateway_helpers[0] 'ftp': port: 'x' is not an integer"]),
     ({"helpers": ["fpt"]}, None),
     ({"log": ["close"]}, None),
 ]
@@ -133,8 +133,8 @@ def test_a_shape_that_is_wrong_is_told_with_option_item_and_remedy(given, proble
 
 def test_without_the_role_options_have_their_own_names():
     assert arguments.read(GATEWAY, {"wan": 1, "lans": 7})[1] == [
-        "wan: is no option; did you mean wans?",
-        "lans: '7' is no list; write an item as {name: …, interfaces: …}",
+        "wan: is not an option; did you mean wans?",
+        "lans: '7' is not a list; write an item as {name: …, interfaces: …}",
     ]
     assert arguments.read(MODULES["forward"], {})[1] == ["name: is missing"]
 
@@ -168,7 +168,7 @@ def test_a_variable_that_is_nearly_one_of_the_role_is_told():
     known = [arguments.variable(name) for name in [*GATEWAY, *arguments.BESIDE]]
     others = ["gateway_ip", "gateway_ipv4", "gateway_mac", "gateway_vars", "gateway__lan", "my_gateway_lan", "gateway_"]
     assert arguments.mistyped("gateway_", known, [*known, *others]) == []
-    words = "gateway_{0} is no variable of this role, and does nothing; did you mean gateway_{1}?"
+    words = "gateway_{0} is not a variable of this role and has no effect; did you mean gateway_{1}?"
     typos = {
         "lan": "lans",
         "wan": "wans",

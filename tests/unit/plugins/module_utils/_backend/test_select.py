@@ -55,15 +55,15 @@ TEST_SELECT = {
         "iptables-legacy: nft is not installed, the variant that the command iptables runs",
     ),
     "asked for nftables": (
-        host(ALL, [("nft", "ip")]), "nftables", "", "nft", "nft: asked for by option backend",
+        host(ALL, [("nft", "ip")]), "nftables", "", "nft", "nft: requested by option backend",
     ),
     "asked for iptables": (
         host(ALL), "iptables", "", "iptables-nft",
-        "iptables-nft: asked for by option backend, the variant that the command iptables runs",
+        "iptables-nft: requested by option backend, the variant that the command iptables runs",
     ),
     "asked for iptables, legacy used": (
         host(ALL, [("legacy", "ip")]), "iptables", "", "iptables-legacy",
-        "iptables-legacy: asked for by option backend, its tables are in use",
+        "iptables-legacy: requested by option backend, its tables are in use",
     ),
     "remembered": (
         host(ALL, [("nft", "ip")]), "auto", "nft", "nft", "nft: in use by this instance since it was first applied",
@@ -77,7 +77,7 @@ TEST_SELECT = {
         "iptables-legacy: in use by this instance since it was first applied",
     ),
     "remembered, another asked for": (
-        host(ALL), "nftables", "iptables-nft", "nft", "nft: asked for by option backend",
+        host(ALL), "nftables", "iptables-nft", "nft", "nft: requested by option backend",
     ),
     "remembered, gone": (
         host(fakes.IPTABLES_NFT), "auto", "nft", "iptables-nft",
