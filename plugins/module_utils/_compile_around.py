@@ -43,6 +43,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
 MARK = Action("mark", size=REACH)
+#: Packets of a flow that is known, and what is said about it.
+KNOWN = ("related", "established")
 LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 #: Chains reached only from those above.
 NEW = Chain("reaches-new", "", REACHES.stage)
@@ -104,29 +106,41 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 def undeclared(gateway: Gateway) -> t.List[Rule]:
     """Packets that arrive here have one declared link and are not yet decided."""
     here, key = UNDECLARED.name, "undeclared"
-    rules = [
-        Rule(here, Match(ct_state=("related", "established")), RETURN, "answers"),
-        Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
-    ]
+    answers = Rule(here, Match(ct_state=KNOWN), RETURN, "answers")
+    rules = [Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
     if gateway.undeclared == "leave":
         links = other_links(gateway)
-        return rules + _isolated(gateway, links) if links else []
+        return [answers, *rules, *_isolated(gateway, links)] if links else []
     lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
     # Conntrack does not know these packets, so they are not translated.
     rules += [
         Rule(here, Match(family, oif=wans, source=nets, ct_state=("invalid", "untracked")), DROP, "guard")
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
+    rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
+    rules.append(answers)
     # Let in by another program's DNAT, such as a published container port.
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
     rules.append(Rule(here, Match(iif=wans), DROP, key))
-    rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
-    for chain, side in ((here, "iif"), (MANAGED.name, "oif")):
-        if around.apart:
-            rules.append(Rule(chain, _by(side, around.apart), DROP, key))
-        rules.append(Rule(chain, _by(side, around.managed), RETURN, "managed"))
-        rules.append(Rule(chain, Match(), DROP, key))
-    return rules
+    return rules + _managed(around.apart, around.managed, here, "iif") + _from_lans(gateway)
+
+
+def _from_lans(gateway: Gateway) -> t.List[Rule]:
+    """A flow is no reason to take a link that a new one may not take: its route may have moved there.
+
+    Answers may leave by a link that other instances know, but by no way out.
+    """
+    here, key, around = MANAGED.name, "undeclared", gateway.around
+    rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []
+    rules.append(Rule(here, Match(ct_state=KNOWN, direction="reply"), RETURN, "answers"))
+    return rules + _managed(around.apart, around.managed, here, "oif")
+
+
+def _managed(apart: t.Tuple[str, ...], managed: t.Tuple[str, ...], chain: str, side: str) -> t.List[Rule]:
+    """The links that are left to their managers, on one side of the packet; no others."""
+    key = "undeclared"
+    rules = [Rule(chain, _by(side, apart), DROP, key)] if apart else []
+    return [*rules, Rule(chain, _by(side, managed), RETURN, "managed"), Rule(chain, Match(), DROP, key)]
 
 
 def _by(side: str, names: t.Tuple[str, ...]) -> Match:

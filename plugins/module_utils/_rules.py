@@ -65,6 +65,7 @@ class Match:
     source: t.Tuple[str, ...] = ()
     destination: t.Tuple[str, ...] = ()
     ct_state: t.Tuple[str, ...] = ()
+    direction: str = ""  # original: of the packet that opened the flow; or reply
     tcp_syn: bool = False  # SYN without RST: the packets that carry the MSS option
     not_destination: t.Tuple[str, ...] = ()
     local: bool = False  # the destination is an address of this host

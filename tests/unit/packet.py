@@ -46,6 +46,7 @@ class Packet:
     asked: str = ""  # the destination before translation, and its port; filled in by the trace
     asked_port: int = 0
     ipsec: bool = False
+    direction: str = "original"
     over_rate: bool = False  # more often than a rule with a rate holds
     marks: t.List[int] = field(default_factory=list, compare=False)
 
@@ -159,6 +160,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and _address_in(match.source, packet.source)
         and _address_in(match.destination, packet.destination)
         and (not match.ct_state or packet.ct_state in match.ct_state)
+        and (not match.direction or match.direction == packet.direction)
         and (not match.tcp_syn or packet.tcp_syn)
         and not (match.not_destination and _address_in(match.not_destination, packet.destination))
         and _address_in(match.asked, packet.asked or packet.destination)

@@ -610,11 +610,7 @@ def _middle(match: Match) -> t.List[str]:
     for net in match.not_destination + match.not_asked:
         # iptables-save omits the length of a single address here, but not after -d.
         words += [*TRACKED, "!", "--ctorigdst", without_length(net)]
-    if match.asked_port:
-        words += [*TRACKED, "--ctorigdstport", _port_words(match.asked_port, ":")]
-    if match.ct_state:
-        states = [state.upper() for state in CT_STATES if state in match.ct_state]
-        words += ["-m", "conntrack", "--ctstate", ",".join(states)]
+    words += _tracked(match)
     if match.mark:
         words += ["-m", "mark", "--mark", "0x{0:x}/0x{1:x}".format(*match.mark)]
     for field, said in WORDS.items():
@@ -624,6 +620,18 @@ def _middle(match: Match) -> t.List[str]:
         words += ["-m", "limit", "--limit", limit_text(match.rate)]
         # The kernel counts in 32 bits, which the default burst of 5 overflows (xt_limit.c; measured, Linux 6.18).
         words += ["--limit-burst", "1"] if match.rate == "1/day" else []
+    return words
+
+
+def _tracked(match: Match) -> t.List[str]:
+    words: t.List[str] = []
+    if match.asked_port:
+        words += [*TRACKED, "--ctorigdstport", _port_words(match.asked_port, ":")]
+    if match.ct_state:
+        states = [state.upper() for state in CT_STATES if state in match.ct_state]
+        words += [*TRACKED, "--ctstate", ",".join(states)]
+    if match.direction:
+        words += [*TRACKED, "--ctdir", match.direction.upper()]
     return words
 
 

@@ -601,7 +601,8 @@ def _asked(match: Match) -> t.List[Json]:
 
 def _state(match: Match) -> t.List[Json]:
     states = sorted(match.ct_state)
-    return [_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in")] if states else []
+    expr = [_match({"ct": {"key": "state"}}, states[0] if len(states) == 1 else states, "in")] if states else []
+    return expr + ([_match({"ct": {"key": "direction"}}, match.direction)] if match.direction else [])
 
 
 def _addresses(match: Match) -> t.List[Json]:

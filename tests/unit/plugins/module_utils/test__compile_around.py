@@ -81,7 +81,7 @@ def test_no_private_source_leaves_by_a_way_out_that_is_no_wan():
     ruleset = compiled(facts)
     assert decided(ruleset, Packet("docker0", "lte0", "172.17.0.2", FAR)) == ("drop", ["guard"])
     assert decided(ruleset, Packet("lan0", "wg0", PC, FAR)) == ("drop", ["undeclared"])
-    assert decided(ruleset, Packet("lan0", "lte0", PC, FAR, "established")) == ("drop", ["guard"])
+    assert decided(ruleset, Packet("lan0", "lte0", PC, FAR, "established")) == ("drop", ["undeclared"])
     assert decided(compiled(facts, undeclared="leave"), Packet("docker0", "lte0", "172.17.0.2", FAR)) == ("accept", [])
 
 

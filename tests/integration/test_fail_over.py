@@ -1,0 +1,138 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Open flows whose route moves to another link: a new flow is decided about once, these have been already."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import typing as t
+
+from helpers import GUESTS, OFFICE
+from sandbox import sh
+from topology import CLIENTS, Sniffer
+from unhurried import patience
+
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+#: A host that two links lead to, first this one and then another.
+FAR4, FAR6 = "198.51.100.7", "2001:db8:77::7"
+GLOBAL6 = "2001:db8:1::10"
+AFTER = b"after the fail-over"
+
+
+def link(net, name: str, node: str, net4: str, net6: str) -> None:
+    """A link of the gateway with a host behind it that answers for FAR4 and FAR6, and knows the way back."""
+    net._node(node)
+    net._link(name, node, net4 + ".1/24", net6 + "::1/64", net4 + ".2/24", net6 + "::2/64")
+    net.nodes[node].sh(
+        "ip addr add {0}/32 dev lo; ip -6 addr add {1}/128 dev lo nodad; "
+        "ip route add default via {2}.1; ip -6 route add default via {3}::1".format(FAR4, FAR6, net4, net6)
+    )
+    net._awake(node, net4 + ".1", net6 + "::1")
+
+
+def lead(net4: str, net6: str) -> None:
+    """To FAR4 and FAR6 by the host with these networks."""
+    sh("ip route replace {0}/32 via {1}.2; ip -6 route replace {2}/128 via {3}::2".format(FAR4, net4, FAR6, net6))
+
+
+def give_office_a_global_network(net) -> dict:
+    sh("ip -6 addr add 2001:db8:1::1/64 dev lan0 nodad")
+    net.nodes["office"].sh("ip -6 addr add {0}/64 dev up0 nodad".format(GLOBAL6))
+    return dict(OFFICE, networks=[*OFFICE["networks"], "2001:db8:1::/64"])
+
+
+class Flow(t.NamedTuple):
+    client: socket.socket
+    server: socket.socket
+    seen: tuple  # by the server, of the client
+
+
+@contextlib.contextmanager
+def flow(net, source: str, bind: str, target: str, address: str, port: int = 7000):
+    """A flow of UDP in which both sides have spoken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with (
+        net.socket(target, family, socket.SOCK_DGRAM) as server,
+        net.socket(source, family, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((address, port))
+        server.settimeout(patience())
+        client.settimeout(patience())
+        client.bind((bind, 0))
+        client.connect((address, port))
+        client.send(b"ping")
+        seen = server.recvfrom(10)[1]
+        server.sendto(b"pong", seen)
+        assert client.recv(10) == b"pong"
+        yield Flow(client, server, seen)
+
+
+def speak(*flows: Flow) -> None:
+    """The side that began, several times: the first packet may differ from those after it."""
+    for each in [*flows] * 3:
+        with contextlib.suppress(OSError):
+            each.client.send(AFTER)
+
+
+def answer(*flows: Flow) -> None:
+    for each in [*flows] * 3:
+        with contextlib.suppress(OSError):
+            each.server.sendto(AFTER, each.seen)
+
+
+def said(sniffer: Sniffer) -> list:
+    """The sources of what was said."""
+    return [
+        socket.inet_ntop(*((socket.AF_INET, each[12:16]) if each[0] >> 4 == 4 else (socket.AF_INET6, each[8:24])))
+        for each in sniffer.packets()
+        if AFTER in each
+    ]
+
+
+# --- Links that nobody declared -------------------------------------------------------------------------------------
+
+
+def test_open_flows_of_a_lan_take_no_link_that_came_after_the_run(gate, net):
+    office = give_office_a_global_network(net)
+    link(net, "virbr0", "vm", "10.7.7", "fd07")
+    lead("10.7.7", "fd07")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[office, GUESTS])
+    link(net, "lte0", "lte", "100.64.5", "fd64")
+    with (
+        Sniffer(net, "lte") as outside,
+        flow(net, "office", OFFICE4, "vm", FAR4) as four,
+        flow(net, "office", OFFICE6, "vm", FAR6) as unique,
+        flow(net, "office", GLOBAL6, "vm", FAR6, 7001) as routed,
+    ):
+        assert four.seen[0] == OFFICE4
+        sh("ip link set virbr0 down; ip route replace default via 100.64.5.2; ip -6 route replace default via fd64::2")
+        lead("100.64.5", "fd64")
+        speak(four, unique, routed)
+        assert said(outside) == []
+
+
+def test_a_kill_switch_closes_open_flows_too(gate, net):
+    """The tunnel is the only WAN; it goes down, and the default route leads elsewhere."""
+    office = give_office_a_global_network(net)
+    link(net, "tun0", "vpn", "10.8.0", "fd08")
+    hole = {"name": "hole", "protocol": ["udp"], "port": ["7002"], "to": [GLOBAL6]}
+    options = {"wans": [{"interface": "tun0"}], "lans": [office, GUESTS], "port_forwards": [hole]}
+    net.nodes["wan"].sh("ip addr add {0}/32 dev lo; ip -6 addr add {1}/128 dev lo nodad".format(FAR4, FAR6))
+    for nat in ({"action": "masquerade"}, {"action": "snat", "to": ["10.8.0.1"]}, {"action": "exempt"}):
+        sh("ip link set tun0 up; ip -6 addr replace fd08::1/64 dev tun0 nodad")
+        net._awake("vpn", "10.8.0.1", "fd08::1")
+        lead("10.8.0", "fd08")
+        gate.apply(nat=[dict(nat, name="vpn")], **options)
+        with (
+            Sniffer(net) as outside,
+            flow(net, "office", OFFICE4, "vpn", FAR4) as four,
+            flow(net, "office", GLOBAL6, "vpn", FAR6, 7001) as six,
+            flow(net, "vpn", FAR6, "office", GLOBAL6, 7002) as inbound,
+        ):
+            sh("ip link set tun0 down")
+            speak(four, six)
+            answer(inbound)
+            assert said(outside) == [], nat
