@@ -948,10 +948,9 @@ def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Rest
         moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
-    restart = _fence_restart(change, host)
-    if restart:
+    if change.init and _fence_restart(change, host):
         files[fence.FILE] = change.state.fence if change.state else ""
-        lines.append("{{ rm -f {0}; {1}; }}".format(fence.FILE, restart))
+        lines.append("{{ rm -f {0}; {1}; }}".format(fence.FILE, change.init.restart_fence_line))
     return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
 
 

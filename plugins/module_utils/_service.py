@@ -301,6 +301,11 @@ class Init:
     enable_fence: str = ""
     reread: str = ""  # once any of the files has changed
 
+    @property
+    def restart_fence_line(self) -> str:
+        """For a shell that may hold the lock (9), which what it starts would keep for good."""
+        return self.restart_fence + ("" if self.name == "systemd" else " 9>&-")
+
 
 _SYSTEMD = Init(
     "systemd",
@@ -442,5 +447,5 @@ def lines(
     if init.enable_links and linked & set(changed):
         after.append(init.enable_links)
     if set(init.fence) & set(changed):
-        after += [init.enable_fence] * bool(init.enable_fence) + [init.restart_fence]
+        after += [init.enable_fence] * bool(init.enable_fence) + [init.restart_fence_line]
     return tuple(before), tuple(after)

@@ -82,7 +82,25 @@ def test_links_have_a_service_of_their_own():
         assert init.disable_links in service.lines(init, [], sorted(init.links), False)[0]
 
 
-@pytest.mark.parametrize("text", [service.SYSV_TEXT, service.SYSV_LINKS_TEXT])
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_fence_has_a_service_of_its_own(name):
+    host = host_with(name)
+    init = service.init_of(host)
+    paths = sorted(init.fence)
+    assert set(paths) <= set(service.ALL_FENCE)
+    assert set(paths) <= set(service.files_of(init, False, True, host))
+    assert not set(paths) & set(service.files_of(init, False, False, host))
+    after = service.lines(init, paths, [], False)[1]
+    # Whoever keeps or rolls back a change holds the lock, and a daemon would keep it.
+    assert after[-1] == init.restart_fence + " 9>&-" * (name != "systemd")
+    assert not init.enable_fence or init.enable_fence in after
+    assert service.lines(init, [], paths, False)[0] == init.drop_fence
+    assert not [
+        path for path in paths if "boot hold" not in init.fence[path][0] or "boot held" not in init.fence[path][0]
+    ]
+
+
+@pytest.mark.parametrize("text", [service.SYSV_TEXT, service.SYSV_LINKS_TEXT, service.SYSV_FENCE_TEXT])
 def test_scripts_answer_to_a_wrong_word(text):
     done = subprocess.run(["sh", "-s", "wrong"], input=text, text=True, capture_output=True, check=False)
     assert done.returncode == 3 and "usage" in done.stderr
