@@ -30,6 +30,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
     from ._intent import Gateway
 
+#: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.
+LABEL, LONGEST = ":nat", 15
 #: Interface and address with prefix length.
 Addresses = t.Tuple[t.Tuple[str, str], ...]
 
@@ -120,9 +122,14 @@ def set_addresses(add: Addresses, remove: Addresses, host: Host) -> None:
 
 
 def adding(name: str, address: str) -> t.List[str]:
-    """The command that adds an address which is never used as a source."""
-    silent = ["preferred_lft", "0"] if ":" in address else ["scope", "host"]
-    return ["ip", "address", "replace", address, "dev", name, *silent]
+    """The command that adds an address which is never used as a source.
+
+    Programs that set the one address of a link by ioctl (pppd, ifconfig, udhcpc) replace what has the link's own label.
+    """
+    if ":" in address:
+        return ["ip", "address", "replace", address, "dev", name, "preferred_lft", "0"]
+    label = ["label", name + LABEL] if len(name + LABEL) <= LONGEST else []
+    return ["ip", "address", "replace", address, "dev", name, *label, "scope", "host"]
 
 
 def is_silent(name: str, address: str, host: Host) -> bool:

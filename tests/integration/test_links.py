@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +26,7 @@ OFFICE4 = CLIENTS["office"][1]
 ADDED, ADDED6 = "203.0.113.9", "2001:db8:ff::9"
 MAIL = {"name": "mail", "action": "static", "source": [OFFICE4], "to": [ADDED], "to_address": "add"}
 REST = {"name": "rest"}
+SIOCSIFADDR = 0x8916
 
 
 def addresses(link="wan0"):
@@ -178,6 +181,23 @@ def seconds_left(port):
     """Seconds until the connections to this port are forgotten."""
     lines = sh("conntrack -L -p udp --orig-port-dst {0} 2>/dev/null".format(port)).splitlines()
     return [int(line.split()[2]) for line in lines]
+
+
+def test_an_added_address_outlives_that_its_link_gets_one_of_its_own(nft):
+    """pppd, ifconfig and udhcpc set "the" address of a link, and the kernel takes away what bears the link's label."""
+    wire(lan0="192.168.1.1/24", ppp0="", a_rather_long_1="")
+    names = {"ppp0": ADDED, "a_rather_long_1": "203.0.113.10"}
+    item = {"action": "snat", "to_address": "add"}
+    items = [dict(item, name=name, wan=name, to=[to]) for name, to in names.items()]
+    nft.apply(wans=[{"interface": name} for name in names], lans=TWO_LANS["lans"][:1], nat=items)
+    assert [addresses(name) for name in names] == [{ADDED}, {"203.0.113.10"}]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        own = struct.pack("16sHH4s8x", b"ppp0", socket.AF_INET, 0, socket.inet_aton("203.0.113.50"))
+        fcntl.ioctl(asked, SIOCSIFADDR, own)
+    assert addresses("ppp0") == {ADDED, "203.0.113.50"}
+    nft.absent()
+    assert addresses("ppp0") == {"203.0.113.50"}
+    assert addresses("a_rather_long_1") == set()
 
 
 def test_links_that_appear_together_lose_nothing(nft):

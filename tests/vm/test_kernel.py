@@ -16,7 +16,21 @@ import re
 import typing as t
 
 import pytest
-from wiring import ANSWERS, CLIENT, GATE, SEEN, SERVER, ask, keep_asking, serve, wait_for, wire_lan, wire_wan
+from wiring import (
+    ANSWERS,
+    CLIENT,
+    GATE,
+    SEEN,
+    SERVER,
+    ask,
+    dial,
+    hang_up,
+    keep_asking,
+    wait_for,
+    wire_lan,
+    wire_provider,
+    wire_wan,
+)
 
 if t.TYPE_CHECKING:
     from machine import Machine
@@ -24,6 +38,7 @@ if t.TYPE_CHECKING:
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 GATEWAY = {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}
 TABLE_SIZE = "/proc/sys/net/netfilter/nf_conntrack_max"
+UDP_TIMER = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 
 
 @pytest.fixture(params=["nftables", "iptables"])
@@ -79,44 +94,60 @@ def test_conntrack_max_is_set(machine: Machine, loaded: bool) -> None:
     assert machine.read(TABLE_SIZE).strip() == "65536"
 
 
+def test_a_first_run_loads_connection_tracking(machine: Machine, gateway: dict[str, t.Any]) -> None:
+    """Its switches appear with its module; check mode loads nothing, and yet says what would be set."""
+    wire_lan(machine)
+    wire_wan(machine)
+    planned = machine.apply(gateway, check=True)
+    assert planned["changed"]
+    assert machine.run(["test", "-e", TABLE_SIZE]).rc == 1
+    machine.apply(gateway)
+    assert machine.read(UDP_TIMER).strip() == "300"
+    assert ask(machine) == GATE
+    assert not machine.apply(gateway)["changed"]
+    machine.module("gateway", {"state": "absent", "confirm_timeout": 0})
+    assert machine.read(UDP_TIMER).strip() == "30"
+
+
+def test_a_port_of_a_vrf_is_refused_and_its_master_works(machine: Machine, gateway: dict[str, t.Any]) -> None:
+    wire_lan(machine)
+    wire_wan(machine)
+    machine.sh(
+        "ip link add vrf0 type vrf table 10; ip link set vrf0 up; ip link set lan0 master vrf0;"
+        "ip route add table 10 default via {0} dev wan0; ip route add 192.168.1.0/24 dev vrf0".format(SERVER)
+    )
+    refused = machine.module("gateway", dict(gateway, confirm_timeout=0))
+    assert refused["failed"]
+    assert "lan0" in refused["msg"] and "vrf0" in refused["msg"], refused["msg"]
+    assert machine.sh("nft list ruleset").strip() == ""
+    named = dict(gateway, lans=[dict(OFFICE, interfaces=["vrf0"])])
+    machine.apply(named)
+    assert {ask(machine, kind=kind) for kind in ("tcp", "udp")} == {GATE}
+    # Nothing begins from outside, though the server knows the way.
+    machine.sh("ip netns exec server sh -c '! ping -n -c1 -W1 {0}'".format(CLIENT))
+    assert not machine.apply(named)["changed"]
+
+
 FAR, FIRST, SECOND = "198.51.100.9", "203.0.113.50", "203.0.113.77"
 
 
 def test_ppp_goes_away_and_comes_back_with_another_address(machine: Machine, gateway: dict[str, t.Any]) -> None:
     """The rules are loaded once, before ppp0 is there for the first time; one client never stops asking."""
     wire_lan(machine)
-    machine.sh(
-        "ip netns add server; ip -n server link set lo up; ip -n server address add {0}/32 dev lo;"
-        # What is not translated is to be seen.
-        "ip netns exec server sh -c 'echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter'".format(FAR)
-    )
-    serve(machine)
+    wire_provider(machine, FAR)
     machine.apply(dict(gateway, wans=[{"interface": "ppp0"}]))
     keep_asking(machine, FAR)
 
     for address in (FIRST, SECOND):
         dial(machine, address)
+        # The server knows the way to the LAN, so a packet that is not translated would get its answer.
+        machine.sh("ip -n server route add 192.168.0.0/16 dev isp0")
         wait_for(machine, "tail -n1 {0} | grep -qx {1}".format(ANSWERS, address))
         assert ask(machine, FAR) == address
         hang_up(machine)
 
     assert set(machine.read(ANSWERS).split()) == {FIRST, SECOND}
     assert set(machine.read(SEEN).split()) == {FIRST, SECOND}
-
-
-def dial(machine: Machine, address: str) -> None:
-    """A PPP daemon on each side of a pair of terminals; the provider's gives us an address."""
-    provider = "ip netns exec server pppd notty nodetach local noauth ifname isp0 198.51.100.1:" + address
-    ours = "pppd nodetach local noauth noipdefault defaultroute ifname ppp0 pty"
-    machine.start("ppp", *ours.split(), provider)
-    wait_for(machine, "ip -4 address show dev ppp0 | grep -q 'inet {0} '".format(address))
-    # The server knows the way to the LAN, so a packet that is not translated would get its answer.
-    machine.sh("ip -n server route add 192.168.0.0/16 dev isp0")
-
-
-def hang_up(machine: Machine) -> None:
-    machine.sh("systemctl stop ppp")
-    wait_for(machine, "! ip link show dev ppp0 && ! ip -n server link show dev isp0")
 
 
 REMOTE = "10.9.0.1"

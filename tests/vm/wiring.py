@@ -44,6 +44,37 @@ def wire_wan(machine: Machine) -> None:
     serve(machine)
 
 
+def wire_provider(machine: Machine, *addresses: str) -> None:
+    """A server with these addresses that is reached by PPP only; see dial."""
+    machine.sh("ip netns add server; ip -n server link set lo up")
+    for address in addresses:
+        machine.sh("ip -n server address add {0}/32 dev lo".format(address))
+    # What is not translated is to be seen.
+    machine.sh("ip netns exec server sh -c 'echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter'")
+    serve(machine)
+
+
+def dial(machine: Machine, *addresses: str) -> None:
+    """Sessions of PPP, all at once: a daemon on each side of a pair of terminals. The provider gives the addresses."""
+    for number, address in enumerate(addresses):
+        provider = "ip netns exec server pppd notty nodetach local noauth ifname isp{0} 198.51.100.{1}:{2}"
+        ours = "pppd nodetach local noauth noipdefault unit {0} {1} pty"
+        argv = ours.format(number, "nodefaultroute" if number else "defaultroute").split()
+        argv.append(provider.format(number, number + 1, address))
+        machine.put("/run/dial{0}".format(number), ("exec " + shlex.join(argv)).encode())
+    machine.sh(
+        "systemctl reset-failed 'ppp*' 2>/dev/null || true;"
+        "for file in /run/dial*; do systemd-run --quiet --unit=ppp${file#/run/dial} sh $file & done; wait"
+    )
+    for number, address in enumerate(addresses):
+        wait_for(machine, "ip -4 address show dev ppp{0} | grep -q 'inet {1} '".format(number, address))
+
+
+def hang_up(machine: Machine) -> None:
+    machine.sh("for file in /run/dial*; do systemctl stop ppp${file#/run/dial}; rm $file; done")
+    wait_for(machine, "! ip link | grep -q ppp && ! ip -n server link | grep -q isp")
+
+
 def serve(machine: Machine) -> None:
     machine.start("server", "ip", "netns", "exec", "server", "python3", TALK, "serve", PORT, SEEN)
     wait_for(machine, "ip netns exec server ss -Hltn sport = :{0} | grep -q .".format(PORT))

@@ -96,7 +96,7 @@ def test_an_address_that_is_gone_already_is_no_error():
 
 def test_at_boot_only_links_that_are_there_are_touched():
     assert boot_text(Links((NINE, SIX), (), ("wan0", "tap*")), "offload $link").splitlines() == [
-        "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 203.0.113.9/32 dev wan0 scope host",
+        "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 203.0.113.9/32 dev wan0 label wan0:nat scope host",
         "[ ! -e /proc/sys/net/ipv4/conf/wan0 ] || ip address replace 2001:db8::9/128 dev wan0 preferred_lft 0",
         "while IFS=': ' read -r link _counters; do",
         '    case "$link" in',
