@@ -11,7 +11,20 @@ from __future__ import annotations
 
 import typing as t
 
-from wiring import ANSWERS, CLIENT, GATE, SERVER, ask, keep_asking, wait_for, wire_lan, wire_wan
+from wiring import (
+    ANSWERS,
+    CLIENT,
+    GATE,
+    SERVER,
+    ask,
+    dial,
+    hang_up,
+    keep_asking,
+    wait_for,
+    wire_lan,
+    wire_provider,
+    wire_wan,
+)
 
 if t.TYPE_CHECKING:
     from machine import Machine
@@ -95,3 +108,22 @@ def test_an_added_address_comes_with_its_link(machine: Machine) -> None:
     machine.module("gateway", {"state": "absent", "confirm_timeout": 0})
     assert OWN not in machine.sh("ip address show dev wan0")
     assert machine.sh("ls /etc/udev/rules.d /etc/systemd/system | grep ipmasq || true") == ""
+
+
+FAR, FARTHER, FIRST, SECOND = "198.51.100.9", "198.51.100.10", "203.0.113.50", "203.0.113.77"
+
+
+def test_two_links_that_appear_together_lose_nothing(machine: Machine) -> None:
+    """Two sessions of PPP that come in the same moment; udev starts the service of links for each of them."""
+    wire_lan(machine)
+    wire_provider(machine, FAR, FARTHER)
+    own = {"name": "own", "action": "snat", "wan": "ppp1", "to": [OWN], "to_address": "add"}
+    options = dict(OFFLOAD, wans=[{"interface": "ppp0"}, {"interface": "ppp1"}], nat=[own, {"name": "rest"}])
+    machine.apply(options)
+    for _each in range(3):
+        dial(machine, FIRST, SECOND)
+        wait_for(machine, "ip address show dev ppp1 | grep -q " + OWN)
+        wait_for(machine, "nft list flowtable inet ipmasq offloaded | grep ppp0 | grep -q ppp1")
+        machine.sh("ip route add {0} dev ppp1; ip -n server route add {1} dev isp1".format(FARTHER, OWN))
+        assert (ask(machine, FAR), ask(machine, FARTHER)) == (FIRST, OWN)
+        hang_up(machine)
