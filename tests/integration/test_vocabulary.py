@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every word of "What you can say" in docs/options.md, with real packets: each test asserts what the far side saw."""
+"""Every option in "Recipes" of docs/options.md, with real packets: each test asserts what the far side saw."""
 
 from __future__ import annotations
 
