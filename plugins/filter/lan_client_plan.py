@@ -25,7 +25,7 @@ options:
     type: str
     required: true
   state:
-    description: V(absent) takes back what earlier runs did.
+    description: V(absent) reverts what earlier runs did.
     type: str
     choices: [present, absent]
     default: present
@@ -128,7 +128,7 @@ IF_UP = "/etc/network/if-up.d/ipmasq-lan-client"
 RESOLV = "/etc/resolv.conf"
 RESOLV_BEFORE = "/etc/resolv.conf.before-ipmasq"
 
-HEAD = '# Written by the role ipmasq.linux.lan_client; "lan_client_state: absent" takes it back.'
+HEAD = '# Written by the role ipmasq.linux.lan_client; "lan_client_state: absent" reverts it.'
 
 # Lines of a foreign resolv.conf that say nothing about servers and stay true behind another gateway.
 RESOLV_KEPT = re.compile(r"(search|domain|options|sortlist)\s")
@@ -179,7 +179,7 @@ class Route:
 
     @property
     def quoted(self) -> str:
-        """The same for a shell: the kernel takes nearly any sign in the name of a link."""
+        """The same for a shell: the kernel takes nearly any character in the name of a link."""
         return " ".join(shlex.quote(word) for word in str(self).split())
 
     @classmethod
@@ -415,7 +415,7 @@ class Planner:
 
     def candidates(self) -> dict[str, str]:
         """Addresses of the gateways, each with the host it belongs to. Addresses of this host itself, such as those of
-        the bridges that container managers give to every machine, are no gateway."""
+        the bridges that container managers give to every machine, are not gateways."""
         found: dict[str, str] = {}
         for host, addresses in self.sources():
             for address in addresses:
@@ -487,7 +487,7 @@ class Planner:
             if self.wanted[4] == self.wanted[6] == "none":
                 self.problem(
                     "lan_client_gateway and lan_client_gateway6 are both none: "
-                    "use lan_client_state: absent to take everything back"
+                    "use lan_client_state: absent to revert everything"
                 )
             else:
                 asked = {str(result.get("item", "")) for result in self.options["asked"]}
@@ -740,7 +740,7 @@ class Planner:
         return [Route.parse(text) for text in self.if_up.said("Before")] if self.if_up else []
 
     def carry_out(self, files: list[File], routes: list[Route], dns: list[str]) -> None:
-        """Files and routes that differ from those to have, as steps. With none of these: take everything back."""
+        """Steps for files and routes that differ from the wanted ones. Without wanted ones: revert everything."""
         plan, seen = self.plan, self.seen
         paths = {file.path for file in files}
         stale = [file.path for file in self.conf if file.path not in paths]
@@ -781,7 +781,7 @@ class Planner:
         told = {name for file in self.conf if file.path in touched for name in file.said("Interface")}
         if routes and any(DROPIN.fullmatch(path) for path in touched):
             told.add(self.plan.interface)
-        # An interface that is gone, or a networkd that is, need not be told and would never answer.
+        # A removed interface, or a stopped networkd, need not be reloaded and would never answer.
         told &= set(self.seen.links)
         if told:
             # This sets up anew only the interfaces whose files have changed.

@@ -126,9 +126,9 @@ def undeclared(gateway: Gateway) -> t.List[Rule]:
 
 
 def _from_lans(gateway: Gateway) -> t.List[Rule]:
-    """A flow is no reason to take a link that a new one may not take: its route may have moved there.
+    """An established flow may not use a link that a new one may not use: its route may have moved there.
 
-    Answers may leave by a link that other instances know, but by no way out.
+    Answers may leave through a link that other instances know, but not through one with a default route.
     """
     here, key, around = MANAGED.name, "undeclared", gateway.around
     rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []

@@ -52,7 +52,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
     rules += egress(gateway, outside) + egress_routed(gateway)
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
-    # Behind the translation nothing has to be told what will become of a packet.
+    # Behind the translation, the fate of a packet is already known.
     rules = [
         replace(rule, action=DROP) if rule.action.kind == "guard" else rule
         for rule in rules
@@ -66,7 +66,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
 
 
 def _from_outside(gateway: Gateway) -> t.List[Rule]:
-    """Closed, but for what somebody's DNAT lets in, and what our own rules open without one."""
+    """Closed, except for what any DNAT lets in, and what our own rules open without one."""
     here, wans = OUTSIDE.name, wan_interfaces(gateway)
     opened = _pinholes(gateway) + multicast(gateway)
     rules = [

@@ -40,7 +40,7 @@ def marked(gateway: Gateway) -> t.List[Rule]:
     inside = tuple(name for lan in following for name in lan.interfaces)
     rules = [
         Rule(ARRIVE.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY),
-        # Whoever has set it on the way here has not looked at the routes.
+        # A program that set it before this point has not looked at the routes.
         Rule(FOLLOW_LAN.name, Match(mark=BY_ROUTE), Action("unmark", size=FOLLOWED), KEY),
     ]
     for family in families:

@@ -8,7 +8,7 @@
 
 The kernel keeps a table with the flag ``owner`` as long as the socket is open by which it was loaded, and lets nobody
 else touch it; ``nft flush ruleset`` passes it over (Linux 5.12). So ``nft -i`` loads it and then waits for a next line,
-which never comes: the service ipmasq-fence. It stands beside the rules of every backend.
+which never comes: the service ipmasq-fence. Every backend has it beside its rules.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ fences() {
 hold() {
     mkdir -p -m 700 /run/ipmasq-fence && rm -f /run/ipmasq-fence/input || exit 1
     mkfifo -m 600 /run/ipmasq-fence/input || exit 1
-    # Whoever has started this may hold the lock.
+    # The process that started this may hold the lock.
     exec 3<> /run/ipmasq-fence/input 9>&-
     fences | sed 's/.*/include "&"/' >&3
     exec nft -i <&3

@@ -223,7 +223,7 @@ stop) ;;
 esac
 """
 #: Its shell starts it again should it die. All of them are one process group, and have to be gone before the next.
-#: Whoever starts it may hold the lock of a change (9).
+#: The process that starts it may hold the lock of a change (9).
 SYSV_FENCE_TEXT = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.

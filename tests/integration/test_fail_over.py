@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Open flows whose route moves to another link: a new flow is decided about once, these have been already."""
+"""Open flows whose route moves to another link: the rules decide once about a new flow, and have done so for these."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from topology import CLIENTS, Sniffer
 from unhurried import patience
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
-#: A host that two links lead to, first this one and then another.
+#: A host behind two links, first one and then the other.
 FAR4, FAR6 = "198.51.100.7", "2001:db8:77::7"
 GLOBAL6 = "2001:db8:1::10"
 AFTER = b"after the fail-over"
 
 
 def link(net, name: str, node: str, net4: str, net6: str) -> None:
-    """A link of the gateway with a host behind it that answers for FAR4 and FAR6, and knows the way back."""
+    """A link of the gateway with a host behind it that answers for FAR4 and FAR6, and has a return route."""
     net._node(node)
     net._link(name, node, net4 + ".1/24", net6 + "::1/64", net4 + ".2/24", net6 + "::2/64")
     net.nodes[node].sh(
@@ -34,7 +34,7 @@ def link(net, name: str, node: str, net4: str, net6: str) -> None:
 
 
 def lead(net4: str, net6: str) -> None:
-    """To FAR4 and FAR6 by the host with these networks."""
+    """To FAR4 and FAR6 through the host with these networks."""
     sh("ip route replace {0}/32 via {1}.2; ip -6 route replace {2}/128 via {3}::2".format(FAR4, net4, FAR6, net6))
 
 
@@ -52,7 +52,7 @@ class Flow(t.NamedTuple):
 
 @contextlib.contextmanager
 def flow(net, source: str, bind: str, target: str, address: str, port: int = 7000):
-    """A flow of UDP in which both sides have spoken."""
+    """A UDP flow in which both sides have sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with (
         net.socket(target, family, socket.SOCK_DGRAM) as server,
@@ -84,7 +84,7 @@ def answer(*flows: Flow) -> None:
 
 
 def said(sniffer: Sniffer) -> list:
-    """The sources of what was said."""
+    """The sources of these packets."""
     return [
         socket.inet_ntop(*((socket.AF_INET, each[12:16]) if each[0] >> 4 == 4 else (socket.AF_INET6, each[8:24])))
         for each in sniffer.packets()

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Somebody flushes all rules by hand: nothing private leaves, nothing comes in, what is established goes on.
+"""After a manual flush of all rules, nothing private leaves, nothing comes in, and established flows continue.
 
-No systemd is the first process here, so a program of the test's own starts and stops what the unit would.
+systemd is not the first process here, so a program of the test starts and stops what the unit would.
 ``IPMASQ_CHANGES=100`` makes more rounds.
 """
 
@@ -101,7 +101,7 @@ def gate(backend, tmp_path, monkeypatch):
     made.host.systemctl("stop ipmasq-fence.service")
 
 
-#: It is one and the same beside the rules of every backend.
+#: It is the same beside the rules of every backend.
 ON_NFT = pytest.mark.parametrize("backend", ["nft"])
 ON_TWO = pytest.mark.parametrize("backend", ["nft", "iptables-legacy"])
 
@@ -204,10 +204,10 @@ def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
     assert "~ fence: renewed" in gate.apply(**TWO_LANS).to_dict()["differences"]
     two = fence_chain()
     assert one != two and not gate.apply(**TWO_LANS).change.changed
-    # One that waits has its own; taken back, it is the old one's turn.
+    # A pending change has its own; after a rollback, the old one is used again.
     gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **ONE_LAN)
     assert fence_chain() == one
-    # The holder may die meanwhile.
+    # The holder may die in the meantime.
     gate.host.systemctl("restart ipmasq-fence.service")
     assert fence_chain() == one
     rollback.finish("default", "token", False, gate.host, False)
@@ -288,7 +288,7 @@ def test_rules_that_somebody_has_saved_with_it(gate, net):
     sh("nft -f {0}".format(saved))
     gate.host.boot("reopen")
     assert fence_chain() == one and net.tcp("office", "wan", WAN4) == GATE4
-    # Where it is not among them, it stands through all of it.
+    # If the file does not contain it, it stays loaded.
     saved.write_text(SAVED)
     holder = gate.host.holder
     gate.host.boot("close")
@@ -328,7 +328,7 @@ def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
     if "init" in host:
         sh("rm -r {0}/run/systemd".format(tmp_path))
     done = made.apply(**ONE_LAN)
-    sentence = "no fence: {0}; whoever flushes all rules by hand opens this host until they are loaded again"
+    sentence = "no fence: {0}; a manual flush of all rules opens this host until they are loaded again"
     assert sentence.format(why) in done.change.notes
     assert made.info()["fence"] == {"stands": False, "why_not": why}
     assert not made.apply(**ONE_LAN).change.changed

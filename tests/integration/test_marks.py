@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A mark that a packet brings along opens nothing: only what the rules themselves have marked on this way counts."""
+"""A mark on an arriving packet opens nothing: only marks that the rules themselves set count."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_nothing_is_open_or_unguarded_by_a_mark_that_came_along(gate, net):
         assert outside.leaks() == []
         assert not [source for source, _proto in inside.sources() if str(source) in (there4, there6, GUEST4)]
         assert str(GATE4) not in [str(source) for source, proto in outside.sources() if proto == socket.IPPROTO_UDP]
-    # What is meant to pass passes, marked or not.
+    # Permitted packets pass, marked or not.
     assert net.tcp("office", "wan", WAN4) == GATE4
     sh("ip addr add 10.5.0.1/24 dev lan0")
     net.nodes["office"].sh("ip addr add 10.5.0.10/24 dev up0")

@@ -307,7 +307,7 @@ def fence_table(instance: str) -> str:
 
 
 def fence_text(ruleset: RuleSet) -> str:
-    """A table that belongs to the process that loads this, as one transaction; what may stand there goes.
+    """A table that belongs to the process that loads this, as one transaction; an earlier one is replaced.
 
     In text, as nft before 1.0.9 takes no flags in JSON. A chain without rules tells by its name what was loaded.
     """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where there is a fence, and where not; what it does is in integration/test_fence.py."""
+"""When there is a fence, and when not; integration/test_fence.py shows what it does."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_fence_that_cannot_be_renewed_is_told_and_no_reason_to_go_back():
     host.answers["systemctl restart"] = Done(1, "", "Job failed.\n")
     done = apply(host, drop_bogons=True, input="protect")
     (warning,) = [each for each in done.warnings if "fence" in each]
-    assert warning.startswith("the fence does not stand ('systemctl restart ipmasq-fence.service' has failed); whoever")
+    assert warning.startswith("the fence does not stand ('systemctl restart ipmasq-fence.service' has failed); a")
     assert done.change.changed
 
 

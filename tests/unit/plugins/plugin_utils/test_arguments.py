@@ -151,7 +151,7 @@ def test_whatever_is_given_is_told_in_words(value):
     [
         ("wans[0]: interface 'a/b' has a slash", "gateway_wans[0]: interface 'a/b' has a slash"),
         ("mss: '1' is neither", "gateway_mss: '1' is neither"),
-        ("timeouts.udp: 1 is no time", "gateway_timeouts.udp: 1 is no time"),
+        ("timeouts.udp: 1 is not a number", "gateway_timeouts.udp: 1 is not a number"),
         ("backend: not here; or set backend=iptables", "gateway_backend: not here; or set gateway_backend=iptables"),
         ("table x drops; set foreign_drops=warn", "table x drops; set gateway_foreign_drops=warn"),
         ("input_allow: set input to protect", "gateway_input_allow: set gateway_input to protect"),

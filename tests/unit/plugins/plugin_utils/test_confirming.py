@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A confirmation over ssh has its own connection, whatever else ssh is told, and leaves nothing behind."""
+"""A confirmation over ssh has its own connection, whatever the options of ssh, and leaves nothing behind."""
 
 from __future__ import annotations
 
