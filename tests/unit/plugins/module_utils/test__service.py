@@ -91,7 +91,7 @@ def test_the_fence_has_a_service_of_its_own(name):
     assert set(paths) <= set(service.files_of(init, False, True, host))
     assert not set(paths) & set(service.files_of(init, False, False, host))
     after = service.lines(init, paths, [], False)[1]
-    # Whoever keeps or rolls back a change holds the lock, and a daemon would keep it.
+    # The script that ends a change holds the lock, and a daemon would keep it.
     assert after[-1] == init.restart_fence + " 9>&-" * (name != "systemd")
     assert not init.enable_fence or init.enable_fence in after
     assert service.lines(init, [], paths, False)[0] == init.drop_fence
