@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role lan_client has to do on one host. Pure: text of the host and variables in, plan out."""
+"""Plan what the role lan_client has to do on one host. Pure: text of the host and variables in, plan out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ version_added: 1.0.0
 author:
   - ipmasq.linux contributors (@ipmasq)
 description:
-  - Decides for the role P(ipmasq.linux.lan_client#role) which address of which gateway is in a network of the host,
-    which network manager is in charge, and which files and commands make the default route and DNS go there.
+  - Determines for the role P(ipmasq.linux.lan_client#role) which gateway address is in a network of the host, which
+    network manager is in charge, and which files and commands set up the default route and DNS.
   - Needs C(netaddr) on the controller.
 positional: _input
 options:
   _input:
     description:
-      - What C(look.sh) of the role printed on the host.
-      - Nothing is planned for an empty text; only the controller's own requirements are checked.
+      - The output of the role's C(look.sh) on the host.
+      - For an empty text, nothing is planned; only the controller's requirements are checked.
     type: str
     required: true
   state:
@@ -47,7 +47,7 @@ options:
     elements: str
     default: []
   replace_default:
-    description: Whether a default route that goes elsewhere may be outranked.
+    description: Whether the new default route may take precedence over one that goes elsewhere.
     type: bool
     default: false
   group:
@@ -60,7 +60,7 @@ options:
     elements: str
     default: []
   declared:
-    description: For each of O(hosts) the addresses that the inventory declares. They go before all others.
+    description: For each of O(hosts), the addresses that the inventory declares. They take precedence over all others.
     type: list
     elements: list
     default: []
@@ -70,7 +70,7 @@ options:
     elements: list
     default: []
   lans:
-    description: For each of O(hosts) the RV(ipmasq.linux.gateway#module:lans) that its own run returned.
+    description: For each of O(hosts), the RV(ipmasq.linux.gateway#module:lans) that its own run returned.
     type: list
     elements: list
     default: []
@@ -80,12 +80,12 @@ options:
     elements: str
     default: []
   asked:
-    description: What C(ip -j address show) printed (C(stdout)) on which gateway (C(item)), of those that were asked.
+    description: The output (C(stdout)) of C(ip -j address show) on each gateway that was asked (C(item)).
     type: list
     elements: dict
     default: []
   asker:
-    description: What C(look.sh) printed on the host that asked them; empty for this one.
+    description: The output of C(look.sh) on the host that asked them; empty for this host.
     type: str
     default: ''
 """
@@ -99,7 +99,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The keys C(ask) (the gateways that have to be asked), C(problems), C(notes) and C(changes) (sentences),
+    - The keys C(ask) (the gateways to ask), C(problems), C(notes) and C(changes) (sentences),
       C(folders), C(write) and C(remove) (files), C(run) (shell commands), and C(manager), C(interface), C(gateway) and
       C(gateway6).
   type: dict
@@ -116,7 +116,7 @@ from ansible.errors import AnsibleFilterError
 
 try:
     import netaddr
-except ImportError:  # said in words where it is used
+except ImportError:  # reported where it is used
     netaddr = None
 
 NETWORKD = "systemd-networkd"
@@ -128,12 +128,12 @@ IF_UP = "/etc/network/if-up.d/ipmasq-lan-client"
 RESOLV = "/etc/resolv.conf"
 RESOLV_BEFORE = "/etc/resolv.conf.before-ipmasq"
 
-HEAD = '# Written by the role ipmasq.linux.lan_client; "lan_client_state: absent" reverts it.'
+HEAD = '# Written by the role ipmasq.linux.lan_client; "lan_client_state: absent" removes it.'
 
-# Lines of a foreign resolv.conf that say nothing about servers and stay true behind another gateway.
+# Lines of a foreign resolv.conf that are not about servers and remain valid behind another gateway.
 RESOLV_KEPT = re.compile(r"(search|domain|options|sortlist)\s")
 
-# What to do by hand where this role cannot, yet.
+# What to do by hand where this role cannot do it yet.
 BY_HAND = {
     "NetworkManager": (
         "with `nmcli connection modify CONNECTION {ipv}.gateway {gateway}` and `nmcli device reapply {interface}`"
@@ -151,7 +151,7 @@ Json = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Route:
-    """A default route as ``ip route`` takes it."""
+    """A default route in the syntax of ``ip route``."""
 
     gateway: str
     dev: str
@@ -179,7 +179,7 @@ class Route:
 
     @property
     def quoted(self) -> str:
-        """The same for a shell: the kernel takes nearly any character in the name of a link."""
+        """The same quoted for a shell, because the kernel accepts nearly any character in a link's name."""
         return " ".join(shlex.quote(word) for word in str(self).split())
 
     @classmethod
@@ -216,7 +216,7 @@ class File:
     group: str = "0"
 
     def said(self, word: str) -> list[str]:
-        """The values of our own comments ``# Word: value``."""
+        """The values in our own comments ``# Word: value``."""
         return re.findall(rf"^# {word}: (.+)$", self.content, re.MULTILINE)
 
     @property
@@ -249,7 +249,7 @@ class Link:
 
 @dataclass
 class Seen:
-    """What look.sh printed."""
+    """The parsed output of look.sh."""
 
     addresses: list[Address]
     interfaces: list[str]
@@ -292,7 +292,9 @@ class Seen:
         )
 
     def manager(self, interface: str) -> str:
-        """Who keeps the interface's addresses. NetworkManager goes first: it keeps others off what it manages."""
+        """The manager of the interface's addresses. NetworkManager comes first, because it keeps others off its
+        interfaces.
+        """
         if ("NetworkManager", interface) in self.managers:
             return "NetworkManager"
         link = self.links.get(interface)
@@ -355,7 +357,7 @@ def addresses_of(links: list[Json]) -> list[Address]:
 
 
 def links_of(status: str) -> dict[str, Link]:
-    """Blocks of ``networkctl status -a``. Its JSON would be nicer, but came after the systemd of Debian 11."""
+    """The blocks of ``networkctl status -a``. Its JSON output is newer than the systemd of Debian 11."""
     links = {}
     for block in re.split(r"^\S+ +(?=\d+: )", status, flags=re.MULTILINE)[1:]:
         name = block.splitlines()[0].partition(": ")[2].strip()
@@ -379,7 +381,7 @@ def files_of(text: str) -> t.Iterator[File]:
 
 
 def answered(result: Json) -> list[Address]:
-    """What a gateway said when it was asked: nothing, where it was not reached or has no ``ip``."""
+    """A gateway's answer; empty if it was not reached or has no ``ip``."""
     try:
         return addresses_of(json.loads(result.get("stdout") or "[]"))
     except ValueError:
@@ -403,19 +405,20 @@ class Planner:
         self.replace: bool = options["replace_default"]
         self.options = options
         self.own = {address.local for address in seen.addresses}
-        # Gateways for which somebody else has answered.
+        # Gateways for which another host has answered.
         self.mirrored: list[str] = []
         self.preferred: set[str] = set()
         self.conf = [file for path, file in seen.files.items() if DROPIN.fullmatch(path)]
         self.if_up = seen.files.get(IF_UP)
-        # Routes that earlier runs brought, so that they count as ours when a variable has changed since.
+        # Routes of earlier runs, which count as ours even if a variable has changed since.
         self.earlier = [Route.parse(x) for file in [*self.conf, self.if_up] if file for x in file.said("Route")]
 
     # ---- which gateway -------------------------------------------------------------------------------------------
 
     def candidates(self) -> dict[str, str]:
-        """Addresses of the gateways, each with the host it belongs to. Addresses of this host itself, such as those of
-        the bridges that container managers give to every machine, are not gateways."""
+        """Addresses of the gateways with their hosts, without addresses of this host itself, such as those of bridges
+        that container managers create on every machine.
+        """
         found: dict[str, str] = {}
         for host, addresses in self.sources():
             for address in addresses:
@@ -424,7 +427,7 @@ class Planner:
         return found
 
     def sources(self) -> t.Iterator[tuple[str, list[str]]]:
-        """Hosts with addresses, the surest first."""
+        """Hosts with addresses, the most reliable source first."""
         hosts: list[str] = self.options["hosts"]
         for host, addresses in zip(hosts, self.options["declared"], strict=False):
             declared = self.declared(host, addresses)
@@ -440,8 +443,9 @@ class Planner:
         yield from self.answers().items()
 
     def answers(self) -> dict[str, list[str]]:
-        """What the gateways said, without those asked under a wrong name: there the client that asked has answered
-        itself, and its address must not become the gateway of others."""
+        """The gateways' answers, without those of gateways asked under a wrong name: there, the asking client answered
+        itself, and its address must not become other clients' gateway.
+        """
         said: dict[str, list[str]] = {}
         asker = Seen.parse(self.options["asker"]).addresses if self.options["asker"] else []
         clients = [self.own, {address.local for address in asker}]
@@ -465,7 +469,7 @@ class Planner:
             self.plan.problems.append(sentence)
 
     def places(self, address: str) -> list[Address]:
-        """The host's own addresses whose network contains this one."""
+        """The host's own addresses whose networks contain this address."""
         return [
             own
             for own in self.seen.addresses
@@ -487,7 +491,7 @@ class Planner:
             if self.wanted[4] == self.wanted[6] == "none":
                 self.problem(
                     "lan_client_gateway and lan_client_gateway6 are both none: "
-                    "use lan_client_state: absent to revert everything"
+                    "use lan_client_state: absent to remove everything"
                 )
             else:
                 asked = {str(result.get("item", "")) for result in self.options["asked"]}
@@ -496,7 +500,7 @@ class Planner:
                     self.none_found(found)
 
     def choose_family(self, version: int, found: dict[str, str]) -> None:
-        """Add the gateway of this family and the interface towards it, unless there is none or something is wrong."""
+        """Add the gateway of this family and the interface towards it, unless there is none or a problem."""
         wanted = self.wanted[version]
         if wanted == "none":
             return
@@ -513,7 +517,7 @@ class Planner:
         self.plan.gateways[version] = gateway
 
     def named(self, version: int, wanted: str) -> str:
-        """The gateway that the user named, if it can be one."""
+        """The gateway that the user named, if it is valid."""
         name = OPTION[version]
         if not is_address(wanted, version):
             self.problem(f"{name}: {wanted!r} is not an IPv{version} address")
@@ -530,13 +534,13 @@ class Planner:
         return address
 
     def found(self, version: int, found: dict[str, str]) -> str:
-        """The one address of a gateway that this host can reach."""
+        """The one gateway address that this host can reach."""
         reached = {address: self.places(address) for address in found if is_address(address, version)}
         if self.plan.interface:
             here = self.plan.interface
             reached = {x: [own for own in places if own.interface == here] for x, places in reached.items()}
         matches = [address for address, places in reached.items() if places]
-        # An address that somebody declares, such as one of VRRP, is meant, and not the router's own beside it.
+        # A declared address, such as one of VRRP, takes precedence over the router's own address beside it.
         matches = [address for address in matches if address in self.preferred] or matches
         if len(matches) > 1:
             several = ", ".join(f"{address} of {found[address]}" for address in matches)
@@ -547,7 +551,7 @@ class Planner:
         return matches[0] if len(matches) == 1 else ""
 
     def way(self, version: int, gateway: str) -> str:
-        """The interface towards the gateway: the same for both families, since one file sets up one interface."""
+        """The interface towards the gateway: the same for both families, because one file configures one interface."""
         interfaces = sorted({own.interface for own in self.places(gateway)})
         other = self.plan.interface
         if other in interfaces:
@@ -592,7 +596,7 @@ class Planner:
     # ---- routes --------------------------------------------------------------------------------------------------
 
     def routes(self) -> list[Route]:
-        """The routes to have, after a look at those that are in the way."""
+        """The wanted routes, after a check of the routes that conflict with them."""
         routes = []
         for version, gateway in self.plan.gateways.items():
             here = self.plan.interface
@@ -610,10 +614,10 @@ class Planner:
             lowest = min((route.metric for route in others), default=metric + 1)
             if version == 6 and lowest <= metric:
                 metric = lowest - 1
-            # Lower than 0 (in IPv6: 1) there is nothing.
+            # There is no metric below 0 (in IPv6: 1).
             in_place = [route for route in others if (route.metric == 0 if version == 4 else metric < 1)]
-            # ifupdown replaces what the interface's own stanza has brought. Nothing else can be outranked for sure: it
-            # would come back whenever its owner sets it up again, or stop its owner from doing so.
+            # ifupdown replaces what the interface's own stanza added. Nothing else can be replaced reliably: its owner
+            # would add it again, or fail to do so.
             if in_place and not (
                 self.plan.manager == IFUPDOWN and version == 4 and all(r.dev == here for r in in_place)
             ):
@@ -701,9 +705,9 @@ class Planner:
         lines = [HEAD, f"# Interface: {here}", *(f"# Route: {route}" for route in routes)]
         for route in routes:
             lines += ["", "[Route]", f"Gateway={route.gateway}"]
-            # Only where it says something: 0 and 1024 are what networkd takes itself.
+            # Only if it matters: 0 and 1024 are networkd's defaults.
             lines += [f"Metric={route.metric}"] if route.version == 6 and route.metric != 1024 else []
-            # By DHCP the address comes after the route, which would have no way to its gateway until then.
+            # With DHCP, the address comes after the route, which could not reach its gateway until then.
             lines += ["GatewayOnLink=yes"] if route.onlink else []
         lines += ["", "[Network]", *(f"DNS={server}" for server in dns)] if dns else []
         name = network_file.rpartition("/")[2]
@@ -725,7 +729,7 @@ class Planner:
         return File(IF_UP, "\n".join([*lines, "exit $status"]) + "\n", "0755")
 
     def before(self, routes: list[Route]) -> list[Route]:
-        """What the script will replace, from the time when there was no script."""
+        """What the script will replace, from the time before the script existed."""
         if self.if_up and self.if_up.ours and self.plan.interface in self.if_up.said("Interface"):
             return self.before_the_script()
         here = {(route.version, route.metric) for route in routes}
@@ -740,7 +744,7 @@ class Planner:
         return [Route.parse(text) for text in self.if_up.said("Before")] if self.if_up else []
 
     def carry_out(self, files: list[File], routes: list[Route], dns: list[str]) -> None:
-        """Steps for files and routes that differ from the wanted ones. Without wanted ones: revert everything."""
+        """Turn files and routes that differ into steps. Without wanted files and routes, remove everything."""
         plan, seen = self.plan, self.seen
         paths = {file.path for file in files}
         stale = [file.path for file in self.conf if file.path not in paths]
@@ -765,7 +769,7 @@ class Planner:
             plan.changes.append("let the network manager read its files again")
 
     def take_back(self, routes: list[Route], restore: bool) -> None:
-        """Remove the routes of earlier runs that are not to stay; ``restore`` what an if-up script has replaced."""
+        """Remove routes of earlier runs that are no longer wanted; ``restore`` what an if-up script replaced."""
         plan = self.plan
         kept = {route.key for route in routes}
         for route in self.earlier:
@@ -777,14 +781,14 @@ class Planner:
             plan.run.append(f"ip -{route.version} route replace {route.quoted}")
 
     def tell_networkd(self, touched: set[str], routes: list[Route], missing: list[Route]) -> None:
-        """Let it read its files again, or bring back a route that somebody has removed at run time."""
+        """Let networkd read its files again, or restore a route that was removed at run time."""
         told = {name for file in self.conf if file.path in touched for name in file.said("Interface")}
         if routes and any(DROPIN.fullmatch(path) for path in touched):
             told.add(self.plan.interface)
-        # A removed interface, or a stopped networkd, need not be reloaded and would never answer.
+        # An absent interface, or a stopped networkd, would never answer.
         told &= set(self.seen.links)
         if told:
-            # This sets up anew only the interfaces whose files have changed.
+            # Reconfigures only the interfaces whose files have changed.
             self.plan.run.append("networkctl reload")
         elif routes and missing:
             told = {self.plan.interface}
@@ -793,7 +797,7 @@ class Planner:
             self.wait(sorted(told), routes)
 
     def wait(self, interfaces: list[str], routes: list[Route]) -> None:
-        """networkd answers before it has done its work; the host is as declared only then."""
+        """networkd answers before it is done, so wait until the host is as declared."""
         tests = [
             f"networkctl --no-pager -n 0 status {shlex.quote(one)} 2>/dev/null | grep -q '(configured)'"
             for one in interfaces
@@ -858,7 +862,7 @@ class Planner:
             plan.write.append(File(RESOLV, before.content, before.mode, before.owner, before.group))
         elif ours:
             plan.remove.append(RESOLV)
-        # Where somebody else has written the file since, theirs is the truth.
+        # If another program has written the file since, its contents count.
         plan.remove += [RESOLV_BEFORE] if before else []
 
 

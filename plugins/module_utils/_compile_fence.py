@@ -4,12 +4,12 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What stays closed while all other rules are gone: the least of a gateway's guarantees, once more, in a few rules.
+"""What stays closed when all other rules are flushed: a gateway's essential guarantees, repeated in a few rules.
 
-The kernel asks chains of NAT about the first packet of a flow only, and ours, behind all others, only if nobody has
-translated its source. So these rules see what is left once a flush has taken the translation away, and beside it the
-few flows that are not translated at all; those they accept as the gateway's own rules do. What a LAN may not open
-outside, how often, and what passes between undeclared links is up to the gateway's own rules alone.
+The kernel consults NAT chains about the first packet of a flow only, and ours, after all others, only if nobody has
+translated its source. Therefore these rules see what remains untranslated after a flush, and the few flows that are
+never translated; they accept the latter as the gateway's own rules do. What a LAN may open outside, how often, and what
+passes between undeclared links is up to the gateway's own rules alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
 
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")
-#: Flows that begin, come from elsewhere, and are not translated.
+#: New, untranslated flows from elsewhere.
 BEGIN = Chain("begin")
 OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
 KEY = "fence"
@@ -41,7 +41,7 @@ KEY = "fence"
 def compile_fence(gateway: Gateway) -> RuleSet:
     """The fence of a resolved gateway."""
     outside, lans = ways_out(gateway), lan_interfaces(gateway)
-    # What this host sends itself has one of its addresses; so has the outside of a tunnel, which the kernel shows as
+    # Packets of this host have one of its addresses. So have the outer packets of a tunnel, which the kernel shows as
     # coming from the tunnel's own interface (since Linux 5.7).
     rules = [Rule(FENCE.name, Match(ct_state=("new",), foreign=True), Action("jump", BEGIN.name), KEY)]
     if outside:
@@ -52,7 +52,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
     rules += egress(gateway, outside) + egress_routed(gateway)
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
-    # Behind the translation, the fate of a packet is already known.
+    # After the translation, no expect_nat is needed.
     rules = [
         replace(rule, action=DROP) if rule.action.kind == "guard" else rule
         for rule in rules
@@ -66,7 +66,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
 
 
 def _from_outside(gateway: Gateway) -> t.List[Rule]:
-    """Closed, except for what any DNAT lets in, and what our own rules open without one."""
+    """Closed, except for what another program's DNAT accepts, and what our own rules open without DNAT."""
     here, wans = OUTSIDE.name, wan_interfaces(gateway)
     opened = _pinholes(gateway) + multicast(gateway)
     rules = [
@@ -79,13 +79,13 @@ def _from_outside(gateway: Gateway) -> t.List[Rule]:
     if wans:
         rules.append(Rule(here, Match(iif=wans), DROP, "closed"))
     if ways_out(gateway) != wans:
-        # From a link that carries a default route and is no WAN, what is undeclared is not ours to close.
+        # Undeclared traffic from a link with a default route that is not a WAN is not ours to close.
         rules.append(Rule(here, Match(oif=declared(gateway)), DROP, "undeclared"))
     return rules
 
 
 def _from_inside(gateway: Gateway) -> t.List[Rule]:
-    """LANs are isolated. Where a private source leaves to, has been asked by then."""
+    """LANs are isolated. Private sources towards other links have been checked before."""
     here, lans = INSIDE.name, lan_interfaces(gateway)
     rules = [Rule(here, Match(translated=True), RETURN, "managed")]
     for lan in gateway.lans or ():
@@ -98,19 +98,19 @@ def _from_inside(gateway: Gateway) -> t.List[Rule]:
 
 
 def _pinholes(gateway: Gateway) -> t.List[Rule]:
-    """What opens a server at its own address."""
+    """Rules that open a server at its own address."""
     forwards = (forward for forward in gateway.port_forwards if is_pinhole(gateway, forward))
     return [rule for forward in forwards for rule in let_in(gateway, forward)]
 
 
 def _input(gateway: Gateway) -> t.List[Rule]:
-    """What reaches the gateway itself from outside, where it is protected."""
+    """Packets from outside to the gateway itself, if it is protected."""
     if gateway.input != "protect":
         return []
     jump, here, wans = Action("jump", PROTECTED.name), FENCE_INPUT.name, wan_interfaces(gateway)
     rules = [Rule(here, Match(iif=wans, ct_state=("new",)), jump, KEY)] if wans else []
     undeclared = tuple(name for name in ways_out(gateway) if name not in wans)
     if undeclared:
-        # Unless it is another instance's.
+        # Unless it belongs to another instance.
         rules.append(Rule(here, Match(iif=undeclared, ct_state=("new",), mark=NOT_LET_THROUGH), jump, KEY))
     return rules + chain_protected(gateway)

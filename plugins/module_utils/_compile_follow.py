@@ -40,7 +40,7 @@ def marked(gateway: Gateway) -> t.List[Rule]:
     inside = tuple(name for lan in following for name in lan.interfaces)
     rules = [
         Rule(ARRIVE.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY),
-        # A program that set it before this point has not looked at the routes.
+        # A mark that was set on the way here does not depend on the routes.
         Rule(FOLLOW_LAN.name, Match(mark=BY_ROUTE), Action("unmark", size=FOLLOWED), KEY),
     ]
     for family in families:

@@ -68,7 +68,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 IPTABLES_OWN = ("ip filter", "ip6 filter")
 
 
-UNFENCED = "a manual flush of all rules opens this host until they are loaded again"
+UNFENCED = "a flush of all rules by hand opens this host until they are loaded again"
 
 
 @dataclass(frozen=True)

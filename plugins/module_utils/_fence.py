@@ -4,11 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The fence: a table of nftables that belongs to a process, so that no flush by anybody else takes it away.
+"""The fence: an nftables table that belongs to a process, so that nobody else's flush removes it.
 
-The kernel keeps a table with the flag ``owner`` as long as the socket is open by which it was loaded, and lets nobody
-else touch it; ``nft flush ruleset`` passes it over (Linux 5.12). So ``nft -i`` loads it and then waits for a next line,
-which never comes: the service ipmasq-fence. Every backend has it beside its rules.
+The kernel keeps a table with the flag ``owner`` as long as the socket that loaded it is open, and nobody else can
+change it; ``nft flush ruleset`` skips it (Linux 5.12). Therefore the service ipmasq-fence runs ``nft -i``, which loads
+the table and then waits for a line that never comes. The fence complements the rules of every backend.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
     from ._intent import Gateway
 
-#: In the folder of a change: the fence that goes with it; empty if there is to be none.
+#: The fence of a change, in its folder; empty if there is to be none.
 FILE = "fence.nft"
-#: The first kernel with tables that have an owner.
+#: The first kernel in which tables can have an owner.
 KERNEL = (5, 12)
 REFUSED = "nft refuses it: "
 MARK = re.compile(r"^add chain inet (\S+) ({0}\S+)$".format(FENCE_TEXT), re.MULTILINE)
@@ -76,9 +76,9 @@ saved_by_others() {
 
 
 def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) -> t.Tuple[str, str]:
-    """The text of a gateway's fence, or an empty one and the reason.
+    """The text of a gateway's fence, or an empty text and the reason.
 
-    ``known`` is the text that stands by the state file, ``refused`` what nft has said of rules that are still the same.
+    ``known`` is the text in the state file, ``refused`` nft's message about rules that have not changed.
     """
     why = _lacking(host) if init else "nobody here starts services, so nothing would hold it"
     if why:
@@ -103,7 +103,7 @@ def _lacking(host: Host) -> str:
 
 
 def _refusal(text: str, host: Host) -> str:
-    """What this nft and this kernel say of it, without loading it. Ours may stand, so the try has another name."""
+    """The error of this nft and kernel, without loading it. Ours may be loaded, so the test uses another name."""
     done = host.run(["nft", "-c", "-f", "-"], stdin=text.replace("inet ipmasq-fence", "inet ipmasq-probe"))
     if done.rc != 0:
         return REFUSED + (done.err.strip().splitlines() or ["no message"])[0]
@@ -113,6 +113,6 @@ def _refusal(text: str, host: Host) -> str:
 
 
 def stands(text: str, host: Host) -> bool:
-    """Whether just this fence is loaded. Nobody can have altered it, so its mark is all that is asked for."""
+    """Whether exactly this fence is loaded. Nobody can have altered it, so only its mark is checked."""
     mark = MARK.search(text)
     return mark is not None and host.run(["nft", "-j", "list", "chain", "inet", *mark.groups()]).rc == 0

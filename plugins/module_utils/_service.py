@@ -222,7 +222,7 @@ stop) ;;
 *) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
 esac
 """
-#: Its shell starts it again should it die. All of them are one process group, and have to be gone before the next.
+#: Its shell restarts it if it dies. All of them are one process group, and must end before the next one starts.
 #: The process that starts it may hold the lock of a change (9).
 SYSV_FENCE_TEXT = """\
 #!/bin/sh

@@ -328,7 +328,7 @@ def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
     if "init" in host:
         sh("rm -r {0}/run/systemd".format(tmp_path))
     done = made.apply(**ONE_LAN)
-    sentence = "no fence: {0}; a manual flush of all rules opens this host until they are loaded again"
+    sentence = "no fence: {0}; a flush of all rules by hand opens this host until they are loaded again"
     assert sentence.format(why) in done.change.notes
     assert made.info()["fence"] == {"stands": False, "why_not": why}
     assert not made.apply(**ONE_LAN).change.changed

@@ -307,9 +307,9 @@ def fence_table(instance: str) -> str:
 
 
 def fence_text(ruleset: RuleSet) -> str:
-    """A table that belongs to the process that loads this, as one transaction; an earlier one is replaced.
+    """A table that belongs to the process that loads this, as one transaction that replaces an earlier one.
 
-    In text, as nft before 1.0.9 takes no flags in JSON. A chain without rules tells by its name what was loaded.
+    As text, because nft before 1.0.9 accepts no flags in JSON. The name of an empty chain identifies the loaded text.
     """
     place = "inet " + fence_table(ruleset.instance)
     chains, lines = [], []
