@@ -18,6 +18,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Before anything decides about a packet that has come in.
 ARRIVE = Chain("arrive", "prerouting", "arrive")
+#: New packets from a WAN, before they are translated.
+OUTSIDE = Chain("outside", "prerouting", "outside")
 HELPER = Chain("helper", "prerouting", "helper")
 DSTNAT = Chain("dstnat", "prerouting", "nat")
 REACHES = Chain("reaches", "forward", "reach")

@@ -30,6 +30,7 @@ from ._chains import (
     MASQUERADE,
     MSS,
     OFFLOAD,
+    OUTSIDE,
     OWN,
     PROTECTED,
     REACHES,
@@ -49,12 +50,14 @@ from ._chains import (
 )
 from ._claims import arrivals, within
 from ._compile_around import (
+    ASKED,
     CLAIMED,
     MANAGED,
     NEW,
     OUT,
     claimed,
     closing,
+    outside,
     reaches,
     spoofed,
     undeclared,
@@ -89,6 +92,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway)),
         (follow.FOLLOW_LAN, []),
+        (OUTSIDE, outside(gateway)),
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
         (REACHES, reaches(gateway)),
@@ -114,7 +118,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
-    chains += [chain for chain in (NEW, OUT, CLAIMED, MANAGED) if chain.name in filled]
+    chains += [chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED) if chain.name in filled]
     for lan in gateway.lans or ():
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan))]
         rules += _lan(gateway, lan)

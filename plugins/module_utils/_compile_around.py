@@ -23,6 +23,7 @@ from ._chains import (
     FORWARD,
     GUARD,
     MASQUERADE,
+    OUTSIDE,
     REACHES,
     REJECT,
     RETURN,
@@ -35,7 +36,7 @@ from ._chains import (
 from ._compile_nat import let_in
 from ._conflicts import is_pinhole
 from ._rules import REACH, Action, Chain, Match, Rule, by_family, network
-from ._values import PRIVATE, UNIQUE_LOCAL
+from ._values import PRIVATE, UNIQUE_LOCAL, is_private
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Masquerade
@@ -47,6 +48,7 @@ MARK = Action("mark", size=REACH)
 KNOWN = ("related", "established")
 LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 #: Chains reached only from those above.
+ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 MANAGED = Chain("undeclared-managed")
@@ -98,6 +100,46 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
         holding = (each for each in private if each.version == parsed.version and parsed.subnet_of(each))
         broad.append(str(next(holding, parsed)))
     return next(iter(by_family(broad).values()))
+
+
+# --- What a WAN asks for ----------------------------------------------------------------------------------------------
+
+
+def outside(gateway: Gateway) -> t.List[Rule]:
+    """A private address of this host that is not on the WAN from which somebody asks for it is not there for them.
+
+    Neither as the address of a port forward, nor of a service of the gateway itself: answers would leave with it.
+    """
+    new = Match(iif=wan_interfaces(gateway), ct_state=("new",))
+    rules = [
+        Rule(OUTSIDE.name, new, Action("jump", ASKED.name), "closed"),
+        # A site behind an IPsec policy has no link of its own.
+        Rule(ASKED.name, Match(decrypted=True), RETURN, "closed"),
+    ]
+    taken = [ports for forward in gateway.port_forwards for ports in forward.port]
+    rules += [
+        Rule(ASKED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
+        for port in gateway.controller_ports
+        if not any(first <= port <= last for first, last in taken)
+    ]
+    named = by_family(_named(gateway))
+    for family, nets in by_family(_never_asked(gateway)).items():
+        asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
+        rules.append(Rule(ASKED.name, asked, DROP, "closed"))
+    return rules
+
+
+def _never_asked(gateway: Gateway) -> t.Tuple[str, ...]:
+    if gateway.undeclared == "drop":
+        return NEVER_OUTSIDE
+    return tuple(net for lan in gateway.lans or () for net in lan.networks or () if is_private(net))
+
+
+def _named(gateway: Gateway) -> t.List[str]:
+    """Private addresses that an item says are asked for outside, wherever this host has them."""
+    found = [net for forward in gateway.port_forwards for net in forward.destination]
+    found += [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
+    return [net for net in found if is_private(net)]
 
 
 # --- Between what is declared and what is not -----------------------------------------------------------------------

@@ -22,10 +22,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Hook and stage at which the kernel enters a chain. ``mangle`` rewrites before filtering, ``filter`` decides, ``nat``
 #: translates, ``guard`` sees what leaves afterwards. ``helper`` runs once a connection is known and before it is
-#: translated, ``timers`` before it is accepted, and ``offload`` after that. ``arrive`` runs before routing. ``reach``
-#: runs before any instance filters forwarded packets, and ``unseen`` after NAT had its chance; ``fence`` is the same in
+#: translated, ``timers`` before it is accepted, and ``offload`` after that. ``arrive`` runs before routing, and
+#: ``outside`` before a new packet is translated. ``reach`` runs before any instance filters forwarded packets, and ``unseen`` after NAT had its chance; ``fence`` is the same in
 #: a table that survives a flush.
-STAGES = ("arrive", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard", "fence")
+STAGES = (
+    "arrive", "outside", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard", "fence",
+)  # fmt: skip
 
 #: Verdicts end the evaluation of a hook; ``return`` leaves the chain; everything else continues with the next rule.
 #: ``guard`` drops a packet that should have been translated. ``expect_nat`` tells a guard that runs before the NAT
@@ -80,6 +82,8 @@ class Match:
     rate: str = ""  # matches at most this often, such as "10/second", after a burst of 5
     mark: t.Tuple[int, ...] = ()  # the value of the packet mark, and the mask
     routed: bool = False  # the route to the source leads to the input interface
+    elsewhere: bool = False  # the destination is not an address of the input interface
+    decrypted: bool = False  # the packet came out of IPsec
     foreign: bool = False  # the source is not an address of this host
     untranslated: bool = False  # the source of this new flow is not translated; implied by a stage, or stated
 

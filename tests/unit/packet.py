@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 #: The address of every WAN interface of the traced gateway, by family.
 GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}
 STAGES = {
-    "prerouting": ("arrive", "nat"),
+    "prerouting": ("arrive", "outside", "nat"),
     "forward": ("reach", "mangle", "filter"),
     "input": ("reach", "mangle", "filter"),
     "postrouting": ("mangle", "nat", "unseen", "guard"),
@@ -69,6 +69,8 @@ def trace(ruleset: RuleSet, packet: Packet) -> Verdict:
     packet = replace(packet, marks=[])
     for hook in ("prerouting", "forward", "postrouting") if packet.oif else ("prerouting", "input"):
         for stage in STAGES[hook]:
+            if stage == "outside" and packet.ct_state != "new":
+                continue
             if stage == "nat" and packet.ct_state != "new":
                 # Only the first packet of a flow enters nat chains; conntrack repeats the mapping for the others.
                 if hook == "postrouting" and packet.ct_state in ("established", "related") and packet.mapped:
@@ -172,6 +174,8 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
         and not (match.rate and packet.over_rate)
+        and not match.elsewhere  # the addresses of this host are those of the WAN
+        and not match.decrypted
         and not match.routed  # of sources that appeared after the rules; there are none here
         and (not match.mark or (match.mark[1] in packet.marks) == bool(match.mark[0]))
         and (not match.foreign or packet.source not in GATEWAY_ADDRESS.values())

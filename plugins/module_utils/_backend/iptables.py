@@ -37,6 +37,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: The table of each stage. The guard has two halves, see GUARDS.
 TABLES = {
     "arrive": ("mangle",),
+    "outside": ("mangle",),
     "helper": ("raw",),
     "reach": ("mangle",),
     "unseen": ("mangle",),
@@ -718,9 +719,12 @@ NEW = ["-m", "conntrack", "--ctstate", "NEW"]
 UNTRANSLATED = ["-m", "conntrack", "--ctstate", "NEW", "--ctstatus", "CONFIRMED"]
 UNTRANSLATED += ["-m", "conntrack", "!", "--ctstate", "SNAT"]
 LOCAL = ["-m", "addrtype", "--dst-type", "LOCAL"]
+ELSEWHERE = ["-m", "addrtype", "!", "--dst-type", "LOCAL", "--limit-iface-in"]
 #: Other parts that a match may combine with, in this order.
 WORDS = {
     "routed": ["-m", "rpfilter"],
+    "elsewhere": ELSEWHERE,
+    "decrypted": ["-m", "policy", "--dir", "in", "--pol", "ipsec"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
     "untranslated": UNTRANSLATED,
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],

@@ -51,8 +51,9 @@ MOST_IN_POOL = 1024
 #: so a restart of another tool would change the winner. Our chains filter and translate just before the defaults
 #: (filter 0, srcnat 100); the guard comes after every srcnat. https://wiki.nftables.org Netfilter hooks
 PRIORITIES = {
-    "arrive": -155,
-    "helper": -155,
+    "arrive": -105,
+    "outside": -106,
+    "helper": -105,
     "timers": -155,
     "reach": -6,
     "filter": -4,
@@ -76,7 +77,7 @@ MARK = "# and then\n"
 #: The hook priority of the flowtable's devices: the default priority of filter.
 FLOWTABLE = {"name": "offloaded", "hook": "ingress", "prio": 0}
 #: A NAT chain after all others sees the first packet of flows that none of them translated.
-TYPES = {stage: "nat" if stage in ("nat", "unseen", "fence") else "filter" for stage in PRIORITIES}
+TYPES = {stage: "nat" if stage in ("nat", "unseen", "outside", "fence") else "filter" for stage in PRIORITIES}
 
 #: nft knows protocols through /etc/protocols, which minimal hosts lack: there it accepts and lists numbers only
 #: (measured, 1.0.6). https://www.iana.org/assignments/protocol-numbers
@@ -423,7 +424,7 @@ def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "defa
     body: t.Dict[str, Json] = {}
     if hook:
         known = dict(PRIORITIES, **FIRST) if instance == "default" else PRIORITIES
-        priority = DSTNAT_PRIORITY if hook == "prerouting" else known[stage]
+        priority = DSTNAT_PRIORITY if (hook, stage) == ("prerouting", "nat") else known[stage]
         body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
     return Row(name, _text({"chain": body}), "chain")
 
@@ -575,12 +576,16 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
         expr.append(_match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="))
     if match.translated:
         expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
+    if match.decrypted:
+        expr.append(_match({"meta": {"key": "ipsec"}}, True))
     if match.ipsec:
         expr.append(_match({"rt": {"key": "ipsec"}}, True))
     expr += _protocol(match) + _asked(match)
     if match.local:
         # Last, because it is a look-up, and few packets of other ports get here.
         expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
+    if match.elsewhere:
+        expr.append(_match({"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "local", "!="))
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})

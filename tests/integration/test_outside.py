@@ -1,0 +1,64 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host on the WAN's link may ask for: the addresses of the WAN, and no private one that is elsewhere."""
+
+from __future__ import annotations
+
+from helpers import TWO_LANS
+from sandbox import sh
+from test_undeclared import SOON, closed, container, mgmt, published_by_another
+from topology import CLIENTS, GATE4, GATE6, WAN4, Sniffer
+
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+#: To any address that a WAN has.
+FORWARDS = [
+    {"name": "web", "port": ["8080"], "to": [OFFICE4]},
+    {"name": "web6", "port": ["8080"], "to": [OFFICE6]},
+    {"name": "own", "port": ["8443"], "to": [OFFICE4], "to_port": 8080, "destination": ["10.99.0.1"]},
+]
+#: Of LANs, of a link that nobody declared, and of a container manager's.
+ELSEWHERE = ("192.168.1.1", "fd00:1::1", "10.9.9.1", "fd09::1", "172.17.0.1")
+
+
+def test_a_private_address_that_is_no_wans_is_not_there_for_a_wan(gate, net):
+    mgmt(net)
+    there4, _there6 = container(net)
+    net.nodes["wan"].sh("ip route add 10.0.0.0/8 via {0}; ip route add 172.16.0.0/12 via {0}".format(GATE4))
+    gate.apply(ipv6="masquerade", port_forwards=FORWARDS, **TWO_LANS)
+    published_by_another(gate, 8081, there4 + ":8080")
+    with Sniffer(net) as outside:
+        closed(net, "wan", "office", *ELSEWHERE)
+        for address in ELSEWHERE:
+            assert net.tcp("wan", "gate", address, 9000, timeout=SOON) == "timeout", address
+            assert net.udp("wan", "gate", address, 9001, timeout=SOON) == "timeout", address
+            sent = "ping -n -c1 -W0.2 {0} > /dev/null && echo yes || echo no".format(address)
+            with net.inside("wan"):
+                assert sh(sent).strip() == "no", address
+        assert net.tcp("wan", "container", "172.17.0.1", 8081, timeout=SOON) == "timeout"
+        assert outside.leaks() == []
+
+
+def test_addresses_of_the_wan_and_public_ones_are_there(gate, net):
+    sh("ip addr add 198.51.100.77/32 dev lo; ip addr add 10.99.0.1/32 dev lo")
+    net.nodes["wan"].sh("ip route add 198.51.100.77 via {0}; ip route add 10.99.0.1 via {0}".format(GATE4))
+    gate.apply(ipv6="masquerade", port_forwards=FORWARDS, **TWO_LANS)
+    # A lease that comes after the run.
+    sh("ip addr add 192.168.178.2/24 dev wan0")
+    net.nodes["wan"].sh("ip addr add 192.168.178.1/24 dev up0")
+    assert net.tcp("wan", "office", GATE4) == WAN4
+    assert net.tcp("wan", "office", GATE6) != "timeout"
+    assert net.tcp("wan", "office", "192.168.178.2") == "192.168.178.1"
+    assert net.tcp("wan", "office", "198.51.100.77") == WAN4
+    assert net.tcp("wan", "gate", "198.51.100.77", 9000) == WAN4
+    assert net.asks("tcp", "wan", "office", "10.99.0.1", 8443, at=8080)[:2] == ("office", 8080)
+    # Who administers the host is not shut out, by whichever of its addresses.
+    assert net.tcp("wan", "gate", "10.99.0.1", 22) == WAN4
+    # From inside they are what they were.
+    assert net.tcp("office", "gate", "10.99.0.1", 9000) == OFFICE4
+    assert net.tcp("guest", "gate", "192.168.1.1", 9000) == CLIENTS["guest"][1]
+    # And so are they under another word for what nobody declared, but for those of LANs.
+    gate.apply(ipv6="masquerade", undeclared="leave", port_forwards=FORWARDS, **TWO_LANS)
+    assert net.tcp("wan", "gate", "10.99.0.1", 9000) == WAN4
+    closed(net, "wan", "office", "192.168.1.1", "fd00:1::1")
