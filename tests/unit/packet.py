@@ -137,7 +137,9 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
         # expect_nat is for a guard that comes before the NAT; this one sees the source itself.
         if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
-        path.append("{0} {1}".format(chain, rule.key))
+        # Which packets from a WAN are asked about says nothing about them.
+        if chain != "outside":
+            path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind
         if kind == "return":
             return "", None
