@@ -23,8 +23,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: Hook and stage at which the kernel enters a chain. ``mangle`` rewrites before filtering, ``filter`` decides, ``nat``
 #: translates, ``guard`` sees what leaves afterwards. ``helper`` runs once a connection is known and before it is
 #: translated, ``timers`` before it is accepted, and ``offload`` after that. ``arrive`` runs before routing, and
-#: ``outside`` before a new packet is translated. ``reach`` runs before any instance filters forwarded packets, and ``unseen`` after NAT had its chance; ``fence`` is the same in
-#: a table that survives a flush.
+#: ``outside`` before a new packet is translated. ``reach`` runs before any instance filters forwarded packets, and
+#: ``unseen`` after NAT had its chance; ``fence`` is the same in a table that survives a flush.
 STAGES = (
     "arrive", "outside", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard", "fence",
 )  # fmt: skip

@@ -552,6 +552,21 @@ def _match(left: Json, right: Json, op: str = "==") -> Json:
     return {"match": {"op": op, "left": left, "right": right}}
 
 
+#: What else a match may say, in this order.
+WORDS = {
+    # Only in prerouting: kernels before 6.0 refuse it elsewhere.
+    "routed": _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True),
+    "foreign": _match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
+    "translated": _match({"ct": {"key": "status"}}, "dnat", "in"),
+    "decrypted": _match({"meta": {"key": "ipsec"}}, True),
+    "ipsec": _match({"rt": {"key": "ipsec"}}, True),
+}
+LOOKED_UP = {
+    "local": _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"),
+    "elsewhere": _match({"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "local", "!="),
+}
+
+
 def _matches(match: Match, guard: bool = False) -> t.List[Json]:
     links = [
         _match({"meta": {"key": key}}, _one_or_set(names))
@@ -569,23 +584,10 @@ def _matches(match: Match, guard: bool = False) -> t.List[Json]:
     if match.mark:
         value, bits = match.mark
         expr.append(_match({"&": [MARK_OF_PACKET, bits]}, value))
-    if match.routed:
-        # Only in prerouting; kernels before 6.0 refuse it elsewhere.
-        expr.append(_match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True))
-    if match.foreign:
-        expr.append(_match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="))
-    if match.translated:
-        expr.append(_match({"ct": {"key": "status"}}, "dnat", "in"))
-    if match.decrypted:
-        expr.append(_match({"meta": {"key": "ipsec"}}, True))
-    if match.ipsec:
-        expr.append(_match({"rt": {"key": "ipsec"}}, True))
+    expr += [said for name, said in WORDS.items() if getattr(match, name)]
     expr += _protocol(match) + _asked(match)
-    if match.local:
-        # Last, because it is a look-up, and few packets of other ports get here.
-        expr.append(_match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"))
-    if match.elsewhere:
-        expr.append(_match({"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "local", "!="))
+    # Last, because these are look-ups, and few packets of other ports get here.
+    expr += [said for name, said in LOOKED_UP.items() if getattr(match, name)]
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})
