@@ -97,6 +97,13 @@ class Operator:
         out, _nothing = process.communicate(timeout=180)
         return process.returncode, out
 
+    def confirm(self, *words: str) -> tuple[int, str]:
+        """The playbook for changes that wait for a person. What it says, in one line."""
+        argv = ["ansible-playbook", "-i", str(self.folder / "inventory.yml"), "ipmasq.linux.confirm"]
+        argv += ["-e", "ansible_become=false", *words]
+        done = subprocess.run(argv, text=True, capture_output=True, check=False)
+        return done.returncode, " ".join(done.stdout.split())
+
     def holds(self) -> str:
         return shell("gateway", "nft -s list ruleset; cat /etc/ipmasq/*.json 2>/dev/null || true")
 
@@ -249,12 +256,46 @@ def test_of_two_operators_one_wins(operator: Operator) -> None:
     assert rc == 0, out
     rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
     assert rc == 2 and "awaits confirmation until" in " ".join(out.split()), out
-    confirm = [
-        "ansible-playbook", "-i", str(operator.folder / "inventory.yml"), "ipmasq.linux.confirm",
-        "-e", "confirm_state=reverted", "-e", "ansible_become=false",
-    ]  # fmt: skip
-    done = subprocess.run(confirm, text=True, capture_output=True, check=False)
-    assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout
+    rc, out = operator.confirm("-e", "confirm_state=reverted")
+    assert rc == 0 and "changed=1" in out, out
     rc, out = operator.apply(dict(GOOD, timeouts={"udp": 77}))
     assert rc == 0 and "changed=1" in out, out
     record("a second controller while a change waits", "after")
+
+
+# --- Another host answers ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def desk(lab: Operator) -> None:
+    """The host that the change of CUTS leads to: same user, same key, same programs, as in most fleets."""
+    shell(
+        "office1",
+        f"ip route replace default via 192.168.1.1; ssh-keygen -A; mkdir -p -m 700 ~/.ssh;"
+        f"echo '{lab.public}' > ~/.ssh/authorized_keys; systemctl enable --now ssh",
+    )
+
+
+@pytest.mark.usefixtures("desk")
+def test_another_host_that_answers_confirms_nothing(operator: Operator) -> None:
+    before = operator.holds()
+    rc, out = operator.apply(dict(GOOD, confirm_timeout=12, **CUTS["port forward"]))
+    said = " ".join(out.split())
+    assert rc == 2, out
+    assert "rolled back: no new connection reached this host within 12 s" in said, out
+    assert "office1 (192.168.1.11) answered in its place" in said, out
+    assert operator.holds() == before
+
+
+def test_a_late_and_an_empty_confirmation_fail_and_say_so(operator: Operator) -> None:
+    before = operator.holds()
+    rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=2, timeouts={"udp": 55}))
+    assert rc == 0, out
+    wait_until(lambda: not operator.pending(), "it still waits", 30)
+    assert operator.holds() == before
+    rc, said = operator.confirm()
+    assert rc == 2, said
+    assert re.search(r"too late, the change to 'default' was rolled back at [0-9:]+", said), said
+    # Of an instance that has never changed.
+    rc, said = operator.confirm("-e", "gateway_instance=two")
+    assert rc == 2 and "no change to 'two' awaits confirmation" in said, said
