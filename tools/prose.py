@@ -140,7 +140,7 @@ def faults_of_words(texts: dict[Path, str]) -> Iterator[Fault]:
         for path, text in texts.items():
             for found in word.never.finditer(text):
                 said = " ".join(found.group().split())
-                yield Fault(short(path), line_of(text, found.start()), f"“{said}”: write {word.write}")
+                yield Fault(short(path), line_of(text, found.start()), f'"{said}": write {word.write}')
 
 
 def short(path: Path) -> str:

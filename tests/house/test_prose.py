@@ -52,7 +52,7 @@ def test_each_kind_of_file_is_read(name: str, tmp_path: Path, capsys: pytest.Cap
     assert prose.main([str(path)]) == 1
     expected = 2 if name in ("comment.py", "message.py") else 3
     assert [line for line in capsys.readouterr().out.splitlines() if "way back" in line] == [
-        f"{path}:{expected}: “way back”: write rollback"
+        f'{path}:{expected}: "way back": write rollback'
     ]
 
 
