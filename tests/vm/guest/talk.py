@@ -17,7 +17,7 @@ import sys
 import time
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-PATIENCE = 2
+PATIENCE = 5
 
 
 def main(what: str, *arguments: str) -> None:
