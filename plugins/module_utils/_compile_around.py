@@ -35,6 +35,7 @@ from ._chains import (
 )
 from ._compile_nat import let_in
 from ._conflicts import is_pinhole
+from ._resolve import followed
 from ._rules import REACH, Action, Chain, Match, Rule, by_family, network
 from ._values import PRIVATE, UNIQUE_LOCAL, is_private
 
@@ -126,7 +127,27 @@ def outside(gateway: Gateway) -> t.List[Rule]:
     for family, nets in by_family(_never_asked(gateway)).items():
         asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
         rules.append(Rule(ASKED.name, asked, DROP, "closed"))
-    return rules
+    return rules + _astray(gateway)
+
+
+def _astray(gateway: Gateway) -> t.List[Rule]:
+    """Sources of a LAN that follows its links, from a network that no run has seen yet.
+
+    Private ones: those of the Internet may have their route by another WAN. Groups come from anywhere.
+    """
+    if not any(lan.follows and lan.spoof_check for lan in gateway.lans or ()):
+        return []
+    groups = {"ip": ("224.0.0.0/4",), "ip6": ("ff00::/8",)}
+    return [
+        Rule(
+            ASKED.name,
+            Match(family, iif=(wan,), source=nets, not_destination=groups[family], astray=True),
+            DROP,
+            "spoofed/" + wan,
+        )
+        for family, nets in by_family(net for net in followed(gateway) if is_private(net)).items()
+        for wan in wan_interfaces(gateway)
+    ]
 
 
 def _never_asked(gateway: Gateway) -> t.Tuple[str, ...]:

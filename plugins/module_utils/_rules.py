@@ -82,6 +82,7 @@ class Match:
     rate: str = ""  # matches at most this often, such as "10/second", after a burst of 5
     mark: t.Tuple[int, ...] = ()  # the value of the packet mark, and the mask
     routed: bool = False  # the route to the source leads to the input interface
+    astray: bool = False  # the route to the source does not lead to the input interface
     elsewhere: bool = False  # the destination is not an address of the input interface
     decrypted: bool = False  # the packet came out of IPsec
     foreign: bool = False  # the source is not an address of this host

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from helpers import TWO_LANS
+import socket
+
+from helpers import GUESTS, TWO_LANS
 from sandbox import sh
 from test_undeclared import SOON, closed, container, mgmt, published_by_another
-from topology import CLIENTS, GATE4, GATE6, WAN4, Sniffer
+from topology import CLIENTS, GATE4, GATE6, WAN4, Sniffer, hardware_address, udp
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+GUEST4, GUEST6 = CLIENTS["guest"][1:]
 #: To any address that a WAN has.
 FORWARDS = [
     {"name": "web", "port": ["8080"], "to": [OFFICE4]},
@@ -20,6 +23,16 @@ FORWARDS = [
 ]
 #: Of LANs, of a link that nobody declared, and of a container manager's.
 ELSEWHERE = ("192.168.1.1", "fd00:1::1", "10.9.9.1", "fd09::1", "172.17.0.1")
+
+
+def past_the_stack(net, packets: list) -> None:
+    """To the gateway, from the WAN's link, as they are."""
+    there = hardware_address(net, "gate", "wan0")
+    with net.inside("wan"), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("up0", 0))
+        for packet in packets:
+            kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+            raw.send(there + raw.getsockname()[4] + kind + packet)
 
 
 def test_a_private_address_that_is_no_wans_is_not_there_for_a_wan(gate, net):
@@ -62,3 +75,23 @@ def test_addresses_of_the_wan_and_public_ones_are_there(gate, net):
     gate.apply(ipv6="masquerade", undeclared="leave", port_forwards=FORWARDS, **TWO_LANS)
     assert net.tcp("wan", "gate", "10.99.0.1", 9000) == WAN4
     closed(net, "wan", "office", "192.168.1.1", "fd00:1::1")
+
+
+def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):
+    sh("for f in all wan0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    forward = {"name": "syslog", "port": ["5514"], "protocol": ["udp"], "to": [GUEST4]}
+    forward6 = {"name": "syslog6", "port": ["5514"], "protocol": ["udp"], "to": [GUEST6]}
+    gate.apply(
+        ipv6="masquerade",
+        wans=[{"interface": "wan0"}],
+        lans=[{"name": "office", "interfaces": ["lan0"]}, GUESTS],
+        port_forwards=[forward, forward6],
+    )
+    sh("ip addr add 10.5.0.1/24 dev lan0; ip addr add fd05::1/64 dev lan0 nodad")
+    with Sniffer(net, "guest") as inside:
+        packets = [udp(source, GATE4, 40000, 5514) for source in ("10.5.0.77", "10.6.0.77", WAN4)]
+        packets += [udp(source, GATE6, 40000, 5514) for source in ("fd05::77", "2001:db8:ff::1")]
+        past_the_stack(net, packets)
+        seen = {str(source) for source, proto in inside.sources(SOON) if proto == socket.IPPROTO_UDP}
+    # What has its route by this WAN is what it says.
+    assert seen == {"10.6.0.77", WAN4, "2001:db8:ff::1"}

@@ -178,6 +178,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and not (match.rate and packet.over_rate)
         and not match.elsewhere  # the addresses of this host are those of the WAN
         and not match.decrypted
+        and not match.astray
         and not match.routed  # of sources that appeared after the rules; there are none here
         and (not match.mark or (match.mark[1] in packet.marks) == bool(match.mark[0]))
         and (not match.foreign or packet.source not in GATEWAY_ADDRESS.values())

@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "_pairs": {"_conflicts", "_facts", "_rules", "_values"},
     "_claims": {"_conflicts", "_resolve", "_rules", "_values"},
     "_compile_nat": {"_chains", "_claims", "_conflicts", "_prefix", "_resolve", "_rules", "_values", "_words"},
-    "_compile_around": {"_around", "_chains", "_compile_nat", "_conflicts", "_rules", "_values"},
+    "_compile_around": {"_around", "_chains", "_compile_nat", "_conflicts", "_resolve", "_rules", "_values"},
     "_compile_input": {"_chains", "_compile_nat", "_facts", "_rules"},
     "_compile_follow": {"_chains", "_compile_nat", "_resolve", "_rules", "_values"},
     "_compile": {

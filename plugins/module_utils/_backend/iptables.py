@@ -723,6 +723,7 @@ ELSEWHERE = ["-m", "addrtype", "!", "--dst-type", "LOCAL", "--limit-iface-in"]
 #: Other parts that a match may combine with, in this order.
 WORDS = {
     "routed": ["-m", "rpfilter"],
+    "astray": ["-m", "rpfilter", "--invert"],
     "elsewhere": ELSEWHERE,
     "decrypted": ["-m", "policy", "--dir", "in", "--pol", "ipsec"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],

@@ -556,6 +556,7 @@ def _match(left: Json, right: Json, op: str = "==") -> Json:
 WORDS = {
     # Only in prerouting: kernels before 6.0 refuse it elsewhere.
     "routed": _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True),
+    "astray": _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False),
     "foreign": _match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
     "translated": _match({"ct": {"key": "status"}}, "dnat", "in"),
     "decrypted": _match({"meta": {"key": "ipsec"}}, True),
