@@ -67,7 +67,7 @@ from ._compile_around import (
 )
 from ._compile_input import chain_input, chain_invalid, chain_own, chain_protected
 from ._compile_late import offload, timers
-from ._compile_nat import closed_inside, dstnat, egress, let_in, let_in_static, redirections, srcnat
+from ._compile_nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent import Masquerade, PortForwardItem
 from ._resolve import followed, inside_of, sources_of
@@ -109,7 +109,10 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (SRCNAT, srcnat(gateway) + follow.srcnat_routed(gateway)),
         (follow.SRCNAT_ROUTED, []),
         (UNSEEN, unseen(gateway)),
-        (EGRESS, egress(gateway, ways_out(gateway)) + follow.egress_routed(gateway)),
+        (
+            EGRESS,
+            fail_over(gateway, ways_out(gateway)) + egress(gateway, ways_out(gateway)) + follow.egress_routed(gateway),
+        ),
         (follow.EGRESS_ROUTED, []),
         (MSS, _mss(gateway)),
         (TIMERS, timers(gateway)),

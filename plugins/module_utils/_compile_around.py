@@ -33,7 +33,7 @@ from ._chains import (
     lan_interfaces,
     wan_interfaces,
 )
-from ._compile_nat import let_in
+from ._compile_nat import let_in, translations
 from ._conflicts import is_pinhole
 from ._resolve import followed
 from ._rules import REACH, Action, Chain, Match, Rule, by_family, network
@@ -181,11 +181,28 @@ def undeclared(gateway: Gateway) -> t.List[Rule]:
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
+    rules += _private_of_known(wans)
     rules.append(answers)
     # Let in by another program's DNAT, such as a published container port.
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
     rules.append(Rule(here, Match(iif=wans), DROP, key))
     return rules + _managed(around.apart, around.managed, here, "iif") + _from_lans(gateway)
+
+
+def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
+    """The route of an open flow may have moved to a WAN, where nothing translates it.
+
+    Another instance marks what it exempts, so that does not get here.
+    """
+    here, known = UNDECLARED.name, Match(oif=wans, ct_state=KNOWN)
+    return [
+        Rule(here, replace(known, mapped=True, direction="original"), RETURN, "answers"),
+        Rule(here, replace(known, translated=True, direction="reply"), RETURN, "answers"),
+        *(
+            Rule(here, replace(known, family=f, source=nets), DROP, "guard")
+            for f, nets in by_family(NEVER_OUTSIDE).items()
+        ),
+    ]
 
 
 def _from_lans(gateway: Gateway) -> t.List[Rule]:
@@ -247,6 +264,13 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
     rules = [
         Rule(REACHES.name, Match(ct_state=("new",)), Action("jump", NEW.name), key),
         Rule(NEW.name, Match(oif=wans), Action("jump", OUT.name), key),
+    ]
+    # Other instances ask this of each packet, as a route may have moved.
+    rules += [
+        Rule(REACHES.name, replace(match, ct_state=KNOWN), MARK, key)
+        for item in gateway.nat
+        if item.action == "exempt"
+        for match, _action in translations(gateway, item)
     ]
     for lan in gateway.lans or ():
         others = reached(gateway, lan)

@@ -41,7 +41,7 @@ from ._conflicts import is_pinhole
 from ._prefix import neutral_pairs
 from ._resolve import as_range, home_of, lan_of, nat_networks, sources_of
 from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
-from ._values import addresses_in
+from ._values import addresses_in, is_private, less, networks_of
 from ._words import WITH_PORTS
 
 #: The number of addresses of a mapped network that iptables lists one by one for hairpins.
@@ -77,6 +77,24 @@ def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     return rules + [
         Rule(EGRESS.name, Match(family, oif=ways_out, source=nets), GUARD, "guard") for family, nets in guarded.items()
     ]
+
+
+def fail_over(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
+    """A private source that belongs to some WANs leaves by no other, once the route of an open flow has moved."""
+    owned = [(wan_interfaces(gateway, item), _private_of(item)) for item in gateway.nat if item.to]
+    rules = []
+    for wan in ways_out:
+        own = [net for wans, nets in owned if wan in wans for net in nets]
+        others = [net for wans, nets in owned if wan not in wans for net in nets]
+        rules += [
+            Rule(EGRESS.name, Match(family, oif=(wan,), leaves_as=nets), GUARD, "guard")
+            for family, nets in by_family(less(others, own)).items()
+        ]
+    return rules
+
+
+def _private_of(item: NatItem) -> t.List[str]:
+    return [net for to in item.to for net in ([to] if "/" in to else networks_of(to)) if is_private(net)]
 
 
 def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:

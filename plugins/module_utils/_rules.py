@@ -75,6 +75,8 @@ class Match:
     port: t.Tuple[Ports, ...] = ()  # destination ports of ``protocol``
     icmp_type: t.Tuple[int, ...] = ()  # types of ``protocol`` in RFC 792 or RFC 4443
     translated: bool = False  # conntrack has changed the destination of this flow
+    mapped: bool = False  # conntrack has changed the source of this flow
+    leaves_as: t.Tuple[str, ...] = ()  # networks that contain the source with which the packet leaves the host
     asked: t.Tuple[str, ...] = ()  # networks that contain the original destination of this flow
     not_asked: t.Tuple[str, ...] = ()
     asked_port: t.Optional[Ports] = None  # and its original port, of ``protocol``

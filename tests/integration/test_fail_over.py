@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import typing as t
 
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from topology import CLIENTS, Sniffer
+from topology import CLIENTS, WAN4, WAN6, Sniffer, hardware_address, udp
 from unhurried import patience
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
@@ -68,6 +69,15 @@ def flow(net, source: str, bind: str, target: str, address: str, port: int = 700
         server.sendto(b"pong", seen)
         assert client.recv(10) == b"pong"
         yield Flow(client, server, seen)
+
+
+def send_from(net, node: str, to: str, packet: bytes) -> None:
+    """As it is, to that link of the gateway."""
+    gateway = hardware_address(net, "gate", to)
+    with net.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("up0", 0))
+        kind = struct.pack("!H", 0x86DD if packet[0] >> 4 == 6 else 0x0800)
+        raw.send(gateway + raw.getsockname()[4] + kind + packet)
 
 
 def speak(*flows: Flow) -> None:
@@ -136,3 +146,53 @@ def test_a_kill_switch_closes_open_flows_too(gate, net):
             speak(four, six)
             answer(inbound)
             assert said(outside) == [], nat
+
+
+# --- WANs -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_private_source_of_an_undeclared_network_follows_its_route_to_a_wan(gate, net):
+    """A container's flow began elsewhere, where nobody translates: its next packet, or its answer, would leave."""
+    sh("for f in all default; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    link(net, "docker0", "container", "172.17.0", "fd17")
+    net.nodes["container"].sh("ip addr flush dev lo")
+    link(net, "virbr0", "vm", "10.7.7", "fd07")
+    lead("10.7.7", "fd07")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE, GUESTS])
+    forged = [udp(WAN4, "172.17.0.2", 4444, 7003), udp(WAN6, "fd17::2", 4444, 7003)]
+    with (
+        Sniffer(net) as outside,
+        flow(net, "container", "172.17.0.2", "vm", FAR4) as four,
+        flow(net, "container", "fd17::2", "vm", FAR6) as six,
+        net.socket("container", socket.AF_INET6, socket.SOCK_DGRAM) as server,
+    ):
+        server.bind(("::", 7003))
+        server.settimeout(patience())
+        for packet in forged:
+            send_from(net, "vm", "virbr0", packet)
+            peer = server.recvfrom(100)[1]
+            for _each in range(3):
+                server.sendto(AFTER, peer)
+        assert said(outside) == []
+        sh("ip link set virbr0 down")
+        speak(four, six)
+        assert said(outside) == []
+
+
+def test_no_private_source_of_one_wan_leaves_by_another(gate, net):
+    link(net, "tun0", "vpn", "10.8.0", "fd08")
+    lead("10.8.0", "fd08")
+    vpn = {"name": "vpn", "wan": "tun0", "action": "snat", "to": ["10.8.0.1", "fd08::1"]}
+    options = {"lans": [OFFICE, GUESTS], "nat": [vpn, {"name": "rest"}]}
+    options["wans"] = [{"interface": "wan0"}, {"interface": "tun0"}]
+    gate.apply(**options)
+    assert not gate.apply(**options).change.changed
+    with (
+        Sniffer(net) as outside,
+        flow(net, "office", OFFICE4, "vpn", FAR4) as four,
+        flow(net, "office", OFFICE6, "vpn", FAR6) as six,
+    ):
+        assert (four.seen[0], six.seen[0]) == ("10.8.0.1", "fd08::1")
+        sh("ip link set tun0 down")
+        speak(four, six)
+        assert said(outside) == []

@@ -164,6 +164,8 @@ def _holds(match: Match, packet: Packet) -> bool:
         and _address_in(match.source, packet.source)
         and _address_in(match.destination, packet.destination)
         and (not match.ct_state or packet.ct_state in match.ct_state)
+        and (not match.mapped or bool(packet.mapped))
+        and _address_in(match.leaves_as, packet.source)
         and (not match.direction or match.direction == packet.direction)
         and (not match.tcp_syn or packet.tcp_syn)
         and not (match.not_destination and _address_in(match.not_destination, packet.destination))

@@ -567,7 +567,8 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     action, kind = rule.action, rule.action.kind
     middle = _middle(rule.match)
     if kind in ("guard", "log_guard"):
-        return [(middle + words, _target(action, family, target)) for words in GUARDS] if table == "mangle" else []
+        ways = _leaving(rule.match.leaves_as) if rule.match.leaves_as else GUARDS
+        return [(middle + words, _target(action, family, target)) for words in ways] if table == "mangle" else []
     if kind == "expect_nat" and table == "mangle":
         return [(middle + NEW, ["-j", "RETURN"])]
     if kind == "expect_nat":
@@ -577,6 +578,16 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     if kind == "dnat":
         return [(middle + words, end) for words, end in _redirections(rule, family)]
     return [(middle, _target(action, family, target))]
+
+
+def _leaving(networks: t.Iterable[str]) -> t.Iterable[t.List[str]]:
+    """The source that conntrack gives a packet of a known flow, once for each direction."""
+    known = [*TRACKED, "--ctstate", "RELATED,ESTABLISHED"]
+    return [
+        [*known, *TRACKED, option, without_length(net), "--ctdir", direction]
+        for net in networks
+        for option, direction in (("--ctrepldst", "ORIGINAL"), ("--ctorigdst", "REPLY"))
+    ]
 
 
 def _target(action: Action, family: str, chain: str) -> t.List[str]:
@@ -729,6 +740,7 @@ WORDS = {
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
     "untranslated": UNTRANSLATED,
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
+    "mapped": ["-m", "conntrack", "--ctstate", "SNAT"],
     "ipsec": ["-m", "policy", "--dir", "out", "--pol", "ipsec"],
 }
 #: No iptables table comes after nat POSTROUTING, and nat refuses DROP. Therefore the guard has two halves. The one in

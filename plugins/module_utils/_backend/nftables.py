@@ -482,13 +482,14 @@ def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
     first = [rule for rule in ruleset.rules if rule.chain == "reaches"]
     if not first or ruleset.instance != "default":
         return ruleset
-    jump, inside = first[0], first[0].action.target
+    jump, others, inside = first[0], first[1:], first[0].action.target
     invalid = [rule for rule in ruleset.rules if (rule.chain, rule.match.ct_state) == ("forward", ("invalid",))]
     rest = [rule for rule in ruleset.rules if rule.chain != "reaches" and rule not in invalid]
     head = replace(jump, chain="forward", match=replace(jump.match, ct_state=("invalid", "new")))
     moved = [replace(rule, chain=inside) for rule in invalid]
     chains = tuple(chain for chain in ruleset.chains if chain.name != "reaches")
-    return replace(ruleset, chains=chains, rules=(head, *moved, *rest))
+    others = [replace(rule, chain="forward") for rule in others]
+    return replace(ruleset, chains=chains, rules=(head, *others, *moved, *rest))
 
 
 def _rows_of(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
@@ -559,6 +560,7 @@ WORDS = {
     "astray": _match({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False),
     "foreign": _match({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
     "translated": _match({"ct": {"key": "status"}}, "dnat", "in"),
+    "mapped": _match({"ct": {"key": "status"}}, "snat", "in"),
     "decrypted": _match({"meta": {"key": "ipsec"}}, True),
     "ipsec": _match({"rt": {"key": "ipsec"}}, True),
 }
@@ -615,7 +617,8 @@ def _state(match: Match) -> t.List[Json]:
 
 def _addresses(match: Match) -> t.List[Json]:
     sides = (
-        ("saddr", match.source, "=="),
+        # The guard sees the source with which a packet leaves.
+        ("saddr", match.source or match.leaves_as, "=="),
         ("daddr", match.destination, "=="),
         ("daddr", match.not_destination, "!="),
     )
