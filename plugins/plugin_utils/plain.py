@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
 """A module by itself, whose options are read as those of all others: what is empty means its default."""
 
 from __future__ import annotations
