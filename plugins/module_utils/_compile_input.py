@@ -16,6 +16,7 @@ from ._chains import (
     INVALID,
     OWN,
     PROTECTED,
+    REJECT,
     RETURN,
     address_matches,
     declared,
@@ -25,7 +26,7 @@ from ._chains import (
 )
 from ._compile_nat import closed_inside, let_in_here
 from ._facts import managed_links
-from ._rules import REACH, Action, Match, Rule
+from ._rules import REACH, Action, Match, Rule, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway
@@ -53,7 +54,7 @@ def chain_input(gateway: Gateway) -> t.List[Rule]:
     """Packets to the gateway itself. With ``protect``, every link is filtered that is not a LAN and not managed."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
-    rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway))
+    rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway)) + _in_place_of_servers(gateway)
     if gateway.input != "protect":
         return rules
     # A WAN or an undeclared link may have a name like a manager's link.
@@ -69,6 +70,20 @@ def chain_input(gateway: Gateway) -> t.List[Rule]:
     return rules + [
         Rule(INPUT.name, Match(iif=left_alone), RETURN, "input"),
         Rule(INPUT.name, Match(), protected, "input"),
+    ]
+
+
+def _in_place_of_servers(gateway: Gateway) -> t.List[Rule]:
+    """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
+    outside = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
+    return [
+        Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
+        for family, nets in outside.items()
+        for links, action, key in (
+            (wan_interfaces(gateway), DROP, "closed"),
+            (lan_interfaces(gateway), REJECT, "isolation"),
+        )
+        if links
     ]
 
 

@@ -95,3 +95,16 @@ def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):
         seen = {str(source) for source, proto in inside.sources(SOON) if proto == socket.IPPROTO_UDP}
     # What has its route by this WAN is what it says.
     assert seen == {"10.6.0.77", WAN4, "2001:db8:ff::1"}
+
+
+def test_the_gateway_is_no_server_of_a_network_that_is_mapped(gate, net):
+    """Its own address is in that network; the counterpart outside leads nowhere."""
+    sh("ip addr add 203.0.113.33/28 dev wan0; ip addr add 203.0.113.42/28 dev wan0")
+    item = {"name": "servers", "action": "static", "source": ["192.168.1.0/28"], "to": ["203.0.113.32/28"]}
+    mapped = dict(item, to_address="routed", inbound=True, hairpin=True)
+    gate.apply(nat=[mapped, {"name": "rest"}], **TWO_LANS)
+    assert net.tcp("wan", "office", "203.0.113.42") == WAN4
+    assert net.tcp("wan", "gate", "203.0.113.33", 9000, timeout=SOON) == "timeout"
+    assert net.tcp("guest", "gate", "203.0.113.33", 9000, timeout=SOON).startswith("refused")
+    # By its own address it is there for LANs.
+    assert net.tcp("office", "gate", "192.168.1.1", 9000) == OFFICE4
