@@ -36,8 +36,8 @@ from ._chains import (
 from ._compile_nat import let_in, translations
 from ._conflicts import is_pinhole
 from ._resolve import followed
-from ._rules import REACH, Action, Chain, Match, Rule, by_family, network
-from ._values import PRIVATE, UNIQUE_LOCAL, is_private
+from ._rules import REACH, Action, Chain, Match, Rule, by_family, family_of, network
+from ._values import PRIVATE, UNIQUE_LOCAL, is_private, less
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent import Gateway, Masquerade
@@ -280,7 +280,17 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
         # Translated packets need no mark.
         if is_pinhole(gateway, forward):
             rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
-    return [*rules, Rule(OUT.name, Match(iif=lans), MARK, key)]
+    return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
+
+
+def _to_a_lan(gateway: Gateway) -> t.List[Rule]:
+    """One router advertisement of a WAN's neighbour gives a host of a LAN a route there, so nothing new takes it."""
+    inside = [net for lan in gateway.lans or () for net in lan.networks or () if family_of(net) == "ip6"]
+    kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
+    return [
+        Rule(OUT.name, Match(family, destination=nets), DROP, "guard")
+        for family, nets in by_family(less(inside, kept)).items()
+    ]
 
 
 def unseen(gateway: Gateway) -> t.List[Rule]:

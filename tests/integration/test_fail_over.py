@@ -196,3 +196,16 @@ def test_no_private_source_of_one_wan_leaves_by_another(gate, net):
         sh("ip link set tun0 down")
         speak(four, six)
         assert said(outside) == []
+
+
+def test_a_route_to_a_host_of_a_lan_by_a_wan_is_not_taken(gate, net):
+    """As one router advertisement of a neighbour sets it."""
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE, dict(GUESTS, reaches=["office"])])
+    assert net.tcp("guest", "office", OFFICE6) == CLIENTS["guest"][2]
+    sh("ip -6 route add {0}/128 via {1} dev wan0".format(OFFICE6, WAN6))
+    with (
+        Sniffer(net) as outside,
+        net.socket("guest", socket.AF_INET6, socket.SOCK_DGRAM) as client,
+    ):
+        client.sendto(AFTER, (OFFICE6, 7004))
+        assert said(outside) == []
