@@ -62,7 +62,8 @@ class Machine:
     def booted(self) -> None:
         """In runlevel 2, with no boot script still running."""
         if self.systemd:
-            self.sh("systemctl is-system-running --wait > /dev/null || true")
+            up = "case $(systemctl is-system-running) in running | degraded) exit ;; esac"
+            self.sh("for n in $(seq 300); do {0}; sleep 0.3; done; exit 1".format(up))
             return
         deadline = time.monotonic() + 90
         while self.sh("runlevel || true").split() != ["N", "2"] or self.sh("pgrep -x 'rc|openrc' || true"):
