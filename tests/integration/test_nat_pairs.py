@@ -351,7 +351,7 @@ def test_answers_by_the_second_wan_need_the_lines_of_the_page_and_a_run_says_so(
 
 def test_dns_of_a_lan_is_redirected_by_the_lines_of_the_page(gate, net):
     gate.apply(**TWO_LANS)
-    load(lines("A LAN's DNS", "nft"))
+    load(lines("Redirecting a LAN's DNS to the gateway", "nft"))
     for kind in ("tcp", "udp"):
         with Servers(net, kind, ("gate", 53), ("wan", 53)) as servers:
             assert servers.asked("guest", WAN4, 53).node == "gate"
