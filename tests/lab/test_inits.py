@@ -34,8 +34,10 @@ WIRE += "ip address add 198.51.100.2/24 dev wan0; ip address add 192.168.1.1/24 
 FENCE = "nft list table inet ipmasq-fence 2> /dev/null | grep -c 'flags owner'"
 KILL = "pkill -9 -x nft"
 #: Everything under /etc, except for what changes whenever a container starts.
-FILES = "find /etc -type f | grep -v -e mtab -e resolv -e adjtime -e '/etc/.pwd' | sort | xargs md5sum"
+FILES = "find /etc -type f | grep -v -e mtab -e resolv -e adjtime -e '/etc/.pwd' -e /.depend | sort | xargs md5sum"
 FILES += "; find /etc -type l | sort"
+#: insserv writes the same dependencies in another order after a service has come and gone.
+FILES += "; cat /etc/init.d/.depend.* 2> /dev/null | tr ' ' '\\n' | sort"
 
 
 class Machine:
