@@ -83,6 +83,8 @@ def playbooks() -> list[tuple[str, str]]:
         for number, block in enumerate(BLOCK.findall(page.read_text())):
             if re.search(r"^- hosts:", block, re.MULTILINE):
                 text = re.sub(r"^- hosts:", f"{NAMED}  hosts:", block, flags=re.MULTILINE)
+            elif re.search(r"^  (hosts|ansible\.builtin\.import_playbook):", block, re.MULTILINE):
+                text = block
             elif re.match(r" *- name: [A-Z]", block):
                 text = PLAY + textwrap.indent(textwrap.dedent(block), "    ").rstrip() + "\n"
             else:

@@ -71,7 +71,7 @@ def test_addresses_of_the_wan_and_public_ones_are_there(gate, net):
     # From inside they are what they were.
     assert net.tcp("office", "gate", "10.99.0.1", 9000) == OFFICE4
     assert net.tcp("guest", "gate", "192.168.1.1", 9000) == CLIENTS["guest"][1]
-    # And so are they under another word for what nobody declared, but for those of LANs.
+    # And so are they under another word for what nobody declared, except for those of LANs.
     gate.apply(ipv6="masquerade", undeclared="leave", port_forwards=FORWARDS, **TWO_LANS)
     assert net.tcp("wan", "gate", "10.99.0.1", 9000) == WAN4
     closed(net, "wan", "office", "192.168.1.1", "fd00:1::1")
