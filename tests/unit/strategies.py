@@ -36,7 +36,7 @@ def drawn(examples: int) -> settings:
     )
 
 
-SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*never gets a packet")
+SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*can never match")
 
 #: Interfaces that never overlap, whichever are drawn.
 WANS = ("ppp0", "ppp*", "wwan0", "eth9", "sfp-wan")
