@@ -80,7 +80,7 @@ def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) 
 
     ``known`` is the text in the state file, ``refused`` nft's message about rules that have not changed.
     """
-    why = _lacking(host) if init else "nobody here starts services, so nothing would hold it"
+    why = _lacking(init, host)
     if why:
         return "", why
     text = fence_text(compile_fence(gateway))
@@ -92,7 +92,11 @@ def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) 
     return ("", why) if why else (text, "")
 
 
-def _lacking(host: Host) -> str:
+def _lacking(init: str, host: Host) -> str:
+    if not init:
+        return "nobody here starts services, so nothing would hold it"
+    if init == "systemd" and not host.exists("/run/systemd/system"):
+        return "systemd is not running here, so nothing would hold it; run this again once it is"
     if not host.which("nft"):
         return "nft is not installed; install the package nftables"
     release = (host.read("/proc/sys/kernel/osrelease") or "").strip()
