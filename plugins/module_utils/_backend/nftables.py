@@ -623,9 +623,9 @@ def _addresses(match: Match) -> t.List[Json]:
         ("daddr", match.not_destination, "!="),
     )
     expr = [_match(*_networks(side, nets), op) for side, nets, op in sides if nets]
-    # ICMP and header fields imply a family; nft omits the other match.
+    # ICMP, header fields and addresses of conntrack imply a family; nft omits the other match (1.1 the last one, too).
     own = match.protocol.startswith("icmp") or (match.family, match.protocol) == ("ip6", "ah")
-    if match.family and not expr and not own:
+    if match.family and not expr and not own and not match.asked and not match.not_asked:
         expr.append(_match(NFPROTO, {"ip": "ipv4", "ip6": "ipv6"}[match.family]))
     return expr
 
