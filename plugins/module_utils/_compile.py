@@ -78,8 +78,8 @@ if t.TYPE_CHECKING:
     from ._intent import Forward, Gateway, Item, Lan
 
 #: Never a source or destination on the Internet: RFC 6890 and the registries that it created, except link-local, which
-#: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward. ::/80 is ::/96, ::ffff:0:0/96 and
-#: what nobody has assigned between them: iptables-save has a spelling of its own for the second.
+#: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward. ::/80 is ::/96, ::ffff:0:0/96
+#: and what nobody has assigned between them; iptables-save has a spelling of its own for the second.
 BOGON_NETWORKS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
