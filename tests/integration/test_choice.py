@@ -71,7 +71,7 @@ def test_one_router_advertisement_of_a_client_changes_nothing(gate, net):
     result = gate.apply()
     assert chosen(result) == (["wan0"], ["lan0", "guest0"])
     assert not result.change.changed
-    assert "LAN guest0: somebody there sends router advertisements" in result.warnings[0]
+    assert "LAN guest0: a host there sends router advertisements" in result.warnings[0]
     assert same_to_all(net) == before
     # Nor at a first run.
     gate.absent()
@@ -196,7 +196,7 @@ def test_one_card_for_both_sides(gate, net):
             gate.apply(lans=[dict(OFFICE, networks=["192.168.1.0/24"])], **given)
         assert len(caught.value.problems) == 1
         assert (
-            "the modules masquerade (with the clients' network as source) and forwarding do it"
+            "use the modules masquerade (with the clients' network as source) and forwarding"
             in caught.value.problems[0]
         )
     gate.forwarding(ipv4=True, instance="one")
@@ -287,7 +287,8 @@ def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
     sh("ip addr flush dev lan0 scope global; ip addr add 192.168.5.1/24 dev lan0")
     assert told() == [
         "port_forwards[0] 'web': to 192.168.1.10 is not in any LAN now (office 192.168.5.0/24, guests "
-        "192.168.2.0/24 fd00:2::/64); it works again once a LAN has its network, otherwise name what it is now"
+        "192.168.2.0/24 fd00:2::/64); it works again once a LAN has that network; if the "
+        "address has changed, update it"
     ]
     sh("ip addr add 192.168.1.1/24 dev lan0")
     assert net.tcp("wan", "office", topology.GATE4) == topology.WAN4

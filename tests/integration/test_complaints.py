@@ -431,7 +431,10 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
     else:
         assert gate.absent(check=True).change.changed
         (told,) = gate.absent().warnings
-        assert "with it what switches were before the first run" in told and "net/ipv4/ip_forward = 0" in told
+        assert (
+            "was damaged or lost, including the values of switches before the first run" in told
+            and "net/ipv4/ip_forward = 0" in told
+        )
     assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
     assert "ipmasq" not in gate.rules().lower()
     # Nothing is left for a boot to stumble over.
