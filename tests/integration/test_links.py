@@ -160,7 +160,7 @@ def test_a_failure_takes_the_address_away_again(gate, net, monkeypatch):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (dict(MAIL, to_address="add"), "to_address add needs wan, to know which of wan0, ppp. gets the address"),
+        (dict(MAIL, to_address="add"), "to_address add requires wan, to choose which of wan0, ppp. gets the address"),
         (dict(MAIL, wan="ppp*"), r"to_address add requires the name of one interface; ppp\* is a pattern"),
         (
             {"name": "mail", "action": "snat", "to": ["10.0.0.0-10.0.255.255"], "to_address": "add", "wan": "wan0"},
