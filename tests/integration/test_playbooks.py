@@ -146,7 +146,7 @@ def test_asserts_of_pages_and_examples_hold_on_a_gateway_and_fail_on_a_wiped_hos
     shutil.rmtree(box.folder / "etc/ipmasq")
     wiped = outcomes()
     looks = [task["name"] for task in asserts if "as_applied" in str(task["ansible.builtin.assert"]["that"])]
-    assert set(wiped) >= {*looks, "Stop if this host forwards packets that nothing translates or filters"}
+    assert set(wiped) >= {*looks, "Stop if this host forwards packets without translating or filtering them"}
 
 
 # -- what the role says

@@ -101,7 +101,7 @@ def _value(value: Json, quoted: bool = False) -> str:
     if isinstance(value, list):
         return ",".join(_value(element) for element in value)
     if not isinstance(value, dict):
-        plain = "exists" if value is True else str(value)
+        plain = {True: "exists", False: "missing"}[value] if isinstance(value, bool) else str(value)
         return '"{0}"'.format(plain) if quoted else plain
     ((kind, body),) = value.items()
     if kind == "set":
