@@ -144,4 +144,9 @@ def test_a_damaged_state_does_not_route(machine: Machine) -> None:
     assert machine.apply(**GATEWAY)["changed"]
     machine.sh("truncate -s 100 /etc/ipmasq/default.nft; echo net.ipv4.ip_forward=1 > /etc/sysctl.d/10-forward.conf")
     machine.boot()
-    assert machine.sh("cat /proc/sys/net/ipv4/ip_forward; nft list tables").split() == ["0"]
+    assert machine.sh("cat /proc/sys/net/ipv4/ip_forward; nft list tables").split() == [
+        "0",
+        "table",
+        "inet",
+        "ipmasq-fence",
+    ]
