@@ -31,6 +31,7 @@ neighbours: setup  ## test beside docker, firewalld, ufw, libvirt and others, an
 	@$(PYTHON) tools/test.py neighbours
 
 vm: setup  ## test in a virtual machine (qemu) what needs a separate kernel; not part of make test
+	@tools/setup vm
 	@$(PYTHON) tools/test.py vm
 
 test-faults: setup  ## try every fault at every step of a change; writes the table in docs/reliability.md

@@ -121,7 +121,12 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
 
 
 def pytest(outcome: Outcome, *arguments: str, **env: str) -> None:
+    """Run tests. If none of them passes, because all were skipped, nothing was shown, and the stage fails."""
+    before = outcome.counts.get("passed", 0)
     run(outcome, sys.executable, "-m", "pytest", *arguments, PYTHONPATH=f"{CACHE}/collections:{ROOT}/tests", **env)
+    if outcome.ok and outcome.counts.get("passed", 0) == before:
+        outcome.ok = False
+        outcome.notes.append("no test passed: " + " ".join(arguments))
 
 
 def lint(outcome: Outcome) -> None:

@@ -23,8 +23,7 @@ from pathlib import Path
 
 CACHE = Path.home() / ".cache" / "ipmasq-vm"
 GUEST = Path(__file__).resolve().parent / "guest"
-#: Program to Debian package.
-NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
+NEEDS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs")
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 PACKAGES = [
     "linux-image-amd64",  # linux-image-cloud-amd64 lacks many of the modules that these machines need
@@ -60,22 +59,15 @@ class Image(t.NamedTuple):
     initrd: Path
 
 
-def provide_programs() -> None:
-    """Install what is missing to build and run machines, after saying so."""
-    missing = sorted(package for program, package in NEEDS.items() if not shutil.which(program, path=SBIN))
-    if not missing:
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise ImageError("missing, please install: " + " ".join(missing))
-    say("installing system packages: " + " ".join(missing))
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    run("apt-get", "update", "-qq", env=env)
-    run("apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing, env=env)
+def require_programs() -> None:
+    missing = sorted(program for program in NEEDS if not shutil.which(program, path=SBIN))
+    if missing:
+        raise ImageError("missing: {0}; 'tools/setup vm' installs it".format(" ".join(missing)))
 
 
 def provide(release: str) -> Image:
     """The image of a release, built now if it is missing."""
-    provide_programs()
+    require_programs()
     made = CACHE / "{0}-{1}".format(release, recipe_hash())
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = os.open(CACHE, os.O_RDONLY)
@@ -162,8 +154,8 @@ def _mirror() -> list[str]:
     return [uri for uri in found if not uri.endswith("-security")][:1]
 
 
-def run(*argv: str, env: t.Optional[dict] = None) -> str:
-    env = dict(env or os.environ, PATH=SBIN)
+def run(*argv: str) -> str:
+    env = dict(os.environ, PATH=SBIN)
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, env=env)
     if done.returncode != 0:
         raise ImageError("{0} failed: {1}".format(argv[0], done.stderr.strip()[-2000:]))

@@ -11,12 +11,11 @@ import typing as t
 
 import pytest
 from fault_table import record
-from wiring import wire_lan, wire_wan
+from wiring import OFFICE, wire_lan, wire_wan
 
 if t.TYPE_CHECKING:
     from machine import Machine
 
-OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 GATEWAY = {"wans": [{"interface": "wan0"}], "lans": [OFFICE], "confirm_timeout": 0}
 CHANGE = dict(GATEWAY, timeouts={"udp": 77}, confirm_timeout=15)
 SEEN = "nft -s list ruleset; cat /etc/ipmasq/*; cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout"

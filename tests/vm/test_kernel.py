@@ -20,6 +20,7 @@ from wiring import (
     ANSWERS,
     CLIENT,
     GATE,
+    OFFICE,
     SEEN,
     SERVER,
     ask,
@@ -35,7 +36,6 @@ from wiring import (
 if t.TYPE_CHECKING:
     from machine import Machine
 
-OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 GATEWAY = {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}
 TABLE_SIZE = "/proc/sys/net/netfilter/nf_conntrack_max"
 UDP_TIMER = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"

@@ -15,6 +15,7 @@ from wiring import (
     ANSWERS,
     CLIENT,
     GATE,
+    OFFICE,
     SERVER,
     ask,
     dial,
@@ -29,7 +30,6 @@ from wiring import (
 if t.TYPE_CHECKING:
     from machine import Machine
 
-OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 OFFLOAD = {
     "wans": [{"interface": "wan0"}, {"interface": "ppp*"}],
     "lans": [OFFICE],

@@ -17,6 +17,8 @@ if t.TYPE_CHECKING:
 TALK = "/usr/local/lib/vm/talk.py"
 CLIENT, GATE, SERVER = "192.168.1.10", "203.0.113.2", "203.0.113.1"
 PORT = "8000"
+#: The LAN behind lan0, as a gateway declares it.
+OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 SEEN, ANSWERS = "/run/seen", "/run/answers"
 
 
