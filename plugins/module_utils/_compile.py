@@ -79,7 +79,7 @@ if t.TYPE_CHECKING:
 
 #: Never a source or destination on the Internet: RFC 6890 and the registries that it created, except link-local, which
 #: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward. ::/80 is ::/96, ::ffff:0:0/96
-#: and what nobody has assigned between them; iptables-save has a spelling of its own for the second.
+#: and the unassigned space between them; iptables-save spells the second one differently.
 BOGON_NETWORKS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
@@ -141,6 +141,14 @@ def compile_item(instance: str, item: Item) -> RuleSet:
     if isinstance(item, PortForwardItem):
         return RuleSet(instance, (DSTNAT, FORWARD), tuple(_port_forward_item(item)))
     return RuleSet(instance, (FORWARD,), tuple(_forward_item(item)))
+
+
+def turn_of(key: str, drops: bool) -> int:
+    """The place of an item's rule in its chain, after 0: rules that close a line come after those that open something.
+
+    So it makes no difference which item was applied first.
+    """
+    return 1 + drops if key.startswith("masquerade/") else 0
 
 
 def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:

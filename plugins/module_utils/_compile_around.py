@@ -107,9 +107,9 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 
 
 def outside(gateway: Gateway) -> t.List[Rule]:
-    """A private address of this host that is not on the WAN from which somebody asks for it is not there for them.
+    """From a WAN, a private address of this host is unreachable unless it belongs to that WAN.
 
-    Neither as the address of a port forward, nor of a service of the gateway itself: answers would leave with it.
+    This covers port forwards and services of the gateway itself: replies would leave with that address as the source.
     """
     new = Match(iif=wan_interfaces(gateway), ct_state=("new",))
     rules = [
@@ -131,9 +131,9 @@ def outside(gateway: Gateway) -> t.List[Rule]:
 
 
 def _astray(gateway: Gateway) -> t.List[Rule]:
-    """Sources of a LAN that follows its links, from a network that no run has seen yet.
+    """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
 
-    Private ones: those of the Internet may have their route by another WAN. Groups come from anywhere.
+    Only private ones: the route to a public source may use another WAN. Multicast may come from anywhere.
     """
     if not any(lan.follows and lan.spoof_check for lan in gateway.lans or ()):
         return []
@@ -157,7 +157,7 @@ def _never_asked(gateway: Gateway) -> t.Tuple[str, ...]:
 
 
 def _named(gateway: Gateway) -> t.List[str]:
-    """Private addresses that an item says are asked for outside, wherever this host has them."""
+    """Private addresses that an item makes reachable from outside, on whichever link they are."""
     found = [net for forward in gateway.port_forwards for net in forward.destination]
     found += [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
     return [net for net in found if is_private(net)]
@@ -190,9 +190,9 @@ def undeclared(gateway: Gateway) -> t.List[Rule]:
 
 
 def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
-    """The route of an open flow may have moved to a WAN, where nothing translates it.
+    """The route of an open flow may have changed to a WAN, where nothing translates it.
 
-    Another instance marks what it exempts, so that does not get here.
+    Packets that another instance exempts are marked, so they do not arrive here.
     """
     here, known = UNDECLARED.name, Match(oif=wans, ct_state=KNOWN)
     return [
@@ -248,9 +248,9 @@ def _isolated(gateway: Gateway, links: t.Tuple[str, ...]) -> t.List[Rule]:
 
 
 def unmarked() -> t.List[Rule]:
-    """A mark counts on the way on which a rule has set it.
+    """A mark is valid only for the pass through the hooks in which a rule set it.
 
-    The kernel leaves it on what comes out of a tunnel: there, the outer packet was for the gateway itself, and marked.
+    The kernel keeps it on a packet from a tunnel, whose outer packet was for the gateway itself, and marked.
     """
     return [Rule(ARRIVE.name, Match(mark=LET_THROUGH), Action("unmark", size=REACH), "reach")]
 
@@ -265,7 +265,7 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
         Rule(REACHES.name, Match(ct_state=("new",)), Action("jump", NEW.name), key),
         Rule(NEW.name, Match(oif=wans), Action("jump", OUT.name), key),
     ]
-    # Other instances ask this of each packet, as a route may have moved.
+    # Other instances check the mark of every packet, because its route may have changed.
     rules += [
         Rule(REACHES.name, replace(match, ct_state=KNOWN), MARK, key)
         for item in gateway.nat
@@ -284,7 +284,7 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
 
 
 def _to_a_lan(gateway: Gateway) -> t.List[Rule]:
-    """One router advertisement of a WAN's neighbour gives a host of a LAN a route there, so nothing new takes it."""
+    """No new flow to a LAN's network leaves through a WAN, where a router advertisement may have set a route to it."""
     inside = [net for lan in gateway.lans or () for net in lan.networks or () if family_of(net) == "ip6"]
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
     return [

@@ -37,7 +37,7 @@ from . import (
 )
 from ._backend.select import all_backends, by_programs, select
 from ._choice import NOTHING
-from ._compile import compile_gateway, compile_item
+from ._compile import compile_gateway, compile_item, turn_of
 from ._controller import Kept, Reach, kept_open, reach, refusal
 from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
@@ -497,16 +497,15 @@ def apply_item(
 
 def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
     """Replace an item's rows chain by chain, so that the order of application does not matter."""
+
+    def turn_of_row(row: Row) -> int:
+        return turn_of(row.key, backend.drops(row))
+
     rows: t.List[Row] = []
     for turn in range(3):
-        mine, others = (tuple(row for row in some if _turn(row, backend) == turn) for some in (rendered, known))
+        mine, others = (tuple(row for row in some if turn_of_row(row) == turn) for some in (rendered, known))
         rows += replace_key(others, key, mine)
-    return tuple(sorted(rows, key=lambda row: (row.chain, _turn(row, backend))))
-
-
-def _turn(row: Row, backend: Backend) -> int:
-    """Rows that close a line come after items that open something, regardless of which was applied first."""
-    return 1 + backend.drops(row) if row.key.startswith("masquerade/") else 0
+    return tuple(sorted(rows, key=lambda row: (row.chain, turn_of_row(row))))
 
 
 def apply_switches(
@@ -1099,9 +1098,7 @@ def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
 def _differences(change: Change) -> t.List[str]:
     lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
-    lines += change.steps.lines
-    lines += _door_lines(change)
-    lines += [change.refence] * bool(change.refence)
+    lines += _lines_beside_rules(change)
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -1119,18 +1116,21 @@ def _told(change: Change) -> t.List[str]:
     if not lines:
         lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
-    lines += [*change.steps.lines, *_door_lines(change)]
-    lines += [change.refence] * bool(change.refence)
+    lines += _lines_beside_rules(change)
     return lines or ["files only"]
 
 
-def _door_lines(change: Change) -> t.List[str]:
-    if not change.reload:
-        return []
-    name = firewalld.name_of(change.instance)
-    return [
-        "+ firewalld: policy {0}: {1}".format(name, change.door.line) if change.door else "- firewalld: policy " + name
-    ]
+def _lines_beside_rules(change: Change) -> t.List[str]:
+    """What changes on links, in firewalld and at the fence."""
+    lines = list(change.steps.lines)
+    if change.reload:
+        name = firewalld.name_of(change.instance)
+        lines.append(
+            "+ firewalld: policy {0}: {1}".format(name, change.door.line)
+            if change.door
+            else "- firewalld: policy " + name
+        )
+    return lines + [change.refence] * bool(change.refence)
 
 
 def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
@@ -1146,7 +1146,7 @@ def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
-    for line in change.steps.lines + _door_lines(change) + [change.refence] * bool(change.refence):
+    for line in _lines_beside_rules(change):
         (before if line.startswith("- ") else after).append(line[2:])
     before += ["file {0}".format(path) for path in change.rewritten]
     after += ["file {0}{1}".format(path, ", rewritten" * (path in change.rewritten)) for path in change.outdated]

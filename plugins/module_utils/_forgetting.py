@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import replace
 
 from . import _codec as codec, _conntrack as conntrack, _intent as intent, _rollback as rollback
-from ._compile import compile_gateway, compile_item
+from ._compile import compile_gateway, compile_item, turn_of
 from ._conntrack import Found
 from ._facts import read_facts
 from ._flows import Judges, Rules
@@ -31,7 +31,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
     from ._intent import Gateway, Item
     from ._links import Steps
-    from ._rules import Rule
 
 CLASSES = codec.dataclasses_in(vars(intent))
 #: A host that routes without our rules: everything passes, and nothing is translated.
@@ -79,7 +78,8 @@ def _together(items: t.Sequence[Item], links: Links) -> Compiled:
     """Single items as one set of rules, and as the gateway that they amount to: what they name is its inside."""
     sets = [compile_item("", item) for item in items]
     chains = dict.fromkeys(chain for each in sets for chain in each.chains)
-    rules = sorted((rule for each in sets for rule in each.rules), key=_turn)
+    unordered = (rule for each in sets for rule in each.rules)
+    rules = sorted(unordered, key=lambda rule: turn_of(rule.key, rule.action.kind == "drop"))
     wans: t.Dict[str, None] = {}
     inside: t.Dict[str, None] = {}
     for item in items:
@@ -93,11 +93,6 @@ def _together(items: t.Sequence[Item], links: Links) -> Compiled:
             inside.update(dict.fromkeys(item.source + item.destination))
     lans = tuple(intent.Lan(net, _links_to(net, links), (net,)) for net in inside)
     return RuleSet("", tuple(chains), tuple(rules)), intent.Gateway(wans=tuple(map(intent.Wan, wans)), lans=lans)
-
-
-def _turn(rule: Rule) -> int:
-    """As the engine orders them: what closes a line comes behind the items that open something."""
-    return 1 + (rule.action.kind == "drop") if rule.key.startswith("masquerade/") else 0
 
 
 def _links_to(net: str, links: Links) -> t.Tuple[str, ...]:

@@ -58,7 +58,7 @@ WantedBy=sysinit.target
 """
 #: Rules that others have saved may hold our table, which nobody but its owner may load: theirs come first.
 FENCE_UNIT_TEXT = """\
-# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+# Written by the Ansible collection ipmasq.linux. While it is stopped, a flush of all rules opens this host.
 [Unit]
 Description=NAT gateway: what stays closed while all rules are gone
 Documentation=https://github.com/ipmasq/linux
@@ -169,7 +169,7 @@ start() {
 """
 OPENRC_FENCE_TEXT = """\
 #!/sbin/openrc-run
-# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+# Written by the Ansible collection ipmasq.linux. While it is stopped, a flush of all rules opens this host.
 description="NAT gateway: what stays closed while all rules are gone"
 supervisor=supervise-daemon
 command=/bin/sh
@@ -222,11 +222,11 @@ stop) ;;
 *) echo "usage: $0 start|stop|restart|force-reload" >&2; exit 3 ;;
 esac
 """
-#: Its shell restarts it if it dies. All of them are one process group, and must end before the next one starts.
-#: The process that starts it may hold the lock of a change (9).
+#: A shell loop restarts it if it dies. They form one process group, which must end before the next one starts.
+#: The process that starts it may hold the lock of a change (descriptor 9).
 SYSV_FENCE_TEXT = """\
 #!/bin/sh
-# Written by the Ansible collection ipmasq.linux. Stop it to have a host that is open once its rules are flushed.
+# Written by the Ansible collection ipmasq.linux. While it is stopped, a flush of all rules opens this host.
 ### BEGIN INIT INFO
 # Provides:          ipmasq-fence
 # Required-Start:    mountkernfs $local_fs
@@ -303,7 +303,7 @@ class Init:
 
     @property
     def restart_fence_line(self) -> str:
-        """For a shell that may hold the lock (9), which what it starts would keep for good."""
+        """For a shell that may hold the lock (descriptor 9), so that the service does not inherit it."""
         return self.restart_fence + ("" if self.name == "systemd" else " 9>&-")
 
 

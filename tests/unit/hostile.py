@@ -154,13 +154,13 @@ def read_nft(script: str, table: str, prefix: str) -> None:
     lines = script.splitlines()
     assert len(lines) == len(commands) + 2
     for command, line in zip(commands, lines[1:-1]):
-        assert json.loads(line.rstrip(",")) == command, line
-        _read_nft_line(line, table, prefix)
+        assert _read_nft_line(line, table, prefix) == command, line
 
 
-@functools.lru_cache(maxsize=None)  # Most lines are the same in every script, and reading them takes the time.
-def _read_nft_line(line: str, table: str, prefix: str) -> None:
-    ((verb, what),) = json.loads(line.rstrip(",")).items()
+@functools.lru_cache(maxsize=None)  # Scripts share most of their lines, and reading each again takes minutes.
+def _read_nft_line(line: str, table: str, prefix: str) -> t.Any:
+    command = json.loads(line.rstrip(","))
+    ((verb, what),) = command.items()
     ((kind, body),) = what.items()
     assert verb in NFT_COMMANDS and kind in NFT_KINDS
     assert body["family"] == "inet" and body["name" if kind == "table" else "table"] == table
@@ -171,6 +171,7 @@ def _read_nft_line(line: str, table: str, prefix: str) -> None:
             assert value[len(prefix) :] in [event + ": " for event in LOGGED]
         else:
             assert NFT_VALUE.fullmatch(value), (key, value)
+    return command
 
 
 def _leaves(value: t.Any, key: str = "") -> t.Iterator[t.Tuple[str, str]]:

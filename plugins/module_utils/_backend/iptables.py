@@ -488,7 +488,7 @@ def _join(words: t.Iterable[str]) -> str:
     return " ".join(_quote(word) for word in words)
 
 
-#: Signs for which a word is quoted, besides the blank.
+#: Characters besides the space that require quotes.
 SPECIAL = re.compile(r"[\"'\\]|[^\S ]")
 
 
