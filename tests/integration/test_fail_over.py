@@ -39,6 +39,11 @@ def lead(net4: str, net6: str) -> None:
     sh("ip route replace {0}/32 via {1}.2; ip -6 route replace {2}/128 via {3}::2".format(FAR4, net4, FAR6, net6))
 
 
+def leads_by(link_name: str, *addresses: str) -> bool:
+    """Whether the gateway's routes to these addresses use that link, so that a packet could leave there."""
+    return all(f" dev {link_name} " in sh("ip route get " + address) for address in addresses)
+
+
 def give_office_a_global_network(net) -> dict:
     sh("ip -6 addr add 2001:db8:1::1/64 dev lan0 nodad")
     net.nodes["office"].sh("ip -6 addr add {0}/64 dev up0 nodad".format(GLOBAL6))
@@ -120,6 +125,7 @@ def test_open_flows_of_a_lan_take_no_link_that_came_after_the_run(gate, net):
         assert four.seen[0] == OFFICE4
         sh("ip link set virbr0 down; ip route replace default via 100.64.5.2; ip -6 route replace default via fd64::2")
         lead("100.64.5", "fd64")
+        assert leads_by("lte0", FAR4, FAR6)
         speak(four, unique, routed)
         assert said(outside) == []
 
@@ -143,6 +149,7 @@ def test_a_kill_switch_closes_open_flows_too(gate, net):
             flow(net, "vpn", FAR6, "office", GLOBAL6, 7002) as inbound,
         ):
             sh("ip link set tun0 down")
+            assert leads_by("wan0", FAR4, FAR6)
             speak(four, six)
             answer(inbound)
             assert said(outside) == [], nat
@@ -175,6 +182,7 @@ def test_no_private_source_of_an_undeclared_network_follows_its_route_to_a_wan(g
                 server.sendto(AFTER, peer)
         assert said(outside) == []
         sh("ip link set virbr0 down")
+        assert leads_by("wan0", FAR4, FAR6)
         speak(four, six)
         assert said(outside) == []
 
@@ -194,6 +202,7 @@ def test_no_private_source_of_one_wan_leaves_by_another(gate, net):
     ):
         assert (four.seen[0], six.seen[0]) == ("10.8.0.1", "fd08::1")
         sh("ip link set tun0 down")
+        assert leads_by("wan0", FAR4, FAR6)
         speak(four, six)
         assert said(outside) == []
 
@@ -207,5 +216,6 @@ def test_a_route_to_a_host_of_a_lan_by_a_wan_is_not_taken(gate, net):
         Sniffer(net) as outside,
         net.socket("guest", socket.AF_INET6, socket.SOCK_DGRAM) as client,
     ):
+        assert leads_by("wan0", OFFICE6)
         client.sendto(AFTER, (OFFICE6, 7004))
         assert said(outside) == []
