@@ -15,7 +15,6 @@ steps are undone, and the error says so.
 
 from __future__ import annotations
 
-import posixpath
 import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -68,6 +67,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 IPTABLES_OWN = ("ip filter", "ip6 filter")
 
 
+AS_BEFORE = "the host is as it was before"
 UNFENCED = "a flush of all rules by hand opens this host until they are loaded again"
 
 
@@ -844,25 +844,12 @@ def _carry_out(
     rollback.check_free(change.instance, host)
     if check_mode:
         return ()
-    undo: t.List[t.Callable[[], None]] = []
     shut = shutting.shut_links(host)
     known, by = None, origin.origin(host).words
-    warnings: t.Tuple[str, ...] = ()
+    prepared = rollback.Prepared(_restoring(change, shut, host), _keeping(change))
     try:
-        known = rollback.arm(change.instance, pending, _restoring(change, shut, host), _keeping(change), host)
-        undo += [aftermath.undone] if aftermath else []
-        if change.state:
-            _load_rules(change, host, undo)
-            _set_links(change, host, undo)
-            _set_door(change, host, undo)
-            _set_switches(change, host, undo)
-        else:
-            _set_switches(change, host, undo)
-            _set_door(change, host, undo)
-            _load_rules(change, host, undo)
-            _set_links(change, host, undo)
-        _open(shut, host, undo)
-        warnings = _renew_fence(change, host, undo)
+        known = rollback.arm(change.instance, pending, prepared, host)
+        warnings = _apply(change, shut, host)
         rollback.check_armed(change.instance, known, host)
         _verify(change, host)
         for backend, _rows, desired in _loads(change):
@@ -874,24 +861,26 @@ def _carry_out(
             host.log(journal.line(change.instance, said))
         else:
             warnings += rollback.keep(change.instance, known, host, said)
-    except GatewayError as error:
-        problems = error.problems + _take_back(change.instance, known, undo, host)
-        host.log(journal.line(change.instance, journal.failed(by, problems)))
-        raise GatewayError(*problems) from None
-    except BaseException:
-        # A bug of ours, or the end of the process: roll back all the same.
-        problems = _take_back(change.instance, known, undo, host)
-        problems = ("it was interrupted", *problems)
-        host.log(journal.line(change.instance, journal.failed(by, problems)))
+    except BaseException as error:
+        # Also a bug of ours, or the end of the process.
+        problems = error.problems if isinstance(error, GatewayError) else ("it was interrupted",)
+        problems += (_take_back(change.instance, known, prepared, journal.failed(by, problems), host),)
+        if aftermath and problems[-1] == AS_BEFORE:
+            aftermath.undone()
+        if isinstance(error, GatewayError):
+            raise GatewayError(*problems) from None
         raise
     return warnings + _boot_warnings(change, pending, host)
 
 
-def _open(shut: shutting.Shut, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    """Open links that the loader had shut because it could not load the rules."""
-    if shut:
-        undo.append(lambda: shutting.shut(shut, host))
-        shutting.unshut(shut, host)
+def _apply(change: Change, shut: shutting.Shut, host: Host) -> t.Tuple[str, ...]:
+    """Make the change: forwarding last, or first if no rules remain. Returns warnings."""
+    steps = (_load_rules, _set_links, _set_door, _set_switches)
+    for step in steps if change.state else (_set_switches, _set_door, _load_rules, _set_links):
+        step(change, host)
+    # The loader had shut them because it could not load the rules.
+    shutting.unshut(shut, host)
+    return _renew_fence(change, host)
 
 
 def _fence_restart(change: Change, host: Host) -> str:
@@ -901,18 +890,10 @@ def _fence_restart(change: Change, host: Host) -> str:
     return change.init.restart_fence
 
 
-def _renew_fence(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> t.Tuple[str, ...]:
+def _renew_fence(change: Change, host: Host) -> t.Tuple[str, ...]:
     """By what lies in the folder of this change. For a moment there is none, which counts only if somebody flushes."""
     restart = _fence_restart(change, host)
-    if not restart:
-        return ()
-
-    def put_back() -> None:
-        host.remove(posixpath.join(rollback.folder_of(change.instance), fence.FILE))
-        host.run(restart.split())
-
-    undo.append(put_back)
-    if host.run(restart.split()).rc == 0:
+    if not restart or host.run(restart.split()).rc == 0:
         return ()
     return ("the fence does not stand ('{0}' has failed); {1}".format(restart, UNFENCED),)
 
@@ -970,20 +951,10 @@ def _keeping(change: Change) -> rollback.Keeping:
     )
 
 
-def _load_rules(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+def _load_rules(change: Change, host: Host) -> None:
     helpers.load(change.state.modules if change.state else (), host)
     for backend, live, desired in _loads(change):
-        script = backend.script(desired, live, change.instance)
-
-        def load_live(backend: Backend = backend, live: Rows = live) -> None:
-            now = _live(backend, host, change.instance)
-            backend.load(host, backend.script(live, now, change.instance))
-            if not live and change.state:
-                backend.drop_base_chains(host, change.state.base_chains)
-
-        # Registered before the load, because a load may fail midway (iptables, second table).
-        undo.append(load_live)
-        backend.load(host, script)
+        backend.load(host, backend.script(desired, live, change.instance))
 
 
 def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
@@ -993,12 +964,9 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
     return loads + [(backend, rows, ()) for backend, rows in change.retired]
 
 
-def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    """After the rules, because a load creates the flowtable anew; an undo loads the old rules afterwards."""
-    add, remove = change.steps.add, change.steps.remove
-    if add or remove:
-        undo.append(lambda: links.set_addresses(remove, add, host))
-        links.set_addresses(add, remove, host)
+def _set_links(change: Change, host: Host) -> None:
+    """After the rules, because a load creates the flowtable anew."""
+    links.set_addresses(change.steps.add, change.steps.remove, host)
     if change.backend and change.state and change.state.links.offload:
         offloaded = change.backend.offload_devices(change.backend.read(host, change.instance))
         missing = links.steps(links.Links(), change.state.links, offloaded, read_facts(host)).devices
@@ -1006,23 +974,16 @@ def _set_links(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -
             change.backend.add_offload_devices(host, change.instance, missing)
 
 
-def _set_door(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
-    if not change.reload:
-        return
-    # By then, the file is restored.
-    undo.append(lambda: firewalld.reload(host))
-    firewalld.put(host, change.instance, change.state.door if change.state else "")
+def _set_door(change: Change, host: Host) -> None:
+    if change.reload:
+        firewalld.put(host, change.instance, change.state.door if change.state else "")
 
 
-def _set_switches(change: Change, host: Host, undo: t.List[t.Callable[[], None]]) -> None:
+def _set_switches(change: Change, host: Host) -> None:
     # Again, because loading rules may have added the switches of connection tracking.
-    differing = sysctl.changes(change.targets, host)
-    if not differing:
-        return
-    before = sysctl.snapshot([each.key for each in differing], host)
-    undo.append(lambda: sysctl.write(sysctl.restoring(before), host))
-    # All of them, because writing a global switch changes others.
-    sysctl.write(change.targets, host)
+    if sysctl.changes(change.targets, host):
+        # All of them, because writing a global switch changes others.
+        sysctl.write(change.targets, host)
 
 
 def _verify(change: Change, host: Host) -> None:
@@ -1045,24 +1006,16 @@ def _verify(change: Change, host: Host) -> None:
 
 
 def _take_back(
-    instance: str, known: t.Optional[Confirmation], undo: t.List[t.Callable[[], None]], host: Host
-) -> t.Tuple[str, ...]:
-    """Undo in reverse order. One sentence for the user: everything is as before, or what could not be undone."""
-    failed: t.List[str] = []
-    # The timer may have been faster; in that case, wait for it. What was done since must still be undone.
-    if known and not rollback.claim(instance, known, host) and not rollback.await_end(instance, known, host):
-        failed.append("the timer has started to roll the change back and does not finish")
-    else:
-        for step in reversed(undo):
-            try:
-                step()
-            except GatewayError as error:
-                failed += error.problems
-        if known:
-            rollback.disarm(instance, known, host)
-    if failed:
-        return ("not everything could be undone; inspect the host: {0}".format("; ".join(failed)),)
-    return ("the host is as it was before",)
+    instance: str, known: t.Optional[Confirmation], prepared: rollback.Prepared, why: str, host: Host
+) -> str:
+    """Roll back what was armed; the shell tells the journal. Returns what the host is now, for the user."""
+    if not known:
+        host.log(journal.line(instance, why))
+        return AS_BEFORE
+    try:
+        return rollback.take_back(instance, known, prepared, why, host) or AS_BEFORE
+    except GatewayError as error:
+        return "the host is not as it was before; inspect it: " + "; ".join(error.problems)
 
 
 def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.Tuple[str, ...]:

@@ -13,6 +13,7 @@ stores what it would delete with the files that keep it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 from dataclasses import replace
@@ -20,6 +21,7 @@ from dataclasses import replace
 from . import _codec as codec, _conntrack as conntrack, _intent as intent, _rollback as rollback
 from ._compile import compile_gateway, compile_item, turn_of
 from ._conntrack import Found
+from ._errors import GatewayError
 from ._facts import read_facts
 from ._flows import Judges, Rules
 from ._groups import Groups, groups
@@ -151,7 +153,8 @@ class Forgetting:
         """The same, if the run that made the change rolls it back itself."""
         if self._before != self._encoded:
             judges = Judges([self._new(steps)], self._old(self._before))
-            conntrack.forget(conntrack.wrong(judges, self._host), self._host)
+            with contextlib.suppress(GatewayError):  # the error of the change itself counts
+                conntrack.forget(conntrack.wrong(judges, self._host), self._host)
 
     def _new(self, steps: Steps) -> Rules:
         later = (self._here() | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}

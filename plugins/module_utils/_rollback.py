@@ -103,7 +103,7 @@ lock || exit 1
 RESTORE_END = """\
 tries=$(cat tries 2> /dev/null || echo 0)
 if [ $failed != 0 ] && [ "$tries" -lt {tries} ]; then
-    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore "$1"
+    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore "$1" "$2"
 fi
 why=${{1:-{why}}}
 if [ $failed = 0 ]; then
@@ -114,7 +114,7 @@ else
     say "{instance}: not rolled back completely; inspect this host: $why"
 fi
 echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
-[ ! -e back ] || mv -f back {folder}.forget
+[ ! -e back ] || [ "$2" = {forgotten} ] || mv -f back {folder}.forget
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
 KEEP_END = """\
@@ -139,8 +139,9 @@ if [ -e {folder}.forget ]; then
         setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
 fi
 """
-#: The file that says what a rollback deletes.
+#: The file that says which connections a rollback deletes, and the word of a caller that deletes them itself.
 BACK = "back"
+FORGOTTEN = "forgotten"
 EXIT = "exit $failed\n"
 KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
 #: The prefix of a script's messages to its caller, in addition to the journal.
@@ -181,6 +182,13 @@ class Restoring:
 
     lines: t.Tuple[str, ...]
     files: t.Mapping[str, str]
+
+
+class Prepared(t.NamedTuple):
+    """Both ends of a change."""
+
+    restoring: Restoring
+    keeping: Keeping
 
 
 @dataclass(frozen=True)
@@ -254,13 +262,12 @@ def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:
         return {}
 
 
-def arm(
-    instance: str, pending: t.Optional[Confirmation], restoring: Restoring, keeping: Keeping, host: Host
-) -> Confirmation:
+def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, host: Host) -> Confirmation:
     """Start a change, which ends by ``disarm``, by ``keep`` or ``finish``, or by itself.
 
     Returns what identifies the change: ``pending``, or a token of its own if it awaits no confirmation.
     """
+    restoring, keeping = prepared
     folder = folder_of(instance)
     known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
     staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
@@ -268,7 +275,7 @@ def arm(
     by = origin(host)
     words = {"folder": folder, "token": known.token, "tries": TRIES, "instance": instance, "why": _why(known, by)}
     commit = shlex.quote(keeping.commit)
-    words.update(commit=commit, unfinished=UNFINISHED)
+    words.update(commit=commit, unfinished=UNFINISHED, forgotten=FORGOTTEN)
     scripts = {
         "timer": head + TIMER_TEXT.format(token=known.token, patience=PATIENCE, commit=commit),
         "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
@@ -335,10 +342,20 @@ def waits(instance: str, host: Host) -> t.Optional[t.Dict[str, str]]:
     return {"until": str(pending.get("deadline", "")), "user": known.user, "from": known.address, "at": known.at}
 
 
+#: A step that fails is named, and the next ones are tried all the same.
+FAILING_TEXT = """\
+failed=0
+failing() {
+    failed=1
+    echo "'$1' has failed" >&2
+}
+"""
+
+
 def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
-    lines = ["failed=0"] + ["{0} || failed=1".format(line) for line in restoring.lines]
+    lines = ["{0} || failing {1}".format(line, shlex.quote(line)) for line in restoring.lines]
     lines.append("[ ! -e undecided ] || rm -f {0}".format(_words(_parts(keeping))))
-    return "".join(line + "\n" for line in lines)
+    return FAILING_TEXT + "".join(line + "\n" for line in lines)
 
 
 #: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance.
@@ -489,7 +506,7 @@ def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> N
     host.write(folder_of(instance) + "/ready", "", 0o600)
 
 
-def claim(instance: str, known: Confirmation, host: Host) -> bool:
+def _claim(instance: str, known: Confirmation, host: Host) -> bool:
     """Claim a change to roll it back: False if the timer is doing so, or has done so."""
     if _pending(instance, host).get("token") != known.token:
         return False
@@ -497,13 +514,29 @@ def claim(instance: str, known: Confirmation, host: Host) -> bool:
     return any(host.rename("{0}/{1}".format(folder, name), folder + "/reverting") for name in ("armed", "confirming"))
 
 
-def await_end(instance: str, known: Confirmation, host: Host) -> bool:
+def _await_end(instance: str, known: Confirmation, host: Host) -> bool:
     """Whether the timer has finished its rollback."""
     for _each in range(2 * LONGEST):
         if _pending(instance, host).get("token") != known.token:
             return True
         host.sleep(0.5)
     return False
+
+
+def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, host: Host) -> str:
+    """Roll back a change that has failed. Returns why that failed, too, as text; empty if it succeeded.
+
+    ``prepared`` is what it was armed with. The caller forgets connections, because it can judge each of them.
+    """
+    pending = _pending(instance, host)
+    if not _claim(instance, known, host):
+        # The timer was faster. What was done since must still be undone.
+        if not _await_end(instance, known, host):
+            return "its timer has started to roll the change back and does not finish; inspect the host"
+        known = arm(instance, None, prepared, host)
+        pending = _pending(instance, host)
+        _claim(instance, known, host)
+    return _restore(instance, pending, why, host, FORGOTTEN)
 
 
 def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> t.Tuple[str, ...]:
@@ -590,12 +623,14 @@ def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: boo
     return Answer(True, "pending")
 
 
-def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host) -> str:
+def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host, *words: str) -> str:
     """Roll back. Returns why that failed, as text; empty if it succeeded."""
-    done = host.run(["sh", folder_of(instance) + "/restore", why])
-    said = " ".join(done.err.split()) or "exit code {0}".format(done.rc)
+    done = host.run(["sh", folder_of(instance) + "/restore", why, *words])
+    # It tries several times, and says the same each time.
+    said = "; ".join(dict.fromkeys(line.strip() for line in done.err.splitlines())) or "exit code {0}".format(done.rc)
     if done.rc != 0 and _pending(instance, host).get("token") == pending["token"]:
-        return "it is not rolled back yet ({0}); its timer tries again at {1}".format(said, pending["until"])
+        again = "at {0}".format(pending["until"]) if pending["until"] else "once this run has ended"
+        return "it is not rolled back yet ({0}); its timer tries again {1}".format(said, again)
     _stop_timer(instance, host)
     if done.rc == 0 or _known(instance, pending["token"], host).was == "reverted":
         return ""

@@ -252,6 +252,7 @@ class FakeHost(Host):
         self.answers: t.Dict[str, Done] = {}  # what a program says instead, by its first words
         self.fail: t.Optional[int] = None  # the event, counted from 0, that fails
         self.forget = False  # the kernel accepts every load and does nothing
+        self.armed: t.Any = None  # the host when a rollback was prepared
 
     # What a test looks at
 
@@ -287,6 +288,8 @@ class FakeHost(Host):
                 return done
         if argv[0] == "sh" and argv[1].endswith("/keep"):
             return self._keep(argv[1][: -len("keep")])
+        if argv[0] == "sh" and argv[1].endswith("/restore"):
+            return self._restore(argv[1][: -len("/restore")])
         if argv[0] in ("sh", "systemd-run"):
             return Done(0, "", "")
         if not self.which(argv[0]):
@@ -392,6 +395,7 @@ class FakeHost(Host):
         self._event("rename", path)
         inside = [name for name in self.files if name.startswith(path + "/")]
         if inside and not any(name.startswith(to + "/") for name in self.files):
+            self.armed = self.snapshot()
             for name in inside:
                 self.files[to + name[len(path) :]] = self.files.pop(name)
                 self.modes[to + name[len(path) :]] = self.modes.pop(name)
@@ -441,6 +445,17 @@ class FakeHost(Host):
             if line.startswith("systemctl"):
                 self._systemctl([word for word in line.partition(" || ")[0].split() if word != "--quiet"])
         self.remove_tree(folder.rstrip("/"))
+        return Done(0, "", "")
+
+    def _restore(self, folder: str) -> Done:
+        """The effect of the script in the shell; that it has this effect is shown with real programs."""
+        self._event("restore", folder)
+        self.files, self.modes, self.nft.tables, tables = copy.deepcopy(self.armed)
+        for key, each in self.iptables.items():
+            each.tables = tables[key]
+        for name in [name for name in self.files if "/.default-" in name or name.startswith(folder + "/")]:
+            del self.files[name]
+            self.modes.pop(name, None)
         return Done(0, "", "")
 
     def _nft(self, argv: t.List[str], stdin: t.Optional[str]) -> Done:

@@ -51,7 +51,8 @@ MAY_IMPORT = {
     "_flows": {"_netlink", "_rules", "_values"},
     "_groups": {"_flows", "_rules", "_values", "_words"},
     "_forgetting": {
-        "_codec", "_compile", "_conntrack", "_facts", "_flows", "_groups", "_intent", "_rollback", "_rules", "_values",
+        "_codec", "_compile", "_conntrack", "_errors", "_facts", "_flows", "_groups", "_intent", "_rollback", "_rules",
+        "_values",
     },
     "_controller": {"_errors"},
     "_origin": {"_errors"},

@@ -156,12 +156,13 @@ def test_absent_gives_back_an_interface_that_was_on_while_the_host_was_off(host)
     assert host.snapshot() == before
 
 
-def test_undo_turns_forwarding_off_before_the_rules_go(host):
+def test_a_rollback_turns_forwarding_off_before_the_rules_go(host):
     host.answers["sh /run/ipmasq/default/keep"] = fakes.Done(1, "", "No space left on device")
+    host.answers["sh /run/ipmasq/default/restore"] = fakes.Done(0, "", "")
     problems(apply, host)
-    assert host.kinds() == ["load", "switch", "load"]
-    values = [event[2] for event in host.events if event[0] == "switch" and event[1] == "net/ipv4/ip_forward"]
-    assert values == ["1", "0"]
+    text = host.files["/run/ipmasq/default/restore"]
+    off, gone = text.index("echo 0 > /proc/sys/net/ipv4/ip_forward"), text.index("./old0")
+    assert off < gone
 
 
 def test_any_exception_undoes(host):
@@ -219,14 +220,14 @@ def test_a_load_that_does_nothing_is_noticed(host):
     assert found[-1] == "the host is as it was before"
 
 
-def test_an_undo_that_fails_is_told(host):
+def test_a_rollback_that_fails_names_the_step(host):
     apply(host)
-    host.answers["nft -j -f -"] = fakes.Done(1, "", "Error: no")
-    for family in ("iptables", "ip6tables"):
-        for variant in ("nft", "legacy"):
-            host.answers["{0}-{1}-restore".format(family, variant)] = fakes.Done(1, "", "no")
-    found = problems(apply, host, mss="keep")
-    assert found[-1].startswith("not everything could be undone; inspect the host: ")
+    twice = "Error: no\n'nft -f ./old0.nft' has failed\n" * 2
+    host.answers["sh /run/ipmasq/default/restore"] = fakes.Done(1, "", twice)
+    host.forget = True
+    again = "its timer tries again once this run has ended"
+    told = "it is not rolled back yet (Error: no; 'nft -f ./old0.nft' has failed); " + again
+    assert problems(apply, host, mss="keep")[-1] == told
 
 
 def test_what_is_no_longer_declared_is_purged(host):

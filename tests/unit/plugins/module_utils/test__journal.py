@@ -67,9 +67,21 @@ def test_a_failure_is_told_with_its_reason():
     host.forget = True
     with pytest.raises(GatewayError):
         apply(host)
-    (said,) = host.logged
-    assert said.startswith("default: the change by root has failed: nft: the rules read back differ")
-    assert said.endswith("; the host is as it was before")
+    (said,) = [call[2] for call in host.calls if call[:1] == ["sh"] and call[1].endswith("/restore")]
+    assert said.startswith("the change by root has failed: nft: the rules read back differ")
+    assert host.logged == []
+
+
+def full(path):
+    raise GatewayError(path + ": cannot be written: No space left on device")
+
+
+def test_a_failure_before_anything_is_armed_is_told_by_the_run():
+    host = fakes.FakeHost()
+    host.write = lambda path, text, mode: full(path)
+    with pytest.raises(GatewayError):
+        apply(host)
+    assert [line.partition(": ")[2].partition(":")[0] for line in host.logged] == ["the change by root has failed"]
 
 
 def test_a_refusal_touches_nothing_and_is_no_event():

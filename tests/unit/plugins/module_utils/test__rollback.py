@@ -35,7 +35,7 @@ def host():
 
 
 def armed(host, keeping=KEEP, pending=PENDING):
-    return rollback.arm("default", pending, BACK, keeping, host)
+    return rollback.arm("default", pending, rollback.Prepared(BACK, keeping), host)
 
 
 def made(host):
@@ -103,20 +103,39 @@ def test_a_change_of_another_instance_is_awaited(host):
         rollback.check_free("lab", host)
 
 
-def test_whoever_takes_a_change_back_has_claimed_it(host):
+def taken_back(host, known):
+    return rollback.take_back("default", known, rollback.Prepared(BACK, KEEP), "it failed", host)
+
+
+def test_whoever_rolls_a_change_back_has_claimed_it(host):
     known = armed(host, pending=None)
-    assert rollback.claim("default", known, host)
-    assert not rollback.claim("default", known, host)
-    assert not rollback.await_end("default", known, host)
+    host.answers["sh " + FOLDER + "/restore"] = Done(1, "", "nft: busy\n")
+    again = "its timer tries again once this run has ended"
+    assert taken_back(host, known) == "it is not rolled back yet (nft: busy); " + again
+    assert host.calls[-1] == ["sh", FOLDER + "/restore", "it failed", rollback.FORGOTTEN]
+    assert FOLDER + "/reverting" in host.files
+    # Somebody is at it.
+    assert (
+        taken_back(host, known) == "its timer has started to roll the change back and does not finish; inspect the host"
+    )
     assert host.calls.count(["sleep", "0.5"]) == 2 * rollback.LONGEST
-    # A later change is not touched.
     later = rollback.Confirmation(30, "later", "14:05:30")
     rollback.disarm("default", later, host)
     assert FOLDER + "/reverting" in host.files
     rollback.disarm("default", known, host)
-    assert rollback.await_end("default", known, host)
-    armed(host, pending=later)
-    assert not rollback.claim("default", known, host) and FOLDER + "/armed" in host.files
+    assert FOLDER + "/reverting" not in host.files
+
+
+def test_what_was_done_after_the_timer_is_rolled_back_too(host):
+    known = armed(host, pending=None)
+    rollback.disarm("default", known, host)
+    assert taken_back(host, known) == ""
+    assert [call[:2] for call in host.calls if call[0] == "sh"][-1] == ["sh", FOLDER + "/restore"]
+    # A later change is not touched.
+    armed(host, pending=rollback.Confirmation(30, "later", "14:05:30"))
+    with pytest.raises(GatewayError, match="awaits confirmation until 14:05:30"):
+        taken_back(host, known)
+    assert FOLDER + "/armed" in host.files
 
 
 def test_each_guard_is_a_unit_of_its_own(host):
@@ -162,9 +181,9 @@ def test_everything_is_staged_before_the_first_file_is_replaced(host):
     ]
 
 
-def test_the_way_back_goes_on_after_a_line_that_fails(host):
+def test_a_rollback_goes_on_after_a_line_that_fails(host):
     armed(host)
-    assert "nft -f ./old0.nft || failed=1" in host.files[FOLDER + "/restore"].splitlines()
+    assert "nft -f ./old0.nft || failing 'nft -f ./old0.nft'" in host.files[FOLDER + "/restore"].splitlines()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +306,7 @@ def test_a_service_that_could_not_be_told_is_told(host):
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_way_back_that_fails_is_told(host, monkeypatch, gone):
+def test_a_rollback_that_fails_is_told(host, monkeypatch, gone):
     armed(host)
 
     def fails(argv, stdin=None):

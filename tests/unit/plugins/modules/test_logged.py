@@ -37,10 +37,8 @@ def test_no_option_is_a_secret():
 
 def pending():
     host = fakes.FakeHost(fakes.NFT)
-    rollback.arm(
-        "default", rollback.Confirmation(30, TOKEN, "14:05:30"), rollback.Restoring((), {}),
-        rollback.Keeping("/etc/ipmasq/default.commit"), host,
-    )  # fmt: skip
+    prepared = rollback.Prepared(rollback.Restoring((), {}), rollback.Keeping("/etc/ipmasq/default.commit"))
+    rollback.arm("default", rollback.Confirmation(30, TOKEN, "14:05:30"), prepared, host)
     rollback.ready("default", rollback.Confirmation(30, TOKEN, "14:05:30"), host)
     return host
 
