@@ -44,6 +44,24 @@ attributes:
     platforms: Linux
 """
 
+    PROBE = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in check mode; it sends its packets there, too, because nothing of them lasts.
+    support: full
+  diff_mode:
+    description: It changes nothing, so there is no diff.
+    support: N/A
+  idempotent:
+    description: Running it again changes nothing.
+    support: full
+  platform:
+    description: The platforms that the module supports.
+    support: full
+    platforms: Linux
+"""
+
     INFO = r"""
 options: {}
 attributes:

@@ -200,4 +200,5 @@ MODULES: t.Dict[str, Spec] = {
     "port_forward": merge(INSTANCE, BACKEND, STATE, CONFIRM, SINGLE_PORT_FORWARD),
     "forwarding": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARDING),
     "gateway_info": merge(INSTANCE, BACKEND, CONFIRM),
+    "gateway_probe": merge(INSTANCE, BACKEND, CONFIRM),
 }

@@ -47,6 +47,9 @@ TUNNELS = ("tun", "wireguard", "ppp", "ipip", "sit", "gre", "gretap", "ip6tnl", 
 #: Name patterns of tunnels. PPP is not listed, because it is a WAN as often as not.
 TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
 
+#: Names of devices that exist only while the gateway is proven; not of the host itself.
+PROBES = "ipmasq-probe"
+
 #: Routing tables that are consulted on every host.
 ALWAYS = ("main", "default", "local")
 #: Routes that cover these destinations count as default routes: the default route, or the more specific ones that VPN
@@ -136,7 +139,8 @@ def read_facts(host: Host) -> Facts:
     links = _asked(host, "interfaces", "-d", "addr", "show")
     routes = _ways_out(host)
     out = {route.interface for route in routes}
-    interfaces = [_interface(link) for link in links if link.get("ifname")]
+    named = [link for link in links if link.get("ifname") and not link["ifname"].startswith(PROBES)]
+    interfaces = [_interface(link) for link in named]
     return Facts(
         tuple(each if each.name in out else _with_routed(each, host) for each in interfaces),
         tuple(routes),

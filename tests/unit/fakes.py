@@ -311,6 +311,8 @@ class FakeHost(Host):
     def _ip(self, argv: t.List[str]) -> t.Any:
         if argv == ["ip", "-j", "-d", "addr", "show"]:
             return self.links
+        if argv == ["ip", "-j", "link", "show"]:
+            return [dict(each, flags=["UP", "LOWER_UP"], mtu=1500) for each in self.links]
         assert argv[:2] == ["ip", "-j"] and argv[2] in self.routes
         if argv[3:] == ["rule", "show"]:
             return self.rules

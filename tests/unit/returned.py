@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import typing as t
 
-TYPES = {"bool": bool, "int": int, "str": str, "list": list, "dict": dict}
+TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}
 #: What every module returns, by Ansible's own documentation.
 COMMON = {"changed", "diff", "invocation", "warnings"}
 Docs = t.Mapping[str, t.Mapping[str, t.Any]]

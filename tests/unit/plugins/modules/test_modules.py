@@ -35,6 +35,7 @@ TEST_SPEC = [
     ("forwarding", dict(), "state is present but any of the following are missing: ipv4, ipv6"),
     ("forwarding", dict(ipv4="perhaps"), "argument 'ipv4' is of type"),
     ("gateway_info", dict(name="x"), "Unsupported parameters for"),
+    ("gateway_probe", dict(name="x"), "Unsupported parameters for"),
 ]
 
 
@@ -88,6 +89,11 @@ TEST_PROBLEMS = [
         dict(instance="X"),
         ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"],
     ),
+    (
+        "gateway_probe",
+        dict(instance="X"),
+        ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"],
+    ),
 ]
 
 
@@ -108,7 +114,9 @@ ALL = [
     ("forward", dict(name="x", source=["10.0.0.0/8"])),
     ("forwarding", dict(ipv4=True)),
     ("gateway_info", dict()),
+    ("gateway_probe", dict()),
 ]
+READS = ("gateway_info", "gateway_probe")
 
 
 @pytest.mark.parametrize(("name", "options"), ALL)
@@ -155,7 +163,7 @@ def test_runs_and_tells_the_same_in_check_mode(run, name, options):
     failed, done = run(name, host, **options)
     assert not failed
     assert done == told
-    assert done["changed"] is (name != "gateway_info")
+    assert done["changed"] is (name not in READS)
     failed, again = run(name, host, **options)
     assert not failed
     assert again["changed"] is False
@@ -165,7 +173,7 @@ def test_runs_and_tells_the_same_in_check_mode(run, name, options):
 def test_every_returned_value_is_documented(run, name, options):
     yaml = pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
     module = importlib.import_module("ansible_collections.ipmasq.linux.plugins.modules." + name)
-    waits = {} if name == "gateway_info" else {"confirm_timeout": 30}
+    waits = {} if name in READS else {"confirm_timeout": 30}
     _failed, values = run(name, fakes.FakeHost(), **options, **waits)
     assert set(values) <= set(yaml.safe_load(module.RETURN)) | {"changed", "diff", "invocation", "warnings"}
 

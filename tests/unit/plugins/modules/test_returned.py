@@ -19,6 +19,7 @@ RUNS = {
     "port_forward": dict(name="x", in_interface="ppp0", port=["443"], to=["192.168.1.20"]),
     "forwarding": dict(ipv4=True),
     "gateway_info": dict(),
+    "gateway_probe": dict(),
     "gateway_confirm": dict(state="reverted"),
 }
 
@@ -36,7 +37,7 @@ def test_every_value_has_type_and_sample(name):
 @pytest.mark.parametrize("more", [{}, {"confirm_timeout": 0}, {"confirm_timeout": 30}], ids=str)
 @pytest.mark.parametrize("name", RUNS)
 def test_results_are_as_documented(run, name, more):
-    options = RUNS[name] if name in ("gateway_info", "gateway_confirm") else dict(RUNS[name], **more)
+    options = RUNS[name] if name in ("gateway_info", "gateway_probe", "gateway_confirm") else dict(RUNS[name], **more)
     failed, values = run(name, fakes.FakeHost(), **options)
     assert not failed, values
     assert returned.faults(returned.documented(name), values) == []

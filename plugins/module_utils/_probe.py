@@ -1,0 +1,50 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Prove an applied gateway, for the module gateway_probe."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import _declared as declared, _persist as persist, _rollback as rollback
+from ._errors import Problems
+from ._facts import read_facts
+from ._host import check_root
+from ._proof.model import Report
+from ._proof.prove import prove
+from ._values import check_instance
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ._host import Host
+
+
+def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
+    """The return values of gateway_probe."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    state = persist.read_state(host, instance)
+    gateway = declared.read(state.intent) if state else None
+    report = prove(gateway, read_facts(host), host) if gateway else Report()
+    values = report.to_json()
+    values["notes"] = _notes(instance, state, bool(gateway), host) + values["notes"]
+    told = ["{0}: {1}".format(each.name, each.reason) for each in report.broken]
+    return {"changed": False, "proven": bool(gateway) and not told, "broken": told, **values}
+
+
+def _notes(instance: str, state: t.Optional[persist.State], whole: bool, host: Host) -> t.List[str]:
+    if not state:
+        return ["no gateway was applied to instance {0}, so there is nothing to prove".format(instance)]
+    if not whole:
+        return [
+            "instance {0} holds single items, which promise nothing by themselves; only what the module gateway "
+            "applies can be proven".format(instance)
+        ]
+    if rollback.waits(instance, host):
+        return ["a change awaits confirmation; what is proven are the promises of the last confirmed state"]
+    return []

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Look at the host before a proof: links, addresses that are free, routes, and filters that others have."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._rules import family_of, network
+from .._values import overlaps
+from .model import Ground, Link
+from .promises import families, inside, outside
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._facts import Facts
+    from .._host import Host
+    from .._intent import Gateway
+
+#: The hosts outside that the probe plays. Their networks have to be public, because filters for bogons are widespread,
+#: and nobody may need them: these are the sinks of AS112 (RFC 7535, RFC 7534), of which single low addresses are in
+#: use. The others are for documentation, for a host where the first ones are taken.
+OUTSIDE = {
+    "ip": ("192.31.196.128/25", "192.0.2.128/25", "198.51.100.128/25", "203.0.113.128/25"),
+    "ip6": ("2620:4f:8000:fafa::/64", "2001:4:112:fafa::/64", "2001:db8:fafa:fafa::/64"),
+}
+#: Free addresses are looked for among the last ones of a network.
+CANDIDATES = 6
+OPTION = {"ip": "-4", "ip6": "-6"}
+#: More interfaces are not measured.
+MOST_LINKS = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """What tc has at an interface: whether it has a clsact, and where our filters go."""
+
+    clsact: bool = False
+    pref: int = 0
+    lacks: str = ""
+
+
+def survey(gateway: Gateway, facts: Facts, host: Host) -> Ground:
+    """Everything but the free addresses and the ways, which need each other."""
+    links = {each["ifname"]: _link(each) for each in asked(host, "ip", "-j", "link", "show") if each.get("ifname")}
+    addresses = {each.name: each.addresses for each in facts.interfaces}
+    taken = [net for each in facts.interfaces for net in (*each.networks, *each.routed)]
+    taken += [net for lan in gateway.lans or () for net in lan.networks or ()]
+    free = {
+        family: next((net for net in OUTSIDE[family] if not overlaps([net], taken)), OUTSIDE[family][-1])
+        for family in families(gateway)
+    }
+    return Ground(links, addresses, outside=free)
+
+
+def _link(raw: t.Mapping[str, t.Any]) -> Link:
+    flags = raw.get("flags") or ()
+    up = "UP" in flags and "LOWER_UP" in flags
+    ethernet = raw.get("link_type") == "ether" and "NOARP" not in flags
+    return Link(raw["ifname"], up, ethernet, int(raw.get("mtu", 1500)))
+
+
+def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
+    """What a program lists as JSON; nothing, if it fails."""
+    done = host.run(argv)
+    try:
+        listed = json.loads(done.out or "[]", strict=False)
+    except ValueError:
+        return []
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+
+def measured(gateway: Gateway, ground: Ground) -> t.List[str]:
+    """The interfaces that the loop needs, without those that cannot be measured."""
+    named = dict.fromkeys([*outside(gateway, ground), *(name for _lan, name in inside(gateway, ground))])
+    return [name for name in named if name in ground.links and ground.links[name].up][:MOST_LINKS]
+
+
+# --- Free addresses ---------------------------------------------------------------------------------------------------
+
+
+def candidates(gateway: Gateway, ground: Ground, facts: Facts, host: Host) -> t.Dict[t.Tuple[str, str], t.List[str]]:
+    """LAN interface and family: addresses that nobody is known to have, on a network of the LAN at this link."""
+    known = {str(each.get("dst")) for each in asked(host, "ip", "-j", "neigh", "show")}
+    known.update(address for addresses in ground.addresses.values() for address in addresses)
+    found = {}
+    for lan, name in inside(gateway, ground):
+        named = facts.named(name)
+        on_link = [net for net in (named.networks if named else ()) if _inside(net, lan.networks or ())]
+        for family in families(gateway):
+            tried = [each for net in on_link if family_of(net) == family for each in _last(net) if each not in known]
+            if tried:
+                found[name, family] = tried[:CANDIDATES]
+    return found
+
+
+def _inside(net: str, networks: t.Iterable[str]) -> bool:
+    own = network(net)
+    return any(each.version == own.version and own.subnet_of(each) for each in map(network, networks))
+
+
+def _last(text: str) -> t.List[str]:
+    """The last addresses of a network, without the broadcast address and what usually is a router."""
+    net = network(text)
+    hosts = net.num_addresses - 3
+    if isinstance(net, ipaddress.IPv6Network):
+        first = int(net.network_address) + (0xFAFA << 16) % max(net.num_addresses, 1)
+        return [str(net[first - int(net.network_address) + step]) for step in range(CANDIDATES)] if hosts > 16 else []
+    return [str(net[-3 - step]) for step in range(min(CANDIDATES + 4, hosts))]
+
+
+def ways(ground: Ground, host: Host) -> t.Dict[t.Tuple[str, str], t.Tuple[str, str]]:
+    """Where the routes send what each LAN interface sends outside: interface and next hop."""
+    return {
+        (name, family): way
+        for (name, family), client in ground.clients.items()
+        for way in [_way(ground, family, client, name, host)]
+        if way
+    }
+
+
+def _way(ground: Ground, family: str, client: str, name: str, host: Host) -> t.Optional[t.Tuple[str, str]]:
+    target = str(network(ground.outside[family])[1])
+    question = ("ip", "-j", OPTION[family], "route", "get", target)
+    # Without the client, when the kernel refuses to route its packets: that is what the proof has to show.
+    found = asked(host, *question, "from", client, "iif", name) or asked(host, *question)
+    if not found or not found[0].get("dev"):
+        return None
+    hop = found[0].get("gateway") or (found[0].get("via") or {}).get("host") or ""
+    return found[0]["dev"], hop if ground.links.get(found[0]["dev"], Link("")).ethernet else ""
+
+
+# --- Filters of others ----------------------------------------------------------------------------------------------
+
+
+#: Ours come first, so that no packet of a probe is ever on a wire.
+FIRST, LAST = 1, 65000
+
+
+def places(names: t.Sequence[str], host: Host) -> t.Dict[str, Place]:
+    kinds: t.Dict[str, t.Set[str]] = {}
+    for each in asked(host, "tc", "-j", "qdisc", "show"):
+        kinds.setdefault(str(each.get("dev")), set()).add(str(each.get("kind")))
+    return {name: _place(name, kinds.get(name, set()), host) for name in names}
+
+
+def _place(name: str, kinds: t.Set[str], host: Host) -> Place:
+    if "ingress" in kinds:
+        lacks = "{0} has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
+        return Place(lacks=lacks.format(name))
+    if "clsact" not in kinds:
+        return Place(pref=FIRST)
+    theirs = asked(host, "tc", "-j", "filter", "show", "dev", name, "egress")
+    if not theirs:
+        return Place(True, FIRST)
+    if all(_only_stops(each) for each in theirs):
+        return Place(True, LAST)  # behind theirs, to see what they stop
+    if min(int(each.get("pref", 0)) for each in theirs) <= FIRST + 1:
+        return Place(True, lacks="filters of others at the egress of {0} come before any other".format(name))
+    return Place(True, FIRST)
+
+
+def _only_stops(each: t.Mapping[str, t.Any]) -> bool:
+    """Whether a filter lets every packet that it does not drop go on to the next filter."""
+    options = each.get("options") or {}
+    actions = options.get("actions") or []
+    if int(each.get("pref", 0)) >= LAST or each.get("kind") not in ("u32", "matchall", "flower"):
+        return False
+    if not actions:
+        return "key_ht" not in options and each.get("kind") == "u32"  # a heading of the list
+    return all(_stops(action) for action in actions)
+
+
+def _stops(action: t.Mapping[str, t.Any]) -> bool:
+    """Whether an action keeps a packet from this wire. An ifb puts it there later."""
+    if action.get("mirred_action") == "redirect":
+        return not str(action.get("to_dev")).startswith("ifb")
+    return str((action.get("control_action") or {}).get("type")) in ("drop", "shot", "continue")
+
+
+def silent(hops: t.Iterable[t.Tuple[str, str]], host: Host) -> t.Set[t.Tuple[str, str]]:
+    """The neighbours that do not answer ARP or NDP."""
+    states = {
+        (str(each.get("dev")), str(each.get("dst"))): set(each.get("state") or ())
+        for each in asked(host, "ip", "-j", "neigh", "show")
+    }
+    return {hop for hop in hops if states.get(hop, {"NONE"}) & {"FAILED", "INCOMPLETE", "NONE"}}
+
+
+def with_lacks(ground: Ground, lacks: t.Mapping[str, str]) -> Ground:
+    links = {name: replace(link, lacks=lacks.get(name, "")) for name, link in ground.links.items()}
+    return replace(ground, links=links)

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Judge what comes out of the host, packet by packet. No I/O."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .model import BROKEN, HOLDS, UNMEASURABLE, Result, Seen
+from .packets import ACK, ECHO, RST, SYN, Packet, answer, in_words
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .model import Promise, Step
+
+#: The probe's own ports, one for each promise.
+FIRST_PORT = 50000
+#: ICMP redirects are advice, and do not end a conversation.
+REDIRECT = {4: 5, 6: 137}
+
+
+class Talk:
+    """The conversation that shows whether one promise holds."""
+
+    def __init__(self, promise: Promise, number: int, magic: int) -> None:
+        self.promise, self.number, self.magic = promise, number, magic
+        self.outcome = UNMEASURABLE if promise.lacks else ""
+        self.reason = promise.lacks
+        self.sent: t.List[Seen] = []
+        self.seen: t.List[Seen] = []
+        self._turn = 0
+        self._came: t.List[Seen] = []  # what came as it had to, one for each step
+
+    @property
+    def settled(self) -> bool:
+        return bool(self.outcome)
+
+    @property
+    def own(self) -> t.Tuple[str, int]:
+        """Address and port of who began; answers that the host itself makes are sent there."""
+        first = self.promise.steps[0].packet
+        return (first.source, self.number + FIRST_PORT) if first else ("", 0)
+
+    def due(self) -> t.Optional[Seen]:
+        """What has to be sent now."""
+        if self.settled or self._turn >= len(self.promise.steps):
+            return None
+        step = self.promise.steps[self._turn]
+        if step.packet:
+            marked = replace(step.packet, mark=self.number, magic=self.magic)
+            made = Seen(step.at, replace(marked, sport=marked.sport or self.number + FIRST_PORT))
+        else:
+            made = _reply(step, self._came[-1])
+        if made not in self.sent:
+            self.sent.append(made)
+        return made
+
+    def take(self, seen: Seen) -> bool:
+        """Whether this packet makes the next one due."""
+        if self.settled or (seen.packet.kind == REDIRECT[seen.packet.version] and seen.packet.quoted):
+            return False
+        if any(_alike(seen, each) for each in self._came):
+            return False  # once more what came already
+        self.seen.append(seen)
+        if self.promise.never:
+            if any(each.fits(seen.place, seen.packet) for each in self.promise.never):
+                self._end(BROKEN, "this came out of {0}, and must not".format(seen.place))
+            return False
+        return self._advance(seen)
+
+    def _advance(self, seen: Seen) -> bool:
+        step = self.promise.steps[self._turn]
+        if not self._wanted(step, seen):
+            self._end(BROKEN, self._wrong(step, seen))
+            return False
+        self._came.append(seen)
+        self._turn += 1
+        if self._turn == len(self.promise.steps):
+            self._end(HOLDS, "")
+        return not self.settled
+
+    def _wanted(self, step: Step, seen: Seen) -> bool:
+        if step.come is None:
+            fits = seen.place == self.sent[0].place and _answers(self.sent[0].packet, seen.packet)
+            return fits and bool(seen.packet.quoted) == bool(step.error)
+        if step.same_source and self._came[0].packet.source != seen.packet.source:
+            return False
+        return not seen.packet.quoted and step.come.fits(seen.place, seen.packet)
+
+    def _wrong(self, step: Step, seen: Seen) -> str:
+        if step.come is None:
+            return "the client got this instead of its answer"
+        if seen.packet.quoted or (seen.packet.protocol == "tcp" and seen.packet.flags & RST):
+            return "it was refused"
+        if seen.place not in step.come.places:
+            return "it came out of {0}, not of {1}".format(seen.place, " or ".join(step.come.places))
+        return "it came out of {0} differently; declared: {1}".format(seen.place, _declared(step))
+
+    def _end(self, outcome: str, reason: str) -> None:
+        self.outcome, self.reason = outcome, reason
+
+    def close(self, alive: t.Collection[str], silent: t.Collection[t.Tuple[str, str]]) -> Result:
+        """The result, once the time is up. ``alive``: interfaces of which packets get through; ``silent``: neighbours
+        that do not answer ARP or NDP.
+        """
+        if not self.settled and self.promise.never:
+            dead = [name for name in self.promise.into if name not in alive]
+            why = "nothing at all gets through from {0}, so silence shows nothing".format(", ".join(dead))
+            self._end(*((UNMEASURABLE, why) if dead else (HOLDS, "")))
+        elif not self.settled or self.outcome == BROKEN:
+            self._excused(silent)
+        if not self.settled:
+            self._end(BROKEN, self._silence())
+        return self._result()
+
+    def _excused(self, silent: t.Collection[t.Tuple[str, str]]) -> None:
+        mute = [hop for hop in self.promise.hops if hop in silent]
+        if mute:
+            self._end(UNMEASURABLE, "{1} does not answer on {0}; the link or the host is down".format(*mute[0]))
+        elif self.promise.excuse:
+            self._end(UNMEASURABLE, self.promise.excuse)
+
+    def _silence(self) -> str:
+        step = self.promise.steps[self._turn]
+        if step.come is None:
+            return "the answer did not get back to {0}".format(self.sent[0].place)
+        return "nothing came out of {0}; declared: {1}".format(" or ".join(step.come.places), _declared(step))
+
+    def _result(self) -> Result:
+        each = self.promise
+        sent, seen = (tuple(_line(packet) for packet in packets) for packets in (self.sent, self.seen))
+        return Result(each.kind, each.name, each.items, self.outcome, self.reason, sent, seen)
+
+
+def _line(seen: Seen) -> str:
+    return "{0}: {1}".format(seen.place, in_words(seen.packet))
+
+
+def _alike(one: Seen, other: Seen) -> bool:
+    return one.place == other.place and replace(one.packet, magic=0) == replace(other.packet, magic=0)
+
+
+def _declared(step: Step) -> str:
+    come = step.come
+    parts = []
+    if come and come.sources:
+        parts.append("source " + " or ".join(come.sources[:4]))
+    if come and come.targets:
+        parts.append("destination " + " or ".join(come.targets[:4]))
+    if come and come.mss:
+        parts.append("MSS {0}{1}".format("" if come.mss < 0 else "at most ", abs(come.mss)))
+    return ", ".join(parts) or "any packet"
+
+
+def _reply(step: Step, came: Seen) -> Seen:
+    if not step.error:
+        return Seen(came.place, answer(came.packet, step.mss))
+    kind, code, rest = step.error
+    inner = came.packet
+    made = Packet(inner.target, inner.source, "icmp", flags=0, mark=inner.mark, kind=kind, code=code, rest=rest)
+    return Seen(came.place, replace(made, quoted=inner))
+
+
+def _answers(first: Packet, packet: Packet) -> bool:
+    """Whether a client takes a packet for the answer to its own, or for an error about it."""
+    about = packet.quoted
+    if about:
+        ends = (about.source, about.target, about.sport, about.dport)
+        return packet.target == first.source and ends == (first.source, first.target, first.sport, first.dport)
+    if (packet.source, packet.target, packet.protocol) != (first.target, first.source, first.protocol):
+        return False
+    if first.protocol == "icmp":
+        return (packet.sport, packet.kind) == (first.sport, ECHO[first.version][1])
+    opened = first.protocol != "tcp" or packet.flags == SYN | ACK
+    return opened and (packet.sport, packet.dport) == (first.dport, first.sport)

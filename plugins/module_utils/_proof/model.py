@@ -1,0 +1,140 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""What the stages of a proof hand to each other, as frozen values."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from .._rules import network
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .packets import Packet
+
+HOLDS, BROKEN, UNMEASURABLE = "holds", "broken", "unmeasurable"
+FAMILY_NAMES = {"ip": "IPv4", "ip6": "IPv6"}
+
+
+@dataclass(frozen=True)
+class Come:
+    """A packet that comes out of an interface of the host. An empty field stands for any value."""
+
+    places: t.Tuple[str, ...]
+    sources: t.Tuple[str, ...] = ()  # networks and addresses
+    targets: t.Tuple[str, ...] = ()
+    dport: int = 0
+    mss: int = 0  # at most; -N: exactly N
+
+    def fits(self, place: str, packet: Packet) -> bool:
+        return (
+            place in self.places
+            and within(packet.source, self.sources)
+            and within(packet.target, self.targets)
+            and self.dport in (0, packet.dport)
+            and _mss_fits(self.mss, packet.mss)
+        )
+
+
+def within(address: str, networks: t.Sequence[str]) -> bool:
+    if not networks or address in networks:
+        return True
+    single = network(address)
+    return any(each.version == single.version and single.subnet_of(each) for each in map(network, networks))
+
+
+def _mss_fits(wanted: int, seen: int) -> bool:
+    return not wanted or (seen == -wanted if wanted < 0 else 0 < seen <= wanted)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is sent into an interface, and what has to come out of another.
+
+    ``packet`` None: the answer to what came out in the step before, sent into where that was.
+    """
+
+    at: str = ""
+    packet: t.Optional[Packet] = None
+    come: t.Optional[Come] = None  # None: what a client takes for the answer to its first packet
+    mss: int = 0  # of the answer
+    error: t.Tuple[int, ...] = ()  # instead of an answer: type and code of an ICMP error about what came out
+    same_source: bool = False  # as what came out in the first step
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One sentence of the declaration. Either every step holds, or, with ``never``, nothing of the kind comes out."""
+
+    kind: str
+    name: str
+    items: t.Tuple[str, ...] = ()
+    steps: t.Tuple[Step, ...] = ()
+    never: t.Tuple[Come, ...] = ()
+    into: t.Tuple[str, ...] = ()  # with never: interfaces that have to be alive, or silence says nothing
+    hops: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address of neighbours that have to answer ARP or NDP
+    lacks: str = ""  # why it cannot be measured, known beforehand
+    excuse: str = ""  # why silence may be right
+
+
+@dataclass(frozen=True)
+class Link:
+    name: str
+    up: bool = False
+    ethernet: bool = True  # its neighbours are found by ARP and NDP
+    mtu: int = 1500
+    lacks: str = ""  # why nothing can be measured here
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the host looks like to a proof."""
+
+    links: t.Mapping[str, Link] = field(default_factory=dict)
+    addresses: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
+    clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
+    outside: t.Mapping[str, str] = field(default_factory=dict)  # family: the network of the probe's hosts outside
+    ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # to interface and next hop
+    magic: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    place: str
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class Result:
+    kind: str
+    name: str
+    items: t.Tuple[str, ...]
+    outcome: str
+    reason: str = ""
+    sent: t.Tuple[str, ...] = ()
+    seen: t.Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    results: t.Tuple[Result, ...] = ()
+    seconds: float = 0.0
+    notes: t.Tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> t.Dict[str, int]:
+        return {word: sum(each.outcome == word for each in self.results) for word in (HOLDS, BROKEN, UNMEASURABLE)}
+
+    @property
+    def broken(self) -> t.Tuple[Result, ...]:
+        return tuple(each for each in self.results if each.outcome == BROKEN)
+
+    def to_json(self) -> t.Dict[str, t.Any]:
+        listed = [
+            {name: list(value) if isinstance(value, tuple) else value for name, value in vars(each).items()}
+            for each in self.results
+        ]
+        return {"counts": self.counts, "results": listed, "seconds": self.seconds, "notes": list(self.notes)}

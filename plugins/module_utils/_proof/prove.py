@@ -1,0 +1,128 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Prove the promises of a gateway on the host that it runs on."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+from dataclasses import replace
+
+from . import ground as grounds
+from .judge import FIRST_PORT, Talk
+from .loop import Loop, NoLoop
+from .model import Report, Seen
+from .promises import promises
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._facts import Facts
+    from .._host import Host
+    from .._intent import Gateway
+    from .packets import Packet
+
+#: Seconds for everything, and for the packets that have to come; they are sent again until then.
+LONGEST, PATIENCE = 15.0, 1.5
+AGAIN = (0.2, 0.6)
+#: Seconds in which nothing may come, once all that has to come is there.
+QUIET = 0.1
+
+
+def prove(gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST) -> Report:
+    """Send a packet for each promise through the host, and see what comes out. ``deadline``: seconds for everything."""
+    began = host.clock()
+    try:
+        with Loop(host) as loop:
+            results, notes = _proved(gateway, facts, _Run(host, loop, began + deadline))
+    except NoLoop as error:
+        bare = grounds.survey(gateway, facts, host)
+        bare = grounds.with_lacks(bare, dict.fromkeys(bare.links, str(error)))
+        talks = [Talk(promise, 1, 0) for promise in promises(gateway, bare)]
+        results, notes = [talk.close((), ()) for talk in talks], []
+    return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
+
+
+class _Run(t.NamedTuple):
+    host: Host
+    loop: Loop
+    until: float
+
+
+def _proved(gateway: Gateway, facts: Facts, run: _Run) -> t.Tuple[t.List[t.Any], t.List[str]]:
+    ground = grounds.survey(gateway, facts, run.host)
+    tried = grounds.candidates(gateway, ground, facts, run.host)
+    places = grounds.places(grounds.measured(gateway, ground), run.host)
+    ground = grounds.with_lacks(ground, {name: place.lacks for name, place in places.items()})
+    places = {name: place for name, place in places.items() if not place.lacks}
+    up = {key: addresses for key, addresses in tried.items() if key[0] in places}
+    taken = run.loop.taken({key: addresses for key, addresses in up.items() if ground.links[key[0]].ethernet})
+    clients = {key: [each for each in addresses if each not in taken] for key, addresses in up.items()}
+    ground = replace(
+        ground,
+        clients={key: free[0] for key, free in clients.items() if free},
+        magic=random.SystemRandom().randrange(1 << 24, 1 << 32),
+    )
+    ground = replace(ground, ways=grounds.ways(ground, run.host))
+    run.loop.build(ground, places)
+    talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promises(gateway, ground), 1)]
+    alive = _talk(talks, run)
+    silent = grounds.silent({hop for talk in talks for hop in talk.promise.hops if not talk.settled}, run.host)
+    return [talk.close(alive, silent) for talk in talks], []
+
+
+def _talk(talks: t.Sequence[Talk], run: _Run) -> t.Set[str]:
+    """Every conversation at once: first what has to come, then what must not."""
+    exchange = _Exchange(talks, run)
+    wanted = [talk for talk in talks if not talk.promise.never]
+    exchange.begin(wanted)
+    start, again = run.host.clock(), list(AGAIN)
+    while not all(talk.settled for talk in wanted):
+        passed = run.host.clock() - start
+        if passed > PATIENCE or run.host.clock() > run.until:
+            break
+        if again and passed > again[0]:
+            again.pop(0)
+            exchange.begin([talk for talk in wanted if not talk.settled])
+        exchange.listen(0.05)
+    exchange.begin([talk for talk in talks if talk.promise.never])
+    quiet = run.host.clock() + QUIET
+    while run.host.clock() < quiet:
+        exchange.listen(quiet - run.host.clock())
+    return exchange.alive
+
+
+class _Exchange:
+    """Sends what conversations have to send, and hands each packet that comes out to the one that it belongs to."""
+
+    def __init__(self, talks: t.Sequence[Talk], run: _Run) -> None:
+        self._run = run
+        self._numbered = {talk.number: talk for talk in talks}
+        self.alive: t.Set[str] = set()
+
+    def begin(self, talks: t.Iterable[Talk]) -> None:
+        for talk in talks:
+            self._send(talk)
+            self.listen(0)
+
+    def _send(self, talk: Talk) -> None:
+        due = talk.due()
+        if due:
+            self._run.loop.send(due.place, due.packet)
+
+    def listen(self, seconds: float) -> None:
+        for place, packet in self._run.loop.receive(max(0.0, seconds)):
+            talk = self._owner(packet)
+            if talk and talk.sent:
+                self.alive.add(talk.sent[-1].place)
+                if talk.take(Seen(place, packet)):
+                    self._send(talk)
+
+    def _owner(self, packet: Packet) -> t.Optional[Talk]:
+        """By the mark that it, or the packet that it quotes, bears; or by the port that it is for."""
+        about = packet.quoted or packet
+        talk = self._numbered.get(about.mark)
+        if talk and (packet.magic == talk.magic or about.magic in (talk.magic, 0)):
+            return talk
+        return self._numbered.get(packet.dport - FIRST_PORT)

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""What the loop writes: lines for ip and tc, questions for the owner of an address, and how to undo it. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+import typing as t
+from dataclasses import dataclass
+
+from .._facts import PROBES
+from .packets import checksum, packed
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .ground import Place
+    from .model import Ground
+
+#: Devices are called like this, with a number.
+DEVICE = PROBES
+#: The lladdr of the hosts that the probe plays: locally administered, and nobody's.
+LLADDR = "02:69:70:6d:71:01"
+EVERY = 0xFFFFFFFF
+NUMBERS = {"ip": ("ip", "ip", 1), "ip6": ("ipv6", "ip6", 58)}
+
+
+@dataclass(frozen=True)
+class Undo:
+    filters: t.Tuple[str, ...] = ()
+    added: t.Tuple[str, ...] = ()  # interfaces that had no clsact
+    neighbours: t.Tuple[str, ...] = ()
+
+
+def links(places: t.Iterable[str]) -> t.List[str]:
+    """Without addresses of their own, so that the kernel sends nothing by them."""
+    names = ["{0}{1}".format(DEVICE, number) for number, _name in enumerate(places)]
+    return ["link set dev {0} addrgenmode none up".format(name) for name in names]
+
+
+def filters(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
+    found = []
+    for number, (name, place) in enumerate(places.items()):
+        device = "{0}{1}".format(DEVICE, number)
+        found += [
+            "qdisc add dev {0} clsact".format(device),
+            "filter add dev {0} ingress pref 1 protocol all u32 match u32 0 0 "
+            "action mirred ingress redirect dev {1}".format(device, name),
+        ]
+        found += [] if place.clsact else ["qdisc add dev {0} clsact".format(name)]
+        for step, family in enumerate(sorted(ground.outside)):
+            protocol = NUMBERS[family][0]
+            start = "filter add dev {0} egress pref {1} protocol {2} u32".format(name, place.pref + step, protocol)
+            end = "action mirred egress redirect dev {0}".format(device)
+            found += ["{0} {1} {2}".format(start, match, end) for match in _matches(ground, name, family)]
+    return found
+
+
+def _matches(ground: Ground, name: str, family: str) -> t.List[str]:
+    """What is the probe's own: by address, and by its number, wherever translation leaves it."""
+    word, icmp = NUMBERS[family][1:]
+    addresses = [ground.outside[family]]
+    client = ground.clients.get((name, family))
+    addresses += ["{0}/{1}".format(client, 128 if family == "ip6" else 32)] if client else []
+    head = 40 if family == "ip6" else 20
+    places = (
+        (6, head + 4, ground.magic),  # sequence number
+        (6, head + 8, ground.magic + 1 & EVERY),  # acknowledged
+        (17, head + 8, ground.magic),
+        (icmp, head + 8, ground.magic),
+        (icmp, head + 8 + head + 4, ground.magic),  # quoted TCP
+        (icmp, head + 8 + head + 8, ground.magic),  # quoted UDP and echo
+    )
+    return ["match {0} dst {1}".format(word, address) for address in addresses] + [
+        "match {0} protocol {1} 0xff match u32 {2:#010x} 0xffffffff at {3}".format(word, number, magic, at)
+        for number, at, magic in places
+    ]
+
+
+def neighbours(ground: Ground) -> t.List[str]:
+    return [
+        "neigh replace {0} lladdr {1} dev {2} nud permanent".format(address, LLADDR, name)
+        for (name, _family), address in ground.clients.items()
+        if ground.links[name].ethernet
+    ]
+
+
+def undo(ground: Ground, places: t.Mapping[str, Place]) -> Undo:
+    return Undo(
+        tuple(
+            "filter del dev {0} egress pref {1} protocol {2}".format(name, place.pref + step, NUMBERS[family][0])
+            for name, place in places.items()
+            for step, family in enumerate(sorted(ground.outside))
+        ),
+        tuple(name for name, place in places.items() if not place.clsact),
+        tuple(
+            "neigh del {0} dev {1}".format(address, name)
+            for (name, _family), address in ground.clients.items()
+            if ground.links[name].ethernet
+        ),
+    )
+
+
+# --- ARP and NDP -------------------------------------------------------------------------------------------------------
+
+ETHERNET = 14
+NOBODY = bytes(6)
+
+
+def question(own: bytes, address: str) -> bytes:
+    """Who has this address? Asked without a source, as RFC 5227 and RFC 4862 (DAD) do."""
+    target = packed(address)
+    if len(target) == 4:
+        body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + own + bytes(4) + NOBODY + target
+        return b"\xff" * 6 + own + b"\x08\x06" + body
+    group = bytes.fromhex("ff0200000000000000000001ff") + target[13:]
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + target
+    total = checksum(bytes(16) + group + struct.pack("!II", len(body), 58) + body)
+    body = body[:2] + struct.pack("!H", total) + body[4:]
+    head = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + bytes(16) + group
+    return b"\x33\x33\xff" + target[13:] + own + b"\x86\xdd" + head + body
+
+
+def answered(frame: bytes) -> str:
+    """The address that somebody answers for, or asks for, in a frame of ARP or NDP."""
+    kind, body = frame[12:14], frame[ETHERNET:]
+    if kind == b"\x08\x06" and len(body) >= 28:
+        return ".".join(str(each) for each in body[14:18])
+    if kind == b"\x86\xdd" and len(body) >= 64 and body[6] == 58 and body[40] == 136:
+        return str(ipaddress.IPv6Address(body[48:64]))
+    return ""

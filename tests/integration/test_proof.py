@@ -1,0 +1,226 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The closed loop on real gateways: it holds where they are sound, and is red for each kind of promise when broken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+from helpers import GUESTS, OFFICE, TWO_LANS
+from sandbox import sh
+from topology import Sniffer, Topology
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop, prove as proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
+
+#: Of the hosts outside that the probe plays.
+PLAYED = (bytes([192, 31, 196]), bytes.fromhex("2620004f8000fafa"))
+
+
+@pytest.fixture
+def wires():
+    """The surroundings, for tests in which the backend makes no difference."""
+    made = Topology()
+    yield made
+    made.close()
+
+
+def proved(gate):
+    gateway = declared.read(gate.state().intent)
+    return proving.prove(gateway, facts.read_facts(gate.host), gate.host)
+
+
+def broken(gate, kind=""):
+    return {each.name: each for each in proved(gate).broken if kind in ("", each.kind)}
+
+
+def traces():
+    """Everything that a proof adds to a host."""
+    listed = "ip -o link; ip neigh | grep PERMANENT || true; tc qdisc; conntrack -L 2>/dev/null || true; "
+    return sh(
+        listed + "for l in lan0 guest0 wan0; do tc filter show dev $l egress; tc filter show dev $l ingress; done"
+    )
+
+
+def on_the_wire(packets):
+    return [data for data in packets if TEXT in data or any(address in data[:40] for address in PLAYED)]
+
+
+def test_a_sound_gateway_holds_and_nothing_is_left_or_on_a_wire(gate, net):
+    gate.apply(**TWO_LANS, input="protect")
+    before = traces()
+    with contextlib.ExitStack() as stack:
+        sniffers = [stack.enter_context(Sniffer(net, node)) for node in ("office", "guest", "wan")]
+        values = gateway_probe("default", gate.host)
+        assert [each for each in values["results"] if each["outcome"] != "holds"] == []
+        assert values["counts"] == {"holds": 28, "broken": 0, "unmeasurable": 0}
+        assert values["proven"]
+        assert [data for sniffer in sniffers for data in on_the_wire(sniffer.packets())] == []
+    assert traces() == before
+    assert values["seconds"] < 5
+
+
+#: Kernels without act_gact can only lead packets astray.
+HOLE = "ip link add hole0 type veth peer name hole1; ip link set hole0 up; tc qdisc add dev wan0 clsact; "
+INTO = "mirred egress redirect dev hole0"
+#: A hand's work, by kind of backend, and the promises that it breaks.
+BY_HAND = {
+    "drop": (
+        "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
+        "nft add rule inet other f iifname lan0 meta l4proto udp drop",
+        ["office reaches the Internet by wan0 (udp, IPv4)", "office reaches the Internet by wan0 (udp, IPv6)"],
+        "nothing came out of wan0",
+    ),
+    "nat in front": (
+        "nft add table ip other; nft 'add chain ip other s {type nat hook postrouting priority 50;}'; "
+        "nft add rule ip other s ip saddr 192.168.1.0/24 ip protocol icmp snat to 203.0.113.77",
+        ["office reaches the Internet by wan0 (icmp, IPv4)"],
+        "came out of wan0 differently; declared: source 203.0.113.2",
+    ),
+    "answers": (
+        "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
+        "nft add rule inet other f oifname lan0 tcp flags syn,ack / syn,ack drop",
+        ["office reaches the Internet by wan0 (tcp, IPv4)", "office reaches the Internet by wan0 (tcp, IPv6)"],
+        "the answer did not get back to lan0",
+    ),
+    "tc": (
+        HOLE + "tc filter add dev wan0 egress protocol ip u32 match ip protocol 1 0xff action " + INTO,
+        ["guests reaches the Internet by wan0 (icmp, IPv4)", "office reaches the Internet by wan0 (icmp, IPv4)"],
+        "nothing came out of wan0",
+    ),
+    "tc for answers": (
+        HOLE + "tc filter add dev wan0 ingress protocol ip u32 match ip protocol 1 0xff action " + INTO,
+        ["guests reaches the Internet by wan0 (icmp, IPv4)", "office reaches the Internet by wan0 (icmp, IPv4)"],
+        "the answer did not get back to",
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", BY_HAND)
+def test_what_somebody_breaks_is_found(gate, net, cause):
+    command, names, reason = BY_HAND[cause]
+    gate.apply(**TWO_LANS)
+    sh(command)
+    before = traces()
+    found = broken(gate)
+    assert sorted(found) == names
+    assert all(reason in each.reason for each in found.values())
+    assert traces() == before
+
+
+def test_a_missing_translation_is_a_leak_that_the_guard_stops(nft, wires):
+    nft.apply(**TWO_LANS)
+    sh("nft flush chain inet ipmasq srcnat")
+    assert sorted(broken(nft, "reach")) == sorted(
+        "{0} reaches the Internet by wan0 ({1}, {2})".format(lan, protocol, family)
+        for lan in ("office", "guests")
+        for protocol in ("tcp", "udp", "icmp")
+        for family in ("IPv4", "IPv6")
+    )
+
+
+def test_an_open_door_is_found(nft, wires):
+    nft.apply(**TWO_LANS, input="protect")
+    sh("nft insert rule inet ipmasq between iifname wan0 oifname guest0 accept")
+    assert sorted(broken(nft)) == sorted(
+        "guests is closed from wan0 ({0}, {1})".format(protocol, family)
+        for protocol in ("tcp", "udp", "icmp")
+        for family in ("IPv4", "IPv6")
+    )
+    sh("nft flush chain inet ipmasq protected; nft flush chain inet ipmasq input")
+    assert "this host is closed from wan0 (tcp, IPv4)" in broken(nft)
+
+
+def test_what_others_have_stays(nft, wires):
+    nft.apply(**TWO_LANS)
+    sh(
+        HOLE + "tc filter add dev wan0 egress protocol ip pref 700 u32 match ip dst 198.51.100.9 flowid 1:1; "
+        "tc qdisc add dev guest0 ingress; "
+        "tc filter add dev guest0 ingress protocol ip u32 match ip dst 198.51.100.9 "
+        "action mirred egress mirror dev hole0; "
+        "ip neigh add 192.168.1.77 lladdr 02:00:00:00:00:77 dev lan0"
+    )
+    before = traces()
+    report = proved(nft)
+    assert report.counts["broken"] == 0
+    held = {each.name for each in report.results if each.outcome == "holds"}
+    assert "office reaches the Internet by wan0 (tcp, IPv4)" in held
+    unknown = {each.reason for each in report.results if each.outcome == "unmeasurable"}
+    assert unknown == {
+        "guest0 has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
+    }
+    assert traces() == before
+
+
+def test_an_address_that_somebody_has_is_not_taken(nft, wires):
+    wires.nodes["office"].sh("ip addr add 192.168.1.252/24 dev up0; ip addr add fd00:1::fafa:0/64 dev up0 nodad")
+    nft.apply(**TWO_LANS)
+    report = proved(nft)
+    assert report.counts["broken"] == 0
+    sent = [line for each in report.results for line in each.sent if line.startswith("lan0: ")]
+    assert len(sent) == 6
+    assert not any("192.168.1.252" in line or "fd00:1::fafa:0]" in line for line in sent)
+
+
+def in_child(function):
+    """Run it in a child; the child's ID."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return child
+
+
+def test_killed_in_the_middle(nft, wires, monkeypatch):
+    nft.apply(**TWO_LANS)
+    before = traces()
+    monkeypatch.setattr(loop.Loop, "receive", lambda *_more: os.kill(os.getpid(), signal.SIGKILL))
+    child = in_child(lambda: proved(nft))
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    until = time.monotonic() + 10
+    while traces() != before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert traces() == before
+
+
+def test_two_at_once(nft, wires):
+    nft.apply(**TWO_LANS)
+    before = traces()
+
+    def sound():
+        assert proved(nft).counts == {"holds": 24, "broken": 0, "unmeasurable": 0}
+
+    children = [in_child(sound) for _each in range(3)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert traces() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("ip link set wan0 down", "wan0 is down"),
+        ("ip route del default; ip -6 route del default", "no IPv4 route leaves through wan0"),
+        (
+            "ip route replace default via 203.0.113.99; ip -6 route replace default via 2001:db8:ff::99",
+            "203.0.113.99 does not answer on wan0; the link or the host is down",
+        ),
+        ("ip link del lan0", "lan0 does not exist"),
+    ],
+)
+def test_what_is_not_the_rules_fault_is_unmeasurable(nft, wires, command, reason):
+    nft.apply(wans=TWO_LANS["wans"], lans=[OFFICE, GUESTS])
+    sh(command)
+    report = proved(nft)
+    assert report.counts["broken"] == 0
+    assert reason in {each.reason for each in report.results if each.outcome == "unmeasurable"}

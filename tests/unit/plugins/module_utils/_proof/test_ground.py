@@ -1,0 +1,87 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
+
+
+class Host:
+    """Answers questions to ip and tc."""
+
+    def __init__(self, **answers):
+        self.answers = {key.replace("_", " "): value for key, value in answers.items()}
+
+    def run(self, argv, stdin=None):
+        words = " ".join(word for word in argv if not word.startswith("-"))
+        for start, answer in self.answers.items():
+            if words.startswith(start):
+                return Done(0, answer if isinstance(answer, str) else json.dumps(answer), "")
+        return Done(1, "", "no such thing")
+
+
+def u32(pref, verdict):
+    action = {"kind": "gact", "control_action": {"type": verdict}}
+    return [
+        {"pref": pref, "kind": "u32"},
+        {"pref": pref, "kind": "u32", "options": {"key_ht": "800", "actions": [action]}},
+    ]
+
+
+def redirect(pref, device):
+    action = {"kind": "mirred", "mirred_action": "redirect", "to_dev": device, "control_action": {"type": "stolen"}}
+    return [{"pref": pref, "kind": "u32", "options": {"key_ht": "800", "actions": [action]}}]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "filters", "place"),
+    [
+        (["noqueue"], [], ground.Place(False, ground.FIRST)),
+        (["fq_codel", "clsact"], [], ground.Place(True, ground.FIRST)),
+        (["clsact"], u32(49152, "drop"), ground.Place(True, ground.LAST)),
+        (["clsact"], u32(49152, "pass"), ground.Place(True, ground.FIRST)),
+        (["clsact"], redirect(49152, "veth0"), ground.Place(True, ground.LAST)),
+        (["clsact"], redirect(49152, "ifb0"), ground.Place(True, ground.FIRST)),
+        (["clsact"], [{"pref": 49152, "kind": "bpf", "options": {}}], ground.Place(True, ground.FIRST)),
+    ],
+)
+def test_where_our_filters_go(kinds, filters, place):
+    host = Host(tc_qdisc=[{"dev": "wan0", "kind": kind} for kind in kinds], tc_filter=filters)
+    assert ground.places(["wan0"], host) == {"wan0": place}
+
+
+def test_where_no_filter_can_go():
+    assert (
+        "qdisc 'ingress'" in ground.places(["wan0"], Host(tc_qdisc=[{"dev": "wan0", "kind": "ingress"}]))["wan0"].lacks
+    )
+    host = Host(tc_qdisc=[{"dev": "wan0", "kind": "clsact"}], tc_filter=[{"pref": 1, "kind": "bpf", "options": {}}])
+    assert "come before any other" in ground.places(["wan0"], host)["wan0"].lacks
+
+
+def test_neighbours_that_do_not_answer():
+    listed = [
+        {"dev": "wan0", "dst": "192.0.2.1", "state": ["FAILED"]},
+        {"dev": "wan0", "dst": "192.0.2.2", "state": ["STALE"]},
+    ]
+    hops = {("wan0", "192.0.2.1"), ("wan0", "192.0.2.2"), ("wan0", "192.0.2.3")}
+    assert ground.silent(hops, Host(ip_neigh=listed)) == {("wan0", "192.0.2.1"), ("wan0", "192.0.2.3")}
+
+
+def test_what_is_no_json_is_nothing():
+    assert ground.asked(Host(ip_neigh="Usage: ip …"), "ip", "-j", "neigh", "show") == []
+    assert ground.asked(Host(), "ip", "-j", "neigh", "show") == []
+
+
+def test_the_way_is_asked_for_as_a_client_goes():
+    base = Ground({"lan0": Link("lan0", True), "wan0": Link("wan0", True)}, clients={("lan0", "ip"): "192.168.1.9"},
+                  outside={"ip": "192.31.196.128/25"})  # fmt: skip
+    host = Host(**{"ip route get 192.31.196.129": [{"dev": "wan0", "gateway": "203.0.113.1"}]})
+    assert ground.ways(base, host) == {("lan0", "ip"): ("wan0", "203.0.113.1")}
+    assert ground.ways(base, Host()) == {}

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The loop itself is shown with real packets in tests/integration/test_proof.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop
+
+
+class Host:
+    def which(self, program):
+        return ""
+
+
+def test_without_tc_nothing_is_touched(monkeypatch):
+    monkeypatch.setattr(loop, "open_tun", lambda name: pytest.fail("opened " + name))
+    with pytest.raises(loop.NoLoop, match="tc is not installed; install the package iproute2"), loop.Loop(Host()):
+        pass
+
+
+def test_without_tun_it_says_so(monkeypatch):
+    def refused(name):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(loop, "open_tun", refused)
+    with pytest.raises(loop.NoLoop, match=r"TUN devices are not available here \(/dev/net/tun: No such file"):
+        loop._locked()
+
+
+def test_another_proof_is_waited_for(monkeypatch):
+    answers = iter([OSError(16, "busy"), OSError(16, "busy"), 7])
+
+    def busy(name):
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(loop, "open_tun", busy)
+    monkeypatch.setattr(loop.time, "sleep", lambda seconds: None)
+    assert loop._locked() == 7
+    monkeypatch.setattr(loop, "PATIENCE", -1)
+    answers = iter([OSError(16, "busy")])
+    with pytest.raises(loop.NoLoop, match="another proof has been running"):
+        loop._locked()

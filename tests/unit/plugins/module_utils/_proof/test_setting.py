@@ -1,0 +1,49 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import setting
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.ground import Place
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
+
+GROUND = Ground(
+    links={"lan0": Link("lan0", True), "wg0": Link("wg0", True, ethernet=False), "wan0": Link("wan0", True)},
+    clients={("lan0", "ip"): "192.168.1.253", ("lan0", "ip6"): "fd00::fafa", ("wg0", "ip"): "10.8.0.253"},
+    outside={"ip": "192.31.196.128/25", "ip6": "2620:4f:8000:fafa::/64"},
+    magic=0xFFFFFFFF,
+)
+PLACES = {"lan0": Place(True, 65000), "wan0": Place(False, 1)}
+
+
+def test_what_is_added_is_undone():
+    lines = setting.filters(GROUND, PLACES)
+    assert "qdisc add dev wan0 clsact" in lines and "qdisc add dev lan0 clsact" not in lines
+    undo = setting.undo(GROUND, PLACES)
+    added = {line.split(" u32")[0] for line in lines if " egress pref" in line}
+    assert {line.replace("del", "add") for line in undo.filters} == added
+    assert undo.added == ("wan0",)
+    assert [line.split()[2] for line in setting.neighbours(GROUND)] == ["192.168.1.253", "fd00::fafa"]
+    assert [line.split()[2] for line in undo.neighbours] == ["192.168.1.253", "fd00::fafa"]
+
+
+def test_numbers_are_found_where_they_are():
+    lines = "\n".join(setting.filters(GROUND, PLACES))
+    assert "match ip protocol 6 0xff match u32 0xffffffff 0xffffffff at 24" in lines
+    assert "match ip6 protocol 6 0xff match u32 0x00000000 0xffffffff at 48" in lines, "acknowledged, modulo 2^32"
+    assert "dev wan0 egress pref 1 protocol ip u32 match ip dst 192.168.1.253" not in lines
+
+
+def test_questions_and_answers():
+    own = bytes.fromhex("020000000001")
+    arp = setting.question(own, "192.168.1.253")
+    assert len(arp) == 42 and arp[:6] == b"\xff" * 6
+    reply = arp[:20] + b"\0\2" + own + bytes([192, 168, 1, 253]) + bytes(10)
+    assert setting.answered(reply) == "192.168.1.253"
+    solicitation = setting.question(own, "fd00::fafa")
+    assert solicitation[:6] == bytes.fromhex("3333ff00fafa")
+    assert setting.answered(solicitation) == ""
+    advertisement = solicitation[:54] + b"\x88" + solicitation[55:]
+    assert setting.answered(advertisement) == "fd00::fafa"
+    assert setting.answered(b"") == ""

@@ -1,0 +1,29 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+
+
+@pytest.mark.parametrize(
+    ("state", "note"),
+    [
+        (None, "no gateway was applied to instance default, so there is nothing to prove"),
+        (persist.State("default", "items"), "instance default holds single items"),
+    ],
+)
+def test_nothing_to_prove_is_told(state, note):
+    host = fakes.FakeHost()
+    if state:
+        host.files["/etc/ipmasq/default.json"] = persist.state_text(state)
+    host.frozen = True
+    values = gateway_probe("default", host)
+    assert values["proven"] is False
+    assert values["counts"] == {"holds": 0, "broken": 0, "unmeasurable": 0}
+    assert note in values["notes"][0]
