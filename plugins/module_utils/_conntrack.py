@@ -27,7 +27,7 @@ from ._words import CONNTRACK as PREFIX, TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._flows import Far, Judges
-    from ._host import Host, Netlink
+    from ._host import Host, Netlink, Sight
     from ._netlink import Entry
 
 MAX, BUCKETS = PREFIX + "max", PREFIX + "buckets"
@@ -49,7 +49,9 @@ FEW = 50
 Switches = t.List[t.Tuple[str, str]]
 
 
-def switches(maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Host) -> t.Tuple[Switches, t.Tuple[str, ...]]:
+def switches(
+    maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Sight
+) -> t.Tuple[Switches, t.Tuple[str, ...]]:
     """What to set, and a note about what cannot be set on this host."""
     found = [(TIMEOUTS[name], str(seconds)) for name, seconds in timeouts]
     if maximum == "keep":
@@ -65,10 +67,11 @@ def switches(maximum: str, timeouts: t.Iterable[t.Tuple[str, int]], host: Host) 
     return [(BUCKETS, str(buckets)), (MAX, str(size))] + found, ()
 
 
-def load(host: Host) -> None:
+def load(host: Sight) -> None:
     """The module's default values, for the case that the first rules load it, too late to read them."""
-    if not host.exists("/proc/sys/" + MAX):
-        host.run(["modprobe", "-q", "nf_conntrack"])
+    acting = None if host.exists("/proc/sys/" + MAX) else host.acting()
+    if acting:
+        acting.run(["modprobe", "-q", "nf_conntrack"])
 
 
 def option_of(key: str) -> str:
@@ -77,7 +80,7 @@ def option_of(key: str) -> str:
     return names.get(key, "conntrack_max")
 
 
-def _from_memory(host: Host) -> int:
+def _from_memory(host: Sight) -> int:
     """The largest power of two below this share of the memory."""
     given = re.search(r"^MemTotal:\s+([0-9]+) kB", host.read("/proc/meminfo") or "", re.MULTILINE)
     fitting = int(given.group(1)) * 1024 // SHARE // BYTES if given else LEAST
@@ -101,7 +104,7 @@ class Found:
         return len(self.messages) + len(self.words)
 
 
-def wrong(judges: Judges, host: Host, longest: float = LONGEST) -> Found:
+def wrong(judges: Judges, host: Sight, longest: float = LONGEST) -> Found:
     """Find the connections that only the old rules explain, within this many seconds."""
     if not _number(host, PREFIX + "count"):
         return Found()  # nothing is tracked yet, and a query would load the module
@@ -113,7 +116,7 @@ def wrong(judges: Judges, host: Host, longest: float = LONGEST) -> Found:
         return _by_program(judges, host, clock)
 
 
-def _by_netlink(judges: Judges, host: Host, clock: _Clock) -> Found:
+def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     found: t.Dict[bytes, bytes] = {}  # tuple to message
     doubtful: t.List[t.Tuple[Entry, str, bytes]] = []  # with the helper and the tuple
     announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
@@ -169,10 +172,10 @@ def _told(kernel: Netlink, clock: _Clock) -> t.Iterator[t.Tuple[bytes, int, int]
             return
 
 
-def _by_program(judges: Judges, host: Host, clock: _Clock) -> Found:
+def _by_program(judges: Judges, host: Sight, clock: _Clock) -> Found:
     if not host.which("conntrack"):
         return Found(looked=False)
-    listings = [host.run(["conntrack", "-L", "-f", family]) for family in ("ipv4", "ipv6")]
+    listings = [host.ask(["conntrack", "-L", "-f", family]) for family in ("ipv4", "ipv6")]
     if any(done.rc != 0 for done in listings):
         return Found(looked=False)
     # conntrack 1.4.7 shows both families when asked for one; a connection counts once.
@@ -189,7 +192,7 @@ def _by_program(judges: Judges, host: Host, clock: _Clock) -> Found:
     return Found(words=tuple(" ".join(flow.delete_words) for flow in found if flow not in kept), whole=not clock.over)
 
 
-def usage(host: Host) -> t.Dict[str, t.Optional[int]]:
+def usage(host: Sight) -> t.Dict[str, t.Optional[int]]:
     """How full the table is, and what was refused; None for values that this kernel does not provide."""
     count, maximum, buckets = (_number(host, PREFIX + name) for name in ("count", "max", "buckets"))
     found: t.Dict[str, t.Optional[int]] = {"count": count, "max": maximum, "percent": None, "buckets": buckets}
@@ -200,18 +203,18 @@ def usage(host: Host) -> t.Dict[str, t.Optional[int]]:
     return found
 
 
-def _number(host: Host, key: str) -> t.Optional[int]:
+def _number(host: Sight, key: str) -> t.Optional[int]:
     text = (host.read("/proc/sys/" + key) or "").strip()
     return int(text) if text.isdigit() else None
 
 
-def _statistics(host: Host) -> t.Dict[str, int]:
+def _statistics(host: Sight) -> t.Dict[str, int]:
     """The kernel's counters, summed over all processors, from its file or else from conntrack."""
     lines = [line.split() for line in (host.read(STATISTICS) or "").splitlines()]
     if lines:
         cells = [(name, int(value, 16)) for line in lines[1:] for name, value in zip(lines[0], line)]
     else:
-        done = host.run(["conntrack", "-S"]) if host.which("conntrack") else None
+        done = host.ask(["conntrack", "-S"]) if host.which("conntrack") else None
         text = done.out if done and done.rc == 0 else ""
         cells = [(name, int(value)) for name, value in re.findall(r"([a-z_]+)=([0-9]+)", text)]
     found: t.Dict[str, int] = {}
@@ -285,7 +288,7 @@ def commands(words: t.Iterable[str], instance: str, left: int = 0) -> str:
     return COMMANDS.format(**told) + SCRIPT_END if lines else ""
 
 
-def _forget_by_netlink(messages: t.Sequence[bytes], host: Host, clock: _Clock) -> int:
+def _forget_by_netlink(messages: t.Sequence[bytes], host: Sight, clock: _Clock) -> int:
     left = len(messages)
     try:
         with host.netfilter() as kernel:
@@ -312,7 +315,7 @@ def _refused(kernel: Netlink, number: int) -> int:
                     return found
 
 
-def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Host) -> t.List[bool]:
+def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Sight) -> t.List[bool]:
     """The connections that are not wrong after a look at the routes, because they use a VPN or an undeclared link.
 
     A connection from before there was any NAT looks like a VPN connection.
@@ -327,11 +330,11 @@ def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Ho
     return found
 
 
-def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
+def _routes(ends: t.Sequence[Far], host: Sight) -> t.Dict[str, str]:
     """The link through which this host would send to each address, or a LAN client would, if policy routing differs."""
     lines = ["route get {0}".format(end.far) for end in ends]
     lines += ["route get {0} from {1} iif {2}".format(*end) for end in ends if end.iif]
-    done = host.run(["ip", "-j", "-force", "-batch", "-"], stdin="".join(line + "\n" for line in lines))
+    done = host.ask(["ip", "-j", "-force", "-batch", "-"], stdin="".join(line + "\n" for line in lines))
     found = {}
     for line in done.out.splitlines():
         try:
@@ -344,7 +347,7 @@ def _routes(ends: t.Sequence[Far], host: Host) -> t.Dict[str, str]:
 class _Clock:
     """A time limit for all work on connections."""
 
-    def __init__(self, host: Host, longest: float) -> None:
+    def __init__(self, host: Sight, longest: float) -> None:
         self._host, self._end = host, host.clock() + longest
 
     @property

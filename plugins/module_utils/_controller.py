@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ._errors import GatewayError
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Sight
 
 SSH = 22
 #: Processes between this one and the login: python, sh, sudo, sshd.
@@ -58,13 +58,13 @@ class Kept:
     notes: t.Tuple[str, ...] = ()
 
 
-def reach(host: Host) -> Reach:
+def reach(host: Sight) -> Reach:
     return Reach(_run_port(host), _server_ports(host))
 
 
 def asks(kind: str, words: t.Sequence[str]) -> bool:
     """Whether ``reach`` asks the host this question."""
-    if kind == "run":
+    if kind == "ask":
         return tuple(words) == SOCKETS
     return bool(words) and words[0] in (PROCESSES, *TABLES)
 
@@ -98,7 +98,7 @@ def refusal(wanted: t.Optional[t.Tuple[int, ...]], found: Reach) -> t.Tuple[str,
     )
 
 
-def _run_port(host: Host) -> t.Optional[int]:
+def _run_port(host: Sight) -> t.Optional[int]:
     """The SSH server's port of this run. sudo removes SSH_CONNECTION (ssh(1)) from the environment, so parent processes
     are searched, too.
     """
@@ -114,7 +114,7 @@ def _run_port(host: Host) -> t.Optional[int]:
     return None
 
 
-def _server_ports(host: Host) -> t.Tuple[int, ...]:
+def _server_ports(host: Sight) -> t.Tuple[int, ...]:
     """The ports on which SSH servers listen beyond loopback. Reads /proc, because minimal hosts have no ss."""
     listening = _listening(host)
     if not listening:
@@ -128,11 +128,11 @@ def _server_ports(host: Host) -> t.Tuple[int, ...]:
         # systemd itself listens for socket-activated servers (Ubuntu since 22.10), and for other services.
         held = _ports_of(host, "1", listening)
         if held:
-            found |= held & {int(port) for port, unit in SOCKET.findall(host.run(SOCKETS).out) if OF_SSH.search(unit)}
+            found |= held & {int(port) for port, unit in SOCKET.findall(host.ask(SOCKETS).out) if OF_SSH.search(unit)}
     return tuple(sorted(found))
 
 
-def _is_session(host: Host, pid: str) -> bool:
+def _is_session(host: Sight, pid: str) -> bool:
     """Whether the process is a login session, which may listen for forwarded ports (ssh -R) that are not SSH.
 
     It is a child of the server and has the title "sshd: joe@pts/0"; the server's is "sshd: /usr/sbin/sshd -D
@@ -144,12 +144,12 @@ def _is_session(host: Host, pid: str) -> bool:
     return _text(host, _parent(host, pid), "comm").strip() in SERVERS
 
 
-def _ports_of(host: Host, pid: str, listening: t.Mapping[str, int]) -> t.Set[int]:
+def _ports_of(host: Sight, pid: str, listening: t.Mapping[str, int]) -> t.Set[int]:
     links = (host.link(path) for path in host.find("/proc/{0}/fd/*".format(pid)))
     return {listening[link] for link in links if link in listening}
 
 
-def _listening(host: Host) -> t.Dict[str, int]:
+def _listening(host: Sight) -> t.Dict[str, int]:
     """TCP sockets that listen for other hosts, named as in /proc/PID/fd, with their ports."""
     found = {}
     for path in TABLES:
@@ -168,16 +168,16 @@ def _is_loopback(address: str) -> bool:
     return octets[0] == 127 if len(octets) == 4 else octets == bytes(15) + b"\1"
 
 
-def _parent(host: Host, pid: str) -> str:
+def _parent(host: Sight, pid: str) -> str:
     found = re.search(r"^PPid:\s+(\d+)", _text(host, pid, "status"), re.MULTILINE)
     return found.group(1) if found else ""
 
 
-def _text(host: Host, pid: str, name: str) -> str:
+def _text(host: Sight, pid: str, name: str) -> str:
     return _read(host, "/proc/{0}/{1}".format(pid, name)) if pid else ""
 
 
-def _read(host: Host, path: str) -> str:
+def _read(host: Sight, path: str) -> str:
     """A file of a process; empty if the process has ended or is hidden (another user namespace, hidepid)."""
     try:
         return host.read(path) or ""

@@ -55,7 +55,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.select import Choice
     from ._choice import Chosen
     from ._facts import Facts
-    from ._host import Host
+    from ._host import Host, Sight
     from ._intent import Forwarding, Gateway, Item
     from ._persist import State
     from ._plan import Row, Rows
@@ -156,7 +156,7 @@ class Wanted:
 
 
 def _want(
-    gateway: Gateway, requested: str, foreign: str, state: t.Optional[State], others: t.Sequence[State], host: Host
+    gateway: Gateway, requested: str, foreign: str, state: t.Optional[State], others: t.Sequence[State], host: Sight
 ) -> Wanted:
     """Raises GatewayError with every obstacle; read-only."""
     if state and state.owner != "gateway":
@@ -210,7 +210,7 @@ def _want(
     )
 
 
-def waiting(params: t.Mapping[str, t.Any], host: Host) -> t.Optional[Confirmation]:
+def waiting(params: t.Mapping[str, t.Any], host: Sight) -> t.Optional[Confirmation]:
     """The confirmation that a change awaits, as option ``confirm_timeout`` says, after waiting for others as option
     ``wait`` says.
 
@@ -229,8 +229,7 @@ def waiting(params: t.Mapping[str, t.Any], host: Host) -> t.Optional[Confirmatio
 def apply_gateway(
     gateway: Gateway,
     requested: str,
-    host: Host,
-    check_mode: bool,
+    host: Sight,
     problems: t.Tuple[str, ...] = (),
     confirmation: t.Optional[Confirmation] = None,
     foreign: str = "refuse",
@@ -239,7 +238,7 @@ def apply_gateway(
 
     ``problems`` were found without the host; they are reported together with those found on it.
     """
-    _finish_decided(gateway.instance, host, check_mode)
+    _finish_decided(gateway.instance, host)
     try:
         check_root(host)
         state, others = persist.read_state(host, gateway.instance), _others(host, gateway.instance)
@@ -253,7 +252,7 @@ def apply_gateway(
     gateway, ruleset, facts, choice = wanted.gateway, wanted.ruleset, wanted.facts, wanted.choice
     wans = [wan.interface for wan in gateway.wans or ()]
     inside = [name for lan in gateway.lans or () for name in lan.interfaces]
-    if not state and not check_mode:
+    if not state:
         conntrack.load(host)
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
     _check_agreed(tracking, others)
@@ -306,12 +305,12 @@ def apply_gateway(
     connections = forgetting.Forgetting(
         gateway.instance, before, remembered, not others, host, compiled=compiled, facts=facts
     )
-    change, warnings = _with_connections(change, connections, host, check_mode, pending)
-    values = dict(_gateway_values(gateway, facts), **_pending_values(pending, check_mode))
+    change, warnings = _with_connections(change, connections, host, pending)
+    values = dict(_gateway_values(gateway, facts), **_pending_values(pending, host))
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
 
-def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Host) -> t.Tuple[str, str]:
+def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Sight) -> t.Tuple[str, str]:
     """Its text, or why there is none."""
     init = service.init_of(host)
     refused = state.unfenced if state and state.rows == rows else ""
@@ -325,8 +324,7 @@ def _unfenced_notes(why: str) -> t.Tuple[str, ...]:
 def _with_connections(
     change: Change,
     connections: forgetting.Forgetting,
-    host: Host,
-    check_mode: bool,
+    host: Sight,
     pending: t.Optional[Confirmation],
 ) -> t.Tuple[Change, t.Tuple[str, ...]]:
     """Carry out a change, and delete connections that it makes wrong, now or after confirmation, or those of a
@@ -347,12 +345,15 @@ def _with_connections(
         back=conntrack.commands(back.words, change.instance, back.left),
         owing="" if pending else connections.owing(),
     )
-    aftermath = Aftermath(lambda: conntrack.script(look(), change.instance), lambda: connections.undone(change.steps))
-    warnings = _carry_out(change, host, check_mode, pending, aftermath)
+    aftermath = Aftermath(
+        lambda: conntrack.script(look(), change.instance), lambda host: connections.undone(change.steps, host)
+    )
+    warnings = _carry_out(change, host, pending, aftermath)
     if affected and not found:
         look()
     for each in found:
-        warnings += forgetting.warnings(each) if check_mode or pending else connections.forget(each)
+        acting = None if pending else host.acting()
+        warnings += connections.forget(each, acting) if acting else forgetting.warnings(each)
     if pending and change.back and not host.which("conntrack"):
         warnings += (
             "conntrack is not installed: if this change is rolled back, connections that began under it stay; "
@@ -361,24 +362,25 @@ def _with_connections(
     return replace(change, flows=sum(each.count for each in found)), warnings
 
 
-def _finish_decided(instance: str, host: Host, check_mode: bool) -> None:
+def _finish_decided(instance: str, host: Sight) -> None:
     """Finish a first change that was decided before a power failure, when no loader existed to finish it."""
     commit = persist.stem(instance) + persist.COMMIT
-    if check_mode or not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
+    if not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
         return
-    done = host.run(["sh", commit])
-    if done.rc != 0:
+    acting = host.acting()
+    done = acting.run(["sh", commit]) if acting else None
+    if done and done.rc != 0:
         raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))
 
 
-def _foreign_drops(choice: Choice, gateway: Gateway, host: Host) -> t.List[t.Tuple[str, str]]:
+def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight) -> t.List[t.Tuple[str, str]]:
     """Foreign drops in the families that this gateway forwards; other families are left alone."""
     families = ("inet", *forwarded_families(gateway))
     found = choice.backend.foreign_drops(host)
     return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
 
 
-def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Host) -> Choice:
+def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Sight) -> Choice:
     """Switch to iptables if it now drops what an nftables table accepts: Docker or ufw was installed later."""
     if requested != "auto" or choice.backend.name != "nftables":
         return choice
@@ -400,7 +402,7 @@ def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
     )
 
 
-def _door_text(wanted: Wanted, host: Host) -> str:
+def _door_text(wanted: Wanted, host: Sight) -> str:
     """The policy file. If firewalld is installed but not running, it reads the file when it starts."""
     if wanted.door:
         return wanted.door.to_xml(wanted.gateway.instance)
@@ -413,8 +415,8 @@ def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Option
     return confirmation if any(cuts) else None
 
 
-def _pending_values(pending: t.Optional[Confirmation], check_mode: bool) -> t.Dict[str, t.Any]:
-    if not pending or check_mode:
+def _pending_values(pending: t.Optional[Confirmation], host: Sight) -> t.Dict[str, t.Any]:
+    if not pending or not host.acting():
         return {}
     return {
         "pending": {
@@ -447,13 +449,12 @@ def apply_item(
     item: Item,
     present: bool,
     requested: str,
-    host: Host,
-    check_mode: bool,
+    host: Sight,
     confirmation: t.Optional[Confirmation] = None,
 ) -> Result:
     """Add, replace or remove the rows of one item, and leave those of other items unchanged."""
     check_root(host)
-    _finish_decided(instance, host, check_mode)
+    _finish_decided(instance, host)
     state = persist.read_state(host, instance)
     _refuse_gateway_instance(state, instance)
     choice = select(host, requested, state.programs if state else "")
@@ -491,8 +492,8 @@ def apply_item(
     change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing, others=around)
     pending = _pending(change, confirmation)
     connections = forgetting.Forgetting(instance, before, after, not around, host, facts=facts)
-    change, more = _with_connections(change, connections, host, check_mode, pending)
-    return Result(change, warnings + more, _pending_values(pending, check_mode))
+    change, more = _with_connections(change, connections, host, pending)
+    return Result(change, warnings + more, _pending_values(pending, host))
 
 
 def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
@@ -511,13 +512,12 @@ def _in_turn(known: Rows, key: str, rendered: Rows, backend: Backend) -> Rows:
 def apply_switches(
     instance: str,
     wanted: t.Optional[Forwarding],
-    host: Host,
-    check_mode: bool,
+    host: Sight,
     confirmation: t.Optional[Confirmation] = None,
 ) -> Result:
     """Set forwarding switches now and at every boot; None: restore what this instance has set."""
     check_root(host)
-    _finish_decided(instance, host, check_mode)
+    _finish_decided(instance, host)
     state = persist.read_state(host, instance)
     switches: sysctl.Switches = ()
     repairs: sysctl.Switches = ()
@@ -537,41 +537,38 @@ def apply_switches(
     new = replace(state or persist.State(instance, "items"), switches=sysctl.in_order(held))
     if not new.rows and not new.switches:
         change = _change(host, instance, choice=None, old=state, new=None, others=others)
-        return _switches_result(change, switches, host, check_mode, confirmation)
+        return _switches_result(change, switches, host, confirmation)
     targets = sysctl.in_order(dict(repairs + new.switches))
     change = _change(host, instance, choice=None, old=state, new=new, targets=targets, others=others)
-    return _switches_result(change, switches, host, check_mode, confirmation)
+    return _switches_result(change, switches, host, confirmation)
 
 
 def _switches_result(
     change: Change,
     switches: sysctl.Switches,
-    host: Host,
-    check_mode: bool,
+    host: Sight,
     confirmation: t.Optional[Confirmation],
 ) -> Result:
     pending = _pending(change, confirmation)
-    warnings = _carry_out(change, host, check_mode, pending)
+    warnings = _carry_out(change, host, pending)
     others = sysctl.other_writers(switches, host, _own_files(host))
     values = {
         "switches": [{"key": each.key, "before": each.before, "after": each.after} for each in change.switches],
         "overridden_by": [
             {"file": other.file, "line": other.line, "key": other.key, "value": other.value} for other in others
         ],
-        **_pending_values(pending, check_mode),
+        **_pending_values(pending, host),
     }
     return Result(change, warnings + _other_sentences(others), values)
 
 
-def remove_instance(
-    instance: str, host: Host, check_mode: bool, confirmation: t.Optional[Confirmation] = None
-) -> Result:
+def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirmation] = None) -> Result:
     """Restore rules, switches, files and service to their state before the first run."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
-    _finish_decided(instance, host, check_mode)
+    _finish_decided(instance, host)
     state, warnings = _state_to_remove(instance, host)
     choice = None
     if state and state.programs:
@@ -582,11 +579,11 @@ def remove_instance(
     pending = _pending(change, confirmation)
     before = state.intent if state else None
     connections = forgetting.Forgetting(instance, before, None, not others, host, facts=facts)
-    change, more = _with_connections(change, connections, host, check_mode, pending)
-    return Result(change, warnings + more, _pending_values(pending, check_mode))
+    change, more = _with_connections(change, connections, host, pending)
+    return Result(change, warnings + more, _pending_values(pending, host))
 
 
-def _state_to_remove(instance: str, host: Host) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
+def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
     """The state to remove. If it is damaged, it is read from the other files, with a warning about what is lost."""
     try:
         state = persist.read_state(host, instance)
@@ -642,7 +639,7 @@ def _declared_rows(state: t.Optional[State], live: Rows) -> Rows:
     return tuple(row for row in live if row.key)
 
 
-def _live(backend: Backend, host: Host, instance: str) -> Rows:
+def _live(backend: Backend, host: Sight, instance: str) -> Rows:
     return backend.parse(backend.read(host, instance), instance)
 
 
@@ -660,7 +657,7 @@ def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
 
 
 def _change(
-    host: Host,
+    host: Sight,
     instance: str,
     *,
     choice: t.Optional[Choice],
@@ -719,14 +716,14 @@ def _change(
     )
 
 
-def _refence(old: t.Optional[State], new: t.Optional[State], host: Host) -> str:
+def _refence(old: t.Optional[State], new: t.Optional[State], host: Sight) -> str:
     before, after = old.fence if old else "", new.fence if new else ""
     if before != after:
         return "~ fence: renewed" if before and after else "+ fence: stands" if after else "- fence"
     return "" if not after or fence.stands(after, host) else "~ fence: stands again"
 
 
-def _door_differs(host: Host, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
+def _door_differs(host: Sight, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
     if not door and not (old and old.door and firewalld.runs(host)):
         return False
     return not firewalld.same(firewalld.live(host, instance), door)
@@ -748,7 +745,7 @@ def _link_steps(
 
 
 def _before(
-    host: Host, instance: str, old: t.Optional[State], new: State, others: t.Iterable[State]
+    host: Sight, instance: str, old: t.Optional[State], new: State, others: t.Iterable[State]
 ) -> t.Dict[str, str]:
     """The switches before the first run of any instance: the oldest value that any instance knows.
 
@@ -783,20 +780,20 @@ def _dropped(old: t.Optional[State], new: t.Optional[State]) -> t.Set[str]:
     return {key for key, _value in (old.switches if old else ()) if key not in kept}
 
 
-def _others(host: Host, instance: str) -> t.List[State]:
+def _others(host: Sight, instance: str) -> t.List[State]:
     """The other instances of this host."""
     states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
     return [state for state in states if state]
 
 
-def _known_links(state: t.Optional[State], gateway: Gateway, host: Host) -> links.Links:
+def _known_links(state: t.Optional[State], gateway: Gateway, host: Sight) -> links.Links:
     """What an instance has required of its links so far, even if its state is lost."""
     known = state or persist.salvaged(host, gateway.instance)
     return known.links if known else links.Links()
 
 
 def _retired(
-    host: Host, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
+    host: Sight, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
 ) -> t.Tuple[t.Tuple[Backend, Rows], ...]:
     """Rules of this instance on another backend: the previous one, or what a lost state file left."""
     if old and old.owner == persist.SALVAGED:
@@ -813,7 +810,7 @@ def _retired(
     )
 
 
-def _left_on(backend: Backend, host: Host, instance: str) -> Rows:
+def _left_on(backend: Backend, host: Sight, instance: str) -> Rows:
     """The rows that a backend holds for us; none if it cannot be asked, because it need not be in use."""
     try:
         return _live(backend, host, instance)
@@ -825,24 +822,24 @@ class Aftermath(t.NamedTuple):
     """What happens to connections."""
 
     kept: t.Callable[[], str]  # called once the new rules are loaded: the shell text for when a pending change is kept
-    undone: t.Callable[[], None]  # called once the old rules are loaded again
+    undone: t.Callable[[Host], None]  # called once the old rules are loaded again
 
 
 def _carry_out(
     change: Change,
-    host: Host,
-    check_mode: bool,
+    sight: Sight,
     pending: t.Optional[Confirmation] = None,
     aftermath: t.Optional[Aftermath] = None,
 ) -> t.Tuple[str, ...]:
     """Carry out a change; everything that writes is below here. Returns warnings."""
     if not change.changed:
         return ()
-    sysctl.check_writable(change.switches, host)
+    sysctl.check_writable(change.switches, sight)
     if change.reload:
-        firewalld.check_reload(host)
-    rollback.check_free(change.instance, host)
-    if check_mode:
+        firewalld.check_reload(sight)
+    rollback.check_free(change.instance, sight)
+    host = sight.acting()
+    if not host:
         return ()
     shut = shutting.shut_links(host)
     known, by = None, origin.origin(host).words
@@ -852,9 +849,7 @@ def _carry_out(
         warnings = _apply(change, shut, host)
         rollback.check_armed(change.instance, known, host)
         _verify(change, host)
-        for backend, _rows, desired in _loads(change):
-            if not desired:
-                backend.drop_base_chains(host, change.chains_before)
+        _drop_base_chains(change, host)
         said = journal.changed(by, _told(change), known.until)
         if pending:
             rollback.ready(change.instance, known, host, aftermath.kept() if aftermath else "")
@@ -863,14 +858,25 @@ def _carry_out(
             warnings += rollback.keep(change.instance, known, host, said)
     except BaseException as error:
         # Also a bug of ours, or the end of the process.
-        problems = error.problems if isinstance(error, GatewayError) else ("it was interrupted",)
-        problems += (_take_back(change.instance, known, prepared, journal.failed(by, problems), host),)
+        problems = getattr(error, "problems", ("it was interrupted",))
+        why = journal.failed(by, problems)
+        if known and not (_untouched(change, shut, host) and rollback.end_unmade(change.instance, known, host)):
+            problems += (_take_back(change.instance, known, prepared, why, host),)
+        else:
+            host.log(journal.line(change.instance, why))
+            problems += (AS_BEFORE,)
         if aftermath and problems[-1] == AS_BEFORE:
-            aftermath.undone()
-        if isinstance(error, GatewayError):
-            raise GatewayError(*problems) from None
-        raise
+            aftermath.undone(host)
+        if not isinstance(error, GatewayError):
+            raise
+        raise GatewayError(*problems) from None
     return warnings + _boot_warnings(change, pending, host)
+
+
+def _drop_base_chains(change: Change, host: Host) -> None:
+    for backend, _rows, desired in _loads(change):
+        if not desired:
+            backend.drop_base_chains(host, change.chains_before)
 
 
 def _apply(change: Change, shut: shutting.Shut, host: Host) -> t.Tuple[str, ...]:
@@ -883,7 +889,7 @@ def _apply(change: Change, shut: shutting.Shut, host: Host) -> t.Tuple[str, ...]
     return _renew_fence(change, host)
 
 
-def _fence_restart(change: Change, host: Host) -> str:
+def _fence_restart(change: Change, host: Sight) -> str:
     """The command that renews the fence. Empty where the service is not there: it comes with the files of a change."""
     if not change.refence or not change.init or not any(host.exists(path) for path in change.init.fence):
         return ""
@@ -898,7 +904,7 @@ def _renew_fence(change: Change, host: Host) -> t.Tuple[str, ...]:
     return ("the fence does not stand ('{0}' has failed); {1}".format(restart, UNFENCED),)
 
 
-def _restoring(change: Change, shut: shutting.Shut, host: Host) -> rollback.Restoring:
+def _restoring(change: Change, shut: shutting.Shut, host: Sight) -> rollback.Restoring:
     """The rollback as shell: rules, links and switches as they are now, in the order of the engine's steps."""
     files: t.Dict[str, str] = {}
     rules: t.List[str] = []
@@ -986,7 +992,7 @@ def _set_switches(change: Change, host: Host) -> None:
         sysctl.write(change.targets, host)
 
 
-def _verify(change: Change, host: Host) -> None:
+def _verify(change: Change, host: Sight) -> None:
     """Check that the kernel now has what was asked for."""
     if change.backend and change.plan.changed:
         left = Plan(_live(change.backend, host, change.instance), change.plan.desired)
@@ -1005,20 +1011,27 @@ def _verify(change: Change, host: Host) -> None:
         raise GatewayError("{0}: is {1} again after writing {2}".format(wrong[0].key, wrong[0].before, wrong[0].after))
 
 
-def _take_back(
-    instance: str, known: t.Optional[Confirmation], prepared: rollback.Prepared, why: str, host: Host
-) -> str:
+def _take_back(instance: str, known: Confirmation, prepared: rollback.Prepared, why: str, host: Host) -> str:
     """Roll back what was armed; the shell tells the journal. Returns what the host is now, for the user."""
-    if not known:
-        host.log(journal.line(instance, why))
-        return AS_BEFORE
     try:
         return rollback.take_back(instance, known, prepared, why, host) or AS_BEFORE
     except GatewayError as error:
         return "the host is not as it was before; inspect it: " + "; ".join(error.problems)
 
 
-def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host) -> t.Tuple[str, ...]:
+def _untouched(change: Change, shut: shutting.Shut, host: Host) -> bool:
+    """Whether the first load has failed as a whole. What held a lock may hold it longer than a rollback tries."""
+    if change.steps or change.reload or change.refence or shut:
+        return False
+    try:
+        switches = sysctl.changes(change.targets, host, loads=bool(change.state and not change.plan.live))
+        rows = [Plan(_live(backend, host, change.instance), live) for backend, live, _desired in _loads(change)]
+    except GatewayError:
+        return False
+    return switches == change.switches and not any(plan.changed for plan in rows)
+
+
+def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Sight) -> t.Tuple[str, ...]:
     """Warnings about what will be wrong at the next boot."""
     if change.init and change.enable and not pending and not service.is_enabled(change.init, host):
         return ("the service ipmasq could not be enabled; nothing loads the rules at boot",)
@@ -1031,11 +1044,11 @@ def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Host
     return ()
 
 
-def _own_files(host: Host) -> t.Tuple[str, ...]:
+def _own_files(host: Sight) -> t.Tuple[str, ...]:
     return tuple(persist.sysctl_file(name) for name in persist.instances(host))
 
 
-def _sysctl_warnings(switches: sysctl.Switches, host: Host) -> t.Tuple[str, ...]:
+def _sysctl_warnings(switches: sysctl.Switches, host: Sight) -> t.Tuple[str, ...]:
     return _other_sentences(sysctl.other_writers(switches, host, _own_files(host)))
 
 

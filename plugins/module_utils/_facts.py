@@ -18,7 +18,7 @@ from ._errors import GatewayError, MissingProgram
 from ._rules import family_of, matches_name, network
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Sight
 
 #: Names that container and VM managers give to their links, with the manager for messages.
 MANAGED = (
@@ -133,7 +133,7 @@ def managed_links() -> t.Tuple[str, ...]:
     return (*own, *("br-{0}*".format(digit) for digit in "0123456789abcdef"))
 
 
-def read_facts(host: Host) -> Facts:
+def read_facts(host: Sight) -> Facts:
     if not host.which("ip"):
         raise MissingProgram("ip", "ip is not installed; install the package iproute2")
     links = _asked(host, "interfaces", "-d", "addr", "show")
@@ -148,8 +148,8 @@ def read_facts(host: Host) -> Facts:
     )
 
 
-def _asked(host: Host, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
-    done = host.run(["ip", "-j", *words])
+def _asked(host: Sight, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
+    done = host.ask(["ip", "-j", *words])
     if done.rc != 0:
         raise GatewayError("ip: cannot list {0}: {1}".format(what, done.err.strip() or "exit code {0}".format(done.rc)))
     try:
@@ -186,13 +186,13 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
     )
 
 
-def _carriers(host: Host) -> t.Tuple[str, ...]:
+def _carriers(host: Sight) -> t.Tuple[str, ...]:
     """The column Device of the kernel's PPPoE sessions: Id Address Device."""
     lines = (host.read("/proc/net/pppoe") or "").splitlines()[1:]
     return tuple(dict.fromkeys(line.split()[2] for line in lines if len(line.split()) == 3))
 
 
-def _ways_out(host: Host) -> t.List[Route]:
+def _ways_out(host: Sight) -> t.List[Route]:
     """The best first: main table before others, IPv4 before IPv6, then by metric."""
     found: t.List[Route] = []
     for family, (option, half) in HALF.items():
@@ -228,7 +228,7 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
     return {str(rule["table"]) for rule in listed if "table" in rule}
 
 
-def _with_routed(interface: Interface, host: Host) -> Interface:
+def _with_routed(interface: Interface, host: Sight) -> Interface:
     """For a link with only /32 addresses (as in many clouds), the routes show the networks behind it."""
     if interface.name == "lo" or not interface.addresses or interface.networks:
         return interface

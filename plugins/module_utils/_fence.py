@@ -20,7 +20,7 @@ from ._backend.nftables import FENCE_TEXT, fence_text
 from ._compile_fence import compile_fence
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Sight
     from ._intent import Gateway
 
 #: The fence of a change, in its folder; empty if there is to be none.
@@ -75,7 +75,7 @@ saved_by_others() {
 """
 
 
-def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) -> t.Tuple[str, str]:
+def fence_of(gateway: Gateway, init: str, host: Sight, known: str, refused: str) -> t.Tuple[str, str]:
     """The text of a gateway's fence, or an empty text and the reason.
 
     ``known`` is the text in the state file, ``refused`` nft's message about rules that have not changed.
@@ -92,7 +92,7 @@ def fence_of(gateway: Gateway, init: str, host: Host, known: str, refused: str) 
     return ("", why) if why else (text, "")
 
 
-def _lacking(init: str, host: Host) -> str:
+def _lacking(init: str, host: Sight) -> str:
     if not init:
         return "nobody here starts services, so nothing would hold it"
     if init == "systemd" and not host.exists("/run/systemd/system"):
@@ -106,17 +106,17 @@ def _lacking(init: str, host: Host) -> str:
     return ""
 
 
-def _refusal(text: str, host: Host) -> str:
+def _refusal(text: str, host: Sight) -> str:
     """The error of this nft and kernel, without loading it. Ours may be loaded, so the test uses another name."""
-    done = host.run(["nft", "-c", "-f", "-"], stdin=text.replace("inet ipmasq-fence", "inet ipmasq-probe"))
+    done = host.ask(["nft", "-c", "-f", "-"], stdin=text.replace("inet ipmasq-fence", "inet ipmasq-probe"))
     if done.rc != 0:
         return REFUSED + (done.err.strip().splitlines() or ["no message"])[0]
-    if re.search(r"cli:\s+no", host.run(["nft", "-V"]).out):
+    if re.search(r"cli:\s+no", host.ask(["nft", "-V"]).out):
         return REFUSED + "it is built without its interactive mode"
     return ""
 
 
-def stands(text: str, host: Host) -> bool:
+def stands(text: str, host: Sight) -> bool:
     """Whether exactly this fence is loaded. Nobody can have altered it, so only its mark is checked."""
     mark = MARK.search(text)
-    return mark is not None and host.run(["nft", "-j", "list", "chain", "inet", *mark.groups()]).rc == 0
+    return mark is not None and host.ask(["nft", "-j", "list", "chain", "inet", *mark.groups()]).rc == 0

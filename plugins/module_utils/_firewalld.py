@@ -29,7 +29,7 @@ from ._resolve import followed
 from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Done, Host, Sight
     from ._intent import Gateway
 
 FOLDER = "/etc/firewalld/policies"
@@ -77,11 +77,11 @@ def path_of(instance: str) -> str:
     return "{0}/{1}.xml".format(FOLDER, name_of(instance))
 
 
-def runs(host: Host) -> bool:
-    return bool(host.which(CMD)) and host.run([CMD, "--state"]).rc == 0
+def runs(host: Sight) -> bool:
+    return bool(host.which(CMD)) and host.ask([CMD, "--state"]).rc == 0
 
 
-def policy_for(gateway: Gateway, host: Host) -> t.Tuple[Policy, t.Tuple[str, ...]]:
+def policy_for(gateway: Gateway, host: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
     """The policy and notes. Raises GatewayError if firewalld does not answer."""
     known = _zones(host)
     lans = gateway.lans or ()
@@ -120,7 +120,7 @@ def _zones_of(names: t.Sequence[str], known: t.Mapping[str, str]) -> t.Tuple[str
     return tuple(sorted(zones))
 
 
-def _zones(host: Host) -> t.Dict[str, str]:
+def _zones(host: Sight) -> t.Dict[str, str]:
     found, zone = {}, ""
     for line in _ask(host, "--get-active-zones").splitlines():
         if not line.startswith(" "):
@@ -131,8 +131,15 @@ def _zones(host: Host) -> t.Dict[str, str]:
     return found
 
 
-def _ask(host: Host, *words: str) -> str:
-    done = host.run([CMD, *words])
+def _ask(host: Sight, *words: str) -> str:
+    return _told(host.ask([CMD, *words]), words)
+
+
+def _act(host: Host, *words: str) -> None:
+    _told(host.run([CMD, *words]), words)
+
+
+def _told(done: Done, words: t.Sequence[str]) -> str:
     if done.rc != 0:
         raise GatewayError("firewalld: {0} says: {1}".format(" ".join((CMD, *words)), _text(done.err or done.out)))
     return done.out
@@ -142,9 +149,9 @@ def _text(words: str) -> str:
     return " ".join(words.split())[:300]
 
 
-def live(host: Host, instance: str) -> t.Optional[Policy]:
+def live(host: Sight, instance: str) -> t.Optional[Policy]:
     """The live policy of this instance."""
-    done = host.run([CMD, "--info-policy=" + name_of(instance)])
+    done = host.ask([CMD, "--info-policy=" + name_of(instance)])
     if done.rc != 0:
         return None
     values = {}
@@ -165,7 +172,7 @@ def same(one: t.Optional[Policy], other: t.Optional[Policy]) -> bool:
     return (one.ingress, one.egress, {*one.sources}) == (other.ingress, other.egress, {*other.sources})
 
 
-def check_reload(host: Host) -> None:
+def check_reload(host: Sight) -> None:
     """Raises GatewayError if a reload would lose runtime-only settings."""
     asked = {"zones": ["--list-all-zones"], "policies": ["--list-all-policies"], "ipsets": ["--get-ipsets"]}
     asked["direct rules"] = ["--direct", "--get-all-rules"]
@@ -183,11 +190,11 @@ def check_reload(host: Host) -> None:
 def reload(host: Host) -> None:
     """Reassign interfaces whose zone was set at run time only, for example by ppp's scripts."""
     zones = _zones(host)
-    _ask(host, "--reload")
+    _act(host, "--reload")
     for name, zone in zones.items():
         word = name.replace("*", "+")
-        if host.run([CMD, "--get-zone-of-interface=" + word]).rc != 0:
-            _ask(host, "--zone=" + zone, "--change-interface=" + word)
+        if host.ask([CMD, "--get-zone-of-interface=" + word]).rc != 0:
+            _act(host, "--zone=" + zone, "--change-interface=" + word)
 
 
 def put(host: Host, instance: str, text: str) -> None:
@@ -208,7 +215,7 @@ def _place(host: Host, path: str, text: str) -> None:
         host.remove(path)
 
 
-def restoring_lines(instance: str, stem: str, host: Host) -> t.List[str]:
+def restoring_lines(instance: str, stem: str, host: Sight) -> t.List[str]:
     """The rollback as shell, with the earlier policy in the file ``stem`` if there was one."""
     again = "{0} --get-zone-of-interface={1} > /dev/null 2>&1 || {0} --zone={2} --change-interface={1} > /dev/null"
     zones = {shlex.quote(name.replace("*", "+")): shlex.quote(zone) for name, zone in _zones(host).items()}

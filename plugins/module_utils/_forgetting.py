@@ -30,7 +30,7 @@ from ._values import networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
-    from ._host import Host
+    from ._host import Host, Sight
     from ._intent import Gateway, Item
     from ._links import Steps
 
@@ -112,7 +112,7 @@ class Forgetting:
         before: t.Any,
         after: t.Any,
         alone: bool,
-        host: Host,
+        host: Sight,
         compiled: t.Optional[Compiled] = None,
         facts: t.Optional[Facts] = None,
     ) -> None:
@@ -149,12 +149,12 @@ class Forgetting:
             return Groups()
         return groups(self._new(steps), self._old(self._before))
 
-    def undone(self, steps: Steps) -> None:
+    def undone(self, steps: Steps, host: Host) -> None:
         """The same, if the run that made the change rolls it back itself."""
         if self._before != self._encoded:
             judges = Judges([self._new(steps)], self._old(self._before))
             with contextlib.suppress(GatewayError):  # the error of the change itself counts
-                conntrack.forget(conntrack.wrong(judges, self._host), self._host)
+                conntrack.forget(conntrack.wrong(judges, host), host)
 
     def _new(self, steps: Steps) -> Rules:
         later = (self._here() | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
@@ -198,13 +198,10 @@ class Forgetting:
         """The text to store until all connections are deleted."""
         return json.dumps([*self._owed, self._before])
 
-    def done(self) -> None:
-        self._host.remove(self._path)
-
-    def forget(self, found: Found) -> t.Tuple[str, ...]:
+    def forget(self, found: Found, host: Host) -> t.Tuple[str, ...]:
         """Delete them. Warnings report what remains."""
-        left = conntrack.forget(found, self._host) if found.count else 0
-        self.done()
+        left = conntrack.forget(found, host) if found.count else 0
+        host.remove(self._path)
         return warnings(found) + (
             ("{0} of {1} connections that began under other rules remain".format(left, found.count),) if left else ()
         )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ._errors import GatewayError
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Host, Sight
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def load(modules: t.Iterable[str], host: Host) -> None:
             host.run(["modprobe", "-q", module])
 
 
-def check_known(names: t.Sequence[str], host: Host) -> None:
+def check_known(names: t.Sequence[str], host: Sight) -> None:
     """Raises GatewayError for every helper that this kernel lacks. Without nft, only loading the rules can tell."""
     if not names or not host.which("nft") or _accepted(names, host):
         return
@@ -81,12 +81,12 @@ def check_known(names: t.Sequence[str], host: Host) -> None:
         )
 
 
-def _accepted(names: t.Iterable[str], host: Host) -> bool:
+def _accepted(names: t.Iterable[str], host: Sight) -> bool:
     """Whether nft would accept these helpers. It asks the kernel and changes nothing."""
     place = {"family": "inet", "table": "ipmasq_probe"}
     commands: t.List[t.Any] = [{"add": {"table": {"family": "inet", "name": "ipmasq_probe"}}}]
     for number, helper in enumerate(helper for name in names for helper in HELPERS[name]):
         body = {"name": "h{0}".format(number), "type": helper.name, "protocol": helper.protocol, "l3proto": "ip"}
         commands.append({"add": {"ct helper": dict(body, **place)}})
-    done = host.run(["nft", "-c", "-j", "-f", "-"], stdin=json.dumps({"nftables": commands}))
+    done = host.ask(["nft", "-c", "-j", "-f", "-"], stdin=json.dumps({"nftables": commands}))
     return done.rc == 0

@@ -4,7 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""All access to the managed host: processes and files."""
+"""All access to the managed host: processes and files.
+
+``Sight`` only asks. Check mode, and everything that plans a change, gets one and therefore cannot write; ``Host`` also
+acts.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import glob
 import os
 import shutil
 import socket
+import struct
 import syslog
 import tempfile
 import time
@@ -41,6 +46,8 @@ class Done(t.NamedTuple):
 
 #: Netlink protocol of netfilter, from linux/netlink.h.
 NETFILTER = 12
+#: The type of a message that lists connections: NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET.
+LIST = struct.pack("=H", 0x101)
 
 
 class Netlink:
@@ -70,26 +77,89 @@ class Netlink:
         return self._socket.recv(self.PACKET)
 
 
-class Host(ABC):
-    """What the engine may do to a host. Paths are absolute; text is UTF-8."""
+class Listing(Netlink):
+    """A netlink socket that only lists connections."""
+
+    def __init__(self, kernel: Netlink) -> None:  # pylint: disable=super-init-not-called
+        self._kernel = kernel
+
+    def __exit__(self, *_error: object) -> None:
+        self._kernel.__exit__()
+
+    def send(self, data: bytes) -> None:
+        if data[4:6] != LIST:
+            raise ValueError("this message does not only list connections")
+        self._kernel.send(data)
+
+    def receive(self) -> bytes:
+        return self._kernel.receive()
+
+
+#: Commands that only read, by their first words; the last word may continue, as in --get-active-zones. Those of the
+#: first list give the same answer as long as nothing changes.
+STEADY = (
+    ("nft", "-j", "list"),
+    ("ip", "-j"),
+    ("iptables", "--version"),
+    ("ipset", "list"),
+    ("ipset", "save"),
+    ("firewall-cmd", "--state"),
+    ("firewall-cmd", "--get-"),
+    ("firewall-cmd", "--info-"),
+)
+READING = (
+    *STEADY,
+    ("nft", "-c"),
+    ("nft", "-V"),
+    ("ip", "-o", "address", "show"),
+    ("conntrack", "-L"),
+    ("conntrack", "-S"),
+    ("firewall-cmd", "--list-"),
+    ("firewall-cmd", "--permanent", "--list-"),
+    ("firewall-cmd", "--permanent", "--get-"),
+    ("firewall-cmd", "--direct", "--get-"),
+    ("firewall-cmd", "--permanent", "--direct", "--get-"),
+    ("systemctl", "list-"),
+)
+
+
+def is_steady(argv: t.Sequence[str]) -> bool:
+    """Whether a command gives the same answer as long as nothing changes on the host."""
+    return argv[0].endswith("-save") or ("-batch" not in argv and any(_begins(argv, known) for known in STEADY))
+
+
+def reads(argv: t.Sequence[str], stdin: t.Optional[str] = None) -> bool:
+    """Whether a command only reads."""
+    if "-batch" in argv:
+        return all(line.startswith("route get ") for line in (stdin or "").splitlines())
+    return argv[0].endswith("-save") or any(_begins(argv, known) for known in READING)
+
+
+def _begins(argv: t.Sequence[str], known: t.Sequence[str]) -> bool:
+    last = len(known) - 1
+    return len(argv) > last and list(argv[:last]) == list(known[:last]) and argv[last].startswith(known[last])
+
+
+class Sight(ABC):
+    """The questions that a host answers. Paths are absolute; text is UTF-8."""
 
     @abstractmethod
-    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
-        """Run one process under ``LC_ALL=C`` without a shell. A missing program gives rc 127."""
+    def ask(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        """Run a program that only reads, as ``Host.run`` does. Raises ValueError for any other."""
 
     @abstractmethod
     def which(self, program: str) -> str:
         """The path of a program, even if PATH lacks the sbin folders; empty if it is not installed."""
+
+    def acting(self) -> t.Optional[Host]:
+        """The host, to act on it; None in check mode."""
+        return None
 
     def is_root(self) -> bool:
         return os.geteuid() == 0
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-    def log(self, line: str) -> None:
-        """Write one line to the host's journal, if there is one."""
-        return
 
     def now(self) -> float:
         return time.time()
@@ -133,6 +203,30 @@ class Host(ABC):
         """The paths that match a shell pattern, sorted."""
         return sorted(glob.glob(pattern))
 
+    def mode(self, path: str) -> int:
+        """The permission bits of an existing file."""
+        return os.stat(path).st_mode & 0o7777
+
+
+class Host(Sight):
+    """A host that may also be changed."""
+
+    @abstractmethod
+    def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        """Run one process under ``LC_ALL=C`` without a shell. A missing program gives rc 127."""
+
+    def ask(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        if not reads(argv, stdin):
+            raise ValueError("{0} does not only read".format(" ".join(argv)))
+        return self.run(argv, stdin)
+
+    def acting(self) -> t.Optional[Host]:
+        return self
+
+    def log(self, line: str) -> None:
+        """Write one line to the host's journal, if there is one."""
+        return
+
     def write_switch(self, path: str, value: str) -> None:
         """Write a value to a file under /proc/sys."""
         try:
@@ -159,10 +253,6 @@ class Host(ABC):
                 raise
         except OSError as error:
             raise GatewayError("{0}: cannot be written: {1}".format(path, error.strerror)) from None
-
-    def mode(self, path: str) -> int:
-        """The permission bits of an existing file."""
-        return os.stat(path).st_mode & 0o7777
 
     def remove(self, path: str) -> None:
         try:
@@ -198,6 +288,58 @@ class Host(ABC):
         """Remove a folder if it exists and is empty."""
         with contextlib.suppress(OSError):
             os.rmdir(path)
+
+
+class Onlooker(Sight):
+    """Passes questions on, and nothing else: a host as check mode sees it."""
+
+    def __init__(self, host: Sight) -> None:
+        self._host = host
+
+    def _ask(self, kind: str, *words: str) -> t.Any:
+        return getattr(self._host, kind)(*words)
+
+    def ask(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
+        return self._host.ask(argv, stdin)
+
+    def which(self, program: str) -> str:
+        return str(self._ask("which", program))
+
+    def is_root(self) -> bool:
+        return bool(self._ask("is_root"))
+
+    def read(self, path: str) -> t.Optional[str]:
+        return t.cast("t.Optional[str]", self._ask("read", path))
+
+    def exists(self, path: str) -> bool:
+        return bool(self._ask("exists", path))
+
+    def writable(self, path: str) -> bool:
+        return bool(self._ask("writable", path))
+
+    def find(self, pattern: str) -> t.List[str]:
+        return t.cast("t.List[str]", self._ask("find", pattern))
+
+    def link(self, path: str) -> str:
+        return str(self._ask("link", path))
+
+    def mode(self, path: str) -> int:
+        return int(self._ask("mode", path))
+
+    def sleep(self, seconds: float) -> None:
+        self._host.sleep(seconds)
+
+    def now(self) -> float:
+        return self._host.now()
+
+    def clock(self) -> float:
+        return self._host.clock()
+
+    def pid(self) -> int:
+        return self._host.pid()
+
+    def netfilter(self) -> Netlink:
+        return Listing(self._host.netfilter())
 
 
 def _make_folders(path: str, mode: int) -> None:
@@ -246,7 +388,7 @@ class AnsibleHost(Host):
         return t.cast("str", found or "")
 
 
-def check_root(host: Host) -> None:
+def check_root(host: Sight) -> None:
     if not host.is_root():
         raise GatewayError("this needs root; add 'become: true' to the task or play")
 
@@ -280,10 +422,14 @@ def shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     }
 
 
-def run_module(module: AnsibleModule, step: t.Callable[[Host], t.Dict[str, t.Any]]) -> t.NoReturn:
-    """Run a module's step and exit. An error becomes one message with one problem per line."""
+def run_module(module: AnsibleModule, step: t.Callable[[Sight], t.Dict[str, t.Any]]) -> t.NoReturn:
+    """Run a module's step and exit. In check mode, the step gets no host that it could change.
+
+    An error becomes one message with one problem per line.
+    """
     try:
-        result = step(AnsibleHost(module))
+        host = AnsibleHost(module)
+        result = step(Onlooker(host) if module.check_mode else host)
     except GatewayError as error:
         missing = {"missing_programs": [error.program]} if isinstance(error, MissingProgram) else {}
         values = dict(getattr(error, "values", {}), changed=False)

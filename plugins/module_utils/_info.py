@@ -33,13 +33,13 @@ from ._values import check_instance
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._facts import Facts, Interface
-    from ._host import Host
+    from ._host import Sight
     from ._intent import Gateway
     from ._origin import Origin
     from ._plan import Rows
 
 
-def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[str, t.Any]:
+def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[str, t.Any]:
     """The return values of gateway_info; read-only. ``requested`` applies only if nothing was applied."""
     check_root(host)
     problems = Problems()
@@ -81,7 +81,7 @@ def gateway_info(instance: str, host: Host, requested: str = "auto") -> t.Dict[s
     }
 
 
-def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Host) -> t.List[str]:
+def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Sight) -> t.List[str]:
     """The differences from what was last applied, one line each."""
     drift = Plan(live, known.rows).differences(backend.show)
     drift += [
@@ -112,7 +112,7 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
     return drift
 
 
-def _interface_switches(state: persist.State, facts: Facts, host: Host) -> sysctl.Switches:
+def _interface_switches(state: persist.State, facts: Facts, host: Sight) -> sysctl.Switches:
     """Forwarding switches of the gateway's interfaces, which may be 0 while the global switch is 1."""
     forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(state.switches).get(key) == "1"]
     if not forwarded or not state.interfaces:
@@ -125,11 +125,11 @@ def _who(applied: Origin) -> t.Dict[str, str]:
     return {"user": applied.user, "from": applied.address, "at": applied.at, "version": applied.version}
 
 
-def _forwards(host: Host) -> bool:
+def _forwards(host: Sight) -> bool:
     return any(sysctl.read(host, key) == "1" for key in sysctl.GLOBAL.values())
 
 
-def _rules_wanted(state: t.Optional[persist.State], host: Host) -> bool:
+def _rules_wanted(state: t.Optional[persist.State], host: Sight) -> bool:
     """Whether rules should be loaded. Not for switches alone, nor for a missing instance while another one exists."""
     return bool(state.rows) if state else not persist.instances(host)
 

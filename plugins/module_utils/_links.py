@@ -27,7 +27,7 @@ from ._values import is_plain_link
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
-    from ._host import Host
+    from ._host import Host, Sight
     from ._intent import Gateway
 
 #: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.
@@ -132,14 +132,14 @@ def adding(name: str, address: str) -> t.List[str]:
     return ["ip", "address", "replace", address, "dev", name, *label, "scope", "host"]
 
 
-def is_silent(name: str, address: str, host: Host) -> bool:
+def is_silent(name: str, address: str, host: Sight) -> bool:
     """Whether a link has this address in the way we add it, so that it is most likely ours."""
-    found = host.run(["ip", "-o", "address", "show", "dev", name, "to", address]).out
+    found = host.ask(["ip", "-o", "address", "show", "dev", name, "to", address]).out
     return address in found and ("deprecated" if ":" in address else "scope host") in found
 
 
-def _is_gone(name: str, address: str, host: Host) -> bool:
-    found = host.run(["ip", "-o", "address", "show", "dev", name, "to", address])
+def _is_gone(name: str, address: str, host: Sight) -> bool:
+    found = host.ask(["ip", "-o", "address", "show", "dev", name, "to", address])
     return found.rc == 0 and not found.out.strip()
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from ._errors import GatewayError, printable
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Sight
 
 #: From galaxy.yml, which is not on the managed host; a test compares the two.
 VERSION = "1.0.0"
@@ -38,7 +38,7 @@ class Origin:
         return "by {0}{1}".format(self.user or "somebody", " from " + self.address if self.address else "")
 
 
-def origin(host: Host) -> Origin:
+def origin(host: Sight) -> Origin:
     user, address = _login(host)
     return Origin(user, address, utc(host.now()), VERSION)
 
@@ -59,7 +59,7 @@ def from_raw(raw: t.Any) -> Origin:
     return Origin(**known)
 
 
-def _login(host: Host) -> t.Tuple[str, str]:
+def _login(host: Sight) -> t.Tuple[str, str]:
     """User and address. sudo removes SSH_CONNECTION (ssh(1)) from the environment, so its parents are read, too."""
     pid, became, user = "self", "", ""
     for _generation in range(MOST_ANCESTORS):
@@ -78,7 +78,7 @@ def _short(text: str) -> str:
     return printable(text)[:LONGEST]
 
 
-def _text(host: Host, pid: str, name: str) -> str:
+def _text(host: Sight, pid: str, name: str) -> str:
     """A file of a process; empty if it has ended or is hidden (another user namespace, hidepid)."""
     try:
         return host.read("/proc/{0}/{1}".format(pid, name)) or ""

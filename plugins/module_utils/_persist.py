@@ -32,7 +32,7 @@ from ._plan import Row
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
-    from ._host import Host
+    from ._host import Sight
     from ._plan import Rows
 
 FOLDER = "/etc/ipmasq"
@@ -217,7 +217,7 @@ def stem(instance: str) -> str:
     return posixpath.join(FOLDER, instance)
 
 
-def read_state(host: Host, instance: str) -> t.Optional[State]:
+def read_state(host: Sight, instance: str) -> t.Optional[State]:
     """The state of an instance; None if it has none. A damaged file is an error, never a fresh start."""
     path = stem(instance) + ".json"
     text = host.read(path)
@@ -240,7 +240,7 @@ SALVAGED = "salvaged"
 ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 
 
-def salvaged(host: Host, instance: str) -> t.Optional[State]:
+def salvaged(host: Sight, instance: str) -> t.Optional[State]:
     """What the other files of an instance reveal if its state is damaged or lost; None if there are none."""
     path = stem(instance)
     if not any(host.exists(path + ending) for ending in ENDINGS):
@@ -312,7 +312,7 @@ def _word(value: t.Any) -> str:
     return value
 
 
-def instances(host: Host) -> t.List[str]:
+def instances(host: Sight) -> t.List[str]:
     return [posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json")]
 
 
@@ -353,14 +353,14 @@ def state_text(state: State) -> str:
     return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 
 
-def signed(new: State, old: t.Optional[State], host: Host) -> State:
+def signed(new: State, old: t.Optional[State], host: Sight) -> State:
     """Record who applied a change. A run without changes keeps the old record."""
     if old and state_text(replace(new, applied=old.applied)) == state_text(old):
         return replace(new, applied=old.applied)
     return replace(new, applied=origin.origin(host))
 
 
-def files_of(state: State, backend: t.Optional[Backend], host: Host) -> t.Dict[str, t.Tuple[str, int]]:
+def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
     """Every file that this state needs: path to text and mode."""
     path = stem(state.instance)
     texts = {".json": state_text(state), ".load": "true\n"}
@@ -402,7 +402,7 @@ def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
     return "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
 
 
-def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Host) -> t.List[str]:
+def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
     """Files of this instance that its state no longer needs, and the common ones once no instance remains."""
     paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance), firewalld_file(instance)]
     others = [name for name in instances(host) if name != instance]
@@ -415,6 +415,6 @@ def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, 
     return [path for path in paths if path not in wanted and host.exists(path)]
 
 
-def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Host) -> t.List[str]:
+def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Sight) -> t.List[str]:
     """Files that are missing, differ, or are readable by more users than they should be."""
     return [path for path, (text, mode) in wanted.items() if host.read(path) != text or host.mode(path) != mode]

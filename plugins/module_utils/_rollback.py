@@ -35,7 +35,7 @@ from ._origin import from_raw, origin, to_raw, utc
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Host, Sight
     from ._origin import Origin
 
 FOLDER = RUN_FOLDER
@@ -223,7 +223,7 @@ def unit_of(instance: str) -> str:
     return "ipmasq-rollback-" + instance
 
 
-def check_free(instance: str, host: Host) -> None:
+def check_free(instance: str, host: Sight) -> None:
     """Allow only one change at a time: an instance may remove what another one needs."""
     check_others(instance, host)
     if not host.exists(folder_of(instance)):
@@ -240,14 +240,14 @@ def check_free(instance: str, host: Host) -> None:
     )
 
 
-def check_others(instance: str, host: Host) -> None:
+def check_others(instance: str, host: Sight) -> None:
     for path in host.find(FOLDER + "/*/change.json"):
         other = posixpath.basename(posixpath.dirname(path))
         if other != instance and not other.startswith(".") and not other.endswith(".gone"):
             raise GatewayError("instance: a change to '{0}' is in progress; wait until it is done".format(other))
 
 
-def await_others(seconds: int, host: Host) -> None:
+def await_others(seconds: int, host: Sight) -> None:
     """Wait for changes in progress, of any instance. If one remains, the usual refusal follows."""
     for _second in range(seconds):
         if not host.find(FOLDER + "/[a-z]*/change.json"):
@@ -255,7 +255,7 @@ def await_others(seconds: int, host: Host) -> None:
         host.sleep(1)
 
 
-def _pending(instance: str, host: Host) -> t.Dict[str, t.Any]:
+def _pending(instance: str, host: Sight) -> t.Dict[str, t.Any]:
     try:
         return dict(json.loads(host.read(folder_of(instance) + "/change.json") or "{}"))
     except (ValueError, TypeError):
@@ -320,7 +320,7 @@ def _why(known: Confirmation, by: Origin) -> str:
     return shlex.quote("nobody confirmed the change {0} before {1}".format(by.words, known.until))
 
 
-def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Host) -> t.Dict[str, t.Any]:
+def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Sight) -> t.Dict[str, t.Any]:
     return {
         "token": known.token,
         "until": known.until,
@@ -330,7 +330,7 @@ def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Host) ->
     }
 
 
-def waits(instance: str, host: Host) -> t.Optional[t.Dict[str, str]]:
+def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, str]]:
     """A change that awaits confirmation, for people: without the token, which would let anyone confirm it."""
     pending = _pending(instance, host)
     if not pending.get("until"):
@@ -476,7 +476,7 @@ def _stop_timer(instance: str, host: Host) -> None:
 
 
 def disarm(instance: str, known: Confirmation, host: Host) -> None:
-    """End a change that was not made, or that the module itself has rolled back."""
+    """Remove what was prepared for a change, and its timer."""
     if _pending(instance, host).get("token") != known.token:
         return
     if known.until:
@@ -486,7 +486,15 @@ def disarm(instance: str, known: Confirmation, host: Host) -> None:
     host.remove_tree(folder_of(instance) + ".gone")
 
 
-def check_armed(instance: str, known: Confirmation, host: Host) -> None:
+def end_unmade(instance: str, known: Confirmation, host: Host) -> bool:
+    """End a change before anything was changed; False if the timer is ending it."""
+    claimed = _claim(instance, known, host)
+    if claimed:
+        disarm(instance, known, host)
+    return claimed
+
+
+def check_armed(instance: str, known: Confirmation, host: Sight) -> None:
     """Raises GatewayError if the deadline passed before the change was made."""
     if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
         raise GatewayError(
@@ -514,7 +522,7 @@ def _claim(instance: str, known: Confirmation, host: Host) -> bool:
     return any(host.rename("{0}/{1}".format(folder, name), folder + "/reverting") for name in ("armed", "confirming"))
 
 
-def _await_end(instance: str, known: Confirmation, host: Host) -> bool:
+def _await_end(instance: str, known: Confirmation, host: Sight) -> bool:
     """Whether the timer has finished its rollback."""
     for _each in range(2 * LONGEST):
         if _pending(instance, host).get("token") != known.token:
@@ -588,13 +596,14 @@ class Answer:
     warnings: t.Tuple[str, ...] = ()
 
 
-def finish(instance: str, token: str, keep_it: bool, host: Host, check_mode: bool) -> Answer:
+def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
     """Confirm or roll back a pending change: the one with this token or, without a token, any."""
     folder = folder_of(instance)
-    pending = _pending(instance, host)
+    pending = _pending(instance, sight)
     if not pending.get("until") or (token and pending["token"] != token):
-        return _known(instance, token, host)
-    if check_mode:
+        return _known(instance, token, sight)
+    host = sight.acting()
+    if not host:
         return Answer(True, "pending")
     if keep_it and not host.exists(folder + "/ready"):
         raise GatewayError(
@@ -637,7 +646,7 @@ def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host
     return "rollback failed; inspect the host: {0}".format(said)
 
 
-def _outcome(instance: str, token: str, host: Host) -> Answer:
+def _outcome(instance: str, token: str, host: Sight) -> Answer:
     """Wait for the outcome of a change that another process is ending."""
     for _each in range(2 * LONGEST):
         known = _known(instance, token, host)
@@ -660,13 +669,13 @@ class ChangeLost(GatewayError):  # noqa: N818 - reads as what it is
         self.values = values
 
 
-def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bool) -> t.Dict[str, t.Any]:
+def end_change(instance: str, token: str, keep: bool, host: Sight) -> t.Dict[str, t.Any]:
     """The return values of gateway_confirm. Raises ChangeLost if the change has ended the other way."""
     check_root(host)
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
-    answer = finish(instance, token, keep, host, check_mode)
+    answer = finish(instance, token, keep, host)
     values: t.Dict[str, t.Any] = {"changed": answer.changed, "was": answer.was, "at": answer.at, "instance": instance}
     values["host"] = answering(host)
     lost = _lost(instance, answer, token, keep)
@@ -677,7 +686,7 @@ def end_change(instance: str, token: str, keep: bool, host: Host, check_mode: bo
     return values
 
 
-def answering(host: Host) -> str:
+def answering(host: Sight) -> str:
     """This host's own name; a new connection may have reached another host."""
     return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
 
@@ -704,7 +713,7 @@ def _lost(instance: str, answer: Answer, token: str, keep: bool) -> str:
     return ""
 
 
-def _known(instance: str, token: str, host: Host) -> Answer:
+def _known(instance: str, token: str, host: Sight) -> Answer:
     """The outcome of the last change, if it has this token."""
     last, outcome, at = [*(host.read(last_of(instance)) or "").split(), "", "", ""][:3]
     return Answer(False, outcome, at) if last and (not token or last == token) else Answer(False, "")

@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Sight
 
 LOADER = "/etc/ipmasq/boot"
 SYSTEMD = "/etc/systemd/system/"
@@ -354,7 +354,7 @@ _SYSV = Init(
 )
 
 
-def init_of(host: Host) -> t.Optional[Init]:
+def init_of(host: Sight) -> t.Optional[Init]:
     """None: nobody that we know, and the user is told to run the loader.
 
     Where none of them runs (an image is being made), it is the one that is installed as init: only OpenRC and sysvinit
@@ -372,7 +372,7 @@ def init_of(host: Host) -> t.Optional[Init]:
     return None
 
 
-def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Host) -> Files:
+def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Sight) -> Files:
     if not init:
         return {}
     found = dict(init.files)
@@ -422,7 +422,7 @@ ALL_FENCE = (FENCE_UNIT, FENCE_SCRIPT)
 ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 
 
-def is_enabled(init: Init, host: Host) -> bool:
+def is_enabled(init: Init, host: Sight) -> bool:
     return any(host.find(pattern) for pattern in init.enabled)
 
 

@@ -17,7 +17,7 @@ import json
 import typing as t
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host
+    from ._host import Host, Sight
 
 #: Family and link of each rule that shuts one.
 Shut = t.Tuple[t.Tuple[str, str], ...]
@@ -80,11 +80,11 @@ def text(interfaces: t.Iterable[str]) -> str:
     return "".join(name + "\n" for name in interfaces)
 
 
-def shut_links(host: Host) -> Shut:
+def shut_links(host: Sight) -> Shut:
     """What is shut now."""
     found = []
     for family in FAMILIES:
-        done = host.run(["ip", "-j", family, "rule", "show"])
+        done = host.ask(["ip", "-j", family, "rule", "show"])
         try:
             rules = json.loads(done.out) if done.rc == 0 else []
         except ValueError:

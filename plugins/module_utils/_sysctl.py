@@ -22,7 +22,7 @@ from ._errors import GatewayError
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
-    from ._host import Host
+    from ._host import Host, Sight
     from ._intent import Forwarding
 
 PROC = "/proc/sys/"
@@ -77,7 +77,7 @@ class Other:
     value: str
 
 
-def read(host: Host, key: str) -> t.Optional[str]:
+def read(host: Sight, key: str) -> t.Optional[str]:
     text = host.read(PROC + key)
     return None if text is None else text.strip()
 
@@ -86,7 +86,7 @@ def gateway_switches(
     families: t.Sequence[str],
     wans: t.Sequence[str],
     lans: t.Sequence[str],
-    host: Host,
+    host: Sight,
     facts: Facts,
     earlier: Switches = (),
 ) -> Switches:
@@ -112,7 +112,7 @@ def gateway_switches(
     return in_order(dict(switches))
 
 
-def forwarding_switches(wanted: Forwarding, host: Host, facts: Facts) -> t.Tuple[Switches, Switches]:
+def forwarding_switches(wanted: Forwarding, host: Sight, facts: Facts) -> t.Tuple[Switches, Switches]:
     """What to set now and at boot, and what to repair now: interfaces that the global switch missed."""
     switches: t.List[t.Tuple[str, str]] = []
     repairs: t.List[t.Tuple[str, str]] = []
@@ -144,13 +144,13 @@ def _accept_ra(name: str) -> str:
     return "{0}/{1}/accept_ra".format(TREE["ip6"], name)
 
 
-def accept_ra_switches(interfaces: t.Iterable[str], host: Host) -> t.List[t.Tuple[str, str]]:
+def accept_ra_switches(interfaces: t.Iterable[str], host: Sight) -> t.List[t.Tuple[str, str]]:
     """accept_ra=2 for interfaces that accept router advertisements; 0 is somebody's decision and stays."""
     keys = [_accept_ra(name) for name in interfaces]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 
-def interface_switches(family: str, interfaces: t.Iterable[str], value: str, host: Host) -> t.List[t.Tuple[str, str]]:
+def interface_switches(family: str, interfaces: t.Iterable[str], value: str, host: Sight) -> t.List[t.Tuple[str, str]]:
     keys = ["{0}/{1}/forwarding".format(TREE[family], name) for name in interfaces]
     return [(key, value) for key in keys if host.exists(PROC + key)]
 
@@ -159,7 +159,7 @@ def _present(patterns: t.Iterable[str], facts: Facts) -> t.List[str]:
     return list(dict.fromkeys(found.name for pattern in patterns for found in facts.meant_by(pattern)))
 
 
-def changes(switches: Switches, host: Host, loads: bool = False) -> t.Tuple[Change, ...]:
+def changes(switches: Switches, host: Sight, loads: bool = False) -> t.Tuple[Change, ...]:
     """The switches that have other values. A key that the kernel lacks is an error, unless its interface is absent.
 
     ``loads``: rules are loaded first, and with them connection tracking and its defaults.
@@ -190,12 +190,12 @@ def beginnings(switches: Switches) -> t.Dict[str, str]:
     return found
 
 
-def tracks(host: Host) -> bool:
+def tracks(host: Sight) -> bool:
     """Whether the connection tracking module is loaded and its settings are readable."""
     return host.exists(PROC + CONNTRACK + "max")
 
 
-def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
+def check_writable(wanted: t.Iterable[Change], host: Sight) -> None:
     """Check whether /proc/sys is writable, before rules are loaded; in many containers it is read-only."""
     blocked = [each for each in wanted if host.exists(PROC + each.key) and not host.writable(PROC + each.key)]
     if blocked:
@@ -207,7 +207,7 @@ def check_writable(wanted: t.Iterable[Change], host: Host) -> None:
         )
 
 
-def snapshot(keys: t.Iterable[str], host: Host) -> t.Dict[str, str]:
+def snapshot(keys: t.Iterable[str], host: Sight) -> t.Dict[str, str]:
     """All switches that writing these keys can change. Global forwarding switches change those of interfaces, and
     redirects.
     """
@@ -247,7 +247,7 @@ def normal_key(text: str) -> str:
     return text
 
 
-def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Sequence[str]) -> t.Tuple[Other, ...]:
+def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Sight, own: t.Sequence[str]) -> t.Tuple[Other, ...]:
     """Lines in other files that set our switches to other values and undo ours when they are applied."""
     wanted = dict(switches)
     found = []
@@ -270,7 +270,7 @@ def other_writers(switches: t.Iterable[t.Tuple[str, str]], host: Host, own: t.Se
 ALIASES = {GLOBAL["ip"]: TREE["ip"] + "/all/forwarding"}
 
 
-def _sysctl_files(host: Host) -> t.List[str]:
+def _sysctl_files(host: Sight) -> t.List[str]:
     """The files that are applied: of several with the same name, only the one in the last folder (sysctl.d(5))."""
     by_name = {}
     for folder in FOLDERS:
@@ -290,7 +290,7 @@ def in_order(held: t.Mapping[str, str]) -> Switches:
     return tuple(sorted(held.items(), key=lambda item: (rank(item[0]), item[0])))
 
 
-def lasting(switches: Switches, earlier: Switches, host: Host) -> Switches:
+def lasting(switches: Switches, earlier: Switches, host: Sight) -> Switches:
     """What must be set again at boot.
 
     Not the forwarding of single interfaces, which follows the global switch after a reboot. The accept_ra of a WAN is

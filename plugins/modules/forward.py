@@ -140,20 +140,17 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_modu
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forward_from_params
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["forward"], supports_check_mode=True)
     params = module.params
 
-    def step(host: Host) -> dict:
+    def step(host: Sight) -> dict:
         item = forward_from_params(params)
         present = params["state"] == "present"
-        done = apply_item(
-            params["instance"], item, present, params["backend"], host, module.check_mode,
-            waiting(params, host),
-        )  # fmt: skip
+        done = apply_item(params["instance"], item, present, params["backend"], host, waiting(params, host))
         return done.to_dict(module._verbosity > 0)
 
     run_module(module, step)

@@ -164,7 +164,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_modu
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forwarding_from_params
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
 
 
 def main() -> None:
@@ -175,10 +175,10 @@ def main() -> None:
     )
     params = module.params
 
-    def step(host: Host) -> dict:
+    def step(host: Sight) -> dict:
         wanted = forwarding_from_params(params) if params["state"] == "present" else None
         confirmation = waiting(params, host)
-        done = apply_switches(params["instance"], wanted, host, module.check_mode, confirmation)
+        done = apply_switches(params["instance"], wanted, host, confirmation)
         return done.to_dict(module._verbosity > 0)
 
     run_module(module, step)

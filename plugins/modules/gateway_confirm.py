@@ -84,15 +84,15 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_modu
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import OPTIONS, end_change
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
 
-    def step(host: Host) -> dict:
-        return end_change(params["instance"], params["token"], params["state"] == "confirmed", host, module.check_mode)
+    def step(host: Sight) -> dict:
+        return end_change(params["instance"], params["token"], params["state"] == "confirmed", host)
 
     run_module(module, step)
 

@@ -716,13 +716,13 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_modu
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_info"], supports_check_mode=True)
 
-    def step(host: Host) -> dict:
+    def step(host: Sight) -> dict:
         return gateway_info(module.params["instance"], host, module.params["backend"])
 
     run_module(module, step)

@@ -20,6 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,
     gateway_params,
@@ -57,10 +58,10 @@ class Gate:
     def apply(self, check: bool = False, confirmation: t.Any = None, **params) -> engine.Result:
         requested = params.pop("backend", self.option)
         gateway, problems = intent.read_gateway(gateway_params(**params))
-        return engine.apply_gateway(gateway, requested, self.host, check, problems, confirmation)
+        return engine.apply_gateway(gateway, requested, fakes.seen(self.host, check), problems, confirmation)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
-        return engine.remove_instance(instance, self.host, check)
+        return engine.remove_instance(instance, fakes.seen(self.host, check))
 
     def item(
         self, kind: str, check: bool = False, state: str = "present", confirmation: t.Any = None, **params
@@ -73,13 +74,15 @@ class Gate:
         known = fill(state=state, **params)
         item = make(known)
         present = state == "present"
-        return engine.apply_item(known["instance"], item, present, self.option, self.host, check, confirmation)
+        return engine.apply_item(
+            known["instance"], item, present, self.option, fakes.seen(self.host, check), confirmation
+        )
 
     def forwarding(self, check: bool = False, state: str = "present", instance: str = "default", **params):
         known = {"instance": instance, "ipv4": None, "ipv6": None, "interfaces": None}
         known.update(params)
         wanted = intent.forwarding_from_params(known) if state == "present" else None
-        return engine.apply_switches(instance, wanted, self.host, check)
+        return engine.apply_switches(instance, wanted, fakes.seen(self.host, check))
 
     def info(self, instance: str = "default") -> dict:
         return gateway_info(instance, self.host)

@@ -270,7 +270,7 @@ def test_what_began_by_an_item_goes_with_its_rollback(gate, net):
         connected(net, "office", "wan", WAN4, 8080) as stays,
         connected(net, "wan", "office", GATE4, 443, at=8443) as intrudes,
     ):
-        assert rollback.finish("default", "token", False, gate.host, False).changed
+        assert rollback.finish("default", "token", False, gate.host).changed
         wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
         assert not speaks(intrudes)
         assert speaks(stays)
@@ -290,8 +290,8 @@ def test_a_removal_that_waits_forgets_once_it_is_confirmed(nft):
     nft.apply(**ONE_LAN)
     insert(KINDS["tcp"])
     for kept in (False, True):
-        assert forgotten(engine.remove_instance("default", nft.host, False, WAITS)) == 1
-        assert rollback.finish("default", "token", kept, nft.host, False).changed
+        assert forgotten(engine.remove_instance("default", nft.host, WAITS)) == 1
+        assert rollback.finish("default", "token", kept, nft.host).changed
         wait_until(lambda: not nft.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
         assert len(known()) == (not kept)
 
@@ -397,7 +397,7 @@ def test_a_change_that_waits_forgets_once_it_is_confirmed(gate, net):
         assert servers.ask(client, WAN4, 5353).peer == GATE4
         assert forgotten(gate.apply(confirmation=WAITS, **snat(), **ONE_LAN)) == 1
         assert servers.ask(client, WAN4, 5353).peer == GATE4
-        assert rollback.finish("default", "token", True, gate.host, False).changed
+        assert rollback.finish("default", "token", True, gate.host).changed
         wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
         assert servers.ask(client, WAN4, 5353).peer == SECOND
 
@@ -438,7 +438,7 @@ def test_what_began_under_a_change_goes_with_it(gate, net):
             connected(net, "office", "guest", CLIENTS["guest"][1], 8080) as crosses,
         ):
             assert speaks(intrudes) and speaks(crosses) and speaks(stays)
-            assert rollback.finish("default", "token", False, gate.host, False).changed
+            assert rollback.finish("default", "token", False, gate.host).changed
             wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
             assert not speaks(intrudes)
             assert not speaks(crosses)

@@ -46,7 +46,7 @@ SWITCHES_BEFORE = (
 
 def become(gate, wanted, confirmation=None):
     if wanted is None:
-        return engine.remove_instance("default", gate.host, False, confirmation)
+        return engine.remove_instance("default", gate.host, confirmation)
     return gate.apply(confirmation=confirmation, **wanted)
 
 
@@ -116,7 +116,7 @@ def kill_at(gate, script, number):
 def finish(gate, keep):
     """What gateway_confirm does, and after it the timer, if anything is left to do: whether the change is kept."""
     try:
-        rollback.finish("default", "token", keep, gate.host, check_mode=False)
+        rollback.finish("default", "token", keep, gate.host)
     except GatewayError:
         keep = False
     gate.host.run(["sh", "-c", "[ ! -e {0} ] || exec sh {0} token".format("/run/ipmasq/default/timer")])

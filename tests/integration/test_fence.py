@@ -217,10 +217,10 @@ def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
     # The holder may die in the meantime.
     gate.host.systemctl("restart ipmasq-fence.service")
     assert fence_chain() == one
-    rollback.finish("default", "token", False, gate.host, False)
+    rollback.finish("default", "token", False, gate.host)
     assert fence_chain() == two and gate.info()["as_applied"]
     gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **ONE_LAN)
-    rollback.finish("default", "token", True, gate.host, False)
+    rollback.finish("default", "token", True, gate.host)
     assert fence_chain() == one and gate.info()["as_applied"]
     gate.absent()
     assert not fence_chain() and not (gate.host.root / "fence.pid").exists()
@@ -232,9 +232,9 @@ def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
 def test_a_removal_that_waits_is_taken_back_with_its_fence(gate, net):
     gate.apply(**ONE_LAN)
     one = fence_chain()
-    engine.remove_instance("default", gate.host, False, rollback.Confirmation(3600, "token", "14:05:30"))
+    engine.remove_instance("default", gate.host, rollback.Confirmation(3600, "token", "14:05:30"))
     assert not fence_chain()
-    rollback.finish("default", "token", False, gate.host, False)
+    rollback.finish("default", "token", False, gate.host)
     assert fence_chain() == one and gate.info()["as_applied"]
 
 

@@ -78,7 +78,7 @@ def test_a_change_that_waits(nft):
     assert info["pending"]["at"] < info["pending"]["until"]
     # Against what was kept last.
     assert not info["as_applied"] and info["drift"]
-    rollback.finish("default", "", False, nft.host, False)
+    rollback.finish("default", "", False, nft.host)
     assert nft.info()["pending"] is None and nft.info()["as_applied"]
 
 

@@ -110,7 +110,7 @@ def test_the_way_back_has_its_sets(gate, net):
     before = sets()
     gate.apply(confirmation=rollback.waiting(600), **declared([*FOUR[1:], *SIX]))
     assert sets() != before
-    rollback.finish("default", "", False, gate.host, False)
+    rollback.finish("default", "", False, gate.host)
     assert sets() == before
     assert not gate.apply(**declared()).change.changed
     assert net.tcp("office", "wan", WAN4) == GATE4
@@ -118,7 +118,7 @@ def test_the_way_back_has_its_sets(gate, net):
 
 def test_a_first_change_that_is_taken_back_leaves_none(gate, net):
     gate.apply(confirmation=rollback.waiting(600), **declared())
-    rollback.finish("default", "", False, gate.host, False)
+    rollback.finish("default", "", False, gate.host)
     assert not sets()
 
 

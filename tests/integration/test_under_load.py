@@ -106,7 +106,7 @@ def test_the_loader_and_the_way_back_leave_no_gap(gate, net):
                 assert gate.host.boot().returncode == 0
                 assert gate.live() == rules
                 gate.apply(confirmation=waits, **dict(TWO_LANS, timeouts={"udp": 100 + number}, nat=[{"name": "all"}]))
-                rollback.finish("default", "token", False, gate.host, False)
+                rollback.finish("default", "token", False, gate.host)
                 assert gate.live() == rules
         finally:
             for process in (opening, intruder):

@@ -180,5 +180,5 @@ def test_a_rollback_leaves_a_closed_gateway_closed(gate, net):
     assert closed.count("blackhole") == 6
     gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **TWO_LANS)
     assert "blackhole" not in sh("ip rule; ip -6 rule")
-    rollback.finish("default", "token", False, gate.host, False)
+    rollback.finish("default", "token", False, gate.host)
     assert sorted(sh("ip rule; ip -6 rule").splitlines()) == sorted(closed.splitlines())

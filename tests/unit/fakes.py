@@ -19,7 +19,10 @@ import typing as t
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host, Onlooker
+
+if t.TYPE_CHECKING:
+    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
 
 Event = t.Tuple[str, ...]
 
@@ -64,6 +67,11 @@ def route(dev: str, metric: int = 0, dst: str = "default", **more: t.Any) -> t.D
         found["metric"] = metric
     found.update(more)
     return found
+
+
+def seen(host: Host, check_mode: bool) -> Sight:
+    """A host as a module gets it."""
+    return Onlooker(host) if check_mode else host
 
 
 class FakeNft:

@@ -97,7 +97,7 @@ def _items(case: dict, backend: str) -> dict:
     for each in case["items"]:
         ((module, options),) = each.items()
         item = MAKE[module](options)
-        apply_item("default", item, True, backend, host, check_mode=False)
+        apply_item("default", item, True, backend, host)
     endings = [".nft"] if backend == "nftables" else [".iptables", ".ip6tables"]
     return {ending: host.files["/etc/ipmasq/default" + ending] for ending in endings}
 

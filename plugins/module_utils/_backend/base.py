@@ -13,7 +13,7 @@ import typing as t
 from abc import ABC, abstractmethod
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Host, Sight
     from .._plan import Row, Rows
     from .._rules import RuleSet
 
@@ -59,7 +59,7 @@ class Backend(ABC):
         """Shell lines that load the boot files with this path (without suffix), and fail if one is refused."""
 
     @abstractmethod
-    def read(self, host: Host, instance: str) -> str:
+    def read(self, host: Sight, instance: str) -> str:
         """The live listing; empty if nothing of ours is there. Raises GatewayError if the tool fails."""
 
     @abstractmethod
@@ -82,13 +82,13 @@ class Backend(ABC):
     def overrules(self, family: str, table: str) -> bool:
         """Whether our accept is final in this nftables table: it is ours, or our jump comes first in it."""
 
-    def foreign_drops(self, host: Host) -> t.List[t.Tuple[str, str]]:
+    def foreign_drops(self, host: Sight) -> t.List[t.Tuple[str, str]]:
         """Other programs' chains, as (table, chain), whose policy drops forwarded packets that we accept.
 
         Only in families that routed packets pass; bridged packets pass chains of family bridge. Only chains are listed:
         listing foreign rules that a newer nft wrote can crash an older one (1.0.6).
         """
-        done = host.run(["nft", "-j", "list", "chains"])
+        done = host.ask(["nft", "-j", "list", "chains"])
         if done.rc != 0:
             return []
         chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]
@@ -113,11 +113,11 @@ class Backend(ABC):
         """The shell line that adds the interface ``$link`` to the flowtable."""
         return ""
 
-    def check_offload(self, host: Host) -> None:
+    def check_offload(self, host: Sight) -> None:
         """Raises GatewayError if the kernel cannot offload; changes nothing."""
         return
 
-    def base_chains(self, host: Host) -> t.Tuple[str, ...]:
+    def base_chains(self, host: Sight) -> t.Tuple[str, ...]:
         """The kernel's existing base chains, such as "ip nat POSTROUTING"; a load may create others."""
         return ()
 

@@ -22,7 +22,7 @@ from .._plan import Row
 from .._rules import without_length
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Host, Sight
     from .._plan import Rows
 
 #: Up to this number, networks have one rule each, which people find more easily.
@@ -93,18 +93,18 @@ def used(rules: str, instance: str) -> t.List[str]:
     return sorted(set(re.findall(r"--match-set ({0}\S+) ".format(re.escape(prefix(instance))), rules)))
 
 
-def read(host: Host, names: t.Iterable[str]) -> str:
+def read(host: Sight, names: t.Iterable[str]) -> str:
     parts = []
     for name in names:
-        done = host.run(["ipset", "save", name])
+        done = host.ask(["ipset", "save", name])
         if done.rc != 0:
             raise GatewayError(explain("list the set " + name, done.err))
         parts.append(done.out)
     return "".join(parts)
 
 
-def _names(host: Host) -> t.List[str]:
-    return host.run(["ipset", "list", "-n"]).out.split()
+def _names(host: Sight) -> t.List[str]:
+    return host.ask(["ipset", "list", "-n"]).out.split()
 
 
 def load(host: Host, text: str) -> None:

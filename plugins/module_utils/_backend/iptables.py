@@ -30,7 +30,7 @@ from .base import Backend
 from .iptables_lookup import Branch, arranged
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Host, Sight
     from .._plan import Rows
     from .._rules import Action, Chain, Match, Rule, RuleSet
 
@@ -233,10 +233,10 @@ class Iptables(Backend):
             )
         return lines
 
-    def read(self, host: Host, instance: str) -> str:
+    def read(self, host: Sight, instance: str) -> str:
         parts = []
         for family in self.families:
-            done = host.run([self.program(family, "save"), "-c"])
+            done = host.ask([self.program(family, "save"), "-c"])
             if done.rc != 0:
                 raise GatewayError(
                     "{0}: cannot list the rules: {1}".format(self.program(family, "save"), first_lines(done.err))
@@ -264,11 +264,11 @@ class Iptables(Backend):
                     ipset.sweep(host, beginning, ())
                 raise GatewayError("{0}: the rules were refused: {1}".format(restore, explain(done.err)))
 
-    def base_chains(self, host: Host) -> t.Tuple[str, ...]:
+    def base_chains(self, host: Sight) -> t.Tuple[str, ...]:
         """Uses nft, because iptables-save lists all chains of an existing table, even those that do not exist."""
         if self.variant != "nft" or not host.which("nft"):
             return ()
-        done = host.run(["nft", "-j", "list", "chains"])
+        done = host.ask(["nft", "-j", "list", "chains"])
         if done.rc != 0:
             return ()
         chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]

@@ -36,7 +36,7 @@ from .nft_lookup import FEW, Lookup, arranged
 from .nft_text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Host, Sight
     from .._plan import Rows
     from .._rules import RuleSet
 
@@ -228,8 +228,8 @@ class Nftables(Backend):
         late = "[ ! -e {0}.late.nft ] || nft -f {0}.late.nft || echo 'ipmasq: timers and offload were refused' >&2"
         return ["nft -j -f {0}.nft".format(stem), late.format(stem)]
 
-    def read(self, host: Host, instance: str) -> str:
-        done = host.run(["nft", "-j", "list", "table", "inet", table(instance)])
+    def read(self, host: Sight, instance: str) -> str:
+        done = host.ask(["nft", "-j", "list", "table", "inet", table(instance)])
         if done.rc == 0:
             return done.out
         if done.rc == 127:
@@ -264,9 +264,9 @@ class Nftables(Backend):
     def offload_line(self, instance: str) -> str:
         return "nft '{0}' || true".format(flowtable_text(instance, '"\'"$link"\'"'))
 
-    def check_offload(self, host: Host) -> None:
+    def check_offload(self, host: Sight) -> None:
         probe = "add table inet ipmasq_probe\n{0}\n".format(flowtable_text("probe"))
-        done = host.run(["nft", "-c", "-f", "-"], stdin=probe)
+        done = host.ask(["nft", "-c", "-f", "-"], stdin=probe)
         if done.rc != 0:
             raise GatewayError(
                 "offload: this kernel has no flowtables (module nf_flow_table_inet, Linux 5.8): {0}; set offload to "

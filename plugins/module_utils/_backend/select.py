@@ -16,7 +16,7 @@ from .iptables import Iptables
 from .nftables import Nftables
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Sight
     from .base import Backend
 
 
@@ -26,7 +26,7 @@ class Choice:
     why: str
 
 
-def select(host: Host, requested: str, remembered: str) -> Choice:
+def select(host: Sight, requested: str, remembered: str) -> Choice:
     """``requested`` is the option (auto, nftables, iptables), ``remembered`` the instance's backend in its state file.
 
     Raises GatewayError if nothing is suitable, or if both variants of iptables hold rules: then the kernel consults
@@ -43,14 +43,14 @@ def select(host: Host, requested: str, remembered: str) -> Choice:
     return _auto(host)
 
 
-def by_programs(host: Host, programs: str) -> Backend:
+def by_programs(host: Sight, programs: str) -> Backend:
     """The backend with this name in a state file."""
     if programs == "nft":
         return Nftables()
     return _made(host, programs.partition("-")[2])
 
 
-def families(host: Host) -> t.Tuple[str, ...]:
+def families(host: Sight) -> t.Tuple[str, ...]:
     return ("ip", "ip6") if host.exists("/proc/sys/net/ipv6") else ("ip",)
 
 
@@ -68,13 +68,13 @@ def _family_of(programs: str) -> str:
     return "nftables" if programs == "nft" else "iptables"
 
 
-def _installed(host: Host, backend: Backend) -> bool:
+def _installed(host: Sight, backend: Backend) -> bool:
     if isinstance(backend, Iptables):
         return all(host.which(backend.program(family, "restore")) for family in backend.families)
     return bool(host.which("nft"))
 
 
-def _nftables(host: Host, why: str) -> Choice:
+def _nftables(host: Sight, why: str) -> Choice:
     if not host.which("nft"):
         raise MissingProgram(
             "nft", "backend: nft is not installed; install the package nftables, or set backend=iptables"
@@ -82,7 +82,7 @@ def _nftables(host: Host, why: str) -> Choice:
     return Choice(Nftables(), why)
 
 
-def _iptables(host: Host, why: str) -> Choice:
+def _iptables(host: Sight, why: str) -> Choice:
     used = _used_variants(host)
     if len(used) > 1:
         raise GatewayError(
@@ -103,7 +103,7 @@ def _iptables(host: Host, why: str) -> Choice:
     return Choice(backend, "{0}: {1}, {2}".format(backend.programs, why, reason))
 
 
-def _auto(host: Host) -> Choice:
+def _auto(host: Sight) -> Choice:
     used = _used_variants(host)
     if used:
         rule = next(iter(used.values()))[0]
@@ -117,23 +117,23 @@ def _auto(host: Host) -> Choice:
     raise MissingProgram("nft", "backend: neither nft nor iptables is installed; install the package nftables")
 
 
-def all_backends(host: Host) -> t.List[Backend]:
+def all_backends(host: Sight) -> t.List[Backend]:
     """Every backend that could hold our rules on this host."""
     return [backend for backend in (Nftables(), *_variants(host)) if _installed(host, backend)]
 
 
-def _used_variants(host: Host) -> t.Dict[str, t.List[str]]:
+def _used_variants(host: Sight) -> t.Dict[str, t.List[str]]:
     """Other programs' rules in each variant's tables, for the installed families."""
     used = {}
     for backend in _variants(host):
         saves = [backend.program(family, "save") for family in backend.families]
-        rules = [rule for save in saves if host.which(save) for rule in in_use(host.run([save]).out)]
+        rules = [rule for save in saves if host.which(save) for rule in in_use(host.ask([save]).out)]
         if rules:
             used[backend.variant] = rules
     return used
 
 
-def _variants(host: Host) -> t.List[Iptables]:
+def _variants(host: Sight) -> t.List[Iptables]:
     """Listing legacy tables must not load modules, so legacy is asked only if its tables are loaded."""
     found = [_made(host, "nft")]
     if any(host.read("/proc/net/{0}_tables_names".format(family)) for family in ("ip", "ip6")):
@@ -141,12 +141,12 @@ def _variants(host: Host) -> t.List[Iptables]:
     return found
 
 
-def _made(host: Host, variant: str) -> Iptables:
+def _made(host: Sight, variant: str) -> Iptables:
     return Iptables(variant, families(host), bool(host.which("ipset")))
 
 
-def _default_variant(host: Host) -> str:
-    done = host.run(["iptables", "--version"])
+def _default_variant(host: Sight) -> str:
+    done = host.ask(["iptables", "--version"])
     if done.rc != 0:
         return ""
     return "nft" if "nf_tables" in done.out else "legacy"

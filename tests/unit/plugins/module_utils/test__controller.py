@@ -185,8 +185,8 @@ def test_systemd_is_asked_only_if_it_listens():
 def test_what_is_asked_is_known():
     """A run that repeats another asks all of it anew (_repeat.py), so it need not be written down."""
     assert asks("read", ["/proc/net/tcp6"]) and asks("find", ["/proc/[0-9]*"])
-    assert asks("run", ["systemctl", "list-sockets", "--no-legend", "--no-pager"])
-    assert not asks("run", ["systemctl", "is-enabled", "ipmasq"]) and not asks("read", ["/proc/net/route"])
+    assert asks("ask", ["systemctl", "list-sockets", "--no-legend", "--no-pager"])
+    assert not asks("ask", ["systemctl", "is-enabled", "ipmasq"]) and not asks("read", ["/proc/net/route"])
 
 
 # --- what stays open ---------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_lists_of_items_with_what_they_counted():
 def test_what_the_state_remembers_is_what_is_returned():
     links = [fakes.link("ppp0", "203.0.113.1/32"), fakes.link("lan0", "192.168.1.1/24")]
     host = fakes.FakeHost(links=[*links, fakes.link("guest0", "192.168.2.1/24")])
-    engine.apply_gateway(gateway_from_params(gateway_params(**OPTIONS)), "auto", host, False)
+    engine.apply_gateway(gateway_from_params(gateway_params(**OPTIONS)), "auto", host)
     info = gateway_info("default", host)
     assert returned.faults(returned.documented("gateway_info"), info) == []
     assert [item["name"] for item in info["nat"]] == ["vpn", "some", "rest"]
@@ -90,7 +90,7 @@ def test_single_items_are_returned_as_data_until_they_are_gone():
         port_forward_params(name="web", in_interface="ppp0", port=["443"], to=["192.168.1.20"])
     )
     for item in (line, answers, web):
-        engine.apply_item("default", item, True, "auto", host, False)
+        engine.apply_item("default", item, True, "auto", host)
     info = gateway_info("default", host)
     assert returned.faults(returned.documented("gateway_info"), info) == []
     assert info["owner"] == "items" and info["as_applied"]
@@ -111,7 +111,7 @@ def test_single_items_are_returned_as_data_until_they_are_gone():
     (found,) = info["port_forwards"]
     assert (found["name"], found["wan"], found["port"], found["to"]) == ("web", "ppp0", ["443"], ["192.168.1.20"])
 
-    engine.apply_item("default", answers, False, "auto", host, False)
+    engine.apply_item("default", answers, False, "auto", host)
     info = gateway_info("default", host)
     assert info["forward"] == [] and len(info["masquerade"]) == len(info["port_forwards"]) == 1
 

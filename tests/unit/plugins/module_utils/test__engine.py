@@ -48,23 +48,23 @@ def host(request):
 def apply(host, check_mode=False, backend="auto", foreign="refuse", **given):
     given.setdefault("lans", DUAL)
     gateway = gateway_from_params(gateway_params(**given))
-    return engine.apply_gateway(gateway, backend, host, check_mode, foreign=foreign)
+    return engine.apply_gateway(gateway, backend, fakes.seen(host, check_mode), foreign=foreign)
 
 
 def remove(host, check_mode=False, instance="default"):
-    return engine.remove_instance(instance, host, check_mode)
+    return engine.remove_instance(instance, fakes.seen(host, check_mode))
 
 
 def masquerade(host, name="lan", state="present", check_mode=False, **given):
     given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
     item = masquerade_from_params(masquerade_params(name=name, state=state, **given))
-    return engine.apply_item("default", item, state == "present", "auto", host, check_mode)
+    return engine.apply_item("default", item, state == "present", "auto", fakes.seen(host, check_mode))
 
 
 def forward(host, name="out", state="present", **given):
     given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
     item = forward_from_params(forward_params(name=name, state=state, **given))
-    return engine.apply_item("default", item, state == "present", "auto", host, False)
+    return engine.apply_item("default", item, state == "present", "auto", host)
 
 
 def problems(function, *args, **kwargs):
@@ -224,7 +224,7 @@ def test_a_rollback_that_fails_names_the_step(host):
     apply(host)
     twice = "Error: no\n'nft -f ./old0.nft' has failed\n" * 2
     host.answers["sh /run/ipmasq/default/restore"] = fakes.Done(1, "", twice)
-    host.forget = True
+    host.answers["sh /run/ipmasq/default/keep"] = fakes.Done(1, "", "No space left on device")
     again = "its timer tries again once this run has ended"
     told = "it is not rolled back yet (Error: no; 'nft -f ./old0.nft' has failed); " + again
     assert problems(apply, host, mss="keep")[-1] == told
@@ -595,7 +595,7 @@ def test_from_lines_to_a_gateway_by_one_run(host):
     before = host.snapshot()
     masquerade(host)
     forward(host)
-    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
+    engine.apply_switches("default", Forwarding(ipv4=True), host)
     assert problems(apply, host) == [
         "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); remove them with one run "
         "with state=absent, or choose another instance"
@@ -612,7 +612,7 @@ def test_from_lines_to_a_gateway_by_one_run(host):
 
 def test_forwarding_on_and_back(host):
     before = host.snapshot()
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["switches"] == [{"key": IP4, "before": "0", "after": "1"}] + [
         {"key": "net/ipv4/conf/{0}/forwarding".format(name), "before": "0", "after": "1"}
         for name in ("lan0", "lo", "ppp0")
@@ -620,41 +620,41 @@ def test_forwarding_on_and_back(host):
     assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
     assert host.switch("net/ipv6/conf/all/forwarding") == "0"
     host.frozen = True
-    assert not engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()["changed"]
+    assert not engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()["changed"]
     host.frozen = False
-    assert engine.apply_switches("default", None, host, False).to_dict()["changed"]
+    assert engine.apply_switches("default", None, host).to_dict()["changed"]
     assert host.snapshot() == before
 
 
 def test_forwarding_repairs_an_interface(host):
-    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
+    engine.apply_switches("default", Forwarding(ipv4=True), host)
     host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "0\n"
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["switches"] == [{"key": "net/ipv4/conf/lan0/forwarding", "before": "0", "after": "1"}]
     assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
 
 
 def test_forwarding_names_who_overrides_it(host):
     host.files["/etc/sysctl.d/99-cis.conf"] = "# hardening\nnet.ipv4.ip_forward = 0\n"
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host, False).to_dict()
+    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["overridden_by"] == [{"file": "/etc/sysctl.d/99-cis.conf", "line": 2, "key": IP4, "value": "0"}]
     assert len(done["warnings"]) == 1
 
 
 def test_accept_ra_before_ipv6_forwarding(host):
-    engine.apply_switches("default", Forwarding(ipv6=True), host, False)
+    engine.apply_switches("default", Forwarding(ipv6=True), host)
     switched = [event[1] for event in host.events if event[0] == "switch"]
     assert switched[:2] == ["net/ipv6/conf/ppp0/accept_ra", "net/ipv6/conf/all/forwarding"]
 
 
 def test_forwarding_and_items_share_an_instance(host):
     before = host.snapshot()
-    engine.apply_switches("default", Forwarding(ipv4=True), host, False)
+    engine.apply_switches("default", Forwarding(ipv4=True), host)
     masquerade(host)
     assert gateway_info("default", host)["as_applied"]
     masquerade(host, state="absent")
     assert host.switch(IP4) == "1"
-    engine.apply_switches("default", None, host, False)
+    engine.apply_switches("default", None, host)
     assert host.snapshot() == before
 
 

@@ -18,8 +18,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts import (
     manager_of,
     read_facts,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import reads
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import is_private
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -77,7 +76,7 @@ def test_read_facts():
         "ip -j -4 route show table all match 0.0.0.0/1",
         "ip -j -6 route show table all match 2000::/4",
     ]
-    assert all(reads(call) for call in host.calls)
+    assert all(is_steady(call) for call in host.calls)
     assert [each.name for each in facts.interfaces] == ["lo", "enp0s31f6", "ppp0", "wg0", "enp0s31f6.100", "eth7"]
     lan, ppp, wg = facts.interfaces[1:4]
     assert lan.altnames == ("eno1", "enx8c1645000000")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _fence as fence, _repeat as repeat
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _fence as fence
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -28,7 +28,7 @@ def host_with(release="6.1.0-25-amd64", **answers):
 
 
 def apply(host, check_mode=False, **given):
-    return engine.apply_gateway(gateway_from_params(gateway_params(**given)), "auto", host, check_mode)
+    return engine.apply_gateway(gateway_from_params(gateway_params(**given)), "auto", fakes.seen(host, check_mode))
 
 
 def told(result):
@@ -44,7 +44,7 @@ def test_it_comes_with_the_gateway_and_is_asked_for_by_one_process():
     host.calls.clear()
     assert not apply(host).change.changed
     asked = [call for call in host.calls if call[0] == "nft" and ("chain" in call or "-c" in call or "-V" in call)]
-    assert len(asked) == 1 and repeat.reads(asked[0])
+    assert len(asked) == 1 and is_steady(asked[0])
     host.answers["nft -j list chain inet"] = Done(1, "", "Error: No such file or directory\n")
     assert gateway_info("default", host)["fence"] == {"stands": False, "why_not": ""}
     assert "~ fence: stands again" in apply(host, check_mode=True).to_dict()["differences"]
@@ -54,7 +54,7 @@ def test_it_goes_with_the_gateway():
     host = host_with()
     apply(host)
     host.events.clear()
-    engine.remove_instance("default", host, False)
+    engine.remove_instance("default", host)
     assert ("systemctl", "stop", "ipmasq-fence.service") in host.events
     assert UNIT not in host.files and "/etc/ipmasq/default.fence.nft" not in host.files
 

@@ -39,7 +39,7 @@ def host():
 
 def apply(host, check=False, **params):
     gateway = gateway_from_params(gateway_params(**dict(GIVEN, **params)))
-    return engine.apply_gateway(gateway, "auto", host, check)
+    return engine.apply_gateway(gateway, "auto", fakes.seen(host, check))
 
 
 def deleted(host):

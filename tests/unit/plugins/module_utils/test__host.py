@@ -10,8 +10,18 @@ import os
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _netlink as netlink
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import (
+    Done,
+    Host,
+    Netlink,
+    Onlooker,
+    Sight,
+    is_steady,
+    reads,
+)
+from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
 class LocalHost(Host):
@@ -133,3 +143,82 @@ def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path):
 def test_a_name_that_is_no_utf_8_comes_back_as_it_was(tmp_path):
     HOST.write(str(tmp_path / "file"), "wan\udcff", 0o600)
     assert (tmp_path / "file").read_bytes() == b"wan\xff"
+
+
+# --- What only looks
+
+
+ACTS = {"run", "log", "write", "write_switch", "remove", "make_folder", "rename", "remove_tree", "remove_folder"}
+
+
+def public(kind):
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def test_check_mode_gets_a_host_that_has_no_way_to_write():
+    assert public(Host) - public(Sight) == ACTS, "a new act belongs to Host, and here"
+    assert public(Onlooker) == public(Sight)
+    host = fakes.FakeHost()
+    host.frozen = True
+    assert Onlooker(host).acting() is None and host.acting() is host
+    assert Onlooker(host).ask(["ip", "-j", "-d", "addr", "show"]).rc == 0
+
+
+WRITING = [
+    ["nft", "-j", "-f", "-"],
+    ["nft", "-f", "-"],
+    ["nft", "delete", "table", "inet", "ipmasq"],
+    ["sh", "/etc/ipmasq/default.commit"],
+    ["modprobe", "-q", "nf_conntrack"],
+    ["ip", "address", "replace", "203.0.113.9/32", "dev", "ppp0"],
+    ["ip", "-4", "rule", "add", "pref", "6", "blackhole"],
+    ["iptables-nft-restore", "--noflush"],
+    ["ipset", "-exist", "restore"],
+    ["ipset", "destroy", "a"],
+    ["conntrack", "--load-file", "-"],
+    ["conntrack", "-D"],
+    ["firewall-cmd", "--reload"],
+    ["systemctl", "restart", "ipmasq-fence.service"],
+]
+
+
+@pytest.mark.parametrize("words", WRITING, ids=" ".join)
+def test_a_question_cannot_write(words):
+    assert not reads(words) and not is_steady(words)
+    for host in (HOST, Onlooker(HOST)):
+        with pytest.raises(ValueError, match="does not only read"):
+            host.ask(words)
+
+
+def test_a_batch_may_only_ask_for_routes():
+    words = ["ip", "-j", "-force", "-batch", "-"]
+    assert reads(words, "route get 192.0.2.1\nroute get 192.0.2.2\n")
+    assert not reads(words, "route get 192.0.2.1\nroute del default\n")
+    assert not is_steady(words)
+
+
+def test_connections_can_be_listed_and_not_deleted():
+    sent = []
+
+    class Kernel(Netlink):
+        def __init__(self):
+            pass
+
+        def __exit__(self, *_error):
+            sent.append("closed")
+
+        def send(self, data):
+            sent.append(data)
+
+        def receive(self):
+            return b"answer"
+
+    host = LocalHost()
+    host.netfilter = Kernel
+    with Onlooker(host).netfilter() as kernel:
+        kernel.send(netlink.dump())
+        assert kernel.receive() == b"answer"
+        for kind in (netlink.DELETE, netlink.NEW):
+            with pytest.raises(ValueError, match="does not only list"):
+                kernel.send(netlink.message(kind, netlink.REQUEST, 2))
+    assert sent == [netlink.dump(), "closed"]

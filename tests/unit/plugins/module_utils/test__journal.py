@@ -28,7 +28,7 @@ WEB = {"name": "web", "port": ["443"], "to": ["192.168.1.20"]}
 
 def apply(host, confirmation=None, check_mode=False, **given):
     gateway = gateway_from_params(gateway_params(lans=[LAN], **given))
-    return engine.apply_gateway(gateway, "auto", host, check_mode, confirmation=confirmation)
+    return engine.apply_gateway(gateway, "auto", fakes.seen(host, check_mode), confirmation=confirmation)
 
 
 def test_a_long_list_is_its_beginning():

@@ -17,7 +17,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._controller import Reach
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
@@ -39,9 +39,9 @@ class Run:
 
         def step(host):
             self.whole += 1
-            return engine.apply_gateway(gateway_from_params(params), "auto", host, check_mode).to_dict()
+            return engine.apply_gateway(gateway_from_params(params), "auto", host).to_dict()
 
-        return repeat.repeated(params, check_mode, self.host, step)
+        return repeat.repeated(params, fakes.seen(self.host, check_mode), step)
 
 
 @pytest.fixture(params=list(TOOLS))
@@ -64,7 +64,7 @@ def test_the_third_run_is_the_second_again(run):
 
 
 def test_the_questions_are_all_put_again(run):
-    asked = [words for kind, words, _answer in json.loads(run.host.files[SEEN])["asked"] if kind == "run"]
+    asked = [words for kind, words, _answer in json.loads(run.host.files[SEEN])["asked"] if kind == "ask"]
     run.host.calls.clear()
     run()
     assert asked
@@ -179,7 +179,7 @@ def test_a_remark_is_a_warning_once():
 
     def tell(*remarks, check_mode=False):
         result = {"notes": ["n"], "warnings": ["w"], "remarks": list(remarks)}
-        found = repeat.tell(result, "default", check_mode, host)
+        found = repeat.tell(result, "default", fakes.seen(host, check_mode))
         assert "remarks" not in found
         return found["notes"][1:], found["warnings"][1:]
 
@@ -199,13 +199,13 @@ def test_a_remark_is_a_warning_once():
 @pytest.mark.parametrize("text", ["", "{", "[", "7"])
 def test_what_was_told_may_be_damaged(text):
     host = fakes.FakeHost(files={"/run/ipmasq/default.told": text})
-    assert repeat.tell({"remarks": ["a"]}, "default", False, host)["warnings"] == ["a"]
+    assert repeat.tell({"remarks": ["a"]}, "default", host)["warnings"] == ["a"]
 
 
 def test_a_wrong_instance_has_no_file():
     host = fakes.FakeHost()
     host.read = None
-    assert repeat.repeated({"instance": "../../etc/shadow"}, False, host, lambda _host: {"changed": False})
+    assert repeat.repeated({"instance": "../../etc/shadow"}, host, lambda _host: {"changed": False})
 
 
 @pytest.mark.parametrize(
@@ -234,15 +234,15 @@ def test_a_wrong_instance_has_no_file():
     ],
 )
 def test_what_only_counts_or_runs_down_is_no_difference(words, one, other):
-    assert repeat.reads(words)
-    answers = [repeat._steady("run", words, Done(0, text, "")) for text in (one, other)]
+    assert is_steady(words)
+    answers = [repeat._steady("ask", words, Done(0, text, "")) for text in (one, other)]
     assert answers[0] == answers[1]
-    assert answers[0] != repeat._steady("run", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
+    assert answers[0] != repeat._steady("ask", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
 
 
 def test_what_looks_like_a_counter_in_a_log_prefix_is_a_difference():
     line = '[2:80] -A X -j LOG --log-prefix "[{0}:2] closed: "\n[2:80] -A X -j LOG --log-prefix [{0}:2]\n'
-    answers = [repeat._steady("run", ["iptables-nft-save", "-c"], Done(0, line.format(n), "")) for n in (1, 7)]
+    answers = [repeat._steady("ask", ["iptables-nft-save", "-c"], Done(0, line.format(n), "")) for n in (1, 7)]
     assert answers[0] != answers[1]
 
 
@@ -256,31 +256,19 @@ def test_of_the_memory_only_its_size_counts():
 
 
 @pytest.mark.parametrize(
-    "words", [["nft", "-j", "-f", "-"], ["nft", "delete", "table"], ["sh", "/etc/ipmasq/default.commit"], ["modprobe"]]
+    "question",
+    [
+        lambda host: host.ask(["nft", "-c", "-j", "-f", "-"], stdin='{"nftables": []}'),
+        lambda host: host.ask(["conntrack", "-L", "-f", "ipv4"]),
+        lambda host: host.acting(),
+    ],
 )
-def test_what_may_write_spoils_the_list(words):
-    assert not repeat.reads(words)
+def test_what_cannot_be_asked_again_spoils_the_record(question):
     listener = repeat.Listener(fakes.FakeHost())
-    if words[0] == "sh":
-        listener.run(words)
-        assert listener.spoiled
-
-
-def test_every_way_to_write_spoils_the_list():
-    for call in (
-        lambda host: host.write("/run/x", "", 0o600),
-        lambda host: host.write_switch("/proc/sys/net/ipv4/ip_forward", "1"),
-        lambda host: host.remove("/run/x"),
-        lambda host: host.make_folder("/run/y"),
-        lambda host: host.rename("/run/y", "/run/z"),
-        lambda host: host.remove_tree("/run/z"),
-        lambda host: host.remove_folder("/run/z"),
-        lambda host: host.run(["nft", "-j", "list", "chains"], stdin="text"),
-    ):
-        listener = repeat.Listener(fakes.FakeHost())
-        assert not listener.spoiled
-        call(listener)
-        assert listener.spoiled
+    listener.ask(["nft", "-j", "list", "chains"])
+    assert not listener.spoiled
+    question(listener)
+    assert listener.spoiled
 
 
 def test_what_stands_for_the_code_is_steady():

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Onlooker
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 FOLDER = "/run/ipmasq/default"
@@ -83,7 +83,7 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
     ):
         armed(host)
     # Only the change itself may confirm it.
-    assert rollback.finish("default", "", True, host, False) == rollback.Answer(False, "")
+    assert rollback.finish("default", "", True, host) == rollback.Answer(False, "")
     rollback.check_armed("default", known, host)
     del host.files[FOLDER + "/armed"]
     with pytest.raises(GatewayError, match=r"rolled back before it was complete: it took longer than its 300 s"):
@@ -93,8 +93,8 @@ def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host)
 def test_what_is_not_made_yet_cannot_be_confirmed(host):
     armed(host)
     with pytest.raises(GatewayError, match=r"the change to 'default' is not complete yet, or its module has died"):
-        rollback.finish("default", "", True, host, False)
-    assert rollback.finish("default", "", False, host, False) == rollback.Answer(True, "pending")
+        rollback.finish("default", "", True, host)
+    assert rollback.finish("default", "", False, host) == rollback.Answer(True, "pending")
 
 
 def test_a_change_of_another_instance_is_awaited(host):
@@ -114,7 +114,7 @@ def test_whoever_rolls_a_change_back_has_claimed_it(host):
     assert taken_back(host, known) == "it is not rolled back yet (nft: busy); " + again
     assert host.calls[-1] == ["sh", FOLDER + "/restore", "it failed", rollback.FORGOTTEN]
     assert FOLDER + "/reverting" in host.files
-    # Somebody is at it.
+    # Another process has claimed it.
     assert (
         taken_back(host, known) == "its timer has started to roll the change back and does not finish; inspect the host"
     )
@@ -191,8 +191,8 @@ def test_a_rollback_goes_on_after_a_line_that_fails(host):
 )
 def test_one_of_them_ends_it(host, keep, script, said):
     made(host)
-    assert rollback.finish("default", "", keep, host, check_mode=True) == rollback.Answer(True, "pending")
-    assert rollback.finish("default", "secret", keep, host, check_mode=False) == rollback.Answer(True, "pending")
+    assert rollback.finish("default", "", keep, Onlooker(host)) == rollback.Answer(True, "pending")
+    assert rollback.finish("default", "secret", keep, host) == rollback.Answer(True, "pending")
     assert ["sh", FOLDER + "/" + script, said] in host.calls
 
 
@@ -221,7 +221,7 @@ def test_whoever_comes_second_is_told_how_it_ended(keep, outcome):
     host = Meanwhile(fakes.NFT)
     made(host)
     host.writes = "secret {0} 14:05:31\n".format(outcome)
-    assert rollback.finish("default", "secret", keep, host, False) == rollback.Answer(False, outcome, "14:05:31")
+    assert rollback.finish("default", "secret", keep, host) == rollback.Answer(False, outcome, "14:05:31")
     assert host.calls[-1] == ["sleep", "0.5"]
 
 
@@ -229,7 +229,7 @@ def test_whoever_comes_second_to_what_does_not_end_is_told_so(host):
     made(host)
     host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
     with pytest.raises(GatewayError, match="is ending the change to 'default' and does not finish"):
-        rollback.finish("default", "secret", True, host, False)
+        rollback.finish("default", "secret", True, host)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
     host.files[FOLDER + ".last"] = last
     host.files["/proc/sys/kernel/hostname"] = "gw1\n"
     with pytest.raises(rollback.ChangeLost) as caught:
-        rollback.end_change("default", "secret", keep, host, False)
+        rollback.end_change("default", "secret", keep, host)
     assert sentence in str(caught.value)
     # The one that asked with a token reads these.
     known = "" if last.startswith("other") else last.split()[1]
@@ -259,8 +259,8 @@ def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
 
 def test_nothing_waits(host):
     with pytest.raises(rollback.ChangeLost, match=r"^instance: no change to 'default' awaits confirmation; "):
-        rollback.end_change("default", "", True, host, False)
-    assert rollback.end_change("default", "", False, host, False)["was"] == ""
+        rollback.end_change("default", "", True, host)
+    assert rollback.end_change("default", "", False, host)["was"] == ""
 
 
 @pytest.mark.parametrize(
@@ -276,14 +276,14 @@ def test_nothing_waits(host):
 def test_what_became_of_it_is_known_afterwards(host, last, token, was):
     if last:
         host.files[FOLDER + ".last"] = last
-    assert rollback.finish("default", token, True, host, False) == rollback.Answer(False, was)
+    assert rollback.finish("default", token, True, host) == rollback.Answer(False, was)
 
 
 def test_what_cannot_be_kept_is_taken_back(host):
     made(host)
     host.answers["sh " + FOLDER + "/keep"] = Done(1, "", "No space left on device")
     with pytest.raises(GatewayError, match=r"could not be written to disk \(No space left on device\); it was rolled"):
-        rollback.finish("default", "secret", True, host, False)
+        rollback.finish("default", "secret", True, host)
     said = "it could not be written to disk: No space left on device"
     assert host.calls[-1] == ["sh", FOLDER + "/restore", said]
     assert FOLDER + "/confirming" not in host.files
@@ -292,7 +292,7 @@ def test_what_cannot_be_kept_is_taken_back(host):
 def test_a_file_that_is_not_in_its_place_is_not_called_kept(host):
     made(host)
     host.answers["sh " + FOLDER + "/keep"] = Done(rollback.UNFINISHED, "", "mv: cannot move\nnot every file\n")
-    (told,) = rollback.finish("default", "secret", True, host, False).warnings
+    (told,) = rollback.finish("default", "secret", True, host).warnings
     assert "(mv: cannot move not every file); at the next boot this host stays closed until that is fixed" in told
 
 
@@ -318,7 +318,7 @@ def test_a_rollback_that_fails_is_told(host, monkeypatch, gone):
     told = "rollback failed; inspect the host: nft: broken"
     later = r"it is not rolled back yet \(nft: broken\); its timer tries again at 14:05:30"
     with pytest.raises(GatewayError, match=told if gone else later):
-        rollback.finish("default", "", False, host, False)
+        rollback.finish("default", "", False, host)
 
 
 def test_somebody_elses_change_is_waited_for(host):

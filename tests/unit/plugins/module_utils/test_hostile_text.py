@@ -144,12 +144,12 @@ def test_text_of_an_item_is_refused_or_is_data(kind, option, state, data):
         item = make(options)
         host = fakes.FakeHost(fakes.NFT)
         if kind == "forwarding":
-            engine.apply_switches(options["instance"], item if state == "present" else None, host, False)
+            engine.apply_switches(options["instance"], item if state == "present" else None, host)
             check_files(host, options["instance"], "")
             return
         for programs in (fakes.NFT, fakes.IPTABLES_NFT):
             host = fakes.FakeHost(programs)
-            engine.apply_item(options["instance"], item, state == "present", "auto", host, False)
+            engine.apply_item(options["instance"], item, state == "present", "auto", host)
             check_files(host, options["instance"], "ipmasq ")
     except GatewayError as error:
         check_problems(error.problems, text, option, kind)
@@ -196,8 +196,8 @@ def armed(options, backend, names=(), first=True):
         extra = {"name": "attic", "interfaces": ["tap*"], "networks": ["10.99.0.0/16"], "reaches": []}
         more = dict(options, lans=options["lans"] + [dict(extra, spoof_check=True)])
         other, found = intent.read_gateway(more)
-        engine.apply_gateway(other, backend, host, False, found)
-    engine.apply_gateway(gateway, backend, host, False, problems, rollback.Confirmation(30, "0123", "14:05:30"))
+        engine.apply_gateway(other, backend, host, found)
+    engine.apply_gateway(gateway, backend, host, problems, rollback.Confirmation(30, "0123", "14:05:30"))
     return host
 
 

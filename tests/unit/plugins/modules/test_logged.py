@@ -45,11 +45,11 @@ def pending():
 
 def test_the_token_opens_nothing():
     """It names a change, so that a late answer confirms no other. Root needs none, and nobody else can use one."""
-    assert rollback.finish("default", "", True, pending(), False).was == "pending"
+    assert rollback.finish("default", "", True, pending()).was == "pending"
     host = pending()
     host.root = False
     with pytest.raises(GatewayError, match="root"):
-        rollback.end_change("default", TOKEN, True, host, False)
+        rollback.end_change("default", TOKEN, True, host)
 
 
 COMMON = {"instance", "backend", "confirm_timeout", "confirm_by", "wait"}
@@ -60,7 +60,7 @@ def test_a_token_is_compared_and_no_more(token):
     host = pending()
     before = dict(host.files)
     calls = len(host.calls)
-    assert rollback.finish("default", token, True, host, False) == rollback.Answer(False, "")
+    assert rollback.finish("default", token, True, host) == rollback.Answer(False, "")
     assert host.files == before and len(host.calls) == calls
 
 

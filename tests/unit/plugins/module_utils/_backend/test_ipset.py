@@ -31,6 +31,9 @@ class Refusing:
         self.err = err
         self.calls = []
 
+    def ask(self, argv, stdin=None):
+        return self.run(argv, stdin)
+
     def run(self, argv, stdin=None):
         self.calls.append(argv)
         return Done(1, "ours-1\nours-2\n", self.err)
