@@ -139,25 +139,16 @@ problems:
   sample: ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"]
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _host
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
-
-if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Host
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_probe"], supports_check_mode=True)
-
-    def step(host: Host) -> dict:
-        return gateway_probe(module.params["instance"], host)
-
-    run_module(module, step)
+    # What it does is gone afterwards, so check mode proves, too, and it takes the host itself.
+    _host.run_module(module, lambda _sight: gateway_probe(module.params["instance"], _host.AnsibleHost(module)))
 
 
 if __name__ == "__main__":
