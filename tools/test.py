@@ -227,8 +227,13 @@ def integration(outcome: Outcome) -> None:
         shutil.rmtree(memory, ignore_errors=True)
 
 
+def in_labs(outcome: Outcome, *arguments: str) -> None:
+    """Tests that talk to a lab's nodes thousands of times; see tests/quick/podman."""
+    pytest(outcome, *arguments, PATH=f"{ROOT}/tests/quick:{os.environ['PATH']}")
+
+
 def lab(outcome: Outcome) -> None:
-    pytest(outcome, "tests/lab", "tests/lan_client", "-v")
+    in_labs(outcome, "tests/lab", "tests/lan_client", "-v")
 
 
 def vm(outcome: Outcome) -> None:
@@ -236,11 +241,11 @@ def vm(outcome: Outcome) -> None:
 
 
 def molecule(outcome: Outcome) -> None:
-    pytest(outcome, "tests/molecule", "-v", "-s", "-k", f"not ({LATER})")
+    in_labs(outcome, "tests/molecule", "-v", "-s", "-k", f"not ({LATER})")
 
 
 def neighbours(outcome: Outcome) -> None:
-    pytest(outcome, "tests/molecule", "-v", "-s", "-k", LATER)
+    in_labs(outcome, "tests/molecule", "-v", "-s", "-k", LATER)
 
 
 def bare(outcome: Outcome) -> None:

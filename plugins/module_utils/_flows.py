@@ -19,6 +19,7 @@ against forgetting it: for the old rules it explains nothing, for the new ones e
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import typing as t
@@ -47,6 +48,8 @@ SEEN = frozenset(
     + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
+
+DECIDING = frozenset((*VERDICTS, "return", "jump", "goto", "helper"))
 
 
 @dataclass(frozen=True)
@@ -284,10 +287,10 @@ def _port_classes(judges: t.Iterable[Judge]) -> t.List[int]:
             ports = rule.match.port + tuple(filter(None, (rule.action.ports, rule.match.asked_port)))
             for first, last in ports:
                 starts.update((first, last + 1))
-    found, number = [], -1
-    for port in range(1 << 16):
-        number += port in starts
-        found.append(number)
+    found: t.List[int] = []
+    ends = sorted(start for start in starts if 0 < start < 1 << 16) + [1 << 16]
+    for number, end in enumerate(ends):
+        found += [number] * (end - len(found))
     return found
 
 
@@ -326,6 +329,7 @@ class Judge:
         self._lans, self._places = _Places(inside), _Places(inside + others)
         self._sets: t.Dict[int, _Places] = {}
         self._suffixes: t.Dict[int, bool] = {}
+        self._hidden: t.Dict[int, bool] = {}
 
     @property
     def networks(self) -> t.Iterator[str]:
@@ -378,7 +382,7 @@ class Judge:
         for rule in chain.about(packet) if chain else ():
             holds = self._holds(rule.match, packet)
             kind, action = rule.action.kind, rule.action
-            if holds is False or kind not in VERDICTS + ("return", "jump", "goto", "helper"):
+            if holds is False or kind not in DECIDING:
                 continue
             if kind == "return":
                 ends: t.List[t.Optional[Rule]] = [None]
@@ -396,6 +400,8 @@ class Judge:
 
     def mark(self, packet: Packet) -> Packet:
         """The packet with the marks that our rules set before filtering."""
+        if not self._marking and not self._foreign:
+            return packet
         marked, unsure = 0, self._foreign
         for name in self._marking:
             for bit, sure in self._marks(name, packet, True):
@@ -418,16 +424,11 @@ class Judge:
                 certain = False
 
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
-        """Whether the match holds; None if unknown."""
+        """Whether a match that suits the packet's path (see _suits) holds; None if unknown."""
         flow = packet.flow
         suffix = bool(match.destination) and self._suffix(match.destination)
         if not (
-            match.family in ("", flow.family)
-            and _named(match.iif, packet.iif)
-            and _named(match.oif, packet.oif)
-            and (not match.ct_state or "new" in match.ct_state)
-            and match.protocol in ("", flow.protocol)
-            and (not match.port or any(first <= packet.port <= last for first, last in match.port))
+            (not match.port or any(first <= packet.port <= last for first, last in match.port))
             and (not match.translated or flow.redirected)
             and (not match.asked or self._in(match.asked, flow.asked.destination))
             and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
@@ -442,12 +443,15 @@ class Judge:
             bits, asked = match.mark
             if not asked & packet.unsure and asked & packet.marked != bits:
                 return False
-        unseen = (
-            suffix
-            or (match.mark and match.mark[1] & packet.unsure)
-            or any(getattr(match, name) != default for name, default in UNSEEN)
-        )
+        unseen = suffix or (match.mark and match.mark[1] & packet.unsure) or self._hides(match)
         return None if unseen else True
+
+    def _hides(self, match: Match) -> bool:
+        """Whether the match depends on what a connection does not show."""
+        known = self._hidden.get(id(match))
+        if known is None:
+            known = self._hidden[id(match)] = any(getattr(match, name) != default for name, default in UNSEEN)
+        return known
 
     def _suffix(self, networks: t.Tuple[str, ...]) -> bool:
         if id(networks) not in self._suffixes:
@@ -456,8 +460,7 @@ class Judge:
 
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
         if len(networks) == 1:
-            parsed, net = ipaddress.ip_address(address), network(networks[0])
-            return bool(parsed in net)
+            return bool(_parsed(address) in network(networks[0]))
         # There may be 20,000 of them; the tuple lives as long as the rules.
         places = self._sets.get(id(networks))
         if not places:
@@ -486,6 +489,7 @@ class _Chain:
         self._all: t.List[Rule] = []
         self._general: t.List[int] = []
         self._special: t.Dict[t.Any, t.List[int]] = {}
+        self._suitable: t.Dict[t.Any, t.List[int]] = {}  # of the general ones, by path
 
     def add(self, rule: Rule) -> None:
         match = rule.match
@@ -503,10 +507,27 @@ class _Chain:
         self._all.append(rule)
 
     def about(self, packet: Packet) -> t.Iterator[Rule]:
-        places = list(self._general)
+        """The rules that suit the packet's path and may concern its ends."""
+        path = (packet.flow.family, packet.flow.protocol, packet.iif, packet.oif)
+        general = self._suitable.get(path)
+        if general is None:
+            general = self._suitable[path] = [each for each in self._general if _suits(self._all[each].match, path)]
+        special: t.List[int] = []
         for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
-            places += self._special.get(key, ())
-        return (self._all[place] for place in sorted(places))
+            special += (each for each in self._special.get(key, ()) if _suits(self._all[each].match, path))
+        return (self._all[place] for place in (sorted(general + special) if special else general))
+
+
+def _suits(match: Match, path: t.Tuple[str, str, str, str]) -> bool:
+    """Whether the match may hold for new packets of this family and protocol, from one interface to the other."""
+    family, protocol, iif, oif = path
+    return (
+        match.family in ("", family)
+        and match.protocol in ("", protocol)
+        and (not match.ct_state or "new" in match.ct_state)
+        and _named(match.iif, iif)
+        and _named(match.oif, oif)
+    )
 
 
 class _Places:
@@ -537,6 +558,11 @@ class _Places:
                 if names is not None:
                     return names
         return ()
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _parsed(address: str) -> Address:
+    return ipaddress.ip_address(address)
 
 
 def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:

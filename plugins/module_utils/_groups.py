@@ -64,17 +64,29 @@ class _Asked(t.NamedTuple):
     broad: t.Optional[Match] = None  # one of too many matches, which the arguments omit
 
 
+class _Sides:
+    """What judges by the present and by the previous rules."""
+
+    def __init__(self, now: Judge, then: Judge) -> None:
+        self.now, self.then = now, then
+        self.local, self.outer = {}, {}
+        for family in FAMILY:
+            local = sorted(address for address in now.local | then.local if family_of(address) == family)
+            self.local[family] = tuple(local)
+            self.outer[family] = [each for each in local if not now.links_of(each) and not then.links_of(each)]
+
+
 def groups(now: Rules, then: Rules) -> Groups:
     """The connections that begin under the present rules and are wrong under the previous ones."""
-    sides = [_deciding(rules.ruleset) for rules in (now, then)]
-    changed = [dict.fromkeys(_asked(side, other)) for side, other in (sides, sides[::-1])]
+    deciding = [_deciding(rules.ruleset) for rules in (now, then)]
+    changed = [dict.fromkeys(_asked(side, other)) for side, other in (deciding, deciding[::-1])]
     asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
-    judges = Judge(now), Judge(then)
+    sides = _Sides(Judge(now), Judge(then))
     gateways = now.gateway, then.gateway
     found: t.Dict[str, None] = {}
     for each in asked[:MOST_ASKED]:
         for source, destination in _ends(each, gateways):
-            found.update(dict.fromkeys(_group(each, source, destination, judges)))
+            found.update(dict.fromkeys(_group(each, source, destination, sides)))
     words = list(found)
     return Groups(tuple(words[:MOST]), max(0, len(words) - MOST) + max(0, len(asked) - MOST_ASKED))
 
@@ -148,7 +160,8 @@ def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Gateway]) -> t.It
                 yield from ((source, destination),)
 
 
-def _first(net: str, local: t.Container[str]) -> str:
+@functools.lru_cache(maxsize=1 << 12)
+def _first(net: str, local: t.Tuple[str, ...]) -> str:
     """An address that represents a network: not its first or last one, and not this host's, if there are others."""
     parsed = network(net)
     last = parsed.num_addresses - 1
@@ -159,14 +172,11 @@ def _first(net: str, local: t.Container[str]) -> str:
     return str(parsed.network_address)
 
 
-def _group(
-    asked: t.Tuple[_Asked, Action], source: str, destination: str, judges: t.Tuple[Judge, Judge]
-) -> t.Iterator[str]:
-    about, (now, then) = asked[0], judges
+def _group(asked: t.Tuple[_Asked, Action], source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
+    about, now = asked[0], sides.now
     family = about.family or family_of(source or destination or "0.0.0.0")
     far, other = OUTSIDE[family]
-    local = sorted(address for address in now.local | then.local if family_of(address) == family)
-    outer = [address for address in local if not now.links_of(address) and not then.links_of(address)]
+    local, outer = sides.local[family], sides.outer[family]
     begin = _first(source, local) if source else far
     if about.local and not outer:
         return
@@ -175,7 +185,7 @@ def _group(
     protocol = about.protocol or ("udp" if port else "")
     flow = Flow(protocol, End(begin, to, 4000, port), End(to, begin, port, 4000))
     for rule in now.walk("dstnat", Packet(flow, _link(now, begin, about.iif), "", to, port)):
-        yield from _translated(about, source, destination, flow, rule, judges, outer)
+        yield from _translated(about, source, destination, flow, rule, sides)
 
 
 def _link(judge: Judge, address: str, given: str) -> str:
@@ -188,10 +198,9 @@ def _translated(
     destination: str,
     flow: Flow,
     redirect: t.Optional[Rule],
-    judges: t.Tuple[Judge, Judge],
-    outer: t.Sequence[str],
+    sides: _Sides,
 ) -> t.Iterator[str]:
-    now, then = judges
+    now, then, outer = sides.now, sides.then, sides.outer[flow.family]
     words = ["-f", FAMILY[flow.family]]
     if about.protocol:
         words += ["-p", about.protocol if about.protocol in KNOWN else str(NUMBERS[about.protocol])]

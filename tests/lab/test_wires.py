@@ -19,6 +19,7 @@ import yaml
 from unhurried import wait_until
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/lab"
+QUICK = Path(__file__).resolve().parents[1] / "quick"
 LAB = "wires"
 TOPOLOGY = """
 lab_networks:
@@ -141,3 +142,32 @@ def test_what_cannot_be_done_is_one_sentence(lab: Lab) -> None:
     assert lab.wire("unplug", "pc", "eth0") == (1, "lab-wire: no such node: pc (there are branch, gw)\n")
     rc, said = lab.wire("plug", "gw")
     assert rc == 2 and said.endswith("plug which cable? lab-wire plug NODE INTERFACE\n")
+
+
+#: What a command sees of where it runs. Only the cgroup may differ.
+SURROUNDINGS = """
+env | sort; pwd; id; hostname; grep Cap /proc/self/status
+for one in mnt uts ipc net pid user; do readlink /proc/self/ns/$one; done
+cat; exit 7
+"""
+
+
+def test_the_quick_podman_of_the_tests_gives_what_podman_gives(lab: Lab) -> None:
+    folders = [each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != QUICK]
+    itself = shutil.which("podman", path=os.pathsep.join(folders))
+
+    def told(podman: str | Path, *words: str) -> tuple[int, str]:
+        done = subprocess.run([str(podman), *words], text=True, capture_output=True, check=False, input="asked")
+        return done.returncode, done.stdout
+
+    node = f"{LAB}-gw"
+    for words in ((node,), ("--interactive", node), ("-i", node), ("--user", "root", node)):
+        command = ("exec", *words, "sh", "-c", SURROUNDINGS)
+        assert told(QUICK / "podman", *command) == told(itself, *command)
+    assert told(QUICK / "podman", "mount", node) == told(itself, "mount", node)
+    assert told(QUICK / "podman", "exec", node, "no-such-program")[0] == 127
+    assert told(QUICK / "podman", "exec", f"{LAB}-nobody", "true") == told(itself, "exec", f"{LAB}-nobody", "true")
+    # It knows a node again after a restart, when every process is another one.
+    assert lab.wire("reboot", "gw")[0] == 0
+    command = ("exec", node, "readlink", "/proc/self/ns/net")
+    assert told(QUICK / "podman", *command) == told(itself, *command)

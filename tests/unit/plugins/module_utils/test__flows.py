@@ -228,4 +228,5 @@ def test_many_rules_are_not_walked_through():
 
 
 def _packet(port):
-    return SimpleNamespace(to=WAN, port=port, flow=SimpleNamespace(asked=SimpleNamespace(source=FAR)))
+    flow = SimpleNamespace(family="ip", protocol="tcp", asked=SimpleNamespace(source=FAR))
+    return SimpleNamespace(to=WAN, port=port, iif="wan0", oif="", flow=flow)
