@@ -90,7 +90,7 @@ results:
   elements: dict
   contains:
     kind:
-      description: Its kind, such as V(reach) or V(closed).
+      description: Its kind, such as V(reach), V(closed) or V(port_forward); see docs/proof.md.
       type: str
       sample: reach
     name:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from .._rules import family_of, network
 from .._values import overlaps
 from .model import Ground, Link
-from .promises import families, inside, outside
+from .places import families, inside, outside
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
@@ -51,11 +51,14 @@ def survey(gateway: Gateway, facts: Facts, host: Host) -> Ground:
     addresses = {each.name: each.addresses for each in facts.interfaces}
     taken = [net for each in facts.interfaces for net in (*each.networks, *each.routed)]
     taken += [net for lan in gateway.lans or () for net in lan.networks or ()]
+    items = (*gateway.nat, *gateway.outbound, *gateway.port_forwards)
+    taken += [net for item in items for net in (*item.destination, *item.source) if "/" in net and net[-2:] != "/0"]
     free = {
         family: next((net for net in OUTSIDE[family] if not overlaps([net], taken)), OUTSIDE[family][-1])
         for family in families(gateway)
     }
-    return Ground(links, addresses, outside=free)
+    networks = {each.name: each.networks for each in facts.interfaces}
+    return Ground(links, addresses, networks, outside=free)
 
 
 def _link(raw: t.Mapping[str, t.Any]) -> Link:
@@ -114,24 +117,27 @@ def _last(text: str) -> t.List[str]:
     return [str(net[-3 - step]) for step in range(min(CANDIDATES + 4, hosts))]
 
 
-def ways(ground: Ground, host: Host) -> t.Dict[t.Tuple[str, str], t.Tuple[str, str]]:
-    """Where the routes send what each LAN interface sends outside: interface and next hop."""
-    return {
-        (name, family): way
-        for (name, family), client in ground.clients.items()
-        for way in [_way(ground, family, client, name, host)]
-        if way
-    }
+def ways(
+    ground: Ground, others: t.Iterable[t.Tuple[str, str, str]], host: Host
+) -> t.Dict[t.Tuple[str, str], t.Tuple[str, str]]:
+    """Where the routes send what LANs send outside, and to other targets: interface and next hop."""
+    found = {}
+    for (name, family), client in ground.clients.items():
+        found[name, family] = _way(ground, (name, client, str(network(ground.outside[family])[1])), host)
+    for case in others:
+        found[case[0], case[2]] = _way(ground, case, host)
+    return {key: way for key, way in found.items() if way}
 
 
-def _way(ground: Ground, family: str, client: str, name: str, host: Host) -> t.Optional[t.Tuple[str, str]]:
-    target = str(network(ground.outside[family])[1])
-    question = ("ip", "-j", OPTION[family], "route", "get", target)
+def _way(ground: Ground, case: t.Tuple[str, str, str], host: Host) -> t.Optional[t.Tuple[str, str]]:
+    name, client, target = case
+    question = ("ip", "-j", OPTION[family_of(target)], "route", "get", target)
     # Without the client, when the kernel refuses to route its packets: that is what the proof has to show.
-    found = asked(host, *question, "from", client, "iif", name) or asked(host, *question)
+    found = asked(host, *question, "from", client, "iif", name) if client else []
+    found = found or asked(host, *question)
     if not found or not found[0].get("dev"):
         return None
-    hop = found[0].get("gateway") or (found[0].get("via") or {}).get("host") or ""
+    hop = found[0].get("gateway") or (found[0].get("via") or {}).get("host") or target
     return found[0]["dev"], hop if ground.links.get(found[0]["dev"], Link("")).ethernet else ""
 
 

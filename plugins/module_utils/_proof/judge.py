@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .model import BROKEN, HOLDS, UNMEASURABLE, Result, Seen
+from .model import BROKEN, HOLDS, UNMEASURABLE, Result, Seen, mss_fits
 from .packets import ACK, ECHO, RST, SYN, Packet, answer, in_words
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -18,6 +18,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The probe's own ports, one for each promise.
 FIRST_PORT = 50000
+#: For a second flow of the same client.
+SECOND_PORT = 57000
 #: ICMP redirects are advice, and do not end a conversation.
 REDIRECT = {4: 5, 6: 137}
 
@@ -51,7 +53,8 @@ class Talk:
         step = self.promise.steps[self._turn]
         if step.packet:
             marked = replace(step.packet, mark=self.number, magic=self.magic)
-            made = Seen(step.at, replace(marked, sport=marked.sport or self.number + FIRST_PORT))
+            port = SECOND_PORT if step.same_source else FIRST_PORT
+            made = Seen(step.at, _with_port(marked, self.number + port))
         else:
             made = _reply(step, self._came[-1])
         if made not in self.sent:
@@ -85,7 +88,7 @@ class Talk:
     def _wanted(self, step: Step, seen: Seen) -> bool:
         if step.come is None:
             fits = seen.place == self.sent[0].place and _answers(self.sent[0].packet, seen.packet)
-            return fits and bool(seen.packet.quoted) == bool(step.error)
+            return fits and bool(seen.packet.quoted) == bool(step.error) and mss_fits(step.most, seen.packet.mss)
         if step.same_source and self._came[0].packet.source != seen.packet.source:
             return False
         return not seen.packet.quoted and step.come.fits(seen.place, seen.packet)
@@ -106,6 +109,8 @@ class Talk:
         """The result, once the time is up. ``alive``: interfaces of which packets get through; ``silent``: neighbours
         that do not answer ARP or NDP.
         """
+        if not self.settled and not self.sent:
+            self._end(UNMEASURABLE, "the time was up before its turn came")
         if not self.settled and self.promise.never:
             dead = [name for name in self.promise.into if name not in alive]
             why = "nothing at all gets through from {0}, so silence shows nothing".format(", ".join(dead))
@@ -133,6 +138,13 @@ class Talk:
         each = self.promise
         sent, seen = (tuple(_line(packet) for packet in packets) for packets in (self.sent, self.seen))
         return Result(each.kind, each.name, each.items, self.outcome, self.reason, sent, seen)
+
+
+def _with_port(packet: Packet, port: int) -> Packet:
+    """The quoted packet bears the mark, too, as who answers does not know the one that quotes it."""
+    if packet.quoted:
+        return replace(packet, quoted=replace(packet.quoted, mark=packet.mark, magic=packet.magic))
+    return replace(packet, sport=packet.sport or port)
 
 
 def _line(seen: Seen) -> str:

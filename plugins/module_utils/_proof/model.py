@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass, field
 
@@ -35,18 +36,37 @@ class Come:
             and within(packet.source, self.sources)
             and within(packet.target, self.targets)
             and self.dport in (0, packet.dport)
-            and _mss_fits(self.mss, packet.mss)
+            and mss_fits(self.mss, packet.mss)
         )
 
 
 def within(address: str, networks: t.Sequence[str]) -> bool:
-    if not networks or address in networks:
+    """Whether an address is in one of the networks; without networks, any address is."""
+    if not networks:
         return True
     single = network(address)
-    return any(each.version == single.version and single.subnet_of(each) for each in map(network, networks))
+    number, longest = int(single.network_address), single.max_prefixlen
+    found = _index(tuple(networks))
+    return any(
+        (single.version, length, number >> (longest - length)) in found
+        for version, length in found[None]
+        if version == single.version
+    )
 
 
-def _mss_fits(wanted: int, seen: int) -> bool:
+@functools.lru_cache(maxsize=64)
+def _index(networks: t.Tuple[str, ...]) -> t.Mapping[t.Any, t.Any]:
+    """Networks by version, length and leading bits: a LAN may have 10,000 of them."""
+    parsed = [network(each) for each in networks]
+    found: t.Dict[t.Any, t.Any] = {
+        (each.version, each.prefixlen, int(each.network_address) >> (each.max_prefixlen - each.prefixlen)): True
+        for each in parsed
+    }
+    found[None] = {(each.version, each.prefixlen) for each in parsed}
+    return found
+
+
+def mss_fits(wanted: int, seen: int) -> bool:
     return not wanted or (seen == -wanted if wanted < 0 else 0 < seen <= wanted)
 
 
@@ -61,6 +81,7 @@ class Step:
     packet: t.Optional[Packet] = None
     come: t.Optional[Come] = None  # None: what a client takes for the answer to its first packet
     mss: int = 0  # of the answer
+    most: int = 0  # what the answer's MSS may be when it gets back
     error: t.Tuple[int, ...] = ()  # instead of an answer: type and code of an ICMP error about what came out
     same_source: bool = False  # as what came out in the first step
 
@@ -95,9 +116,10 @@ class Ground:
 
     links: t.Mapping[str, Link] = field(default_factory=dict)
     addresses: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
+    networks: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
     clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
     outside: t.Mapping[str, str] = field(default_factory=dict)  # family: the network of the probe's hosts outside
-    ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # to interface and next hop
+    ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # and family or target
     magic: int = 0
 
 

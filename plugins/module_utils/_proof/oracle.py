@@ -33,12 +33,12 @@ class Verdict(t.NamedTuple):
 def matches(item: Traffic, packet: Packet, wan: str, sources: t.Sequence[str]) -> bool:
     return (
         (not item.wan or matches_name(item.wan, wan))
-        and bool(sources)
-        and within(packet.source, sources)
-        and _family_fits(item, packet)
-        and within(packet.target, item.destination)
         and (not item.protocol or packet.protocol in item.protocol)
         and (not item.port or any(first <= packet.dport <= last for first, last in item.port))
+        and bool(sources)
+        and _family_fits(item, packet)
+        and within(packet.target, item.destination)
+        and within(packet.source, sources)
     )
 
 
@@ -46,20 +46,75 @@ def _family_fits(item: Traffic, packet: Packet) -> bool:
     return not item.destination or packet.family in {family_of(net) for net in item.destination}
 
 
-def filtered(gateway: Gateway, packet: Packet, wan: str) -> t.Optional[Outbound]:
-    """The outbound rule that decides about a packet; None: it may leave."""
-    for item in gateway.outbound:
-        if matches(item, packet, wan, inside_of(gateway, item)):
-            return item
-    return None
+class Oracle:
+    """A gateway's declaration on its ground."""
 
+    def __init__(self, gateway: Gateway, ground: Ground) -> None:
+        self.gateway, self.ground = gateway, ground
+        self._sources: t.Dict[t.Tuple[t.Any, ...], t.Tuple[str, ...]] = {}
 
-def translated(gateway: Gateway, packet: Packet, wan: str) -> t.Optional[NatItem]:
-    for item in gateway.nat:
-        plain = not (item.action == "exempt" and item.ipsec) and _has_target(item, packet)
-        if plain and matches(item, packet, wan, sources_of(gateway, item)):
-            return item
-    return None
+    def sources_of(self, item: NatItem) -> t.Tuple[str, ...]:
+        return self._known(("nat", item.source, item.action), lambda: sources_of(self.gateway, item))
+
+    def inside_of(self, item: Traffic) -> t.Tuple[str, ...]:
+        return self._known(("all", item.source), lambda: inside_of(self.gateway, item))
+
+    def _known(self, key: t.Tuple[t.Any, ...], find: t.Callable[[], t.Tuple[str, ...]]) -> t.Tuple[str, ...]:
+        """Most items have the same sources."""
+        if key not in self._sources:
+            self._sources[key] = find()
+        return self._sources[key]
+
+    def filtered(self, packet: Packet, wan: str) -> t.Optional[Outbound]:
+        """The outbound rule that decides about a packet; None: it may leave."""
+        rules = self.gateway.outbound
+        return next((item for item in rules if matches(item, packet, wan, self.inside_of(item))), None)
+
+    def translated(self, packet: Packet, wan: str) -> t.Optional[NatItem]:
+        for item in self.gateway.nat:
+            plain = not (item.action == "exempt" and item.ipsec) and _has_target(item, packet)
+            if plain and matches(item, packet, wan, self.sources_of(item)):
+                return item
+        return None
+
+    def leaves(self, packet: Packet, wan: str) -> Verdict:
+        """What the declaration says about a new packet from a LAN by a WAN's interface."""
+        rule = self.filtered(packet, wan)
+        named = ("outbound/" + rule.name,) if rule else ()
+        if rule and rule.action != "accept":
+            return Verdict((), named)
+        excuse = "rate {0} of outbound '{1}' may be used up".format(rule.rate, rule.name) if rule and rule.rate else ""
+        item = self.translated(packet, wan)
+        if item:
+            kept = item.persistent or item.action != "snat"
+            return Verdict(self._sources_by(item, packet, wan), (*named, "nat/" + item.name), excuse, kept)
+        guarded = self._known(
+            ("guarded",),
+            lambda: tuple(net for lan in self.gateway.lans or () for net in nat_networks(self.gateway, lan)),
+        )
+        if guarded and within(packet.source, guarded):
+            return Verdict((), named)
+        return Verdict((packet.source,), named, excuse)
+
+    def _sources_by(self, item: NatItem, packet: Packet, wan: str) -> t.Tuple[str, ...]:
+        if item.action == "exempt":
+            return (packet.source,)
+        if item.action == "masquerade":
+            here = self.ground.addresses.get(wan, ())
+            return tuple(address for address in here if family_of(address) == packet.family)
+        if item.action == "snat":
+            return tuple(net for entry in item.to if family_of(entry) == packet.family for net in _as_networks(entry))
+        return (self.mapped(item, packet.source),)
+
+    def mapped(self, item: NatItem, address: str) -> str:
+        """The address outside that stands for one inside, by a 1:1 or prefix item."""
+        inside, outside = self.sources_of(item), item.to[0]
+        own = next((net for net in inside if family_of(net) == family_of(outside)), outside)
+        if item.action != "prefix":
+            return moved(address, own, outside)
+        lans = [net for lan in self.gateway.lans or () for net in lan.networks or ()]
+        pairs = neutral_pairs(own, outside, lans)
+        return next((moved(address, one, other) for one, other in pairs if within(address, (one,))), outside)
 
 
 def _has_target(item: NatItem, packet: Packet) -> bool:
@@ -67,47 +122,8 @@ def _has_target(item: NatItem, packet: Packet) -> bool:
     return not item.to or packet.family in {family_of(entry) for entry in item.to}
 
 
-def leaves(gateway: Gateway, ground: Ground, packet: Packet, wan: str) -> Verdict:
-    """What the declaration says about a new packet from a LAN by a WAN's interface."""
-    rule = filtered(gateway, packet, wan)
-    named = ("outbound/" + rule.name,) if rule else ()
-    if rule and rule.action != "accept":
-        return Verdict((), named)
-    excuse = "rate {0} of outbound '{1}' may be used up".format(rule.rate, rule.name) if rule and rule.rate else ""
-    item = translated(gateway, packet, wan)
-    if item:
-        sources = sources_by(gateway, ground, item, packet, wan)
-        return Verdict(sources, (*named, "nat/" + item.name), excuse, item.persistent or item.action != "snat")
-    guarded = [net for lan in gateway.lans or () for net in nat_networks(gateway, lan)]
-    return (
-        Verdict((), named) if guarded and within(packet.source, guarded) else Verdict((packet.source,), named, excuse)
-    )
-
-
-def sources_by(gateway: Gateway, ground: Ground, item: NatItem, packet: Packet, wan: str) -> t.Tuple[str, ...]:
-    if item.action == "exempt":
-        return (packet.source,)
-    if item.action == "masquerade":
-        here = ground.addresses.get(wan, ())
-        return tuple(address for address in here if family_of(address) == packet.family)
-    if item.action == "snat":
-        return tuple(net for entry in item.to if family_of(entry) == packet.family for net in _as_networks(entry))
-    return (mapped(gateway, item, packet.source),)
-
-
 def _as_networks(entry: str) -> t.Tuple[str, ...]:
     return (entry,) if "/" in entry else networks_of(entry)
-
-
-def mapped(gateway: Gateway, item: NatItem, address: str) -> str:
-    """The address outside that stands for one inside, by a 1:1 or prefix item."""
-    inside, outside = sources_of(gateway, item), item.to[0]
-    if item.action == "prefix":
-        lans = [net for lan in gateway.lans or () for net in lan.networks or ()]
-        pairs = neutral_pairs(next(net for net in inside if family_of(net) == "ip6"), outside, lans)
-        return next((moved(address, one, other) for one, other in pairs if within(address, (one,))), outside)
-    own = next(net for net in inside if family_of(net) == family_of(outside))
-    return moved(address, own, outside)
 
 
 def moved(address: str, inside: str, outside: str) -> str:

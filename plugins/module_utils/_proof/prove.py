@@ -15,12 +15,14 @@ from . import ground as grounds
 from .judge import FIRST_PORT, Talk
 from .loop import Loop, NoLoop
 from .model import Report, Seen
-from .promises import promises
+from .oracle import Oracle
+from .promises import promises, targets
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
     from .._host import Host
     from .._intent import Gateway
+    from .model import Result
     from .packets import Packet
 
 #: Seconds for everything, and for the packets that have to come; they are sent again until then.
@@ -36,12 +38,20 @@ def prove(gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST)
     try:
         with Loop(host) as loop:
             results, notes = _proved(gateway, facts, _Run(host, loop, began + deadline))
-    except NoLoop as error:
-        bare = grounds.survey(gateway, facts, host)
-        bare = grounds.with_lacks(bare, dict.fromkeys(bare.links, str(error)))
-        talks = [Talk(promise, 1, 0) for promise in promises(gateway, bare)]
-        results, notes = [talk.close((), ()) for talk in talks], []
+    except (NoLoop, OSError) as error:
+        results, notes = _unmeasured(gateway, facts, host, str(error))
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
+
+
+def _unmeasured(gateway: Gateway, facts: Facts, host: Host, why: str) -> _Proved:
+    """Every promise that can be named without a loop."""
+    bare = grounds.survey(gateway, facts, host)
+    bare = grounds.with_lacks(bare, dict.fromkeys(bare.links, why))
+    promised, notes = promises(Oracle(gateway, bare))
+    return [Talk(promise, 1, 0).close((), ()) for promise in promised], notes
+
+
+_Proved = t.Tuple[t.List["Result"], t.List[str]]
 
 
 class _Run(t.NamedTuple):
@@ -50,7 +60,7 @@ class _Run(t.NamedTuple):
     until: float
 
 
-def _proved(gateway: Gateway, facts: Facts, run: _Run) -> t.Tuple[t.List[t.Any], t.List[str]]:
+def _proved(gateway: Gateway, facts: Facts, run: _Run) -> _Proved:
     ground = grounds.survey(gateway, facts, run.host)
     tried = grounds.candidates(gateway, ground, facts, run.host)
     places = grounds.places(grounds.measured(gateway, ground), run.host)
@@ -64,12 +74,13 @@ def _proved(gateway: Gateway, facts: Facts, run: _Run) -> t.Tuple[t.List[t.Any],
         clients={key: free[0] for key, free in clients.items() if free},
         magic=random.SystemRandom().randrange(1 << 24, 1 << 32),
     )
-    ground = replace(ground, ways=grounds.ways(ground, run.host))
+    ground = replace(ground, ways=grounds.ways(ground, targets(Oracle(gateway, ground)), run.host))
     run.loop.build(ground, places)
-    talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promises(gateway, ground), 1)]
+    promised, notes = promises(Oracle(gateway, ground))
+    talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promised, 1)]
     alive = _talk(talks, run)
     silent = grounds.silent({hop for talk in talks for hop in talk.promise.hops if not talk.settled}, run.host)
-    return [talk.close(alive, silent) for talk in talks], []
+    return [talk.close(alive, silent) for talk in talks], notes
 
 
 def _talk(talks: t.Sequence[Talk], run: _Run) -> t.Set[str]:
@@ -103,6 +114,8 @@ class _Exchange:
 
     def begin(self, talks: t.Iterable[Talk]) -> None:
         for talk in talks:
+            if self._run.host.clock() > self._run.until:
+                return
             self._send(talk)
             self.listen(0)
 

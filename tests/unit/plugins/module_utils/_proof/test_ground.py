@@ -83,5 +83,5 @@ def test_the_way_is_asked_for_as_a_client_goes():
     base = Ground({"lan0": Link("lan0", True), "wan0": Link("wan0", True)}, clients={("lan0", "ip"): "192.168.1.9"},
                   outside={"ip": "192.31.196.128/25"})  # fmt: skip
     host = Host(**{"ip route get 192.31.196.129": [{"dev": "wan0", "gateway": "203.0.113.1"}]})
-    assert ground.ways(base, host) == {("lan0", "ip"): ("wan0", "203.0.113.1")}
-    assert ground.ways(base, Host()) == {}
+    assert ground.ways(base, [], host) == {("lan0", "ip"): ("wan0", "203.0.113.1")}
+    assert ground.ways(base, [("lan0", "192.168.1.9", "10.9.0.1")], Host()) == {}

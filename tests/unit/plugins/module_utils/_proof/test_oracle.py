@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground
-from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import leaves
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -19,7 +19,7 @@ GROUND = Ground(addresses={"wan0": ("203.0.113.2", "2001:db8:ff::2")})
 def verdict(source, target, protocol="tcp", port=443, **params):
     gateway, problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN], **params))
     assert not problems
-    return leaves(gateway, GROUND, Packet(source, target, protocol, 1, port), "wan0")
+    return Oracle(gateway, GROUND).leaves(Packet(source, target, protocol, 1, port), "wan0")
 
 
 POOL = {"name": "pool", "action": "snat", "to": ["203.0.113.16-203.0.113.19"], "source": ["192.168.1.0/25"]}
@@ -56,5 +56,5 @@ def test_prefixes_are_mapped_as_rfc_6296_says():
     lan = dict(LAN, networks=["fd01:203:405:1::/64"])
     gateway, problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=[lan], nat=nat, ipv6="prefix"))
     assert not problems
-    seen = leaves(gateway, GROUND, Packet("fd01:203:405:1::1234", "2620:4f::1", "udp", 1, 2), "wan0").sources
+    seen = Oracle(gateway, GROUND).leaves(Packet("fd01:203:405:1::1234", "2620:4f::1", "udp", 1, 2), "wan0").sources
     assert seen == ("2001:db8:1:d550::1234",)  # the example of RFC 6296, section 2.5.1

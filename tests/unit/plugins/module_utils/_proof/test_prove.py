@@ -20,4 +20,4 @@ def test_a_host_without_tc_is_unmeasurable():
     host = fakes.FakeHost()
     host.frozen = True
     report = prove(gateway, Facts(()), host)
-    assert report.counts == {"holds": 0, "broken": 0, "unmeasurable": 6}
+    assert report.counts == {"holds": 0, "broken": 0, "unmeasurable": 8}

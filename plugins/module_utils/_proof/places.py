@@ -1,0 +1,164 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Where a probe can be sent from and to, and the words for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from .._rules import family_of, network
+from .model import FAMILY_NAMES, Come, within
+from .packets import ECHO, Packet
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent import Gateway, Lan
+    from .model import Ground
+
+FAMILIES = ("ip", "ip6")
+PROTOCOLS = ("tcp", "udp", "icmp")
+#: Where a packet goes if no item says otherwise; then what most outbound rules open.
+PORTS = {"tcp": (49443, 443, 80, 22), "udp": (49443, 443, 123, 53), "icmp": (0,)}
+#: Ports on which nothing listens, unless a declaration opens them.
+CLOSED = (49151, 47293, 45737, 41843)
+
+
+def families(gateway: Gateway) -> t.List[str]:
+    return [family for family in FAMILIES if any(has(lan, family) for lan in gateway.lans or ())]
+
+
+def has(lan: Lan, family: str) -> bool:
+    return any(family_of(net) == family for net in lan.networks or ())
+
+
+def inside(gateway: Gateway, ground: Ground) -> t.List[t.Tuple[Lan, str]]:
+    """Every LAN with each of its interfaces on this host; with its pattern, if there is none."""
+    return [(lan, name) for lan in gateway.lans or () for pattern in lan.interfaces for name in meant(ground, pattern)]
+
+
+def outside(gateway: Gateway, ground: Ground, only: str = "") -> t.List[str]:
+    """The interfaces of all WANs, or of an item's WAN."""
+    return [name for wan in gateway.wans or () if only in ("", wan.interface) for name in meant(ground, wan.interface)]
+
+
+def meant(ground: Ground, pattern: str) -> t.List[str]:
+    if not pattern.endswith("*"):
+        return [pattern]
+    return [name for name in ground.links if name.startswith(pattern[:-1])] or [pattern]
+
+
+def everywhere(gateway: Gateway, ground: Ground) -> t.Tuple[str, ...]:
+    return (*(name for _lan, name in inside(gateway, ground)), *outside(gateway, ground))
+
+
+def anywhere_outside(gateway: Gateway, ground: Ground, sources: t.Tuple[str, ...] = ()) -> t.Tuple[Come, ...]:
+    return (Come(tuple(outside(gateway, ground)), sources),)
+
+
+# --- Words ----------------------------------------------------------------------------------------------------------
+
+
+def called(lan: Lan, interface: str) -> str:
+    """A LAN in the user's words; with its interface if it has several."""
+    single = len(lan.interfaces) == 1 and not lan.interfaces[0].endswith("*")
+    return lan.name if single else "{0} ({1})".format(lan.name, interface)
+
+
+def sort_of(protocol: str, family: str) -> str:
+    return "({0}, {1})".format(protocol, FAMILY_NAMES[family])
+
+
+# --- Packets --------------------------------------------------------------------------------------------------------
+
+
+def host_outside(ground: Ground, family: str, number: int = 0) -> str:
+    """One of the hosts outside that the probe plays."""
+    return str(network(ground.outside[family])[1 + number])
+
+
+def request(source: str, target: str, protocol: str, dport: int = 0, mss: int = 0) -> Packet:
+    packet = Packet(source, target, protocol, dport=dport, mss=mss)
+    if protocol == "icmp":
+        return Packet(source, target, protocol, flags=0, kind=ECHO[packet.version][0])
+    return packet
+
+
+def one_of(net: str) -> str:
+    """A host of a network, far from both ends where there is room."""
+    parsed = network(net)
+    if parsed.num_addresses <= 2:
+        return str(parsed[0])
+    if isinstance(parsed, ipaddress.IPv6Network) and parsed.prefixlen <= 64:
+        return str(parsed[0xFAFA])
+    return str(parsed[-2])
+
+
+def is_public(address: str) -> bool:
+    return bool(ipaddress.ip_address(address).is_global)
+
+
+def of_family(networks: t.Iterable[str], family: str) -> t.Tuple[str, ...]:
+    return tuple(net for net in networks if family_of(net) == family)
+
+
+# --- Where it can be sent -------------------------------------------------------------------------------------------
+
+
+def client_in(gateway: Gateway, ground: Ground, sources: t.Sequence[str], family: str) -> t.Optional[t.Tuple[str, str]]:
+    """LAN interface and address of a client in one of these networks: a free address, or else any."""
+    own = of_family(sources, family)
+    if not own:
+        return None
+    for (name, of), client in ground.clients.items():
+        if of == family and within(client, own):
+            return name, client
+    for net in own[:8]:
+        address = one_of(net)
+        for lan, name in inside(gateway, ground):
+            if within(address, lan.networks or ("0.0.0.0/32",)) and within(address, ground.networks.get(name, ("::",))):
+                return name, address
+    return None
+
+
+def lack_of(ground: Ground, interface: str) -> str:
+    link = ground.links.get(interface)
+    if not link:
+        return "{0} does not exist".format(interface)
+    return link.lacks or ("" if link.up else "{0} is down".format(interface))
+
+
+def lack_inside(ground: Ground, interface: str, family: str) -> str:
+    """Why nothing can be sent from a LAN."""
+    lacks = lack_of(ground, interface)
+    if not lacks and (interface, family) not in ground.clients:
+        lacks = "{0} has no {1} network with a free address for the probe".format(interface, FAMILY_NAMES[family])
+    return lacks
+
+
+def way_of(ground: Ground, interface: str, target: str) -> t.Tuple[str, str]:
+    """Interface and next hop of what a LAN sends to a target; nothing, if no route is known."""
+    family = family_of(target)
+    default = within(target, (ground.outside.get(family, "0.0.0.0/32"),))
+    return ground.ways.get((interface, family if default else target), ("", ""))
+
+
+def lack_outside(ground: Ground, interface: str, wan: str, target: str) -> str:
+    """Why what a LAN sends does not leave through this WAN."""
+    lacks = lack_of(ground, wan)
+    if lacks:
+        return lacks
+    way, family = way_of(ground, interface, target)[0], FAMILY_NAMES[family_of(target)]
+    if not way:
+        return "no {0} route leaves through {1}".format(family, wan)
+    if way == wan:
+        return ""
+    return "no {0} route leaves through {1}; the route to {2} leaves through {3}".format(family, wan, target, way)
+
+
+def hops(ground: Ground, interface: str, target: str) -> t.Tuple[t.Tuple[str, str], ...]:
+    way, hop = way_of(ground, interface, target)
+    return ((way, hop),) if hop else ()

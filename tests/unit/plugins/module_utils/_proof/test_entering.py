@@ -1,0 +1,60 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.tests.unit.plugins.module_utils._proof.test_promises import promised
+
+WEB = {"name": "web", "port": ["8443"], "to": ["192.168.1.20"], "to_port": 443}
+NAME = "port forward 'web' from wan0 (tcp 8443, IPv4)"
+
+
+def test_a_port_forward_arrives_as_declared():
+    promise = promised(port_forwards=[WEB])[NAME]
+    first = promise.steps[0]
+    assert (first.packet.target, first.packet.dport) == ("203.0.113.2", 8443)
+    assert (first.come.places, first.come.targets, first.come.dport) == (("lan0",), ("192.168.1.20",), 443)
+    assert first.come.sources == (first.packet.source,)
+    assert promise.hops == (("lan0", "192.168.1.20"),)
+
+
+@pytest.mark.parametrize(("by", "source"), [("external", ("203.0.113.2",)), ("gateway", ())])
+def test_hairpins_from_near_and_far(by, source):
+    found = promised(port_forwards=[dict(WEB, hairpin=True, hairpin_source=by)])
+    for name in ("lan0", "guest0"):
+        promise = found["hairpin of port forward 'web' from {0} (tcp 8443, IPv4)".format(name)]
+        assert promise.steps[0].come.sources == source
+
+
+def test_clients_of_a_forward():
+    found = promised(port_forwards=[dict(WEB, source=["9.9.9.0/24"])])
+    assert found[NAME].steps[0].packet.source == "9.9.9.254"
+    assert NAME not in promised(port_forwards=[dict(WEB, source=["192.168.2.0/24"], hairpin=True)])
+    bogon = promised(port_forwards=[dict(WEB, source=["198.51.100.0/24"])], drop_bogons=True)
+    assert bogon[NAME].lacks == "drop_bogons drops what comes from 198.51.100.254"
+
+
+def test_a_pinhole_is_the_address_itself():
+    lans = [{"name": "office", "interfaces": ["lan0"], "networks": ["2001:db8:5::/64"]}]
+    forward = {"name": "six", "port": ["443"], "to": ["::11/::ffff:ffff:ffff:ffff"]}
+    first = promised(lans=lans, port_forwards=[forward])["port forward 'six' from wan0 (tcp 443, IPv6)"].steps[0]
+    assert first.packet.target == "2001:db8:5::11"
+
+
+def test_what_the_probe_cannot_ask():
+    assert promised(port_forwards=[dict(WEB, destination=["198.51.100.9/32"])])[NAME].lacks
+    assert not any(
+        promise.kind == "port_forward" for promise in promised(port_forwards=[dict(WEB, protocol=["sctp"])]).values()
+    )
+
+
+def test_one_to_one():
+    one = {"name": "one", "action": "static", "source": ["192.168.1.32/28"], "to": ["203.0.113.32/28"]}
+    found = promised(nat=[one, {"name": "rest"}])
+    name = "nat 'one': 203.0.113.46 leads to 192.168.1.46 from wan0 (tcp, IPv4)"
+    assert found[name].steps[0].come.targets == ("192.168.1.46",)
+    shut = promised(nat=[dict(one, inbound=False), {"name": "rest"}])
+    assert shut["nat 'one': 203.0.113.46 is closed for 192.168.1.46 from wan0 (tcp, IPv4)"].never
