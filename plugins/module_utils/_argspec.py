@@ -14,12 +14,14 @@ from ._words import (
     BALANCES,
     CT_STATES,
     FILTER_ACTIONS,
+    FILTERINGS,
     FORWARDED,
     HAIRPIN_SOURCES,
     HELPERS,
     INPUTS,
     IPV6_MODES,
     LOGGED,
+    MAPPINGS,
     NAT_ACTIONS,
     OFFLOADS,
     PROFILES,
@@ -175,6 +177,25 @@ FORWARDING: Spec = {
     "ipv6": {"type": "bool"},
     "interfaces": NAMES,
 }
+NAT_PROBE: Spec = {
+    "servers": NAMES,
+    "tcp": NAMES,
+    "ping": NAMES,
+    "dns_server": {"type": "str"},
+    "dns_name": {"type": "str"},
+    "expect": {
+        "type": "dict",
+        "options": {
+            "addresses": NAMES,
+            "mapping": {"type": "str", "choices": list(MAPPINGS)},
+            "filtering": {"type": "str", "choices": list(FILTERINGS)},
+            "hairpin": {"type": "bool"},
+            "mtu": {"type": "int"},
+        },
+    },
+    "idle": {"type": "int", "default": 0},
+    "timeout": {"type": "int", "default": 3},
+}
 
 
 #: Items that may be given by one of their options alone: [wan0] for [{interface: wan0}].
@@ -201,4 +222,5 @@ MODULES: t.Dict[str, Spec] = {
     "forwarding": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARDING),
     "gateway_info": merge(INSTANCE, BACKEND, CONFIRM),
     "gateway_probe": merge(INSTANCE, BACKEND, CONFIRM),
+    "nat_probe": NAT_PROBE,
 }

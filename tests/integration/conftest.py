@@ -42,6 +42,16 @@ def tools(tmp_path_factory):
         pytest.skip("no tools of {0}: {1}".format(release, reason))
 
 
+@pytest.fixture(scope="session")
+def coturn():
+    """The programs of Debian's coturn, from the lab's image."""
+    try:
+        with releases.mounted("bookworm") as root:
+            yield lambda name: releases.command(root, root / "usr/bin" / name)
+    except releases.NotHere as reason:
+        pytest.skip("no coturn: {0}".format(reason))
+
+
 @pytest.fixture(autouse=True)
 def namespace():
     """A fresh namespace for this test alone."""

@@ -11,7 +11,6 @@ import re
 import subprocess
 
 import pytest
-import releases
 from helpers import ONE_LAN
 from sandbox import sh
 from topology import WAN4
@@ -27,16 +26,6 @@ VERDICT = re.compile(r"NAT with (.*)!|No NAT detected")
 def net(net):
     net.nodes["wan"].sh("ip addr add {0}/32 dev lo".format(SECOND))
     return net
-
-
-@pytest.fixture(scope="session")
-def coturn():
-    """The programs of Debian's coturn, from the lab's image."""
-    try:
-        with releases.mounted("bookworm") as root:
-            yield lambda name: releases.command(root, root / "usr/bin" / name)
-    except releases.NotHere as reason:
-        pytest.skip("no coturn: {0}".format(reason))
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ TEST_SPEC = [
     ("forwarding", dict(), "state is present but any of the following are missing: ipv4, ipv6"),
     ("forwarding", dict(ipv4="perhaps"), "argument 'ipv4' is of type"),
     ("gateway_info", dict(name="x"), "Unsupported parameters for"),
+    ("nat_probe", dict(instance="x"), "Unsupported parameters for"),
+    ("nat_probe", dict(expect={"mapping": "cone"}), "value of mapping must be one of: none, independent, address"),
     ("gateway_probe", dict(name="x"), "Unsupported parameters for"),
 ]
 
