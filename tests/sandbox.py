@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pathlib
 import re
 import shutil
+import socket
+import struct
 import subprocess
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 
 CLONE_NEWNET = 0x40000000
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 #: Where programs are found; tests with the tools of another release put theirs in front.
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
@@ -58,6 +62,13 @@ def can_have_namespaces() -> str:
     return "" if os.waitpid(pid, 0)[1] == 0 else "unshare(CLONE_NEWNET) is refused here"
 
 
+def raise_loopback() -> None:
+    """What ``ip link set lo up`` does, without a process: every node of every test has one."""
+    require_namespace()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        fcntl.ioctl(asking, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+
+
 class Namespace:
     """A network namespace that lives as long as this object. Sockets opened inside stay there."""
 
@@ -89,6 +100,10 @@ class Namespace:
         with self.inside():
             return sh(command)
 
+    def ip_batch(self, *commands: str) -> None:
+        with self.inside():
+            ip_batch(*commands)
+
     def close(self) -> None:
         os.close(self._handle)
 
@@ -107,6 +122,16 @@ def sh(command: str, check: bool = True) -> str:
     )  # fmt: skip
     assert not check or done.returncode == 0, command + "\n" + done.stdout + done.stderr
     return done.stdout
+
+
+def ip_batch(*commands: str) -> None:
+    """Commands of ip(8), in one process."""
+    require_namespace()
+    done = subprocess.run(
+        ["ip", "-batch", "-"],
+        input="\n".join(commands), capture_output=True, text=True, check=False, env=dict(os.environ, PATH=PATH),
+    )  # fmt: skip
+    assert done.returncode == 0, "\n".join(commands) + "\n" + done.stdout + done.stderr
 
 
 #: What a change prepares for a shell to run.
@@ -242,12 +267,14 @@ def files(root: pathlib.Path) -> dict:
 
 def switches() -> dict:
     found = {}
-    for folder in ("/proc/sys/net/ipv4", "/proc/sys/net/ipv6", "/proc/sys/net/netfilter"):
-        for path in pathlib.Path(folder).rglob("*"):
-            if "/neigh/" in str(path) or not path.is_file() or path.name == "nf_conntrack_count":
-                continue
-            with contextlib.suppress(OSError):
-                found[str(path)] = path.read_bytes()
+    for top in ("/proc/sys/net/ipv4", "/proc/sys/net/ipv6", "/proc/sys/net/netfilter"):
+        for folder, below, names in os.walk(top):
+            if "neigh" in below:
+                below.remove("neigh")
+            for name in names:
+                with contextlib.suppress(OSError), open(f"{folder}/{name}", "rb", buffering=0) as switch:
+                    found[f"{folder}/{name}"] = switch.read()
+    found.pop("/proc/sys/net/netfilter/nf_conntrack_count", None)
     return found
 
 

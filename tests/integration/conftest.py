@@ -58,7 +58,7 @@ def namespace():
     own = sandbox.Namespace()
     with own.inside():
         sandbox.require_namespace()
-        sandbox.sh("ip link set lo up")
+        sandbox.raise_loopback()
         yield own
     own.close()
 

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 import sandbox
-from sandbox import SandboxHost, sh
+from sandbox import SandboxHost, ip_batch, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
@@ -110,11 +110,14 @@ class Gate:
 
 def wire(**links: str) -> None:
     """Interfaces with addresses, each with a peer that is up: wire(lan0="192.168.1.1/24 fd00:1::1/64")."""
+    commands = []
     for name, addresses in links.items():
-        sh("ip link add {0} type veth peer name {1}".format(name, "p" + name[:14]))
+        peer = "p" + name[:14]
+        commands.append("link add {0} type veth peer name {1}".format(name, peer))
         for each in addresses.split():
-            sh("ip addr add {0} dev {1}{2}".format(each, name, " nodad" if ":" in each else ""))
-        sh("ip link set {0} up; ip link set {1} up".format(name, "p" + name[:14]))
+            commands.append("addr add {0} dev {1}{2}".format(each, name, " nodad" if ":" in each else ""))
+        commands += ["link set {0} up".format(name), "link set {0} up".format(peer)]
+    ip_batch(*commands)
 
 
 def wire_gateway() -> None:
@@ -123,4 +126,4 @@ def wire_gateway() -> None:
         lan0="192.168.1.1/24 fd00:1::1/64",
         guest0="192.168.2.1/24 fd00:2::1/64",
     )
-    sh("ip route add default via 203.0.113.1; ip -6 route add default via 2001:db8:ff::1")
+    ip_batch("route add 0.0.0.0/0 via 203.0.113.1", "route add ::/0 via 2001:db8:ff::1")

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import pathlib
+import random
 import select
 import socket
 import struct
 import time
 import typing as t
 
-from sandbox import Namespace, sh
+from sandbox import Namespace, ip_batch, raise_loopback, require_namespace, sh
 from unhurried import patience
 
 WAN4, WAN6 = "203.0.113.1", "2001:db8:ff::1"
@@ -39,22 +41,21 @@ class Topology:
     def __init__(self, wan: str = "wan0") -> None:
         self.wan_name = wan
         self.nodes: dict = {}
-        sh(QUIET)
+        quieten()
         for name in ("office", "guest", "wan"):
             self._node(name)
         for name, (link, v4, v6) in CLIENTS.items():
             net4, net6 = v4.rpartition(".")[0], v6.rpartition("::")[0]
             self._link(link, name, "{0}.1/24".format(net4), "{0}::1/64".format(net6), v4 + "/24", v6 + "/64")
-            route = "ip route add default via {0}.1; ip -6 route add default via {1}::1".format(net4, net6)
-            self.nodes[name].sh(route)
+            self.nodes[name].ip_batch(*default(net4 + ".1", net6 + "::1"))
             self._awake(name, net4 + ".1", net6 + "::1")
         self.wire_wan()
 
     def wire_wan(self, v4: str = GATE4, v6: str = GATE6) -> None:
         self._link(self.wan_name, "wan", v4 + "/24", v6 + "/64", WAN4 + "/24", WAN6 + "/64")
-        sh("ip route replace default via {0}; ip -6 route replace default via {1}".format(WAN4, WAN6))
+        ip_batch(*default(WAN4, WAN6, "replace"))
         # A hostile neighbour: it knows the way to the private networks.
-        self.nodes["wan"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(v4, v6))
+        self.nodes["wan"].ip_batch("route add 192.168.0.0/16 via " + v4, "route add fd00::/8 via " + v6)
         self._awake("wan", v4, v6)
 
     def wire_second_wan(self) -> None:
@@ -72,7 +73,7 @@ class Topology:
         for name, v4, v6 in (("office",) + CLIENTS["office"][1:], ("server", SERVER4, SERVER6)):
             switch.sh("ip link add {0} type veth peer name up0 netns {1}".format(name, self.nodes[name].path))
             self._address(name, v4 + "/24", v6 + "/64")
-            self.nodes[name].sh("ip route add default via 192.168.1.1; ip -6 route add default via fd00:1::1")
+            self.nodes[name].ip_batch(*default("192.168.1.1", "fd00:1::1"))
         sh("ip link add lan0 type veth peer name gate netns {0}".format(switch.path))
         sh("ip addr add 192.168.1.1/24 dev lan0; ip addr add fd00:1::1/64 dev lan0 nodad; ip link set lan0 up")
         switch.sh("for port in office server gate; do ip link set $port master br0; ip link set $port up; done")
@@ -88,14 +89,16 @@ class Topology:
 
     def _node(self, name: str) -> None:
         self.nodes[name] = Namespace()
-        self.nodes[name].sh("ip link set lo up; " + QUIET)
+        with self.nodes[name].inside():
+            raise_loopback()
+            quieten()
 
     def unwire_wan(self) -> None:
         sh("ip link del {0}".format(self.wan_name))
 
     def _link(self, ours: str, node: str, ours4: str, ours6: str, theirs4: str, theirs6: str) -> None:
-        sh("ip link add {0} type veth peer name up0 netns {1}".format(ours, self.nodes[node].path))
-        sh("ip addr add {1} dev {0}; ip addr add {2} dev {0} nodad; ip link set {0} up".format(ours, ours4, ours6))
+        plug = "link add {0} type veth peer name up0 netns {1}".format(ours, self.nodes[node].path)
+        ip_batch(plug, *addressed(ours, ours4, ours6))
         self._address(node, theirs4, theirs6)
 
     def _awake(self, node: str, *addresses: str) -> None:
@@ -104,7 +107,7 @@ class Topology:
             assert any(self.ping(node, address) for _attempt in range(10)), "{0} never met {1}".format(node, address)
 
     def _address(self, node: str, v4: str, v6: str) -> None:
-        self.nodes[node].sh("ip addr add {0} dev up0; ip addr add {1} dev up0 nodad; ip link set up0 up".format(v4, v6))
+        self.nodes[node].ip_batch(*addressed("up0", v4, v6))
 
     def close(self) -> None:
         for node in self.nodes.values():
@@ -187,20 +190,46 @@ class Topology:
             return servers.asked(source, address, port, **options)
 
     def ping(self, source: str, address: str) -> bool:
-        with self.inside(source):
-            return (
-                sh("ping -n -c1 -W{0:.1f} {1} >/dev/null && echo yes || echo no".format(patience(), address)).strip()
-                == "yes"
-            )
+        """Whether an echo request is answered; an ICMP error ends the wait."""
+        version = 6 if ":" in address else 4
+        family, proto, request, answers = ECHO[version]
+        mark, deadline = random.randbytes(4), time.monotonic() + patience()  # noqa: S311 - identifier and sequence
+        body = struct.pack("!BBH", request, 0, 0) + mark + bytes(8)
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]  # for IPv6 the kernel does it
+        with self.socket(source, family, socket.SOCK_RAW, proto) as raw, contextlib.suppress(OSError):
+            raw.connect((address, 0))
+            raw.send(body)
+            while select.select([raw], [], [], max(0, deadline - time.monotonic()))[0]:
+                answer = raw.recv(2000)[20 if version == 4 else 0 :]
+                if answer[0] in answers and mark in answer:
+                    return answer[0] == answers[0]
+        return False
 
 
-QUIET = """
-for d in all default; do
-  echo 0 > /proc/sys/net/ipv6/conf/$d/accept_dad
-  echo 0 > /proc/sys/net/ipv6/conf/$d/router_solicitations
-done
-echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
-"""
+#: For ping: family, protocol, type of a request; types of the reply and of errors.
+ECHO = {
+    4: (socket.AF_INET, socket.IPPROTO_ICMP, 8, (0, 3, 11)),
+    6: (socket.AF_INET6, socket.IPPROTO_ICMPV6, 128, (129, 1, 3)),
+}
+
+
+def quieten() -> None:
+    """No waiting for duplicates, routers or the next ICMP error, in this namespace."""
+    require_namespace()
+    for scope in ("all", "default"):
+        for name in ("accept_dad", "router_solicitations"):
+            pathlib.Path("/proc/sys/net/ipv6/conf", scope, name).write_text("0", encoding="ascii")
+    pathlib.Path("/proc/sys/net/ipv4/icmp_ratelimit").write_text("0", encoding="ascii")
+
+
+def addressed(link: str, v4: str, v6: str) -> list:
+    return ["addr add {1} dev {0}".format(link, v4), "addr add {1} dev {0} nodad".format(link, v6)] + [
+        "link set {0} up".format(link)
+    ]
+
+
+def default(v4: str, v6: str, verb: str = "add") -> list:
+    return ["route {0} 0.0.0.0/0 via {1}".format(verb, v4), "route {0} ::/0 via {1}".format(verb, v6)]
 
 
 class Seen(t.NamedTuple):
