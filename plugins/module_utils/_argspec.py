@@ -140,6 +140,7 @@ GATEWAY: Spec = {
     "log_rate": {"type": "str", "default": "10/minute"},
 }
 NEIGHBOURS: Spec = {"foreign_drops": {"type": "str", "default": "refuse", "choices": ["refuse", "warn"]}}
+PROOF: Spec = {"proof": {"type": "str", "default": "required", "choices": ["required", "report", "off"]}}
 CONFIRM: Spec = {
     "confirm_timeout": {"type": "int", "default": 30},
     "confirm_by": {"type": "str", "default": "controller", "choices": ["controller", "person"]},
@@ -215,7 +216,7 @@ def merge(*specs: Spec) -> Spec:
 
 #: The options of each module.
 MODULES: t.Dict[str, Spec] = {
-    "gateway": merge(INSTANCE, BACKEND, STATE, GATEWAY, CONFIRM, NEIGHBOURS),
+    "gateway": merge(INSTANCE, BACKEND, STATE, GATEWAY, CONFIRM, NEIGHBOURS, PROOF),
     "masquerade": merge(INSTANCE, BACKEND, STATE, CONFIRM, MASQUERADE),
     "forward": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARD),
     "port_forward": merge(INSTANCE, BACKEND, STATE, CONFIRM, SINGLE_PORT_FORWARD),

@@ -15,6 +15,7 @@ steps are undone, and the error says so.
 
 from __future__ import annotations
 
+import json
 import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from . import (
     _links as links,
     _origin as origin,
     _persist as persist,
+    _proving as proving,
     _rollback as rollback,
     _service as service,
     _shut as shutting,
@@ -103,9 +105,13 @@ class Change:
     refence: str = ""  # the fence's line of the differences; empty if it is as it should be
 
     @property
+    def cuts(self) -> bool:
+        """Whether it may cut somebody off; files alone do not."""
+        return any((self.plan.changed, self.switches, self.retired, self.steps, self.reload))
+
+    @property
     def changed(self) -> bool:
-        what = (self.plan.changed, self.switches, self.outdated, self.stale, self.enable, self.retired, self.steps)
-        return any(what) or self.reload or bool(self.flows) or bool(self.refence)
+        return any((self.cuts, self.outdated, self.stale, self.enable, self.flows, self.refence))
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,7 @@ def apply_gateway(
     problems: t.Tuple[str, ...] = (),
     confirmation: t.Optional[Confirmation] = None,
     foreign: str = "refuse",
+    proof: str = "off",
 ) -> Result:
     """Make the host this gateway, and remove what the instance no longer declares.
 
@@ -305,8 +312,12 @@ def apply_gateway(
     connections = forgetting.Forgetting(
         gateway.instance, before, remembered, not others, host, compiled=compiled, facts=facts
     )
-    change, warnings = _with_connections(change, connections, host, pending)
+    proven = proving.Proving(proof, before, remembered)
+    change, warnings = _with_connections(change, connections, host, pending, proven)
     values = dict(_gateway_values(gateway, facts), **_pending_values(pending, host))
+    if proven.report:
+        values["proof"] = proven.record(host)
+        change = replace(change, notes=change.notes + proven.notes)
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
 
@@ -326,6 +337,7 @@ def _with_connections(
     connections: forgetting.Forgetting,
     host: Sight,
     pending: t.Optional[Confirmation],
+    proven: t.Optional[proving.Proving] = None,
 ) -> t.Tuple[Change, t.Tuple[str, ...]]:
     """Carry out a change, and delete connections that it makes wrong, now or after confirmation, or those of a
     rollback.
@@ -348,7 +360,7 @@ def _with_connections(
     aftermath = Aftermath(
         lambda: conntrack.script(look(), change.instance), lambda host: connections.undone(change.steps, host)
     )
-    warnings = _carry_out(change, host, pending, aftermath)
+    warnings = _carry_out(change, host, pending, aftermath, proven)
     if affected and not found:
         look()
     for each in found:
@@ -411,8 +423,7 @@ def _door_text(wanted: Wanted, host: Sight) -> str:
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
     """Await confirmation, but not if only files change, because these cut nobody off."""
-    cuts = (change.plan.changed, change.switches, change.retired, change.steps, change.reload)
-    return confirmation if any(cuts) else None
+    return confirmation if change.cuts else None
 
 
 def _pending_values(pending: t.Optional[Confirmation], host: Sight) -> t.Dict[str, t.Any]:
@@ -821,8 +832,10 @@ def _left_on(backend: Backend, host: Sight, instance: str) -> Rows:
 class Aftermath(t.NamedTuple):
     """What happens to connections."""
 
-    kept: t.Callable[[], str]  # called once the new rules are loaded: the shell text for when a pending change is kept
-    undone: t.Callable[[Host], None]  # called once the old rules are loaded again
+    # Called once the new rules are loaded: the shell text for when a pending change is kept.
+    kept: t.Callable[[], str] = lambda: ""
+    # Called once the old rules are loaded again.
+    undone: t.Callable[[Host], None] = lambda _host: None
 
 
 def _carry_out(
@@ -830,6 +843,7 @@ def _carry_out(
     sight: Sight,
     pending: t.Optional[Confirmation] = None,
     aftermath: t.Optional[Aftermath] = None,
+    proven: t.Optional[proving.Proving] = None,
 ) -> t.Tuple[str, ...]:
     """Carry out a change; everything that writes is below here. Returns warnings."""
     if not change.changed:
@@ -841,36 +855,98 @@ def _carry_out(
     host = sight.acting()
     if not host:
         return ()
-    shut = shutting.shut_links(host)
-    known, by = None, origin.origin(host).words
-    prepared = rollback.Prepared(_restoring(change, shut, host), _keeping(change))
+    proven = proven or proving.Proving()
+    step = Transaction(change, host, pending, aftermath or Aftermath(), proven)
     try:
-        known = rollback.arm(change.instance, pending, prepared, host)
-        warnings = _apply(change, shut, host)
-        rollback.check_armed(change.instance, known, host)
-        _verify(change, host)
-        _drop_base_chains(change, host)
-        said = journal.changed(by, _told(change), known.until)
-        if pending:
-            rollback.ready(change.instance, known, host, aftermath.kept() if aftermath else "")
-            host.log(journal.line(change.instance, said))
-        else:
-            warnings += rollback.keep(change.instance, known, host, said)
-    except BaseException as error:
-        # Also a bug of ours, or the end of the process.
-        problems = getattr(error, "problems", ("it was interrupted",))
-        why = journal.failed(by, problems)
-        if known and not (_untouched(change, shut, host) and rollback.end_unmade(change.instance, known, host)):
-            problems += (_take_back(change.instance, known, prepared, why, host),)
-        else:
-            host.log(journal.line(change.instance, why))
-            problems += (AS_BEFORE,)
-        if aftermath and problems[-1] == AS_BEFORE:
-            aftermath.undone(host)
-        if not isinstance(error, GatewayError):
+        warnings = step.run()
+    except proving.Unproven as error:
+        if not proven.excuses(error, host):
             raise
-        raise GatewayError(*problems) from None
+        warnings = step.run()
     return warnings + _boot_warnings(change, pending, host)
+
+
+class Transaction:
+    """A change as a whole, or not at all."""
+
+    def __init__(
+        self,
+        change: Change,
+        host: Host,
+        pending: t.Optional[Confirmation],
+        aftermath: Aftermath,
+        proven: proving.Proving,
+    ) -> None:
+        self._change, self._host, self._pending = change, host, pending
+        self._aftermath, self._proven = aftermath, proven
+        self._by = origin.origin(host).words
+        self._shut = shutting.shut_links(host)
+        self._prepared = rollback.Prepared(_restoring(change, self._shut, host), _keeping(change))
+        self._known: t.Optional[Confirmation] = None
+
+    def run(self) -> t.Tuple[str, ...]:
+        """Returns warnings. An error says whether the host is as it was before."""
+        change, host = self._change, self._host
+        self._known = None
+        if change.cuts:
+            self._proven.prepare(change.instance, host)
+        try:
+            self._known = rollback.arm(change.instance, self._pending, self._prepared, host)
+            warnings = _apply(change, self._shut, host)
+            rollback.check_armed(change.instance, self._known, host)
+            _verify(change, host)
+            _drop_base_chains(change, host)
+            return warnings + self._prove() + self._keep(self._known)
+        except BaseException as error:
+            # Also a bug of ours, or the end of the process.
+            failed = error if isinstance(error, GatewayError) else GatewayError("it was interrupted")
+            failed.add(self._end(journal.failed(self._by, failed.problems)))
+            raise
+
+    def _prove(self) -> t.Tuple[str, ...]:
+        """By packets, while the rollback is armed. Returns warnings."""
+        if not self._change.cuts:
+            return ()
+        warnings = self._proven.after(self._pending.seconds if self._pending else None, self._host)
+        if self._proven.report:
+            record = json.dumps(self._proven.record(self._host))
+            rollback.leave(self._change.instance, rollback.PROOF, record, self._host)
+        return warnings
+
+    def _keep(self, known: Confirmation) -> t.Tuple[str, ...]:
+        """Keep the change, or let it be confirmed. Returns warnings."""
+        said = journal.changed(self._by, _told(self._change), known.until)
+        if not self._pending:
+            return rollback.keep(self._change.instance, known, self._host, said)
+        rollback.ready(self._change.instance, known, self._host, self._aftermath.kept())
+        self._host.log(journal.line(self._change.instance, said))
+        return ()
+
+    def _end(self, why: str) -> str:
+        """End a change that has failed; the journal gets the reason. Returns what the host is now, for the user."""
+        change, host, known = self._change, self._host, self._known
+        if not known or (self._untouched() and rollback.end_unmade(change.instance, known, host)):
+            host.log(journal.line(change.instance, why))
+            return AS_BEFORE
+        try:
+            left = rollback.take_back(change.instance, known, self._prepared, why, host)
+        except GatewayError as error:
+            left = "the host is not as it was before; inspect it: " + "; ".join(error.problems)
+        if not left:
+            self._aftermath.undone(host)
+        return left or AS_BEFORE
+
+    def _untouched(self) -> bool:
+        """Whether the first load has failed as a whole. What held a lock may hold it longer than a rollback tries."""
+        change, host = self._change, self._host
+        if change.steps or change.reload or change.refence or self._shut:
+            return False
+        try:
+            switches = sysctl.changes(change.targets, host, loads=bool(change.state and not change.plan.live))
+            rows = [Plan(_live(backend, host, change.instance), live) for backend, live, _desired in _loads(change)]
+        except GatewayError:
+            return False
+        return switches == change.switches and not any(plan.changed for plan in rows)
 
 
 def _drop_base_chains(change: Change, host: Host) -> None:
@@ -1009,26 +1085,6 @@ def _verify(change: Change, host: Sight) -> None:
     wrong = sysctl.changes(change.targets, host)
     if wrong:
         raise GatewayError("{0}: is {1} again after writing {2}".format(wrong[0].key, wrong[0].before, wrong[0].after))
-
-
-def _take_back(instance: str, known: Confirmation, prepared: rollback.Prepared, why: str, host: Host) -> str:
-    """Roll back what was armed; the shell tells the journal. Returns what the host is now, for the user."""
-    try:
-        return rollback.take_back(instance, known, prepared, why, host) or AS_BEFORE
-    except GatewayError as error:
-        return "the host is not as it was before; inspect it: " + "; ".join(error.problems)
-
-
-def _untouched(change: Change, shut: shutting.Shut, host: Host) -> bool:
-    """Whether the first load has failed as a whole. What held a lock may hold it longer than a rollback tries."""
-    if change.steps or change.reload or change.refence or shut:
-        return False
-    try:
-        switches = sysctl.changes(change.targets, host, loads=bool(change.state and not change.plan.live))
-        rows = [Plan(_live(backend, host, change.instance), live) for backend, live, _desired in _loads(change)]
-    except GatewayError:
-        return False
-    return switches == change.switches and not any(plan.changed for plan in rows)
 
 
 def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Sight) -> t.Tuple[str, ...]:

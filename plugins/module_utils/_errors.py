@@ -18,6 +18,10 @@ class GatewayError(Exception):
         super().__init__("\n".join(problems))
         self.problems: t.Tuple[str, ...] = problems
 
+    def add(self, problem: str) -> None:
+        self.problems += (problem,)
+        self.args = ("\n".join(self.problems),)
+
 
 class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
     """A program is not installed: the one problem that the role can fix by itself."""

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
-from . import _declared as declared, _persist as persist, _rollback as rollback
+from . import _declared as declared, _persist as persist, _proving as proving, _rollback as rollback
 from ._errors import Problems
 from ._facts import read_facts
 from ._host import check_root
@@ -31,9 +32,11 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     state = persist.read_state(host, instance)
     gateway = declared.read(state.intent) if state else None
     report = prove(gateway, read_facts(host), host) if gateway else Report()
+    if gateway:
+        host.write(rollback.proof_of(instance), json.dumps(proving.recorded(report, host)), 0o600)
     values = report.to_json()
     values["notes"] = _notes(instance, state, bool(gateway), host) + values["notes"]
-    told = ["{0}: {1}".format(each.name, each.reason) for each in report.broken]
+    told = [proving.sentence(each) for each in report.broken]
     return {"changed": False, "proven": bool(gateway) and not told, "broken": told, **values}
 
 

@@ -120,6 +120,8 @@ cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 KEEP_END = """\
 [ ! -e owed ] || mv -f owed {folder}.owed
 [ ! -e forget ] || mv -f forget {folder}.forget
+rm -f {folder}.proof
+[ ! -e proof ] || mv -f proof {folder}.proof
 outcome=confirmed
 if [ -e {commit} ]; then
     outcome=unfinished
@@ -141,6 +143,8 @@ fi
 """
 #: The file that says which connections a rollback deletes, and the word of a caller that deletes them itself.
 BACK = "back"
+#: The file with the outcome of a change's proof.
+PROOF = "proof"
 FORGOTTEN = "forgotten"
 EXIT = "exit $failed\n"
 KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
@@ -217,6 +221,11 @@ def last_of(instance: str) -> str:
 def owed_of(instance: str) -> str:
     """Exists while a kept change has not yet deleted the connections that it made wrong."""
     return folder_of(instance) + ".owed"
+
+
+def proof_of(instance: str) -> str:
+    """The last proof of a kept change, or of gateway_probe, as JSON."""
+    return folder_of(instance) + "." + PROOF
 
 
 def unit_of(instance: str) -> str:
@@ -503,6 +512,11 @@ def check_armed(instance: str, known: Confirmation, host: Sight) -> None:
         )
 
 
+def leave(instance: str, name: str, text: str, host: Host) -> None:
+    """Put a file into the folder of the change."""
+    host.write(posixpath.join(folder_of(instance), name), text, 0o600)
+
+
 def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> None:
     """The change is made and may be confirmed from now on. Raises GatewayError if the timer was faster.
 
@@ -510,8 +524,8 @@ def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> N
     """
     check_armed(instance, known, host)
     if forget:
-        host.write(folder_of(instance) + "/forget", forget, 0o600)
-    host.write(folder_of(instance) + "/ready", "", 0o600)
+        leave(instance, "forget", forget, host)
+    leave(instance, "ready", "", host)
 
 
 def _claim(instance: str, known: Confirmation, host: Host) -> bool:

@@ -41,6 +41,18 @@ options:
     type: str
     default: refuse
     choices: [refuse, warn]
+  proof:
+    description:
+      - What a proof by packets decides. After a change is loaded and before it is confirmed, each promise of the
+        declaration is tried with packets that never reach a wire.
+      - With V(required), a change that breaks a promise is rolled back at once, and the run fails with the promises
+        that broke. A promise that was already broken before the change is a warning.
+      - With V(report), broken promises are warnings. With V(off), nothing is tried.
+      - What cannot be measured, for example because a link is down or the kernel lacks TUN, never fails a run. A run
+        that changes nothing proves nothing.
+    type: str
+    default: required
+    choices: [required, report, "off"]
   choice:
     description:
       - What happens to WANs and LANs that an earlier run chose because O(wans) or O(lans) was omitted.
@@ -728,6 +740,30 @@ differences:
   type: list
   elements: str
   sample: ["~ net/ipv4/ip_forward: 0 to 1"]
+proof:
+  description:
+    - The proof of this change. What could not be measured is in RV(notes). The module M(ipmasq.linux.gateway_probe)
+      returns every promise.
+  returned: when a change was proven
+  type: dict
+  contains:
+    at:
+      description: When it ended, in UTC.
+      type: str
+      sample: "2026-11-28T10:20:30Z"
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 0.31
+    counts:
+      description: How many promises hold, are broken, or cannot be measured.
+      type: dict
+      sample: {holds: 28, broken: 0, unmeasurable: 0}
+    broken:
+      description: The broken promises, one sentence each. They are warnings, too.
+      type: list
+      elements: str
+      sample: ["office reaches the Internet by ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
 pending:
   description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)
@@ -790,7 +826,9 @@ def main() -> None:
             gone = engine.remove_instance(params["instance"], host, confirmation)
             return gone.to_dict(module._verbosity > 0)
         gateway, problems = intent.read_gateway(params)
-        result = engine.apply_gateway(gateway, params["backend"], host, problems, confirmation, params["foreign_drops"])
+        result = engine.apply_gateway(
+            gateway, params["backend"], host, problems, confirmation, params["foreign_drops"], params["proof"]
+        )
         return result.to_dict(module._verbosity > 0)
 
     def run(host: Sight) -> dict:

@@ -111,6 +111,30 @@ forwarding_without_rules:
   returned: success
   type: bool
   sample: false
+proof:
+  description:
+    - The last proof by packets since the host was booted, of the change that is applied or by
+      M(ipmasq.linux.gateway_probe); V(null) if there was none.
+  returned: success
+  type: dict
+  contains:
+    at:
+      description: When it ended, in UTC.
+      type: str
+      sample: "2026-11-28T10:20:30Z"
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 0.31
+    counts:
+      description: How many promises hold, are broken, or cannot be measured.
+      type: dict
+      sample: {holds: 28, broken: 0, unmeasurable: 0}
+    broken:
+      description: The broken promises, one sentence each.
+      type: list
+      elements: str
+      sample: ["office reaches the Internet by ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
 foreign_drops:
   description:
     - Other programs' chains whose policy drops forwarded packets that the gateway accepts. See

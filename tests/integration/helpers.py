@@ -55,10 +55,11 @@ class Gate:
         self.option = "nftables" if programs == "nft" else "iptables"
         self.host = kind(root, variant=programs.partition("-")[2], **host_options)
 
-    def apply(self, check: bool = False, confirmation: t.Any = None, **params) -> engine.Result:
+    def apply(self, check: bool = False, confirmation: t.Any = None, proof: str = "off", **params) -> engine.Result:
         requested = params.pop("backend", self.option)
         gateway, problems = intent.read_gateway(gateway_params(**params))
-        return engine.apply_gateway(gateway, requested, fakes.seen(self.host, check), problems, confirmation)
+        host = fakes.seen(self.host, check)
+        return engine.apply_gateway(gateway, requested, host, problems, confirmation, proof=proof)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
         return engine.remove_instance(instance, fakes.seen(self.host, check))

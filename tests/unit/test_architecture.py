@@ -100,9 +100,10 @@ MAY_IMPORT = {
     "_engine": {
         "_choice", "_compile", "_conntrack", "_controller", "_describe", "_errors", "_facts", "_features",
         "_fence", "_firewalld", "_forgetting", "_groups", "_helpers", "_host", "_intent", "_journal", "_links",
-        "_origin", "_persist", "_plan", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl", "_values",
-        "select",
+        "_origin", "_persist", "_plan", "_proving", "_resolve", "_rfc", "_rollback", "_service", "_shut", "_sysctl",
+        "_values", "select",
     },
+    "_proving": {"_declared", "_errors", "_facts", "_origin", "_rollback", "model", "prove"},
     "_declared": {"_codec", "_intent"},
     "_proof/__init__": set(),
     "_proof/packets": set(),
@@ -129,10 +130,12 @@ MAY_IMPORT = {
     "_client/path": {"stun", "talk"},
     "_client/promise": {"nat", "wanted"},
     "_client/probe": {"dns", "nat", "path", "promise", "stun", "talk", "wanted", "wire"},
-    "_probe": {"_declared", "_errors", "_facts", "_host", "_persist", "_rollback", "_values", "model", "prove"},
+    "_probe": {
+        "_declared", "_errors", "_facts", "_host", "_persist", "_proving", "_rollback", "_values", "model", "prove",
+    },
     "_info": {
-        "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_rollback", "_service",
-        "_shut",
+        "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_proving", "_rollback",
+        "_service", "_shut",
         "_sysctl", "select", "_errors", "_facts", "_host", "_plan", "_values",
     },
 }  # fmt: skip

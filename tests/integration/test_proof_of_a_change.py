@@ -1,0 +1,131 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A change may stay only if packets prove it: real causes that no look at rules finds each end in a rollback."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
+from sandbox import sh
+from topology import Topology
+
+from ansible_collections.ipmasq.linux.plugins.module_utils import _proving as proving, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+
+FORWARD = "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
+
+
+@pytest.fixture
+def wires():
+    """The surroundings, for tests in which the backend makes no difference."""
+    made = Topology()
+    yield made
+    made.close()
+
+
+def told(done):
+    return [each for each in done.warnings if each.startswith("proof: ")]
+
+
+#: What somebody else has on the host, and what it breaks.
+CAUSES = {
+    "a rule that drops": FORWARD + "nft add rule inet other f iifname lan0 drop",
+    "a rule that drops answers": FORWARD + "nft add rule inet other f oifname lan0 ct state established drop",
+    "a nat chain in front": "nft add table ip other; "
+    "nft 'add chain ip other s {type nat hook postrouting priority 50;}'; "
+    "nft add rule ip other s ip saddr 192.168.1.0/24 snat to 203.0.113.77",
+    "no tracking": "nft add table inet other; "
+    "nft 'add chain inet other p {type filter hook prerouting priority raw;}'; "
+    "nft add rule inet other p iifname lan0 notrack",
+    "no route to the LAN": "ip route add blackhole 192.168.1.0/25; ip route add blackhole 192.168.1.128/25",
+    "rp_filter": "ip route add 192.168.1.0/25 dev guest0; ip route add 192.168.1.128/25 dev guest0; "
+    "echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 1 > /proc/sys/net/ipv4/conf/lan0/rp_filter",
+    "a filter of tc": "ip link add hole0 type veth peer name hole1; ip link set hole0 up; "
+    "tc qdisc add dev lan0 clsact; tc filter add dev lan0 ingress protocol ip "
+    "u32 match ip protocol 6 0xff action mirred egress redirect dev hole0",
+    "answers that are sent elsewhere": "ip rule add pref 10 to 192.168.1.0/24 lookup 77; "
+    "ip route add default dev guest0 table 77",
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_change_that_cuts_a_lan_off_takes_itself_back(nft, wires, cause):
+    sh(CAUSES[cause])
+    before, others = nft.host.snapshot(), nft.rules()
+    with pytest.raises(GatewayError) as caught:
+        nft.apply(proof="required", **ONE_LAN)
+    first, *_more = caught.value.problems
+    assert first.startswith("proof: office reaches the Internet by wan0 (")
+    assert " is broken: " in first
+    assert caught.value.problems[-2:] == (proving.KEPT_ALL_THE_SAME, "the host is as it was before")
+    assert nft.rules() == others and nft.state() is None
+    assert nft.host.snapshot()["switches"] == before["switches"]
+
+
+def test_on_every_backend(gate, net):
+    sh(CAUSES["a rule that drops"])
+    with pytest.raises(proving.Unproven):
+        gate.apply(proof="required", **ONE_LAN)
+    assert gate.live() == ()
+    sh("nft delete table inet other")
+    done = gate.apply(proof="required", **ONE_LAN)
+    counts = done.values["proof"]["counts"]
+    assert counts["holds"] >= 12 and counts["broken"] == counts["unmeasurable"] == 0
+    assert told(done) == [] and gate.info()["proof"] == done.values["proof"]
+    # A run that changes nothing sends nothing.
+    assert "proof" not in gate.apply(proof="required", **ONE_LAN).values
+
+
+def test_what_was_broken_before_is_told_and_stays(nft, wires):
+    """The change is rolled back, the host is measured without it, and as it is no better, the change is made again."""
+    nft.apply(proof="required", **ONE_LAN)
+    sh(FORWARD + "nft add rule inet other f iifname lan0 meta l4proto udp drop")
+    broken = {"proof: office reaches the Internet by wan0 (udp, {0})".format(family) for family in ("IPv4", "IPv6")}
+    for mss in ("keep", "pmtu"):
+        done = nft.apply(proof="required", mss=mss, **ONE_LAN)
+        names = [each.partition(" is broken")[0] for each in told(done)]
+        assert broken <= set(names) and all("udp" in each for each in names)
+        assert not nft.apply(mss=mss, **ONE_LAN).change.changed
+    # What this change alone breaks is its fault all the same: a LAN that was not there.
+    sh("nft add rule inet other f iifname guest0 drop")
+    with pytest.raises(proving.Unproven) as caught:
+        nft.apply(proof="required", **TWO_LANS)
+    assert caught.value.problems[0].startswith("proof: guests reaches the Internet")
+    assert not any("office" in each for each in caught.value.problems)
+
+
+def test_report_tells_and_off_does_nothing(nft, wires):
+    sh(CAUSES["a rule that drops"])
+    done = nft.apply(proof="report", **ONE_LAN)
+    assert len(told(done)) == done.values["proof"]["counts"]["broken"] >= 6
+    assert gateway_info("default", nft.host)["proof"]["broken"] == [each[len("proof: ") :] for each in told(done)]
+    assert "proof" not in nft.apply(proof="off", mss="keep", **ONE_LAN).values
+    assert gateway_info("default", nft.host)["proof"] is None
+
+
+def test_what_cannot_be_measured_fails_nothing_and_is_told(nft, wires):
+    sh("ip link set guest0 down")
+    done = nft.apply(proof="required", wans=ONE_LAN["wans"], lans=[OFFICE, GUESTS])
+    assert done.values["proof"]["counts"]["unmeasurable"] > 0
+    assert [note for note in done.change.notes if note.endswith("cannot be measured: guest0 is down")]
+
+
+def test_a_change_that_waits_is_proven_before_it_is_confirmed(nft, wires):
+    waits = rollback.Confirmation(3600, "token", "14:05:30")
+    sh(CAUSES["a rule that drops"])
+    with pytest.raises(proving.Unproven):
+        nft.apply(confirmation=waits, proof="required", **ONE_LAN)
+    assert not nft.host.exists(rollback.folder_of("default"))
+    sh("nft delete table inet other")
+    assert nft.apply(confirmation=waits, proof="required", **ONE_LAN).values["proof"]["counts"]["holds"] >= 12
+    assert gateway_info("default", nft.host)["proof"] is None, "not yet kept"
+    assert rollback.finish("default", "token", True, nft.host).changed
+    assert gateway_info("default", nft.host)["proof"]["counts"]["holds"] >= 12
+
+
+def test_check_mode_sends_nothing(nft, wires):
+    sh(CAUSES["a rule that drops"])
+    assert "proof" not in nft.apply(check=True, proof="required", **ONE_LAN).values
