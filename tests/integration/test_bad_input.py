@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import subprocess
-import sys
 
+import modules
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, Gate, wire, wire_gateway
 from sandbox import SandboxHost, require_namespace, sh
@@ -19,8 +18,6 @@ from sandbox import SandboxHost, require_namespace, sh
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
-PACKAGE = "ansible_collections.ipmasq.linux.plugins.modules."
-COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"
 PRIVATE = "mount --make-rprivate / && mount --bind $ETC /etc && "
 READ_ONLY = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && "
 NO_FILTER = "mount -t tmpfs none /usr/sbin && "
@@ -47,21 +44,9 @@ def module(tmp_path):
     def run(module_name, mounts="", check=False, **options):
         require_namespace()
         before = host.snapshot()
-        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_remote_tmp=str(tmp_path))}
-        path = os.pathsep.join([str(COLLECTIONS)] + [part for part in sys.path if part.endswith("site-packages")])
-        done = subprocess.run(
-            ["unshare", "-m", "sh", "-ec", PRIVATE + mounts + 'exec "$0" -m ' + PACKAGE + module_name, sys.executable],
-            input=json.dumps(arguments),
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
-                "ETC": str(etc),
-                "PYTHONPATH": path,
-                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                "XTABLES_LOCKFILE": str(tmp_path / "xtables.lock"),
-            },
-        )
+        options.update(_ansible_check_mode=check, _ansible_remote_tmp=str(tmp_path))
+        env = {"ETC": str(etc), "PATH": modules.SYSTEM_PATH, "XTABLES_LOCKFILE": str(tmp_path / "xtables.lock")}
+        done = modules.run(module_name, options, PRIVATE + mounts, env)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         result = json.loads(done.stdout)
         after = host.snapshot()

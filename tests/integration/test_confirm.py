@@ -15,13 +15,13 @@ import subprocess
 import sys
 import time
 
+import modules
 import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, wire_gateway
 from sandbox import files, foreign_rules, require_namespace, sh, switches
 from unhurried import slowed
 
-PACKAGE = "ansible_collections.ipmasq.linux.plugins.modules."
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"
 PRIVATE = "mount --make-rprivate / && mount --bind $BOX/etc /etc && mount --bind $BOX/run /run && "
 WANS = [{"interface": "wan0"}]
@@ -60,7 +60,7 @@ class Box:
         )  # fmt: skip
 
     def module(self, name, **options):
-        done = self.inside(sys.executable, "-m", PACKAGE + name, stdin=json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        done = modules.run(name, options, PRIVATE + self.mounted, {"BOX": str(self.folder), "PATH": sandbox.PATH})
         assert done.stdout.startswith("\n{") or done.stdout.startswith("{"), done
         return json.loads(done.stdout)
 

@@ -27,10 +27,7 @@ class Telling(Box):
         logger = folder / "sbin/logger"
         logger.write_text(LOGGER.format(folder), encoding="utf-8")
         logger.chmod(0o755)
-
-    def inside(self, *argv, stdin=None):
-        bound = "mount --bind {0}/sbin /usr/local/sbin; ".format(self.folder)
-        return super().inside("sh", "-ec", bound + 'exec "$0" "$@"', *argv, stdin=stdin)
+        self.mounted = "mount --bind {0}/sbin /usr/local/sbin && ".format(folder)
 
     def said(self):
         """What has been logged since the last call."""
