@@ -52,6 +52,7 @@ from ._claims import arrivals, within
 from ._compile_around import (
     ASKED,
     CLAIMED,
+    ELSEWHERE,
     MANAGED,
     NEW,
     OUT,
@@ -65,6 +66,7 @@ from ._compile_around import (
     unseen,
     ways_out,
 )
+from ._compile_errors import ERRORS, dispatched, errors, errors_chain
 from ._compile_input import chain_input, chain_invalid, chain_own, chain_protected
 from ._compile_late import offload, timers
 from ._compile_nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
@@ -102,6 +104,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
         (STRAY, _stray(gateway)),
         (TO, []),
         (BETWEEN, _between(gateway, bool(apart))),
+        (ERRORS, errors(gateway)),
         (BOGONS, _bogon_destinations(gateway)),
         (UNDECLARED, apart),
         (OWN, chain_own(gateway)),
@@ -123,9 +126,9 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
-    chains += [chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED) if chain.name in filled]
+    chains += [chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED, ELSEWHERE) if chain.name in filled]
     for lan in gateway.lans or ():
-        chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan))]
+        chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
         rules += _lan(gateway, lan)
     return RuleSet(gateway.instance, tuple(chains), tuple(_logged(gateway, rules)))
 
@@ -231,7 +234,7 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     ]
     if apart:
         rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
-    rules.append(Rule(BETWEEN.name, Match(ct_state=("related", "established")), ACCEPT, "answers"))
+    rules += dispatched()
     # Before the bogons: providers send from private networks, too.
     rules += multicast(gateway)
     rules += _bogon_sources(gateway)

@@ -33,6 +33,7 @@ from ._chains import (
     lan_interfaces,
     wan_interfaces,
 )
+from ._compile_errors import RELATED, REWRITTEN
 from ._compile_nat import let_in, translations
 from ._conflicts import is_pinhole
 from ._resolve import followed
@@ -53,6 +54,7 @@ ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 MANAGED = Chain("undeclared-managed")
+ELSEWHERE = Chain("undeclared-other")
 CLAIMED = Chain("claimed")
 
 
@@ -169,24 +171,54 @@ def _named(gateway: Gateway) -> t.List[str]:
 def undeclared(gateway: Gateway) -> t.List[Rule]:
     """Packets that arrive here have one declared link and are not yet decided."""
     here, key = UNDECLARED.name, "undeclared"
-    answers = Rule(here, Match(ct_state=KNOWN), RETURN, "answers")
     rules = [Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
+    lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
+    established, *errors = _answers(wans)
     if gateway.undeclared == "leave":
         links = other_links(gateway)
-        return [answers, *rules, *_isolated(gateway, links)] if links else []
-    lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
+        return [established, *rules, *errors, *_isolated(gateway, links)] if links else []
     # Conntrack does not know these packets, so they are not translated.
     rules += [
         Rule(here, Match(family, oif=wans, source=nets, ct_state=("invalid", "untracked")), DROP, "guard")
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
-    rules += _private_of_known(wans)
-    rules.append(answers)
+    rules += _of_a_lan(gateway) + _private_of_known(wans)
+    rules += [established, *errors]
     # Let in by another program's DNAT, such as a published container port.
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
     rules.append(Rule(here, Match(iif=wans), DROP, key))
-    return rules + _managed(around.apart, around.managed, here, "iif") + _from_lans(gateway)
+    rules.append(Rule(here, Match(), Action("goto", ELSEWHERE.name), key))
+    return rules + _managed(around.apart, around.managed, ELSEWHERE.name, "iif") + _from_lans(gateway)
+
+
+def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
+    """ICMP errors are about any flow whose addresses and ports their sender knows.
+
+    They pass if they come from the Internet, or if conntrack gives them the source of the flow. Another instance marks
+    those from its LANs.
+    """
+    here = UNDECLARED.name
+    known = [Match(ct_state=("established",)), Match(iif=wans, ct_state=RELATED), *REWRITTEN]
+    return [Rule(here, match, RETURN, "answers") for match in known]
+
+
+def _of_a_lan(gateway: Gateway) -> t.List[Rule]:
+    """What belongs to a LAN uses no other link, even in an open flow, unless the link is left to its manager.
+
+    A forward's server may lose its link, and a route to it lead elsewhere.
+    """
+    here, key, wans = UNDECLARED.name, "undeclared", wan_interfaces(gateway)
+    links = other_links(gateway)
+    rules = [Rule(here, Match(iif=links, ct_state=("established",)), RETURN, "answers")] if links else []
+    inside = by_family(net for lan in gateway.lans or () for net in lan.networks or ())
+    for family, nets in inside.items():
+        coming = Match(family, iif=wans, destination=nets, direction="original")
+        rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
+    for family, nets in _checked_networks(gateway).items():
+        claimed = Match(family, source=nets, ct_state=KNOWN, direction="original")
+        rules.append(Rule(here, claimed, Action("goto", ELSEWHERE.name), key))
+    return rules
 
 
 def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
@@ -212,7 +244,8 @@ def _from_lans(gateway: Gateway) -> t.List[Rule]:
     """
     here, key, around = MANAGED.name, "undeclared", gateway.around
     rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []
-    rules.append(Rule(here, Match(ct_state=KNOWN, direction="reply"), RETURN, "answers"))
+    answers = (Match(ct_state=("established",), direction="reply"), *REWRITTEN)
+    rules += [Rule(here, match, RETURN, "answers") for match in answers]
     return rules + _managed(around.apart, around.managed, here, "oif")
 
 
@@ -256,13 +289,13 @@ def unmarked() -> t.List[Rule]:
 
 
 def reaches(gateway: Gateway) -> t.List[Rule]:
-    """Mark new connections from this instance's own links, about which it decides.
+    """Mark new connections from this instance's own links, about which it decides, and errors about these.
 
     The mark is not a verdict, so connections that it drops later are marked, too.
     """
     lans, wans, key = lan_interfaces(gateway), wan_interfaces(gateway), "reach"
     rules = [
-        Rule(REACHES.name, Match(ct_state=("new",)), Action("jump", NEW.name), key),
+        Rule(REACHES.name, Match(ct_state=("new", "related")), Action("jump", NEW.name), key),
         Rule(NEW.name, Match(oif=wans), Action("jump", OUT.name), key),
     ]
     # Other instances check the mark of every packet, because its route may have changed.
@@ -276,6 +309,8 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
         others = reached(gateway, lan)
         if others:
             rules.append(Rule(NEW.name, Match(iif=lan.interfaces, oif=others), MARK, key))
+            back = Match(iif=others, oif=lan.interfaces, ct_state=RELATED)
+            rules.append(Rule(NEW.name, back, MARK, key))
     for forward in gateway.port_forwards:
         # Translated packets need no mark.
         if is_pinhole(gateway, forward):

@@ -25,10 +25,10 @@ FORWARDS = [
 ELSEWHERE = ("192.168.1.1", "fd00:1::1", "10.9.9.1", "fd09::1", "172.17.0.1")
 
 
-def past_the_stack(net, packets: list) -> None:
-    """To the gateway, from the WAN's link, as they are."""
-    there = hardware_address(net, "gate", "wan0")
-    with net.inside("wan"), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+def past_the_stack(net, packets: list, node: str = "wan", link: str = "wan0") -> None:
+    """To the gateway, from the WAN's link or another, as they are."""
+    there = hardware_address(net, "gate", link)
+    with net.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))
         for packet in packets:
             kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"

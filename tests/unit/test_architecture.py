@@ -60,12 +60,15 @@ MAY_IMPORT = {
     "_pairs": {"_conflicts", "_facts", "_rules", "_values"},
     "_claims": {"_conflicts", "_resolve", "_rules", "_values"},
     "_compile_nat": {"_chains", "_claims", "_conflicts", "_prefix", "_resolve", "_rules", "_values", "_words"},
-    "_compile_around": {"_around", "_chains", "_compile_nat", "_conflicts", "_resolve", "_rules", "_values"},
+    "_compile_errors": {"_around", "_chains", "_claims", "_conflicts", "_rules"},
+    "_compile_around": {
+        "_around", "_chains", "_compile_errors", "_compile_nat", "_conflicts", "_resolve", "_rules", "_values",
+    },
     "_compile_input": {"_chains", "_compile_nat", "_facts", "_rules"},
     "_compile_follow": {"_chains", "_compile_nat", "_resolve", "_rules", "_values"},
     "_compile": {
-        "_around", "_chains", "_claims", "_compile_around", "_compile_follow", "_compile_input", "_compile_late",
-        "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values",
+        "_around", "_chains", "_claims", "_compile_around", "_compile_errors", "_compile_follow", "_compile_input",
+        "_compile_late", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values",
     },
     "_compile_late": {"_chains", "_compile_nat", "_resolve", "_rules"},
     "_links": {"_errors", "_resolve", "_rules", "_values"},

@@ -478,14 +478,14 @@ def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
 
 
 def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
-    """The first instance sets marks in the filter chain, where one test separates new and invalid packets."""
+    """The first instance sets marks in the filter chain, where one test separates new, related and invalid packets."""
     first = [rule for rule in ruleset.rules if rule.chain == "reaches"]
     if not first or ruleset.instance != "default":
         return ruleset
     jump, others, inside = first[0], first[1:], first[0].action.target
     invalid = [rule for rule in ruleset.rules if (rule.chain, rule.match.ct_state) == ("forward", ("invalid",))]
     rest = [rule for rule in ruleset.rules if rule.chain != "reaches" and rule not in invalid]
-    head = replace(jump, chain="forward", match=replace(jump.match, ct_state=("invalid", "new")))
+    head = replace(jump, chain="forward", match=replace(jump.match, ct_state=("invalid", *jump.match.ct_state)))
     moved = [replace(rule, chain=inside) for rule in invalid]
     chains = tuple(chain for chain in ruleset.chains if chain.name != "reaches")
     others = [replace(rule, chain="forward") for rule in others]
