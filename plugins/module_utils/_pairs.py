@@ -12,7 +12,7 @@ import typing as t
 
 from ._conflicts import exempted_by, is_pinhole
 from ._facts import manager_of
-from ._rules import by_family, collapse, family_of
+from ._rules import by_family, collapse, family_of, network
 from ._values import PRIVATE, UNIQUE_LOCAL, less, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -79,7 +79,7 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
     """Check forwards against 1:1 items, and return notes on valid overlaps where one takes precedence."""
     statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
     _check_prefixes(gateway, facts, problems)
-    notes = []
+    notes = [note for index, item in statics for note in _of_the_gateway(index, item, gateway, facts, problems)]
     for index, forward in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, forward.name)
         for nat_index, item in statics:
@@ -95,6 +95,45 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
         if statics and forward.to and not forward.destination:
             _check_left(where, forward, [item for _index, item in statics], gateway, facts, problems)
     return notes
+
+
+def _of_the_gateway(index: int, item: NatItem, gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
+    """The gateway's own addresses in a network that is mapped: their counterparts outside lead nowhere."""
+    where, source = "nat[{0}] '{1}'".format(index, item.name), _networks_of(item.source[0], gateway)
+    pairs = [(network(ours), network(item.to[0])) for ours in source if family_of(ours) == family_of(item.to[0])]
+    if len(pairs) != 1:  # told elsewhere
+        return []
+    inside, outside = pairs[0]
+    notes = []
+    for link, address in _within(facts, inside):
+        if inside.num_addresses == 1:
+            problems.add(
+                where,
+                "source {0} is an address of this gateway ({1}), and a 1:1 mapping leads to another host; remove the "
+                "item, and open services of the gateway with port_forwards, or with input_allow if input is "
+                "protect".format(address, link),
+            )
+        else:
+            counterpart = outside.network_address + (int(network(address).network_address) - int(inside.network_address))
+            notes.append(
+                "{0}: {1} in source {2} is an address of this gateway ({3}), so its outside address {4} leads "
+                "nowhere".format(where, address, inside, link, counterpart)
+            )
+    return notes
+
+
+def _networks_of(source: str, gateway: Gateway) -> t.Tuple[str, ...]:
+    named = [lan.networks or () for lan in gateway.lans or () if lan.name == source]
+    return named[0] if named else (source,)
+
+
+def _within(facts: Facts, inside: t.Any) -> t.List[t.Tuple[str, str]]:
+    return [
+        (link.name, address)
+        for link in facts.interfaces
+        for address in link.addresses
+        if overlaps([_host(address)], [str(inside)])
+    ]
 
 
 def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:

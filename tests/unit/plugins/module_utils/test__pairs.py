@@ -120,3 +120,23 @@ def test_answers_that_leave_by_another_wan(routes, params, by):
     found = sentences(*routes, **params)
     assert len(found) == bool(by)
     assert not by or "clients on {0} leave through {1},".format(*by) in found[0]
+
+
+@pytest.mark.parametrize("source", ["192.168.1.0/28", "office"])
+def test_an_address_of_the_gateway_in_a_network_that_is_mapped_is_told(source):
+    office = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/28", "fd00:1::/64"]}
+    item = {"name": "servers", "action": "static", "source": [source], "to": ["203.0.113.32/28"]}
+    found = resolved(WAN, lans=[office], nat=[dict(item, to_address="routed")], port_forwards=[])
+    assert (
+        "nat[0] 'servers': 192.168.1.1 in source 192.168.1.0/28 is an address of this gateway (lan0), so its outside "
+        "address 203.0.113.33 leads nowhere"
+    ) in found.notes
+    away = dict(item, source=["192.168.1.8/29"], to=["203.0.113.32/29"], to_address="routed")
+    away = resolved(WAN, lans=[office], nat=[away], port_forwards=[])
+    assert not [note for note in away.notes if "leads nowhere" in note]
+
+
+def test_an_address_of_the_gateway_alone_is_not_mapped():
+    item = {"name": "one", "action": "static", "source": ["192.168.1.1"], "to": ["203.0.113.33"]}
+    with pytest.raises(GatewayError, match=r"nat\[0\] 'one'.*192\.168\.1\.1 is an address of this gateway \(lan0\)"):
+        resolved(WAN, nat=[item], port_forwards=[])
