@@ -20,7 +20,7 @@ from dataclasses import replace
 from ._around import reached
 from ._chains import DROP, EGRESS, PROTECTED, RETURN, declared, lan_interfaces, wan_interfaces
 from ._compile import multicast
-from ._compile_around import LET_THROUGH, NOT_LET_THROUGH, other_links, unseen, ways_out
+from ._compile_around import LET_THROUGH, NOT_LET_THROUGH, other_links, unmarked, unseen, ways_out
 from ._compile_follow import EGRESS_ROUTED, egress_routed
 from ._compile_input import chain_protected
 from ._compile_nat import egress, let_in
@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")
+FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
 #: New, untranslated flows from elsewhere.
 BEGIN = Chain("begin")
 OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
@@ -52,6 +53,10 @@ def compile_fence(gateway: Gateway) -> RuleSet:
     rules += egress(gateway, outside) + egress_routed(gateway)
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
+    # After a flush nobody else clears the mark, which the rules above trust.
+    rules += [
+        replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",))) for rule in unmarked()
+    ]
     # After the translation, no expect_nat is needed.
     rules = [
         replace(rule, action=DROP) if rule.action.kind == "guard" else rule
@@ -60,7 +65,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
     ]
     filled = {rule.chain for rule in rules}
     inner = (BEGIN, OUTSIDE, INSIDE, EGRESS, EGRESS_ROUTED, PROTECTED)
-    chains = [each for each in (FENCE, FENCE_INPUT) if each.name in filled]
+    chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE) if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, tuple(chains), tuple(rules))
 

@@ -21,8 +21,10 @@ import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
+from test_marks import marked
+from test_undeclared import closed
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
-from topology import GATE4, WAN4, WAN6
+from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, send, udp
 from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
@@ -313,6 +315,17 @@ def test_protect_holds_through_a_flush(gate, net):
     assert net.tcp("wan", "gate", GATE4, 22) == WAN4
     assert net.ping("wan", GATE4) and net.ping("wan", "2001:db8:ff::2")
     assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+
+
+@ON_TWO
+def test_a_mark_that_came_along_opens_nothing_after_a_flush(gate, net):
+    gate.apply(**TWO_LANS)
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    marked("wan0", "lan0")
+    closed(net, "wan", "office", OFFICE4, CLIENTS["office"][2])
+    with Sniffer(net) as outside:
+        send(net, "office", [udp("10.66.6.6", WAN4), udp("fd66::6", WAN6)])
+        assert outside.leaks() == []
 
 
 @pytest.mark.parametrize(

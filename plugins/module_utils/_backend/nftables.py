@@ -66,8 +66,9 @@ PRIORITIES = {
 #: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
 #: each packet more than one test.
 FIRST = {"filter": -5, "offload": -4}
-#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins.
-DSTNAT_PRIORITY = -105
+#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins; the fence as early as the
+#: kernel takes a NAT chain.
+PREROUTING = {"nat": -105, "fence": -199}
 #: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections
 #: that the first step accepts, so nothing is open or closed in between.
 LATE_CHAINS = ("timers", "offloaded")
@@ -424,7 +425,7 @@ def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "defa
     body: t.Dict[str, Json] = {}
     if hook:
         known = dict(PRIORITIES, **FIRST) if instance == "default" else PRIORITIES
-        priority = DSTNAT_PRIORITY if (hook, stage) == ("prerouting", "nat") else known[stage]
+        priority = PREROUTING.get(stage, known[stage]) if hook == "prerouting" else known[stage]
         body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
     return Row(name, _text({"chain": body}), "chain")
 
