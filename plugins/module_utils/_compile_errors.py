@@ -6,9 +6,9 @@
 
 """ICMP errors, and other packets that conntrack calls related: who may send them about whose flow.
 
-Conntrack relates an error to a flow by the packet that it quotes, no matter who sends it. Therefore a host that guesses the
-addresses and ports of a flow could send errors into another LAN, and leave the host with a source of its choice. Where
-conntrack rewrites the error as it does the flow, the source is that of the flow.
+Conntrack relates an error to a flow by the packet that it quotes, no matter who sends it. Therefore a host that guesses
+the addresses and ports of a flow could send errors into another LAN, and out of a WAN with a source of its choice.
+Where conntrack rewrites the error as it does the flow, the source is that of the flow.
 """
 
 from __future__ import annotations

@@ -114,10 +114,10 @@ def _of_the_gateway(index: int, item: NatItem, gateway: Gateway, facts: Facts, p
                 "protect".format(address, link),
             )
         else:
-            counterpart = outside.network_address + (int(network(address).network_address) - int(inside.network_address))
+            place = int(network(address).network_address) - int(inside.network_address)
             notes.append(
                 "{0}: {1} in source {2} is an address of this gateway ({3}), so its outside address {4} leads "
-                "nowhere".format(where, address, inside, link, counterpart)
+                "nowhere".format(where, address, inside, link, outside.network_address + place)
             )
     return notes
 

@@ -66,8 +66,8 @@ PRIORITIES = {
 #: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
 #: each packet more than one test.
 FIRST = {"filter": -5, "offload": -4}
-#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins; the fence as early as the
-#: kernel takes a NAT chain.
+#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins; the fence as early as
+#: the kernel takes a NAT chain.
 PREROUTING = {"nat": -105, "fence": -199}
 #: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections
 #: that the first step accepts, so nothing is open or closed in between.
