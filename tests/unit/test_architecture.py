@@ -116,7 +116,7 @@ MAY_IMPORT = {
     "_proof/leaving": {"_rules", "model", "oracle", "places"},
     "_proof/entering": {"_conflicts", "_resolve", "_rules", "_values", "model", "places"},
     "_proof/staying": {"model", "packets", "places"},
-    "_proof/promises": {"entering", "leaving", "staying"},
+    "_proof/promises": {"entering", "leaving", "places", "staying"},
     "_proof/judge": {"model", "packets"},
     "_proof/ground": {"_rules", "_values", "model", "places"},
     "_proof/setting": {"_facts", "packets"},

@@ -33,6 +33,7 @@ from .places import (
     outside,
     request,
     sort_of,
+    way_of,
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -127,7 +128,8 @@ def _target(oracle: Oracle, item: PortForward, wan: str, family: str) -> Target 
     gateway, ground = oracle.gateway, oracle.ground
     networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
     servers = tuple(net.split("/")[0] for to in item.to for net in _hosts(to, networks))
-    if not servers or set(servers) & set(gateway.own_servers):
+    anycast = {net.split("/")[0] for net in networks if ":" in net}  # RFC 4291 section 2.6.1: the routers themselves
+    if not servers or set(servers) & (ground.own | anycast | set(gateway.own_servers)):
         return "its server is this host itself" if servers else "no LAN has an address of its server now"
     links = tuple(name for pattern in home_of(gateway, servers[0]) for name in meant(ground, pattern))
     lacks = next((lack_of(ground, name) for name in links), "its server is in no LAN now")
@@ -192,7 +194,14 @@ def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, s
     packet = request(stranger, target.asked, protocol, port)
     come = Come(target.links, (stranger,), target.servers, item.to_port or port)
     mute = tuple((link, server) for link in target.links for server in target.servers)
-    return Promise("port_forward", name, key, (Step(wan, packet, come), Step()), hops=mute)
+    steps = (Step(wan, packet, come), *_back(oracle, wan, target.links, stranger))
+    return Promise("port_forward", name, key, steps, hops=mute)
+
+
+def _back(oracle: Oracle, wan: str, links: t.Sequence[str], stranger: str) -> t.Tuple[Step, ...]:
+    """The answer; not where routes send it through another link, as they do for the second of two WANs."""
+    ways = {way_of(oracle.ground, link, stranger)[0] for link in links} - {""}
+    return (Step(),) if ways <= {wan} else ()
 
 
 def _hairpins(oracle: Oracle, item: PortForward, sort: t.Tuple[str, str]) -> t.List[Promise]:
@@ -262,4 +271,5 @@ def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) 
         inner = tuple(link for _lan, link in inside(oracle.gateway, ground))
         return Promise("one_to_one", name, key, (Step(wan, packet),), (Come(inner),), (wan,))
     come = Come((interface,), (stranger,), (address,), packet.dport)
-    return Promise("one_to_one", name, key, (Step(wan, packet, come), Step()), hops=((interface, address),))
+    steps = (Step(wan, packet, come), *_back(oracle, wan, (interface,), stranger))
+    return Promise("one_to_one", name, key, steps, hops=((interface, address),))

@@ -58,7 +58,7 @@ def survey(gateway: Gateway, facts: Facts, host: Host) -> Ground:
         for family in families(gateway)
     }
     networks = {each.name: each.networks for each in facts.interfaces}
-    return Ground(links, addresses, networks, outside=free)
+    return Ground(links, addresses, networks, outside=free, exits=facts.default_routes)
 
 
 def _link(raw: t.Mapping[str, t.Any]) -> Link:
@@ -79,8 +79,8 @@ def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def measured(gateway: Gateway, ground: Ground) -> t.List[str]:
-    """The interfaces that the loop needs, without those that cannot be measured."""
-    named = dict.fromkeys([*outside(gateway, ground), *(name for _lan, name in inside(gateway, ground))])
+    """The interfaces that the loop needs: the declared ones, and others by which a packet might leave."""
+    named = dict.fromkeys([*outside(gateway, ground), *ground.exits, *(name for _lan, name in inside(gateway, ground))])
     return [name for name in named if name in ground.links and ground.links[name].up][:MOST_LINKS]
 
 

@@ -43,7 +43,7 @@ class Talk:
     @property
     def own(self) -> t.Tuple[str, int]:
         """Address and port of who began; answers that the host itself makes are sent there."""
-        first = self.promise.steps[0].packet
+        first = self.promise.steps[0].packet if self.promise.steps else None
         return (first.source, self.number + FIRST_PORT) if first else ("", 0)
 
     def due(self) -> t.Optional[Seen]:

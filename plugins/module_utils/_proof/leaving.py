@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from .._rules import family_of
-from .model import FAMILY_NAMES, Come, Promise, Step
+from .model import FAMILY_NAMES, Come, Promise, Step, within
 from .oracle import wan_of
 from .places import (
     PORTS,
@@ -21,7 +21,6 @@ from .places import (
     called,
     client_in,
     families,
-    has,
     hops,
     host_outside,
     inside,
@@ -54,8 +53,7 @@ def pairs(oracle: Oracle) -> t.List[Pair]:
     return [
         (lan, name, wan, family)
         for family in families(oracle.gateway)
-        for lan, name in inside(oracle.gateway, oracle.ground)
-        if has(lan, family)
+        for lan, name in inside(oracle.gateway, oracle.ground, family)
         for wan in outside(oracle.gateway, oracle.ground)
     ]
 
@@ -96,7 +94,7 @@ def _out(oracle: Oracle, pair: Pair, protocol: str) -> Packet:
     _lan, interface, wan, family = pair
     opened = [port[0] for item in oracle.gateway.outbound[:64] if item.action == "accept" for port in item.port]
     ports = PORTS[protocol] + (tuple(opened) if protocol != "icmp" else ())
-    client, target = oracle.ground.clients[interface, family], host_outside(oracle.ground, family)
+    client, target = oracle.ground.clients[interface, family], oracle.host_outside(family)
     tries = [request(client, target, protocol, port) for port in ports]
     return next((packet for packet in tries if oracle.leaves(packet, wan).sources), tries[0])
 
@@ -166,7 +164,7 @@ def example(oracle: Oracle, item: Traffic, sources: t.Sequence[str], family: str
     wans = outside(oracle.gateway, ground, item.wan)
     if not protocol or not client or not wans or (item.destination and not targets):
         return None
-    target = one_of(targets[0]) if targets else host_outside(ground, family)
+    target = one_of(targets[0]) if targets else oracle.host_outside(family)
     if oracle.gateway.drop_bogons and not is_public(target) and getattr(item, "action", "") != "exempt":
         return None  # whether it leaves depends on more than this item
     port = item.port[0][0] if item.port else PORTS[protocol][0]
@@ -198,16 +196,15 @@ def _nat_item(oracle: Oracle, item: str, case: Example) -> Promise:
     steps = [_gone(interface, packet, wan, verdict.sources)]
     if packet.source in ground.clients.values():
         steps.append(Step())
-    if verdict.persistent:
-        steps.append(_second(ground, interface, packet, wan, verdict.sources))
+    if verdict.persistent and within(packet.target, (ground.outside[packet.family],)):
+        steps.append(_second(oracle, interface, packet, wan, verdict.sources))
     mute = hops(ground, interface, packet.target)
     return Promise("nat", name, verdict.items, tuple(steps), hops=mute, excuse=verdict.excuse)
 
 
-def _second(ground: t.Any, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
-    """Another flow of the same client, to another host where the item leaves the choice."""
-    ours = host_outside(ground, packet.family) == packet.target
-    other = replace(packet, target=host_outside(ground, packet.family, 1)) if ours else packet
+def _second(oracle: Oracle, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
+    """Another flow of the same client, to another host."""
+    other = replace(packet, target=oracle.host_outside(packet.family))
     return replace(_gone(interface, other, wan, sources), same_source=True)
 
 

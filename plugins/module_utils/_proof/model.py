@@ -16,6 +16,8 @@ from .._rules import network
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
 
+#: The kind of conversations that only show that an interface is alive, and are not reported.
+ALIVE = "alive"
 HOLDS, BROKEN, UNMEASURABLE = "holds", "broken", "unmeasurable"
 FAMILY_NAMES = {"ip": "IPv4", "ip6": "IPv6"}
 
@@ -120,7 +122,13 @@ class Ground:
     clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
     outside: t.Mapping[str, str] = field(default_factory=dict)  # family: the network of the probe's hosts outside
     ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # and family or target
+    exits: t.Tuple[str, ...] = ()  # links with a default route, declared or not
     magic: int = 0
+
+    @property
+    def own(self) -> t.FrozenSet[str]:
+        """Every address of this host."""
+        return frozenset(address for addresses in self.addresses.values() for address in addresses)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
 
 
+#: So few ports clients may use up.
+FEW_PORTS = 64
+#: Hosts outside that the probe plays.
+MOST_HOSTS = 4096
+
+
 class Verdict(t.NamedTuple):
     """The sources that a packet may leave with; none: it must not leave."""
 
@@ -51,7 +57,14 @@ class Oracle:
 
     def __init__(self, gateway: Gateway, ground: Ground) -> None:
         self.gateway, self.ground = gateway, ground
+        self._hosts = 0
         self._sources: t.Dict[t.Tuple[t.Any, ...], t.Tuple[str, ...]] = {}
+
+    def host_outside(self, family: str) -> str:
+        """Another one each time, as two flows to one host may not share the only port of a NAT item."""
+        net = network(self.ground.outside[family])
+        self._hosts += 1
+        return str(net[1 + self._hosts % min(net.num_addresses - 4, MOST_HOSTS)])
 
     def sources_of(self, item: NatItem) -> t.Tuple[str, ...]:
         return self._known(("nat", item.source, item.action), lambda: sources_of(self.gateway, item))
@@ -87,6 +100,8 @@ class Oracle:
         item = self.translated(packet, wan)
         if item:
             kept = item.persistent or item.action != "snat"
+            if item.to_port and item.to_port[1] - item.to_port[0] < FEW_PORTS:
+                excuse = "the few ports of nat '{0}' may all be in use".format(item.name)
             return Verdict(self._sources_by(item, packet, wan), (*named, "nat/" + item.name), excuse, kept)
         guarded = self._known(
             ("guarded",),

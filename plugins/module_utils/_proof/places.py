@@ -35,9 +35,19 @@ def has(lan: Lan, family: str) -> bool:
     return any(family_of(net) == family for net in lan.networks or ())
 
 
-def inside(gateway: Gateway, ground: Ground) -> t.List[t.Tuple[Lan, str]]:
-    """Every LAN with each of its interfaces on this host; with its pattern, if there is none."""
-    return [(lan, name) for lan in gateway.lans or () for pattern in lan.interfaces for name in meant(ground, pattern)]
+def inside(gateway: Gateway, ground: Ground, family: str = "") -> t.List[t.Tuple[Lan, str]]:
+    """Every LAN with each of its interfaces on this host; with its pattern, if there is none.
+
+    For one family, without those that have no such network, unless no interface of that LAN has one.
+    """
+    found = []
+    for lan in gateway.lans or ():
+        names = [name for pattern in lan.interfaces for name in meant(ground, pattern)]
+        if family:
+            names = [name for name in names if (name, family) in ground.clients] or names[:1]
+            names = names if has(lan, family) else []
+        found += [(lan, name) for name in names]
+    return found
 
 
 def outside(gateway: Gateway, ground: Ground, only: str = "") -> t.List[str]:
@@ -56,7 +66,7 @@ def everywhere(gateway: Gateway, ground: Ground) -> t.Tuple[str, ...]:
 
 
 def anywhere_outside(gateway: Gateway, ground: Ground, sources: t.Tuple[str, ...] = ()) -> t.Tuple[Come, ...]:
-    return (Come(tuple(outside(gateway, ground)), sources),)
+    return (Come(tuple(dict.fromkeys((*outside(gateway, ground), *ground.exits))), sources),)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------
@@ -116,8 +126,7 @@ def client_in(gateway: Gateway, ground: Ground, sources: t.Sequence[str], family
     for (name, of), client in ground.clients.items():
         if of == family and within(client, own):
             return name, client
-    for net in own[:8]:
-        address = one_of(net)
+    for address in (each for each in map(one_of, own[:8]) if each not in ground.own):
         for lan, name in inside(gateway, ground):
             if within(address, lan.networks or ("0.0.0.0/32",)) and within(address, ground.networks.get(name, ("::",))):
                 return name, address
@@ -144,6 +153,12 @@ def way_of(ground: Ground, interface: str, target: str) -> t.Tuple[str, str]:
     family = family_of(target)
     default = within(target, (ground.outside.get(family, "0.0.0.0/32"),))
     return ground.ways.get((interface, family if default else target), ("", ""))
+
+
+def lack_on_the_way(ground: Ground, interface: str, target: str) -> str:
+    """Why nobody would see what a LAN sends to a target leave. It is not sent then, as it would be on a wire."""
+    way, family = way_of(ground, interface, target)[0], FAMILY_NAMES[family_of(target)]
+    return lack_of(ground, way) if way else "no {0} route leads from {1} to {2}".format(family, interface, target)
 
 
 def lack_outside(ground: Ground, interface: str, wan: str, target: str) -> str:

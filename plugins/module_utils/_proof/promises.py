@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from . import entering, leaving, staying
+from .places import everywhere
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .model import Promise
@@ -26,7 +27,9 @@ Kind = t.Tuple[str, Subjects, t.Callable[["Oracle", t.Any], t.List["Promise"]]]
 def _kinds(oracle: Oracle) -> t.List[Kind]:
     gateway = oracle.gateway
     pairs, sides = leaving.pairs(oracle), staying.sides(oracle)
+    names = list(dict.fromkeys(everywhere(gateway, oracle.ground)))
     return [
+        ("interfaces", names, staying.alive),
         ("LANs with their WANs", pairs, leaving.reaching),
         ("MSS", pairs, leaving.sizes),
         ("ICMP errors", pairs, leaving.errors),
@@ -69,8 +72,14 @@ def promises(oracle: Oracle) -> t.Tuple[t.List[Promise], t.List[str]]:
 
 def targets(oracle: Oracle) -> t.List[t.Tuple[str, str, str]]:
     """Where routes have to be asked for beside the default: interface, client and target."""
+    nobodys = [
+        (name, oracle.ground.clients[name, family], staying.NOBODYS[family])
+        for _lan, name, family in sample(staying.sides(oracle))
+        if (name, family) in oracle.ground.clients
+    ]
+    asked = nobodys if oracle.gateway.drop_bogons else []
     nat = [oracle.gateway.nat[index] for index in sample(range(len(oracle.gateway.nat)))]
     rules = [oracle.gateway.outbound[index] for index in sample(range(len(oracle.gateway.outbound)))]
     items = [(item, oracle.sources_of(item)) for item in nat] + [(item, oracle.inside_of(item)) for item in rules]
     chosen = [oracle.gateway.port_forwards[index] for index in sample(range(len(oracle.gateway.port_forwards)))]
-    return leaving.routed(oracle, items) + entering.routed(oracle, chosen)
+    return asked + leaving.routed(oracle, items) + entering.routed(oracle, chosen)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from . import ground as grounds
 from .judge import FIRST_PORT, Talk
 from .loop import Loop, NoLoop
-from .model import Report, Seen
+from .model import ALIVE, Report, Seen
 from .oracle import Oracle
 from .promises import promises, targets
 
@@ -80,13 +80,14 @@ def _proved(gateway: Gateway, facts: Facts, run: _Run) -> _Proved:
     talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promised, 1)]
     alive = _talk(talks, run)
     silent = grounds.silent({hop for talk in talks for hop in talk.promise.hops if not talk.settled}, run.host)
-    return [talk.close(alive, silent) for talk in talks], notes
+    return [talk.close(alive, silent) for talk in talks if talk.promise.kind != ALIVE], notes
 
 
 def _talk(talks: t.Sequence[Talk], run: _Run) -> t.Set[str]:
     """Every conversation at once: first what has to come, then what must not."""
     exchange = _Exchange(talks, run)
-    wanted = [talk for talk in talks if not talk.promise.never]
+    exchange.begin([talk for talk in talks if talk.promise.kind == ALIVE])
+    wanted = [talk for talk in talks if not talk.promise.never and talk.promise.kind != ALIVE]
     exchange.begin(wanted)
     start, again = run.host.clock(), list(AGAIN)
     while not all(talk.settled for talk in wanted):
@@ -133,9 +134,10 @@ class _Exchange:
                     self._send(talk)
 
     def _owner(self, packet: Packet) -> t.Optional[Talk]:
-        """By the mark that it, or the packet that it quotes, bears; or by the port that it is for."""
+        """By the port of who began, if it is for them, as the host's own answers bear no mark; or by the mark."""
         about = packet.quoted or packet
-        talk = self._numbered.get(about.mark)
-        if talk and (packet.magic == talk.magic or about.magic in (talk.magic, 0)):
+        port = packet.sport if packet.protocol == "icmp" else packet.dport
+        talk = self._numbered.get(port - FIRST_PORT)
+        if talk and not packet.quoted and talk.own == (packet.target, port):
             return talk
-        return self._numbered.get(packet.dport - FIRST_PORT)
+        return self._numbered.get(about.mark)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .model import FAMILY_NAMES, Come, Promise, Step, within
+from .model import ALIVE, FAMILY_NAMES, Come, Promise, Step, within
 from .packets import ACK, FIN, PSH, RST, SYN, URG, Packet
 from .places import (
     CLOSED,
@@ -18,11 +18,12 @@ from .places import (
     called,
     everywhere,
     families,
-    has,
     host_outside,
     inside,
     lack_inside,
     lack_of,
+    lack_on_the_way,
+    of_family,
     outside,
     request,
     sort_of,
@@ -41,13 +42,13 @@ NOBODYS = {"ip": "198.18.77.77", "ip6": "2001:db8:7777::77"}
 
 
 def couples(oracle: Oracle) -> t.List[Couple]:
-    listed = inside(oracle.gateway, oracle.ground)
     return [
-        (lan, name, other, link, family)
+        (*one, *other, family)
         for family in families(oracle.gateway)
-        for lan, name in listed
-        for other, link in listed
-        if lan.name != other.name and has(lan, family) and has(other, family)
+        for listed in [inside(oracle.gateway, oracle.ground, family)]
+        for one in listed
+        for other in listed
+        if one[0].name != other[0].name
     ]
 
 
@@ -55,8 +56,7 @@ def sides(oracle: Oracle) -> t.List[Side]:
     return [
         (lan, name, family)
         for family in families(oracle.gateway)
-        for lan, name in inside(oracle.gateway, oracle.ground)
-        if has(lan, family)
+        for lan, name in inside(oracle.gateway, oracle.ground, family)
     ]
 
 
@@ -83,12 +83,13 @@ def spoofed(oracle: Oracle, side: Side) -> t.List[Promise]:
     lan, name, family = side
     gateway, ground = oracle.gateway, oracle.ground
     lacks = lack_inside(ground, name, family)
+    unseen = lacks or lack_on_the_way(ground, name, host_outside(ground, family))
     found = []
     if lan.spoof_check and not within(NOBODYS[family], lan.networks or ()):
         told = "a source that is not in {0} stays in {1}".format(called(lan, name), sort_of("udp", family))
         packet = request(NOBODYS[family], host_outside(ground, family), "udp", CLOSED[0])
-        never = (Come(tuple(each for each in everywhere(gateway, ground) if each != name)),)
-        found.append(Promise("spoofed", told, (), (Step(name, packet),), never, (name,), lacks=lacks))
+        never = (Come(tuple(each for each in (*everywhere(gateway, ground), *ground.exits) if each != name)),)
+        found.append(Promise("spoofed", told, (), (Step(name, packet),), never, (name,), lacks=unseen))
     for wan in outside(gateway, ground):
         told = "{0} does not use a source of {1} {2}".format(wan, called(lan, name), sort_of("udp", family))
         if lacks or lack_of(ground, wan):
@@ -139,9 +140,10 @@ def invalid(oracle: Oracle, side: Side) -> t.List[Promise]:
     """Whatever a client sends, its own address does not leave if it is to be translated."""
     lan, name, family = side
     ground = oracle.ground
-    if lack_inside(ground, name, family):
+    target = host_outside(ground, family)
+    if lack_inside(ground, name, family) or lack_on_the_way(ground, name, target):
         return []  # told with what it reaches
-    client, target = ground.clients[name, family], host_outside(ground, family)
+    client = ground.clients[name, family]
     wans = outside(oracle.gateway, ground)
     if any(client in oracle.leaves(request(client, target, "tcp", CLOSED[0]), wan).sources for wan in wans):
         return []
@@ -166,9 +168,23 @@ def bogons(oracle: Oracle, side: Side) -> t.List[Promise]:
     if not gateway.drop_bogons or (exempt and within(NOBODYS[family], exempt)):
         return []
     told = "nothing leaves {0} for an address that does not exist {1}".format(called(lan, name), sort_of("udp", family))
-    lacks = lack_inside(ground, name, family)
+    lacks = lack_inside(ground, name, family) or lack_on_the_way(ground, name, NOBODYS[family])
     if lacks:
         return [Promise("bogons", told, lacks=lacks)]
     packet = request(ground.clients[name, family], NOBODYS[family], "udp", CLOSED[0])
     never = anywhere_outside(gateway, ground)
     return [Promise("bogons", told, (), (Step(name, packet),), never, (name,))]
+
+
+def alive(oracle: Oracle, place: str) -> t.List[Promise]:
+    """An echo request to this host, so that silence after other packets says something."""
+    ground = oracle.ground
+    found = []
+    for family in families(oracle.gateway):
+        own = of_family(ground.addresses.get(place, ()), family)
+        known = place in outside(oracle.gateway, ground)
+        source = host_outside(ground, family) if known else ground.clients.get((place, family), "")
+        if own and source and not lack_of(ground, place):
+            packet = request(source, own[0], "icmp")
+            found.append(Promise(ALIVE, "{0} is alive".format(place), (), (Step(place, packet, Come(())),)))
+    return found
