@@ -9,7 +9,7 @@ With two addresses of one family, it also answers from the other address or port
 out how their NAT maps and filters. On request it answers with a packet of a certain size, never larger than the
 question.
 
-reflector.py [--port N] [--other-port N] [--seconds N] [ADDRESS …]
+reflector.py [--port N] [--other-port N] [--seconds N] [--list] [ADDRESS …]
 
 Without addresses: those of the interfaces with a default route, two of each family. Needs no privileges.
 """
@@ -325,6 +325,7 @@ def read_arguments(words: t.Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=3478)
     parser.add_argument("--other-port", type=int, default=3479)
     parser.add_argument("--seconds", type=float, default=0, help="end after this time; 0: never")
+    parser.add_argument("--list", action="store_true", help="only show the addresses it would have")
     return parser.parse_args(words)
 
 
@@ -334,6 +335,9 @@ def main(words: t.Sequence[str]) -> str:
     addresses = list(dict.fromkeys(options.addresses or own_addresses()))
     if not addresses:
         return "this host has no default route, so its addresses must be named: reflector.py ADDRESS …"
+    if options.list:
+        print("\n".join(addresses))
+        return ""
     try:
         reflector = Reflector(addresses, (options.port, options.other_port))
     except OSError as error:
@@ -344,4 +348,4 @@ def main(words: t.Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]) or 0)
