@@ -289,6 +289,27 @@ def test_another_host_that_answers_confirms_nothing(operator: Operator) -> None:
     assert operator.holds() == before
 
 
+def test_a_change_that_packets_refute_is_rolled_back_at_once(operator: Operator) -> None:
+    """The operator gets through, and the LAN does not: somebody's rule, which no look at policies finds."""
+    theirs = "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
+    theirs += "nft add rule inet other f iifname office0 meta l4proto tcp drop"
+    rc, out = operator.apply(dict(GOOD, state="absent"))
+    assert rc == 0, out
+    shell("gateway", theirs)
+    before = operator.holds()
+    try:
+        rc, out = operator.apply(GOOD)
+        said = " ".join(out.split())
+        assert rc == 2, out
+        assert "proof: office reaches the Internet by wan0 (tcp, IPv4) is broken: nothing came out of wan0" in said, out
+        assert "the host is as it was before" in said and "Traceback" not in said, out
+        assert operator.holds() == before
+    finally:
+        shell("gateway", "nft delete table inet other")
+    rc, out = operator.apply(GOOD)
+    assert rc == 0 and "proof: " not in out, out
+
+
 def test_a_late_and_an_empty_confirmation_fail_and_say_so(operator: Operator) -> None:
     before = operator.holds()
     rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=2, timeouts={"udp": 55}))
