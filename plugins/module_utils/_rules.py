@@ -204,6 +204,8 @@ def split_wildcards(match: Match) -> t.List[Match]:
 
     nft before 1.0.3 reads "ppp*" in a set as a literal name, so a pattern never shares a set.
     """
+    if len(match.iif) < 2 and len(match.oif) < 2:
+        return [match]
     return [
         replace(match, iif=iif, oif=oif)
         for iif in _exact_then_patterns(match.iif)

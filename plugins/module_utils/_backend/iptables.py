@@ -435,7 +435,9 @@ def _jump_row(family: str, table: str, hook: str, chain: str, instance: str, pos
 
 
 def _with_counts(row: Row, live: t.Optional[Row]) -> Row:
-    return replace(row, packets=live.packets, bytes=live.bytes) if live else row
+    if not live or (live.packets, live.bytes) == (row.packets, row.bytes):
+        return row
+    return replace(row, packets=live.packets, bytes=live.bytes)
 
 
 def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict[str, t.List[str]]) -> t.Optional[Row]:
