@@ -9,9 +9,10 @@ With two addresses of one family, it also answers from the other address or port
 out how their NAT maps and filters. On request it answers with a packet of a certain size, never larger than the
 question.
 
-reflector.py [--port N] [--other-port N] [--seconds N] [--list] [ADDRESS …]
+reflector.py [--port N] [--other-port N] [--seconds N] [--background | --stop] [ADDRESS …]
 
-Without addresses: those of the interfaces with a default route, two of each family. Needs no privileges.
+Without addresses: those of the interfaces with a default route, two of each family. Needs no privileges. In the
+background, it is a transient unit if root starts it beside systemd, otherwise a process; its addresses are shown.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import argparse
 import contextlib
 import errno
 import ipaddress
+import os
 import pathlib
 import re
 import selectors
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import typing as t
@@ -129,6 +133,11 @@ class Reflector:
             else:
                 made.listen(MOST_STREAMS)
             self._selector.register(made, selectors.EVENT_READ, (kind, (host, port)))
+
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            t.cast("socket.socket", key.fileobj).close()
+        self._selector.close()
 
     def serve(self, seconds: float) -> None:
         end = time.monotonic() + seconds if seconds else None
@@ -325,26 +334,68 @@ def read_arguments(words: t.Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=3478)
     parser.add_argument("--other-port", type=int, default=3479)
     parser.add_argument("--seconds", type=float, default=0, help="end after this time; 0: never")
-    parser.add_argument("--list", action="store_true", help="only show the addresses it would have")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--background", action="store_true", help="go on in the background, and show the addresses")
+    way.add_argument("--stop", action="store_true", help="end the one in the background")
     return parser.parse_args(words)
 
 
 def main(words: t.Sequence[str]) -> str:
     """Why it ended; empty after the seconds that it was to run."""
     options = read_arguments(words)
+    if options.stop:
+        return stop()
     addresses = list(dict.fromkeys(options.addresses or own_addresses()))
     if not addresses:
         return "this host has no default route, so its addresses must be named: reflector.py ADDRESS …"
-    if options.list:
-        print("\n".join(addresses))
-        return ""
+    if options.background:
+        stop()
     try:
         reflector = Reflector(addresses, (options.port, options.other_port))
     except OSError as error:
         place = "{0}, ports {1} and {2}".format(", ".join(addresses), options.port, options.other_port)
         return "cannot listen on {0}: {1}".format(place, error.strerror)
+    if options.background:
+        reflector.close()
+        return start(options, addresses)
     reflector.serve(options.seconds)
     return ""
+
+
+# --- In the background -----------------------------------------------------------------------------------------------
+
+UNIT = "ipmasq-reflector.service"
+PID = pathlib.Path(__file__).with_suffix(".pid")
+
+
+def start(options: argparse.Namespace, addresses: t.Sequence[str]) -> str:
+    own = [sys.executable, os.path.abspath(__file__), *addresses]
+    for name in ("port", "other_port", "seconds"):
+        own += ["--{0}={1}".format(name.replace("_", "-"), getattr(options, name))]
+    if _is_unit():
+        unit = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--property=DynamicUser=yes", "--"]
+        if subprocess.run(unit + own, check=False).returncode:
+            return "systemd-run failed"
+    else:
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(own, stdin=null, stdout=null, stderr=null, start_new_session=True)
+        PID.write_text(str(process.pid), encoding="ascii")
+    print("\n".join(addresses))
+    return ""
+
+
+def stop() -> str:
+    if _is_unit():
+        subprocess.run(["systemctl", "--quiet", "stop", UNIT], check=False, stderr=subprocess.DEVNULL)
+    elif PID.exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(PID.read_text(encoding="ascii")), signal.SIGTERM)
+        PID.unlink()
+    return ""
+
+
+def _is_unit() -> bool:
+    return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
 
 
 if __name__ == "__main__":
