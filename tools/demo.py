@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""make demo: a lab, our role on its gateway, and who saw whom. With --down: remove the lab."""
+"""make demo: a lab, our role on its gateway, who saw whom, and the proof. With --down: remove the lab."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     seen = {client: {family: ask(client, url) for family, url in SERVERS.items()} for client in CLIENTS}
     print(picture(seen))
     print(rules())
+    print("\ndemo: ansible-playbook -i", inventory(), "ipmasq.linux.verify", flush=True)
+    playbook("-i", str(inventory()), "ipmasq.linux.verify")
     print(next_steps())
     missing = [f"{client} over {family}" for client in CLIENTS for family in reach(client) if not seen[client][family]]
     if missing:
