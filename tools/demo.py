@@ -33,8 +33,7 @@ def main(arguments: list[str]) -> int:
     seen = {client: {family: ask(client, url) for family, url in SERVERS.items()} for client in CLIENTS}
     print(picture(seen))
     print(rules())
-    print("\ndemo: ansible-playbook -i", inventory(), "ipmasq.linux.verify", flush=True)
-    playbook("-i", str(inventory()), "ipmasq.linux.verify")
+    print(proof())
     print(next_steps())
     missing = [f"{client} over {family}" for client in CLIENTS for family in reach(client) if not seen[client][family]]
     if missing:
@@ -105,12 +104,24 @@ def rules() -> str:
     )
 
 
+def proof() -> str:
+    """What the gateway proves about itself."""
+    rows = cache() / NAME / "proof.json"
+    playbook("-i", str(inventory()), "ipmasq.linux.verify", "-e", f"verify_json={rows}", quiet=True)
+    named = [row["name"] for row in json.loads(rows.read_text()) if row["outcome"] == "holds"]
+    first = [f"    holds: {name}" for name in named[:: max(1, len(named) // 6)]]
+    return "\n".join(
+        ["", f"  {len(named)} promises that the gateway has proven on itself (ipmasq.linux.verify), among them:", *first]
+    )
+
+
 def next_steps() -> str:
     return f"""
   What to type next:
     podman exec -it {NAME}-office1 bash                             a shell on a client; try curl 192.0.2.10
     podman exec -it {NAME}-gateway nft list table inet ipmasq       every rule
     ansible-playbook -i {inventory()} ipmasq.linux.site --check --diff
+    ansible-playbook -i {inventory()} ipmasq.linux.verify
     make down                                                     take the lab away
   (for ansible-playbook: . .venv/bin/activate; export ANSIBLE_COLLECTIONS_PATH=$PWD/.cache/collections)
 """
