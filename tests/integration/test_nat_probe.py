@@ -549,6 +549,73 @@ def test_the_module_as_ansible_runs_it(nft, net, reflector, tmp_path):
     assert "Traceback" not in shown
 
 
+def asked_reflector(data, address="127.0.0.1"):
+    """The answer to one datagram; empty if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.3)
+        client.sendto(data, (address, 3478))
+        with contextlib.suppress(TimeoutError):
+            return client.recv(65535)
+    return b""
+
+
+def test_the_reflector_refuses_what_it_has_to(net):
+    """It amplifies nothing, knows no second address if there is none, and survives whatever it is sent."""
+    token = b"t" * 12
+    sized = stun.filled(token, 200, stun.answer_size(9000))
+    with reflecting(net, "127.0.0.1", node="gate") as server:
+        assert stun.decode(asked_reflector(stun.request(token))).other is None
+        assert 0 < len(asked_reflector(sized)) <= len(sized)
+        assert (
+            stun.decode(asked_reflector(stun.request(token, stun.change(True, True)))).error == "420 Unknown Attribute"
+        )
+        unknown = stun.decode(asked_reflector(stun.request(token, stun.attribute(0x0031, b""))))
+        assert (unknown.error, unknown.attributes[0x000A]) == ("420 Unknown Attribute", b"\0\x31")
+        random = os.urandom(60)
+        for data in (
+            b"",
+            b"x",
+            random,
+            sized[:100],
+            stun.request(token)[:20] + random,
+            plain_stun(sized, ("1.2.3.4", 5)),
+        ):
+            assert asked_reflector(data) == b"" or stun.decode(data)
+        with socket.create_connection(("127.0.0.1", 3478)) as half:
+            half.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert half.recv(100) == b""
+        again = subprocess.run(
+            [sys.executable, str(REFLECTOR), "127.0.0.1"], capture_output=True, text=True, check=False
+        )
+        assert (again.returncode, again.stderr.strip()) == (
+            1, "cannot listen on 127.0.0.1, ports 3478 and 3479: Address already in use",
+        )  # fmt: skip
+        assert stun.decode(asked_reflector(stun.request(token))).mapped
+        assert server.poll() is None
+    lost = subprocess.run(
+        ["unshare", "-n", sys.executable, str(REFLECTOR)], capture_output=True, text=True, check=False
+    )
+    assert "this host has no default route, so its addresses must be named" in lost.stderr
+
+
+def test_the_reflector_takes_addresses_of_the_default_route_alone(net, tmp_path):
+    """Two of each family, none of another interface; in the background until it is stopped."""
+    far = net.nodes["wan"]
+    far.sh("ip link add aside type veth peer name aside1; ip addr add 192.0.2.9/24 dev aside; ip link set aside up")
+    far.sh("ip addr add 203.0.113.77/24 dev up0; ip addr add 2001:db8:ff::77/64 dev up0 nodad")
+    far.sh("ip route add default via 203.0.113.2; ip -6 route add default via 2001:db8:ff::2")
+    copy = tmp_path / "reflector.py"
+    copy.write_bytes(REFLECTOR.read_bytes())
+    shown = far.sh("{0} {1} --background --seconds=60".format(sys.executable, copy))
+    assert sorted(shown.split()) == sorted([WAN4, "203.0.113.77", WAN6, "2001:db8:ff::77"])
+    wait_until(lambda: far.sh("ss -Hltn").count(":3479 ") == 4, "it does not listen")
+    # A second start takes the place of the first.
+    assert far.sh("{0} {1} --background --seconds=60 {2}".format(sys.executable, copy, WAN4)).split() == [WAN4]
+    wait_until(lambda: far.sh("ss -Hltn").count(":3479 ") == 1, "it does not listen")
+    far.sh("{0} {1} --stop".format(sys.executable, copy))
+    wait_until(lambda: far.sh("ss -Hltn").count(":3479 ") == 0, "it still listens")
+
+
 @contextlib.contextmanager
 def coturn_serving(net, coturn, folder):
     words = ["-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "--log-file", "stdout", "--simple-log"]
