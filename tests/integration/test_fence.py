@@ -111,11 +111,21 @@ ON_TWO = pytest.mark.parametrize("backend", ["nft", "iptables-legacy"])
 SAVED = (
     "#!/usr/sbin/nft -f\nflush ruleset\ntable inet filter {\n chain input { type filter hook input priority 0; }\n}\n"
 )
+#: What netfilter-persistent starts and reloads with: rules of somebody who knows nothing of ours.
+SAVED_BY_IPTABLES = "".join(
+    "*{0}\n{1}COMMIT\n".format(table, "".join(":{0} ACCEPT [0:0]\n".format(chain) for chain in chains))
+    for table, chains in (
+        ("mangle", ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")),
+        ("nat", ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")),
+        ("filter", ("INPUT", "FORWARD", "OUTPUT")),
+    )
+)
 LEGACY = "for t in raw nat mangle filter; do iptables-legacy -t $t -F; ip6tables-legacy -t $t -F; done"
 BY_HAND = {
     "nft flush ruleset": ("nft", "iptables-nft"),
     "nft -f saved": ("nft", "iptables-nft"),
     "iptables -F; iptables -t nat -F": ("iptables-nft", "iptables-legacy"),
+    "iptables-restore saved": ("iptables-nft", "iptables-legacy"),
     "every table": ("iptables-legacy",),
 }
 
@@ -125,6 +135,10 @@ def flush(gate, how):
         path = gate.host.root / "nftables.conf"
         path.write_text(SAVED)
         sh("nft -f {0}".format(path))
+    elif how == "iptables-restore saved":
+        (gate.host.root / "rules.v4").write_text(SAVED_BY_IPTABLES)
+        for tool in ("ip", "ip6"):
+            sh("{0}-restore < {1}/rules.v4".format(gate.tool(tool), gate.host.root))
     elif how == "every table":
         sh(LEGACY)
     else:
