@@ -108,11 +108,10 @@ def proof() -> str:
     """What the gateway proves about itself."""
     rows = cache() / NAME / "proof.json"
     playbook("-i", str(inventory()), "ipmasq.linux.verify", "-e", f"verify_json={rows}", quiet=True)
-    named = [row["name"] for row in json.loads(rows.read_text()) if row["outcome"] == "holds"]
-    first = [f"    holds: {name}" for name in named[:: max(1, len(named) // 6)]]
-    return "\n".join(
-        ["", f"  {len(named)} promises that the gateway has proven on itself (ipmasq.linux.verify), among them:", *first]
-    )
+    held = [row for row in json.loads(rows.read_text()) if row["outcome"] == "holds"]
+    head = f"  {len(held)} promises that the gateway has proven on itself (ipmasq.linux.verify), one of each kind:"
+    one_of_each = {row["kind"]: f"    holds: {row['name']}" for row in reversed(held)}
+    return "\n".join(["", head, *reversed(one_of_each.values())])
 
 
 def next_steps() -> str:
