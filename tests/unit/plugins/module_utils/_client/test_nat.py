@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._client import nat
+from ansible_collections.ipmasq.linux.plugins.module_utils._client import nat, stun
 from ansible_collections.ipmasq.linux.plugins.module_utils._client.nat import Places, Tried, filtering_of, mapping_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._client.stun import Endpoint
-from ansible_collections.ipmasq.linux.plugins.module_utils._client.talk import Sight
+from ansible_collections.ipmasq.linux.plugins.module_utils._client.talk import Server, Sight
+from ansible_collections.ipmasq.linux.plugins.module_utils._client.wire import Heard, Port
 
 LOCAL = Endpoint("192.168.1.10", 40000)
 A1P1, A2P1, A1P2, A2P2 = (
@@ -55,6 +56,34 @@ def test_mapping(seen, places, value):
 
 def test_why_the_second_address_tells_nothing():
     assert "198.51.100.2:3478: no answer" in mapping_of(LOCAL, {A1P1: out(1)}, {A2P1: "no answer"}, PLACES).why
+
+
+class Clash:
+    """A gateway on which the port of the first socket is taken outside, so that it maps that one for each server."""
+
+    def __init__(self, clashes):
+        self.clashes, self.opened = clashes, 0
+
+    def open(self, version, towards):
+        self.opened += 1
+        return Port(version, None, Endpoint("192.168.1.10", 40000 + self.opened))
+
+    def token(self, size):
+        return bytes(size)
+
+    def ask(self, asks, patience=0):
+        return [Heard(self.answer(each), each.to) for each in asks]
+
+    def answer(self, ask):
+        port = ask.port.local.port + (int(ask.to.address[-1]) * 1000 if self.opened <= self.clashes else 0)
+        body = stun.attribute(stun.MAPPED_ADDRESS, b"\0\1" + port.to_bytes(2, "big") + b"\xcb\0\x71\2")
+        return stun.HEADER.pack(stun.SUCCESS, len(body), stun.COOKIE, bytes(12)) + body
+
+
+@pytest.mark.parametrize(("clashes", "value"), [(0, "independent"), (1, "independent"), (2, "dependent")])
+def test_a_port_that_is_taken_outside_is_no_verdict(clashes, value):
+    servers = [Server("a", A1P1), Server("b", A2P1)]
+    assert nat._map(Clash(clashes), servers, None)[1].value == value
 
 
 def came(source=None, problem=""):
