@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hundreds of LAN networks with iptables: sets of the kernel where ipset is there, and a rule for each where not."""
+"""Many LAN networks with iptables: sets of the kernel where ipset is there, and a rule for each where not."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as r
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
-FOUR = [f"10.{number}.7.0/24" for number in range(100)]
-SIX = [f"fd00:77:{number:x}::/64" for number in range(100)]
+#: More than the 64 up to which each has a rule.
+COUNT = 70
+FOUR = [f"10.{number}.7.0/24" for number in range(COUNT)]
+SIX = [f"fd00:77:{number:x}::/64" for number in range(COUNT)]
 
 
 def declared(networks=(*FOUR, *SIX), **more):
@@ -61,7 +63,7 @@ def test_other_networks_make_other_sets_and_no_third_one(gate, net):
     assert len(sets().split("create")) == 3
     # The set of the other family is still the same.
     assert [row.chain.split()[0] for row in change.plan.remove if row.key == "set"] == ["ip"]
-    assert "100 networks" not in str(gate.apply(**declared([*FOUR[1:], *SIX])).to_dict()["differences"])
+    assert f"{COUNT} networks" not in str(gate.apply(**declared([*FOUR[1:], *SIX])).to_dict()["differences"])
 
 
 @pytest.mark.parametrize("what", ["del {0} 10.5.7.0/24", "flush {0}", "add {0} 172.16.0.0/12"])
