@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 
 import pytest
-from helpers import GUESTS, OFFICE, TWO_LANS
+from helpers import GUESTS, OFFICE, TWO_LANS, Gate
 from sandbox import sh
-from topology import Sniffer, Topology
+from topology import WAN4, Sniffer, Topology
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
-from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop, prove as proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground, loop, prove as proving, setting
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 
 #: Of the hosts outside that the probe plays.
@@ -44,7 +45,9 @@ def broken(gate, kind=""):
 
 def traces():
     """Everything that a proof adds to a host."""
-    listed = "ip -o link; ip neigh | grep PERMANENT || true; tc qdisc; conntrack -L 2>/dev/null || true; "
+    listed = (
+        "ip -o link; ip neigh | grep PERMANENT || true; tc qdisc; nft list tables; conntrack -L 2>/dev/null || true; "
+    )
     return sh(
         listed + "for l in lan0 guest0 wan0; do tc filter show dev $l egress; tc filter show dev $l ingress; done"
     )
@@ -206,7 +209,11 @@ def test_an_open_door_is_found(nft, wires):
     assert "this host is closed from wan0 (tcp, IPv4)" in broken(nft)
 
 
-def test_what_others_have_stays(nft, wires):
+@pytest.mark.parametrize("egress", [True, False], ids=["by nft", "by tc"])
+def test_what_others_have_stays(nft, wires, egress, monkeypatch):
+    """Without nft's egress hook, an interface with a qdisc ``ingress`` leaves no place for a filter."""
+    if not egress:
+        monkeypatch.setattr(ground, "_has_egress", lambda _host: False)
     nft.apply(**TWO_LANS)
     sh(
         HOLE + "tc filter add dev wan0 egress protocol ip pref 700 u32 match ip dst 198.51.100.9 flowid 1:1; "
@@ -221,9 +228,8 @@ def test_what_others_have_stays(nft, wires):
     held = {each.name for each in report.results if each.outcome == "holds"}
     assert "office reaches the Internet by wan0 (tcp, IPv4)" in held
     unknown = {each.reason for each in report.results if each.outcome == "unmeasurable"}
-    assert unknown == {
-        "guest0 has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
-    }
+    lacks = "guest0 has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
+    assert unknown == (set() if egress else {lacks})
     assert traces() == before
 
 
@@ -271,6 +277,41 @@ def test_two_at_once(nft, wires):
     children = [in_child(sound) for _each in range(3)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     assert traces() == before
+
+
+def test_a_host_that_cannot_have_a_loop(wires, tmp_path, monkeypatch):
+    gate = Gate("nft", tmp_path, without=("tc",))
+    gate.apply(**TWO_LANS)
+    before = traces()
+    assert set(reasons(proved(gate))) == {"tc is not installed; install the package iproute2 (iproute-tc, iproute2-tc)"}
+    gate.host.without = ()
+    monkeypatch.setattr(loop, "CLONE", "/dev/net/none")
+    assert set(reasons(proved(gate))) == {
+        "TUN devices are not available here (/dev/net/none: No such file or directory)"
+    }
+    monkeypatch.undo()
+    monkeypatch.setattr(setting, "filters", lambda *_more: ["filter add dev wan0 egress pref 1 protocol ip nonsense"])
+    (refused,) = set(reasons(proved(gate)))
+    assert refused.startswith("the kernel refused what the loop needs (u32, mirred, clsact): tc: ")
+    assert traces() == before
+
+
+def reasons(report):
+    assert report.counts == {"holds": 0, "broken": 0, "unmeasurable": len(report.results)}
+    return [each.reason for each in report.results]
+
+
+def test_clients_lose_nothing_meanwhile(nft, wires):
+    nft.apply(**TWO_LANS)
+    with wires.inside("office"):
+        sent = "ping -n -q -i 0.002 -w 60 {0}".format(WAN4)
+        ping = subprocess.Popen(sent.split(), stdout=subprocess.PIPE, text=True)
+    for _each in range(3):
+        assert proved(nft).counts["broken"] == 0
+    ping.send_signal(signal.SIGINT)
+    told = ping.communicate(timeout=10)[0]
+    assert " 0% packet loss" in told
+    assert int(told.split(" packets transmitted")[0].split()[-1]) > 100
 
 
 @pytest.mark.parametrize(

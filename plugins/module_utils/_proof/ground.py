@@ -42,6 +42,7 @@ class Place:
 
     clsact: bool = False
     pref: int = 0
+    nft: bool = False  # its egress hook catches what leaves; adding a clsact drops packets for a moment
     lacks: str = ""
 
 
@@ -65,7 +66,8 @@ def _link(raw: t.Mapping[str, t.Any]) -> Link:
     flags = raw.get("flags") or ()
     up = "UP" in flags and "LOWER_UP" in flags
     ethernet = raw.get("link_type") == "ether" and "NOARP" not in flags
-    return Link(raw["ifname"], up, ethernet, int(raw.get("mtu", 1500)))
+    header = 14 if raw.get("link_type") == "ether" else 0
+    return Link(raw["ifname"], up, ethernet, int(raw.get("mtu", 1500)), header)
 
 
 def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
@@ -146,27 +148,41 @@ def _way(ground: Ground, case: t.Tuple[str, str, str], host: Host) -> t.Optional
 
 #: Ours come first, so that no packet of a probe is ever on a wire.
 FIRST, LAST = 1, 65000
+EGRESS_TRIAL = """\
+add table netdev ipmasq_probe
+add chain netdev ipmasq_probe trial { type filter hook egress device "lo" priority -500; }
+add rule netdev ipmasq_probe trial fwd to "lo"
+"""
 
 
 def places(names: t.Sequence[str], host: Host) -> t.Dict[str, Place]:
     kinds: t.Dict[str, t.Set[str]] = {}
     for each in asked(host, "tc", "-j", "qdisc", "show"):
         kinds.setdefault(str(each.get("dev")), set()).add(str(each.get("kind")))
-    return {name: _place(name, kinds.get(name, set()), host) for name in names}
+    nft = _has_egress(host)
+    return {name: _place(name, kinds.get(name, set()), nft, host) for name in names}
 
 
-def _place(name: str, kinds: t.Set[str], host: Host) -> Place:
+def _has_egress(host: Host) -> bool:
+    """Linux 5.16 and nft 1.0.1 have the hook."""
+    return bool(host.which("nft")) and host.run(["nft", "-c", "-f", "-"], EGRESS_TRIAL).rc == 0
+
+
+def _place(name: str, kinds: t.Set[str], nft: bool, host: Host) -> Place:
+    if "clsact" not in kinds and nft:
+        return Place(nft=True)
     if "ingress" in kinds:
         lacks = "{0} has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
         return Place(lacks=lacks.format(name))
     if "clsact" not in kinds:
         return Place(pref=FIRST)
-    theirs = asked(host, "tc", "-j", "filter", "show", "dev", name, "egress")
-    if not theirs:
-        return Place(True, FIRST)
-    if all(_only_stops(each) for each in theirs):
+    return _beside(name, asked(host, "tc", "-j", "filter", "show", "dev", name, "egress"))
+
+
+def _beside(name: str, theirs: t.Sequence[t.Mapping[str, t.Any]]) -> Place:
+    if theirs and all(_only_stops(each) for each in theirs):
         return Place(True, LAST)  # behind theirs, to see what they stop
-    if min(int(each.get("pref", 0)) for each in theirs) <= FIRST + 1:
+    if theirs and min(int(each.get("pref", 0)) for each in theirs) <= FIRST + 1:
         return Place(True, lacks="filters of others at the egress of {0} come before any other".format(name))
     return Place(True, FIRST)
 

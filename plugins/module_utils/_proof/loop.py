@@ -91,6 +91,7 @@ class Loop:
         self._tuns: t.Dict[str, int] = {}
         self._names: t.Dict[int, str] = {}
         self._poll = select.poll()
+        self._headers: t.Dict[str, int] = {}
         self._lock = self._pipe = -1
         self._guard = 0
 
@@ -119,6 +120,11 @@ class Loop:
         self._batch("ip", setting.links(places))
         self._batch("tc", setting.filters(ground, places))
         self._batch("ip", setting.neighbours(ground))
+        table = setting.table(ground, places)
+        done = self._host.run(["nft", "-f", "-"], "".join(line + "\n" for line in table)) if table else None
+        if done and done.rc != 0:
+            raise NoLoop("nft refused what the loop needs: {0}".format(" ".join(done.err.split("\n")[:1])))
+        self._headers = {name: ground.links[name].header for name, place in places.items() if place.nft}
 
     def _batch(self, program: str, lines: t.Sequence[str]) -> None:
         done = self._host.run([program, "-batch", "-"], "".join(line + "\n" for line in lines))
@@ -150,6 +156,8 @@ class Loop:
 
     def _undo(self, undo: setting.Undo, sent: t.Iterable[packets.Packet]) -> None:
         self._host.run(["tc", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.filters))
+        if undo.table:
+            self._host.run(["nft", "delete", "table", *setting.TABLE.split()])
         for name in undo.added:
             # Unless somebody else has come to use it meanwhile.
             listed = [self._host.run(["tc", "filter", "show", "dev", name, way]).out for way in ("ingress", "egress")]
@@ -174,9 +182,10 @@ class Loop:
         for handle, _event in self._poll.poll(seconds * 1000):
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    packet = packets.parse(os.read(handle, 65536))
+                    name = self._names[handle]
+                    packet = packets.parse(os.read(handle, 65536)[self._headers.get(name, 0) :])
                     if packet:
-                        found.append((self._names[handle], packet))
+                        found.append((name, packet))
         return found
 
     # --- Whose address is this ---------------------------------------------------------------------------------------

@@ -109,6 +109,7 @@ class Link:
     up: bool = False
     ethernet: bool = True  # its neighbours are found by ARP and NDP
     mtu: int = 1500
+    header: int = 0  # bytes before the IP packet, as nft's fwd leaves them
     lacks: str = ""  # why nothing can be measured here
 
 

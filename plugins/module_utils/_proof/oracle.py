@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._prefix import neutral_pairs
-from .._resolve import inside_of, nat_networks, sources_of
+from .._resolve import nat_networks
 from .._rules import family_of, matches_name, network
 from .._values import networks_of
 from .model import within
@@ -52,12 +52,50 @@ def _family_fits(item: Traffic, packet: Packet) -> bool:
     return not item.destination or packet.family in {family_of(net) for net in item.destination}
 
 
+class _Lookup:
+    """The numbers of the items that name a network with an address, as there may be 10,000 of them."""
+
+    def __init__(self, listed: t.Sequence[t.Tuple[str, ...]], whole: bool) -> None:
+        """``whole``: an item without networks is for every address."""
+        groups: t.Dict[t.Tuple[str, ...], t.List[int]] = {}
+        for number, networks in enumerate(listed):
+            groups.setdefault(networks, []).append(number)
+        self._every = frozenset(groups.pop((), ())) if whole else frozenset()
+        self._named: t.Dict[t.Tuple[int, int, int], t.List[t.List[int]]] = {}
+        for networks, numbers in groups.items():
+            for key in map(_key, networks):
+                self._named.setdefault(key, []).append(numbers)
+        self._lengths = {key[:2] for key in self._named}
+        self._found: t.Dict[str, t.FrozenSet[int]] = {}
+
+    def find(self, address: str) -> t.FrozenSet[int]:
+        if address not in self._found:
+            version, longest, number = _key(address)
+            keys = [(of, size, number >> longest - size) for of, size in self._lengths if of == version]
+            named = (number for key in keys for numbers in self._named.get(key, ()) for number in numbers)
+            self._found[address] = self._every.union(named)
+        return self._found[address]
+
+
+def _key(text: str) -> t.Tuple[int, int, int]:
+    """Version, length and leading bits."""
+    parsed = network(text)
+    return (
+        parsed.version,
+        parsed.prefixlen,
+        int(parsed.network_address) >> parsed.max_prefixlen - parsed.prefixlen,
+    )
+
+
 class Oracle:
     """A gateway's declaration on its ground."""
 
     def __init__(self, gateway: Gateway, ground: Ground) -> None:
         self.gateway, self.ground = gateway, ground
         self._hosts = 0
+        self._never: t.Tuple[str, ...] = ()
+        self._networks: t.Dict[str, t.Dict[str, t.Tuple[str, ...]]] = {}
+        self._lookups: t.Dict[str, t.Tuple[_Lookup, _Lookup]] = {}
         self._sources: t.Dict[t.Tuple[t.Any, ...], t.Tuple[str, ...]] = {}
 
     def host_outside(self, family: str) -> str:
@@ -67,28 +105,51 @@ class Oracle:
         return str(net[1 + self._hosts % min(net.num_addresses - 4, MOST_HOSTS)])
 
     def sources_of(self, item: NatItem) -> t.Tuple[str, ...]:
-        return self._known(("nat", item.source, item.action), lambda: sources_of(self.gateway, item))
+        """The networks that a NAT item translates; with ``ipv6: prefix``, only prefixes are for IPv6."""
+        only = "ip" if self.gateway.ipv6 == "prefix" and item.action in ("masquerade", "snat") else ""
+        return self._of("nat", item, only)
 
     def inside_of(self, item: Traffic) -> t.Tuple[str, ...]:
-        return self._known(("all", item.source), lambda: inside_of(self.gateway, item))
+        return self._of("all", item, "")
 
-    def _known(self, key: t.Tuple[t.Any, ...], find: t.Callable[[], t.Tuple[str, ...]]) -> t.Tuple[str, ...]:
-        """Most items have the same sources."""
+    def _of(self, kind: str, item: Traffic, only: str) -> t.Tuple[str, ...]:
+        """Most items have the same sources, and a LAN may have 10,000 networks."""
+        key = (kind, item.source, only)
         if key not in self._sources:
-            self._sources[key] = find()
+            lans = self._lans(kind)
+            listed = [lans.get(entry, (entry,)) for entry in item.source] if item.source else list(lans.values())
+            found = (net for networks in listed for net in networks)
+            self._sources[key] = tuple(net for net in found if not only or family_of(net) == only)
         return self._sources[key]
+
+    def _lans(self, kind: str) -> t.Dict[str, t.Tuple[str, ...]]:
+        if kind not in self._networks:
+            lans = self.gateway.lans or ()
+            known = {lan.name: nat_networks(self.gateway, lan) if kind == "nat" else lan.networks or () for lan in lans}
+            self._networks[kind] = known
+        return self._networks[kind]
 
     def filtered(self, packet: Packet, wan: str) -> t.Optional[Outbound]:
         """The outbound rule that decides about a packet; None: it may leave."""
-        rules = self.gateway.outbound
+        rules = self._candidates("outbound", packet, self.inside_of)
         return next((item for item in rules if matches(item, packet, wan, self.inside_of(item))), None)
 
     def translated(self, packet: Packet, wan: str) -> t.Optional[NatItem]:
-        for item in self.gateway.nat:
+        candidates: t.List[NatItem] = self._candidates("nat", packet, self.sources_of)
+        for item in candidates:
             plain = not (item.action == "exempt" and item.ipsec) and _has_target(item, packet)
             if plain and matches(item, packet, wan, self.sources_of(item)):
                 return item
         return None
+
+    def _candidates(self, kind: str, packet: Packet, sources: t.Callable[[t.Any], t.Tuple[str, ...]]) -> t.List[t.Any]:
+        """The items that name both ends of a packet, in their order."""
+        items = getattr(self.gateway, kind)
+        if kind not in self._lookups:
+            by_target = _Lookup([item.destination for item in items], whole=True)
+            self._lookups[kind] = (_Lookup([sources(item) for item in items], whole=False), by_target)
+        by_source, by_target = self._lookups[kind]
+        return [items[number] for number in sorted(by_source.find(packet.source) & by_target.find(packet.target))]
 
     def leaves(self, packet: Packet, wan: str) -> Verdict:
         """What the declaration says about a new packet from a LAN by a WAN's interface."""
@@ -103,13 +164,16 @@ class Oracle:
             if item.to_port and item.to_port[1] - item.to_port[0] < FEW_PORTS:
                 excuse = "the few ports of nat '{0}' may all be in use".format(item.name)
             return Verdict(self._sources_by(item, packet, wan), (*named, "nat/" + item.name), excuse, kept)
-        guarded = self._known(
-            ("guarded",),
-            lambda: tuple(net for lan in self.gateway.lans or () for net in nat_networks(self.gateway, lan)),
-        )
+        guarded = self._guarded()
         if guarded and within(packet.source, guarded):
             return Verdict((), named)
         return Verdict((packet.source,), named, excuse)
+
+    def _guarded(self) -> t.Tuple[str, ...]:
+        """What never leaves untranslated."""
+        if not self._never:
+            self._never = tuple(net for networks in self._lans("nat").values() for net in networks)
+        return self._never
 
     def _sources_by(self, item: NatItem, packet: Packet, wan: str) -> t.Tuple[str, ...]:
         if item.action == "exempt":

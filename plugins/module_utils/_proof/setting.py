@@ -31,6 +31,7 @@ NUMBERS = {"ip": ("ip", "ip", 1), "ip6": ("ipv6", "ip6", 58)}
 class Undo:
     filters: t.Tuple[str, ...] = ()
     added: t.Tuple[str, ...] = ()  # interfaces that had no clsact
+    table: bool = False  # of nft
     neighbours: t.Tuple[str, ...] = ()
 
 
@@ -49,6 +50,8 @@ def filters(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
             "filter add dev {0} ingress pref 1 protocol all u32 match u32 0 0 "
             "action mirred ingress redirect dev {1}".format(device, name),
         ]
+        if place.nft:
+            continue
         found += [] if place.clsact else ["qdisc add dev {0} clsact".format(name)]
         for step, family in enumerate(sorted(ground.outside)):
             protocol = NUMBERS[family][0]
@@ -60,12 +63,23 @@ def filters(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
 
 def _matches(ground: Ground, name: str, family: str) -> t.List[str]:
     """What is the probe's own: by address, and by its number, wherever translation leaves it."""
-    word, icmp = NUMBERS[family][1:]
-    addresses = [ground.outside[family]]
+    word = NUMBERS[family][1]
+    return ["match {0} dst {1}".format(word, address) for address in _addresses(ground, name, family)] + [
+        "match {0} protocol {1} 0xff match u32 {2:#010x} 0xffffffff at {3}".format(word, number, magic, at)
+        for number, at, magic in _numbers(ground, family)
+    ]
+
+
+def _addresses(ground: Ground, name: str, family: str) -> t.List[str]:
     client = ground.clients.get((name, family))
-    addresses += ["{0}/{1}".format(client, 128 if family == "ip6" else 32)] if client else []
-    head = 40 if family == "ip6" else 20
-    places = (
+    length = 128 if family == "ip6" else 32
+    return [ground.outside[family]] + (["{0}/{1}".format(client, length)] if client else [])
+
+
+def _numbers(ground: Ground, family: str) -> t.Tuple[t.Tuple[int, int, int], ...]:
+    """Protocol, offset and value."""
+    icmp, head = NUMBERS[family][2], 40 if family == "ip6" else 20
+    return (
         (6, head + 4, ground.magic),  # sequence number
         (6, head + 8, ground.magic + 1 & EVERY),  # acknowledged
         (17, head + 8, ground.magic),
@@ -73,9 +87,33 @@ def _matches(ground: Ground, name: str, family: str) -> t.List[str]:
         (icmp, head + 8 + head + 4, ground.magic),  # quoted TCP
         (icmp, head + 8 + head + 8, ground.magic),  # quoted UDP and echo
     )
-    return ["match {0} dst {1}".format(word, address) for address in addresses] + [
-        "match {0} protocol {1} 0xff match u32 {2:#010x} 0xffffffff at {3}".format(word, number, magic, at)
-        for number, at, magic in places
+
+
+TABLE = "netdev ipmasq_probe"
+
+
+def table(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
+    """The same filters for nft."""
+    found = []
+    for number, (name, place) in enumerate(places.items()):
+        if place.nft:
+            chain = "{0} e{1}".format(TABLE, number)
+            hook = 'add chain {0} {{ type filter hook egress device "{1}" priority -500; }}'
+            found.append(hook.format(chain, name))
+            found += [
+                'add rule {0} {1} fwd to "{2}{3}"'.format(chain, match, DEVICE, number)
+                for family in sorted(ground.outside)
+                for match in _nft_matches(ground, name, family)
+            ]
+    return ["add table " + TABLE, *found] if found else []
+
+
+def _nft_matches(ground: Ground, name: str, family: str) -> t.List[str]:
+    head = 40 if family == "ip6" else 20
+    by_address = ["{0} daddr {1}".format(family, address) for address in _addresses(ground, name, family)]
+    return by_address + [
+        "meta protocol {0} meta l4proto {1} @th,{2},32 {3:#010x}".format(family, number, (at - head) * 8, magic)
+        for number, at, magic in _numbers(ground, family)
     ]
 
 
@@ -92,9 +130,11 @@ def undo(ground: Ground, places: t.Mapping[str, Place]) -> Undo:
         tuple(
             "filter del dev {0} egress pref {1} protocol {2}".format(name, place.pref + step, NUMBERS[family][0])
             for name, place in places.items()
+            if not place.nft
             for step, family in enumerate(sorted(ground.outside))
         ),
-        tuple(name for name, place in places.items() if not place.clsact),
+        tuple(name for name, place in places.items() if not place.clsact and not place.nft),
+        any(place.nft for place in places.values()),
         tuple(
             "neigh del {0} dev {1}".format(address, name)
             for (name, _family), address in ground.clients.items()

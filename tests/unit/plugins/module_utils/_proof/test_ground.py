@@ -19,6 +19,9 @@ class Host:
     def __init__(self, **answers):
         self.answers = {key.replace("_", " "): value for key, value in answers.items()}
 
+    def which(self, program):
+        return program if program in self.answers else ""
+
     def run(self, argv, stdin=None):
         words = " ".join(word for word in argv if not word.startswith("-"))
         for start, answer in self.answers.items():
@@ -55,6 +58,13 @@ def redirect(pref, device):
 def test_where_our_filters_go(kinds, filters, place):
     host = Host(tc_qdisc=[{"dev": "wan0", "kind": kind} for kind in kinds], tc_filter=filters)
     assert ground.places(["wan0"], host) == {"wan0": place}
+
+
+@pytest.mark.parametrize("kind", ["noqueue", "ingress"])
+def test_nft_catches_what_leaves_where_there_is_no_clsact(kind):
+    """Adding a clsact would drop the packets of clients for a moment."""
+    host = Host(tc_qdisc=[{"dev": "wan0", "kind": kind}], nft="")
+    assert ground.places(["wan0"], host) == {"wan0": ground.Place(nft=True)}
 
 
 def test_where_no_filter_can_go():

@@ -35,6 +35,22 @@ def test_numbers_are_found_where_they_are():
     assert "dev wan0 egress pref 1 protocol ip u32 match ip dst 192.168.1.253" not in lines
 
 
+def test_nft_has_the_same_filters():
+    assert setting.table(GROUND, PLACES) == []
+    places = {"lan0": Place(True, 65000), "wan0": Place(nft=True)}
+    lines = setting.table(GROUND, places)
+    assert [line for line in lines if "hook egress" in line] == [
+        'add chain netdev ipmasq_probe e1 { type filter hook egress device "wan0" priority -500; }'
+    ]
+    assert sum(' fwd to "ipmasq-probe1"' in line for line in lines) == 14
+    assert any("meta protocol ip6 meta l4proto 58 @th,448,32 0xffffffff" in line for line in lines)
+    assert not any(
+        " dev wan0 egress" in line or "add dev wan0 clsact" in line for line in setting.filters(GROUND, places)
+    )
+    undo = setting.undo(GROUND, places)
+    assert undo.table and not undo.added and not any("wan0" in line for line in undo.filters)
+
+
 def test_questions_and_answers():
     own = bytes.fromhex("020000000001")
     arp = setting.question(own, "192.168.1.253")
