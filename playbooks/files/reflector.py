@@ -9,7 +9,7 @@ With two addresses of one family, it also answers from the other address or port
 out how their NAT maps and filters. On request it answers with a packet of a certain size, never larger than the
 question.
 
-reflector.py [--port N] [--other-port N] [--seconds N] [--background | --stop] [ADDRESS …]
+reflector.py [--port N] [--seconds N] [--background | --stop] [ADDRESS …]
 
 Without addresses: those of the interfaces with a default route, two of each family. Needs no privileges. In the
 background, it is a transient unit if root starts it beside systemd, otherwise a process; its addresses are shown.
@@ -18,12 +18,13 @@ background, it is a transient unit if root starts it beside systemd, otherwise a
 from __future__ import annotations
 
 import argparse
+import array
 import contextlib
 import errno
+import fcntl
 import ipaddress
 import os
 import pathlib
-import re
 import selectors
 import signal
 import socket
@@ -100,20 +101,13 @@ def address(kind: int, place: Place, transaction: t.Optional[bytes] = None) -> b
     return attribute(kind, struct.pack("!BB", 0, 1 if host.version == 4 else 2) + hidden)
 
 
-class Stream(t.NamedTuple):
-    """A TCP client: whom we see, where we are, and until when."""
-
-    client: Place
-    here: Place
-    until: float
-
-
 class Reflector:
     def __init__(self, addresses: t.Sequence[str], ports: t.Tuple[int, int]) -> None:
         self._selector = selectors.DefaultSelector()
         self._ports = ports
         self._sockets: t.Dict[Place, socket.socket] = {}
-        self._streams: t.Dict[socket.socket, Stream] = {}
+        #: TCP clients: whom we see, where we are, and until when.
+        self._streams: t.Dict[socket.socket, t.Tuple[Place, Place, float]] = {}
         self._pairs = pairs(addresses)
         for each in addresses:
             for port in ports:
@@ -239,16 +233,16 @@ class Reflector:
             made.close()
             return
         made.setblocking(False)
-        self._streams[made] = Stream(client[:2], here, time.monotonic() + STREAM_SECONDS)
+        self._streams[made] = (client[:2], here, time.monotonic() + STREAM_SECONDS)
         self._selector.register(made, selectors.EVENT_READ, (socket.SOCK_STREAM, here))
 
     def _stream(self, made: socket.socket) -> None:
         """One question, one answer, and the end. A question that comes in pieces is none of our clients'."""
-        known = self._streams[made]
+        client, here, _until = self._streams[made]
         try:
             asked = decode(made.recv(65535))
             if asked is not None:
-                made.send(self._answer(asked, known.client, known.here, known.here))
+                made.send(self._answer(asked, client, here, here))
         finally:
             self._end(made)
 
@@ -259,7 +253,7 @@ class Reflector:
 
     def _forget(self) -> None:
         now = time.monotonic()
-        for made in [made for made, known in self._streams.items() if known.until < now]:
+        for made in [made for made, known in self._streams.items() if known[2] < now]:
             self._end(made)
 
 
@@ -304,17 +298,13 @@ def _of_links_6() -> t.Dict[str, t.List[str]]:
     found: t.Dict[str, t.List[str]] = {}
     for line in pathlib.Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines():
         raw, _index, _length, scope, flags, link = line.split()
-        temporary = int(flags, 16) & 0x01
-        if scope == "00" and not temporary:
+        if scope == "00" and not int(flags, 16) & 0x01:  # neither link-local nor temporary
             found.setdefault(link, []).append(str(ipaddress.IPv6Address(bytes.fromhex(raw))))
     return found
 
 
 def _of_links_4() -> t.Dict[str, t.List[str]]:
     """SIOCGIFCONF: name and address of each, 40 bytes on 64 bits and 32 on 32."""
-    import array  # noqa: PLC0415 - needed here only
-    import fcntl  # noqa: PLC0415
-
     room = array.array("B", bytes(40 * 256))
     found: t.Dict[str, t.List[str]] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as guide:
@@ -323,7 +313,7 @@ def _of_links_4() -> t.Dict[str, t.List[str]]:
     size = 40 if struct.calcsize("P") == 8 else 32
     data = room.tobytes()[:used]
     for place in range(0, used, size):
-        link = re.sub(r"[:\0].*", "", data[place : place + 16].decode("ascii", "replace"), flags=re.DOTALL)
+        link = data[place : place + 16].partition(b"\0")[0].partition(b":")[0].decode("ascii", "replace")
         found.setdefault(link, []).append(socket.inet_ntoa(data[place + 20 : place + 24]))
     return found
 
@@ -331,8 +321,7 @@ def _of_links_4() -> t.Dict[str, t.List[str]]:
 def read_arguments(words: t.Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("addresses", nargs="*", metavar="ADDRESS", type=lambda text: str(ipaddress.ip_address(text)))
-    parser.add_argument("--port", type=int, default=3478)
-    parser.add_argument("--other-port", type=int, default=3479)
+    parser.add_argument("--port", type=int, default=3478, help="its other port is the next one")
     parser.add_argument("--seconds", type=float, default=0, help="end after this time; 0: never")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--background", action="store_true", help="go on in the background, and show the addresses")
@@ -351,10 +340,10 @@ def main(words: t.Sequence[str]) -> str:
     if options.background:
         stop()
     try:
-        reflector = Reflector(addresses, (options.port, options.other_port))
+        reflector = Reflector(addresses, (options.port, options.port + 1))
     except OSError as error:
-        place = "{0}, ports {1} and {2}".format(", ".join(addresses), options.port, options.other_port)
-        return "cannot listen on {0}: {1}".format(place, error.strerror)
+        words = "cannot listen on {0}, ports {1} and {2}: {3}"
+        return words.format(", ".join(addresses), options.port, options.port + 1, error.strerror)
     if options.background:
         reflector.close()
         return start(options, addresses)
@@ -370,8 +359,7 @@ PID = pathlib.Path(__file__).with_suffix(".pid")
 
 def start(options: argparse.Namespace, addresses: t.Sequence[str]) -> str:
     own = [sys.executable, os.path.abspath(__file__), *addresses]
-    for name in ("port", "other_port", "seconds"):
-        own += ["--{0}={1}".format(name.replace("_", "-"), getattr(options, name))]
+    own += ["--port={0}".format(options.port), "--seconds={0}".format(options.seconds)]
     if _is_unit():
         unit = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--property=DynamicUser=yes", "--"]
         if subprocess.run(unit + own, check=False).returncode:
