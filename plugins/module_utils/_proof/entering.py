@@ -200,8 +200,8 @@ def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, s
 
 def _back(oracle: Oracle, wan: str, links: t.Sequence[str], stranger: str) -> t.Tuple[Step, ...]:
     """The answer; not where routes send it through another link, as they do for the second of two WANs."""
-    ways = {way_of(oracle.ground, link, stranger)[0] for link in links} - {""}
-    return (Step(),) if ways <= {wan} else ()
+    ways = {way_of(oracle.ground, link, stranger)[0] for link in links} - {""} or set(oracle.ground.exits)
+    return (Step(),) if ways == {wan} else ()
 
 
 def _hairpins(oracle: Oracle, item: PortForward, sort: t.Tuple[str, str]) -> t.List[Promise]:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ansible_collections.ipmasq.linux.tests.unit.plugins.module_utils._proof.test_promises import promised
+from ansible_collections.ipmasq.linux.tests.unit.plugins.module_utils._proof.test_promises import GROUND, promised
 
 WEB = {"name": "web", "port": ["8443"], "to": ["192.168.1.20"], "to_port": 443}
 NAME = "port forward 'web' from wan0 (tcp 8443, IPv4)"
@@ -49,6 +51,21 @@ def test_what_the_probe_cannot_ask():
     assert not any(
         promise.kind == "port_forward" for promise in promised(port_forwards=[dict(WEB, protocol=["sctp"])]).values()
     )
+
+
+@pytest.mark.parametrize(
+    ("ways", "exits", "steps"),
+    [
+        ({("lan0", "ip"): ("wan0", "")}, (), 2),
+        ({("lan0", "ip"): ("wan1", "")}, ("wan0",), 1),
+        ({}, ("wan0",), 2),
+        ({}, ("wan1", "wan0"), 1),
+        ({}, (), 1),
+    ],
+)
+def test_an_answer_that_leaves_through_another_wan_is_not_waited_for(ways, exits, steps):
+    ground = replace(GROUND, ways=ways, exits=exits)
+    assert len(promised(ground, port_forwards=[WEB])[NAME].steps) == steps
 
 
 def test_one_to_one():
