@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The unit ipmasq-fence.service under a systemd of its own; what the fence lets through is in integration."""
+"""The unit ipmasq-fence.service under a systemd of its own, alone and beside neighbours that load their rules again.
+
+What the fence lets through is in integration.
+"""
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -75,3 +79,83 @@ def test_it_stands_through_whatever_is_done_by_hand(machine: Machine) -> None:
     assert "ipmasq-fence" not in machine.sh("find /etc; nft list tables")
     assert machine.sh("systemctl is-active ipmasq-fence || true").strip() == "inactive"
     assert set(before.split()) - set(machine.sh("find /etc").split()) <= {"/etc/nftables.conf"}
+
+
+#: Each packet is a new flow: to one port after the other.
+FLOOD = """
+import socket, sys, time
+out, port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
+while True:
+    for _packet in range(20):
+        port = port % 50000 + 1
+        try:
+            out.sendto(b"x", (sys.argv[1], 10000 + port))
+        except OSError:
+            pass
+    time.sleep(0.01)
+"""
+#: What arrives at either end, by the source.
+COUNT = """
+ip netns exec wan nft -f - << 'END'
+table inet seen {
+ chain arrived {
+  type filter hook prerouting priority -300
+  meta l4proto udp ip saddr 192.168.0.0/16 counter comment "private"
+  meta l4proto udp ip saddr 198.51.100.0/24 counter comment "translated"
+ }
+}
+END
+ip netns exec lan nft -f - << 'END'
+table inet seen {
+ chain arrived {
+  type filter hook prerouting priority -300
+  meta l4proto udp ip saddr 198.51.100.1 counter comment "intruder"
+ }
+}
+END
+for end in "lan 198.51.100.1" "wan 192.168.1.10"; do
+    set -- $end
+    setsid ip netns exec $1 python3 /root/flood $2 > /dev/null 2>&1 < /dev/null &
+done
+"""
+SEEN = "for end in wan lan; do ip netns exec $end nft list table inet seen; done"
+NEIGHBOURS = {
+    "firewalld": ("firewalld", ["firewall-cmd --reload", "systemctl restart firewalld"]),
+    "netfilter-persistent": (
+        "iptables-persistent",
+        ["netfilter-persistent restart", "netfilter-persistent reload", "systemctl restart netfilter-persistent"],
+    ),
+    # systemd starts it three times a minute only.
+    "docker": ("docker.io", ["systemctl reset-failed docker; systemctl restart docker"]),
+}
+ROUNDS = 2
+
+
+def seen(machine: Machine) -> dict[str, int]:
+    found = re.findall(r'packets (\d+) .*comment "(\w+)"', machine.sh(SEEN))
+    return {name: int(count) for count, name in found}
+
+
+@pytest.mark.parametrize("neighbour", NEIGHBOURS)
+def test_a_neighbour_that_loads_its_rules_again_opens_nothing(neighbour: str) -> None:
+    package, commands = NEIGHBOURS[neighbour]
+    machine = Machine(image_with("bookworm," + package), "ipmasq-fence-beside", systemd=True)
+    try:
+        machine.sh(WIRE + "; ip route add default via 198.51.100.1; " + ENDS)
+        machine.sh("systemctl start " + neighbour)
+        assert "+ fence: stands" in machine.apply(**GATEWAY)["differences"]
+        if neighbour == "netfilter-persistent":
+            machine.sh("netfilter-persistent save 2> /dev/null")
+        machine.sh(f"cat > /root/flood << 'END'\n{FLOOD}\nEND\n" + COUNT)
+        for command in commands * ROUNDS:
+            before = seen(machine)["translated"]
+            machine.sh(f"({command}) > /dev/null 2>&1")
+            machine.sh("sleep 0.3")
+            assert seen(machine)["translated"] > before, command
+        found = seen(machine)
+        assert (found["private"], found["intruder"]) == (0, 0), found
+        assert found["translated"] > 1000, "nothing was sent, so nothing could leak"
+        assert machine.sh(STANDS).strip() == "1"
+        assert not machine.apply(**GATEWAY)["changed"]
+    finally:
+        machine.remove()
