@@ -20,13 +20,13 @@ from . import _declared as declared, _rollback as rollback
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._origin import utc
-from ._proof.model import UNMEASURABLE
+from ._proof.model import UNMEASURABLE, Report
 from ._proof.prove import LONGEST, prove
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
     from ._intent import Gateway
-    from ._proof.model import Report, Result
+    from ._proof.model import Result
 
 #: More broken promises than this are counted, not listed, in an error.
 MOST_TOLD = 10
@@ -69,7 +69,7 @@ class Proving:
 
     def measure(self, host: Host) -> None:
         """Without the change."""
-        self._known = _named(prove(self._before, read_facts(host), host).broken) if self._before else frozenset()
+        self._known = _named(_proved(self._before, host, LONGEST).broken) if self._before else frozenset()
 
     def after(self, seconds: t.Optional[int], host: Host) -> t.Tuple[str, ...]:
         """With the change, which may take ``seconds`` until it is confirmed. Returns warnings.
@@ -79,7 +79,7 @@ class Proving:
         if not self.wanted:
             return ()
         longest = min(LONGEST, seconds / 3) if seconds else LONGEST
-        self.report = prove(t.cast("Gateway", self._after), read_facts(host), host, longest)
+        self.report = _proved(t.cast("Gateway", self._after), host, longest)
         known = self._known or frozenset()
         new = [each for each in self.report.broken if (each.kind, each.name) not in known]
         if new and self._mode == "required":
@@ -103,10 +103,20 @@ class Proving:
             if each.outcome == UNMEASURABLE:
                 reasons[each.reason] = reasons.get(each.reason, 0) + 1
         told = "proof: {0} of {1} promises cannot be measured: {2}"
-        return tuple(told.format(count, len(self.report.results), reason) for reason, count in reasons.items())
+        unknown = [told.format(count, len(self.report.results), reason) for reason, count in reasons.items()]
+        return tuple(unknown + ["proof: " + note for note in self.report.notes])
 
     def record(self, host: Sight) -> t.Dict[str, t.Any]:
         return recorded(self.report, host) if self.report else {}
+
+
+def _proved(gateway: Gateway, host: Host, longest: float) -> Report:
+    """A bug of ours in the proof is no reason to take a change back."""
+    try:
+        return prove(gateway, read_facts(host), host, longest)
+    except Exception as error:  # pylint: disable=broad-except
+        bug = "the proof broke off, which is a bug in ipmasq.linux, please report it: {0}: {1}"
+        return Report(notes=(bug.format(type(error).__name__, error),))
 
 
 def _named(broken: t.Iterable[Result]) -> Broken:

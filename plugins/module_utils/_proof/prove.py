@@ -14,7 +14,7 @@ from dataclasses import replace
 from . import ground as grounds
 from .judge import FIRST_PORT, Talk
 from .loop import Loop, NoLoop
-from .model import ALIVE, Report, Seen
+from .model import ALIVE, BROKEN, Report, Seen
 from .oracle import Oracle
 from .promises import promises, targets
 
@@ -79,7 +79,9 @@ def _proved(gateway: Gateway, facts: Facts, run: _Run) -> _Proved:
     promised, notes = promises(Oracle(gateway, ground))
     talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promised, 1)]
     alive = _talk(talks, run)
-    silent = grounds.silent({hop for talk in talks for hop in talk.promise.hops if not talk.settled}, run.host)
+    silent = grounds.silent(
+        {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}, run.host
+    )
     return [talk.close(alive, silent) for talk in talks if talk.promise.kind != ALIVE], notes
 
 

@@ -112,3 +112,11 @@ def test_what_cannot_be_measured_is_one_sentence_for_each_reason(host, proofs):
 def test_a_damaged_record_is_none(host, text):
     host.write("/run/ipmasq/default.proof", text, 0o600)
     assert proving.last("default", host) is None
+
+
+def test_a_bug_in_the_proof_is_told_and_fails_nothing(host, monkeypatch):
+    monkeypatch.setattr(proving, "prove", lambda *_words: 1 // 0)
+    proven = proving.Proving("required", OLD, NEW)
+    assert proven.after(None, host) == ()
+    (note,) = proven.notes
+    assert note.startswith("proof: the proof broke off, which is a bug in ipmasq.linux")
