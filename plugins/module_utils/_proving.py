@@ -111,7 +111,7 @@ class Proving:
 
 
 def _proved(gateway: Gateway, host: Host, longest: float) -> Report:
-    """A bug of ours in the proof is no reason to take a change back."""
+    """A bug of ours in the proof does not roll a change back."""
     try:
         return prove(gateway, read_facts(host), host, longest)
     except Exception as error:  # pylint: disable=broad-except

@@ -74,7 +74,7 @@ def test_on_every_backend(gate, net):
     done = gate.apply(proof="required", **ONE_LAN)
     counts = done.values["proof"]["counts"]
     assert counts["holds"] >= 12 and counts["broken"] == counts["unmeasurable"] == 0
-    assert told(done) == [] and gate.info()["proof"] == done.values["proof"]
+    assert told(done) == [] and gate.info()["proof"]["counts"] == counts
     # A run that changes nothing sends nothing.
     assert "proof" not in gate.apply(proof="required", **ONE_LAN).values
 
