@@ -217,7 +217,8 @@ def test_a_sound_gateway_and_each_way_to_break_it(gateway, net):
         if rule:
             sh("nft 'add rule inet spoil drops {0} drop'".format(rule))
         servers = [WAN6 if "ipv6" in rule else WAN4]
-        result = probe(net, **dict(EVERYTHING, servers=servers, idle=0, expect=dict(SOUND, **expect)))
+        options = dict(EVERYTHING, servers=servers, idle=0, expect=dict(SOUND, **expect))
+        result = probe(net, **options)
         found = outcomes(result)
         assert {name for name in found if found[name] == "broken"} == broken, rule or expect
         assert all(each["reason"] for each in result["results"] if each["outcome"] != "holds")
@@ -401,7 +402,10 @@ def test_servers_that_promise_a_second_address(net):
         result = probe(net, servers=[WAN4])
         assert classes(result)[1] == "unknown"
         assert "ignores CHANGE-REQUEST" in result["nat"][0]["filtering_why"]
-    silent = lambda data, client: None if b"\0\3\0\4" in data else plain_stun(data, client, other("10.9.9.9"))  # noqa: E731
+
+    def silent(data, client):
+        return None if b"\0\3\0\4" in data else plain_stun(data, client, other("10.9.9.9"))
+
     with Answering(net, WAN4, 3478, silent):
         result = probe(net, servers=[WAN4])
         assert classes(result)[1] == "unknown"

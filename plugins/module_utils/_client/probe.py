@@ -281,10 +281,8 @@ class _Run:
 
     def _wake(self, idle: Idle) -> Sight:
         """From another port, have the server write to the idle one."""
-        assert idle.port
-        assert idle.mapped
         other = self._wire.open(idle.server.version, idle.server.place)
-        to = stun.response_port(idle.mapped.port)
+        to = stun.response_port(t.cast("Endpoint", idle.mapped).port)
         return sight(self._wire.ask([question(self._wire, other, idle.server.place, to, hears=idle.port)])[0])
 
     def _after_idle(self, idle: Idle) -> Promise:
@@ -344,17 +342,16 @@ def _notes(
 
 
 def _nat_of(side: Side) -> t.Dict[str, t.Any]:
-    assert side.nat
-    assert side.out
-    assert side.into
+    """Of a side on which a server answered."""
+    nat, out, into = t.cast("Nat", side.nat), t.cast("Path", side.out), t.cast("Path", side.into)
     return {
         "family": "ipv{0}".format(side.version),
-        "mapping": side.nat.mapping.value,
-        "mapping_why": side.nat.mapping.why,
-        "filtering": side.nat.filtering.value,
-        "filtering_why": side.nat.filtering.why,
-        "hairpin": side.nat.hairpin.value,
-        "hairpin_why": side.nat.hairpin.why,
-        "mtu_out": side.out.mtu or None,
-        "mtu_in": side.into.mtu or None,
+        "mapping": nat.mapping.value,
+        "mapping_why": nat.mapping.why,
+        "filtering": nat.filtering.value,
+        "filtering_why": nat.filtering.why,
+        "hairpin": nat.hairpin.value,
+        "hairpin_why": nat.hairpin.why,
+        "mtu_out": out.mtu or None,
+        "mtu_in": into.mtu or None,
     }
