@@ -369,7 +369,7 @@ class AnsibleHost(Host):
     def _run(self, program: str, argv: t.Sequence[str], stdin: t.Optional[str]) -> t.Tuple[int, str, str]:
         result = self._module.run_command(
             [program] + list(argv[1:]),
-            data=stdin,
+            data=stdin or (None if stdin is None else "\n"),  # with "", the program would wait for ours
             binary_data=True,  # otherwise a newline is appended, which nft -j reads as a second document
             environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
             handle_exceptions=False,

@@ -127,6 +127,8 @@ class Loop:
         self._headers = {name: ground.links[name].header for name, place in places.items() if place.nft}
 
     def _batch(self, program: str, lines: t.Sequence[str]) -> None:
+        if not lines:
+            return
         done = self._host.run([program, "-batch", "-"], "".join(line + "\n" for line in lines))
         if done.rc != 0:
             told = " ".join(done.err.split()) or "exit code {0}".format(done.rc)
@@ -155,7 +157,8 @@ class Loop:
             self._guard = 0
 
     def _undo(self, undo: setting.Undo, sent: t.Iterable[packets.Packet]) -> None:
-        self._host.run(["tc", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.filters))
+        if undo.filters:
+            self._host.run(["tc", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.filters))
         if undo.table:
             self._host.run(["nft", "delete", "table", *setting.TABLE.split()])
         for name in undo.added:
@@ -163,7 +166,8 @@ class Loop:
             listed = [self._host.run(["tc", "filter", "show", "dev", name, way]).out for way in ("ingress", "egress")]
             if not any(listed):
                 self._host.run(["tc", "qdisc", "del", "dev", name, "clsact"])
-        self._host.run(["ip", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.neighbours))
+        if undo.neighbours:
+            self._host.run(["ip", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.neighbours))
         forget(sent, self._host)
 
     # --- Packets -----------------------------------------------------------------------------------------------------

@@ -229,3 +229,7 @@ def test_the_real_host_runs_programs_by_list_and_without_locale():
     assert argv == ["/usr/sbin/nft", "-f", "-"]
     assert (more["data"], more["binary_data"], more["environ_update"]["LC_ALL"]) == ("x", True, "C")
     assert host.run(["absent"]) == Done(127, "", "absent: not found")
+    # Ansible gives the module's own input to a program for which there is no data; ``ip -batch -`` waits for it.
+    host.run(["nft", "-f", "-"], stdin="")
+    host.run(["nft", "list", "tables"])
+    assert [more["data"] for _argv, more in caught[1:]] == ["\n", None]
