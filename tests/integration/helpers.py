@@ -56,10 +56,10 @@ class Gate:
         self.host = kind(root, variant=programs.partition("-")[2], **host_options)
 
     def apply(self, check: bool = False, confirmation: t.Any = None, proof: str = "off", **params) -> engine.Result:
-        requested = params.pop("backend", self.option)
+        requested, foreign = params.pop("backend", self.option), params.pop("foreign", "refuse")
         gateway, problems = intent.read_gateway(gateway_params(**params))
         host = fakes.seen(self.host, check)
-        return engine.apply_gateway(gateway, requested, host, problems, confirmation, proof=proof)
+        return engine.apply_gateway(gateway, requested, host, problems, confirmation, foreign, proof)
 
     def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
         return engine.remove_instance(instance, fakes.seen(self.host, check))

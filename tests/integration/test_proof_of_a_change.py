@@ -97,6 +97,19 @@ def test_what_was_broken_before_is_told_and_stays(nft, wires):
     assert not any("office" in each for each in caught.value.problems)
 
 
+def test_a_policy_that_drops_is_found_where_a_warning_lets_it_pass(nft, wires):
+    """As docker leaves it; with backend auto, our rules would be in the same table."""
+    sh("iptables-nft -P FORWARD DROP; ip6tables-nft -P FORWARD DROP")
+    with pytest.raises(GatewayError, match="the policy of its chain FORWARD drops forwarded packets"):
+        nft.apply(proof="required", **ONE_LAN)
+    with pytest.raises(proving.Unproven, match="office reaches the Internet by wan0"):
+        nft.apply(proof="required", foreign="warn", **ONE_LAN)
+    sh("iptables-nft -I FORWARD -i lan0 -j ACCEPT; iptables-nft -I FORWARD -o lan0 -j ACCEPT")
+    sh("ip6tables-nft -I FORWARD -i lan0 -j ACCEPT; ip6tables-nft -I FORWARD -o lan0 -j ACCEPT")
+    done = nft.apply(proof="required", foreign="warn", **ONE_LAN)
+    assert told(done) == [] and done.values["proof"]["counts"]["broken"] == 0
+
+
 def test_report_tells_and_off_does_nothing(nft, wires):
     sh(CAUSES["a rule that drops"])
     done = nft.apply(proof="report", **ONE_LAN)
