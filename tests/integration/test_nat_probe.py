@@ -217,7 +217,8 @@ def test_a_sound_gateway_and_each_way_to_break_it(gateway, net):
         if rule:
             sh("nft 'add rule inet spoil drops {0} drop'".format(rule))
         servers = [WAN6 if "ipv6" in rule else WAN4]
-        options = dict(EVERYTHING, servers=servers, idle=0, expect=dict(SOUND, **expect))
+        options = dict(EVERYTHING)
+        options.update(servers=servers, idle=0, expect=dict(SOUND, **expect))
         result = probe(net, **options)
         found = outcomes(result)
         assert {name for name in found if found[name] == "broken"} == broken, rule or expect
