@@ -68,21 +68,28 @@ def quick(net) -> str:
     return " nodad" if net.version == 6 else ""
 
 
-@settings(parent=strategies.drawn(12), phases=[Phase.generate])  # shrinking takes minutes
-@given(params=strategies.gateways())
-def test_a_sound_gateway_has_no_broken_promise(gate, params):
-    own = sandbox.Namespace()
-    with own.inside(), contextlib.closing(own):
-        sh("ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
-        wire(params)
-        sh(OTHERS)
-        given = {key: value for key, value in params.items() if key not in ("backend", "state")}
-        try:
-            gate.apply(**given)
-        except GatewayError:
-            reject()
-        gateway = declared.read(gate.state(given["instance"]).intent)
-        report = prove(gateway, facts.read_facts(gate.host), gate.host)
-        gate.absent(given["instance"])
-        assert report.broken == (), params
-        assert report.counts["holds"], report.results
+def test_a_sound_gateway_has_no_broken_promise(gate):
+    held = []
+
+    @settings(parent=strategies.drawn(12), phases=[Phase.generate])  # shrinking takes minutes
+    @given(params=strategies.gateways())
+    def holds(params):
+        own = sandbox.Namespace()
+        with own.inside(), contextlib.closing(own):
+            sh("ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
+            wire(params)
+            sh(OTHERS)
+            given = {key: value for key, value in params.items() if key not in ("backend", "state")}
+            try:
+                gate.apply(**given)
+            except GatewayError:
+                reject()
+            gateway = declared.read(gate.state(given["instance"]).intent)
+            report = prove(gateway, facts.read_facts(gate.host), gate.host)
+            gate.absent(given["instance"])
+            assert report.broken == (), params
+            held.append(report.counts["holds"])
+
+    holds()
+    # Nothing can be measured where the only network of the only LAN is one address.
+    assert len([count for count in held if count > 10]) > len(held) / 2
