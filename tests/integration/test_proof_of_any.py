@@ -87,7 +87,7 @@ def test_a_sound_gateway_has_no_broken_promise(gate):
             gateway = declared.read(gate.state(given["instance"]).intent)
             report = prove(gateway, facts.read_facts(gate.host), gate.host)
             gate.absent(given["instance"])
-            assert report.broken == (), params
+            assert report.broken == (), (report.broken, params)
             held.append(report.counts["holds"])
 
     holds()
