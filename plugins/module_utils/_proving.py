@@ -82,7 +82,7 @@ class Proving:
         gateway, known = t.cast("Gateway", self._after), self._known or frozenset()
         self.report = _proved(gateway, host, longest)
         if self._mode == "required" and _named(self.report.broken) - known:
-            # A single look may go wrong on a busy host (seen once in about 700 sound gateways); what is broken stays so.
+            # One look may go wrong on a busy host (seen once in about 700 sound gateways); what is broken stays broken.
             first, self.report = _named(self.report.broken), _proved(gateway, host, longest)
             broken = [each for each in self.report.broken if (each.kind, each.name) in first - known]
             if broken:
