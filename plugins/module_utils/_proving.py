@@ -13,7 +13,6 @@ change that failed, which is then made again.
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 from . import _declared as declared, _rollback as rollback
@@ -64,7 +63,7 @@ class Proving:
 
     def prepare(self, instance: str, host: Host) -> None:
         """Before the change: measure what is broken, if the last proof found something."""
-        if self.wanted and self._known is None and (last(instance, host) or {}).get("broken"):
+        if self.wanted and self._known is None and (rollback.last_proof(instance, host) or {}).get("broken"):
             self.measure(host)
 
     def measure(self, host: Host) -> None:
@@ -134,12 +133,3 @@ def recorded(report: Report, host: Sight) -> t.Dict[str, t.Any]:
         "counts": report.counts,
         "broken": [sentence(each) for each in report.broken],
     }
-
-
-def last(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
-    """The last proof since the host was booted."""
-    try:
-        found = json.loads(host.read(rollback.proof_of(instance)) or "null")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

@@ -228,6 +228,15 @@ def proof_of(instance: str) -> str:
     return folder_of(instance) + "." + PROOF
 
 
+def last_proof(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
+    """The last proof since the host was booted; None if there is none."""
+    try:
+        found = json.loads(host.read(proof_of(instance)) or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def unit_of(instance: str) -> str:
     return "ipmasq-rollback-" + instance
 

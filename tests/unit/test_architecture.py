@@ -137,7 +137,7 @@ MAY_IMPORT = {
         "_declared", "_errors", "_facts", "_host", "_persist", "_proving", "_rollback", "_values", "model", "prove",
     },
     "_info": {
-        "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_proving", "_rollback",
+        "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_rollback",
         "_service", "_shut",
         "_sysctl", "select", "_errors", "_facts", "_host", "_plan", "_values",
     },

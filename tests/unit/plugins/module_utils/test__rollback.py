@@ -333,3 +333,9 @@ def test_somebody_elses_change_is_waited_for(host):
     rollback.await_others(60, host)
     rollback.check_free("default", host)
     host.sleep = sleep
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
+def test_a_damaged_record_of_a_proof_is_none(host, text):
+    host.write("/run/ipmasq/default.proof", text, 0o600)
+    assert rollback.last_proof("default", host) is None
