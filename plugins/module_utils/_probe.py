@@ -15,7 +15,7 @@ from . import _declared as declared, _persist as persist, _proving as proving, _
 from ._errors import Problems
 from ._facts import read_facts
 from ._host import check_root
-from ._proof.model import Report
+from ._proof.model import HOLDS, Report
 from ._proof.prove import prove
 from ._values import check_instance
 
@@ -37,7 +37,10 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     values = report.to_json()
     values["notes"] = _notes(instance, state, bool(gateway), host) + values["notes"]
     told = [proving.sentence(each) for each in report.broken]
-    return {"changed": False, "proven": bool(gateway) and not told, "broken": told, **values}
+    # As with nat_probe and verify, nothing measured is nothing proven.
+    if report.results and not report.counts[HOLDS] and not told:
+        values["notes"].append("no promise can be measured: {0}".format(report.results[0].reason))
+    return {"changed": False, "proven": report.counts[HOLDS] > 0 and not told, "broken": told, **values}
 
 
 def _notes(instance: str, state: t.Optional[persist.State], whole: bool, host: Host) -> t.List[str]:

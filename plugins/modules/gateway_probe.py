@@ -56,7 +56,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proven:
-  description: Whether a gateway is applied and no promise is broken. What is V(unmeasurable) does not count.
+  description: Whether at least one promise holds and none is broken. What is V(unmeasurable) does not count.
   returned: success
   type: bool
   sample: true

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,14 @@ def test_nothing_to_prove_is_told(state, note):
     assert values["proven"] is False
     assert values["counts"] == {"holds": 0, "broken": 0, "unmeasurable": 0}
     assert note in values["notes"][0]
+
+
+def test_where_nothing_can_be_measured_nothing_is_proven():
+    host = fakes.FakeHost()
+    lans = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}]
+    engine.apply_gateway(gateway_from_params(gateway_params(lans=lans)), "auto", host)
+    values = gateway_probe("default", host)
+    assert values["counts"]["unmeasurable"] > 0 and values["broken"] == []
+    assert values["proven"] is False
+    (note,) = values["notes"]
+    assert note.startswith("no promise can be measured: tc is not installed")
