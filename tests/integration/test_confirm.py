@@ -130,7 +130,7 @@ def test_without_confirmation_the_host_is_as_before(box, first, second):
     if first:
         box.apply(confirm_timeout=0, **first)
     before = box.holds()
-    done = box.apply(confirm_timeout=slowed(1), **second)
+    done = box.apply(confirm_timeout=slowed(3), **second)
     assert done["changed"] and box.pending()
     assert box.holds() != before
     assert box.came_back()
@@ -154,7 +154,7 @@ def test_a_person_takes_it_back(box):
 
 
 def test_the_timer_of_an_earlier_change_leaves_a_later_one_alone(box):
-    seconds = slowed(2)
+    seconds = slowed(3)
     box.apply(confirm_timeout=seconds, **ONE)
     assert box.confirm()["was"] == "pending"
     box.apply(confirm_timeout=600, **TWO)
@@ -165,7 +165,7 @@ def test_the_timer_of_an_earlier_change_leaves_a_later_one_alone(box):
 
 
 def test_a_confirmation_that_died_half_way_is_finished_by_the_timer(box):
-    box.apply(confirm_timeout=slowed(2), **ONE)
+    box.apply(confirm_timeout=slowed(3), **ONE)
     folder = box.folder / "run/ipmasq/default"
     (folder / "armed").rename(folder / "confirming")
     # The timer waits for the one that has begun, so not at once.
@@ -206,7 +206,7 @@ def test_a_late_confirmation_fails_and_says_when_it_went_back(box):
     (box.folder / "run/ipmasq/default.last").unlink(missing_ok=True)
     done = box.confirm()
     assert done["failed"] and "no change to 'default' awaits confirmation" in done["msg"]
-    token = box.apply(confirm_timeout=slowed(1), **ONE)["pending"]["token"]
+    token = box.apply(confirm_timeout=slowed(3), **ONE)["pending"]["token"]
     assert box.came_back()
     for options in ({}, {"token": token}):
         done = box.confirm(**options)

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from helpers import wire_gateway
 from test_confirm import ONE, TWO, Box
+from unhurried import slowed
 
 LOGGER = """#!/bin/sh
 printf '%s\\n' "$*" >> {0}/said
@@ -60,7 +61,7 @@ def test_each_end_of_a_change_is_one_line(box):
     box.confirm(state="reverted")
     assert box.said() == ["default: rolled back: reverted by {0}".format(user)]
 
-    until = box.apply(confirm_timeout=1, **ONE)["pending"]["until"]
+    until = box.apply(confirm_timeout=slowed(3), **ONE)["pending"]["until"]
     assert box.came_back()
     said = "default: rolled back: nobody confirmed the change by {0} before {1}".format(user, until)
     assert box.said() == [said]

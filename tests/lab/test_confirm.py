@@ -312,7 +312,7 @@ def test_a_change_that_packets_refute_is_rolled_back_at_once(operator: Operator)
 
 def test_a_late_and_an_empty_confirmation_fail_and_say_so(operator: Operator) -> None:
     before = operator.holds()
-    rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=2, timeouts={"udp": 55}))
+    rc, out = operator.apply(dict(GOOD, confirm_by="person", confirm_timeout=6, timeouts={"udp": 55}))
     assert rc == 0, out
     wait_until(lambda: not operator.pending(), "it still waits", 30)
     assert operator.holds() == before
