@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import select
 import shutil
 import socket
 import struct
@@ -46,6 +47,10 @@ class Done(t.NamedTuple):
 
 #: Netlink protocol of netfilter, from linux/netlink.h.
 NETFILTER = 12
+#: From linux/netlink.h, for multicast groups.
+SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
+#: SO_RCVBUFFORCE, and bytes: what the kernel sends to a group comes unasked.
+FORCED_BUFFER, ROOM = 33, 1 << 24
 #: The type of a message that lists connections: NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET.
 LIST = struct.pack("=H", 0x101)
 
@@ -75,6 +80,17 @@ class Netlink:
 
     def receive(self) -> bytes:
         return self._socket.recv(self.PACKET)
+
+    def join(self, group: int) -> None:
+        """Receive what the kernel sends to everybody in a multicast group."""
+        self._socket.bind((0, 0))  # without a number of its own, it would hear nothing
+        self._socket.setsockopt(socket.SOL_SOCKET, FORCED_BUFFER, ROOM)
+        self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
+
+    def heard(self) -> bytes:
+        """What the kernel has sent and nobody has read yet; empty if there is nothing."""
+        ready = select.select([self._socket], [], [], 0)[0]
+        return self._socket.recv(self.PACKET) if ready else b""
 
 
 class Listing(Netlink):

@@ -45,7 +45,8 @@ class Unproven(GatewayError):  # noqa: N818 - reads as what it is
 
 
 def sentence(result: Result) -> str:
-    return "{0} is broken: {1}".format(result.name, result.reason)
+    """The broken promise, what was seen, and who is to blame."""
+    return "{0} is broken: {1}".format(result.name, "; ".join(filter(None, (result.reason, result.cause))))
 
 
 class Proving:

@@ -16,6 +16,8 @@ description:
     routing. What is expected is derived from the declaration, never from the rules.
   - A promise V(holds), is V(broken), or is V(unmeasurable), with the reason. The module does not fail because of a
     broken promise; see the examples.
+  - For a broken promise, the result names who is to blame. To find out, its packets are sent once more while the kernel
+    reports which rules they meet (C(meta nftrace) in a table of its own; rule counters with iptables-legacy).
   - For as long as it runs, it adds TUN devices, filters of tc, and a neighbour entry for each LAN. They are gone
     afterwards, also if the module is killed. A second run on the same host waits for the first one.
   - In check mode it does the same, because nothing of it lasts.
@@ -61,11 +63,14 @@ proven:
   type: bool
   sample: true
 broken:
-  description: Each broken promise with what was wrong, one sentence each.
+  description: Each broken promise with what was wrong and who is to blame, one sentence each.
   returned: success
   type: list
   elements: str
-  sample: ["office reaches the Internet by wan0 (tcp, IPv4): nothing came out of wan0; declared: source 203.0.113.2"]
+  sample:
+    - >-
+      office reaches the Internet by wan0 (tcp, IPv4) is broken: nothing came out of wan0; declared: source 203.0.113.2;
+      dropped by chain forward of table inet other (rule: ip saddr 192.168.1.0/24 drop)
 counts:
   description: How many promises there are of each outcome.
   returned: success
@@ -120,6 +125,17 @@ results:
       type: list
       elements: str
       sample: ["wan0: tcp 203.0.113.2:50001 > 192.31.196.129:49443 SYN"]
+    by:
+      description:
+        - Whose fault it is that the promise is broken.
+        - V(gateway) is a rule of this collection, V(other) a rule of somebody else, and V(host) a route, a switch or a
+          filter of tc. Empty if it is not broken, or if nobody was found.
+      type: str
+      sample: other
+    cause:
+      description: What this rule, route, switch or filter did, and where it is.
+      type: str
+      sample: "dropped by chain forward of table inet other (rule: ip saddr 192.168.1.0/24 drop)"
 seconds:
   description: How long it took.
   returned: success

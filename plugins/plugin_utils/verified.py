@@ -138,7 +138,12 @@ def _applied(host: str, info: Result) -> t.List[Row]:
 
 
 def _results(host: str, result: Result) -> t.List[Row]:
-    return [Row(host, each["name"], each["kind"], each["outcome"], each["reason"]) for each in result["results"]]
+    return [Row(host, each["name"], each["kind"], each["outcome"], _why(each)) for each in result["results"]]
+
+
+def _why(result: t.Mapping[str, t.Any]) -> str:
+    """The culprit comes first, as long reasons are cut."""
+    return "; ".join(filter(None, (result.get("cause"), result["reason"])))
 
 
 def _nothing(host: str, result: Result) -> t.List[Row]:

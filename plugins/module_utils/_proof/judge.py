@@ -20,6 +20,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 FIRST_PORT = 50000
 #: For a second flow of the same client.
 SECOND_PORT = 57000
+REFUSED = "it was refused"
 #: ICMP redirects are advice, and do not end a conversation.
 REDIRECT = {4: 5, 6: 137}
 
@@ -45,6 +46,17 @@ class Talk:
         """Address and port of who began; answers that the host itself makes are sent there."""
         first = self.promise.steps[0].packet if self.promise.steps else None
         return (first.source, self.number + FIRST_PORT) if first else ("", 0)
+
+    @property
+    def expected(self) -> t.Tuple[str, ...]:
+        """Where something has to come out now."""
+        step = self.promise.steps[self._turn] if self._turn < len(self.promise.steps) else None
+        return () if step is None else step.come.places if step.come else (self.sent[0].place,)
+
+    @property
+    def came_wrong(self) -> bool:
+        """Whether something came out, but not as it has to; a refusal is no such thing."""
+        return self.outcome == BROKEN and self.reason != REFUSED
 
     def due(self) -> t.Optional[Seen]:
         """What has to be sent now."""
@@ -97,7 +109,7 @@ class Talk:
         if step.come is None:
             return "the client got this instead of its answer"
         if seen.packet.quoted or (seen.packet.protocol == "tcp" and seen.packet.flags & RST):
-            return "it was refused"
+            return REFUSED
         if seen.place not in step.come.places:
             return "it came out of {0}, not of {1}".format(seen.place, " or ".join(step.come.places))
         return "it came out of {0} differently; declared: {1}".format(seen.place, _declared(step))

@@ -22,11 +22,11 @@ import time
 import typing as t
 
 from .._errors import GatewayError
-from . import packets, setting
+from . import packets, setting, trace
 from .flows import forget
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._host import Host, Netlink
     from .ground import Place
     from .model import Ground
 
@@ -67,20 +67,21 @@ def _locked() -> int:
         time.sleep(0.05)
 
 
-def _until_the_end(pipe: int) -> t.List[packets.Packet]:
-    """What the other process has sent, once it has closed the pipe or died."""
+def _until_the_end(pipe: int) -> t.Tuple[t.List[packets.Packet], bool]:
+    """What the other process has sent, once it has closed the pipe or died; and whether it has traced packets."""
     told = b""
     while True:
         part = os.read(pipe, 1 << 16)
         if not part:
             break
         told += part
-    found = []
-    while len(told) > 2:
+    found, traced = [], False
+    while len(told) >= 2:
         (length,) = struct.unpack_from("!H", told)
         found.append(packets.parse(told[2 : 2 + length]))
+        traced = traced or not length
         told = told[2 + length :]
-    return [packet for packet in found if packet]
+    return [packet for packet in found if packet], traced
 
 
 class Loop:
@@ -88,6 +89,7 @@ class Loop:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.places: t.Tuple[str, ...] = ()
         self._tuns: t.Dict[str, int] = {}
         self._names: t.Dict[int, str] = {}
         self._poll = select.poll()
@@ -113,6 +115,7 @@ class Loop:
     def build(self, ground: Ground, places: t.Mapping[str, Place]) -> None:
         """Open a device for each interface, and put the filters in place. The guard knows first how to undo them."""
         self._start_guard(setting.undo(ground, places))
+        self.places = tuple(places)
         for number, name in enumerate(places):
             self._tuns[name] = open_tun("{0}{1}".format(setting.DEVICE, number))
             self._names[self._tuns[name]] = name
@@ -145,7 +148,7 @@ class Loop:
                 nowhere = os.open(os.devnull, os.O_RDWR)
                 for each in (0, 1, 2):
                     os.dup2(nowhere, each)
-                self._undo(undo, _until_the_end(reading))
+                self._undo(undo, *_until_the_end(reading))
             os._exit(0)
         os.close(reading)
 
@@ -156,7 +159,9 @@ class Loop:
             os.waitpid(self._guard, 0)
             self._guard = 0
 
-    def _undo(self, undo: setting.Undo, sent: t.Iterable[packets.Packet]) -> None:
+    def _undo(self, undo: setting.Undo, sent: t.Iterable[packets.Packet], traced: bool) -> None:
+        for family in ("inet", "netdev") if traced else ():
+            self._host.run(["nft", "delete", "table", family, setting.TRACE])
         if undo.filters:
             self._host.run(["tc", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.filters))
         if undo.table:
@@ -169,6 +174,19 @@ class Loop:
         if undo.neighbours:
             self._host.run(["ip", "-force", "-batch", "-"], "".join(line + "\n" for line in undo.neighbours))
         forget(sent, self._host)
+
+    def trace(self, lines: t.Sequence[str]) -> t.Optional[Netlink]:
+        """Have the kernel report the way of the packets that follow; None if it cannot."""
+        if not self._host.which("nft"):
+            return None
+        with contextlib.suppress(OSError):
+            kernel = self._host.netfilter()
+            kernel.join(trace.GROUP)
+            os.write(self._pipe, struct.pack("!H", 0))
+            if self._host.run(["nft", "-f", "-"], "".join(line + "\n" for line in lines)).rc == 0:
+                return kernel
+            kernel.__exit__()
+        return None
 
     # --- Packets -----------------------------------------------------------------------------------------------------
 

@@ -138,6 +138,16 @@ class Seen:
     packet: Packet
 
 
+#: Whose fault it is that a promise is broken: rules of this collection, of somebody else, or the kernel's own ways.
+GATEWAY, OTHER, HOST = "gateway", "other", "host"
+
+
+@dataclass(frozen=True)
+class Culprit:
+    by: str = ""
+    words: str = ""  # what it did, and where it is
+
+
 @dataclass(frozen=True)
 class Result:
     kind: str
@@ -147,6 +157,8 @@ class Result:
     reason: str = ""
     sent: t.Tuple[str, ...] = ()
     seen: t.Tuple[str, ...] = ()
+    by: str = ""  # of a broken one: GATEWAY, OTHER, HOST; empty if that is not known
+    cause: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ import typing as t
 from dataclasses import replace
 
 from . import ground as grounds
-from .judge import FIRST_PORT, Talk
+from .exchange import Exchange, Run
+from .inquest import examined
+from .judge import Talk
 from .loop import Loop, NoLoop
-from .model import ALIVE, BROKEN, Report, Seen
+from .model import ALIVE, BROKEN, Report
 from .oracle import Oracle
 from .promises import promises, targets
 
@@ -23,7 +25,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
     from .._intent import Gateway
     from .model import Result
-    from .packets import Packet
 
 #: Seconds for everything, and for the packets that have to come; they are sent again until then.
 LONGEST, PATIENCE = 15.0, 1.5
@@ -37,7 +38,7 @@ def prove(gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST)
     began = host.clock()
     try:
         with Loop(host) as loop:
-            results, notes = _proved(gateway, facts, _Run(host, loop, began + deadline))
+            results, notes = _proved(gateway, facts, Run(host, loop, began + deadline))
     except (NoLoop, OSError) as error:
         results, notes = _unmeasured(gateway, facts, host, str(error))
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
@@ -54,13 +55,7 @@ def _unmeasured(gateway: Gateway, facts: Facts, host: Host, why: str) -> _Proved
 _Proved = t.Tuple[t.List["Result"], t.List[str]]
 
 
-class _Run(t.NamedTuple):
-    host: Host
-    loop: Loop
-    until: float
-
-
-def _proved(gateway: Gateway, facts: Facts, run: _Run) -> _Proved:
+def _proved(gateway: Gateway, facts: Facts, run: Run) -> _Proved:
     ground = grounds.survey(gateway, facts, run.host)
     tried = grounds.candidates(gateway, ground, facts, run.host)
     places = grounds.places(grounds.measured(gateway, ground), run.host)
@@ -82,12 +77,13 @@ def _proved(gateway: Gateway, facts: Facts, run: _Run) -> _Proved:
     silent = grounds.silent(
         {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}, run.host
     )
-    return [talk.close(alive, silent) for talk in talks if talk.promise.kind != ALIVE], notes
+    results = [(talk, talk.close(alive, silent)) for talk in talks if talk.promise.kind != ALIVE]
+    return examined(results, len(talks), ground, run), notes
 
 
-def _talk(talks: t.Sequence[Talk], run: _Run) -> t.Set[str]:
+def _talk(talks: t.Sequence[Talk], run: Run) -> t.Set[str]:
     """Every conversation at once: first what has to come, then what must not."""
-    exchange = _Exchange(talks, run)
+    exchange = Exchange(talks, run)
     exchange.begin([talk for talk in talks if talk.promise.kind == ALIVE])
     wanted = [talk for talk in talks if not talk.promise.never and talk.promise.kind != ALIVE]
     exchange.begin(wanted)
@@ -105,41 +101,3 @@ def _talk(talks: t.Sequence[Talk], run: _Run) -> t.Set[str]:
     while run.host.clock() < quiet:
         exchange.listen(quiet - run.host.clock())
     return exchange.alive
-
-
-class _Exchange:
-    """Sends what conversations have to send, and hands each packet that comes out to the one that it belongs to."""
-
-    def __init__(self, talks: t.Sequence[Talk], run: _Run) -> None:
-        self._run = run
-        self._numbered = {talk.number: talk for talk in talks}
-        self.alive: t.Set[str] = set()
-
-    def begin(self, talks: t.Iterable[Talk]) -> None:
-        for talk in talks:
-            if self._run.host.clock() > self._run.until:
-                return
-            self._send(talk)
-            self.listen(0)
-
-    def _send(self, talk: Talk) -> None:
-        due = talk.due()
-        if due:
-            self._run.loop.send(due.place, due.packet)
-
-    def listen(self, seconds: float) -> None:
-        for place, packet in self._run.loop.receive(max(0.0, seconds)):
-            talk = self._owner(packet)
-            if talk and talk.sent:
-                self.alive.add(talk.sent[-1].place)
-                if talk.take(Seen(place, packet)):
-                    self._send(talk)
-
-    def _owner(self, packet: Packet) -> t.Optional[Talk]:
-        """By the port of who began, if it is for them, as the host's own answers bear no mark; or by the mark."""
-        about = packet.quoted or packet
-        port = packet.sport if packet.protocol == "icmp" else packet.dport
-        talk = self._numbered.get(port - FIRST_PORT)
-        if talk and not packet.quoted and talk.own == (packet.target, port):
-            return talk
-        return self._numbered.get(about.mark)

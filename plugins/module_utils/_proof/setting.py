@@ -108,10 +108,45 @@ def table(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
     return ["add table " + TABLE, *found] if found else []
 
 
+TRACE = "ipmasq_trace"
+OWN_TABLES = (TRACE, TABLE.split()[1])
+#: The chains that only show how far a packet gets: none comes before the first, or after the others.
+SEEN = {"prerouting": "prerouting", "input": "input", "forward": "forward", "postrouting": "postrouting"}
+EARLIEST, LATEST = -2000000000, 2000000000
+
+
+def trace(ground: Ground, places: t.Iterable[str]) -> t.List[str]:
+    """Tables from which on the kernel reports the way of the probe's packets, and which show how far they get."""
+    start = "add chain {0} {1} {{ type filter hook {2} priority {3}; }}"
+    inet = "inet " + TRACE
+    found = ["add table " + inet, start.format(inet, "arrived", "prerouting", EARLIEST)]
+    found += [start.format(inet, name, hook, LATEST) for name, hook in SEEN.items()]
+    matches = [match for family in sorted(ground.outside) for match in _traced(ground, family)]
+    found += ["add rule {0} arrived {1} meta nftrace set 1".format(inet, match) for match in matches]
+    netdev = ["add table netdev " + TRACE]
+    for number, name in enumerate(places):
+        hook = 'add chain netdev {0} i{1} {{ type filter hook ingress device "{2}" priority {3}; }}'
+        netdev.append(hook.format(TRACE, number, name, EARLIEST))
+        netdev += ["add rule netdev {0} i{1} {2} meta nftrace set 1".format(TRACE, number, each) for each in matches]
+    return [*netdev, *found]
+
+
+def _traced(ground: Ground, family: str) -> t.List[str]:
+    """The probe's own, from wherever to wherever."""
+    own = [client for (_name, of), client in ground.clients.items() if of == family]
+    ends = "{{ {0} }}".format(", ".join(sorted({ground.outside[family], *own})))
+    numbers = _nft_numbers(ground, family)
+    return ["{0} {1} {2}".format(family, end, ends) for end in ("saddr", "daddr")] + numbers
+
+
 def _nft_matches(ground: Ground, name: str, family: str) -> t.List[str]:
-    head = 40 if family == "ip6" else 20
     by_address = ["{0} daddr {1}".format(family, address) for address in _addresses(ground, name, family)]
-    return by_address + [
+    return by_address + _nft_numbers(ground, family)
+
+
+def _nft_numbers(ground: Ground, family: str) -> t.List[str]:
+    head = 40 if family == "ip6" else 20
+    return [
         "meta protocol {0} meta l4proto {1} @th,{2},32 {3:#010x}".format(family, number, (at - head) * 8, magic)
         for number, at, magic in _numbers(ground, family)
     ]

@@ -1,0 +1,242 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Name what keeps a gateway from doing what was declared: an item or a rule of ours, a rule of somebody else, or the
+kernel's routes, switches and filters.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, replace
+
+from . import counters, routing, rules
+from .model import GATEWAY, HOST, OTHER, Culprit
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .packets import Packet
+    from .trace import Event, Flight
+    from .watch import Evidence
+
+#: What is wrong with a packet: nothing came of it, it came out changed, or it came out and must not.
+LOST, CHANGED, PASSED = "lost", "changed", "passed"
+NAT_WORDS = re.compile(r"\b(snat|dnat|masquerade|redirect|netmap|tproxy)\b", re.IGNORECASE)
+UNTRACKED = re.compile(r"\bnotrack\b", re.IGNORECASE)
+UNTRANSLATED = "not translated"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A packet that goes astray: where it came in, and where it was to come out."""
+
+    packet: Packet
+    place: str
+    wanted: t.Tuple[str, ...] = ()
+    wrong: str = LOST
+
+
+def blame(case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host) -> Culprit:
+    """``flight``: the way of this packet, if the kernel showed it. Without words, nobody is found."""
+    judge = _Judge(case, evidence, flight, host)
+    found = {LOST: judge.lost, CHANGED: judge.changed, PASSED: judge.passed}[case.wrong]()
+    return found or Culprit()
+
+
+_Found = t.Optional[Culprit]
+
+
+class _Judge:
+    def __init__(self, case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host) -> None:
+        self._case, self._evidence, self._flight, self._host = case, evidence, flight, host
+        self._events: t.List[Event] = flight.rules if flight else []
+        self._end = next((each for each in reversed(self._events) if each.ends), None)
+        self._rules = rules.Rules(host)
+
+    # --- What is wrong ----------------------------------------------------------------------------------------------
+
+    def lost(self) -> _Found:
+        if self._end:
+            return self._ended(self._end)
+        return self._rose(counters.STOPS) or (self._by_trace() if self._evidence.traced else self._by_chance())
+
+    def _by_trace(self) -> _Found:
+        """No rule stopped it, and the kernel shows how far it got."""
+        if not self._flight:
+            return self._taken(self._case.place, "ingress")
+        if not self._flight.reached("prerouting"):
+            return self._untracked()
+        if not self._flight.reached("forward", "postrouting"):
+            return self._changed() or self._unrouted()
+        return self._led_astray()
+
+    def _by_chance(self) -> _Found:
+        return self._changed() or self._unrouted() or self._taken(self._case.place, "ingress") or self._led_astray()
+
+    def changed(self) -> _Found:
+        if self._end:
+            return self._ended(self._end)  # what came was a refusal
+        return self._changed() or self._led_astray()
+
+    def passed(self) -> _Found:
+        let = [each for each in self._events if each.kind == "rule" and each.verdict == "accept" and _is_own(each)]
+        if let:
+            made = "" if rules.item(self._rules.listed(let[-1])) else ", which this gateway did not make"
+            return Culprit(GATEWAY, "let through by {0}{1}".format(self._rule(let[-1]), made))
+        own = [each for each in self._rises() if each.chain.startswith("IPMASQ-") and each.target == "ACCEPT"]
+        if own:
+            return Culprit(GATEWAY, "let through by {0}".format(_legacy_rule(own[-1])))
+        return Culprit(GATEWAY, "no rule of this gateway stops it")
+
+    # --- Filters ----------------------------------------------------------------------------------------------------
+
+    def _ended(self, end: Event) -> Culprit:
+        if not _is_own(end):
+            return Culprit(OTHER, "{0} by {1}".format(self._verb(end), self._rule(end)))
+        earlier = self._changed()
+        if earlier:
+            return Culprit(earlier.by, "{0}; then dropped by {1}".format(earlier.words, self._rule(end)))
+        why = "no NAT rule is for it; " * (rules.item(self._rules.listed(end))[:1] == ("guard",))
+        return Culprit(GATEWAY, "{0}{1} by {2}".format(why, self._verb(end), self._rule(end)))
+
+    def _verb(self, end: Event) -> str:
+        if end.verdict == "queue":
+            return "handed to a program"
+        if end.verdict == "take":
+            return "taken away"
+        return "rejected" if "reject" in self._rules.text(end).lower().split() else "dropped"
+
+    def _changed(self) -> _Found:
+        """What translates a packet, or keeps it from being translated; ours come last."""
+        met = [each for each in self._events if each.kind == "rule" and each.handle and not _is_own(each)]
+        for each in met:
+            text = self._rules.text(each)
+            if UNTRACKED.search(text):
+                return Culprit(OTHER, "{0} because of {1}".format(UNTRANSLATED, self._rule(each)))
+            if NAT_WORDS.search(text):
+                return Culprit(OTHER, "translated by {0}".format(self._rule(each)))
+        for rise in self._rises():
+            if not rise.chain.startswith("IPMASQ-") and rise.target in counters.UNTRACKED | counters.CHANGES:
+                if rise.target in counters.CHANGES:
+                    return Culprit(OTHER, "translated by {0}".format(_legacy_rule(rise)))
+                if rise.target == "NOTRACK" or "--notrack" in rise.text:
+                    return Culprit(OTHER, "{0} because of {1}".format(UNTRANSLATED, _legacy_rule(rise)))
+        return None
+
+    def _rises(self) -> t.List[counters.Rose]:
+        family = self._case.packet.family
+        before, after = self._evidence.before.get(family), self._evidence.after.get(family)
+        return counters.rose(before, after, self._case.packet) if before is not None and after else []
+
+    def _rose(self, targets: t.Collection[str]) -> _Found:
+        for rise in self._rises():
+            if rise.target in targets:
+                own = rise.chain.startswith("IPMASQ-")
+                verb = "rejected" if rise.target == "REJECT" else "dropped"
+                words = "{0} by {1}".format(verb, _legacy_rule(rise))
+                earlier = self._changed() if own else None
+                if earlier:
+                    return Culprit(earlier.by, "{0}; then {1}".format(earlier.words, words))
+                why = "no NAT rule is for it; " * (rules.item(rise.text)[:1] == ("guard",))
+                return Culprit(GATEWAY if own else OTHER, why + words)
+        return None
+
+    # --- Rules in words ---------------------------------------------------------------------------------------------
+
+    def _rule(self, event: Event) -> str:
+        where = "chain {0} of table {1} {2}".format(event.chain, event.family, event.table)
+        if event.kind == "policy":
+            return "the policy of " + where
+        text, key = self._rules.text(event), rules.item(self._rules.listed(event))
+        if not key:
+            return "{0} (rule: {1})".format(where, text)
+        return "{0} ({1}, rule: {2})".format(rules.in_words(key), where, text)
+
+    # --- The kernel -------------------------------------------------------------------------------------------------
+
+    def _asked(self) -> routing.Asked:
+        """The packet as it asks for its way, after translation."""
+        asks, mark = self._case.packet, 0
+        for each in self._flight.events if self._flight else ():
+            asks, mark = each.packet or asks, each.mark or mark
+            if each.ours and each.chain == "prerouting":
+                break
+        return routing.Asked(asks, self._case.place, mark)
+
+    def _unrouted(self) -> _Found:
+        case = self._asked()
+        packet, way = case.packet, routing.way(case, self._host)
+        if way and way.kind == "local":
+            return Culprit(HOST, "delivered to this host itself, by {0}".format(way.words))
+        if not way or way.kind != "unicast":
+            words = "by {0}".format(way.words) if way else "by any route"
+            return Culprit(HOST, "not routed to {0} {1}".format(packet.target, words))
+        key = "net.ipv{0}.conf.{1}.forwarding".format(packet.version, case.place)
+        if self._switch(key) == "0":
+            return Culprit(HOST, "not forwarded, as {0} is 0".format(key))
+        refused = routing.refused(case, self._host)
+        if not refused:
+            return None
+        words = self._reverse(case) or "not routed to {0} ({1})".format(packet.target, refused)
+        return Culprit(HOST, words)
+
+    def _switch(self, key: str) -> str:
+        return (self._host.read("/proc/sys/{0}".format(key.replace(".", "/"))) or "").strip()
+
+    def _reverse(self, case: routing.Asked) -> str:
+        """Whether the kernel looks for the source where the packet did not come from; it has no rp_filter for IPv6."""
+        back = replace(case.packet, source=case.packet.target, target=case.packet.source)
+        way = routing.way(routing.Asked(back, case.place, case.mark), self._host)
+        switches = {key: self._switch(key) for key in map(RP_FILTER.format, ("all", case.place))}
+        key = max(switches, key=lambda each: switches[each])
+        strict, there = switches[key] == "1", way and way.kind == "unicast"
+        if case.packet.version == 6 or switches[key] not in ("1", "2") or (there and not strict):
+            return ""
+        words = way.words if way else "no route"
+        return "dropped by rp_filter ({0} is {1}), as what is for {2} leaves by {3}".format(
+            key, switches[key], case.packet.source, words
+        )
+
+    def _led_astray(self) -> _Found:
+        way = routing.way(self._asked(), self._host)
+        if way and self._case.wanted and way.link not in self._case.wanted:
+            return Culprit(HOST, "routed to {0} by {1}".format(way.link or way.kind, way.words))
+        exits = [way.link] if way else list(self._case.wanted)
+        return next(filter(None, (self._taken(name, "egress") for name in exits)), None)
+
+    def _taken(self, place: str, way: str) -> _Found:
+        met = self._evidence.filters.get((place, way), ())
+        if not met:
+            return None
+        more = " and {0} more".format(len(met) - 1) * (len(met) > 1)
+        return Culprit(HOST, "taken by a filter of tc at the {0} of {1} ({2}{3})".format(way, place, met[0], more))
+
+    def _untracked(self) -> _Found:
+        """Connection tracking drops a packet without a word when its table is full."""
+        count, most = ((self._host.read(TRACKED.format(name)) or "0").strip() for name in ("count", "max"))
+        if int(count) >= int(most) > 0:
+            return Culprit(
+                HOST, "dropped by connection tracking, whose table is full (nf_conntrack_max is " + most + ")"
+            )
+        return None
+
+
+RP_FILTER = "net.ipv4.conf.{0}.rp_filter"
+TRACKED = "/proc/sys/net/netfilter/nf_conntrack_{0}"
+
+
+def _is_own(event: Event) -> bool:
+    return event.table.startswith("ipmasq") or event.chain.startswith("IPMASQ-")
+
+
+def _legacy_rule(rise: counters.Rose) -> str:
+    where = "chain {0} of table {1}".format(rise.chain, rise.table)
+    if not rise.text:
+        return "the policy of {0} (iptables-legacy)".format(where)
+    key, text = rules.item(rise.text), rules.bare(rise.text.partition(rise.chain + " ")[2])
+    if not key:
+        return "{0} (iptables-legacy, rule: {1})".format(where, text)
+    return "{0} ({1}, iptables-legacy, rule: {2})".format(rules.in_words(key), where, text)

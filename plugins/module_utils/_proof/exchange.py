@@ -1,0 +1,66 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Send what conversations have to send, and hand them what comes out."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .judge import FIRST_PORT
+from .model import Seen
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Host
+    from .judge import Talk
+    from .loop import Loop
+    from .packets import Packet
+
+
+class Run(t.NamedTuple):
+    host: Host
+    loop: Loop
+    until: float
+
+
+class Exchange:
+    """Sends what conversations have to send, and hands each packet that comes out to the one that it belongs to."""
+
+    def __init__(self, talks: t.Sequence[Talk], run: Run) -> None:
+        self._run = run
+        self._numbered = {talk.number: talk for talk in talks}
+        self.alive: t.Set[str] = set()
+
+    def begin(self, talks: t.Iterable[Talk]) -> None:
+        for talk in talks:
+            if self._run.host.clock() > self._run.until:
+                return
+            self._send(talk)
+            self.listen(0)
+
+    def _send(self, talk: Talk) -> None:
+        due = talk.due()
+        if due:
+            self._run.loop.send(due.place, due.packet)
+
+    def listen(self, seconds: float) -> bool:
+        """Whether anything came out."""
+        come = self._run.loop.receive(max(0.0, seconds))
+        for place, packet in come:
+            talk = self._owner(packet)
+            if talk and talk.sent:
+                self.alive.add(talk.sent[-1].place)
+                if talk.take(Seen(place, packet)):
+                    self._send(talk)
+        return bool(come)
+
+    def _owner(self, packet: Packet) -> t.Optional[Talk]:
+        """By the port of who began, if it is for them, as the host's own answers bear no mark; or by the mark."""
+        about = packet.quoted or packet
+        port = packet.sport if packet.protocol == "icmp" else packet.dport
+        talk = self._numbered.get(port - FIRST_PORT)
+        if talk and not packet.quoted and talk.own == (packet.target, port):
+            return talk
+        return self._numbered.get(about.mark)

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""Send what was broken once more, with a closer look: whether it is broken again, and who is to blame."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from . import blame, setting
+from .exchange import Exchange
+from .judge import Talk
+from .model import BROKEN, HOLDS, Culprit
+from .watch import Watch
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .exchange import Run
+    from .model import Ground, Result
+    from .watch import Evidence
+
+#: Of so many broken promises somebody is looked for; counters have to be read for each one by itself.
+MOST, MOST_COUNTED = 48, 12
+#: Seconds without any packet until nothing more is awaited, and at most.
+QUIET, LONGEST = 0.1, 0.5
+
+Judged = t.Tuple[Talk, "Result"]
+
+
+def examined(results: t.Sequence[Judged], used: int, ground: Ground, run: Run) -> t.List[Result]:
+    """The same results; what is broken has its culprit, unless it holds at a second attempt. ``used``: numbers of
+    promises, as each one has ports of its own.
+    """
+    broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
+    found = [result for _talk, result in results]
+    watch = Watch(run.loop, list(run.loop.places), run.host)
+    again = {at: Talk(results[at][0].promise, used + turn, ground.magic) for turn, at in enumerate(broken[:MOST], 1)}
+    groups = [[at] for at in list(again)[:MOST_COUNTED]] if watch.legacy else [list(again)]
+    if broken:
+        watch.begin(setting.trace(ground, run.loop.places))
+        try:
+            for group in groups:
+                found_now = _once({at: again[at] for at in group}, watch, run)
+                found = [_merged(result, found_now.get(at)) for at, result in enumerate(found)]
+        finally:
+            watch.end()
+    return found
+
+
+def _merged(result: Result, now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
+    if not now:
+        return result
+    outcome, culprit = now
+    if outcome == HOLDS:
+        return replace(result, outcome=HOLDS, reason="")
+    return replace(result, by=culprit.by, cause=culprit.words)
+
+
+def _once(talks: t.Mapping[int, Talk], watch: Watch, run: Run) -> t.Dict[int, t.Tuple[str, Culprit]]:
+    evidence = watch.during(lambda listen: _send(list(talks.values()), run, listen))
+    return {at: (talk.outcome, _culprit(talk, evidence, run)) for at, talk in talks.items()}
+
+
+def _send(talks: t.Sequence[Talk], run: Run, listen: t.Callable[[], None]) -> None:
+    exchange = Exchange(talks, run)
+    began = run.host.clock()
+    for talk in talks:
+        exchange.begin([talk])
+        listen()
+    while exchange.listen(QUIET) and run.host.clock() - began < LONGEST:
+        listen()
+
+
+def _culprit(talk: Talk, evidence: Evidence, run: Run) -> Culprit:
+    if not talk.sent or talk.outcome == HOLDS:
+        return Culprit()
+    last = talk.sent[-1]
+    wrong = blame.PASSED if talk.promise.never else blame.CHANGED if talk.came_wrong else blame.LOST
+    case = blame.Case(last.packet, last.place, talk.expected, wrong)
+    flights = [flight for flight in evidence.flights if flight.mark == talk.number]
+    return blame.blame(case, evidence, flights[-1] if flights else None, run.host)

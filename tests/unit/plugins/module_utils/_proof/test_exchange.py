@@ -1,0 +1,56 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.exchange import Exchange, Run
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.judge import Talk
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import HOLDS, Come, Promise, Step
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
+
+OUT = Packet("192.168.1.9", "192.31.196.129", "udp", dport=443, flags=0)
+REACH = Promise("reach", "r", (), (Step("lan0", OUT, Come(("wan0",))), Step()))
+
+
+class Host:
+    now = 0.0
+
+    def clock(self):
+        return self.now
+
+
+class Loop:
+    def __init__(self):
+        self.sent, self.come = [], []
+
+    def send(self, place, packet):
+        self.sent.append((place, packet))
+
+    def receive(self, seconds):
+        come, self.come = self.come, []
+        return come
+
+
+def test_out_and_back():
+    loop, talk = Loop(), Talk(REACH, 7, 0x1234)
+    exchange = Exchange([talk], Run(Host(), loop, 1.0))
+    exchange.begin([talk])
+    ((place, packet),) = loop.sent
+    assert (place, packet.mark) == ("lan0", 7)
+    loop.come = [("wan0", replace(packet, mark=99)), ("wan0", packet)]
+    assert exchange.listen(0) and exchange.alive == {"lan0"}
+    back = loop.sent[-1]
+    assert back[0] == "wan0"
+    loop.come = [("lan0", back[1])]
+    exchange.listen(0)
+    assert talk.outcome == HOLDS and not exchange.listen(0)
+
+
+def test_when_the_time_is_up_nothing_is_sent():
+    host, loop = Host(), Loop()
+    host.now = 2.0
+    Exchange([], Run(host, loop, 1.0)).begin([Talk(REACH, 7, 0)])
+    assert loop.sent == []
