@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import json
 import typing as t
+from dataclasses import replace
 
 from . import _declared as declared, _persist as persist, _proving as proving, _rollback as rollback
 from ._errors import Problems
 from ._facts import read_facts
 from ._host import check_root
-from ._proof.model import HOLDS, Report
+from ._info import gateway_info
+from ._proof.blame import ADDED
+from ._proof.model import GATEWAY, HOLDS, Report
 from ._proof.prove import prove
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
+
+
+#: So many differences are listed.
+MOST_DRIFT = 2
 
 
 def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
@@ -32,6 +39,7 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     state = persist.read_state(host, instance)
     gateway = declared.read(state.intent) if state else None
     report = prove(gateway, read_facts(host), host) if gateway else Report()
+    report = _with_drift(report, instance, host)
     if gateway:
         host.write(rollback.proof_of(instance), json.dumps(proving.recorded(report, host)), 0o600)
     values = report.to_json()
@@ -41,6 +49,21 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     if report.results and not report.counts[HOLDS] and not told:
         values["notes"].append("no promise can be measured: {0}".format(report.results[0].reason))
     return {"changed": False, "proven": report.counts[HOLDS] > 0 and not told, "broken": told, **values}
+
+
+def _with_drift(report: Report, instance: str, host: Host) -> Report:
+    """Where no rule of somebody else is to blame, it may be that what was applied is not there any more."""
+    own = [each for each in report.broken if each.by in ("", GATEWAY) and not each.cause.endswith(ADDED)]
+    drift = gateway_info(instance, host)["drift"] if own else []
+    if not drift:
+        return report
+    more = " and {0} more differences".format(len(drift) - MOST_DRIFT) * (len(drift) > MOST_DRIFT)
+    told = "what was applied is not what is there: {0}{1}".format("; ".join(drift[:MOST_DRIFT]), more)
+    blamed = [
+        replace(each, by=GATEWAY, cause="; ".join(filter(None, (each.cause, told)))) if each in own else each
+        for each in report.results
+    ]
+    return replace(report, results=tuple(blamed))
 
 
 def _notes(instance: str, state: t.Optional[persist.State], whole: bool, host: Host) -> t.List[str]:

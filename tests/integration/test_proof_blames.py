@@ -6,11 +6,28 @@
 
 from __future__ import annotations
 
-from helpers import ONE_LAN
-from sandbox import sh
-from test_proof import INTO, broken, traces
+import os
+import signal
+import time
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._proof import prove as proving
+import pytest
+from helpers import OFFICE, ONE_LAN
+from sandbox import sh
+from test_proof import INTO, broken, in_child, proved, traces
+from topology import Topology
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import prove as proving, trace
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
+
+
+@pytest.fixture
+def wires():
+    """The surroundings, for tests in which the backend makes no difference."""
+    made = Topology()
+    yield made
+    made.close()
+
 
 #: What somebody does to a host and how to undo it, whose fault it is, and the words for it. {tool} is iptables here.
 #: The promise is that of ICMP where the command says so, otherwise of TCP.
@@ -135,3 +152,67 @@ def test_the_culprit_is_named(gate, net, monkeypatch):
         sh(undo.format(tool=tool))
     assert wrong == {}
     assert broken(gate) == {}, "and nobody is named for nothing"
+
+
+#: What somebody does to our own rules, a promise that it breaks, and the words.
+OURS = {
+    "nft insert rule inet ipmasq between iifname wan0 accept": (
+        "office is closed from wan0 (tcp, IPv4)",
+        'let through by chain between of table inet ipmasq (rule: iifname "wan0" accept), which this gateway did not '
+        "make",
+    ),
+    "nft flush chain inet ipmasq srcnat": (
+        PROMISE.format("tcp"),
+        "no NAT rule is for it; dropped by this gateway's guard against private sources outside (chain egress of table "
+        "inet ipmasq, rule: ",
+        "); what was applied is not what is there: + srcnat: ",
+    ),
+    "nft flush chain inet ipmasq mss": (
+        "the MSS between office and wan0 is at most 1300 (IPv4)",
+        "what was applied is not what is there: + ",
+    ),
+    "nft insert rule inet ipmasq opens-office oifname wan0 tcp dport 49443 drop": (
+        PROMISE.format("tcp"),
+        'dropped by chain opens-office of table inet ipmasq (rule: oifname "wan0" tcp dport 49443 drop), which this '
+        "gateway did not make",
+    ),
+    "ip route replace 192.0.2.0/24 dev lan0; nft add table inet other": (PROMISE.format("tcp"),),
+}
+
+
+def test_what_somebody_does_to_our_rules(nft, wires, monkeypatch):
+    monkeypatch.setattr(proving, "PATIENCE", 0.3)
+    declared = {"wans": [{"interface": "wan0", "mss": "1300"}], "lans": [OFFICE]}
+    for command, (name, *words) in OURS.items():
+        nft.apply(**declared)
+        sh(command)
+        values = gateway_probe("default", nft.host)
+        found = {each["name"]: each for each in values["results"]}[name]
+        assert all(each in found["cause"] for each in words) and found["by"] == ("gateway" if words else ""), found
+        assert values["proven"] == (not words)
+        assert all(found["cause"] in each for each in values["broken"] if each.startswith(name))
+
+
+def test_an_item_of_the_declaration_is_named(gate, net, monkeypatch):
+    """A rule that the probe's own packets meet, though the declaration says that they pass: a mistake of ours."""
+    monkeypatch.setattr(proving, "PATIENCE", 0.3)
+    monkeypatch.setattr(Oracle, "filtered", lambda *_more: None)
+    mail = {"name": "all", "protocol": ["tcp"], "action": "drop"}
+    gate.apply(outbound=[mail], **ONE_LAN)
+    found = broken(gate, "reach")[PROMISE.format("tcp")]
+    assert found.by == "gateway"
+    assert found.cause.startswith("dropped by this gateway's outbound 'all' (chain "), found
+
+
+def test_killed_while_it_traces(nft, wires, monkeypatch):
+    nft.apply(**ONE_LAN)
+    sh("nft add table inet other; nft 'add chain inet other c {type filter hook forward priority 5; policy drop;}'")
+    before = traces()
+    monkeypatch.setattr(proving, "PATIENCE", 0.3)
+    monkeypatch.setattr(trace, "events", lambda *_more: os.kill(os.getpid(), signal.SIGKILL))
+    child = in_child(lambda: proved(nft))
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    until = time.monotonic() + 10
+    while traces() != before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert traces() == before

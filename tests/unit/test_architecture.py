@@ -142,7 +142,8 @@ MAY_IMPORT = {
     "_client/promise": {"nat", "wanted"},
     "_client/probe": {"dns", "nat", "path", "promise", "stun", "talk", "wanted", "wire"},
     "_probe": {
-        "_declared", "_errors", "_facts", "_host", "_persist", "_proving", "_rollback", "_values", "model", "prove",
+        "_declared", "_errors", "_facts", "_host", "_info", "_persist", "_proving", "_rollback", "_values", "blame",
+        "model", "prove",
     },
     "_info": {
         "_conntrack", "_declared", "_fence", "_firewalld", "_forgetting", "_links", "_persist", "_rollback",

@@ -27,6 +27,8 @@ LOST, CHANGED, PASSED = "lost", "changed", "passed"
 NAT_WORDS = re.compile(r"\b(snat|dnat|masquerade|redirect|netmap|tproxy)\b", re.IGNORECASE)
 UNTRACKED = re.compile(r"\bnotrack\b", re.IGNORECASE)
 UNTRANSLATED = "not translated"
+#: Of a rule in our chains.
+ADDED = ", which this gateway did not make"
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,21 @@ class _Judge:
         return self._changed() or self._led_astray()
 
     def passed(self) -> _Found:
-        let = [each for each in self._events if each.kind == "rule" and each.verdict == "accept" and _is_own(each)]
+        let = [each for each in self._filtering() if each.verdict == "accept" and _is_own(each)]
+        foreign = [each for each in let if not rules.item(self._rules.listed(each))]
         if let:
-            made = "" if rules.item(self._rules.listed(let[-1])) else ", which this gateway did not make"
-            return Culprit(GATEWAY, "let through by {0}{1}".format(self._rule(let[-1]), made))
+            told = self._rule((foreign or let)[-1])
+            return Culprit(GATEWAY, "let through by {0}{1}".format(told, ADDED * bool(foreign)))
         own = [each for each in self._rises() if each.chain.startswith("IPMASQ-") and each.target == "ACCEPT"]
         if own:
             return Culprit(GATEWAY, "let through by {0}".format(_legacy_rule(own[-1])))
         return Culprit(GATEWAY, "no rule of this gateway stops it")
+
+    def _filtering(self) -> t.List[Event]:
+        """The rules that decide whether it passes, without those that translate it later."""
+        told = self._flight.events if self._flight else []
+        decided = next((at for at, each in enumerate(told) if each.ours and each.chain in ("forward", "input")), None)
+        return [each for each in told[:decided] if each.kind == "rule" and not each.ours]
 
     # --- Filters ----------------------------------------------------------------------------------------------------
 
@@ -99,8 +108,7 @@ class _Judge:
         earlier = self._changed()
         if earlier:
             return Culprit(earlier.by, "{0}; then dropped by {1}".format(earlier.words, self._rule(end)))
-        why = "no NAT rule is for it; " * (rules.item(self._rules.listed(end))[:1] == ("guard",))
-        return Culprit(GATEWAY, "{0}{1} by {2}".format(why, self._verb(end), self._rule(end)))
+        return Culprit(GATEWAY, _own(self._rules.listed(end), "{0} by {1}".format(self._verb(end), self._rule(end))))
 
     def _verb(self, end: Event) -> str:
         if end.verdict == "queue":
@@ -140,8 +148,7 @@ class _Judge:
                 earlier = self._changed() if own else None
                 if earlier:
                     return Culprit(earlier.by, "{0}; then {1}".format(earlier.words, words))
-                why = "no NAT rule is for it; " * (rules.item(rise.text)[:1] == ("guard",))
-                return Culprit(GATEWAY if own else OTHER, why + words)
+                return Culprit(GATEWAY, _own(rise.text, words)) if own else Culprit(OTHER, words)
         return None
 
     # --- Rules in words ---------------------------------------------------------------------------------------------
@@ -226,6 +233,14 @@ class _Judge:
 
 RP_FILTER = "net.ipv4.conf.{0}.rp_filter"
 TRACKED = "/proc/sys/net/netfilter/nf_conntrack_{0}"
+
+
+def _own(listed: str, words: str) -> str:
+    """What a rule in one of our chains has done."""
+    key = rules.item(listed)
+    if not key:
+        return words + ADDED
+    return "no NAT rule is for it; {0}".format(words) if key[0] == "guard" else words
 
 
 def _is_own(event: Event) -> bool:

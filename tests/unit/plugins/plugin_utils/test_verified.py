@@ -178,6 +178,13 @@ def test_junit():
     assert suites["pc1"][0].find("skipped").get("message") == "no tc"
 
 
+def test_the_culprit_comes_first():
+    proof = result("broken")
+    proof["results"][0].update(reason="nothing came", cause="dropped by x")
+    _good, rows, _found = told(gateway(proof=proof))
+    assert rows["gw1", "promise 0"] == ("broken", "dropped by x; nothing came")
+
+
 def test_long_reasons_are_cut_in_the_table_only():
     row = verified.Row("gw1", "a", "reach", "broken", "x" * 1000)
     assert len(verified.table([row])[0]) < 200
