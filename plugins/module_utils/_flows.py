@@ -489,7 +489,8 @@ class _Chain:
         self._all: t.List[Rule] = []
         self._general: t.List[int] = []
         self._special: t.Dict[t.Any, t.List[int]] = {}
-        self._suitable: t.Dict[t.Any, t.List[int]] = {}  # of the general ones, by path
+        # Of the general ones, by path: their places, and themselves.
+        self._suitable: t.Dict[t.Any, t.Tuple[t.List[int], t.List[Rule]]] = {}
 
     def add(self, rule: Rule) -> None:
         match = rule.match
@@ -506,16 +507,18 @@ class _Chain:
         (self._general if key is None else self._special.setdefault(key, [])).append(len(self._all))
         self._all.append(rule)
 
-    def about(self, packet: Packet) -> t.Iterator[Rule]:
+    def about(self, packet: Packet) -> t.Sequence[Rule]:
         """The rules that suit the packet's path and may concern its ends."""
         path = (packet.flow.family, packet.flow.protocol, packet.iif, packet.oif)
-        general = self._suitable.get(path)
-        if general is None:
-            general = self._suitable[path] = [each for each in self._general if _suits(self._all[each].match, path)]
+        known = self._suitable.get(path)
+        if known is None:
+            places = [each for each in self._general if _suits(self._all[each].match, path)]
+            known = self._suitable[path] = (places, [self._all[each] for each in places])
         special: t.List[int] = []
-        for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
-            special += (each for each in self._special.get(key, ()) if _suits(self._all[each].match, path))
-        return (self._all[place] for place in (sorted(general + special) if special else general))
+        if self._special:
+            for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
+                special += [each for each in self._special.get(key, ()) if _suits(self._all[each].match, path)]
+        return [self._all[place] for place in sorted(known[0] + special)] if special else known[1]
 
 
 def _suits(match: Match, path: t.Tuple[str, str, str, str]) -> bool:

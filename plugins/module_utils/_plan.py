@@ -39,11 +39,12 @@ MOST_TOLD = 200
 class Plan:
     live: Rows
     desired: Rows
+    #: Whether anything differs. Order counts within a chain, where the first verdict wins; chains have no order.
+    changed: bool = field(init=False, compare=False)
 
-    @property
-    def changed(self) -> bool:
-        """Whether anything differs. Order counts within a chain, where the first verdict wins; chains have no order."""
-        return by_chain(self.live) != by_chain(self.desired)
+    def __post_init__(self) -> None:
+        # Once, as it is asked for again and again; the plan is frozen.
+        object.__setattr__(self, "changed", by_chain(self.live) != by_chain(self.desired))
 
     @property
     def add(self) -> Rows:

@@ -10,7 +10,6 @@ all of them (``frozen``), or make one of them fail (``fail``).
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 import json
 import re
@@ -82,7 +81,7 @@ class FakeNft:
 
     def load(self, text: str) -> str:
         """Apply a transaction as a whole or not at all; returns an error."""
-        tables = copy.deepcopy(self.tables)
+        tables = {name: list(place) for name, place in self.tables.items()}
         for command in json.loads(text)["nftables"]:
             ((verb, what),) = command.items()
             ((kind, body),) = what.items()
@@ -169,7 +168,8 @@ class FakeIptables:
         staged: t.Dict[str, t.Any] = {}
         for number, line in enumerate(text.splitlines(), 1):
             if line.startswith("*"):
-                table, staged = line[1:], copy.deepcopy(self.tables[line[1:]])
+                table = line[1:]
+                staged = {name: (policy, list(rules)) for name, (policy, rules) in self.tables[table].items()}
             elif line == "COMMIT":
                 error = commit(table)
                 if error:
@@ -180,6 +180,20 @@ class FakeIptables:
                 if error:
                     return "iptables-restore: line {0} failed: {1}".format(number, error)
         return ""
+
+
+def _copied(parts: t.Tuple[t.Any, ...]) -> t.Tuple[t.Any, ...]:
+    """A snapshot, copied as deep as tests alter things; copy.deepcopy() took a tenth of the time of all unit tests."""
+    files, modes, nft, iptables = parts
+    objects = {name: [{kind: dict(body) for kind, body in each.items()} for each in nft[name]] for name in nft}
+    chains = {
+        key: {
+            table: {chain: (policy, [list(rule) for rule in rules]) for chain, (policy, rules) in place.items()}
+            for table, place in tables.items()
+        }
+        for key, tables in iptables.items()
+    }
+    return dict(files), dict(modes), objects, chains
 
 
 def _apply(chains: t.Dict[str, t.Any], line: str) -> str:  # noqa: PLR0911 - an error each
@@ -266,9 +280,8 @@ class FakeHost(Host):
 
     def snapshot(self) -> t.Any:
         """Everything that a change could alter, as one value."""
-        return copy.deepcopy(
-            (self.files, self.modes, self.nft.tables, {key: each.tables for key, each in self.iptables.items()})
-        )
+        iptables = {key: each.tables for key, each in self.iptables.items()}
+        return _copied((self.files, self.modes, self.nft.tables, iptables))
 
     def switch(self, key: str) -> str:
         return self.files["/proc/sys/" + key].strip()
@@ -460,7 +473,7 @@ class FakeHost(Host):
     def _restore(self, folder: str) -> Done:
         """The effect of the script in the shell; that it has this effect is shown with real programs."""
         self._event("restore", folder)
-        self.files, self.modes, self.nft.tables, tables = copy.deepcopy(self.armed)
+        self.files, self.modes, self.nft.tables, tables = _copied(self.armed)
         for key, each in self.iptables.items():
             each.tables = tables[key]
         for name in [name for name in self.files if "/.default-" in name or name.startswith(folder + "/")]:

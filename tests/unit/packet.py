@@ -10,6 +10,7 @@ Written from netfilter's manual, not from the code under test: it has its own ma
 from __future__ import annotations
 
 import fnmatch
+import functools
 import ipaddress
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -156,7 +157,7 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
 
 
 def _holds(match: Match, packet: Packet) -> bool:
-    family = "ip6" if ipaddress.ip_address(packet.source).version == 6 else "ip"
+    family = "ip6" if ":" in packet.source else "ip"
     return (
         (not match.family or match.family == family)
         and _name_in(match.iif, packet.iif)
@@ -187,10 +188,12 @@ def _holds(match: Match, packet: Packet) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=None)
 def _name_in(patterns: t.Tuple[str, ...], name: str) -> bool:
     return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+@functools.lru_cache(maxsize=None)  # A few packets meet thousands of rules with the same few networks.
 def _address_in(networks: t.Tuple[str, ...], address: str) -> bool:
     return not networks or any(_is_in(ipaddress.ip_address(address), net) for net in networks)
 

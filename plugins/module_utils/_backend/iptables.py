@@ -14,6 +14,7 @@ back new connections (without it, 2,670 packets left untranslated during changes
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -448,14 +449,10 @@ def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict
     counts, _bracket, rest = line[1:].partition("] ") if line.startswith("[") else ("0:0", "", line)
     packets, octets = (int(number) for number in counts.split(":"))
     _append, chain, arguments = (rest + " ").split(" ", 2)
-    words = _split(arguments)
-    if "-p" in words:
-        named = words.index("-p") + 1
-        words[named] = PROTOCOLS.get(words[named], words[named])
-    comment = _after("--comment", words)
+    text, comment, target = _read_rule(arguments)
     owned = OWNER.match(comment)
     key = owned.group(2) if owned and owned.group(1) == instance else ""
-    place, text, target = "{0} {1} {2}".format(family, table, chain), _join(words), _after("-j", words)
+    place = "{0} {1} {2}".format(family, table, chain)
     if is_ours(chain, instance):
         return Row(place, text, key, packets, octets)
     seen = above.setdefault(chain, [])
@@ -464,6 +461,16 @@ def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict
     if not is_ours(target, instance):
         return None
     return Row(place, text, "jump", packets, octets, len(seen), deciding)
+
+
+@functools.lru_cache(maxsize=1 << 14)  # A change lists its rules before and after the load, and most are the same.
+def _read_rule(arguments: str) -> t.Tuple[str, str, str]:
+    """A rule as we write it, its comment and its target."""
+    words = _split(arguments)
+    if "-p" in words:
+        named = words.index("-p") + 1
+        words[named] = PROTOCOLS.get(words[named], words[named])
+    return _join(words), _after("--comment", words), _after("-j", words)
 
 
 def _after(option: str, words: t.List[str]) -> str:
