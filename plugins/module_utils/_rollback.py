@@ -27,16 +27,16 @@ import typing as t
 import uuid
 from dataclasses import dataclass, field
 
+from . import _codec as codec
 from ._errors import GatewayError, Problems, printable
 from ._host import RUN_FOLDER, check_root
 from ._journal import SAY
 from ._lock import SHELL as LOCK
-from ._origin import from_raw, origin, to_raw, utc
+from ._origin import Origin, origin, utc
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._origin import Origin
 
 FOLDER = RUN_FOLDER
 #: Seconds that another process may take to end a change before the timer does it.
@@ -344,7 +344,7 @@ def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Sight) -
         "until": known.until,
         "commit": keeping.commit,
         "deadline": utc(host.now() + known.seconds),
-        "by": to_raw(by),
+        "by": codec.plain(by),
     }
 
 
@@ -354,7 +354,7 @@ def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, str]]:
     if not pending.get("until"):
         return None
     try:
-        known = from_raw(pending.get("by", {}))
+        known = codec.shaped(Origin, pending.get("by", {}))
     except (TypeError, AttributeError):
         return None
     return {"until": str(pending.get("deadline", "")), "user": known.user, "from": known.address, "at": known.at}
@@ -372,7 +372,7 @@ failing() {
 
 def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     lines = ["{0} || failing {1}".format(line, shlex.quote(line)) for line in restoring.lines]
-    lines.append("[ ! -e undecided ] || rm -f {0}".format(_words(_parts(keeping))))
+    lines += ["if [ -e undecided ]; then", "rm -f {0}".format(_words(_parts(keeping))), *_put_back(keeping), "fi"]
     return FAILING_TEXT + "".join(line + "\n" for line in lines)
 
 
@@ -398,6 +398,13 @@ free() {{
 OLD = ".ipmasq-old"
 
 
+def _put_back(keeping: Keeping) -> t.List[str]:
+    """Undo what ``free`` has left if it was killed: a second name of a file, or a file under that name alone."""
+    olds = _words(path + OLD for path in [*keeping.files, *keeping.stale])
+    one = '[ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv -f "$old" "${old%.*}"'
+    return ["for old in {0}; do {1}; done".format(olds, one)] if olds else []
+
+
 def _keep_text(keeping: Keeping) -> str:
     """Write all files under temporary names, then the file that decides, and then move everything into place."""
     staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
@@ -411,6 +418,7 @@ def _keep_text(keeping: Keeping) -> str:
     for mode in dict.fromkeys(modes):
         alike = [part for part, each in zip(parts, modes) if each == mode]
         lines.append("chmod {0:o} {1} || give_up".format(mode, _words(alike)))
+    lines += _put_back(keeping)
     lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in [*keeping.files, *keeping.stale]]
     lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))

@@ -260,6 +260,22 @@ def test_damaged_state_at_boot_does_not_route(gate, how):
         assert gate.host.boot().returncode == 0
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_file_that_was_being_tried_when_the_shell_died_is_put_back(gate, keep):
+    """Before a change is decided, each file is tried: it gets a second name, or is moved away and back."""
+    old, new = CHANGES["change"]
+    become(gate, old)
+    before = holds(gate)
+    path = pathlib.Path(gate.host.place("/etc/ipmasq/default.json"))
+    for leave in (os.link, os.rename):
+        become(gate, new, WAITS)
+        leave(path, str(path) + ".ipmasq-old")
+        assert finish(gate, keep) is keep
+        assert not [each for each in path.parent.iterdir() if "ipmasq-" in each.name]
+        become(gate, old)
+        assert holds(gate) == before
+
+
 @pytest.fixture
 def disk(gate):
     """/etc or /run as a filesystem of their own; returns a function that mounts one."""
