@@ -4,7 +4,11 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Encode frozen values as JSON and decode them, so that a later run can recompile an earlier run's intent.
+"""Frozen values as JSON, and back.
+
+``plain`` and ``shaped`` are for values whose type is known to the reader: the parts of the state file.
+
+``encode`` and ``decode`` are for values of any of several types: an intent, which a later run compiles again.
 
 A dataclass becomes an object with the name of its class and the fields that differ from their defaults. A field that a
 later release adds therefore does not change what is written until somebody uses it. Tuples become lists, and lists
@@ -14,6 +18,7 @@ become tuples.
 from __future__ import annotations
 
 import typing as t
+from collections import abc
 from dataclasses import MISSING, fields, is_dataclass
 
 #: The key of the class name, which cannot be a Python field name.
@@ -59,3 +64,69 @@ def decode(raw: t.Any, classes: t.Mapping[str, type]) -> t.Any:
 def dataclasses_in(names: t.Mapping[str, t.Any]) -> t.Dict[str, type]:
     """The dataclasses in a module's namespace."""
     return {name: each for name, each in names.items() if isinstance(each, type) and is_dataclass(each)}
+
+
+def plain(value: t.Any) -> t.Any:
+    """A value of dataclasses, tuples, mappings, strings, numbers and JSON as JSON, with all of its fields.
+
+    A class with a method ``to_raw`` has a form of its own, and ``from_raw`` reads it.
+    """
+    if hasattr(value, "to_raw"):
+        return value.to_raw()
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple):
+        return [plain(part) for part in value]
+    return dict(value) if isinstance(value, abc.Mapping) else value
+
+
+def shaped(kind: t.Any, raw: t.Any) -> t.Any:
+    """The value of this type that ``plain`` has written. A missing field has its default; an unknown one is ignored.
+
+    Raises ValueError or TypeError on anything else.
+    """
+    if kind is t.Any:
+        return raw
+    if hasattr(kind, "from_raw"):
+        return kind.from_raw(raw)
+    if is_dataclass(kind):
+        known = _of(dict, raw)
+        hints = t.get_type_hints(kind)
+        return t.cast("t.Any", kind)(**{name: shaped(hints[name], known[name]) for name in hints if name in known})
+    if kind in (str, int):
+        return _of(kind, raw)
+    if kind.__origin__ is tuple:
+        return _tuple(kind.__args__, _of(list, raw))
+    key, value = kind.__args__  # a mapping
+    return {shaped(key, name): shaped(value, part) for name, part in _of(dict, raw).items()}
+
+
+def _tuple(kinds: t.Sequence[t.Any], parts: t.Sequence[t.Any]) -> t.Tuple[t.Any, ...]:
+    if kinds[-1] is ...:
+        return tuple(shaped(kinds[0], part) for part in parts)
+    if len(kinds) != len(parts):
+        raise ValueError("{0!r} does not have {1} parts".format(parts, len(kinds)))
+    return tuple(shaped(kind, part) for kind, part in zip(kinds, parts))
+
+
+def _of(kind: type, raw: t.Any) -> t.Any:
+    if type(raw) is not kind:  # a bool is not a number
+        raise TypeError("{0!r} is not of type {1}".format(raw, kind.__name__))
+    return raw
+
+
+def beyond(raw: t.Any, known: t.Any) -> t.Dict[str, t.Any]:
+    """The keys of a JSON object, also of objects in it, that another one lacks."""
+    if not (isinstance(raw, dict) and isinstance(known, dict)):
+        return {}
+    found = {key: value for key, value in raw.items() if key not in known}
+    inner = {key: beyond(value, known[key]) for key, value in raw.items() if key in known}
+    return {**found, **{key: value for key, value in inner.items() if value}}
+
+
+def together(known: t.Any, more: t.Any) -> t.Any:
+    """A JSON object, with the keys that ``beyond`` has found."""
+    if not (isinstance(known, dict) and isinstance(more, dict)):
+        return known
+    missing = {key: value for key, value in more.items() if key not in known}
+    return {**{key: together(value, more.get(key, {})) for key, value in known.items()}, **missing}

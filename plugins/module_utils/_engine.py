@@ -40,16 +40,24 @@ from ._backend.select import all_backends, by_programs, select
 from ._choice import NOTHING
 from ._compile import compile_gateway, compile_item, turn_of
 from ._controller import Kept, Reach, kept_open, reach, refusal
+from ._declaration import DECLARATION, Declaration
 from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
+from ._fence import FENCE
+from ._firewalld import DOOR, Door
 from ._groups import Groups
+from ._helpers import MODULES, Modules
 from ._host import check_root
 from ._intent import Neighbour
-from ._plan import Plan, replace_key
+from ._kind import parts_of
+from ._links import LINKS
+from ._plan import RULES, Loaded, Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 from ._rfc import given_up
+from ._state import SALVAGED, State
+from ._sysctl import SWITCHES, Held
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -57,9 +65,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.select import Choice
     from ._choice import Chosen
     from ._facts import Facts
+    from ._fence import Fence
     from ._host import Host, Sight
     from ._intent import Forwarding, Gateway, Item
-    from ._persist import State
     from ._plan import Row, Rows
     from ._rollback import Confirmation
     from ._rules import RuleSet
@@ -170,13 +178,13 @@ def _want(
             "instance: '{0}' holds single items ({1}); remove them with one run with state=absent, or choose another "
             "instance".format(gateway.instance, ", ".join(_held(state)))
         )
-    choice = select(host, requested, state.programs if state else "")
+    choice = select(host, requested, RULES.of(state).programs)
     facts = read_facts(host)
-    neighbours = [other.declared for other in others if other.owner == "gateway"]
+    neighbours = [DECLARATION.of(other).roles for other in others if other.owner == "gateway"]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
-        known = state.chosen if state and gateway.choice == "keep" else NOTHING
+        known = DECLARATION.of(state).chosen if gateway.choice == "keep" else NOTHING
         resolved = resolve(gateway, facts, known, neighbours)
     except GatewayError as error:
         drops = _drops(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
@@ -191,7 +199,7 @@ def _want(
         raise GatewayError(*drops)
     if cut:
         raise GatewayError(*cut)
-    kept = Kept((), state.controller_ports if state else ())
+    kept = Kept((), DECLARATION.of(state).controller_ports)
     if gateway.input == "protect":
         kept = kept_open(gateway.input_controller_ports, kept.known, found_ports)
         gateway = replace(gateway, controller_ports=kept.ports)
@@ -199,7 +207,7 @@ def _want(
     check_supported(ruleset, choice.backend)
     door, notes = firewalld.policy_for(gateway, host) if firewalld.runs(host) else (None, ())
     notes = resolved.notes + kept.notes + notes
-    if not state or state.programs != choice.backend.programs:
+    if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
     return Wanted(
         gateway,
@@ -264,42 +272,36 @@ def apply_gateway(
     tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, host)
     _check_agreed(tracking, others)
     forwarding = sysctl.gateway_switches(
-        forwarded_families(gateway), wans, inside, host, facts, state.switches if state else ()
+        forwarded_families(gateway), wans, inside, host, facts, SWITCHES.of(state).values
     )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     rows = choice.backend.render(ruleset)
-    fenced, unfenced = _fence_of(gateway, state, rows, host)
+    fenced = _fence_of(gateway, state, rows, host)
     # What this run found around the gateway is not a change if no rule depends on it.
-    remembered = state.intent if state and state.intent and state.rows == rows else forgetting.encoded(gateway)
+    before = DECLARATION.of(state).intent
+    remembered = before if before and RULES.of(state).rows == rows else forgetting.encoded(gateway)
     change = _change(
         host,
         gateway.instance,
         choice=choice,
         old=state,
-        new=persist.State(
-            instance=gateway.instance,
-            owner="gateway",
-            programs=choice.backend.programs,
-            rows=rows,
-            switches=sysctl.lasting(switches, state.switches if state else (), host),
-            lines=tuple(describe_gateway(gateway)),
-            interfaces=tuple(wans + inside),
-            declared=Neighbour(
-                gateway.instance, tuple((lan.name, lan.interfaces) for lan in gateway.lans or ()), tuple(wans)
+        new=State(
+            gateway.instance,
+            "gateway",
+            parts_of(
+                (DECLARATION, _declaration(wanted, remembered)),
+                (MODULES, Modules(tuple(helpers.modules_for(item.name for item in gateway.helpers)))),
+                (RULES, Loaded(choice.backend.programs, rows)),
+                (LINKS, _links_wanted(wanted, others, host)),
+                (DOOR, _door_wanted(wanted, host)),
+                (FENCE, fenced),
+                (SWITCHES, Held(sysctl.lasting(switches, SWITCHES.of(state).values, host))),
             ),
-            modules=tuple(helpers.modules_for(item.name for item in gateway.helpers)),
-            links=links.links_of(gateway, _known_links(state, gateway, host), facts, [other.links for other in others]),
-            door=_door_text(wanted, host),
-            controller_ports=wanted.controller_ports,
-            chosen=wanted.chosen,
-            fence=fenced,
-            unfenced=unfenced,
-            intent=remembered,
         ),
         facts=facts,
         door=wanted.door,
         targets=switches,
-        notes=wanted.notes + notes + _unfenced_notes(unfenced),
+        notes=wanted.notes + notes + _unfenced_notes(fenced.unfenced),
         others=others,
     )
     if change.plan.changed:
@@ -307,7 +309,6 @@ def apply_gateway(
         if gateway.offload != "none":
             choice.backend.check_offload(host)
     pending = _pending(change, confirmation)
-    before = state.intent if state else None
     compiled = (ruleset, gateway)
     connections = forgetting.Forgetting(
         gateway.instance, before, remembered, not others, host, compiled=compiled, facts=facts
@@ -321,11 +322,24 @@ def apply_gateway(
     return Result(change, wanted.warnings + warnings + _sysctl_warnings(switches, host), values, remarks=wanted.remarks)
 
 
-def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Sight) -> t.Tuple[str, str]:
-    """Its text, or why there is none."""
-    init = service.init_of(host)
-    refused = state.unfenced if state and state.rows == rows else ""
-    return fence.fence_of(gateway, init.name if init else "", host, state.fence if state else "", refused)
+def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
+    gateway = wanted.gateway
+    wans = tuple(wan.interface for wan in gateway.wans or ())
+    lans = tuple((lan.name, lan.interfaces) for lan in gateway.lans or ())
+    return Declaration(
+        tuple(describe_gateway(gateway)),
+        wans + tuple(name for _lan, names in lans for name in names),
+        Neighbour(gateway.instance, lans, wans),
+        wanted.chosen,
+        wanted.controller_ports,
+        intent,
+    )
+
+
+def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Sight) -> Fence:
+    init, known = service.init_of(host), FENCE.of(state)
+    refused = known.unfenced if RULES.of(state).rows == rows else ""
+    return fence.fence_of(gateway, init.name if init else "", host, known.text, refused)
 
 
 def _unfenced_notes(why: str) -> t.Tuple[str, ...]:
@@ -414,11 +428,11 @@ def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
     )
 
 
-def _door_text(wanted: Wanted, host: Sight) -> str:
+def _door_wanted(wanted: Wanted, host: Sight) -> Door:
     """The policy file. If firewalld is installed but not running, it reads the file when it starts."""
     if wanted.door:
-        return wanted.door.to_xml(wanted.gateway.instance)
-    return wanted.old.door if wanted.old and host.which(firewalld.CMD) else ""
+        return Door(wanted.door.to_xml(wanted.gateway.instance))
+    return DOOR.of(wanted.old) if host.which(firewalld.CMD) else Door()
 
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
@@ -444,7 +458,7 @@ def _check_agreed(tracking: t.Iterable[t.Tuple[str, str]], others: t.Iterable[St
     problems = Problems()
     for other in others:
         for key, value in tracking:
-            theirs = dict(other.switches).get(key, value)
+            theirs = dict(SWITCHES.of(other).values).get(key, value)
             if theirs != value:
                 problems.add(
                     conntrack.option_of(key),
@@ -468,7 +482,7 @@ def apply_item(
     _finish_decided(instance, host)
     state = persist.read_state(host, instance)
     _refuse_gateway_instance(state, instance)
-    choice = select(host, requested, state.programs if state else "")
+    choice = select(host, requested, RULES.of(state).programs)
     _refuse_second_backend(state, choice.backend)
     warnings = _drops(choice.backend.foreign_drops(host)) if present else ()
     notes: t.Tuple[str, ...] = ()
@@ -482,22 +496,23 @@ def apply_item(
     others = _declared_rows(state, choice.backend.parse(listing, instance))
     known = _with_frame(choice.backend, others, rendered)
     desired = _without_empty_frame(choice.backend, _in_turn(known, item.key, rendered, choice.backend))
-    lines = tuple(line for line in (state.lines if state else ()) if not line.startswith(item.key + ":"))
+    declared = DECLARATION.of(state)
+    lines = tuple(line for line in declared.lines if not line.startswith(item.key + ":"))
     if present:
         lines += ("{0}: {1}".format(item.key, describe_item(item)),)
-    switches = state.switches if state else ()
-    before = state.intent if state else None
+    switches = SWITCHES.of(state)
+    before = declared.intent
     after = forgetting.encoded_items(before, item, present)
     new = None
-    if desired or switches:
-        new = persist.State(
-            instance=instance,
-            owner="items",
-            programs=choice.backend.programs if desired else "",
-            rows=desired,
-            switches=switches,
-            lines=tuple(sorted(lines)),
-            intent=after,
+    if desired or switches.values:
+        new = State(
+            instance,
+            "items",
+            parts_of(
+                (DECLARATION, Declaration(lines=tuple(sorted(lines)), intent=after)),
+                (RULES, Loaded(choice.backend.programs if desired else "", desired)),
+                (SWITCHES, switches),
+            ),
         )
     around = _others(host, instance)
     change = _change(host, instance, choice=choice, old=state, new=new, notes=notes, listing=listing, others=around)
@@ -535,7 +550,7 @@ def apply_switches(
     if wanted:
         switches, repairs = sysctl.forwarding_switches(wanted, host, read_facts(host))
     if state and state.owner == "gateway":
-        other = [key for key, value in switches if (key, value) not in state.switches]
+        other = [key for key, value in switches if (key, value) not in SWITCHES.of(state).values]
         if other or not wanted:
             raise GatewayError(
                 "instance: '{0}' is managed by the gateway module, which sets {1}; use another instance".format(
@@ -543,13 +558,13 @@ def apply_switches(
                 )
             )
     others = _others(host, instance)
-    held = dict(state.switches) if state and wanted else {}
-    held.update(switches)
-    new = replace(state or persist.State(instance, "items"), switches=sysctl.in_order(held))
-    if not new.rows and not new.switches:
+    known = SWITCHES.of(state)
+    held = sysctl.in_order({**(dict(known.values) if wanted else {}), **dict(switches)})
+    new = (state or State(instance, "items")).holding(SWITCHES, replace(known, values=held))
+    if not RULES.of(new).rows and not held:
         change = _change(host, instance, choice=None, old=state, new=None, others=others)
         return _switches_result(change, switches, host, confirmation)
-    targets = sysctl.in_order(dict(repairs + new.switches))
+    targets = sysctl.in_order(dict(repairs + held))
     change = _change(host, instance, choice=None, old=state, new=new, targets=targets, others=others)
     return _switches_result(change, switches, host, confirmation)
 
@@ -582,16 +597,25 @@ def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirm
     _finish_decided(instance, host)
     state, warnings = _state_to_remove(instance, host)
     choice = None
-    if state and state.programs:
-        choice = select(host, "auto", state.programs)
-    facts = read_facts(host) if state and (state.links or state.intent) else None
+    if RULES.of(state).programs:
+        choice = select(host, "auto", RULES.of(state).programs)
+    before = DECLARATION.of(state).intent
+    facts = read_facts(host) if LINKS.of(state) or before else None
     others = _others(host, instance)
     change = _change(host, instance, choice=choice, old=state, new=None, facts=facts, others=others)
     pending = _pending(change, confirmation)
-    before = state.intent if state else None
     connections = forgetting.Forgetting(instance, before, None, not others, host, facts=facts)
     change, more = _with_connections(change, connections, host, pending)
-    return Result(change, warnings + more, _pending_values(pending, host))
+    return Result(change, warnings + _strange_sentences(state) + more, _pending_values(pending, host))
+
+
+def _strange_sentences(state: t.Optional[State]) -> t.Tuple[str, ...]:
+    if not state or not state.strange:
+        return ()
+    return (
+        "{0}.json: a later version of ipmasq.linux has set up {1}, which this version does not know and cannot remove; "
+        "remove the instance with that version".format(persist.stem(state.instance), ", ".join(state.strange)),
+    )
 
 
 def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
@@ -607,23 +631,25 @@ def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t
         return None, ()
     # Which kernel chains existed before is unknown, too, so all of them stay.
     chains = tuple(chain for backend in all_backends(host) for chain in backend.base_chains(host))
-    left = replace(left, before=sysctl.beginnings(left.switches), base_chains=chains)
-    return left, (_lost_sentence(left),)
+    switches = SWITCHES.of(left).values
+    first = sysctl.beginnings(switches)
+    left = left.holding(SWITCHES, Held(switches, first)).holding(RULES, Loaded(base_chains=chains))
+    return left, (_lost_sentence(instance, first),)
 
 
-def _lost_sentence(left: State) -> str:
+def _lost_sentence(instance: str, first: t.Mapping[str, str]) -> str:
     """The warning about a damaged or lost state file."""
-    values = ", ".join("{0} = {1}".format(*each) for each in sorted(sysctl.beginnings(left.switches).items()))
+    values = ", ".join("{0} = {1}".format(*each) for each in sorted(first.items()))
     return (
         "{0}.json: was damaged or lost, including the values of switches before the first run; they now have the "
-        "kernel's defaults: {1}".format(persist.stem(left.instance), values or "none")
+        "kernel's defaults: {1}".format(persist.stem(instance), values or "none")
     )
 
 
 def _held(state: State) -> t.List[str]:
     """An instance's items, named by the modules that made them."""
-    items = sorted({row.key for row in state.rows if "/" in row.key})
-    return items + ["forwarding"] * bool(state.switches)
+    items = sorted({row.key for row in RULES.of(state).rows if "/" in row.key})
+    return items + ["forwarding"] * bool(SWITCHES.of(state).values)
 
 
 def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
@@ -636,18 +662,17 @@ def _refuse_gateway_instance(state: t.Optional[State], instance: str) -> None:
 
 def _refuse_second_backend(state: t.Optional[State], backend: Backend) -> None:
     """Rows cannot be converted between backends, so the items of an instance share one."""
-    if state and state.rows and state.programs != backend.programs:
+    known = RULES.of(state)
+    if state and known.rows and known.programs != backend.programs:
         raise GatewayError(
             "backend: the items of instance '{0}' use {1}, but this one would use {2}; leave backend out, "
-            "or choose another instance".format(state.instance, state.programs, backend.programs)
+            "or choose another instance".format(state.instance, known.programs, backend.programs)
         )
 
 
 def _declared_rows(state: t.Optional[State], live: Rows) -> Rows:
     """The rows of all items so far. If the state file is lost, the live rows that carry an item's name."""
-    if state:
-        return state.rows
-    return tuple(row for row in live if row.key)
+    return RULES.of(state).rows if state else tuple(row for row in live if row.key)
 
 
 def _live(backend: Backend, host: Sight, instance: str) -> Rows:
@@ -682,28 +707,32 @@ def _change(
     others: t.Sequence[State],
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
-    backend = choice.backend if choice else (by_programs(host, old.programs) if old and old.programs else None)
+    rules, desired = RULES.of(old), RULES.of(new)
+    backend = choice.backend if choice else (by_programs(host, rules.programs) if rules.programs else None)
     if listing is None and backend and choice:
         listing = backend.read(host, instance)
-    live = backend.parse(listing, instance) if backend and listing is not None else (old.rows if old else ())
+    live = backend.parse(listing, instance) if backend and listing is not None else rules.rows
     restored = _restored(others, old, new)
     if new:
-        known = old.base_chains if old and old.programs == new.programs else None
+        known = rules.base_chains if old and rules.programs == desired.programs else None
         chains = backend.base_chains(host) if backend and known is None else known
         for other in others:
             # What another instance created did not exist before, although it does now.
-            if new.programs and other.programs == new.programs:
-                chains = tuple(chain for chain in chains or () if chain in other.base_chains)
-        new = replace(new, before=_before(host, instance, old, new, others), base_chains=chains or ())
-        new = persist.signed(new, old, host)
-    targets = restored + (targets or (new.switches if new else ()))
+            theirs = RULES.of(other)
+            if desired.programs and theirs.programs == desired.programs:
+                chains = tuple(chain for chain in chains or () if chain in theirs.base_chains)
+        desired = replace(desired, base_chains=chains or ())
+        switched = replace(SWITCHES.of(new), before=_before(host, instance, old, new, others))
+        new = new.holding(RULES, desired).holding(SWITCHES, switched)
+        new = persist.signed(replace(new, unknown=old.unknown if old else {}), old, host)
+    targets = restored + (targets or SWITCHES.of(new).values)
     files = persist.files_of(new, backend, host) if new else {}
     outdated = tuple(persist.outdated(files, host))
     init = service.init_of(host)
     return Change(
         instance=instance,
         backend=backend,
-        plan=Plan(live, new.rows if new else ()),
+        plan=Plan(live, desired.rows),
         targets=targets,
         switches=sysctl.changes(targets, host, loads=bool(new and not live)),
         state=new,
@@ -716,11 +745,11 @@ def _change(
         retired=_retired(host, instance, old, backend),
         notes=notes,
         why=choice.why if choice else "",
-        lines_before=old.lines if old else (),
-        chains_before=old.base_chains if old else (),
-        drifted=old is not None and Plan(live, old.rows).changed,
-        steps=_link_steps(old, new, backend, listing, facts, [other.links for other in others]),
-        offloaded_before=bool(old and old.links.offload),
+        lines_before=DECLARATION.of(old).lines,
+        chains_before=rules.base_chains,
+        drifted=old is not None and Plan(live, rules.rows).changed,
+        steps=_link_steps(old, new, backend, listing, facts, [LINKS.of(other) for other in others]),
+        offloaded_before=bool(LINKS.of(old).offload),
         door=door,
         reload=_door_differs(host, instance, old, door),
         refence=_refence(old, new, host),
@@ -728,14 +757,14 @@ def _change(
 
 
 def _refence(old: t.Optional[State], new: t.Optional[State], host: Sight) -> str:
-    before, after = old.fence if old else "", new.fence if new else ""
+    before, after = FENCE.of(old).text, FENCE.of(new).text
     if before != after:
         return "~ fence: renewed" if before and after else "+ fence: stands" if after else "- fence"
     return "" if not after or fence.stands(after, host) else "~ fence: stands again"
 
 
 def _door_differs(host: Sight, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
-    if not door and not (old and old.door and firewalld.runs(host)):
+    if not door and not (DOOR.of(old).policy and firewalld.runs(host)):
         return False
     return not firewalld.same(firewalld.live(host, instance), door)
 
@@ -751,8 +780,7 @@ def _link_steps(
     if not facts:
         return links.Steps()
     offloaded = backend.offload_devices(listing) if backend and listing else None
-    nothing = links.Links()
-    return links.steps(old.links if old else nothing, new.links if new else nothing, offloaded, facts, others)
+    return links.steps(LINKS.of(old), LINKS.of(new), offloaded, facts, others)
 
 
 def _before(
@@ -762,33 +790,33 @@ def _before(
 
     Only switches new to this instance are looked up, so that an interface that comes and goes changes nothing.
     """
-    known = dict(old.switches) if old else {}
-    before = sysctl.snapshot([key for key, _value in new.switches if key not in known], host)
+    earlier = SWITCHES.of(old)
+    known = dict(earlier.values)
+    before = sysctl.snapshot([key for key, _value in SWITCHES.of(new).values if key not in known], host)
     for other in others:
-        before.update({key: value for key, value in other.before.items() if key in before})
+        before.update({key: value for key, value in SWITCHES.of(other).before.items() if key in before})
     lost = None if old else persist.salvaged(host, instance)
     if lost:
         # These now have our values, and so have the switches that they change.
-        begun = sysctl.beginnings(tuple(each for each in lost.switches if each[0] in before))
+        begun = sysctl.beginnings(tuple(each for each in SWITCHES.of(lost).values if each[0] in before))
         altered = sysctl.altered_by(begun, before)
         before = {**{key: value for key, value in before.items() if key not in altered}, **begun}
-    dropped = sysctl.altered_by(_dropped(old, new), old.before if old else {})
-    before.update({key: value for key, value in (old.before if old else {}).items() if key not in dropped})
+    dropped = sysctl.altered_by(_dropped(old, new), earlier.before)
+    before.update({key: value for key, value in earlier.before.items() if key not in dropped})
     return before
 
 
 def _restored(others: t.Iterable[State], old: t.Optional[State], new: t.Optional[State]) -> sysctl.Switches:
     """The first values of switches that this instance no longer sets, except those that another instance sets."""
-    if not old:
-        return ()
-    needed = {key for other in others for key in other.before}
-    dropped = sysctl.altered_by(_dropped(old, new), old.before) if new else set(old.before)
-    return sysctl.restoring({key: old.before[key] for key in dropped if key not in needed})
+    first = SWITCHES.of(old).before
+    needed = {key for other in others for key in SWITCHES.of(other).before}
+    dropped = sysctl.altered_by(_dropped(old, new), first) if new else set(first)
+    return sysctl.restoring({key: first[key] for key in dropped if key not in needed})
 
 
 def _dropped(old: t.Optional[State], new: t.Optional[State]) -> t.Set[str]:
-    kept = dict(new.switches) if new else {}
-    return {key for key, _value in (old.switches if old else ()) if key not in kept}
+    kept = dict(SWITCHES.of(new).values)
+    return {key for key, _value in SWITCHES.of(old).values if key not in kept}
 
 
 def _others(host: Sight, instance: str) -> t.List[State]:
@@ -797,22 +825,24 @@ def _others(host: Sight, instance: str) -> t.List[State]:
     return [state for state in states if state]
 
 
-def _known_links(state: t.Optional[State], gateway: Gateway, host: Sight) -> links.Links:
-    """What an instance has required of its links so far, even if its state is lost."""
-    known = state or persist.salvaged(host, gateway.instance)
-    return known.links if known else links.Links()
+def _links_wanted(wanted: Wanted, others: t.Sequence[State], host: Sight) -> links.Links:
+    gateway = wanted.gateway
+    # What an instance has required of its links so far, even if its state is lost.
+    known = LINKS.of(wanted.old or persist.salvaged(host, gateway.instance))
+    return links.links_of(gateway, known, wanted.facts, [LINKS.of(other) for other in others])
 
 
 def _retired(
     host: Sight, instance: str, old: t.Optional[State], backend: t.Optional[Backend]
 ) -> t.Tuple[t.Tuple[Backend, Rows], ...]:
     """Rules of this instance on another backend: the previous one, or what a lost state file left."""
-    if old and old.owner == persist.SALVAGED:
+    if old and old.owner == SALVAGED:
         old = None
-    if old and (not old.programs or not backend or old.programs == backend.programs):
+    programs = RULES.of(old).programs
+    if old and (not programs or not backend or programs == backend.programs):
         return ()
     if old:
-        former = by_programs(host, old.programs)
+        former = by_programs(host, programs)
         listed = [(former, _live(former, host, instance))]
     else:
         listed = [(other, _left_on(other, host, instance)) for other in all_backends(host)]
@@ -1011,7 +1041,7 @@ def _restoring(change: Change, shut: shutting.Shut, host: Sight) -> rollback.Res
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
     if change.init and _fence_restart(change, host):
-        files[fence.FILE] = change.state.fence if change.state else ""
+        files[fence.FILE] = FENCE.of(change.state).text
         lines.append("{{ rm -f {0}; {1}; }}".format(fence.FILE, change.init.restart_fence_line))
     return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
 
@@ -1019,7 +1049,7 @@ def _restoring(change: Change, shut: shutting.Shut, host: Sight) -> rollback.Res
 def _keeping(change: Change) -> rollback.Keeping:
     """Files and services, and what lets a later run delete connections if this one dies."""
     before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
-    if change.state and change.state.links:
+    if LINKS.of(change.state):
         # A link that appeared while the change was pending has not been set up.
         after += ("sh {0}.links".format(persist.stem(change.instance)),)
     return rollback.Keeping(
@@ -1034,7 +1064,7 @@ def _keeping(change: Change) -> rollback.Keeping:
 
 
 def _load_rules(change: Change, host: Host) -> None:
-    helpers.load(change.state.modules if change.state else (), host)
+    helpers.load(MODULES.of(change.state).names, host)
     for backend, live, desired in _loads(change):
         backend.load(host, backend.script(desired, live, change.instance))
 
@@ -1049,16 +1079,16 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
 def _set_links(change: Change, host: Host) -> None:
     """After the rules, because a load creates the flowtable anew."""
     links.set_addresses(change.steps.add, change.steps.remove, host)
-    if change.backend and change.state and change.state.links.offload:
+    if change.backend and LINKS.of(change.state).offload:
         offloaded = change.backend.offload_devices(change.backend.read(host, change.instance))
-        missing = links.steps(links.Links(), change.state.links, offloaded, read_facts(host)).devices
+        missing = links.steps(links.Links(), LINKS.of(change.state), offloaded, read_facts(host)).devices
         if missing:
             change.backend.add_offload_devices(host, change.instance, missing)
 
 
 def _set_door(change: Change, host: Host) -> None:
     if change.reload:
-        firewalld.put(host, change.instance, change.state.door if change.state else "")
+        firewalld.put(host, change.instance, DOOR.of(change.state).policy)
 
 
 def _set_switches(change: Change, host: Host) -> None:
@@ -1132,7 +1162,7 @@ def _differences(change: Change) -> t.List[str]:
 
 def _told(change: Change) -> t.List[str]:
     """The differences for the journal: the declaration in words, or the rules if the words are the same."""
-    before, after = change.lines_before, change.state.lines if change.state else ()
+    before, after = change.lines_before, DECLARATION.of(change.state).lines
     lines = ["- " + line for line in before if line not in set(after)]
     lines += ["+ " + line for line in after if line not in set(before)]
     if not lines:
@@ -1157,7 +1187,7 @@ def _lines_beside_rules(change: Change) -> t.List[str]:
 
 def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
     """The text for --diff: the gateway in words. Rules with -v, or if the words alone do not show the difference."""
-    before, after = list(change.lines_before), list(change.state.lines if change.state else ())
+    before, after = list(change.lines_before), list(DECLARATION.of(change.state).lines)
     if not change.changed:
         before = after = []
     same = set(before) & set(after)

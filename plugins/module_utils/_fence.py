@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import re
 import typing as t
+from dataclasses import dataclass
 
 from ._backend.nftables import FENCE_TEXT, fence_text
 from ._compile_fence import compile_fence
+from ._kind import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Sight
@@ -75,21 +77,30 @@ saved_by_others() {
 """
 
 
-def fence_of(gateway: Gateway, init: str, host: Sight, known: str, refused: str) -> t.Tuple[str, str]:
-    """The text of a gateway's fence, or an empty text and the reason.
+@dataclass(frozen=True)
+class Fence:
+    text: str = ""  # for nft: what remains when all other rules are flushed
+    unfenced: str = ""  # why there is none
+
+
+FENCE = Kind("fence", Fence())
+
+
+def fence_of(gateway: Gateway, init: str, host: Sight, known: str, refused: str) -> Fence:
+    """The fence of a gateway.
 
     ``known`` is the text in the state file, ``refused`` nft's message about rules that have not changed.
     """
     why = _lacking(init, host)
     if why:
-        return "", why
+        return Fence(unfenced=why)
     text = fence_text(compile_fence(gateway))
     if text == known:
-        return text, ""
+        return Fence(text)
     if refused.startswith(REFUSED):
-        return "", refused
+        return Fence(unfenced=refused)
     why = _refusal(text, host)
-    return ("", why) if why else (text, "")
+    return Fence(unfenced=why) if why else Fence(text)
 
 
 def _lacking(init: str, host: Sight) -> str:

@@ -25,6 +25,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
+from ._kind import Kind
 from ._resolve import followed
 from ._rules import matches_name
 
@@ -66,6 +67,14 @@ class Policy:
     def line(self) -> str:
         """The policy as text for people."""
         return "{0} to {1} from {2}".format(", ".join(self.ingress), ", ".join(self.egress), ", ".join(self.sources))
+
+
+@dataclass(frozen=True)
+class Door:
+    policy: str = ""  # as XML
+
+
+DOOR = Kind("door", Door())
 
 
 def name_of(instance: str) -> str:

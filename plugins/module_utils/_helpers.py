@@ -17,6 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
+from ._kind import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
@@ -31,6 +32,12 @@ class Helper:
     module: str = ""  # its NAT module, loaded before the rules; the rule itself loads the tracking module
 
 
+@dataclass(frozen=True)
+class Modules:
+    names: t.Tuple[str, ...] = ()  # the kernel's, loaded before the rules
+
+
+MODULES = Kind("modules", Modules())
 IPV4 = ("ip",)
 #: Common name to the kernel's helpers.
 HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {

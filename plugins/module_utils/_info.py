@@ -24,10 +24,16 @@ from . import (
     _sysctl as sysctl,
 )
 from ._backend.select import select
+from ._declaration import DECLARATION
 from ._errors import Problems
 from ._facts import manager_of, read_facts
+from ._fence import FENCE
+from ._firewalld import DOOR
 from ._host import check_root
-from ._plan import Plan
+from ._links import LINKS
+from ._plan import RULES, Plan
+from ._state import State
+from ._sysctl import SWITCHES
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -46,12 +52,13 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
     check_instance(instance, problems)
     problems.raise_if_any()
     state = persist.read_state(host, instance)
-    known = state or persist.State(instance, owner="")
-    choice = select(host, "auto" if known.programs else requested, known.programs)
+    known = state or State(instance, owner="")
+    rules, told = RULES.of(known), DECLARATION.of(known)
+    choice = select(host, "auto" if rules.programs else requested, rules.programs)
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
-    counters, gateway = _counters(live), declared.read(known.intent)
+    counters, gateway = _counters(live), declared.read(told.intent)
     drift = _drift(known, choice.backend, live, listing, facts, host)
     return {
         "changed": False,
@@ -63,11 +70,11 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
         "proof": rollback.last_proof(instance, host),
         "foreign_drops": [{"table": table, "chain": chain} for table, chain in choice.backend.foreign_drops(host)],
         "interfaces": _interfaces(gateway, known, facts),
-        **declared.lists(gateway, {each["name"]: each for each in counters}, forgetting.items_in(known.intent)),
-        "fence": {"stands": fence.stands(known.fence, host), "why_not": known.unfenced},
+        **declared.lists(gateway, {each["name"]: each for each in counters}, forgetting.items_in(told.intent)),
+        "fence": {"stands": fence.stands(FENCE.of(known).text, host), "why_not": FENCE.of(known).unfenced},
         "who": _who(known.applied) if state else None,
         "owner": known.owner,
-        "declared": list(known.lines),
+        "declared": list(told.lines),
         "backend": {
             "name": choice.backend.name,
             "programs": choice.backend.programs,
@@ -75,29 +82,30 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
         },
         "counters": counters,
         "switches": [
-            {"key": key, "applied": value, "live": sysctl.read(host, key) or ""} for key, value in known.switches
+            {"key": key, "applied": value, "live": sysctl.read(host, key) or ""}
+            for key, value in SWITCHES.of(known).values
         ],
         "instances": persist.instances(host),
         "usage": conntrack.usage(host),
     }
 
 
-def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Sight) -> t.List[str]:
+def _drift(known: State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Sight) -> t.List[str]:
     """The differences from what was last applied, one line each."""
-    drift = Plan(live, known.rows).differences(backend.show)
+    drift = Plan(live, RULES.of(known).rows).differences(backend.show)
     drift += [
         "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
-        for each in sysctl.changes(known.switches + _interface_switches(known, facts, host), host)
+        for each in sysctl.changes(SWITCHES.of(known).values + _interface_switches(known, facts, host), host)
     ]
-    if known.links:
+    if LINKS.of(known):
         offloaded = backend.offload_devices(listing)
-        steps = links.steps(links.Links(), known.links, offloaded, facts)
+        steps = links.steps(links.Links(), LINKS.of(known), offloaded, facts)
         drift += [line.replace("+ ", "- ", 1) for line in steps.lines]
-    if known.door and firewalld.runs(host) and not firewalld.live(host, known.instance):
+    if DOOR.of(known).policy and firewalld.runs(host) and not firewalld.live(host, known.instance):
         drift.append("- firewalld: policy {0}".format(firewalld.name_of(known.instance)))
     if not known.owner:
         return drift
-    if known.fence and not fence.stands(known.fence, host):
+    if FENCE.of(known).text and not fence.stands(FENCE.of(known).text, host):
         drift.append("- fence: does not stand (systemctl status ipmasq-fence)")
     closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
     drift += [
@@ -113,12 +121,13 @@ def _drift(known: persist.State, backend: Backend, live: Rows, listing: str, fac
     return drift
 
 
-def _interface_switches(state: persist.State, facts: Facts, host: Sight) -> sysctl.Switches:
+def _interface_switches(state: State, facts: Facts, host: Sight) -> sysctl.Switches:
     """Forwarding switches of the gateway's interfaces, which may be 0 while the global switch is 1."""
-    forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(state.switches).get(key) == "1"]
-    if not forwarded or not state.interfaces:
+    forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(SWITCHES.of(state).values).get(key) == "1"]
+    interfaces = DECLARATION.of(state).interfaces
+    if not forwarded or not interfaces:
         return ()
-    present = [each.name for pattern in state.interfaces for each in facts.meant_by(pattern)]
+    present = [each.name for pattern in interfaces for each in facts.meant_by(pattern)]
     return tuple(switch for family in forwarded for switch in sysctl.interface_switches(family, present, "1", host))
 
 
@@ -130,15 +139,15 @@ def _forwards(host: Sight) -> bool:
     return any(sysctl.read(host, key) == "1" for key in sysctl.GLOBAL.values())
 
 
-def _rules_wanted(state: t.Optional[persist.State], host: Sight) -> bool:
+def _rules_wanted(state: t.Optional[State], host: Sight) -> bool:
     """Whether rules should be loaded. Not for switches alone, nor for a missing instance while another one exists."""
-    return bool(state.rows) if state else not persist.instances(host)
+    return bool(RULES.of(state).rows) if state else not persist.instances(host)
 
 
-def _interfaces(gateway: t.Optional[Gateway], state: persist.State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+def _interfaces(gateway: t.Optional[Gateway], state: State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
     """The host's interfaces with their roles, and declared interfaces that do not exist now."""
     wans = {wan.interface for wan in gateway.wans or ()} if gateway else set()
-    roles = {pattern: "wan" if pattern in wans else "lan" for pattern in state.interfaces}
+    roles = {pattern: "wan" if pattern in wans else "lan" for pattern in DECLARATION.of(state).interfaces}
     meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
     found = [
         _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)

@@ -21,6 +21,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
+from ._kind import Kind
 from ._resolve import added_addresses
 from ._rules import matches_name
 from ._values import is_plain_link
@@ -44,6 +45,9 @@ class Links:
 
     def __bool__(self) -> bool:
         return bool(self.addresses or self.offload)
+
+
+LINKS = Kind("links", Links())
 
 
 def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:

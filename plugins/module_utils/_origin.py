@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ._errors import GatewayError, printable
 
@@ -45,18 +45,6 @@ def origin(host: Sight) -> Origin:
 
 def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def to_raw(known: Origin) -> t.Dict[str, str]:
-    return asdict(known)
-
-
-def from_raw(raw: t.Any) -> Origin:
-    """Raises TypeError on values that ``to_raw`` never writes."""
-    known = {name: raw.get(name, "") for name in ("user", "address", "at", "version")}
-    if not all(isinstance(value, str) for value in known.values()):
-        raise TypeError("{0!r} tells nobody's origin".format(raw))
-    return Origin(**known)
 
 
 def _login(host: Sight) -> t.Tuple[str, str]:

@@ -12,34 +12,31 @@ loader turns forwarding off and fails: no route is better than an open one.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from . import _fence as fence, _origin as origin, _service as service, _shut as shut
-from ._choice import NOTHING, Chosen
-from ._errors import GatewayError, printable
-from ._firewalld import path_of as firewalld_file
-from ._intent import Neighbour
+from ._declaration import DECLARATION
+from ._fence import FENCE, Fence
+from ._firewalld import DOOR, Door, path_of as firewalld_file
+from ._helpers import MODULES
 from ._journal import SAY
-from ._links import Links, boot_text, is_silent
+from ._kind import parts_of
+from ._links import LINKS, Links, boot_text, is_silent
 from ._lock import SHELL as LOCK
-from ._origin import Origin
-from ._plan import Row
+from ._plan import RULES
+from ._state import SALVAGED, State, read, to_raw, to_text
+from ._sysctl import SWITCHES, Held
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._host import Sight
-    from ._plan import Rows
 
 FOLDER = "/etc/ipmasq"
 LOADER = service.LOADER
-VERSION = 1
-#: The programs that may run the rules of an instance.
-PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 #: Every file suffix of an instance.
 ENDINGS = (
     ".json",
@@ -188,54 +185,10 @@ fi
 )
 
 
-@dataclass(frozen=True)
-class State:
-    """What was applied to one instance. ``before`` are the switches before the first run."""
-
-    instance: str
-    owner: str  # "gateway", or "items" for modules that manage single items
-    programs: str = ""  # of the backend; empty while there are only switches
-    rows: Rows = ()
-    switches: t.Tuple[t.Tuple[str, str], ...] = ()
-    before: t.Mapping[str, str] = field(default_factory=dict)
-    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that existed before the first load
-    lines: t.Tuple[str, ...] = ()  # the intent in words, for the next diff
-    interfaces: t.Tuple[str, ...] = ()  # names and patterns, for a whole gateway
-    declared: Neighbour = field(default_factory=Neighbour)  # the same by role, for other instances
-    modules: t.Tuple[str, ...] = ()  # kernel modules to load before the rules
-    links: Links = field(default_factory=Links)
-    door: str = ""  # firewalld's policy as XML
-    controller_ports: t.Tuple[int, ...] = ()  # ports of SSH servers, and those that runs have used
-    chosen: Chosen = NOTHING  # WANs and LANs that the user did not name
-    applied: Origin = field(default_factory=Origin)  # who applied it
-    fence: str = ""  # nft text of what remains when all other rules are flushed
-    unfenced: str = ""  # why there is none
-    intent: t.Any = None  # resolved intent as JSON, the old rules of the next change
-
-
 def stem(instance: str) -> str:
     return posixpath.join(FOLDER, instance)
 
 
-def read_state(host: Sight, instance: str) -> t.Optional[State]:
-    """The state of an instance; None if it has none. A damaged file is an error, never a fresh start."""
-    path = stem(instance) + ".json"
-    text = host.read(path)
-    if text is None:
-        return None
-    try:
-        return _parse_state(json.loads(text), instance)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise GatewayError(
-            "{0}: is damaged or of another version ({1}); restore it from a backup, or start over: the module gateway "
-            "with state=absent and instance={2} removes what is left and reports what is lost".format(
-                path, printable(str(error)), instance
-            )
-        ) from None
-
-
-#: The owner of a state that was reconstructed from what is left.
-SALVAGED = "salvaged"
 #: The format of boot_text.
 ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 
@@ -251,156 +204,65 @@ def salvaged(host: Sight, instance: str) -> t.Optional[State]:
     return State(
         instance,
         SALVAGED,
-        switches=tuple((words[0], words[1]) for words in switches if len(words) == 2),
-        links=Links(tuple(addresses)),
-        door=host.read(firewalld_file(instance)) or "",
-        fence=host.read(path + ".fence.nft") or "",
+        parts_of(
+            (SWITCHES, Held(tuple((words[0], words[1]) for words in switches if len(words) == 2))),
+            (LINKS, Links(tuple(addresses))),
+            (DOOR, Door(host.read(firewalld_file(instance)) or "")),
+            (FENCE, Fence(host.read(path + ".fence.nft") or "")),
+        ),
     )
-
-
-def _parse_state(raw: t.Any, instance: str) -> State:
-    """Raises one of the errors that read_state catches, for anything that we would not have written."""
-    if raw["version"] != VERSION or raw["instance"] != instance:
-        raise ValueError("version {0} of instance {1}".format(raw["version"], raw["instance"]))
-    if raw["owner"] not in ("gateway", "items") or raw["programs"] not in PROGRAMS:
-        raise ValueError("owner {0} with {1}".format(raw["owner"], raw["programs"]))
-    rows = tuple(Row(_word(chain), _word(text), _word(key), position=int(at)) for chain, text, key, at in raw["rows"])
-    return State(
-        instance=instance,
-        owner=raw["owner"],
-        programs=raw["programs"],
-        rows=rows,
-        switches=tuple((_word(key), _word(value)) for key, value in raw["switches"]),
-        before={_word(key): _word(value) for key, value in raw["before"].items()},
-        base_chains=tuple(_word(chain) for chain in raw["base_chains"]),
-        lines=tuple(_word(line) for line in raw["lines"]),
-        interfaces=tuple(_word(name) for name in raw["interfaces"]),
-        declared=_parse_declared(raw.get("declared", {}), instance),
-        modules=tuple(_word(module) for module in raw["modules"]),
-        links=_parse_links(raw["links"]),
-        door=_word(raw["door"]),
-        controller_ports=tuple(int(port) for port in raw.get("controller_ports", ())),
-        chosen=_parse_chosen(raw.get("chosen", {})),
-        applied=origin.from_raw(raw.get("applied", {})),
-        fence=_word(raw.get("fence", "")),
-        unfenced=_word(raw.get("unfenced", "")),
-        intent=raw.get("intent"),
-    )
-
-
-def _parse_declared(raw: t.Any, instance: str) -> Neighbour:
-    known = sorted(raw.get("lans", {}).items())
-    lans = tuple((_word(name), tuple(_word(link) for link in links)) for name, links in known)
-    wans = tuple(_word(name) for name in raw.get("wans", ()))
-    return Neighbour(instance if lans or wans else "", lans, wans)
-
-
-def _parse_links(raw: t.Any) -> Links:
-    addresses, found = ([(_word(name), _word(address)) for name, address in raw[key]] for key in ("addresses", "found"))
-    return Links(tuple(addresses), tuple(found), tuple(_word(name) for name in raw["offload"]))
-
-
-def _parse_chosen(raw: t.Any) -> Chosen:
-    wans, lans = (tuple(_word(name) for name in raw.get(key, ())) for key in ("wans", "lans"))
-    networks = tuple((_word(lan), tuple(_word(net) for net in nets)) for lan, nets in raw.get("networks", ()))
-    return Chosen(wans, lans, networks)
-
-
-def _word(value: t.Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("{0!r} is not a string".format(value))
-    return value
 
 
 def instances(host: Sight) -> t.List[str]:
     return [posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json")]
 
 
-def state_text(state: State) -> str:
-    raw = {
-        "version": VERSION,
-        "instance": state.instance,
-        "owner": state.owner,
-        "programs": state.programs,
-        "rows": [[row.chain, row.text, row.key, row.position] for row in state.rows],
-        "switches": [list(switch) for switch in state.switches],
-        "before": dict(state.before),
-        "base_chains": list(state.base_chains),
-        "lines": list(state.lines),
-        "interfaces": list(state.interfaces),
-        "declared": {
-            "lans": {name: list(links) for name, links in state.declared.lans},
-            "wans": list(state.declared.wans),
-        },
-        "modules": list(state.modules),
-        "links": {
-            "addresses": [list(pair) for pair in state.links.addresses],
-            "found": [list(pair) for pair in state.links.found],
-            "offload": list(state.links.offload),
-        },
-        "door": state.door,
-        "controller_ports": list(state.controller_ports),
-        "chosen": {
-            "wans": list(state.chosen.wans),
-            "lans": list(state.chosen.lans),
-            "networks": [[lan, list(nets)] for lan, nets in state.chosen.networks],
-        },
-        "applied": origin.to_raw(state.applied),
-        "fence": state.fence,
-        "unfenced": state.unfenced,
-        "intent": state.intent,
-    }
-    return _in_lines(raw)
-
-
-def _in_lines(raw: t.Mapping[str, t.Any]) -> str:
-    """JSON with one key, and one item of a list, a line. json.dumps with ``indent`` takes ten times as long."""
-    encode = json.JSONEncoder(sort_keys=True).encode
-    lines = []
-    for key in sorted(raw):
-        value = raw[key]
-        many = isinstance(value, list) and value
-        text = "[\n  " + ",\n  ".join(map(encode, value)) + "\n ]" if many else encode(value)
-        lines.append(' "{0}": {1}'.format(key, text))
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+def read_state(host: Sight, instance: str) -> t.Optional[State]:
+    """The state of an instance; None if it has none. A damaged file is an error."""
+    return read(stem(instance) + ".json", instance, host)
 
 
 def signed(new: State, old: t.Optional[State], host: Sight) -> State:
-    """Record who applied a change. A run without changes keeps the old record."""
-    if old and state_text(replace(new, applied=old.applied)) == state_text(old):
-        return replace(new, applied=old.applied)
+    """Record who applied a change, and which version of the collection. A run without changes keeps the old record."""
+    if old:
+        collection = old.collection or new.collection
+        kept = replace(new, applied=old.applied, collection=collection)
+        if to_raw(kept) == to_raw(replace(old, collection=collection)):
+            return kept
     return replace(new, applied=origin.origin(host))
 
 
 def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
     """Every file that this state needs: path to text and mode."""
     path = stem(state.instance)
-    texts = {".json": state_text(state), ".load": "true\n"}
-    if state.switches:
-        texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in state.switches)
-    if backend and state.rows:
-        texts.update(backend.boot_files(state.rows, state.instance))
-        lines = ["modprobe -q {0} || true".format(module) for module in state.modules]
+    switches, rows, wanted = SWITCHES.of(state).values, RULES.of(state).rows, LINKS.of(state)
+    texts = {".json": to_text(state), ".load": "true\n"}
+    if switches:
+        texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in switches)
+    if backend and rows:
+        texts.update(backend.boot_files(rows, state.instance))
+        lines = ["modprobe -q {0} || true".format(module) for module in MODULES.of(state).names]
         lines += backend.boot_lines("./" + state.instance, state.instance)
         texts[".load"] = "".join(line + "\n" for line in lines)
-    if state.interfaces:
-        texts[".shut"] = shut.text(state.interfaces)
-    if state.fence:
-        texts[".fence.nft"] = state.fence
-    if state.links:
-        texts[".links"] = boot_text(state.links, backend.offload_line(state.instance) if backend else "")
+    if DECLARATION.of(state).interfaces:
+        texts[".shut"] = shut.text(DECLARATION.of(state).interfaces)
+    fenced = FENCE.of(state).text
+    if fenced:
+        texts[".fence.nft"] = fenced
+    if wanted:
+        texts[".links"] = boot_text(wanted, backend.offload_line(state.instance) if backend else "")
     name = posixpath.basename(path)
     # Marks the end for the loader, so that a truncated file (a full or bad disk) does not count as a shorter one.
     sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
     texts[".sums"] = "".join("{0}  {1}\n".format(sums[file], file) for file in sorted(sums)) + "# complete\n"
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
     files[LOADER] = (LOADER_TEXT, 0o700)
-    advertised = [switch for switch in state.switches if switch[0].endswith("/accept_ra")]
+    advertised = [switch for switch in switches if switch[0].endswith("/accept_ra")]
     if advertised:
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
-    if state.door:
-        files[firewalld_file(state.instance)] = (state.door, 0o644)
-    files.update(service.files_of(service.init_of(host), bool(state.links), bool(state.fence), host))
+    if DOOR.of(state).policy:
+        files[firewalld_file(state.instance)] = (DOOR.of(state).policy, 0o644)
+    files.update(service.files_of(service.init_of(host), bool(wanted), bool(fenced), host))
     return files
 
 

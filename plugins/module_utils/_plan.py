@@ -12,6 +12,8 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ._kind import Kind
+
 
 @dataclass(frozen=True)
 class Row:
@@ -29,8 +31,32 @@ class Row:
     position: int = field(default=1, compare=False)
     below: str = ""  # a foreign rule that decides before this one, which makes this a different row
 
+    def to_raw(self) -> t.List[t.Any]:
+        """For the state file, which has thousands of them."""
+        return [self.chain, self.text, self.key, self.position]
+
+    @classmethod
+    def from_raw(cls, raw: t.Any) -> Row:
+        """Raises ValueError or TypeError on what ``to_raw`` never writes."""
+        chain, text, key, position = raw
+        if not (isinstance(chain, str) and isinstance(text, str) and isinstance(key, str)):
+            raise TypeError("{0!r} is not a row".format(raw))
+        return cls(chain, text, key, position=int(position))
+
 
 Rows = t.Tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The rules of an instance."""
+
+    programs: str = ""  # of the backend; empty while there are only switches
+    rows: Rows = ()
+    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that existed before the first load
+
+
+RULES = Kind("rules", Loaded())
 #: Nobody reads 10,000 lines, and all of them are transferred.
 MOST_TOLD = 200
 

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import replace
 
 from . import _declared as declared, _persist as persist, _proving as proving, _rollback as rollback
+from ._declaration import DECLARATION
 from ._errors import Problems
 from ._facts import read_facts
 from ._host import check_root
@@ -24,6 +25,7 @@ from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
+    from ._state import State
 
 
 #: So many differences are listed.
@@ -37,7 +39,7 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     check_instance(instance, problems)
     problems.raise_if_any()
     state = persist.read_state(host, instance)
-    gateway = declared.read(state.intent) if state else None
+    gateway = declared.read(DECLARATION.of(state).intent)
     report = prove(gateway, read_facts(host), host) if gateway else Report()
     report = _with_drift(report, instance, host)
     if gateway:
@@ -66,7 +68,7 @@ def _with_drift(report: Report, instance: str, host: Host) -> Report:
     return replace(report, results=tuple(blamed))
 
 
-def _notes(instance: str, state: t.Optional[persist.State], whole: bool, host: Host) -> t.List[str]:
+def _notes(instance: str, state: t.Optional[State], whole: bool, host: Host) -> t.List[str]:
     if not state:
         return ["no gateway was applied to instance {0}, so there is nothing to prove".format(instance)]
     if not whole:

@@ -16,9 +16,10 @@ import fnmatch
 import posixpath
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ._errors import GatewayError
+from ._kind import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
@@ -58,6 +59,17 @@ DEFAULTS = {
 
 #: In the order of writing.
 Switches = t.Tuple[t.Tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The switches that an instance sets at boot, and all that it has changed, as they were before its first run."""
+
+    values: Switches = ()
+    before: t.Mapping[str, str] = field(default_factory=dict)
+
+
+SWITCHES = Kind("switches", Held())
 
 
 @dataclass(frozen=True)

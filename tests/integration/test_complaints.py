@@ -19,6 +19,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire, wire_gateway
 from sandbox import Namespace, foreign_rules, sh, switches
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES
 
 FORWARD4, FORWARD6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 
@@ -378,22 +379,23 @@ def test_switching_from_iptables_nft_leaves_no_empty_tables(tmp_path):
     assert foreign_rules() == before
 
 
+def with_part(text, part, **values):
+    raw = json.loads(text)
+    raw["parts"][part].update(values)
+    return json.dumps(raw)
+
+
+#: Every other shape is in tests/unit/plugins/module_utils/test__state.py.
 DAMAGE = {
     "empty": lambda text: "",
     "half": lambda text: text[: len(text) // 2],
-    "list": lambda text: "[]",
     "null": lambda text: "null",
-    "other version": lambda text: text.replace('"version": 1', '"version": 99'),
-    "no rows": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "rows"}),
-    "rows of another shape": lambda text: json.dumps(dict(json.loads(text), rows=[["a"]])),
-    "rows a number": lambda text: json.dumps(dict(json.loads(text), rows=7)),
-    "before a list": lambda text: json.dumps(dict(json.loads(text), before=[1])),
-    "before of numbers": lambda text: json.dumps(dict(json.loads(text), before={"net/ipv4/ip_forward": 0})),
-    "lines of numbers": lambda text: json.dumps(dict(json.loads(text), lines=[1, 2])),
-    "text of a row no JSON": lambda text: json.dumps(dict(json.loads(text), rows=[["forward", "not json", "x"]])),
-    "rows with numbers": lambda text: json.dumps(dict(json.loads(text), rows=[[1, 2, 3]])),
-    "programs unknown": lambda text: json.dumps(dict(json.loads(text), programs="ipchains")),
-    "programs null": lambda text: json.dumps(dict(json.loads(text), programs=None)),
+    "other version": lambda text: text.replace('"version": 2', '"version": 99'),
+    "no parts": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "parts"}),
+    "rows of another shape": lambda text: with_part(text, "rules", rows=[["a"]]),
+    "text of a row no JSON": lambda text: with_part(text, "rules", rows=[["forward", "not json", "x"]]),
+    "before of numbers": lambda text: with_part(text, "switches", before={"net/ipv4/ip_forward": 0}),
+    "programs unknown": lambda text: with_part(text, "rules", programs="ipchains"),
     "another instance": lambda text: json.dumps(dict(json.loads(text), instance="../../tmp/x")),
 }
 
@@ -579,7 +581,7 @@ def test_flush_ruleset_an_item_that_is_run_alone_does_not_forget_the_others(gate
         for family in ("ip", "ip6"):
             sh("for t in nat filter mangle; do {0} -t $t -F; {0} -t $t -X; done".format(gate.tool(family)))
     gate.item("masquerade", name="a", source=["192.168.1.0/24"], out_interface="wan0")
-    assert "forward/b" in {row.key for row in gate.state().rows}
+    assert "forward/b" in {row.key for row in RULES.of(gate.state()).rows}
 
 
 def test_vlan_names_with_dots(gate):

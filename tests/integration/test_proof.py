@@ -18,6 +18,7 @@ from sandbox import sh
 from topology import WAN4, Sniffer, Topology
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground, loop, prove as proving, setting
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
@@ -35,7 +36,7 @@ def wires():
 
 
 def proved(gate):
-    gateway = declared.read(gate.state().intent)
+    gateway = declared.read(DECLARATION.of(gate.state()).intent)
     return proving.prove(gateway, facts.read_facts(gate.host), gate.host)
 
 

@@ -24,6 +24,7 @@ from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, foreign_rules, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
@@ -219,7 +220,7 @@ def test_another_process_edits_between_our_read_and_our_load(failing, edit):
         failing.apply(**TWO_LANS)
     except GatewayError as error:
         assert len(error.problems) >= 2, error.problems
-        state = [line for line in failing.state().lines if line.startswith("lan guests")]
+        state = [line for line in DECLARATION.of(failing.state()).lines if line.startswith("lan guests")]
         assert not state, "failed, but remembered as applied"
         found = "before"
     else:

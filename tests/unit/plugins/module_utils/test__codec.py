@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, reject
@@ -88,3 +88,56 @@ def test_the_rules_of_a_gateway_come_back(options):
     again = through(gateway, CLASSES)
     assert again == gateway
     assert compile_gateway(again) == compile_gateway(gateway)
+
+
+# Values of a known type
+
+
+@dataclass(frozen=True)
+class Shape:
+    words: t.Tuple[str, ...] = ()
+    pair: t.Tuple[str, int] = ("", 0)
+    first: t.Mapping[str, str] = field(default_factory=dict)
+    inner: t.Tuple[Inner, ...] = ()
+    free: t.Any = None
+
+
+FULL = Shape(("a", "b"), ("c", 3), {"k": "v"}, (Inner("x", 1),), {"any": [1, None]})
+
+
+def test_a_value_of_a_known_type_comes_back():
+    raw = json.loads(json.dumps(codec.plain(FULL)))
+    assert set(raw) == {"words", "pair", "first", "inner", "free"}
+    assert codec.shaped(Shape, raw) == FULL
+    assert codec.shaped(Shape, {"later": 1}) == Shape()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        [],
+        {"words": "ab"},
+        {"words": [1]},
+        {"pair": ["a"]},
+        {"pair": ["a", True]},
+        {"first": []},
+        {"first": {"k": 1}},
+        {"inner": [{}]},
+        {"inner": [7]},
+    ],
+    ids=json.dumps,
+)
+def test_another_shape_is_an_error(raw):
+    with pytest.raises((TypeError, ValueError)):
+        codec.shaped(Shape, raw)
+
+
+def test_keys_that_only_one_of_two_objects_has():
+    raw, known = {"a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": [1]}, {"b": {"d": {}}, "f": [2], "g": 4}
+    more = codec.beyond(raw, known)
+    assert more == {"a": 1, "b": {"c": 2, "d": {"e": 3}}}
+    assert codec.together(known, more) == {"a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": [2], "g": 4}
+    assert codec.beyond(known, known) == {} and codec.together(known, {}) == known
+    # What was unknown once may be known under the same name, in another form.
+    assert codec.together({"a": {"x": 1}}, {"a": 1}) == {"a": {"x": 1}}

@@ -20,6 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     gateway_from_params,
     masquerade_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import Listener
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params
@@ -541,7 +542,7 @@ def test_item_is_replaced_in_its_place(host):
     for name in ("a", "b", "c"):
         forward(host, name)
     forward(host, "b", action="drop")
-    order = [row.key for row in persist.read_state(host, "default").rows if row.key.startswith("forward/")]
+    order = [row.key for row in RULES.of(persist.read_state(host, "default")).rows if row.key.startswith("forward/")]
     assert list(dict.fromkeys(order)) == ["forward/a", "forward/b", "forward/c"]
 
 

@@ -68,7 +68,7 @@ def test_nobody_is_asked_where_rules_stay_as_they_are(host):
 def test_an_intent_that_cannot_be_read_explains_nothing(host, raw):
     apply(host)
     state = json.loads(host.files[STATE])
-    state["intent"] = raw
+    state["parts"]["declaration"]["intent"] = raw
     host.files[STATE] = json.dumps(state)
     assert apply(host, **CLOSED).change.flows == 0
 
@@ -85,7 +85,7 @@ def test_what_tracks_nothing_is_not_asked(host):
 
 def test_what_is_owed_is_paid_by_the_next_run(host):
     apply(host)
-    before = json.loads(host.files[STATE])["intent"]
+    before = json.loads(host.files[STATE])["parts"]["declaration"]["intent"]
     apply(host, **CLOSED)
     host.files[OWED] = json.dumps([before])
     assert apply(host, check=True, **CLOSED).to_dict()["changed"]
@@ -106,7 +106,7 @@ def test_a_damaged_debt_is_none(host):
 def test_the_address_of_a_wan_is_not_remembered(host):
     forward = {"name": "web", "port": ["443"], "to": ["192.168.1.9"], "hairpin": True}
     apply(host, port_forwards=[forward])
-    assert "203.0.113.2" not in json.dumps(json.loads(host.files[STATE])["intent"])
+    assert "203.0.113.2" not in json.dumps(json.loads(host.files[STATE])["parts"]["declaration"]["intent"])
 
 
 def test_what_could_not_be_looked_at_is_told():

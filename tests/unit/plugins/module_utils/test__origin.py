@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _origin as origin
+from ansible_collections.ipmasq.linux.plugins.module_utils import _codec as codec, _origin as origin
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
@@ -62,13 +62,13 @@ def test_words():
 @pytest.mark.parametrize("raw", [{"user": 1}, {"at": None}])
 def test_what_is_no_origin(raw):
     with pytest.raises(TypeError):
-        origin.from_raw(raw)
+        codec.shaped(origin.Origin, raw)
 
 
 def test_round_trip():
     known = origin.Origin("joe", "192.0.2.1", "2026-11-28T10:20:30Z", "1.0.0")
-    assert origin.from_raw(origin.to_raw(known)) == known
-    assert origin.from_raw({}) == origin.Origin()
+    assert codec.shaped(origin.Origin, codec.plain(known)) == known
+    assert codec.shaped(origin.Origin, {}) == origin.Origin()
 
 
 def test_the_version_is_that_of_the_collection():

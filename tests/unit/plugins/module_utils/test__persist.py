@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What survives a reboot: files, modes, and a state file that is never mistaken for another."""
+"""What survives a reboot: files and their modes."""
 
 from __future__ import annotations
 
-import json
 import stat
 import subprocess
 
@@ -16,82 +15,35 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as pe
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
+from ansible_collections.ipmasq.linux.plugins.module_utils._kind import parts_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES, Loaded
+from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
+from ansible_collections.ipmasq.linux.plugins.module_utils._sysctl import SWITCHES, Held
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 RULESET = compile_item("default", Masquerade("lan", ("192.168.1.0/24",), "ppp0"))
+SET = (("net/ipv6/conf/ppp0/accept_ra", "2"), ("net/ipv4/ip_forward", "1"))
 BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft", ("ip", "ip6"))}
 
 
-def state(programs="nft", **more):
-    values = dict(
-        instance="default",
-        owner="items",
-        programs=programs,
-        rows=BACKENDS[programs].render(RULESET),
-        switches=(("net/ipv6/conf/ppp0/accept_ra", "2"), ("net/ipv4/ip_forward", "1")),
-        before={"net/ipv4/ip_forward": "0"},
-        lines=("masquerade/lan: on ppp0",),
-    )
-    values.update(more)
-    return persist.State(**values)
-
-
-@pytest.mark.parametrize("programs", BACKENDS)
-def test_state_is_a_round_trip(programs):
-    host = fakes.FakeHost(files={"/etc/ipmasq/default.json": persist.state_text(state(programs))})
-    assert persist.read_state(host, "default") == state(programs)
-    assert persist.read_state(host, "lab") is None
-    assert [row.position for row in persist.read_state(host, "default").rows] == [
-        row.position for row in state(programs).rows
-    ]
-    assert persist.instances(host) == ["default"]
-
-
-GOOD = json.loads(persist.state_text(state()))
-TEST_DAMAGED = {
-    "empty": "",
-    "cut off": persist.state_text(state())[:40],
-    "no object": "[]",
-    "another version": json.dumps(dict(GOOD, version=2)),
-    "no version": json.dumps({key: GOOD[key] for key in GOOD if key != "version"}),
-    "a key is missing": json.dumps({key: GOOD[key] for key in GOOD if key != "before"}),
-    "rows are not rows": json.dumps(dict(GOOD, rows=[["a"]])),
-    "rows are numbers": json.dumps(dict(GOOD, rows=[1])),
-    "switches": json.dumps(dict(GOOD, switches=[["a"]])),
-    "before is not an object": json.dumps(dict(GOOD, before=[])),
-    "before holds numbers": json.dumps(dict(GOOD, before={"net/ipv4/ip_forward": 0})),
-    "another owner": json.dumps(dict(GOOD, owner="me")),
-    "another program": json.dumps(dict(GOOD, programs="pf")),
-    "another instance": json.dumps(dict(GOOD, instance="lab")),
-    "a row of numbers": json.dumps(dict(GOOD, rows=[[1, 2, 3, 4]])),
-    "null": json.dumps(dict(GOOD, rows=None)),
-}
-
-
-@pytest.mark.parametrize("name", TEST_DAMAGED)
-def test_damaged_state_is_an_error_that_names_the_file(name):
-    host = fakes.FakeHost(files={"/etc/ipmasq/default.json": TEST_DAMAGED[name]})
-    with pytest.raises(GatewayError) as caught:
-        persist.read_state(host, "default")
-    (problem,) = caught.value.problems
-    assert problem.startswith("/etc/ipmasq/default.json: is damaged or of another version (")
-    assert "start over: the module gateway with state=absent and instance=default removes what is left" in problem
+def state(programs="nft", rows=None, switches=SET):
+    rows = BACKENDS[programs].render(RULESET) if rows is None else rows
+    return State("default", "items", parts_of((RULES, Loaded(programs, rows)), (SWITCHES, Held(switches))))
 
 
 COMMON = {"/etc/ipmasq/default" + ending: 0o600 for ending in (".json", ".load", ".sums")}
 COMMON["/etc/ipmasq/boot"] = 0o700
-SWITCHES = {"/etc/ipmasq/default.sysctl": 0o600, "/etc/sysctl.d/90-ipmasq-default.conf": 0o644}
+SWITCH_FILES = {"/etc/ipmasq/default.sysctl": 0o600, "/etc/sysctl.d/90-ipmasq-default.conf": 0o644}
 UNIT = {"/etc/systemd/system/ipmasq.service": 0o644}
 #: state, files and modes
 TEST_FILES = [
-    (state(), dict(COMMON, **SWITCHES, **UNIT, **{"/etc/ipmasq/default.nft": 0o600})),
+    (state(), dict(COMMON, **SWITCH_FILES, **UNIT, **{"/etc/ipmasq/default.nft": 0o600})),
     (
         state("iptables-nft"),
         dict(
             COMMON,
-            **SWITCHES,
+            **SWITCH_FILES,
             **UNIT,
             **{"/etc/ipmasq/default.iptables": 0o600, "/etc/ipmasq/default.ip6tables": 0o600},
         ),
@@ -106,7 +58,7 @@ TEST_FILES = [
 
 @pytest.mark.parametrize(("given", "modes"), TEST_FILES)
 def test_files_and_modes(given, modes):
-    files = persist.files_of(given, BACKENDS[given.programs], fakes.FakeHost())
+    files = persist.files_of(given, BACKENDS[RULES.of(given).programs], fakes.FakeHost())
     assert {path: mode for path, (_text, mode) in files.items()} == modes
     assert all(text.endswith("\n") for text, _mode in files.values())
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _state as states
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -17,13 +17,13 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
     ("state", "note"),
     [
         (None, "no gateway was applied to instance default, so there is nothing to prove"),
-        (persist.State("default", "items"), "instance default holds single items"),
+        (states.State("default", "items"), "instance default holds single items"),
     ],
 )
 def test_nothing_to_prove_is_told(state, note):
     host = fakes.FakeHost()
     if state:
-        host.files["/etc/ipmasq/default.json"] = persist.state_text(state)
+        host.files["/etc/ipmasq/default.json"] = states.to_text(state)
     host.frozen = True
     values = gateway_probe("default", host)
     assert values["proven"] is False
