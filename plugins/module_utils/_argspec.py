@@ -178,6 +178,12 @@ FORWARDING: Spec = {
     "ipv6": {"type": "bool"},
     "interfaces": NAMES,
 }
+EXPLAIN: Spec = {
+    "from": {"type": "str", "required": True},
+    "to": {"type": "str", "required": True},
+    "port": {"type": "str"},
+    "protocol": {"type": "str", "choices": ["tcp", "udp", "icmp"]},
+}
 NAT_PROBE: Spec = {
     "servers": NAMES,
     "tcp": NAMES,
@@ -223,5 +229,6 @@ MODULES: t.Dict[str, Spec] = {
     "forwarding": merge(INSTANCE, BACKEND, STATE, CONFIRM, FORWARDING),
     "gateway_info": merge(INSTANCE, BACKEND, CONFIRM),
     "gateway_probe": merge(INSTANCE, BACKEND, CONFIRM),
+    "gateway_explain": merge(INSTANCE, BACKEND, CONFIRM, EXPLAIN),
     "nat_probe": NAT_PROBE,
 }

@@ -137,6 +137,17 @@ MAY_IMPORT = {
     "_proof/exchange": {"judge", "model"},
     "_proof/inquest": {"blame", "exchange", "judge", "model", "setting", "watch"},
     "_proof/prove": {"exchange", "ground", "inquest", "judge", "loop", "model", "oracle", "promises"},
+    "_explain/__init__": set(),
+    "_explain/question": {"_values"},
+    "_explain/trip": {"_resolve", "_rules", "_values", "model", "places"},
+    "_explain/aims": {"_conflicts", "_prefix", "_rules", "_values", "model", "oracle", "places"},
+    "_explain/verdict": {"_conflicts", "_rules", "_values", "aims", "model", "oracle", "places", "trip"},
+    "_explain/trial": {"_facts", "_proof", "judge", "loop", "model", "packets", "places", "trip"},
+    "_explain/answer": {"packets", "trip"},
+    "_explaining": {
+        "_declaration", "_declared", "_errors", "_explain", "_facts", "_host", "_persist", "_proof", "_rollback",
+        "_values", "trial", "trip", "verdict",
+    },
     "_client/__init__": set(),
     "_client/stun": set(),
     "_client/dns": set(),
@@ -162,7 +173,9 @@ OUTSIDE = {
 }  # fmt: skip
 #: The files that touch the outside: the seam, and two that need packets: the loop of a proof, and nat_probe's sockets.
 IO = {"_host", "_proof/loop", "_client/wire"}
-MODULE_IMPORTS = {"_argspec", "_engine", "_host", "_info", "_intent", "_probe", "_repeat", "_rollback", "probe"}
+MODULE_IMPORTS = {
+    "_argspec", "_engine", "_explaining", "_host", "_info", "_intent", "_probe", "_repeat", "_rollback", "probe",
+}  # fmt: skip
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}
 #: Code that runs on managed hosts; filters, action plugins and their helpers run on the controller's Python.

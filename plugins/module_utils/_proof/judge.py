@@ -99,7 +99,7 @@ class Talk:
 
     def _wanted(self, step: Step, seen: Seen) -> bool:
         if step.come is None:
-            fits = seen.place == self.sent[0].place and _answers(self.sent[0].packet, seen.packet)
+            fits = seen.place == self.sent[0].place and answers(self.sent[0].packet, seen.packet)
             return fits and bool(seen.packet.quoted) == bool(step.error) and mss_fits(step.most, seen.packet.mss)
         if step.same_source and self._came[0].packet.source != seen.packet.source:
             return False
@@ -188,7 +188,7 @@ def _reply(step: Step, came: Seen) -> Seen:
     return Seen(came.place, replace(made, quoted=inner))
 
 
-def _answers(first: Packet, packet: Packet) -> bool:
+def answers(first: Packet, packet: Packet) -> bool:
     """Whether a client takes a packet for the answer to its own, or for an error about it."""
     about = packet.quoted
     if about:

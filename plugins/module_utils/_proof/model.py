@@ -125,6 +125,8 @@ class Ground:
     ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # and family or target
     exits: t.Tuple[str, ...] = ()  # links with a default route, declared or not
     magic: int = 0
+    played: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address: other hosts that the probe plays
+    flow: t.Optional[Packet] = None  # real hosts may have its ends, so only this flow is the probe's
 
     @property
     def own(self) -> t.FrozenSet[str]:

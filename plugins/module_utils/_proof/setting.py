@@ -25,6 +25,7 @@ DEVICE = PROBES
 LLADDR = "02:69:70:6d:71:01"
 EVERY = 0xFFFFFFFF
 NUMBERS = {"ip": ("ip", "ip", 1), "ip6": ("ipv6", "ip6", 58)}
+PORTED = {"tcp": 6, "udp": 17}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def filters(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:
 def _matches(ground: Ground, name: str, family: str) -> t.List[str]:
     """What is the probe's own: by address, and by its number, wherever translation leaves it."""
     word = NUMBERS[family][1]
-    return ["match {0} dst {1}".format(word, address) for address in _addresses(ground, name, family)] + [
+    found = ["match {0} dst {1}".format(word, address) for address in _addresses(ground, name, family)]
+    answer = "match {0} dst {1} match {0} protocol {2} 0xff match {0} dport {3} 0xffff"
+    found += [answer.format(word, *each) for each in _answers(ground, family)]
+    return found + [
         "match {0} protocol {1} 0xff match u32 {2:#010x} 0xffffffff at {3}".format(word, number, magic, at)
         for number, at, magic in _numbers(ground, family)
     ]
@@ -74,6 +78,14 @@ def _addresses(ground: Ground, name: str, family: str) -> t.List[str]:
     client = ground.clients.get((name, family))
     length = 128 if family == "ip6" else 32
     return [ground.outside[family]] + (["{0}/{1}".format(client, length)] if client else [])
+
+
+def _answers(ground: Ground, family: str) -> t.List[t.Tuple[str, int, int]]:
+    """What comes back to who sent the packet of a flow, from any host: address, protocol and port."""
+    flow = ground.flow
+    if not flow or flow.family != family or flow.protocol not in PORTED:
+        return []
+    return [(flow.source, PORTED[flow.protocol], flow.sport)]
 
 
 def _numbers(ground: Ground, family: str) -> t.Tuple[t.Tuple[int, int, int], ...]:
@@ -141,6 +153,8 @@ def _traced(ground: Ground, family: str) -> t.List[str]:
 
 def _nft_matches(ground: Ground, name: str, family: str) -> t.List[str]:
     by_address = ["{0} daddr {1}".format(family, address) for address in _addresses(ground, name, family)]
+    answer = "{0} daddr {1} meta l4proto {2} @th,16,16 {3}"
+    by_address += [answer.format(family, *each) for each in _answers(ground, family)]
     return by_address + _nft_numbers(ground, family)
 
 
@@ -155,9 +169,13 @@ def _nft_numbers(ground: Ground, family: str) -> t.List[str]:
 def neighbours(ground: Ground) -> t.List[str]:
     return [
         "neigh replace {0} lladdr {1} dev {2} nud permanent".format(address, LLADDR, name)
-        for (name, _family), address in ground.clients.items()
-        if ground.links[name].ethernet
+        for name, address in _played(ground)
     ]
+
+
+def _played(ground: Ground) -> t.List[t.Tuple[str, str]]:
+    clients = [(name, address) for (name, _family), address in ground.clients.items()]
+    return [each for each in (*clients, *ground.played) if ground.links[each[0]].ethernet]
 
 
 def undo(ground: Ground, places: t.Mapping[str, Place]) -> Undo:
@@ -170,11 +188,7 @@ def undo(ground: Ground, places: t.Mapping[str, Place]) -> Undo:
         ),
         tuple(name for name, place in places.items() if not place.clsact and not place.nft),
         any(place.nft for place in places.values()),
-        tuple(
-            "neigh del {0} dev {1}".format(address, name)
-            for (name, _family), address in ground.clients.items()
-            if ground.links[name].ethernet
-        ),
+        tuple("neigh del {0} dev {1}".format(address, name) for name, address in _played(ground)),
     )
 
 

@@ -70,6 +70,7 @@ def test_a_token_is_compared_and_no_more(token):
         ("gateway_confirm", dict(token=TOKEN), {*COMMON, "state", "token"}),
         ("gateway_info", dict(), COMMON),
         ("gateway_probe", dict(), COMMON),
+        ("gateway_explain", {"from": "no", "to": "no"}, {*COMMON, "from", "to", "port", "protocol"}),
         ("forwarding", dict(ipv4=True), {*COMMON, "state", "ipv4", "ipv6", "interfaces"}),
     ],
 )

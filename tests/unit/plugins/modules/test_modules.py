@@ -38,6 +38,12 @@ TEST_SPEC = [
     ("nat_probe", dict(instance="x"), "Unsupported parameters for"),
     ("nat_probe", dict(expect={"mapping": "cone"}), "value of mapping must be one of: none, independent, address"),
     ("gateway_probe", dict(name="x"), "Unsupported parameters for"),
+    ("gateway_explain", dict(to="192.0.2.1"), "missing required arguments: from"),
+    (
+        "gateway_explain",
+        {"from": "192.168.1.5", "to": "192.0.2.1", "protocol": "sctp"},
+        "value of protocol must be one of: tcp, udp, icmp, got: sctp",
+    ),
 ]
 
 
@@ -95,6 +101,14 @@ TEST_PROBLEMS = [
         "gateway_probe",
         dict(instance="X"),
         ["instance: 'X' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter"],
+    ),
+    (
+        "gateway_explain",
+        {"from": "192.168.1.5", "to": "2001:db8::1", "port": "x"},
+        [
+            "to: 2001:db8::1 is IPv6, and from is IPv4; no packet has both, so give two addresses of the same family",
+            "port: 'x' is not a single port; give a number from 1 to 65535",
+        ],
     ),
 ]
 

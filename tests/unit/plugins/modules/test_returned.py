@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.tests.unit import fakes, returned
+from ansible_collections.ipmasq.linux.tests.unit import explained, fakes, returned
 
 LAN = {"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 FORWARD = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "hairpin": True}
@@ -23,6 +23,7 @@ RUNS = {
     "gateway_probe": dict(),
     "gateway_confirm": dict(state="reverted"),
 }
+EXPLAINED = {"from": "192.168.1.5", "to": "9.9.9.9", "port": "443"}
 WITHOUT_CHANGE = ("gateway_info", "gateway_probe", "gateway_confirm", "nat_probe")
 
 
@@ -31,7 +32,7 @@ def yaml():
     return pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [*RUNS, "gateway_explain"])
 def test_every_value_has_type_and_sample(name):
     assert returned.gaps(returned.documented(name)) == []
 
@@ -43,3 +44,11 @@ def test_results_are_as_documented(run, name, more):
     failed, values = run(name, fakes.FakeHost(), **options)
     assert not failed, values
     assert returned.faults(returned.documented(name), values) == []
+
+
+def test_an_explanation_is_as_documented(run):
+    host = explained.Roads()
+    assert not run("gateway", host, lans=[explained.OFFICE], confirm_timeout=0)[0]
+    failed, values = run("gateway_explain", host, **EXPLAINED)
+    assert not failed, values
+    assert returned.faults(returned.documented("gateway_explain"), values) == []

@@ -1,0 +1,233 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+"""What to tell about a packet: from the declaration, and from what happened to it."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._proof.packets import RST, in_words
+from .trip import HERE
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._proof.model import Seen
+    from .._proof.packets import Packet
+    from .trial import Trial
+    from .trip import Side, Trip
+    from .verdict import Said
+
+PACKET, DECLARATION = "packet", "declaration"
+PROHIBITED = {4: (3, (9, 10, 13)), 6: (1, (1, 5, 6))}
+UNREACHED = {4: (3, (0, 1)), 6: (1, (0, 3))}
+NO_PORT = {4: (3, 3), 6: (1, 4)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``passes`` None: nobody knows. ``told`` is one sentence."""
+
+    passes: t.Optional[bool]
+    told: str
+    agrees: bool = True  # whether it is what the declaration says
+    notes: t.Tuple[str, ...] = ()
+
+
+def answered(trip: Trip, said: Said, trial: Trial) -> Answer:
+    found = _judged(trip, said, trial)
+    sent, back = trial.sent, trial.back
+    if sent and back and back.place != sent.place:
+        words = (
+            "the answer leaves by {0}, not by {1}, where the packet came in; the router there may drop such a packet"
+        )
+        return replace(found, notes=(words.format(back.place, sent.place),))
+    return found
+
+
+def _judged(trip: Trip, said: Said, trial: Trial) -> Answer:
+    if trial.lacks:
+        return Answer(said.passes, said.words)
+    if trial.out:
+        return _came_out(trip, said, trial)
+    here = bool(said.out and said.out.kind == HERE)
+    if trial.back:
+        return _reached(said, trial) if here else _refused(said, trial.back)
+    return _silent_service(said) if here and trip.question.protocol == "udp" else _vanished(said)
+
+
+def _came_out(trip: Trip, said: Said, trial: Trial) -> Answer:
+    out = t.cast("Seen", trial.out)
+    fits = bool(said.come and said.come.fits(out.place, out.packet))
+    if said.passes is False:
+        words = "it passes and leaves by {0}, although the declaration says: {1}"
+        return Answer(True, words.format(out.place, said.words), agrees=False)
+    if said.passes and not fits:
+        words = "it leaves by {0} in another way than declared ({1})"
+        return Answer(True, words.format(out.place, said.words), agrees=False)
+    if not trial.answered:
+        words = "it leaves by {0} ({1}), but the answer does not get back to {2}"
+        if trial.back:
+            words = "it leaves by {0} ({1}), but {2} gets this instead of its answer: " + in_words(trial.back.packet)
+        return Answer(False, words.format(out.place, said.words, trip.question.source), agrees=False)
+    return Answer(True, said.words)
+
+
+def _reached(said: Said, trial: Trial) -> Answer:
+    """This host has answered itself."""
+    packet = t.cast("Seen", trial.back).packet
+    if said.passes is False:
+        words = "this gateway answers ({0}), although the declaration says: {1}"
+        return Answer(True, words.format(_kind(packet), said.words), agrees=False)
+    if trial.answered:
+        return Answer(True, "{0}; it answers".format(said.words))
+    closed = _kind(packet) in ("a TCP RST", "no such port")
+    words = "{0}, but nothing listens there, or a rule refuses it ({1})" if closed else "{0}, but it was refused ({1})"
+    return Answer(False, words.format(said.words, _kind(packet)), agrees=closed)
+
+
+def _refused(said: Said, back: Seen) -> Answer:
+    if said.passes is False:
+        return Answer(False, "{0}; the sender gets {1}".format(said.words, _kind(back.packet)))
+    words = "it was refused; the sender gets {0}. Declared: {1}"
+    return Answer(False, words.format(_kind(back.packet), said.words), agrees=False)
+
+
+def _silent_service(said: Said) -> Answer:
+    if said.passes is False:
+        return Answer(False, said.words)
+    return Answer(said.passes, said.words + "; nothing came back, which a service that stays silent does not, either")
+
+
+def _vanished(said: Said) -> Answer:
+    if said.passes is False:
+        return Answer(False, said.words)
+    return Answer(False, "it vanishes in this gateway. Declared: {0}".format(said.words), agrees=False)
+
+
+def _kind(packet: Packet) -> str:
+    """What a sender got, in words."""
+    told = (packet.kind, packet.code)
+    if not packet.quoted:
+        return "a TCP RST" if packet.protocol == "tcp" and packet.flags & RST else in_words(packet)
+    if told == NO_PORT[packet.version]:
+        return "no such port"
+    for (kind, codes), words in ((PROHIBITED[packet.version], "prohibited"), (UNREACHED[packet.version], "no route")):
+        if packet.kind == kind and packet.code in codes:
+            return "ICMP {0}".format(words)
+    return "ICMP type {0} code {1}".format(*told)
+
+
+# --- For people, and as data ------------------------------------------------------------------------------------------
+
+
+def to_json(trip: Trip, said: Said, trial: Trial, answer: Answer) -> t.Dict[str, t.Any]:
+    measured = not trial.lacks
+    route = said.out or trip.out
+    return {
+        "question": str(trip.question),
+        "passes": answer.passes,
+        "by": PACKET if measured else DECLARATION,
+        "reason": trial.lacks,
+        "verdict": answer.told,
+        "as_declared": answer.agrees,
+        "items": list(said.items),
+        "arrives": {
+            "interface": trip.inn.link,
+            "role": trip.inn.kind,
+            "lan": trip.inn.lan.name if trip.inn.lan else "",
+        },
+        "route": {
+            "interface": route.link,
+            "role": route.kind,
+            "lan": route.lan.name if route.lan else "",
+            "next_hop": route.hop,
+            "problem": route.why,
+        },
+        "leaves": _leaves(trip, said, trial, answer),
+        "comes_back": trial.answered if measured and (trial.out or trial.back) else None,
+        "sent": _line(trial.sent),
+        "seen": [_line(each) for each in (trial.out, trial.back) if each],
+        "notes": [*trip.question.notes, *trip.notes, *trial.notes, *answer.notes],
+    }
+
+
+def _place(side: Side) -> t.Dict[str, str]:
+    return {"interface": side.link, "role": side.kind, "lan": side.lan.name if side.lan else ""}
+
+
+def _line(seen: t.Optional[Seen]) -> str:
+    return "{0}: {1}".format(seen.place, in_words(seen.packet)) if seen else ""
+
+
+def _leaves(trip: Trip, said: Said, trial: Trial, answer: Answer) -> t.Optional[t.Dict[str, t.Any]]:
+    """As what the packet leaves: seen, or else declared."""
+    if trial.out and trial.sent:
+        packet = trial.out.packet
+        same = packet.sport == trial.sent.packet.sport
+        kept = "unchanged" if same else "changed to {0}".format(packet.sport)
+        return _shape(trial.out.place, (packet.source,), (packet.target, packet.dport), kept)
+    if trial.lacks and said.come and answer.passes:
+        come = said.come
+        target = come.targets[0] if len(come.targets) == 1 else ""
+        return _shape(come.places[0], come.sources, (target, come.dport or trip.question.port), said.ports)
+    return None
+
+
+def _shape(place: str, sources: t.Sequence[str], target: t.Tuple[str, int], port: str) -> t.Dict[str, t.Any]:
+    return {
+        "interface": place,
+        "source": list(sources),
+        "source_port": port,
+        "destination": target[0],
+        "port": target[1],
+    }
+
+
+def lines(values: t.Mapping[str, t.Any]) -> t.List[str]:
+    """The same for people."""
+    head = {True: "passes", False: "does not pass", None: "may pass"}[values["passes"]]
+    found = ["{0}: {1}".format(values["question"], head), "  because   {0}".format(values["verdict"])]
+    if values["culprit"]:
+        found.append("  culprit   {0}".format(values["culprit"]))
+    found.append("  arrives   {0}".format(_end(values["arrives"])))
+    found.append("  route     {0}".format(_route(values["route"])))
+    if values["items"]:
+        found.append("  item      {0}".format(", ".join(values["items"])))
+    if values["leaves"]:
+        found.append("  leaves    {0}".format(_left(values["leaves"])))
+    if values["comes_back"] is not None:
+        found.append("  answer    {0}".format("gets back" if values["comes_back"] else "does not get back"))
+    found.append("  known by  {0}".format(_by(values)))
+    return found + ["  note      {0}".format(note) for note in values["notes"]]
+
+
+def _by(values: t.Mapping[str, t.Any]) -> str:
+    if values["by"] == PACKET:
+        return "a packet that was sent through this gateway"
+    return "the declaration alone; no packet could be sent: {0}".format(values["reason"])
+
+
+def _end(side: t.Mapping[str, t.Any]) -> str:
+    names = {"lan": "LAN " + side["lan"], "wan": "a WAN", "undeclared": "not declared"}
+    return "{0} ({1})".format(side["interface"], names[side["role"]]) if side["interface"] else "nowhere"
+
+
+def _route(side: t.Mapping[str, t.Any]) -> str:
+    if side["role"] == HERE:
+        return "to this gateway itself"
+    if not side["interface"]:
+        return side["problem"] or "none"
+    hop = ", next hop {0}".format(side["next_hop"]) if side["next_hop"] else ""
+    problem = "; but {0}".format(side["problem"]) if side["problem"] else ""
+    return _end(side) + hop + problem
+
+
+def _left(leaves: t.Mapping[str, t.Any]) -> str:
+    source = " or ".join(leaves["source"][:4]) or "any source"
+    port = ", source port {0}".format(leaves["source_port"]) if leaves["port"] and leaves["source_port"] else ""
+    shape = "[{0}]:{1}" if ":" in leaves["destination"] else "{0}:{1}"
+    end = " for " + (shape if leaves["port"] else "{0}").format(leaves["destination"], leaves["port"])
+    return "{0} from {1}{2}{3}".format(leaves["interface"], source, end * bool(leaves["destination"]), port)
