@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/sit
 
 # make bench BENCHES="data sessions": only these.
 BENCHES :=
-STAGES := lint sanity unit house integration lab molecule
+STAGES := lint sanity unit house integration lab lan_client molecule
 
 .PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick $(STAGES) build docs release down clean
 .DEFAULT_GOAL := help

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The runner behind make test: stages one after the other, and one summary at the end.
+"""The runner behind make test: stages side by side, and one summary at the end.
 
 python tools/test.py lint unit molecule
 """
@@ -32,8 +32,10 @@ BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
 #: Python compiles what it imports once for all stages and workers, also where the environment forbids it.
 COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "compiled")}
-#: Stages that run one after the other; the lanes run side by side. Labs mostly wait for their hosts.
-LANES = (("lint", "sanity", "molecule"), ("lab", "house"), ("unit", "integration"))
+#: Stages at once. One more than the two cores that CI has, because labs mostly wait for their hosts.
+AT_ONCE = 3
+#: Which begins first. Labs cannot use two cores, so none of them may be left alone at the end; integration can.
+ORDER = ("lab", "molecule", "unit", "integration", "lan_client", "house", "sanity", "lint")
 #: Scenarios that make test has no time for; the integration tests also cover iptables-legacy with packets.
 LATER = "neighbour or iptables_legacy"
 #: Tests that are run once more with the programs of Debian's newest release.
@@ -52,33 +54,29 @@ class Outcome:
 
 
 def main(stages: list[str]) -> int:
-    lanes = [[name for name in stages if name in lane] for lane in LANES]
-    lanes += [[name] for name in stages if not any(name in lane for lane in LANES)]
-    with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
-        outcomes = [outcome for lane in pool.map(run_lane, lanes) for outcome in lane]
+    order = sorted(stages, key=lambda name: ORDER.index(name) if name in ORDER else -1)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        outcomes = list(pool.map(run_stage, order))
     summarise(sorted(outcomes, key=lambda outcome: stages.index(outcome.stage)))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 
-def run_lane(stages: list[str]) -> list[Outcome]:
-    outcomes = []
-    for stage in stages:
-        outcome = Outcome(stage)
-        say(outcome, "═" * 60)
-        start = time.monotonic()
-        try:
-            STAGES[stage](outcome)
-        except (OSError, subprocess.SubprocessError, ImportError) as error:
-            outcome.ok = False
-            outcome.notes.append(f"broke off: {error}")
-        outcome.seconds = time.monotonic() - start
-        say(outcome, f"{'ok' if outcome.ok else 'FAILED'} after {outcome.seconds:.0f} s")
-        outcomes.append(outcome)
-    return outcomes
+def run_stage(stage: str) -> Outcome:
+    outcome = Outcome(stage)
+    say(outcome, "═" * 60)
+    start = time.monotonic()
+    try:
+        STAGES[stage](outcome)
+    except (OSError, subprocess.SubprocessError, ImportError) as error:
+        outcome.ok = False
+        outcome.notes.append(f"broke off: {error}")
+    outcome.seconds = time.monotonic() - start
+    say(outcome, f"{'ok' if outcome.ok else 'FAILED'} after {outcome.seconds:.0f} s")
+    return outcome
 
 
 def say(outcome: Outcome, line: str) -> None:
-    """A line of a stage, with its name, because lanes print at the same time."""
+    """A line of a stage, with its name, because stages print at the same time."""
     sys.stdout.write(f"{outcome.stage:12}│ {line.rstrip()}\n")
     sys.stdout.flush()
 
@@ -234,7 +232,11 @@ def in_labs(outcome: Outcome, *arguments: str) -> None:
 
 
 def lab(outcome: Outcome) -> None:
-    in_labs(outcome, "tests/lab", "tests/lan_client", "-v")
+    in_labs(outcome, "tests/lab", "-v")
+
+
+def lan_client(outcome: Outcome) -> None:
+    in_labs(outcome, "tests/lan_client", "-v")
 
 
 def vm(outcome: Outcome) -> None:
@@ -260,6 +262,7 @@ STAGES = {
     "house": house,
     "integration": integration,
     "lab": lab,
+    "lan_client": lan_client,
     "molecule": molecule,
     "neighbours": neighbours,
     "vm": vm,

@@ -37,6 +37,7 @@ FIRST_TESTS = {
     "house": "{pytest} tests/house/test_artifact.py",
     "integration": "{pytest} tests/integration/test_packets.py tests/integration/test_services.py -k 'nft or ftp'",
     "lab": "{pytest} tests/lab/test_topology.py tests/lab/test_snapshot.py",
+    "lan_client": "{pytest} tests/lan_client -k there_and_back",
     "molecule": "{pytest} tests/molecule -k default",
 }
 

@@ -41,8 +41,7 @@ NFT = Nftables()
 IPTABLES = (Iptables("nft", ("ip", "ip6")), Iptables("legacy", ("ip", "ip6")))
 LONGEST = 1000
 SETTINGS = strategies.drawn(400)
-#: Pythons other than the main one get few examples, and few payloads, too.
-PAYLOADS = hostile.PAYLOADS[:: 5 if SETTINGS.max_examples < 100 else 1]
+PAYLOADS = params.tried(hostile.PAYLOADS)
 
 
 def check_problems(problems, text, *names):
@@ -240,7 +239,7 @@ def test_the_cell_runs_what_is_right(cell, backend, first):
 
 @pytest.mark.parametrize("backend", WANTED)
 @given(drawn=hostile.gateways(), first=st.booleans())
-@settings(parent=SETTINGS, max_examples=25)
+@settings(parent=SETTINGS, max_examples=len(params.tried(range(25))))
 def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first):
     path, text, options = drawn
     try:
@@ -255,7 +254,7 @@ def test_scripts_start_what_they_should_and_no_more(cell, backend, drawn, first)
 
 @pytest.mark.parametrize("backend", WANTED)
 @given(name=st.sampled_from(hostile.LINK_NAMES))
-@settings(parent=SETTINGS, max_examples=12)
+@settings(parent=SETTINGS, max_examples=len(params.tried(range(12))))
 def test_names_of_links_are_not_obeyed(cell, backend, name):
     """Of undeclared links that match a pattern: the kernel has switches for each."""
     lan = dict(hostile.RIGHT["lans"][0], interfaces=["w*"])

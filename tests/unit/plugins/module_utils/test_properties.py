@@ -14,12 +14,7 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypothesis")
 
-from hypothesis import (
-    example,
-    given,
-    settings,
-    strategies as st,
-)
+from hypothesis import example, given, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import CHAIN_LENGTH, Iptables
@@ -271,7 +266,7 @@ TEXT = strategies.garbage()
 
 @given(name=TEXT, interface=TEXT, network=TEXT, reach=TEXT, source=TEXT, wan=TEXT, instance=TEXT)
 @example(name="a", interface="lan0", network="fe80::1%eth0/128", reach="a", source="a", wan="a", instance="a")
-@settings(parent=SETTINGS, max_examples=300)
+@strategies.drawn(300)
 def test_garbage_in_a_gateway(name, interface, network, reach, source, wan, instance):
     options = params.gateway_params(
         instance=instance,
@@ -286,7 +281,7 @@ def test_garbage_in_a_gateway(name, interface, network, reach, source, wan, inst
 
 
 @given(name=TEXT, text=TEXT, interface=TEXT, instance=TEXT)
-@settings(parent=SETTINGS, max_examples=300)
+@strategies.drawn(300)
 def test_garbage_one_option_at_a_time(name, text, interface, instance):
     """Everything else is right, so what gets through has to render and to be listed again."""
     good = {"name": "a", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
@@ -318,7 +313,7 @@ def test_garbage_one_option_at_a_time(name, text, interface, instance):
     instance=TEXT,
     state=st.sampled_from(("present", "absent")),
 )
-@settings(parent=SETTINGS, max_examples=300)
+@strategies.drawn(300)
 def test_garbage_in_items(name, source, destination, interface, instance, state):
     common = dict(name=name, instance=instance, state=state, source=[source], destination=[destination])
     options = params.masquerade_params(out_interface=interface, **common)
