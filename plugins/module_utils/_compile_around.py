@@ -45,6 +45,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
+#: The kernel refuses it on a wire, until something sets route_localnet (kube-proxy does).
+LOOPBACK = ("127.0.0.0/8",)
 MARK = Action("mark", size=REACH)
 #: Packets of a flow that is known, and what is said about it.
 KNOWN = ("related", "established")
@@ -125,6 +127,10 @@ def outside(gateway: Gateway) -> t.List[Rule]:
         for port in gateway.controller_ports
         if not any(first <= port <= last for first, last in taken)
     ]
+    rules += [
+        Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
+        for wan in wan_interfaces(gateway)
+    ]
     named = by_family(_named(gateway))
     for family, nets in by_family(_never_asked(gateway)).items():
         asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
@@ -154,8 +160,8 @@ def _astray(gateway: Gateway) -> t.List[Rule]:
 
 def _never_asked(gateway: Gateway) -> t.Tuple[str, ...]:
     if gateway.undeclared == "drop":
-        return NEVER_OUTSIDE
-    return tuple(net for lan in gateway.lans or () for net in lan.networks or () if is_private(net))
+        return NEVER_OUTSIDE + LOOPBACK
+    return LOOPBACK + tuple(net for lan in gateway.lans or () for net in lan.networks or () if is_private(net))
 
 
 def _named(gateway: Gateway) -> t.List[str]:
@@ -206,7 +212,9 @@ def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
 def _of_a_lan(gateway: Gateway) -> t.List[Rule]:
     """What belongs to a LAN uses no other link, even in an open flow, unless the link is left to its manager.
 
-    A forward's server may lose its link, and a route to it lead elsewhere.
+    A forward's server may lose its link, and a route to it lead elsewhere. Nor does another link speak in such a flow,
+    neither for a host of the LAN nor for one on the Internet. Another instance, which may not be known yet, opens flows
+    that nothing translates.
     """
     here, key, wans = UNDECLARED.name, "undeclared", wan_interfaces(gateway)
     links = other_links(gateway)
@@ -216,8 +224,11 @@ def _of_a_lan(gateway: Gateway) -> t.List[Rule]:
         coming = Match(family, iif=wans, destination=nets, direction="original")
         rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
     for family, nets in _checked_networks(gateway).items():
-        claimed = Match(family, source=nets, ct_state=KNOWN, direction="original")
+        claimed = Match(family, source=nets, ct_state=KNOWN)
         rules.append(Rule(here, claimed, Action("goto", ELSEWHERE.name), key))
+    to_lan = Match(oif=lan_interfaces(gateway), ct_state=KNOWN)
+    for into in (replace(to_lan, direction="reply"), replace(to_lan, translated=True)):
+        rules.append(Rule(here, into, Action("goto", ELSEWHERE.name), key))
     return rules
 
 

@@ -371,6 +371,8 @@ class AnsibleHost(Host):
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
+        # With it, programs take an option behind an operand for another operand: "systemctl enable --quiet" fails.
+        os.environ.pop("POSIXLY_CORRECT", None)
 
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         program = self.which(argv[0])

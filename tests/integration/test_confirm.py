@@ -44,6 +44,7 @@ class Box:
     def __init__(self, folder: pathlib.Path, backend: str) -> None:
         self.folder, self.backend = folder, backend
         self.mounted = ""  # called with its /etc before each module
+        self.environment: dict = {}  # of each module, as the keyword ``environment`` of a play sets it
         for name in ("etc", "run"):
             (folder / name).mkdir()
         for name in ("passwd", "group", "nsswitch.conf", "ld.so.cache", "alternatives"):
@@ -60,7 +61,8 @@ class Box:
         )  # fmt: skip
 
     def module(self, name, **options):
-        done = modules.run(name, options, PRIVATE + self.mounted, {"BOX": str(self.folder), "PATH": sandbox.PATH})
+        environment = {"BOX": str(self.folder), "PATH": sandbox.PATH, **self.environment}
+        done = modules.run(name, options, PRIVATE + self.mounted, environment)
         assert done.stdout.startswith("\n{") or done.stdout.startswith("{"), done
         return json.loads(done.stdout)
 

@@ -156,6 +156,11 @@ def test_errors_about_flows_between_lans_pass_both_ways(gate, net):
             both(PUBLIC6, GUEST6, "fd77::2")
 
 
+def speakers(sniffer, wait: float = SOON) -> list:
+    """Who sent the UDP packets that arrived."""
+    return [str(source) for source, kind in sniffer.sources(wait) if kind == socket.IPPROTO_UDP]
+
+
 def test_instances_say_nothing_about_flows_of_others(gate, net):
     office = public_office(net)
     four, six = (("office", PUBLIC4), ("wan", WAN4)), (("office", PUBLIC6), ("wan", WAN6))
@@ -180,9 +185,10 @@ def test_an_undeclared_link_takes_no_part_in_a_lans_flows(gate, net):
     """It neither speaks as a client of a LAN nor gets a forward whose server's link is down."""
     mgmt(net)
     sh("for f in all mgmt0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    ports = ["8080", str(SERVER_PORT)]
     forwards = [
-        {"name": "4", "protocol": ["udp"], "port": ["8080"], "to": [OFFICE4]},
-        {"name": "6", "protocol": ["udp"], "port": ["8080"], "to": [OFFICE6]},
+        {"name": "4", "protocol": ["udp"], "port": ports, "to": [OFFICE4]},
+        {"name": "6", "protocol": ["udp"], "port": ports, "to": [OFFICE6]},
     ]
     gate.apply(port_forwards=forwards, ipv6="masquerade", **TWO_LANS)
     four, six = (("office", OFFICE4), ("wan", WAN4)), (("office", OFFICE6), ("wan", WAN6))
@@ -190,16 +196,37 @@ def test_an_undeclared_link_takes_no_part_in_a_lans_flows(gate, net):
         outside.packets()
         claimed = [udp(OFFICE4, WAN4, *ASKED), udp(OFFICE6, WAN6, *ASKED)]
         past_the_stack(net, [*claimed, error("10.9.9.10", OFFICE4, WAN4, ASKED)], "mgmt", "mgmt0")
-        assert [pair for pair in outside.sources(SOON) if pair[1] == socket.IPPROTO_UDP] == []
+        assert speakers(outside) == []
         assert sources(inside) == []
+        # Nor as the server that they asked, to which rp_filter in loose mode has no objection.
+        answers = [udp(WAN4, GATE4, SERVER_PORT, CLIENT_PORT), udp(WAN6, GATE6, SERVER_PORT, CLIENT_PORT)]
+        inside.packets()
+        past_the_stack(net, answers, "mgmt", "mgmt0")
+        assert speakers(inside) == []
         # The same from where it belongs.
+        past_the_stack(net, answers)
+        assert speakers(inside) == [WAN4, WAN6]
         send(net, "office", claimed)
-        assert [str(source) for source, kind in outside.sources(SOON) if kind == socket.IPPROTO_UDP] == [GATE4, GATE6]
+        assert speakers(outside) == [GATE4, GATE6]
+    forwarded4 = flow(net, ("wan", WAN4), ("office", OFFICE4), GATE4)
+    forwarded6 = flow(net, ("wan", WAN6), ("office", OFFICE6), GATE6)
+    with forwarded4, forwarded6, Sniffer(net) as outside, Sniffer(net, "office") as inside:
+        # The client of a forward, and its server.
+        asking = [udp(WAN4, GATE4, CLIENT_PORT, SERVER_PORT), udp(WAN6, GATE6, CLIENT_PORT, SERVER_PORT)]
+        answering = [udp(OFFICE4, WAN4, SERVER_PORT, CLIENT_PORT), udp(OFFICE6, WAN6, SERVER_PORT, CLIENT_PORT)]
+        for each in (outside, inside):
+            each.packets()
+        past_the_stack(net, asking + answering, "mgmt", "mgmt0")
+        assert (speakers(inside), speakers(outside, 0)) == ([], [])
+        past_the_stack(net, asking)
+        past_the_stack(net, answering, "office", "lan0")
+        assert speakers(inside) == [WAN4, WAN6]
+        assert speakers(outside, 0) == [GATE4, GATE6]
     incoming = [(WAN4, GATE4), (WAN6, GATE6)]
     with Sniffer(net, "mgmt") as moved, Sniffer(net, "office") as inside:
         past_the_stack(net, [udp(*ends, 40000, 8080) for ends in incoming])
-        assert len([kind for _source, kind in inside.sources(SOON) if kind == socket.IPPROTO_UDP]) == 2
+        assert speakers(inside) == [WAN4, WAN6]
         sh("ip link set lan0 down; ip route add 192.168.1.0/24 via 10.9.9.10; ip -6 route add fd00:1::/64 via fd09::10")
         # A new flow, and one that was open.
         past_the_stack(net, [udp(*ends, port, 8080) for ends in incoming for port in (40000, 40001)])
-        assert [pair for pair in moved.sources(SOON) if pair[1] == socket.IPPROTO_UDP] == []
+        assert speakers(moved) == []

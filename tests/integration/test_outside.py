@@ -77,6 +77,30 @@ def test_addresses_of_the_wan_and_public_ones_are_there(gate, net):
     closed(net, "wan", "office", "192.168.1.1", "fd00:1::1")
 
 
+def test_the_loopback_network_is_not_there_for_a_wan_either(gate, net):
+    """The kernel keeps 127/8 off the wire only until something sets route_localnet."""
+    sh(
+        "for f in all wan0; do for n in route_localnet rp_filter; do s=/proc/sys/net/ipv4/conf/$f/$n; "
+        "[ $n = route_localnet ] && echo 1 > $s || echo 0 > $s; done; done"
+    )
+    with net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as service:
+        service.bind(("0.0.0.0", 9001))
+        service.settimeout(SOON)
+
+        def reached(source: str, target: str) -> bool:
+            past_the_stack(net, [udp(source, target, 40000, 9001)])
+            try:
+                return service.recvfrom(9)[1][0] == source
+            except TimeoutError:
+                return False
+
+        for undeclared in ("drop", "leave"):
+            gate.apply(undeclared=undeclared, **TWO_LANS)
+            assert not reached(WAN4, "127.0.0.1"), undeclared
+            assert not reached("127.0.0.9", GATE4), undeclared
+            assert reached(WAN4, GATE4), undeclared
+
+
 def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):
     sh("for f in all wan0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
     forward = {"name": "syslog", "port": ["5514"], "protocol": ["udp"], "to": [GUEST4]}

@@ -55,6 +55,13 @@ def test_state_is_roots_alone(box, umask):
     assert not box.apply(confirm_timeout=0, **TWO)["changed"]
 
 
+def test_the_environment_of_a_play_changes_nothing(box):
+    """With POSIXLY_CORRECT, "systemctl enable --quiet" has two operands, and the service is not enabled."""
+    box.environment = {"POSIXLY_CORRECT": "1", "LC_ALL": "tr_TR.UTF-8", "CDPATH": "/:/etc", "TMPDIR": "/nonexistent"}
+    assert box.apply(confirm_timeout=0, **ONE)["changed"]
+    assert not box.apply(confirm_timeout=0, **ONE)["changed"]
+
+
 def test_what_waits_is_roots_alone(box, umask):
     box.apply(confirm_timeout=0, **ONE)
     assert box.apply(**TWO)["changed"] and box.pending()

@@ -7,6 +7,7 @@ off is rolled back, whatever happens to the operator in the meantime."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -70,15 +71,33 @@ class Operator:
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
         ]
-        options.append(f"ProxyCommand='podman exec --interactive {LAB}-wan nc %h %p'")
-        host = {
-            "ansible_host": ADDRESS,
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(key),
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options),
+
+        def host(address: str, through: str) -> dict[str, str]:
+            proxy = f"ProxyCommand='podman exec --interactive {LAB}-{through} nc %h %p'"
+            return {
+                "ansible_host": address,
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": str(key),
+                "ansible_python_interpreter": "/usr/bin/python3",
+                "ansible_ssh_common_args": " ".join(f"-o {option}" for option in [*options, proxy]),
+            }
+
+        inventories = {
+            "inventory.yml": {"gateways": {"hosts": {"gateway": host(ADDRESS, "wan")}}},
+            "desk.yml": {"gateways": {"hosts": {"office1": host("127.0.0.1", "office1")}}},
         }
-        (folder / "inventory.yml").write_text(yaml.safe_dump({"gateways": {"hosts": {"gateway": host}}}))
+        for name, inventory in inventories.items():
+            (folder / name).write_text(yaml.safe_dump(inventory))
+        self.inventory = "inventory.yml"
+
+    @contextlib.contextmanager
+    def at(self, inventory: str) -> t.Iterator[None]:
+        """Meanwhile, everything is done on that inventory's host."""
+        self.inventory, before = inventory, self.inventory
+        try:
+            yield
+        finally:
+            self.inventory = before
 
     def start(self, options: dict[str, t.Any], module: str = "gateway", **env: str) -> subprocess.Popen[str]:
         """A play that has been on the host before it makes the change, so that a connection is open."""
@@ -87,7 +106,7 @@ class Operator:
             yaml.safe_dump([{"hosts": "gateways", "gather_facts": False, "tasks": tasks}])
         )
         return subprocess.Popen(
-            ["ansible-playbook", "-i", str(self.folder / "inventory.yml"), str(self.folder / "play.yml")],
+            ["ansible-playbook", "-i", str(self.folder / self.inventory), str(self.folder / "play.yml")],
             env={**os.environ, "ANSIBLE_TIMEOUT": "2", "ANSIBLE_NOCOLOR": "1", **env},
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -99,7 +118,7 @@ class Operator:
 
     def confirm(self, *words: str) -> tuple[int, str]:
         """The playbook for changes that wait for a person. What it says, in one line."""
-        argv = ["ansible-playbook", "-i", str(self.folder / "inventory.yml"), "ipmasq.linux.confirm"]
+        argv = ["ansible-playbook", "-i", str(self.folder / self.inventory), "ipmasq.linux.confirm"]
         argv += ["-e", "ansible_become=false", *words]
         done = subprocess.run(argv, text=True, capture_output=True, check=False)
         return done.returncode, " ".join(done.stdout.split())
@@ -113,8 +132,8 @@ class Operator:
         """What the gateway wrote to the journal."""
         return shell("gateway", f"journalctl -t ipmasq -o cat --no-pager -n {last}").splitlines()
 
-    def pending(self) -> bool:
-        return shell("gateway", "ls /run/ipmasq 2>/dev/null || true").split().count("default") > 0
+    def pending(self, node: str = "gateway") -> bool:
+        return shell(node, "ls /run/ipmasq 2>/dev/null || true").split().count("default") > 0
 
 
 @pytest.fixture(scope="module")
@@ -280,13 +299,28 @@ def desk(lab: Operator) -> None:
 
 @pytest.mark.usefixtures("desk")
 def test_another_host_that_answers_confirms_nothing(operator: Operator) -> None:
+    """Neither the change here nor one of its own that waits there, of an instance of the same name."""
+    lan = {"name": "home", "interfaces": ["home0"], "networks": ["10.77.0.0/24"]}
+    own = {"wans": [{"interface": "office0"}], "lans": [lan], "confirm_by": "person", "confirm_timeout": 900}
+    with operator.at("desk.yml"):
+        rc, out = operator.apply(own)
+        assert rc == 0 and operator.pending("office1"), out
+    waits = shell("office1", "cat /run/ipmasq/default/*")
     before = operator.holds()
-    rc, out = operator.apply(dict(GOOD, confirm_timeout=12, **CUTS["port forward"]))
-    said = " ".join(out.split())
-    assert rc == 2, out
-    assert "rolled back: no new connection reached this host within 12 s" in said, out
-    assert "office1 (192.168.1.11) answered in its place" in said, out
-    assert operator.holds() == before
+    try:
+        rc, out = operator.apply(dict(GOOD, confirm_timeout=12, **CUTS["port forward"]))
+        said = " ".join(out.split())
+        assert rc == 2, out
+        assert "rolled back: no new connection reached this host within 12 s" in said, out
+        assert "office1 (192.168.1.11) answered in its place" in said, out
+        assert operator.holds() == before
+        assert shell("office1", "cat /run/ipmasq/default/*") == waits
+    finally:
+        with operator.at("desk.yml"):
+            rc, out = operator.confirm("-e", "confirm_state=reverted")
+    assert rc == 0 and "changed=1" in out, out
+    assert not operator.pending("office1")
+    assert "confirmed" not in shell("office1", "journalctl -t ipmasq -o cat --no-pager")
 
 
 def test_a_change_that_packets_refute_is_rolled_back_at_once(operator: Operator) -> None:

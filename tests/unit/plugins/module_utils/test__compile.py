@@ -794,7 +794,7 @@ TEST_BOGONS = [
     ([], ask(WAN4, 443, source=REAL), "accept", "port_forward/web"),
     ([], ask(WAN4, 443, source="10.1.2.3"), "drop", "bogons"),
     ([], ask(WAN4, 443, source="192.168.3.7"), "drop", "bogons"),
-    ([], ask(WAN4, 443, source="127.0.0.1"), "drop", "bogons"),
+    ([], ask(WAN4, 443, source="198.18.0.1"), "drop", "bogons"),
     ([], ask(SERVER_6, 443, source="fd00:77::1"), "drop", "bogons"),
     ([], ask(SERVER_6, 443, source="::1.2.3.4"), "drop", "bogons"),
     ([], ask(PC, 0, source="10.1.2.3", ct_state="established"), "accept", "answers"),
