@@ -40,7 +40,8 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     problems.raise_if_any()
     state = persist.read_state(host, instance)
     gateway = declared.read(DECLARATION.of(state).intent)
-    report = prove(gateway, read_facts(host), host) if gateway else Report()
+    beside = proving.beside(instance, host)
+    report = prove(gateway, read_facts(host), host, beside=beside) if gateway else Report()
     report = _with_drift(report, instance, host)
     if gateway:
         host.write(rollback.proof_of(instance), json.dumps(proving.recorded(report, host)), 0o600)

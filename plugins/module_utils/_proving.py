@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _declared as declared, _rollback as rollback
+from . import _declared as declared, _persist as persist, _rollback as rollback
+from ._declaration import DECLARATION
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._origin import utc
@@ -116,10 +117,17 @@ class Proving:
 def _proved(gateway: Gateway, host: Host, longest: float) -> Report:
     """A bug of ours in the proof does not roll a change back."""
     try:
-        return prove(gateway, read_facts(host), host, longest)
+        return prove(gateway, read_facts(host), host, longest, beside(gateway.instance, host))
     except Exception as error:  # pylint: disable=broad-except
         bug = "the proof broke off, which is a bug in ipmasq.linux, please report it: {0}: {1}"
         return Report(notes=(bug.format(type(error).__name__, error),))
+
+
+def beside(instance: str, host: Host) -> t.List[str]:
+    """The links of other instances."""
+    states = (persist.read_state(host, name) for name in persist.instances(host) if name != instance)
+    known = [DECLARATION.of(state) for state in states if state]
+    return [link for each in known for link in (*each.interfaces, *each.roles.links)]
 
 
 def _named(broken: t.Iterable[Result]) -> Broken:

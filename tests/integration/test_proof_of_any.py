@@ -17,6 +17,7 @@ from hypothesis import Phase, given, reject, settings
 from sandbox import sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.prove import prove
 from ansible_collections.ipmasq.linux.tests.unit import strategies
@@ -30,11 +31,15 @@ nft 'add chain inet other n {type nat hook postrouting priority 90;}'
 nft add rule inet other n ip saddr 172.31.255.0/24 masquerade
 tc qdisc add dev lo clsact
 """
+#: A network that nobody declares, and one of a manager's.
+UNDECLARED = {"mgmt9": "10.254.9.1/24", "docker0": "172.31.254.1/24"}
 
 
 def wire(params: dict) -> None:
     """Links with the first address of each network; every neighbour that the declaration names is there."""
-    lines = []
+    lines = [
+        line for name, own in UNDECLARED.items() for line in (*veth(name), "ip addr add {0} dev {1}".format(own, name))
+    ]
     for lan in params["lans"]:
         links = [name.replace("*", "7") for name in lan["interfaces"]]
         lines += [line for name in links for line in veth(name)]
@@ -84,7 +89,7 @@ def test_a_sound_gateway_has_no_broken_promise(gate):
                 gate.apply(**given)
             except GatewayError:
                 reject()
-            gateway = declared.read(gate.state(given["instance"]).intent)
+            gateway = declared.read(DECLARATION.of(gate.state(given["instance"])).intent)
             report = prove(gateway, facts.read_facts(gate.host), gate.host)
             gate.absent(given["instance"])
             assert report.broken == (), (report.broken, params)

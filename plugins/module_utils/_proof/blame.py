@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 LOST, CHANGED, PASSED = "lost", "changed", "passed"
 NAT_WORDS = re.compile(r"\b(snat|dnat|masquerade|redirect|netmap|tproxy)\b", re.IGNORECASE)
 UNTRACKED = re.compile(r"\bnotrack\b", re.IGNORECASE)
-UNTRANSLATED = "not translated"
+UNTRANSLATED, UNMET = "not translated", "no NAT rule is for it"
 #: Of a rule in our chains.
 ADDED = ", which this gateway did not make"
 
@@ -240,7 +240,7 @@ def _own(listed: str, words: str) -> str:
     key = rules.item(listed)
     if not key:
         return words + ADDED
-    return "no NAT rule is for it; {0}".format(words) if key[0] == "guard" else words
+    return "{0}; {1}".format(UNMET, words) if key[0] == "guard" else words
 
 
 def _is_own(event: Event) -> bool:

@@ -34,6 +34,7 @@ CANDIDATES = 6
 OPTION = {"ip": "-4", "ip6": "-6"}
 #: More interfaces are not measured.
 MOST_LINKS = 64
+TOO_MANY = "only {0} interfaces of a host are measured at once".format(MOST_LINKS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
 
 def measured(gateway: Gateway, ground: Ground) -> t.List[str]:
     """The interfaces that the loop needs: the declared ones, and others by which a packet might leave."""
-    named = dict.fromkeys([*outside(gateway, ground), *ground.exits, *(name for _lan, name in inside(gateway, ground))])
+    lans = [name for _lan, name in inside(gateway, ground)]
+    named = dict.fromkeys([*outside(gateway, ground), *ground.exits, *lans, *ground.loose])
     return [name for name in named if name in ground.links and ground.links[name].up][:MOST_LINKS]
 
 
@@ -94,9 +96,10 @@ def candidates(gateway: Gateway, ground: Ground, facts: Facts, host: Host) -> t.
     known = {str(each.get("dst")) for each in asked(host, "ip", "-j", "neigh", "show")}
     known.update(address for addresses in ground.addresses.values() for address in addresses)
     found = {}
-    for lan, name in inside(gateway, ground):
+    links = [(name, lan.networks or ()) for lan, name in inside(gateway, ground)]
+    for name, networks in [*links, *((name, ground.networks.get(name, ())) for name in ground.loose)]:
         named = facts.named(name)
-        on_link = [net for net in (named.networks if named else ()) if _inside(net, lan.networks or ())]
+        on_link = [net for net in (named.networks if named else ()) if _inside(net, networks)]
         for family in families(gateway):
             tried = [each for net in on_link if family_of(net) == family for each in _last(net) if each not in known]
             if tried:
@@ -124,7 +127,7 @@ def ways(
 ) -> t.Dict[t.Tuple[str, str], t.Tuple[str, str]]:
     """Where the routes send what LANs send outside, and to other targets: interface and next hop."""
     found = {}
-    for (name, family), client in ground.clients.items():
+    for (name, family), client in ground.everybody.items():
         found[name, family] = _way(ground, (name, client, str(network(ground.outside[family])[1])), host)
     for case in others:
         found[case[0], case[2]] = _way(ground, case, host)
@@ -215,5 +218,6 @@ def silent(hops: t.Iterable[t.Tuple[str, str]], host: Host) -> t.Set[t.Tuple[str
 
 
 def with_lacks(ground: Ground, lacks: t.Mapping[str, str]) -> Ground:
-    links = {name: replace(link, lacks=lacks.get(name, "")) for name, link in ground.links.items()}
+    """For each interface that is measured, what it lacks."""
+    links = {name: replace(link, lacks=lacks.get(name, TOO_MANY)) for name, link in ground.links.items()}
     return replace(ground, links=links)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from . import blame, setting
 from .exchange import Exchange
 from .judge import Talk
-from .model import BROKEN, HOLDS, Culprit
+from .model import BROKEN, GATEWAY, HOLDS, UNMEASURABLE, Culprit
 from .watch import Watch
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -46,7 +46,7 @@ def examined(results: t.Sequence[Judged], used: int, ground: Ground, run: Run) -
                 found = [_merged(result, found_now.get(at)) for at, result in enumerate(found)]
         finally:
             watch.end()
-    return found
+    return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
 
 
 def _merged(result: Result, now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
@@ -56,6 +56,14 @@ def _merged(result: Result, now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
     if outcome == HOLDS:
         return replace(result, outcome=HOLDS, reason="")
     return replace(result, by=culprit.by, cause=culprit.words)
+
+
+def _yielding(talk: Talk, result: Result) -> Result:
+    """Only this gateway can break some promises. Where others decide, there is nothing to be measured."""
+    ours = result.by == GATEWAY and not result.cause.startswith(blame.UNMET)
+    if not talk.promise.yields or result.outcome != BROKEN or ours:
+        return result
+    return replace(result, outcome=UNMEASURABLE, reason=talk.promise.yields, by="", cause="")
 
 
 def _once(talks: t.Mapping[int, Talk], watch: Watch, run: Run) -> t.Dict[int, t.Tuple[str, Culprit]]:

@@ -101,6 +101,7 @@ class Promise:
     hops: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address of neighbours that have to answer ARP or NDP
     lacks: str = ""  # why it cannot be measured, known beforehand
     excuse: str = ""  # why silence may be right
+    yields: str = ""  # why it is not broken by anybody but this gateway
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,19 @@ class Ground:
     addresses: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
     networks: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
     clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
+    loose: t.Mapping[str, bool] = field(default_factory=dict)  # undeclared links; whether they are left to a manager
+    others: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # like clients, of undeclared links
     outside: t.Mapping[str, str] = field(default_factory=dict)  # family: the network of the probe's hosts outside
     ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # and family or target
     exits: t.Tuple[str, ...] = ()  # links with a default route, declared or not
     magic: int = 0
     played: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address: other hosts that the probe plays
     flow: t.Optional[Packet] = None  # real hosts may have its ends, so only this flow is the probe's
+
+    @property
+    def everybody(self) -> t.Dict[t.Tuple[str, str], str]:
+        """The clients that the probe plays, in LANs and elsewhere."""
+        return {**self.clients, **self.others}
 
     @property
     def own(self) -> t.FrozenSet[str]:

@@ -137,7 +137,7 @@ def lack_of(ground: Ground, interface: str) -> str:
     link = ground.links.get(interface)
     if not link:
         return "{0} does not exist".format(interface)
-    return link.lacks or ("" if link.up else "{0} is down".format(interface))
+    return link.lacks if link.up else "{0} is down".format(interface)
 
 
 def lack_inside(ground: Ground, interface: str, family: str) -> str:

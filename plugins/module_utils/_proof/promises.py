@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import entering, leaving, staying
+from . import borders, entering, leaving, staying
 from .places import everywhere
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -27,7 +27,7 @@ Kind = t.Tuple[str, Subjects, t.Callable[["Oracle", t.Any], t.List["Promise"]]]
 def _kinds(oracle: Oracle) -> t.List[Kind]:
     gateway = oracle.gateway
     pairs, sides = leaving.pairs(oracle), staying.sides(oracle)
-    names = list(dict.fromkeys(everywhere(gateway, oracle.ground)))
+    names = list(dict.fromkeys((*everywhere(gateway, oracle.ground), *oracle.ground.loose)))
     return [
         ("interfaces", names, staying.alive),
         ("LANs with their WANs", pairs, leaving.reaching),
@@ -43,6 +43,8 @@ def _kinds(oracle: Oracle) -> t.List[Kind]:
         ("sources", sides, staying.spoofed),
         ("packets of no flow", sides, staying.invalid),
         ("bogons", sides, staying.bogons),
+        ("undeclared interfaces with LANs", borders.inward(oracle), borders.with_lan),
+        ("undeclared interfaces with WANs", borders.outward(oracle), borders.with_wan),
     ]
 
 

@@ -11,7 +11,7 @@ import random
 import typing as t
 from dataclasses import replace
 
-from . import ground as grounds
+from . import borders, ground as grounds
 from .exchange import Exchange, Run
 from .inquest import examined
 from .judge import Talk
@@ -33,12 +33,16 @@ AGAIN = (0.2, 0.6)
 QUIET = 0.1
 
 
-def prove(gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST) -> Report:
-    """Send a packet for each promise through the host, and see what comes out. ``deadline``: seconds for everything."""
+def prove(
+    gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST, beside: t.Sequence[str] = ()
+) -> Report:
+    """Send a packet for each promise through the host, and see what comes out. ``deadline``: seconds for everything;
+    ``beside``: links of other instances.
+    """
     began = host.clock()
     try:
         with Loop(host) as loop:
-            results, notes = _proved(gateway, facts, Run(host, loop, began + deadline))
+            results, notes = _proved(gateway, facts, beside, Run(host, loop, began + deadline))
     except (NoLoop, OSError) as error:
         results, notes = _unmeasured(gateway, facts, host, str(error))
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
@@ -55,18 +59,22 @@ def _unmeasured(gateway: Gateway, facts: Facts, host: Host, why: str) -> _Proved
 _Proved = t.Tuple[t.List["Result"], t.List[str]]
 
 
-def _proved(gateway: Gateway, facts: Facts, run: Run) -> _Proved:
-    ground = grounds.survey(gateway, facts, run.host)
+def _proved(gateway: Gateway, facts: Facts, beside: t.Sequence[str], run: Run) -> _Proved:
+    ground = replace(grounds.survey(gateway, facts, run.host), loose=borders.links(gateway, facts, beside))
     tried = grounds.candidates(gateway, ground, facts, run.host)
     places = grounds.places(grounds.measured(gateway, ground), run.host)
+    # A clsact that comes and goes drops packets for a moment; nobody has declared that this link may be touched.
+    places = {name: each for name, each in places.items() if name not in ground.loose or each.nft or each.clsact}
     ground = grounds.with_lacks(ground, {name: place.lacks for name, place in places.items()})
     places = {name: place for name, place in places.items() if not place.lacks}
     up = {key: addresses for key, addresses in tried.items() if key[0] in places}
     taken = run.loop.taken({key: addresses for key, addresses in up.items() if ground.links[key[0]].ethernet})
     clients = {key: [each for each in addresses if each not in taken] for key, addresses in up.items()}
+    free = {key: addresses[0] for key, addresses in clients.items() if addresses}
     ground = replace(
         ground,
-        clients={key: free[0] for key, free in clients.items() if free},
+        clients={key: client for key, client in free.items() if key[0] not in ground.loose},
+        others={key: client for key, client in free.items() if key[0] in ground.loose},
         magic=random.SystemRandom().randrange(1 << 24, 1 << 32),
     )
     ground = replace(ground, ways=grounds.ways(ground, targets(Oracle(gateway, ground)), run.host))

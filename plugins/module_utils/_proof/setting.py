@@ -75,7 +75,7 @@ def _matches(ground: Ground, name: str, family: str) -> t.List[str]:
 
 
 def _addresses(ground: Ground, name: str, family: str) -> t.List[str]:
-    client = ground.clients.get((name, family))
+    client = ground.everybody.get((name, family))
     length = 128 if family == "ip6" else 32
     return [ground.outside[family]] + (["{0}/{1}".format(client, length)] if client else [])
 
@@ -145,7 +145,7 @@ def trace(ground: Ground, places: t.Iterable[str]) -> t.List[str]:
 
 def _traced(ground: Ground, family: str) -> t.List[str]:
     """The probe's own, from wherever to wherever."""
-    own = [client for (_name, of), client in ground.clients.items() if of == family]
+    own = [client for (_name, of), client in ground.everybody.items() if of == family]
     ends = "{{ {0} }}".format(", ".join(sorted({ground.outside[family], *own})))
     numbers = _nft_numbers(ground, family)
     return ["{0} {1} {2}".format(family, end, ends) for end in ("saddr", "daddr")] + numbers
@@ -174,7 +174,7 @@ def neighbours(ground: Ground) -> t.List[str]:
 
 
 def _played(ground: Ground) -> t.List[t.Tuple[str, str]]:
-    clients = [(name, address) for (name, _family), address in ground.clients.items()]
+    clients = [(name, address) for (name, _family), address in ground.everybody.items()]
     return [each for each in (*clients, *ground.played) if ground.links[each[0]].ethernet]
 
 

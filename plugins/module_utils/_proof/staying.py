@@ -183,7 +183,7 @@ def alive(oracle: Oracle, place: str) -> t.List[Promise]:
     for family in families(oracle.gateway):
         own = of_family(ground.addresses.get(place, ()), family)
         known = place in outside(oracle.gateway, ground)
-        source = host_outside(ground, family) if known else ground.clients.get((place, family), "")
+        source = host_outside(ground, family) if known else ground.everybody.get((place, family), "")
         if own and source and not lack_of(ground, place):
             packet = request(source, own[0], "icmp")
             found.append(Promise(ALIVE, "{0} is alive".format(place), (), (Step(place, packet, Come(())),)))

@@ -30,7 +30,7 @@ def proofs(monkeypatch):
     """What each proof in turn finds; the gateways that were proven."""
     found, asked = [], []
 
-    def prove(gateway, _facts, _host, longest=15.0):
+    def prove(gateway, _facts, _host, longest=15.0, _beside=()):
         asked.append((gateway.mss, longest))
         return Report(tuple(found.pop(0)), 0.3)
 
