@@ -58,7 +58,7 @@ try:
 except ImportError:  # reported where it is used
     jmespath = None
 
-EXAMPLE = '{name: headroom, query: "usage.percent <= `80`"}'
+EXAMPLE = '{name: headroom, query: "usage.connections.percent <= `80`"}'
 
 
 def verify_report(hosts: t.Iterable[t.Mapping[str, t.Any]], expect: t.Optional[t.Sequence[dict]] = None) -> dict:

@@ -86,7 +86,7 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
             for key, value in SWITCHES.of(known).values
         ],
         "instances": persist.instances(host),
-        "usage": conntrack.usage(host),
+        "usage": {"connections": conntrack.usage(host)},
     }
 
 

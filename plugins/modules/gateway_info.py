@@ -50,8 +50,8 @@ EXAMPLES = r"""
 
 - name: Stop before the connection tracking table is full
   ansible.builtin.assert:
-    that: gateway.usage.percent | default(0, true) < 80
-    fail_msg: "{{ gateway.usage.count }} of {{ gateway.usage.max }} connections; docs/sizing.md"
+    that: gateway.usage.connections.percent | default(0, true) < 80
+    fail_msg: "{{ gateway.usage.connections.count }} of {{ gateway.usage.connections.max }}; docs/sizing.md"
 
 - name: Show how many packets were masqueraded
   ansible.builtin.debug:
@@ -695,34 +695,39 @@ instances:
   elements: str
   sample: [default]
 usage:
-  description:
-    - How full the host's connection tracking table is. All instances share it.
-    - V(null) for values that this kernel does not provide, and for all values while nothing tracks connections.
+  description: How much of what the host has is in use.
   returned: success
   type: dict
   contains:
-    count:
-      description: Connections tracked now.
-      type: int
-    max:
-      description: The limit, as set by O(ipmasq.linux.gateway#module:conntrack_max); V(0) for no limit.
-      type: int
-    percent:
-      description: RV(usage.count) as a percentage of RV(usage.max), rounded down.
-      type: int
-    buckets:
-      description: Buckets of the hash table. With at least as many buckets as connections, look-ups are fast.
-      type: int
-    drop:
-      description: New connections refused since boot because the table was full or no port was free.
-      type: int
-    early_drop:
-      description: Unanswered connections evicted since boot to make room for new ones.
-      type: int
-    insert_failed:
-      description: New connections that could not be inserted since boot, mostly because no port was free.
-      type: int
-  sample: {count: 1200, max: 262144, percent: 0, buckets: 262144, drop: 0, early_drop: 0, insert_failed: 0}
+    connections:
+      description:
+        - How full the host's connection tracking table is. All instances share it.
+        - V(null) for values that this kernel does not provide, and for all values while nothing tracks connections.
+      type: dict
+      contains:
+        count:
+          description: Connections tracked now.
+          type: int
+        max:
+          description: The limit, as set by O(ipmasq.linux.gateway#module:conntrack_max); V(0) for no limit.
+          type: int
+        percent:
+          description: RV(usage.connections.count) as a percentage of RV(usage.connections.max), rounded down.
+          type: int
+        buckets:
+          description: Buckets of the hash table. With at least as many buckets as connections, look-ups are fast.
+          type: int
+        drop:
+          description: New connections refused since boot because the table was full or no port was free.
+          type: int
+        early_drop:
+          description: Unanswered connections evicted since boot to make room for new ones.
+          type: int
+        insert_failed:
+          description: New connections that could not be inserted since boot, mostly because no port was free.
+          type: int
+  sample:
+    connections: {count: 1200, max: 262144, percent: 0, buckets: 262144, drop: 0, early_drop: 0, insert_failed: 0}
 problems:
   description: The problems, one sentence each. The message contains the same, one per line.
   returned: failure

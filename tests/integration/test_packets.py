@@ -360,9 +360,9 @@ def test_mss_is_clamped_to_the_path_mtu(gate, net):
 def test_what_was_refused_is_told(gate, net):
     """Two ports for three flows to the same place: the third finds none, and gateway_info says so."""
     gate.apply(**{**ONE_LAN, "nat": [{"name": "few", "protocol": ["udp"], "to_port": "40000-40001"}]})
-    before = gate.info()["usage"]
+    before = gate.info()["usage"]["connections"]
     seen = [net.udp("office", "wan", WAN4) for _flow in range(3)]
-    after = gate.info()["usage"]
+    after = gate.info()["usage"]["connections"]
     assert seen == [GATE4, GATE4, "timeout"]
     assert after["count"] - before["count"] == 2
     assert after["insert_failed"] - before["insert_failed"] == after["drop"] - before["drop"] == 1

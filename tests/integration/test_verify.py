@@ -81,7 +81,7 @@ def outcomes(rows, host):
 def test_a_sound_gateway_then_a_broken_one(box):
     junit = box.folder / "run/verify.xml"
     expect = [
-        {"name": "headroom", "query": "usage.percent <= `80`"},
+        {"name": "headroom", "query": "usage.connections.percent <= `80`"},
         {"name": "mapping", "query": "nat[0].mapping == 'independent'", "group": "lan_clients"},
     ]
     extra = json.dumps({"verify_expect": expect, "verify_junit": str(junit), "verify_idle": 1})

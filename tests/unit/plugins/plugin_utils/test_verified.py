@@ -31,7 +31,7 @@ INFO = {
     "nat": [{"action": "masquerade", "to": []}],
     "lans": [LAN],
     "counters": [{"name": "guard", "packets": 2}],
-    "usage": {"percent": 3},
+    "usage": {"connections": {"percent": 3}},
 }
 
 
@@ -128,16 +128,16 @@ def test_what_the_guard_stopped_is_told():
     assert found["notes"] == ["gw1: its guard stopped 3 packets that would have left untranslated"]
 
 
-HEADROOM = {"name": "headroom", "query": "usage.percent <= `80`"}
+HEADROOM = {"name": "headroom", "query": "usage.connections.percent <= `80`"}
 
 
 @pytest.mark.parametrize(
     ("expect", "host", "outcome"),
     [
         (HEADROOM, "gw1", "holds"),
-        (dict(HEADROOM, query="usage.percent > `80`"), "gw1", "broken"),
+        (dict(HEADROOM, query="usage.connections.percent > `80`"), "gw1", "broken"),
         (dict(HEADROOM, query="usag.percent"), "gw1", "broken"),
-        (dict(HEADROOM, query="usage.percent"), "gw1", "broken"),
+        (dict(HEADROOM, query="usage.connections.percent"), "gw1", "broken"),
         (dict(HEADROOM, query="length(proof.results) == `1`"), "gw1", "holds"),
         (dict(HEADROOM, query="nat[0].mapping == 'independent'", group="lan_clients"), "pc1", "holds"),
     ],
