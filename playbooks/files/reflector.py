@@ -25,6 +25,7 @@ import ipaddress
 import os
 import pathlib
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -322,6 +323,7 @@ def read_arguments(words: t.Sequence[str]) -> argparse.Namespace:
     parser.add_argument("addresses", nargs="*", metavar="ADDRESS", type=lambda text: str(ipaddress.ip_address(text)))
     parser.add_argument("--port", type=int, default=3478, help="its other port is the next one")
     parser.add_argument("--seconds", type=float, default=0, help="end after this time; 0: never")
+    parser.add_argument("--coturn", action="store_true", help="let coturn answer, which must be installed here")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--background", action="store_true", help="go on in the background, and show the addresses")
     way.add_argument("--stop", action="store_true", help="end the one in the background")
@@ -336,6 +338,8 @@ def main(words: t.Sequence[str]) -> str:
     addresses = list(dict.fromkeys(options.addresses or own_addresses()))
     if not addresses:
         return "this host has no default route, so its addresses must be named: reflector.py ADDRESS …"
+    if options.coturn and not shutil.which("turnserver"):
+        return "coturn is to answer, but this host has no program turnserver; install the package coturn"
     if options.background:
         stop()
     try:
@@ -343,11 +347,31 @@ def main(words: t.Sequence[str]) -> str:
     except OSError as error:
         words = "cannot listen on {0}, ports {1} and {2}: {3}"
         return words.format(", ".join(addresses), options.port, options.port + 1, error.strerror)
-    if options.background:
+    return answer(reflector, addresses, options)
+
+
+def answer(reflector: Reflector, addresses: t.Sequence[str], options: argparse.Namespace) -> str:
+    """Here or in the background, ours or coturn."""
+    if options.background or options.coturn:
         reflector.close()
-        return start(options, addresses)
+        return (start if options.background else coturn)(options, addresses)
     reflector.serve(options.seconds)
     return ""
+
+
+def coturn(options: argparse.Namespace, addresses: t.Sequence[str]) -> str:
+    """The same addresses and ports, served by coturn as long as this process lives: STUN, and nothing else of it."""
+    words = ["turnserver", "-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout"]
+    words += ["--pidfile=/dev/null", "--listening-port={0}".format(options.port)]
+    words += ["--alt-listening-port={0}".format(options.port + 1)]
+    with subprocess.Popen(words + ["--listening-ip=" + address for address in addresses]) as server:
+        signal.signal(signal.SIGTERM, lambda *_signal: server.terminate())
+        try:
+            server.wait(options.seconds or None)
+        except subprocess.TimeoutExpired:
+            server.terminate()
+            return ""
+    return "" if server.returncode in (0, -signal.SIGTERM) else "turnserver ended with {0}".format(server.returncode)
 
 
 # --- In the background -----------------------------------------------------------------------------------------------
@@ -359,6 +383,7 @@ PID = pathlib.Path(__file__).with_suffix(".pid")
 def start(options: argparse.Namespace, addresses: t.Sequence[str]) -> str:
     own = [sys.executable, os.path.abspath(__file__), *addresses]
     own += ["--port={0}".format(options.port), "--seconds={0}".format(options.seconds)]
+    own += ["--coturn"] * options.coturn
     if _is_unit():
         unit = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--property=DynamicUser=yes", "--"]
         if subprocess.run(unit + own, check=False).returncode:

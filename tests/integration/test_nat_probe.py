@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import socket
 import struct
 import subprocess
@@ -623,16 +624,21 @@ def test_the_reflector_takes_addresses_of_the_default_route_alone(net, tmp_path)
 
 @contextlib.contextmanager
 def coturn_serving(net, coturn, folder):
-    words = ["-n", "--stun-only", "--no-cli", "--no-tls", "--no-dtls", "--log-file", "stdout", "--simple-log"]
-    words += ["--pidfile", str(folder / "pid"), "-L", WAN4, "-L", SECOND4]
-    with net.inside("wan"):
-        server = subprocess.Popen(coturn("turnserver") + words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """As the playbook starts it where it is named, until it is stopped."""
+    program, copy = folder / "turnserver", folder / "reflector.py"
+    program.write_text('#!/bin/sh\nexec {0} "$@"\n'.format(shlex.join(coturn("turnserver"))), encoding="utf-8")
+    program.chmod(0o755)
+    copy.write_bytes(REFLECTOR.read_bytes())
+    words = "PATH={0}:$PATH {1} {2} ".format(folder, sys.executable, copy)
+    none = "PATH=/nonexistent {0} {1} --coturn {2} 2>&1 || true".format(sys.executable, copy, WAN4)
+    assert "install the package coturn" in sh_in(net, "wan", none)
+    sh_in(net, "wan", words + "--coturn --background --seconds=300 {0} {1}".format(WAN4, SECOND4))
     try:
         wait_until(lambda: sh_in(net, "wan", "ss -Hltn").count(":3479 ") >= 2, "coturn does not listen")
         yield
     finally:
-        server.kill()
-        server.wait()
+        sh_in(net, "wan", words + "--stop")
+    wait_until(lambda: ":3479 " not in sh_in(net, "wan", "ss -Hltn"), "coturn still listens")
 
 
 def test_coturn_answers_us(nft, net, coturn, tmp_path):
