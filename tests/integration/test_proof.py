@@ -72,6 +72,33 @@ def test_a_sound_gateway_holds_and_nothing_is_left_or_on_a_wire(gate, net):
     assert values["seconds"] < 5
 
 
+FLUSH = "for link in wan0 lan0 guest0; do ip -{0} addr flush dev $link scope global; done; "
+#: Addresses that a gateway may lack, and one that a provider translates once more.
+PLACES = {
+    "IPv4 only": (FLUSH.format(6), {"IPv4"}),
+    "IPv6 only": (FLUSH.format(4), {"IPv6"}),
+    "behind another NAT": (
+        "ip addr flush dev wan0 scope global; ip addr add 100.64.0.2/24 dev wan0; ip route add default via 100.64.0.1",
+        {"IPv4"},
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_a_gateway_is(nft, wires, place):
+    command, families = PLACES[place]
+    sh(command)
+    wires.nodes["wan"].sh("ip addr add 100.64.0.1/24 dev up0")
+    lans = [{key: lan[key] for key in ("name", "interfaces")} for lan in (OFFICE, GUESTS)]
+    nft.apply(wans=TWO_LANS["wans"], lans=lans)
+    values = gateway_probe("default", nft.host)
+    assert (values["proven"], values["counts"]["broken"]) == (True, 0)
+    held = [each["name"] for each in values["results"] if each["outcome"] == "holds"]
+    ways = {name.rstrip(")").split()[-1] for name in held if "reaches the Internet by wan0" in name}
+    assert ways == families
+    assert len(held) > 30
+
+
 #: Kernels without act_gact can only lead packets astray.
 HOLE = "ip link add hole0 type veth peer name hole1; ip link set hole0 up; tc qdisc add dev wan0 clsact; "
 INTO = "mirred egress redirect dev hole0"

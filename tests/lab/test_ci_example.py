@@ -105,7 +105,7 @@ def test_green_as_it_stands_and_red_for_what_is_wrong(repository: Repository) ->
         repository.path / "group_vars/gateways.yml", "interfaces: [guest0]", "interfaces: [guest0], reaches: [office]"
     )
     change(
-        repository.path / "molecule/default/hosts.yml",
+        repository.path / "molecule/default/inventory/hosts.yml",
         "reflector_addresses:",
         "reflector_coturn: true, reflector_addresses:",
     )

@@ -121,6 +121,15 @@ def test_nothing_measured_is_not_green():
         assert "nothing was verified: no promise could be measured" in found["lines"]
 
 
+def test_without_a_server_only_the_loop_counts():
+    empty = dict(result(), notes=["nothing was measured"])
+    good, rows, _found = told(gateway(), client(probe=empty))
+    assert good
+    assert rows["pc1", "it reaches servers outside"] == ("unmeasurable", "nothing was measured")
+    good, _rows, _found = told(gateway(proof=result("broken")), client(probe=empty))
+    assert not good
+
+
 def test_what_the_guard_stopped_is_told():
     after = dict(INFO, counters=[{"name": "guard", "packets": 5}])
     good, _rows, found = told(gateway(after=after))
