@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._conflicts import is_pinhole
 from .._resolve import home_of
@@ -40,6 +41,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent import Gateway, NatItem, PortForward
     from .leaving import Pair
     from .oracle import Oracle
+
+
+#: Why an answer does not get back.
+ASTRAY = (
+    "what comes from {0} is answered through {1}, where the routes lead; a rule of policy routing would change that"
+)
 
 
 def closed(oracle: Oracle, pair: Pair) -> t.List[Promise]:
@@ -111,10 +118,11 @@ def forwards(oracle: Oracle, index: int) -> t.List[Promise]:
     if not protocol:
         return []
     family = "ip6" if any(":" in to for to in item.to) else "ip"
-    found = [_forwarded(oracle, item, wan, (protocol, family)) for wan in _wans_of(oracle, item, family)]
+    wans = _wans_of(oracle, item, family)
+    found = [each for wan in wans for each in _forwarded(oracle, item, wan, (protocol, family))]
     if item.hairpin and not is_pinhole(oracle.gateway, item):
         found += _hairpins(oracle, item, (protocol, family))
-    return [promise for promise in found if promise]
+    return found
 
 
 def _wans_of(oracle: Oracle, item: t.Any, family: str) -> t.List[str]:
@@ -175,7 +183,7 @@ def routed(oracle: Oracle, items: t.Iterable[PortForward]) -> t.List[t.Tuple[str
     return list(dict.fromkeys(found))
 
 
-def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, str]) -> t.Optional[Promise]:
+def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, str]) -> t.List[Promise]:
     protocol, family = sort
     port = item.port[0][0]
     told = sort_of("{0} {1}".format(protocol, port), family)
@@ -183,25 +191,33 @@ def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, s
     key, target = ("port_forward/" + item.name,), _target(oracle, item, wan, family)
     lacks = lack_of(oracle.ground, wan) or (target if isinstance(target, str) else "")
     if lacks or isinstance(target, str):
-        return Promise("port_forward", name, key, lacks=lacks)
+        return [Promise("port_forward", name, key, lacks=lacks)]
     stranger = _stranger(oracle, item, family)
     if not stranger:
-        return None
+        return []
     if oracle.gateway.drop_bogons and not is_public(stranger):
-        return Promise("port_forward", name, key, lacks="drop_bogons drops what comes from {0}".format(stranger))
+        return [Promise("port_forward", name, key, lacks="drop_bogons drops what comes from {0}".format(stranger))]
     if item.source and oracle.ground.ways.get((wan, stranger), (wan, ""))[0] != wan:
-        return Promise("port_forward", name, key, lacks="no route to {0} leaves through {1}".format(stranger, wan))
+        lacks = "no route to {0} leaves through {1}".format(stranger, wan)
+        return [Promise("port_forward", name, key, lacks=lacks)]
     packet = request(stranger, target.asked, protocol, port)
     come = Come(target.links, (stranger,), target.servers, item.to_port or port)
     mute = tuple((link, server) for link in target.links for server in target.servers)
-    steps = (Step(wan, packet, come), *_back(oracle, wan, target.links, stranger))
-    return Promise("port_forward", name, key, steps, hops=mute)
+    return _answered(oracle, target.links, Promise("port_forward", name, key, (Step(wan, packet, come),), hops=mute))
 
 
-def _back(oracle: Oracle, wan: str, links: t.Sequence[str], stranger: str) -> t.Tuple[Step, ...]:
-    """The answer; not where routes send it through another link, as they do for the second of two WANs."""
+def _answered(oracle: Oracle, links: t.Sequence[str], inward: Promise) -> t.List[Promise]:
+    """With the answer. Where routes send it through another link, as for the second of two WANs, it is a promise of its
+    own: what sends answers elsewhere belongs to somebody else, and may look at marks that cannot be asked for.
+    """
+    first = inward.steps[0]
+    wan, stranger = first.at, first.packet.source if first.packet else ""
     ways = {way_of(oracle.ground, link, stranger)[0] for link in links} - {""} or set(oracle.ground.exits)
-    return (Step(),) if ways == {wan} else ()
+    both = replace(inward, steps=(first, Step()))
+    if ways == {wan}:
+        return [both]
+    excuse = ASTRAY.format(wan, " or ".join(sorted(ways)) or "no link")
+    return [inward, replace(both, name="the answer to " + inward.name, excuse=excuse)]
 
 
 def _hairpins(oracle: Oracle, item: PortForward, sort: t.Tuple[str, str]) -> t.List[Promise]:
@@ -250,14 +266,16 @@ def one_to_one(oracle: Oracle, index: int) -> t.List[Promise]:
     client = client_in(oracle.gateway, oracle.ground, oracle.sources_of(item), family)
     if not client or lack_of(oracle.ground, client[0]):
         return []
-    return [_mapped(oracle, item, wan, client) for wan in outside(oracle.gateway, oracle.ground, item.wan)[:4]]
+    wans = outside(oracle.gateway, oracle.ground, item.wan)[:4]
+    return [promise for wan in wans for promise in _mapped(oracle, item, wan, client)]
 
 
-def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) -> Promise:
+def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) -> t.List[Promise]:
     (interface, address), ground = client, oracle.ground
     family, asked = family_of(address), oracle.mapped(item, address)
-    name = "{0} leads to {1} from {2} {3}" if item.inbound else "{0} is closed for {1} from {2} {3}"
-    name = "nat '{0}': {1}".format(item.name, name.format(asked, address, wan, sort_of("tcp", family)))
+    # Without addresses, because the probe's client may have another one next time.
+    words = "nat '{0}' leads from {1} to {2} {3}" if item.inbound else "nat '{0}' is closed from {1} {3}"
+    name = words.format(item.name, wan, interface, sort_of("tcp", family))
     key = ("nat/" + item.name,)
     peers = of_family(item.destination, family)
     stranger = one_of(peers[0]) if peers else host_outside(ground, family)
@@ -265,11 +283,11 @@ def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) 
     if item.destination:
         lacks = lacks or "its clients outside are not those that the probe plays"
     if lacks:
-        return Promise("one_to_one", name, key, lacks=lacks)
+        return [Promise("one_to_one", name, key, lacks=lacks)]
     packet = request(stranger, asked, "tcp", CLOSED[0])
     if not item.inbound:
         inner = tuple(link for _lan, link in inside(oracle.gateway, ground))
-        return Promise("one_to_one", name, key, (Step(wan, packet),), (Come(inner),), (wan,))
+        return [Promise("one_to_one", name, key, (Step(wan, packet),), (Come(inner),), (wan,))]
     come = Come((interface,), (stranger,), (address,), packet.dport)
-    steps = (Step(wan, packet, come), *_back(oracle, wan, (interface,), stranger))
-    return Promise("one_to_one", name, key, steps, hops=((interface, address),))
+    inward = Promise("one_to_one", name, key, (Step(wan, packet, come),), hops=((interface, address),))
+    return _answered(oracle, (interface,), inward)

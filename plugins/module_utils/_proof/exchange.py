@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import typing as t
 
-from .judge import FIRST_PORT
+from .judge import FIRST_PORT, Talk
 from .model import Seen
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host
-    from .judge import Talk
     from .loop import Loop
     from .packets import Packet
+
+
+#: Seconds to wait for what gets through in any case, where the host is busy.
+SLOW = 3.0
 
 
 class Run(t.NamedTuple):
     host: Host
     loop: Loop
     until: float
+    numbers: t.Iterator[int]  # of conversations, as each has ports of its own
 
 
 class Exchange:
@@ -55,6 +59,19 @@ class Exchange:
                 if talk.take(Seen(place, packet)):
                     self._send(talk)
         return bool(come)
+
+    def drain(self, alive: t.Iterable[Talk]) -> None:
+        """Wait until the host has dealt with everything; until then, silence on a busy host says nothing.
+
+        What gets through in any case (``alive``, of places where it did) is sent behind the rest, and comes behind it.
+        """
+        known = [talk for talk in alive if talk.sent and talk.sent[-1].place in self.alive]
+        last = [Talk(talk.promise, next(self._run.numbers), talk.magic) for talk in known]
+        self._numbered.update((talk.number, talk) for talk in last)
+        self.begin(last)
+        until = min(self._run.host.clock() + SLOW, self._run.until)
+        while not all(talk.settled for talk in last) and self._run.host.clock() < until:
+            self.listen(0.05)
 
     def _owner(self, packet: Packet) -> t.Optional[Talk]:
         """By the port of who began, if it is for them, as the host's own answers bear no mark; or by the mark."""

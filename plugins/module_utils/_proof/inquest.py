@@ -29,20 +29,21 @@ QUIET, LONGEST = 0.1, 0.5
 Judged = t.Tuple[Talk, "Result"]
 
 
-def examined(results: t.Sequence[Judged], used: int, ground: Ground, run: Run) -> t.List[Result]:
-    """The same results; what is broken has its culprit, unless it holds at a second attempt. ``used``: numbers of
-    promises, as each one has ports of its own.
+def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Ground, run: Run) -> t.List[Result]:
+    """The same results; what is broken has its culprit, unless it holds at a second attempt.
+
+    ``signs``: what gets through in any case.
     """
     broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
     found = [result for _talk, result in results]
     watch = Watch(run.loop, list(run.loop.places), run.host)
-    again = {at: Talk(results[at][0].promise, used + turn, ground.magic) for turn, at in enumerate(broken[:MOST], 1)}
+    again = {at: Talk(results[at][0].promise, next(run.numbers), ground.magic) for at in broken[:MOST]}
     groups = [[at] for at in list(again)[:MOST_COUNTED]] if watch.legacy else [list(again)]
     if broken:
         watch.begin(setting.trace(ground, run.loop.places))
         try:
             for group in groups:
-                found_now = _once({at: again[at] for at in group}, watch, run)
+                found_now = _once({at: again[at] for at in group}, signs, watch, run)
                 found = [_merged(result, found_now.get(at)) for at, result in enumerate(found)]
         finally:
             watch.end()
@@ -66,17 +67,21 @@ def _yielding(talk: Talk, result: Result) -> Result:
     return replace(result, outcome=UNMEASURABLE, reason=talk.promise.yields, by="", cause="")
 
 
-def _once(talks: t.Mapping[int, Talk], watch: Watch, run: Run) -> t.Dict[int, t.Tuple[str, Culprit]]:
-    evidence = watch.during(lambda listen: _send(list(talks.values()), run, listen))
+def _once(
+    talks: t.Mapping[int, Talk], signs: t.Sequence[Talk], watch: Watch, run: Run
+) -> t.Dict[int, t.Tuple[str, Culprit]]:
+    evidence = watch.during(lambda listen: _send(list(talks.values()), signs, run, listen))
     return {at: (talk.outcome, _culprit(talk, evidence, run)) for at, talk in talks.items()}
 
 
-def _send(talks: t.Sequence[Talk], run: Run, listen: t.Callable[[], None]) -> None:
+def _send(talks: t.Sequence[Talk], signs: t.Sequence[Talk], run: Run, listen: t.Callable[[], None]) -> None:
     exchange = Exchange(talks, run)
+    exchange.alive.update(talk.sent[-1].place for talk in signs if talk.outcome)
     began = run.host.clock()
     for talk in talks:
         exchange.begin([talk])
         listen()
+    exchange.drain(signs)
     while exchange.listen(QUIET) and run.host.clock() - began < LONGEST:
         listen()
 

@@ -189,7 +189,8 @@ def nat_items(oracle: Oracle, index: int) -> t.List[Promise]:
 def _nat_item(oracle: Oracle, item: str, case: Example) -> Promise:
     ground, (interface, wan, packet) = oracle.ground, case
     verdict = oracle.leaves(packet, wan)
-    name = "nat '{0}' translates {1} through {2} {3}".format(item, packet.source, wan, case.sort)
+    # Without the client's address, which may be another one next time.
+    name = "nat '{0}' translates what comes from {1} through {2} {3}".format(item, interface, wan, case.sort)
     lacks = lack_of(ground, interface) or lack_outside(ground, interface, wan, packet.target)
     if lacks:
         return Promise("nat", name, verdict.items, lacks=lacks)
@@ -222,9 +223,11 @@ def _outbound_item(oracle: Oracle, item: t.Any, case: Example) -> Promise:
     ground, (interface, wan, packet) = oracle.ground, case
     verdict = oracle.leaves(packet, wan)
     words = (
-        "outbound '{0}' lets {1} out through {2} {3}" if verdict.sources else "outbound '{0}' keeps {1} from {2} {3}"
+        "outbound '{0}' lets out from {1} through {2} {3}"
+        if verdict.sources
+        else "outbound '{0}' keeps {1} from {2} {3}"
     )
-    name = words.format(item.name, packet.source, wan, case.sort)
+    name = words.format(item.name, interface, wan, case.sort)
     lacks = lack_of(ground, interface) or lack_outside(ground, interface, wan, packet.target)
     if lacks:
         return Promise("outbound", name, verdict.items, lacks=lacks)

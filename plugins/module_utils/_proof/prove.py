@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import typing as t
 from dataclasses import replace
@@ -42,7 +43,7 @@ def prove(
     began = host.clock()
     try:
         with Loop(host) as loop:
-            results, notes = _proved(gateway, facts, beside, Run(host, loop, began + deadline))
+            results, notes = _proved(gateway, facts, beside, Run(host, loop, began + deadline, itertools.count(1)))
     except (NoLoop, OSError) as error:
         results, notes = _unmeasured(gateway, facts, host, str(error))
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
@@ -80,31 +81,35 @@ def _proved(gateway: Gateway, facts: Facts, beside: t.Sequence[str], run: Run) -
     ground = replace(ground, ways=grounds.ways(ground, targets(Oracle(gateway, ground)), run.host))
     run.loop.build(ground, places)
     promised, notes = promises(Oracle(gateway, ground))
-    talks = [Talk(promise, number, ground.magic) for number, promise in enumerate(promised, 1)]
+    talks = [Talk(promise, next(run.numbers), ground.magic) for promise in promised]
     alive = _talk(talks, run)
     silent = grounds.silent(
         {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}, run.host
     )
     results = [(talk, talk.close(alive, silent)) for talk in talks if talk.promise.kind != ALIVE]
-    return examined(results, len(talks), ground, run), notes
+    signs = [talk for talk in talks if talk.promise.kind == ALIVE]
+    return examined(results, signs, ground, run), notes
 
 
 def _talk(talks: t.Sequence[Talk], run: Run) -> t.Set[str]:
     """Every conversation at once: first what has to come, then what must not."""
     exchange = Exchange(talks, run)
-    exchange.begin([talk for talk in talks if talk.promise.kind == ALIVE])
+    signs = [talk for talk in talks if talk.promise.kind == ALIVE]
+    exchange.begin(signs)
     wanted = [talk for talk in talks if not talk.promise.never and talk.promise.kind != ALIVE]
     exchange.begin(wanted)
     start, again = run.host.clock(), list(AGAIN)
     while not all(talk.settled for talk in wanted):
         passed = run.host.clock() - start
         if passed > PATIENCE or run.host.clock() > run.until:
+            exchange.drain(signs)
             break
         if again and passed > again[0]:
             again.pop(0)
             exchange.begin([talk for talk in wanted if not talk.settled])
         exchange.listen(0.05)
     exchange.begin([talk for talk in talks if talk.promise.never])
+    exchange.drain(signs)
     quiet = run.host.clock() + QUIET
     while run.host.clock() < quiet:
         exchange.listen(quiet - run.host.clock())

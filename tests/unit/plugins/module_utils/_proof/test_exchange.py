@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.exchange import Exchange, Run
@@ -36,7 +37,7 @@ class Loop:
 
 def test_out_and_back():
     loop, talk = Loop(), Talk(REACH, 7, 0x1234)
-    exchange = Exchange([talk], Run(Host(), loop, 1.0))
+    exchange = Exchange([talk], Run(Host(), loop, 1.0, itertools.count(8)))
     exchange.begin([talk])
     ((place, packet),) = loop.sent
     assert (place, packet.mark) == ("lan0", 7)
@@ -52,5 +53,27 @@ def test_out_and_back():
 def test_when_the_time_is_up_nothing_is_sent():
     host, loop = Host(), Loop()
     host.now = 2.0
-    Exchange([], Run(host, loop, 1.0)).begin([Talk(REACH, 7, 0)])
+    Exchange([], Run(host, loop, 1.0, itertools.count(8))).begin([Talk(REACH, 7, 0)])
     assert loop.sent == []
+
+
+def test_what_gets_through_in_any_case_comes_behind_the_rest():
+    """On a busy host, what was sent first may take a while; what is sent last comes after it."""
+    host, loop, sign, talk = Host(), Loop(), Talk(REACH, 1, 0), Talk(REACH, 7, 0)
+    exchange = Exchange([sign, talk], Run(host, loop, 9.0, itertools.count(8)))
+    exchange.begin([sign, talk])
+    exchange.alive.add("lan0")
+    late = []
+
+    def receive(_seconds):
+        host.now += 1.0
+        late.extend(loop.sent)
+        loop.sent = []
+        return [("wan0" if place == "lan0" else "lan0", packet) for place, packet in (late.pop(0),)] if late else []
+
+    loop.receive = receive
+    exchange.drain([sign])
+    assert sign.settled and talk.sent[-1].place == "wan0"
+    host.now, exchange.alive = 0.0, set()
+    exchange.drain([sign])
+    assert host.now == 0.0, "nothing to wait for where nothing gets through"

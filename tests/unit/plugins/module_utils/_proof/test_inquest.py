@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import inquest
@@ -67,7 +69,9 @@ def examined(promise, comes, monkeypatch, first=BROKEN):
     result = talk.close(("wan0",), ()) if first == BROKEN else None
     if promise.never:
         result = inquest.replace(result, outcome=BROKEN, reason="seen")
-    (found,) = inquest.examined([(talk, result)], 1, Ground(magic=0x1234), Run(Host(), Loop(comes), 99.0))
+    (found,) = inquest.examined(
+        [(talk, result)], (), Ground(magic=0x1234), Run(Host(), Loop(comes), 99.0, itertools.count(2))
+    )
     return found
 
 
@@ -86,6 +90,6 @@ def test_where_nothing_is_broken_nothing_is_sent():
     talk = Talk(REACH, 1, 0x1234)
     talk.due()
     talk.outcome = HOLDS
-    run = Run(Host(), Loop({}), 99.0)
+    run = Run(Host(), Loop({}), 99.0, itertools.count(2))
     result = talk.close((), ())
-    assert inquest.examined([(talk, result)], 1, Ground(), run) == [result]
+    assert inquest.examined([(talk, result)], (), Ground(), run) == [result]

@@ -28,11 +28,11 @@ def test_errors_get_back():
 
 def test_a_pool_is_persistent_unless_it_is_not():
     pool = {"name": "pool", "action": "snat", "to": ["203.0.113.16-203.0.113.19"]}
-    steps = promised(nat=[pool])["nat 'pool' translates 192.168.1.253 through wan0 (udp 49443, IPv4)"].steps
+    steps = promised(nat=[pool])["nat 'pool' translates what comes from lan0 through wan0 (udp 49443, IPv4)"].steps
     assert [step.same_source for step in steps] == [False, False, True]
     assert steps[0].packet.target != steps[2].packet.target
     loose = dict(pool, persistent=False)
-    steps = promised(nat=[loose])["nat 'pool' translates 192.168.1.253 through wan0 (udp 49443, IPv4)"].steps
+    steps = promised(nat=[loose])["nat 'pool' translates what comes from lan0 through wan0 (udp 49443, IPv4)"].steps
     assert len(steps) == 2
 
 
@@ -40,7 +40,7 @@ def test_a_server_is_not_waited_for():
     """Only what it sends is shown, as the answer would be for a real host."""
     one = {"name": "one", "action": "static", "source": ["192.168.1.20/32"], "to": ["203.0.113.20/32"]}
     (out, again) = promised(nat=[one, {"name": "rest"}])[
-        "nat 'one' translates 192.168.1.20 through wan0 (udp 49443, IPv4)"
+        "nat 'one' translates what comes from lan0 through wan0 (udp 49443, IPv4)"
     ].steps
     assert out.come.sources == ("203.0.113.20",) and again.same_source
 
@@ -52,8 +52,8 @@ def test_outbound_rules():
         {"name": "never", "action": "drop", "protocol": ["tcp"], "port": ["25"]},
     ]
     found = {promise.name: promise for promise in promised(outbound=rules).values() if promise.kind == "outbound"}
-    assert found["outbound 'mail' keeps 192.168.1.253 from wan0 (tcp 25, IPv4)"].never
-    assert found["outbound 'slow' lets 192.168.1.253 out through wan0 (udp 500, IPv4)"].excuse
+    assert found["outbound 'mail' keeps lan0 from wan0 (tcp 25, IPv4)"].never
+    assert found["outbound 'slow' lets out from lan0 through wan0 (udp 500, IPv4)"].excuse
     assert not any("'never'" in name for name in found)
 
 
