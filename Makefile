@@ -5,6 +5,9 @@
 # Every target sets up what it needs: system packages (after listing them), a virtual environment, the lab's image.
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Python compiles what it imports once for all targets, also where the environment forbids it.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/compiled
 export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/site-packages)
 
 # make bench BENCHES="data sessions": only these.

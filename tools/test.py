@@ -214,9 +214,12 @@ def house(outcome: Outcome) -> None:
 
 
 def integration(outcome: Outcome) -> None:
-    # Each apply writes its state and waits for the disk; in memory this costs nothing.
+    # Each apply writes its state and waits for the disk; in memory this costs nothing. What passed is removed at once,
+    # because podman walks through all of /dev to inspect a container or to enter it.
     memory = Path("/dev/shm/ipmasq-integration")  # noqa: S108 - a folder of this run alone
-    where = [f"--basetemp={memory}"] if os.access(memory.parent, os.W_OK) else []
+    where = (
+        [f"--basetemp={memory}", "-o", "tmp_path_retention_policy=failed"] if os.access(memory.parent, os.W_OK) else []
+    )
     try:
         # Most of the time they wait for an answer that should not come, or for a timer.
         pytest(outcome, "tests/integration", "-q", "-n", "4", *where)
