@@ -43,7 +43,6 @@ def gateway_explain(params: t.Mapping[str, t.Any], host: Host) -> t.Dict[str, t.
     answer = answers.answered(trip, said, trial)
     values = answers.to_json(trip, said, trial, answer)
     values["notes"] += _notes(instance, host)
-    values["culprit"] = ""
     return {"changed": False, **values, "lines": answers.lines(values)}
 
 

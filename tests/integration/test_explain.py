@@ -122,39 +122,55 @@ def test_packets_of_all_kinds(gate, net):
                 wrong[name] = values["lines"] + values["seen"]
             assert values["comes_back"] in ((True,) if passes else (None, False)), values["lines"]
         assert wrong == {}, "\n".join(line for lines in wrong.values() for line in lines)
+        sh(FOE.format("ip daddr 9.9.9.9 drop") + "; nft add rule inet foe f ip6 daddr 2620:fe::9 drop")
+        for name in ("out", "out, IPv6"):
+            values = ask(gate, *PACKETS[name][0])
+            assert (values["passes"], values["as_declared"]) == (False, False), values["lines"]
+            assert values["culprit"].startswith("dropped by chain f of table inet foe (rule: "), values["lines"]
         assert [data for sniffer in sniffers for data in sniffer.packets() if TEXT in data] == []
+    sh("nft delete table inet foe")
     assert traces() == before
 
 
-#: What somebody does by hand, a question, and what the answer has to contain.
+#: What somebody does by hand, a question, what the verdict says then, and the culprit.
+FOE = "nft add table inet foe; nft 'add chain inet foe f {{type filter hook forward priority 5;}}'; "
+FOE += "nft add rule inet foe f {0}"
+CLIENT = ("192.168.1.10", "9.9.9.9", 443)
 BY_HAND = {
-    "drop": ("nft add table inet foe; nft 'add chain inet foe f {type filter hook forward priority 5;}'; "
-             "nft add rule inet foe f ip daddr 9.9.9.9 tcp dport 443 drop",
-             ("192.168.1.10", "9.9.9.9", 443), "it vanishes in this gateway"),
-    "refused": ("nft add table inet foe; nft 'add chain inet foe f {type filter hook forward priority 5;}'; "
-                "nft add rule inet foe f ip daddr 9.9.9.9 reject with tcp reset",
-                ("192.168.1.10", "9.9.9.9", 443), "it was refused; the sender gets a TCP RST"),
-    "answer": ("nft add table inet foe; nft 'add chain inet foe f {type filter hook forward priority 5;}'; "
-               "nft add rule inet foe f ip saddr 9.9.9.9 drop",
-               ("192.168.1.10", "9.9.9.9", 443), "the answer does not get back to 192.168.1.10"),
+    "refused": (FOE.format("ip daddr 9.9.9.9 reject with tcp reset"), CLIENT,
+                "it was refused; the sender gets a TCP RST", "rejected by chain f of table inet foe"),
+    "answer": (FOE.format("ip saddr 9.9.9.9 drop"), CLIENT,
+               "the answer does not get back to 192.168.1.10", "dropped by chain f of table inet foe"),
     "source": ("nft add table ip foe; nft 'add chain ip foe s {type nat hook postrouting priority 50;}'; "
-               "nft add rule ip foe s ip saddr 192.168.1.10 snat to 203.0.113.77",
-               ("192.168.1.10", "9.9.9.9", 443), "it leaves by wan0 in another way than declared"),
+               "nft add rule ip foe s ip saddr 192.168.1.10 snat to 203.0.113.77", CLIENT,
+               "it leaves by wan0 in another way than declared", "translated by chain s of table ip foe"),
     "open": ("nft insert rule inet ipmasq forward iifname lan0 accept", ("192.168.1.10", "192.168.2.10", 445),
-             "it passes and leaves by guest0, although the declaration says: LAN office does not reach LAN guests"),
+             "it passes and leaves by guest0, although the declaration says: LAN office does not reach LAN guests",
+             "let through by "),
+    "silent service": (
+        "nft add table inet foe; nft 'add chain inet foe f {type filter hook input priority 5;}'; "
+        "nft add rule inet foe f udp dport 9999 drop", ("192.168.1.10", "192.168.1.1", 9999, "udp"),
+        "it does not reach this gateway itself", "dropped by chain f of table inet foe"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("cause", BY_HAND)
 def test_it_goes_red(nft, wires, cause):
-    command, asked, words = BY_HAND[cause]
+    command, asked, words, culprit = BY_HAND[cause]
     nft.apply(**DECLARED)
-    assert ask(nft, *asked)["as_declared"]
+    sound = ask(nft, *asked)
+    assert (sound["as_declared"], sound["culprit"]) == (True, "")
     sh(command)
     values = ask(nft, *asked)
     assert not values["as_declared"]
     assert words in values["verdict"]
+    assert values["culprit"].startswith(culprit)
     assert values["passes"] is (cause in ("open", "source"))
+    assert traces_of_watching() == ""
+
+
+def traces_of_watching():
+    return sh("nft list tables | grep -e trace -e probe || true")
 
 
 def test_a_real_client_is_not_disturbed(nft, wires):

@@ -145,8 +145,10 @@ MAY_IMPORT = {
     "_explain/trip": {"_resolve", "_rules", "_values", "model", "places"},
     "_explain/aims": {"_conflicts", "_prefix", "_rules", "_values", "model", "oracle", "places"},
     "_explain/verdict": {"_conflicts", "_rules", "_values", "aims", "model", "oracle", "places", "trip"},
-    "_explain/trial": {"_facts", "_proof", "judge", "loop", "model", "packets", "places", "trip"},
-    "_explain/answer": {"packets", "trip"},
+    "_explain/answer": {"_rules", "model", "packets", "trip"},
+    "_explain/trial": {
+        "_facts", "_proof", "answer", "judge", "loop", "model", "packets", "places", "trip", "watch",
+    },
     "_explaining": {
         "_declaration", "_declared", "_errors", "_explain", "_facts", "_host", "_persist", "_proof", "_rollback",
         "_values", "trial", "trip", "verdict",

@@ -10,7 +10,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._proof.model import GATEWAY
 from .._proof.packets import RST, in_words
+from .._rules import matches_name
 from .trip import HERE
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -20,9 +22,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .trip import Side, Trip
     from .verdict import Said
 
+#: What is said of a packet for this host itself.
+DELIVERED = "delivered to this host itself"
 PACKET, DECLARATION = "packet", "declaration"
 PROHIBITED = {4: (3, (9, 10, 13)), 6: (1, (1, 5, 6))}
 UNREACHED = {4: (3, (0, 1)), 6: (1, (0, 3))}
+EXCEEDED = {4: 11, 6: 3}
 NO_PORT = {4: (3, 3), 6: (1, 4)}
 
 
@@ -34,28 +39,55 @@ class Answer:
     told: str
     agrees: bool = True  # whether it is what the declaration says
     notes: t.Tuple[str, ...] = ()
+    culprit: str = ""
+    silent: bool = False  # nothing came back, and nothing had to
 
 
 def answered(trip: Trip, said: Said, trial: Trial) -> Answer:
-    found = _judged(trip, said, trial)
+    found = _ended(_with_culprit(judged(trip, said, trial), trial), trip, trial)
     sent, back = trial.sent, trial.back
-    if sent and back and back.place != sent.place:
-        words = (
-            "the answer leaves by {0}, not by {1}, where the packet came in; the router there may drop such a packet"
-        )
-        return replace(found, notes=(words.format(back.place, sent.place),))
+    if found.passes and sent and back and back.place != sent.place:
+        words = "the answer leaves by {0}, not by {1}, where the packet came in; the router there may drop that"
+        return replace(found, notes=(*found.notes, words.format(back.place, sent.place)))
     return found
 
 
-def _judged(trip: Trip, said: Said, trial: Trial) -> Answer:
+def _ended(found: Answer, trip: Trip, trial: Trial) -> Answer:
+    """What passes ends at a neighbour that is not there."""
+    words = "nobody answers for {1} on {0}; the host or the line is down, or the address is wrong"
+    here = (trip.inn.link, trip.inn.hop)
+    told = tuple(words.format(*each) for each in trial.played)
+    gone = next((line for line, each in zip(told, trial.played) if each != here), "")
+    if found.passes and gone:
+        return replace(found, passes=False, told="this gateway lets it pass ({0}), but {1}".format(found.told, gone))
+    return replace(found, notes=found.notes + told)
+
+
+def judged(trip: Trip, said: Said, trial: Trial) -> Answer:
     if trial.lacks:
         return Answer(said.passes, said.words)
     if trial.out:
         return _came_out(trip, said, trial)
     here = bool(said.out and said.out.kind == HERE)
     if trial.back:
-        return _reached(said, trial) if here else _refused(said, trial.back)
+        return _reached(trip, said, trial) if here else _refused(said, trial.back)
     return _silent_service(said) if here and trip.question.protocol == "udp" else _vanished(said)
+
+
+def needs_a_closer_look(answer: Answer) -> bool:
+    """Whether somebody may be to blame: it does not pass, or not as declared, or nothing shows that it arrived."""
+    return not (answer.passes and answer.agrees) or answer.silent
+
+
+def _with_culprit(answer: Answer, trial: Trial) -> Answer:
+    """An item that decides is not to blame. That nothing listens is nobody's fault."""
+    who = trial.culprit
+    ours = who.by == GATEWAY and answer.agrees
+    if not who.words or ours or (answer.passes and answer.agrees and not answer.silent) or DELIVERED in who.words:
+        return answer
+    if answer.silent:
+        return Answer(False, "it does not reach this gateway itself", agrees=False, culprit=who.words)
+    return replace(answer, culprit=who.words)
 
 
 def _came_out(trip: Trip, said: Said, trial: Trial) -> Answer:
@@ -67,22 +99,34 @@ def _came_out(trip: Trip, said: Said, trial: Trial) -> Answer:
     if said.passes and not fits:
         words = "it leaves by {0} in another way than declared ({1})"
         return Answer(True, words.format(out.place, said.words), agrees=False)
-    if not trial.answered:
+    if not trial.answered or _led_astray(trip, trial):
         words = "it leaves by {0} ({1}), but the answer does not get back to {2}"
-        if trial.back:
+        if trial.back and trial.answered:
+            words += ": it leaves by " + trial.back.place
+        elif trial.back:
             words = "it leaves by {0} ({1}), but {2} gets this instead of its answer: " + in_words(trial.back.packet)
         return Answer(False, words.format(out.place, said.words, trip.question.source), agrees=False)
     return Answer(True, said.words)
 
 
-def _reached(said: Said, trial: Trial) -> Answer:
+def _led_astray(trip: Trip, trial: Trial) -> bool:
+    """An answer reaches the client of a LAN only on that LAN's links. One outside may be reached by several WANs."""
+    lan = trip.inn.lan
+    return bool(lan and trial.back and not any(matches_name(each, trial.back.place) for each in lan.interfaces))
+
+
+def _reached(trip: Trip, said: Said, trial: Trial) -> Answer:
     """This host has answered itself."""
     packet = t.cast("Seen", trial.back).packet
     if said.passes is False:
         words = "this gateway answers ({0}), although the declaration says: {1}"
         return Answer(True, words.format(_kind(packet), said.words), agrees=False)
-    if trial.answered:
+    if trial.answered and not _led_astray(trip, trial):
         return Answer(True, "{0}; it answers".format(said.words))
+    if trial.answered:
+        words = "{0}, but its answer leaves by {1}, not by {2}"
+        place = t.cast("Seen", trial.back).place
+        return Answer(False, words.format(said.words, place, trip.inn.link), agrees=False)
     closed = _kind(packet) in ("a TCP RST", "no such port")
     words = "{0}, but nothing listens there, or a rule refuses it ({1})" if closed else "{0}, but it was refused ({1})"
     return Answer(False, words.format(said.words, _kind(packet)), agrees=closed)
@@ -98,7 +142,7 @@ def _refused(said: Said, back: Seen) -> Answer:
 def _silent_service(said: Said) -> Answer:
     if said.passes is False:
         return Answer(False, said.words)
-    return Answer(said.passes, said.words + "; nothing came back, which a service that stays silent does not, either")
+    return Answer(said.passes, said.words + "; nothing came back, as from a service that stays silent", silent=True)
 
 
 def _vanished(said: Said) -> Answer:
@@ -114,6 +158,8 @@ def _kind(packet: Packet) -> str:
         return "a TCP RST" if packet.protocol == "tcp" and packet.flags & RST else in_words(packet)
     if told == NO_PORT[packet.version]:
         return "no such port"
+    if packet.kind == EXCEEDED[packet.version]:
+        return "ICMP time exceeded, as its TTL ran out"
     for (kind, codes), words in ((PROHIBITED[packet.version], "prohibited"), (UNREACHED[packet.version], "no route")):
         if packet.kind == kind and packet.code in codes:
             return "ICMP {0}".format(words)
@@ -133,6 +179,7 @@ def to_json(trip: Trip, said: Said, trial: Trial, answer: Answer) -> t.Dict[str,
         "reason": trial.lacks,
         "verdict": answer.told,
         "as_declared": answer.agrees,
+        "culprit": answer.culprit,
         "items": list(said.items),
         "arrives": {
             "interface": trip.inn.link,
@@ -147,11 +194,15 @@ def to_json(trip: Trip, said: Said, trial: Trial, answer: Answer) -> t.Dict[str,
             "problem": route.why,
         },
         "leaves": _leaves(trip, said, trial, answer),
-        "comes_back": trial.answered if measured and (trial.out or trial.back) else None,
+        "comes_back": _comes_back(trip, trial),
         "sent": _line(trial.sent),
         "seen": [_line(each) for each in (trial.out, trial.back) if each],
-        "notes": [*trip.question.notes, *trip.notes, *trial.notes, *answer.notes],
+        "notes": [*trip.question.notes, *trip.notes, *answer.notes],
     }
+
+
+def _comes_back(trip: Trip, trial: Trial) -> t.Optional[bool]:
+    return trial.answered and not _led_astray(trip, trial) if trial.out or trial.back else None
 
 
 def _place(side: Side) -> t.Dict[str, str]:

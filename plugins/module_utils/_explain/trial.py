@@ -16,12 +16,14 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._facts import PROBES
-from .._proof import ground as grounds
+from .._proof import blame, ground as grounds, setting
 from .._proof.judge import REDIRECT, answers
 from .._proof.loop import Loop, NoLoop
-from .._proof.model import Seen
+from .._proof.model import Culprit, Seen
 from .._proof.packets import ACK, ECHO, RST, SYN, answer
 from .._proof.places import lack_of, request
+from .._proof.watch import Watch
+from .answer import judged, needs_a_closer_look
 from .trip import HERE
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -29,6 +31,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._proof.ground import Place
     from .._proof.model import Ground
     from .._proof.packets import Packet
+    from .._proof.trace import Flight
     from .trip import Planner, Trip
     from .verdict import Said
 
@@ -36,8 +39,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
 PATIENCE, AGAIN = 1.0, (0.2, 0.5)
 #: Ports from which clients hardly ever send: below those that Linux (32768), Windows and macOS (49152) choose from.
 PORTS = (20000, 32000)
+#: From the number of a packet to that of the one that hangs up, whose way nobody asks about.
+LATER = 8
 #: States of a neighbour whose lladdr is not known.
 UNKNOWN = frozenset(("FAILED", "INCOMPLETE", "NONE"))
+
+
+NOBODY = Culprit()
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ class Trial:
     out: t.Optional[Seen] = None
     back: t.Optional[Seen] = None
     lacks: str = ""
-    notes: t.Tuple[str, ...] = ()
+    played: t.Tuple[t.Tuple[str, str], ...] = ()  # link and address of neighbours that nobody has
+    culprit: Culprit = NOBODY
 
     @property
     def answered(self) -> bool:
@@ -81,9 +90,10 @@ def _tried(planner: Planner, trip: Trip, said: Said, run: t.Tuple[Host, Loop]) -
     ground = _marked(planner.ground, trip, played)
     loop.build(ground, places)
     first = Seen(trip.inn.link, t.cast("Packet", ground.flow))
-    found = _Exchange(first, host, loop).run()
-    words = "nobody answers for {1} on {0}, so the probe has played that host; it is down, or the address is wrong"
-    return replace(found, notes=tuple(words.format(*each) for each in played))
+    found = _Exchange(first, run).run()
+    if needs_a_closer_look(judged(trip, said, found)):
+        found = _watched(found, said, ground, run)
+    return replace(found, played=tuple(played))
 
 
 def _needed(trip: Trip, said: Said) -> t.List[str]:
@@ -108,6 +118,46 @@ def _marked(ground: Ground, trip: Trip, played: t.Sequence[t.Tuple[str, str]]) -
     packet = replace(packet, sport=drawn.randrange(*PORTS), mark=1, magic=magic)
     outside = {asked.family: ground.outside.get(asked.family, grounds.OUTSIDE[asked.family][0])}
     return replace(ground, outside=outside, magic=magic, flow=packet, played=tuple(played))
+
+
+# --- A closer look ---------------------------------------------------------------------------------------------------
+
+
+def _watched(before: Trial, said: Said, ground: Ground, run: t.Tuple[Host, Loop]) -> Trial:
+    """Once more from the next port, as a flow that is known may take another way, and who is to blame."""
+    host, loop = run
+    sent = t.cast("Seen", before.sent)
+    first = Seen(sent.place, replace(sent.packet, sport=sent.packet.sport + 1, mark=sent.packet.mark + 1))
+    exchange, watch = _Exchange(first, run), Watch(loop, loop.places, host)
+    found: t.List[Trial] = []
+    watch.begin(setting.trace(ground, loop.places))
+    try:
+        evidence = watch.during(lambda listen: found.append(exchange.run(listen)))
+    finally:
+        watch.end()
+    case = _case(found[0], said)
+    flights = [each for each in evidence.flights if _is_of(each, case.packet)]
+    culprit = blame.blame(case, evidence, flights[-1] if flights else None, host)
+    return replace(found[0], culprit=culprit)
+
+
+def _case(trial: Trial, said: Said) -> blame.Case:
+    """The packet that did not do what it should."""
+    sent, out = t.cast("Seen", trial.sent), trial.out
+    wanted = said.come.places if said.come else ()
+    if not out:
+        return blame.Case(sent.packet, sent.place, wanted, blame.LOST)
+    if said.passes is False:
+        return blame.Case(sent.packet, sent.place, wanted, blame.PASSED)
+    if said.come and not said.come.fits(out.place, out.packet):
+        return blame.Case(sent.packet, sent.place, wanted, blame.CHANGED)
+    wrong = blame.CHANGED if trial.back and not trial.answered else blame.LOST
+    return blame.Case(answer(out.packet), out.place, (sent.place,), wrong)
+
+
+def _is_of(flight: Flight, packet: Packet) -> bool:
+    ends = (packet.mark, packet.source, packet.dport)
+    return any(each.packet and (flight.mark, each.packet.source, each.packet.dport) == ends for each in flight.events)
 
 
 # --- Neighbours ------------------------------------------------------------------------------------------------------
@@ -147,12 +197,14 @@ def _nobodys(
 class _Exchange:
     """One packet, and its answer from wherever it came out."""
 
-    def __init__(self, first: Seen, host: Host, loop: Loop) -> None:
-        self._first, self._host, self._loop = first, host, loop
+    def __init__(self, first: Seen, run: t.Tuple[Host, Loop]) -> None:
+        self._first, (self._host, self._loop) = first, run
+        self._meanwhile: t.Callable[[], None] = _nothing
         self._out: t.Optional[Seen] = None
         self._back: t.Optional[Seen] = None
 
-    def run(self) -> Trial:
+    def run(self, meanwhile: t.Optional[t.Callable[[], None]] = None) -> Trial:
+        self._meanwhile = meanwhile or self._meanwhile
         self._send(self._first, lambda: bool(self._out or self._back))
         if self._out:
             self._back = None
@@ -177,10 +229,13 @@ class _Exchange:
         """A service of this host that has answered would send its answer again, when nobody catches it any more."""
         own = self._first.packet  # without ACK, as the number to acknowledge may be unknown; the filters look at it
         following = own.magic + 1 & 0xFFFFFFFF
-        self._loop.send(self._first.place, replace(own, flags=RST, magic=following, acked=following))
+        self._loop.send(
+            self._first.place, replace(own, mark=own.mark + LATER, flags=RST, magic=following, acked=following)
+        )
         self._listen(0.02)
 
     def _listen(self, seconds: float) -> None:
+        self._meanwhile()
         for place, packet in self._loop.receive(seconds):
             if packet.quoted and packet.kind == REDIRECT[packet.version]:
                 continue  # advice only
@@ -202,3 +257,7 @@ class _Exchange:
 
     def _mine(self, packet: Packet) -> bool:
         return packet.magic == self._first.packet.magic and not packet.quoted
+
+
+def _nothing() -> None:
+    """Nobody has to be called meanwhile."""

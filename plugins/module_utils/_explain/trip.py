@@ -153,7 +153,8 @@ class Planner:
             return self._side(way, question.target)
         # Without the link by which it comes: the kernel may refuse its source, or forward nothing at all.
         plain = self._side(road(self.host, question.target), question.target)
-        return plain if plain.kind == NOWHERE else replace(plain, why=_refused(way, question.target))
+        words = "the kernel refuses to forward what {0} sends there"
+        return plain if plain.kind == NOWHERE else replace(plain, why=words.format(question.source))
 
     def after(self, address: str) -> Side:
         """Where a packet goes after its destination was translated."""

@@ -143,6 +143,8 @@ def lack_of(ground: Ground, interface: str) -> str:
 def lack_inside(ground: Ground, interface: str, family: str) -> str:
     """Why nothing can be sent from a LAN."""
     lacks = lack_of(ground, interface)
+    if not lacks and interface in ground.addresses and not of_family(ground.addresses[interface], family):
+        return "{0} has no {1} address, so no client reaches this gateway there".format(interface, FAMILY_NAMES[family])
     if not lacks and (interface, family) not in ground.clients:
         lacks = "{0} has no {1} network with a free address for the probe".format(interface, FAMILY_NAMES[family])
     return lacks

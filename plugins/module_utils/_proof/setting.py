@@ -81,11 +81,13 @@ def _addresses(ground: Ground, name: str, family: str) -> t.List[str]:
 
 
 def _answers(ground: Ground, family: str) -> t.List[t.Tuple[str, int, int]]:
-    """What comes back to who sent the packet of a flow, from any host: address, protocol and port."""
+    """What comes back to who sent the packet of a flow, from any host: address, protocol and port. The next port is for
+    a second attempt.
+    """
     flow = ground.flow
     if not flow or flow.family != family or flow.protocol not in PORTED:
         return []
-    return [(flow.source, PORTED[flow.protocol], flow.sport)]
+    return [(flow.source, PORTED[flow.protocol], port) for port in (flow.sport, flow.sport + 1)]
 
 
 def _numbers(ground: Ground, family: str) -> t.Tuple[t.Tuple[int, int, int], ...]:
