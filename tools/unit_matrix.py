@@ -51,7 +51,7 @@ def command(member: Member, interpreter: str, root: Path) -> tuple[list[str], di
     wanted = hashlib.sha256(repr(member).encode()).hexdigest()
     if not stamp.exists() or stamp.read_text(encoding="ascii") != wanted:
         subprocess.run([interpreter, "-m", "venv", "--clear", str(folder)], check=True)
-        _pip(python, "install", *member.packages)
+        _pip(python, "install", "--no-compile", *member.packages)
         stamp.write_text(wanted, encoding="ascii")
     paths = [root / ".cache" / "collections", root / "tests", _core(member.core, root)]
     arguments = ["-m", "pytest", "-q", "tests/unit/plugins/module_utils", "tests/unit/plugins/modules"]

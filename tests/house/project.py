@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import shutil
 import subprocess
 import sysconfig
+import typing as t
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +25,7 @@ def files_of_project() -> list[Path]:
     return sorted({ROOT / name for name in listed if name and (ROOT / name).is_file()})
 
 
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 #: Where ansible-playbook and its siblings are in the virtual environment.
 OUR_PROGRAMS = sysconfig.get_path("scripts")
 
@@ -48,6 +52,18 @@ class Installed:
         (self.tarball,) = folder.glob("ipmasq-linux-*.tar.gz")
         self.run("ansible-galaxy", "collection", "install", "--offline", "--no-deps", str(self.tarball))
         self.path = self.collections / "ansible_collections" / "ipmasq" / "linux"
+
+    @functools.cached_property
+    def playbooks(self) -> str:
+        """What Ansible says about the syntax of all of them, in one run."""
+        names = [f"ipmasq.linux.{name}" for name in PLAYBOOKS]
+        return self.run("ansible-playbook", *names, "--syntax-check", "-i", "localhost,")
+
+    @functools.lru_cache  # noqa: B019 - there is one for each module of tests
+    def documentation(self, kind: str, *names: str) -> dict[str, t.Any]:
+        """Of several plugins of a kind, or roles, in one run."""
+        found: dict[str, t.Any] = json.loads(self.run("ansible-doc", "--json", "--type", kind, *names))
+        return found
 
     def run(self, *command: str) -> str:
         """What a command prints; it must not fail."""

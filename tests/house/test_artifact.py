@@ -14,12 +14,11 @@ import typing as t
 
 import pytest
 import yaml
-from project import ROOT
+from project import PLAYBOOKS, ROOT
 
 if t.TYPE_CHECKING:
     from project import Installed
 
-PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 PLUGINS = [
     (kind, path.stem)
     for kind, folder in (("module", "modules"), ("filter", "filter"))
@@ -74,14 +73,13 @@ def test_it_is_small(installed: Installed) -> None:
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_playbook_by_its_full_name(installed: Installed, playbook: str) -> None:
-    shown = installed.run("ansible-playbook", f"ipmasq.linux.{playbook}", "--syntax-check", "-i", "localhost,")
-    assert str(installed.path / "playbooks" / f"{playbook}.yml") in shown
+    assert str(installed.path / "playbooks" / f"{playbook}.yml") in installed.playbooks
 
 
 @pytest.mark.parametrize(("kind", "name"), PLUGINS, ids=["-".join(each) for each in PLUGINS])
 def test_plugin_has_its_documentation(installed: Installed, kind: str, name: str) -> None:
-    full = f"ipmasq.linux.{name}"
-    shown = json.loads(installed.run("ansible-doc", "--json", "--type", kind, full))[full]
+    names = [f"ipmasq.linux.{each}" for of, each in PLUGINS if of == kind]
+    shown = installed.documentation(kind, *names)[f"ipmasq.linux.{name}"]
     assert shown["doc"]["filename"].startswith(str(installed.path))
     assert shown["doc"]["short_description"]
     assert shown["examples"].strip()
@@ -90,8 +88,7 @@ def test_plugin_has_its_documentation(installed: Installed, kind: str, name: str
 
 @pytest.mark.parametrize("role", ROLES)
 def test_role_has_its_documentation(installed: Installed, role: str) -> None:
-    full = f"ipmasq.linux.{role}"
-    shown = json.loads(installed.run("ansible-doc", "--json", "--type", "role", full))[full]
+    shown = installed.documentation("role", *(f"ipmasq.linux.{each}" for each in ROLES))[f"ipmasq.linux.{role}"]
     assert shown["path"].startswith(str(installed.path))
     assert shown["entry_points"]["main"]["options"]
 
