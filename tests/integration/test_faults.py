@@ -55,11 +55,7 @@ def gate(backend, tmp_path, monkeypatch):
     wire_gateway()
     sh(SWITCHES_BEFORE)
     quick_guard(monkeypatch)
-    made = Gate(backend, tmp_path)
-    # The kernel's own tables and switches that the first load of all makes stay.
-    made.apply(**MORE)
-    made.absent()
-    return made
+    return Gate(backend, tmp_path)
 
 
 def sample(steps, gate, *words):
