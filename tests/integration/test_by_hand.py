@@ -13,6 +13,7 @@ from helpers import Gate
 from sandbox import sh
 from test_explain import ask
 from topology import Topology
+from unhurried import patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
@@ -103,8 +104,8 @@ WAYS = {
 
 @pytest.mark.parametrize("programs", ["nft", "iptables-legacy"])
 def test_what_is_broken_by_hand_is_named(programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(proving, "PATIENCE", 0.5)
-    monkeypatch.setattr(trial, "PATIENCE", 0.4)
+    monkeypatch.setattr(proving, "PATIENCE", patience())
+    monkeypatch.setattr(trial, "PATIENCE", patience())
     gate, net, wrong = Gate(programs, tmp_path), Topology(), {}
     sh("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.lan0.rp_filter=0")
     gate.apply(**DECLARED)

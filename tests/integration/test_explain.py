@@ -11,12 +11,14 @@ import re
 import socket
 
 import pytest
+import unhurried
 from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_proof import traces
 from topology import GATE4, WAN4, Sniffer, Topology
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
 from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 
@@ -76,6 +78,12 @@ PACKETS = {
     "not routed": (("192.168.1.10", "9.9.8.1", 80), False, "a route or a rule of type blackhole drops packets to",
                    [], ""),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What does not come within this time does not come; a packet is sent again meanwhile."""
+    monkeypatch.setattr(trial, "PATIENCE", unhurried.patience())
 
 
 @pytest.fixture

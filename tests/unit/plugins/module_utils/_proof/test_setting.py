@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import setting
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.ground import Place
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 
 GROUND = Ground(
     links={"lan0": Link("lan0", True), "wg0": Link("wg0", True, ethernet=False), "wan0": Link("wan0", True)},
@@ -63,3 +66,27 @@ def test_questions_and_answers():
     advertisement = solicitation[:54] + b"\x88" + solicitation[55:]
     assert setting.answered(advertisement) == "fd00::fafa"
     assert setting.answered(b"") == ""
+
+
+FLOW = Packet("192.168.1.5", "9.9.9.9", "tcp", 20000, 443, magic=7)
+
+
+def test_a_flow_of_a_real_host_is_caught_by_its_ports_alone():
+    """Nothing else that is for this host, whose connections go on."""
+    ground = Ground({"lan0": Link("lan0")}, outside={"ip": "192.31.196.128/25"}, magic=7, flow=FLOW)
+    for lines in (
+        setting.filters(ground, {"lan0": Place(True, 1)}),
+        setting.table(ground, {"lan0": Place(nft=True)}),
+    ):
+        about = [line for line in lines if "192.168.1.5" in line]
+        assert len(about) == 2
+        assert "20000" in about[0] and "20001" in about[1]
+    assert not any("20000" in line for line in setting.table(replace(ground, flow=None), {"lan0": Place(nft=True)}))
+
+
+def test_hosts_that_are_played_have_an_entry_for_as_long_as_the_proof_runs():
+    ground = Ground({"lan0": Link("lan0"), "ppp0": Link("ppp0", ethernet=False)}, outside={"ip": "192.31.196.128/25"})
+    ground = replace(ground, played=(("lan0", "192.168.1.77"), ("ppp0", "9.9.9.9")))
+    (line,) = setting.neighbours(ground)
+    assert line.startswith("neigh replace 192.168.1.77 lladdr ") and " dev lan0 " in line
+    assert setting.undo(ground, {}).neighbours == ("neigh del 192.168.1.77 dev lan0",)
