@@ -45,7 +45,8 @@ DESCRIPTION = [
 #: Options of the role that the module does not have.
 ROLE_ONLY = {
     "gateway_install": {
-        "description": "Whether to install nftables (or iptables), iproute2 and conntrack if nft or ip is missing.",
+        "description": "Whether to install nftables (or iptables), iproute2 and conntrack if nft or ip is missing, "
+        "and tc if a change cannot be proven without it.",
         "type": "raw",
         "default": True,
     }

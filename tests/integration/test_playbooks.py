@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import pytest
+import sandbox
 from helpers import OFFICE, wire_gateway
 from sandbox import sh
 from test_confirm import ONE, TWO, Box
@@ -235,3 +236,50 @@ def test_module_defaults_of_the_group_fit_every_module(box):
     assert rc == 0, results
     (look,) = [hosts["gw1"] for name, hosts in results if name == "look"]
     assert (look["as_applied"], look["instances"], look["owner"]) == (True, ["branch"], "items")
+
+
+# -- a host on which only tc is missing
+
+#: In this mount namespace, /dev/null lies over tc; this module of a package manager takes it away.
+PACKAGES = """#!/usr/bin/python
+import subprocess
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({"name": {"type": "list"}, "state": {}, "update_cache": {"type": "bool"}})
+subprocess.run(["umount", "%s"], check=True)
+module.exit_json(changed=True, installed=module.params["name"])
+"""
+ROLE = """
+- hosts: gw1
+  gather_facts: false
+  tasks:
+    - set_fact: {os_family: %s, pkg_mgr: apk, cacheable: true}
+    - include_role: {name: ipmasq.linux.gateway}
+      vars:
+        gateway_wans: [{interface: wan0}]
+        gateway_lans: [{name: office, interfaces: [lan0], networks: [192.168.1.0/24]}]
+        gateway_confirm_timeout: 0
+        gateway_foreign_drops: warn
+"""
+
+
+@pytest.mark.parametrize(("family", "package"), [("Debian", "iproute2"), ("RedHat", "iproute-tc")])
+def test_the_role_installs_tc_where_only_it_is_missing(box, family, package):
+    tc = str(pathlib.Path(shutil.which("tc", path=sandbox.PATH)).resolve())
+    box.mounted = "mount --bind /dev/null {0}; ".format(tc)
+    (box.folder / "library").mkdir()
+    (box.folder / "library/apk.py").write_text(PACKAGES % tc, encoding="utf-8")
+    (box.folder / "role.yml").write_text(ROLE % family, encoding="utf-8")
+    # Somebody's rule, so that there is something to find.
+    drops = family == "RedHat"
+    if drops:
+        sh("ip neigh replace 203.0.113.1 lladdr 02:00:00:00:00:11 dev wan0")
+        sh("nft add table ip other; nft 'add chain ip other f {type filter hook forward priority 5; policy drop;}'")
+    rc, tasks = run(box, box.folder / "role.yml")
+    done = {name.rpartition(" : ")[2]: hosts.get("gw1", {}) for name, hosts in tasks}
+    assert done["Install tc"]["installed"] == [package]
+    proof = done["Prove what was applied without it"]
+    assert (rc, bool(proof["broken"])) == ((2, True) if drops else (0, False)), proof["broken"]
+    # The next run changes nothing, so it proves nothing, and installs nothing.
+    rc, tasks = run(box, box.folder / "role.yml")
+    done = {name.rpartition(" : ")[2]: hosts.get("gw1", {}) for name, hosts in tasks}
+    assert rc == 0 and "Install tc" not in done

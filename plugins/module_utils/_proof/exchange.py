@@ -80,4 +80,5 @@ class Exchange:
         talk = self._numbered.get(port - FIRST_PORT)
         if talk and not packet.quoted and talk.own == (packet.target, port):
             return talk
-        return self._numbered.get(about.mark)
+        talk = self._numbered.get(about.mark)
+        return talk if talk and talk.knows(about) else None

@@ -58,6 +58,11 @@ class Talk:
         """Whether something came out, but not as it has to; a refusal is no such thing."""
         return self.outcome == BROKEN and self.reason != REFUSED
 
+    def knows(self, packet: Packet) -> bool:
+        """Whether a packet with this conversation's mark is of it. Others have numbers in these fields, too."""
+        ends = {end for each in self.sent for end in (each.packet.source, each.packet.target)}
+        return packet.magic == self.magic or bool({packet.source, packet.target} & ends)
+
     def due(self) -> t.Optional[Seen]:
         """What has to be sent now."""
         if self.settled or self._turn >= len(self.promise.steps):

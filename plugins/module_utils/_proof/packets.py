@@ -138,6 +138,8 @@ def _parse(data: bytes) -> t.Optional[Packet]:
         ends = str(ipaddress.IPv6Address(data[8:24])), str(ipaddress.IPv6Address(data[24:40]))
         return _inner(ends, first & 0xFFFFF, number, data[IP6_LENGTH:])
     length = (data[0] & 15) * 4
+    if data[0] >> 4 != 4 or length < IP4_LENGTH:
+        return None  # what the kernel itself sends into a TUN device has no link header to be cut off
     (mark,) = struct.unpack_from("!H", data, 4)
     ends = str(ipaddress.IPv4Address(data[12:16])), str(ipaddress.IPv4Address(data[16:20]))
     return _inner(ends, mark, data[9], data[length:])

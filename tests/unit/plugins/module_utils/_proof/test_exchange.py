@@ -13,6 +13,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import H
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 
 OUT = Packet("192.168.1.9", "192.31.196.129", "udp", dport=443, flags=0)
+SHUT = Promise("closed", "c", (), (Step("wan0", OUT),), (Come(("lan0",)),), ("wan0",))
 REACH = Promise("reach", "r", (), (Step("lan0", OUT, Come(("wan0",))), Step()))
 
 
@@ -48,6 +49,18 @@ def test_out_and_back():
     loop.come = [("lan0", back[1])]
     exchange.listen(0)
     assert talk.outcome == HOLDS and not exchange.listen(0)
+
+
+def test_a_packet_of_somebody_else_with_the_same_mark_is_none_of_ours():
+    loop, talk = Loop(), Talk(SHUT, 7, 0x1234)
+    exchange = Exchange([talk], Run(Host(), loop, 1.0, itertools.count(8)))
+    exchange.begin([talk])
+    loop.come = [("lan0", Packet("0.0.0.0", "0.0.0.0", "223", mark=7))]
+    exchange.listen(0)
+    assert not talk.settled and talk.seen == []
+    loop.come = [("lan0", replace(OUT, mark=7, target="10.9.9.9", source="203.0.113.2", magic=0x1234))]
+    exchange.listen(0)
+    assert talk.settled
 
 
 def test_when_the_time_is_up_nothing_is_sent():

@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import inspect
+import pathlib
+import re
+
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils import _proving
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop
 
 
@@ -47,3 +52,12 @@ def test_another_proof_is_waited_for(monkeypatch):
     answers = iter([OSError(16, "busy")])
     with pytest.raises(loop.NoLoop, match="another proof has been running"):
         loop._locked()
+
+
+def test_the_role_knows_the_words_for_a_missing_tc():
+    text = (pathlib.Path(__file__).parents[5] / "roles/gateway/vars/main.yml").read_text(encoding="utf-8")
+    with pytest.raises(loop.NoLoop) as caught, loop.Loop(Host()):
+        pass
+    (words,) = re.findall(r'_gateway_no_tc: "(.*)"', text)
+    assert words.partition(": ")[2] in str(caught.value)
+    assert words.partition(": ")[0] + ": " in inspect.getsource(_proving)

@@ -79,3 +79,11 @@ def test_in_words():
     error = Packet(*ENDS[0], "icmp", flags=0, kind=3, code=3, quoted=Packet(*ENDS[0], "udp", 1, 2, 0))
     assert in_words(error).endswith("type 3 code 3 about [udp 192.168.1.9:1 > 192.0.2.1:2]")
     assert in_words(Packet(*ENDS[0], "253")) == "protocol 253 192.168.1.9 > 192.0.2.1"
+
+
+def test_what_has_no_ip_header_is_no_packet():
+    """A report that the kernel sends into the TUN device, of which a link header was cut off that it does not have."""
+    report = bytes.fromhex("6000000000240001") + bytes(16) + bytes.fromhex("ff02") + bytes(13) + b"\x16" + bytes(36)
+    assert parse(report[14:]) is None
+    assert parse(bytes(40)) is None
+    assert parse(b"\x41" + bytes(40)) is None
