@@ -20,6 +20,7 @@ from topology import GATE4, WAN4, Sniffer, Topology
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
 from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground as grounds
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 
 DECLARED = {
@@ -267,3 +268,29 @@ def test_without_tc_the_declaration_is_explained(nft, wires):
     assert (values["by"], values["passes"], values["items"]) == ("declaration", True, ["port_forward/web"])
     assert values["reason"].startswith("tc is not installed")
     assert values["leaves"]["destination"] == "192.168.1.20"
+
+
+def test_where_nft_has_no_egress_hook(nft, wires, monkeypatch):
+    """Filters of tc catch the same: by number, and what a service answers by its port."""
+    monkeypatch.setattr(grounds, "_has_egress", lambda _host: False)
+    nft.apply(**DECLARED)
+    before = traces()
+    for family, own in ((socket.AF_INET, "192.168.1.1"), (socket.AF_INET6, "fd00:1::1")):
+        with (
+            wires.socket("gate", family, socket.SOCK_STREAM) as service,
+            Sniffer(wires, "office") as inside,
+            Sniffer(wires, "wan") as outside,
+        ):
+            service.bind((own, 8080))
+            service.listen()
+            v6 = family == socket.AF_INET6
+            client, server = ("fd00:1::10", "2620:fe::9") if v6 else ("192.168.1.10", "9.9.9.9")
+            assert ask(nft, client, own, 8080)["verdict"].endswith("it answers")
+            assert ask(nft, client, server, 443)["passes"]
+            assert ask(nft, client, server, 443, "udp")["passes"]
+            assert not ask(nft, client, server, 25)["passes"]
+            seen = [
+                data for sniffer in (inside, outside) for data in sniffer.packets() if data[6 if v6 else 9] in (6, 17)
+            ]
+            assert seen == []
+    assert traces() == before
