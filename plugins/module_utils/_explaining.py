@@ -42,7 +42,7 @@ def gateway_explain(params: t.Mapping[str, t.Any], host: Host) -> t.Dict[str, t.
     trial = tried(planner, trip, said, host)
     answer = answers.answered(trip, said, trial)
     values = answers.to_json(trip, said, trial, answer)
-    values["notes"] += _notes(instance, host)
+    values["notes"] += grounds.before_bridges((trip.inn.link, trip.out.link), facts, host) + _notes(instance, host)
     return {"changed": False, **values, "lines": answers.lines(values)}
 
 

@@ -20,6 +20,7 @@ from topology import GATE4, WAN4, Sniffer, Topology
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
 from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
+from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground as grounds
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 
@@ -294,3 +295,18 @@ def test_where_nft_has_no_egress_hook(nft, wires, monkeypatch):
             ]
             assert seen == []
     assert traces() == before
+
+
+def test_rules_at_the_ports_of_a_bridge_are_told(nft, wires):
+    """The packets arrive at the bridge, so nobody knows what its ports let in."""
+    sh(
+        "ip link add br0 type bridge; ip link set br0 up; ip addr flush dev lan0; ip link set lan0 master br0; "
+        "ip addr add 192.168.1.1/24 dev br0; ip addr add fd00:1::1/64 dev br0 nodad"
+    )
+    nft.apply(**dict(DECLARED, lans=[dict(OFFICE, interfaces=["br0"])]))
+    assert "bridge" not in str(ask(nft, *CLIENT)["notes"])
+    sh("nft add table bridge foe; nft 'add chain bridge foe f { type filter hook prerouting priority 0; }'")
+    sh("nft add rule bridge foe f ip saddr 192.168.1.0/24 drop")
+    told = "rules of table bridge foe come before br0, where the probe's packets arrive, so nobody has tried them"
+    assert told in ask(nft, *CLIENT)["notes"]
+    assert told in gateway_probe("default", nft.host)["notes"]

@@ -221,3 +221,17 @@ def with_lacks(ground: Ground, lacks: t.Mapping[str, str]) -> Ground:
     """For each interface that is measured, what it lacks."""
     links = {name: replace(link, lacks=lacks.get(name, TOO_MANY)) for name, link in ground.links.items()}
     return replace(ground, links=links)
+
+
+def before_bridges(names: t.Iterable[str], facts: Facts, host: Host) -> t.List[str]:
+    """What filters at the ports of a bridge, which the probe's packets do not cross: they arrive at the bridge."""
+    bridges = [each.name for each in facts.interfaces if each.kind == "bridge" and each.name in set(names)]
+    if not bridges or not host.which("nft"):
+        return []
+    try:
+        listed = json.loads(host.ask(["nft", "-j", "list", "ruleset", "bridge"]).out or "{}", strict=False)
+    except ValueError:
+        return []
+    rules = [each["rule"] for each in listed.get("nftables", ()) if "rule" in each]
+    told = "rules of table bridge {0} come before {1}, where the probe's packets arrive, so nobody has tried them"
+    return [told.format(table, ", ".join(bridges)) for table in dict.fromkeys(each["table"] for each in rules)]

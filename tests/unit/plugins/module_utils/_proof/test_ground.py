@@ -8,9 +8,11 @@ import json
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
+from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
 class Host:
@@ -95,3 +97,22 @@ def test_the_way_is_asked_for_as_a_client_goes():
     host = Host(**{"ip route get 192.31.196.129": [{"dev": "wan0", "gateway": "203.0.113.1"}]})
     assert ground.ways(base, [], host) == {("lan0", "ip"): ("wan0", "203.0.113.1")}
     assert ground.ways(base, [("lan0", "192.168.1.9", "10.9.0.1")], Host()) == {}
+
+
+RULE = {"rule": {"family": "bridge", "table": "filter", "chain": "FORWARD"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed", "told"),
+    [
+        ("bridge", [RULE, RULE], 1),
+        ("bridge", [{"table": {"family": "bridge", "name": "filter"}}], 0),
+        ("vlan", [RULE], 0),
+    ],
+)
+def test_rules_at_the_ports_of_a_bridge_are_told(monkeypatch, kind, listed, told):
+    host = fakes.FakeHost()
+    monkeypatch.setattr(host, "ask", lambda *_words: Done(0, json.dumps({"nftables": listed}), ""))
+    notes = ground.before_bridges(["br0", "wan0"], Facts((Interface("br0", kind=kind),)), host)
+    assert len(notes) == told
+    assert all(note.startswith("rules of table bridge filter come before br0, ") for note in notes)
