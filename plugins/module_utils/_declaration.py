@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ._choice import NOTHING, Chosen  # noqa: TC001 (the codec reads the annotations)
 from ._intent import Neighbour
-from ._kind import Kind
+from ._part import Kind
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ from dataclasses import dataclass, field, replace
 
 from . import (
     _conntrack as conntrack,
-    _fence as fence,
-    _firewalld as firewalld,
     _forgetting as forgetting,
     _helpers as helpers,
     _journal as journal,
@@ -45,14 +43,13 @@ from ._describe import describe_gateway, describe_item, is_cut
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._features import check_supported
-from ._fence import FENCE
-from ._firewalld import DOOR, Door
 from ._groups import Groups
 from ._helpers import MODULES, Modules
 from ._host import check_root
 from ._intent import Neighbour
-from ._kind import parts_of
 from ._links import LINKS
+from ._part import FOLDER, NOTHING as NOTHING_TO_DO, Scene, parts_of, stem
+from ._parts import PARTS
 from ._plan import RULES, Loaded, Plan, replace_key
 from ._resolve import forwarded_families, resolve, resolve_item
 from ._rfc import given_up
@@ -65,9 +62,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.select import Choice
     from ._choice import Chosen
     from ._facts import Facts
-    from ._fence import Fence
     from ._host import Host, Sight
     from ._intent import Forwarding, Gateway, Item
+    from ._part import Delta, Kind
     from ._plan import Row, Rows
     from ._rollback import Confirmation
     from ._rules import RuleSet
@@ -78,7 +75,6 @@ IPTABLES_OWN = ("ip filter", "ip6 filter")
 
 
 AS_BEFORE = "the host is as it was before"
-UNFENCED = "a flush of all rules by hand opens this host until they are loaded again"
 
 
 @dataclass(frozen=True)
@@ -100,26 +96,32 @@ class Change:
     retired: t.Tuple[t.Tuple[Backend, Rows], ...] = ()  # earlier backends of this instance, and the rows left on them
     notes: t.Tuple[str, ...] = ()
     why: str = ""
-    lines_before: t.Tuple[str, ...] = ()
-    chains_before: t.Tuple[str, ...] = ()
+    old: t.Optional[State] = None
     drifted: bool = False  # somebody has changed what was applied
     flows: int = 0  # connections that the change makes wrong and deletes
-    steps: links.Steps = field(default_factory=links.Steps)  # addresses and devices of links
-    offloaded_before: bool = False
+    deltas: t.Mapping[str, Delta] = field(default_factory=dict)  # of the parts that have something to do
+    scene: Scene = field(default_factory=lambda: Scene(""))
     back: str = ""  # shell that a rollback runs for connections that began under the change
     owing: str = ""  # what lets a later run delete connections if this one dies
-    door: t.Optional[firewalld.Policy] = None  # what firewalld must accept
-    reload: bool = False  # firewalld's policy differs and needs a reload
-    refence: str = ""  # the fence's line of the differences; empty if it is as it should be
 
     @property
     def cuts(self) -> bool:
         """Whether it may cut somebody off; files alone do not."""
-        return any((self.plan.changed, self.switches, self.retired, self.steps, self.reload))
+        parts = any(delta.cuts for delta in self.deltas.values())
+        return any((self.plan.changed, self.switches, self.retired, parts))
 
     @property
     def changed(self) -> bool:
-        return any((self.cuts, self.outdated, self.stale, self.enable, self.flows, self.refence))
+        return any((self.cuts, self.outdated, self.stale, self.enable, self.flows, self.deltas))
+
+    def delta(self, part: Kind[t.Any]) -> Delta:
+        return self.deltas.get(part.name, NOTHING_TO_DO)
+
+    @property
+    def links(self) -> links.Steps:
+        """The addresses that come and go."""
+        found: t.Optional[links.Steps] = self.delta(LINKS).do
+        return found or links.Steps()
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,6 @@ class Wanted:
     choice: Choice
     old: t.Optional[State]
     notes: t.Tuple[str, ...]
-    door: t.Optional[firewalld.Policy]
     warnings: t.Tuple[str, ...]  # in every run
     controller_ports: t.Tuple[int, ...]  # for the next run
     remarks: t.Tuple[str, ...]  # warnings in the first run that sees them
@@ -205,8 +206,7 @@ def _want(
         gateway = replace(gateway, controller_ports=kept.ports)
     ruleset = compile_gateway(gateway)
     check_supported(ruleset, choice.backend)
-    door, notes = firewalld.policy_for(gateway, host) if firewalld.runs(host) else (None, ())
-    notes = resolved.notes + kept.notes + notes
+    notes = resolved.notes + kept.notes
     if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
     return Wanted(
@@ -216,7 +216,6 @@ def _want(
         choice,
         state,
         notes,
-        door,
         drops + resolved.warnings,
         kept.known,
         resolved.remarks,
@@ -276,10 +275,19 @@ def apply_gateway(
     )
     switches = sysctl.in_order(dict(tuple(tracking) + forwarding))
     rows = choice.backend.render(ruleset)
-    fenced = _fence_of(gateway, state, rows, host)
+    scene = Scene(
+        gateway.instance,
+        choice.backend,
+        facts=facts,
+        init=service.init_of(host),
+        others=tuple(others),
+        same=RULES.of(state).rows == rows,
+    )
+    known = state or persist.salvaged(host, gateway.instance)
+    wishes = [(part, *part.want(gateway, part.of(known), scene, host)) for part in PARTS]
     # What this run found around the gateway is not a change if no rule depends on it.
     before = DECLARATION.of(state).intent
-    remembered = before if before and RULES.of(state).rows == rows else forgetting.encoded(gateway)
+    remembered = before if before and scene.same else forgetting.encoded(gateway)
     change = _change(
         host,
         gateway.instance,
@@ -292,16 +300,13 @@ def apply_gateway(
                 (DECLARATION, _declaration(wanted, remembered)),
                 (MODULES, Modules(tuple(helpers.modules_for(item.name for item in gateway.helpers)))),
                 (RULES, Loaded(choice.backend.programs, rows)),
-                (LINKS, _links_wanted(wanted, others, host)),
-                (DOOR, _door_wanted(wanted, host)),
-                (FENCE, fenced),
+                *((part, value) for part, value, _notes in wishes),
                 (SWITCHES, Held(sysctl.lasting(switches, SWITCHES.of(state).values, host))),
             ),
         ),
         facts=facts,
-        door=wanted.door,
         targets=switches,
-        notes=wanted.notes + notes + _unfenced_notes(fenced.unfenced),
+        notes=wanted.notes + notes + tuple(note for _part, _value, told in wishes for note in told),
         others=others,
     )
     if change.plan.changed:
@@ -336,16 +341,6 @@ def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
     )
 
 
-def _fence_of(gateway: Gateway, state: t.Optional[State], rows: Rows, host: Sight) -> Fence:
-    init, known = service.init_of(host), FENCE.of(state)
-    refused = known.unfenced if RULES.of(state).rows == rows else ""
-    return fence.fence_of(gateway, init.name if init else "", host, known.text, refused)
-
-
-def _unfenced_notes(why: str) -> t.Tuple[str, ...]:
-    return ("no fence: {0}; {1}".format(why, UNFENCED),) if why else ()
-
-
 def _with_connections(
     change: Change,
     connections: forgetting.Forgetting,
@@ -362,17 +357,17 @@ def _with_connections(
     def look() -> conntrack.Found:
         # A pending change is rolled back at its deadline, and the confirmation needs time, too.
         longest = min(conntrack.LONGEST, pending.seconds / 4) if pending else conntrack.LONGEST
-        found.append(connections.found(change.steps, change.drifted, longest))
+        found.append(connections.found(change.links, change.drifted, longest))
         return found[-1]
 
-    back = connections.back(change.steps) if change.changed else Groups()
+    back = connections.back(change.links) if change.changed else Groups()
     change = replace(
         change,
         back=conntrack.commands(back.words, change.instance, back.left),
         owing="" if pending else connections.owing(),
     )
     aftermath = Aftermath(
-        lambda: conntrack.script(look(), change.instance), lambda host: connections.undone(change.steps, host)
+        lambda: conntrack.script(look(), change.instance), lambda host: connections.undone(change.links, host)
     )
     warnings = _carry_out(change, host, pending, aftermath, proven)
     if affected and not found:
@@ -390,7 +385,7 @@ def _with_connections(
 
 def _finish_decided(instance: str, host: Sight) -> None:
     """Finish a first change that was decided before a power failure, when no loader existed to finish it."""
-    commit = persist.stem(instance) + persist.COMMIT
+    commit = stem(instance) + persist.COMMIT
     if not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
         return
     acting = host.acting()
@@ -426,13 +421,6 @@ def _drops(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
         )
         for table, chain in found
     )
-
-
-def _door_wanted(wanted: Wanted, host: Sight) -> Door:
-    """The policy file. If firewalld is installed but not running, it reads the file when it starts."""
-    if wanted.door:
-        return Door(wanted.door.to_xml(wanted.gateway.instance))
-    return DOOR.of(wanted.old) if host.which(firewalld.CMD) else Door()
 
 
 def _pending(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:
@@ -614,7 +602,7 @@ def _strange_sentences(state: t.Optional[State]) -> t.Tuple[str, ...]:
         return ()
     return (
         "{0}.json: a later version of ipmasq.linux has set up {1}, which this version does not know and cannot remove; "
-        "remove the instance with that version".format(persist.stem(state.instance), ", ".join(state.strange)),
+        "remove the instance with that version".format(stem(state.instance), ", ".join(state.strange)),
     )
 
 
@@ -642,7 +630,7 @@ def _lost_sentence(instance: str, first: t.Mapping[str, str]) -> str:
     values = ", ".join("{0} = {1}".format(*each) for each in sorted(first.items()))
     return (
         "{0}.json: was damaged or lost, including the values of switches before the first run; they now have the "
-        "kernel's defaults: {1}".format(persist.stem(instance), values or "none")
+        "kernel's defaults: {1}".format(stem(instance), values or "none")
     )
 
 
@@ -703,7 +691,6 @@ def _change(
     notes: t.Tuple[str, ...] = (),
     listing: t.Optional[str] = None,
     facts: t.Optional[Facts] = None,
-    door: t.Optional[firewalld.Policy] = None,
     others: t.Sequence[State],
 ) -> Change:
     """The difference between the host and a new state (None: no state at all)."""
@@ -729,6 +716,8 @@ def _change(
     files = persist.files_of(new, backend, host) if new else {}
     outdated = tuple(persist.outdated(files, host))
     init = service.init_of(host)
+    scene = Scene(instance, backend, listing, facts, init, tuple(others))
+    deltas = {part.name: part.plan(part.of(old), part.of(new), scene, host) for part in PARTS}
     return Change(
         instance=instance,
         backend=backend,
@@ -745,42 +734,11 @@ def _change(
         retired=_retired(host, instance, old, backend),
         notes=notes,
         why=choice.why if choice else "",
-        lines_before=DECLARATION.of(old).lines,
-        chains_before=rules.base_chains,
+        old=old,
         drifted=old is not None and Plan(live, rules.rows).changed,
-        steps=_link_steps(old, new, backend, listing, facts, [LINKS.of(other) for other in others]),
-        offloaded_before=bool(LINKS.of(old).offload),
-        door=door,
-        reload=_door_differs(host, instance, old, door),
-        refence=_refence(old, new, host),
+        deltas={name: delta for name, delta in deltas.items() if delta.do is not None},
+        scene=scene,
     )
-
-
-def _refence(old: t.Optional[State], new: t.Optional[State], host: Sight) -> str:
-    before, after = FENCE.of(old).text, FENCE.of(new).text
-    if before != after:
-        return "~ fence: renewed" if before and after else "+ fence: stands" if after else "- fence"
-    return "" if not after or fence.stands(after, host) else "~ fence: stands again"
-
-
-def _door_differs(host: Sight, instance: str, old: t.Optional[State], door: t.Optional[firewalld.Policy]) -> bool:
-    if not door and not (DOOR.of(old).policy and firewalld.runs(host)):
-        return False
-    return not firewalld.same(firewalld.live(host, instance), door)
-
-
-def _link_steps(
-    old: t.Optional[State],
-    new: t.Optional[State],
-    backend: t.Optional[Backend],
-    listing: t.Optional[str],
-    facts: t.Optional[Facts],
-    others: t.Sequence[links.Links],
-) -> links.Steps:
-    if not facts:
-        return links.Steps()
-    offloaded = backend.offload_devices(listing) if backend and listing else None
-    return links.steps(LINKS.of(old), LINKS.of(new), offloaded, facts, others)
 
 
 def _before(
@@ -823,13 +781,6 @@ def _others(host: Sight, instance: str) -> t.List[State]:
     """The other instances of this host."""
     states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
     return [state for state in states if state]
-
-
-def _links_wanted(wanted: Wanted, others: t.Sequence[State], host: Sight) -> links.Links:
-    gateway = wanted.gateway
-    # What an instance has required of its links so far, even if its state is lost.
-    known = LINKS.of(wanted.old or persist.salvaged(host, gateway.instance))
-    return links.links_of(gateway, known, wanted.facts, [LINKS.of(other) for other in others])
 
 
 def _retired(
@@ -879,8 +830,8 @@ def _carry_out(
     if not change.changed:
         return ()
     sysctl.check_writable(change.switches, sight)
-    if change.reload:
-        firewalld.check_reload(sight)
+    for part in PARTS:
+        part.check(change.delta(part), sight)
     rollback.check_free(change.instance, sight)
     host = sight.acting()
     if not host:
@@ -969,7 +920,7 @@ class Transaction:
     def _untouched(self) -> bool:
         """Whether the first load has failed as a whole. What held a lock may hold it longer than a rollback tries."""
         change, host = self._change, self._host
-        if change.steps or change.reload or change.refence or self._shut:
+        if change.deltas or self._shut:
             return False
         try:
             switches = sysctl.changes(change.targets, host, loads=bool(change.state and not change.plan.live))
@@ -982,32 +933,16 @@ class Transaction:
 def _drop_base_chains(change: Change, host: Host) -> None:
     for backend, _rows, desired in _loads(change):
         if not desired:
-            backend.drop_base_chains(host, change.chains_before)
+            backend.drop_base_chains(host, RULES.of(change.old).base_chains)
 
 
 def _apply(change: Change, shut: shutting.Shut, host: Host) -> t.Tuple[str, ...]:
     """Make the change: forwarding last, or first if no rules remain. Returns warnings."""
-    steps = (_load_rules, _set_links, _set_door, _set_switches)
-    for step in steps if change.state else (_set_switches, _set_door, _load_rules, _set_links):
-        step(change, host)
+    steps = (_load_rules, _make_parts, _set_switches)
+    warnings = [warning for step in (steps if change.state else reversed(steps)) for warning in step(change, host)]
     # The loader had shut them because it could not load the rules.
     shutting.unshut(shut, host)
-    return _renew_fence(change, host)
-
-
-def _fence_restart(change: Change, host: Sight) -> str:
-    """The command that renews the fence. Empty where the service is not there: it comes with the files of a change."""
-    if not change.refence or not change.init or not any(host.exists(path) for path in change.init.fence):
-        return ""
-    return change.init.restart_fence
-
-
-def _renew_fence(change: Change, host: Host) -> t.Tuple[str, ...]:
-    """By what lies in the folder of this change. For a moment there is none, which counts only if somebody flushes."""
-    restart = _fence_restart(change, host)
-    if not restart or host.run(restart.split()).rc == 0:
-        return ()
-    return ("the fence does not stand ('{0}' has failed); {1}".format(restart, UNFENCED),)
+    return tuple(warnings)
 
 
 def _restoring(change: Change, shut: shutting.Shut, host: Sight) -> rollback.Restoring:
@@ -1021,52 +956,43 @@ def _restoring(change: Change, shut: shutting.Shut, host: Sight) -> rollback.Res
         )
         rules += backend.boot_lines("./" + stem, change.instance)
         rules += backend.drop_lines(desired, backend.base_chains(host), change.instance)
-    add, remove = change.steps.add, change.steps.remove
-    gone = "{{ ip address del {1} dev {0} || ! ip -o address show dev {0} to {1} | grep -q .; }} 2> /dev/null"
-    moves = [gone.format(*pair) for pair in add]
-    moves += [" ".join(links.adding(*pair)) for pair in remove]
-    if change.offloaded_before:
-        # The table is created anew, with its devices.
-        moves.append("sh {0}.links".format(persist.stem(change.instance)))
+    moves: t.List[str] = []
+    for part in PARTS:
+        shell = part.restore(change.delta(part), part.of(change.old), part.of(change.state), change.scene, host)
+        moves += shell.lines
+        files.update(shell.files)
     before = sysctl.snapshot([key for key, _value in change.targets], host) if change.switches else {}
     switches = [
         "[ ! -e {0} ] || echo {1} > {0}".format(shlex.quote("/proc/sys/" + key), value)
         for key, value in sysctl.restoring(before)
     ]
     was_there = bool(change.plan.live) or bool(change.retired)
-    if change.reload:
-        before_door = host.read(firewalld.path_of(change.instance))
-        files.update({"policy": before_door} if before_door else {})
-        moves += firewalld.restoring_lines(change.instance, "policy", host)
     lines = rules + moves + switches if was_there else switches + rules + moves
     files.update({rollback.BACK: change.back} if change.back else {})
-    if change.init and _fence_restart(change, host):
-        files[fence.FILE] = FENCE.of(change.state).text
-        lines.append("{{ rm -f {0}; {1}; }}".format(fence.FILE, change.init.restart_fence_line))
     return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
 
 
 def _keeping(change: Change) -> rollback.Keeping:
     """Files and services, and what lets a later run delete connections if this one dies."""
     before, after = service.lines(change.init, change.outdated, change.stale, change.enable)
-    if LINKS.of(change.state):
-        # A link that appeared while the change was pending has not been set up.
-        after += ("sh {0}.links".format(persist.stem(change.instance)),)
+    for part in PARTS:
+        after += part.settle(part.of(change.state), change.scene)
     return rollback.Keeping(
-        commit=persist.stem(change.instance) + persist.COMMIT,
+        commit=stem(change.instance) + persist.COMMIT,
         files={path: change.files[path] for path in change.outdated},
         stale=change.stale,
         before=before,
         after=after,
-        folder="" if change.state else persist.FOLDER,
+        folder="" if change.state else FOLDER,
         owing=change.owing,
     )
 
 
-def _load_rules(change: Change, host: Host) -> None:
+def _load_rules(change: Change, host: Host) -> t.Tuple[str, ...]:
     helpers.load(MODULES.of(change.state).names, host)
     for backend, live, desired in _loads(change):
         backend.load(host, backend.script(desired, live, change.instance))
+    return ()
 
 
 def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
@@ -1076,26 +1002,19 @@ def _loads(change: Change) -> t.List[t.Tuple[Backend, Rows, Rows]]:
     return loads + [(backend, rows, ()) for backend, rows in change.retired]
 
 
-def _set_links(change: Change, host: Host) -> None:
-    """After the rules, because a load creates the flowtable anew."""
-    links.set_addresses(change.steps.add, change.steps.remove, host)
-    if change.backend and LINKS.of(change.state).offload:
-        offloaded = change.backend.offload_devices(change.backend.read(host, change.instance))
-        missing = links.steps(links.Links(), LINKS.of(change.state), offloaded, read_facts(host)).devices
-        if missing:
-            change.backend.add_offload_devices(host, change.instance, missing)
+def _make_parts(change: Change, host: Host) -> t.Tuple[str, ...]:
+    warnings: t.Tuple[str, ...] = ()
+    for part in PARTS if change.state else reversed(PARTS):
+        warnings += part.apply(change.delta(part), part.of(change.state), change.scene, host)
+    return warnings
 
 
-def _set_door(change: Change, host: Host) -> None:
-    if change.reload:
-        firewalld.put(host, change.instance, DOOR.of(change.state).policy)
-
-
-def _set_switches(change: Change, host: Host) -> None:
+def _set_switches(change: Change, host: Host) -> t.Tuple[str, ...]:
     # Again, because loading rules may have added the switches of connection tracking.
     if sysctl.changes(change.targets, host):
         # All of them, because writing a global switch changes others.
         sysctl.write(change.targets, host)
+    return ()
 
 
 def _verify(change: Change, host: Sight) -> None:
@@ -1108,13 +1027,21 @@ def _verify(change: Change, host: Sight) -> None:
                     change.backend.programs, "; ".join(left.differences(change.backend.show)[:3])
                 )
             )
-    if change.reload and not firewalld.same(firewalld.live(host, change.instance), change.door):
-        raise GatewayError(
-            "firewalld: policy {0} differs from what was written".format(firewalld.name_of(change.instance))
-        )
+    if change.deltas:
+        scene = _again(change, host)
+        for part in PARTS:
+            if part.name in change.deltas:
+                part.verify(part.of(change.old), part.of(change.state), scene, host)
     wrong = sysctl.changes(change.targets, host)
     if wrong:
         raise GatewayError("{0}: is {1} again after writing {2}".format(wrong[0].key, wrong[0].before, wrong[0].after))
+
+
+def _again(change: Change, host: Sight) -> Scene:
+    """The scene after the change."""
+    scene = change.scene
+    listing = scene.backend.read(host, change.instance) if scene.backend else None
+    return replace(scene, listing=listing, facts=read_facts(host) if scene.facts else None)
 
 
 def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Sight) -> t.Tuple[str, ...]:
@@ -1150,7 +1077,7 @@ def _other_sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
 def _differences(change: Change) -> t.List[str]:
     lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
-    lines += _lines_beside_rules(change)
+    lines += _lines_of_parts(change)
     lines += ["~ {0}: written".format(path) for path in change.outdated]
     lines += ["- {0}: removed".format(path) for path in change.stale]
     if change.enable:
@@ -1162,32 +1089,23 @@ def _differences(change: Change) -> t.List[str]:
 
 def _told(change: Change) -> t.List[str]:
     """The differences for the journal: the declaration in words, or the rules if the words are the same."""
-    before, after = change.lines_before, DECLARATION.of(change.state).lines
+    before, after = DECLARATION.of(change.old).lines, DECLARATION.of(change.state).lines
     lines = ["- " + line for line in before if line not in set(after)]
     lines += ["+ " + line for line in after if line not in set(before)]
     if not lines:
         lines = _rule_lines(change)
     lines += ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in change.switches]
-    lines += _lines_beside_rules(change)
+    lines += _lines_of_parts(change)
     return lines or ["files only"]
 
 
-def _lines_beside_rules(change: Change) -> t.List[str]:
-    """What changes on links, in firewalld and at the fence."""
-    lines = list(change.steps.lines)
-    if change.reload:
-        name = firewalld.name_of(change.instance)
-        lines.append(
-            "+ firewalld: policy {0}: {1}".format(name, change.door.line)
-            if change.door
-            else "- firewalld: policy " + name
-        )
-    return lines + [change.refence] * bool(change.refence)
+def _lines_of_parts(change: Change) -> t.List[str]:
+    return [line for part in PARTS for line in change.delta(part).lines]
 
 
 def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
     """The text for --diff: the gateway in words. Rules with -v, or if the words alone do not show the difference."""
-    before, after = list(change.lines_before), list(DECLARATION.of(change.state).lines)
+    before, after = list(DECLARATION.of(change.old).lines), list(DECLARATION.of(change.state).lines)
     if not change.changed:
         before = after = []
     same = set(before) & set(after)
@@ -1198,7 +1116,7 @@ def _diff(change: Change, verbose: bool) -> t.Dict[str, str]:
     for each in change.switches:
         before.append("{0} = {1}".format(each.key, each.before))
         after.append("{0} = {1}".format(each.key, each.after))
-    for line in _lines_beside_rules(change):
+    for line in _lines_of_parts(change):
         (before if line.startswith("- ") else after).append(line[2:])
     before += ["file {0}".format(path) for path in change.rewritten]
     after += ["file {0}{1}".format(path, ", rewritten" * (path in change.rewritten)) for path in change.outdated]

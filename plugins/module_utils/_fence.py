@@ -19,17 +19,19 @@ from dataclasses import dataclass
 
 from ._backend.nftables import FENCE_TEXT, fence_text
 from ._compile_fence import compile_fence
-from ._kind import Kind
+from ._part import NOTHING, Delta, Part, Shell
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Sight
+    from ._host import Host, Sight
     from ._intent import Gateway
+    from ._part import Scene
 
 #: The fence of a change, in its folder; empty if there is to be none.
 FILE = "fence.nft"
 #: The first kernel in which tables can have an owner.
 KERNEL = (5, 12)
 REFUSED = "nft refuses it: "
+UNFENCED = "a flush of all rules by hand opens this host until they are loaded again"
 MARK = re.compile(r"^add chain inet (\S+) ({0}\S+)$".format(FENCE_TEXT), re.MULTILINE)
 
 #: Functions of the loader.
@@ -83,9 +85,6 @@ class Fence:
     unfenced: str = ""  # why there is none
 
 
-FENCE = Kind("fence", Fence())
-
-
 def fence_of(gateway: Gateway, init: str, host: Sight, known: str, refused: str) -> Fence:
     """The fence of a gateway.
 
@@ -131,3 +130,58 @@ def stands(text: str, host: Sight) -> bool:
     """Whether exactly this fence is loaded. Nobody can have altered it, so only its mark is checked."""
     mark = MARK.search(text)
     return mark is not None and host.ask(["nft", "-j", "list", "chain", "inet", *mark.groups()]).rc == 0
+
+
+class _FencePart(Part[Fence]):
+    endings = (".fence.nft",)
+
+    def want(self, gateway: Gateway, was: Fence, scene: Scene, sight: Sight) -> t.Tuple[Fence, t.Tuple[str, ...]]:
+        init, refused = scene.init.name if scene.init else "", was.unfenced if scene.same else ""
+        found = fence_of(gateway, init, sight, was.text, refused)
+        why = found.unfenced
+        return found, ("no fence: {0}; {1}".format(why, UNFENCED),) if why else ()
+
+    def plan(self, was: Fence, want: Fence, scene: Scene, sight: Sight) -> Delta:
+        if was.text != want.text:
+            line = "~ fence: renewed" if was.text and want.text else "+ fence: stands" if want.text else "- fence"
+        elif want.text and not stands(want.text, sight):
+            line = "~ fence: stands again"
+        else:
+            return NOTHING
+        return Delta((line,), want)
+
+    def apply(self, delta: Delta, want: Fence, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        """By what lies in the folder of this change. For a moment there is none, which counts only if somebody flushes.
+
+        Where the service is not there, it comes with the files of the change.
+        """
+        if delta.do is None or not _served(scene, host):
+            return ()
+        restart = scene.init.restart_fence if scene.init else ""
+        if host.run(restart.split()).rc == 0:
+            return ()
+        return ("the fence does not stand ('{0}' has failed); {1}".format(restart, UNFENCED),)
+
+    def verify(self, was: Fence, want: Fence, scene: Scene, sight: Sight) -> None:
+        """Its absence is a warning: the rules are there."""
+
+    def restore(self, delta: Delta, was: Fence, want: Fence, scene: Scene, sight: Sight) -> Shell:
+        if delta.do is None or not scene.init or not _served(scene, sight):
+            return Shell()
+        line = "{{ rm -f {0}; {1}; }}".format(FILE, scene.init.restart_fence_line)
+        return Shell((line,), {FILE: want.text})
+
+    def boot(self, want: Fence, scene: Scene) -> t.Mapping[str, str]:
+        return {".fence.nft": want.text} if want.text else {}
+
+    def drift(self, known: Fence, scene: Scene, sight: Sight) -> t.List[str]:
+        if not known.text or stands(known.text, sight):
+            return []
+        return ["- fence: does not stand (systemctl status ipmasq-fence)"]
+
+
+def _served(scene: Scene, sight: Sight) -> bool:
+    return scene.init is not None and any(sight.exists(path) for path in scene.init.fence)
+
+
+FENCE = _FencePart("fence", Fence())

@@ -25,13 +25,14 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._kind import Kind
+from ._part import NOTHING, Delta, Part, Shell
 from ._resolve import followed
 from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Done, Host, Sight
     from ._intent import Gateway
+    from ._part import Scene
 
 FOLDER = "/etc/firewalld/policies"
 CMD = "firewall-cmd"
@@ -44,11 +45,14 @@ KEPT = re.compile(r"^ *interfaces:.*$| \((?:default, |default|active|, )+\)", re
 
 @dataclass(frozen=True)
 class Policy:
-    """Sorted zone names, and networks."""
+    """Sorted zone names, and networks. A policy has zones; without them, there is none."""
 
-    ingress: t.Tuple[str, ...]
-    egress: t.Tuple[str, ...]
-    sources: t.Tuple[str, ...]
+    ingress: t.Tuple[str, ...] = ()
+    egress: t.Tuple[str, ...] = ()
+    sources: t.Tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.ingress)
 
     def to_xml(self, instance: str) -> str:
         lines = ['<?xml version="1.0" encoding="utf-8"?>']
@@ -69,17 +73,18 @@ class Policy:
         return "{0} to {1} from {2}".format(", ".join(self.ingress), ", ".join(self.egress), ", ".join(self.sources))
 
 
-@dataclass(frozen=True)
-class Door:
-    policy: str = ""  # as XML
-
-
-DOOR = Kind("door", Door())
-
-
 def name_of(instance: str) -> str:
     """At most 17 characters, firewalld's limit."""
     return "ipmasq-" + instance
+
+
+def read_xml(text: str) -> Policy:
+    """The policy that ``to_xml`` wrote; none in any other text."""
+    ingress, egress, sources = (
+        tuple(html.unescape(word) for word in re.findall(r'<{0}="([^"]*)"'.format(tag), text))
+        for tag in ("ingress-zone name", "egress-zone name", "source address")
+    )
+    return Policy(ingress, egress, sources)
 
 
 def path_of(instance: str) -> str:
@@ -234,3 +239,44 @@ def restoring_lines(instance: str, stem: str, host: Sight) -> t.List[str]:
         "{0} --reload > /dev/null".format(CMD),
         *(again.format(CMD, name, zone) for name, zone in zones.items()),
     ]
+
+
+class _Door(Part[Policy]):
+    """What firewalld must let through."""
+
+    def places(self, instance: str) -> t.Tuple[str, ...]:
+        return (path_of(instance),)
+
+    def want(self, gateway: Gateway, was: Policy, scene: Scene, sight: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
+        if runs(sight):
+            return policy_for(gateway, sight)
+        # If it is installed but not running, it reads the file of the policy when it starts.
+        return (was if sight.which(CMD) else self.empty), ()
+
+    def plan(self, was: Policy, want: Policy, scene: Scene, sight: Sight) -> Delta:
+        if not (was or want) or not runs(sight) or same(live(sight, scene.instance), want or None):
+            return NOTHING
+        line = "+ firewalld: policy {0}: {1}" if want else "- firewalld: policy {0}"
+        return Delta((line.format(name_of(scene.instance), want.line),), want, cuts=True)
+
+    def check(self, delta: Delta, sight: Sight) -> None:
+        if delta.do is not None:
+            check_reload(sight)
+
+    def apply(self, delta: Delta, want: Policy, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        if delta.do is not None:
+            put(host, scene.instance, want.to_xml(scene.instance) if want else "")
+        return ()
+
+    def restore(self, delta: Delta, was: Policy, want: Policy, scene: Scene, sight: Sight) -> Shell:
+        if delta.do is None:
+            return Shell()
+        before = sight.read(path_of(scene.instance))
+        lines = restoring_lines(scene.instance, "policy", sight)
+        return Shell(tuple(lines), {"policy": before} if before else {})
+
+    def files(self, want: Policy, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
+        return {path_of(scene.instance): (want.to_xml(scene.instance), 0o644)} if want else {}
+
+
+DOOR = _Door("door", Policy())

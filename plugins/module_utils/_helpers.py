@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._kind import Kind
+from ._part import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight

@@ -14,9 +14,7 @@ from . import (
     _conntrack as conntrack,
     _declared as declared,
     _fence as fence,
-    _firewalld as firewalld,
     _forgetting as forgetting,
-    _links as links,
     _persist as persist,
     _rollback as rollback,
     _service as service,
@@ -28,9 +26,9 @@ from ._declaration import DECLARATION
 from ._errors import Problems
 from ._facts import manager_of, read_facts
 from ._fence import FENCE
-from ._firewalld import DOOR
 from ._host import check_root
-from ._links import LINKS
+from ._part import Scene
+from ._parts import PARTS
 from ._plan import RULES, Plan
 from ._state import State
 from ._sysctl import SWITCHES
@@ -97,16 +95,11 @@ def _drift(known: State, backend: Backend, live: Rows, listing: str, facts: Fact
         "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
         for each in sysctl.changes(SWITCHES.of(known).values + _interface_switches(known, facts, host), host)
     ]
-    if LINKS.of(known):
-        offloaded = backend.offload_devices(listing)
-        steps = links.steps(links.Links(), LINKS.of(known), offloaded, facts)
-        drift += [line.replace("+ ", "- ", 1) for line in steps.lines]
-    if DOOR.of(known).policy and firewalld.runs(host) and not firewalld.live(host, known.instance):
-        drift.append("- firewalld: policy {0}".format(firewalld.name_of(known.instance)))
+    scene = Scene(known.instance, backend, listing, facts)
+    for part in PARTS:
+        drift += part.drift(part.of(known), scene, host)
     if not known.owner:
         return drift
-    if FENCE.of(known).text and not fence.stands(FENCE.of(known).text, host):
-        drift.append("- fence: does not stand (systemctl status ipmasq-fence)")
     closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
     drift += [
         "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)".format(link) for link in closed

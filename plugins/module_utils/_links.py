@@ -21,7 +21,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._kind import Kind
+from ._facts import read_facts
+from ._part import NOTHING, Delta, Part, Shell, stem
 from ._resolve import added_addresses
 from ._rules import matches_name
 from ._values import is_plain_link
@@ -30,6 +31,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
     from ._host import Host, Sight
     from ._intent import Gateway
+    from ._part import Scene
 
 #: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.
 LABEL, LONGEST = ":nat", 15
@@ -45,9 +47,6 @@ class Links:
 
     def __bool__(self) -> bool:
         return bool(self.addresses or self.offload)
-
-
-LINKS = Kind("links", Links())
 
 
 def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:
@@ -164,3 +163,55 @@ def boot_text(links: Links, into_flowtable: str) -> str:
             "done < /proc/net/dev",
         ]
     return "".join(line + "\n" for line in lines)
+
+
+class _LinksPart(Part[Links]):
+    """After the rules, because a load creates the flowtable anew."""
+
+    endings = (".links",)
+
+    def want(self, gateway: Gateway, was: Links, scene: Scene, sight: Sight) -> t.Tuple[Links, t.Tuple[str, ...]]:
+        facts = scene.facts or read_facts(sight)
+        return links_of(gateway, was, facts, [self.of(other) for other in scene.others]), ()
+
+    def plan(self, was: Links, want: Links, scene: Scene, sight: Sight) -> Delta:
+        if not scene.facts:
+            return NOTHING
+        offloaded = scene.backend.offload_devices(scene.listing) if scene.backend and scene.listing else None
+        found = steps(was, want, offloaded, scene.facts, [self.of(other) for other in scene.others])
+        return Delta(tuple(found.lines), found, cuts=True) if found else NOTHING
+
+    def apply(self, delta: Delta, want: Links, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        if delta.do:
+            set_addresses(delta.do.add, delta.do.remove, host)
+        if scene.backend and want.offload:
+            offloaded = scene.backend.offload_devices(scene.backend.read(host, scene.instance))
+            missing = steps(Links(), want, offloaded, read_facts(host)).devices
+            if missing:
+                scene.backend.add_offload_devices(host, scene.instance, missing)
+        return ()
+
+    def restore(self, delta: Delta, was: Links, want: Links, scene: Scene, sight: Sight) -> Shell:
+        found = delta.do or Steps()
+        gone = "{{ ip address del {1} dev {0} || ! ip -o address show dev {0} to {1} | grep -q .; }} 2> /dev/null"
+        lines = [gone.format(*pair) for pair in found.add] + [" ".join(adding(*pair)) for pair in found.remove]
+        if was.offload:
+            # The table is created anew, with its devices.
+            lines.append(_serve(scene.instance))
+        return Shell(tuple(lines))
+
+    def settle(self, want: Links, scene: Scene) -> t.Tuple[str, ...]:
+        # A link that appeared while the change was pending has not been set up.
+        return (_serve(scene.instance),) if want else ()
+
+    def boot(self, want: Links, scene: Scene) -> t.Mapping[str, str]:
+        if not want:
+            return {}
+        return {".links": boot_text(want, scene.backend.offload_line(scene.instance) if scene.backend else "")}
+
+
+def _serve(instance: str) -> str:
+    return "sh {0}.links".format(stem(instance))
+
+
+LINKS = _LinksPart("links", Links())

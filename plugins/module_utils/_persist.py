@@ -21,12 +21,13 @@ from hashlib import sha256
 from . import _fence as fence, _origin as origin, _service as service, _shut as shut
 from ._declaration import DECLARATION
 from ._fence import FENCE, Fence
-from ._firewalld import DOOR, Door, path_of as firewalld_file
+from ._firewalld import DOOR, path_of as firewalld_file, read_xml
 from ._helpers import MODULES
 from ._journal import SAY
-from ._kind import parts_of
-from ._links import LINKS, Links, boot_text, is_silent
+from ._links import LINKS, Links, is_silent
 from ._lock import SHELL as LOCK
+from ._part import FOLDER, Scene, parts_of, stem
+from ._parts import PARTS
 from ._plan import RULES
 from ._state import SALVAGED, State, read, to_raw, to_text
 from ._sysctl import SWITCHES, Held
@@ -35,23 +36,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._host import Sight
 
-FOLDER = "/etc/ipmasq"
 LOADER = service.LOADER
-#: Every file suffix of an instance.
-ENDINGS = (
-    ".json",
-    ".load",
-    ".sysctl",
-    ".nft",
-    ".late.nft",
-    ".iptables",
-    ".ip6tables",
-    ".ipset",
-    ".links",
-    ".shut",
-    ".fence.nft",
-    ".sums",
-)
+#: Every file suffix of an instance, except those of parts.
+ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".ipset", ".shut", ".sums")
 #: Exists only between the decision to keep a change and the move of its last file.
 COMMIT = ".commit"
 
@@ -185,10 +172,6 @@ fi
 )
 
 
-def stem(instance: str) -> str:
-    return posixpath.join(FOLDER, instance)
-
-
 #: The format of boot_text.
 ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 
@@ -196,7 +179,7 @@ ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 def salvaged(host: Sight, instance: str) -> t.Optional[State]:
     """What the other files of an instance reveal if its state is damaged or lost; None if there are none."""
     path = stem(instance)
-    if not any(host.exists(path + ending) for ending in ENDINGS):
+    if not any(host.exists(path + ending) for ending in endings()):
         return None
     switches = [line.split() for line in (host.read(path + ".sysctl") or "").splitlines()]
     written = [(name, address) for address, name in ADDRESS.findall(host.read(path + ".links") or "")]
@@ -207,7 +190,7 @@ def salvaged(host: Sight, instance: str) -> t.Optional[State]:
         parts_of(
             (SWITCHES, Held(tuple((words[0], words[1]) for words in switches if len(words) == 2))),
             (LINKS, Links(tuple(addresses))),
-            (DOOR, Door(host.read(firewalld_file(instance)) or "")),
+            (DOOR, read_xml(host.read(firewalld_file(instance)) or "")),
             (FENCE, Fence(host.read(path + ".fence.nft") or "")),
         ),
     )
@@ -235,7 +218,7 @@ def signed(new: State, old: t.Optional[State], host: Sight) -> State:
 def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
     """Every file that this state needs: path to text and mode."""
     path = stem(state.instance)
-    switches, rows, wanted = SWITCHES.of(state).values, RULES.of(state).rows, LINKS.of(state)
+    switches, rows, scene = SWITCHES.of(state).values, RULES.of(state).rows, Scene(state.instance, backend)
     texts = {".json": to_text(state), ".load": "true\n"}
     if switches:
         texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in switches)
@@ -246,11 +229,8 @@ def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[
         texts[".load"] = "".join(line + "\n" for line in lines)
     if DECLARATION.of(state).interfaces:
         texts[".shut"] = shut.text(DECLARATION.of(state).interfaces)
-    fenced = FENCE.of(state).text
-    if fenced:
-        texts[".fence.nft"] = fenced
-    if wanted:
-        texts[".links"] = boot_text(wanted, backend.offload_line(state.instance) if backend else "")
+    for part in PARTS:
+        texts.update(part.boot(part.of(state), scene))
     name = posixpath.basename(path)
     # Marks the end for the loader, so that a truncated file (a full or bad disk) does not count as a shorter one.
     sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
@@ -260,9 +240,10 @@ def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[
     advertised = [switch for switch in switches if switch[0].endswith("/accept_ra")]
     if advertised:
         files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
-    if DOOR.of(state).policy:
-        files[firewalld_file(state.instance)] = (DOOR.of(state).policy, 0o644)
-    files.update(service.files_of(service.init_of(host), bool(wanted), bool(fenced), host))
+    for part in PARTS:
+        files.update(part.files(part.of(state), scene))
+    needed = service.files_of(service.init_of(host), bool(LINKS.of(state)), bool(FENCE.of(state).text), host)
+    files.update(needed)
     return files
 
 
@@ -276,9 +257,14 @@ def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
     return "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
 
 
+def endings() -> t.List[str]:
+    return [*ENDINGS, *(ending for part in PARTS for ending in part.endings)]
+
+
 def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
     """Files of this instance that its state no longer needs, and the common ones once no instance remains."""
-    paths = [stem(instance) + ending for ending in ENDINGS] + [sysctl_file(instance), firewalld_file(instance)]
+    paths = [stem(instance) + ending for ending in endings()] + [sysctl_file(instance)]
+    paths += [path for part in PARTS for path in part.places(instance)]
     others = [name for name in instances(host) if name != instance]
     if state is None and not others:
         paths += [LOADER, *service.ALL]

@@ -12,7 +12,7 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ._kind import Kind
+from ._part import Kind
 
 
 @dataclass(frozen=True)

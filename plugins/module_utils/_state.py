@@ -20,20 +20,19 @@ from dataclasses import dataclass, field, replace
 from . import _codec as codec
 from ._declaration import DECLARATION
 from ._errors import GatewayError, printable
-from ._fence import FENCE
-from ._firewalld import DOOR
+from ._firewalld import read_xml
 from ._helpers import MODULES
-from ._links import LINKS
 from ._origin import VERSION as COLLECTION, Origin
+from ._parts import PARTS
 from ._plan import RULES
 from ._sysctl import SWITCHES
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Sight
-    from ._kind import Kind
+    from ._part import Kind
 
 VERSION = 2
-KINDS: t.Tuple[Kind[t.Any], ...] = (DECLARATION, MODULES, RULES, LINKS, DOOR, FENCE, SWITCHES)
+KINDS: t.Tuple[Kind[t.Any], ...] = (DECLARATION, MODULES, RULES, *PARTS, SWITCHES)
 #: The owner of a state that was reconstructed from what is left.
 SALVAGED = "salvaged"
 ENCODE = json.JSONEncoder(sort_keys=True).encode
@@ -151,7 +150,7 @@ def _from_version_1(raw: t.Any) -> t.Any:
         "modules": {"names": raw["modules"]},
         "rules": {"programs": raw["programs"], "rows": raw["rows"], "base_chains": raw["base_chains"]},
         "links": raw["links"],
-        "door": {"policy": raw["door"]},
+        "door": codec.plain(read_xml(raw["door"])),
         "fence": {"text": raw.get("fence", ""), "unfenced": raw.get("unfenced", "")},
         "switches": {"values": raw["switches"], "before": raw["before"]},
     }

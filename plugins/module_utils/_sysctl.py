@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._errors import GatewayError
-from ._kind import Kind
+from ._part import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface

@@ -22,6 +22,7 @@ from sandbox import files, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent, _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER
 from ansible_collections.ipmasq.linux.tests.unit import hostile, strategies
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -79,8 +80,8 @@ def check_loaded(gate, instance, before):
     else:
         kernel = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
         assert [name for name in made - kernel if not OURS.fullmatch(name)] == []
-    folder = str(gate.host.root) + persist.FOLDER + "/"
-    known = {folder + instance + ending for ending in persist.ENDINGS} | {folder + "boot"}
+    folder = str(gate.host.root) + FOLDER + "/"
+    known = {folder + instance + ending for ending in persist.endings()} | {folder + "boot"}
     assert {path for path in files(gate.host.root) if path.startswith(folder)} <= known
 
 

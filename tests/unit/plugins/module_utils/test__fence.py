@@ -82,7 +82,7 @@ def test_a_fence_that_cannot_be_renewed_is_told_and_no_reason_to_go_back():
 def test_which_kernels_have_it(release, why):
     host = host_with(release)
     done = apply(host)
-    assert told(done) == (["no fence: {0}; {1}".format(why, engine.UNFENCED)] if why else [])
+    assert told(done) == (["no fence: {0}; {1}".format(why, fence.UNFENCED)] if why else [])
     assert (UNIT in host.files) == (not why)
     host.frozen = True
     assert not apply(host).change.changed
@@ -102,7 +102,7 @@ def test_which_kernels_have_it(release, why):
 )
 def test_an_nft_that_cannot_is_asked_once(words, done, why):
     host = host_with(**{words: done})
-    sentence = "no fence: {0}{1}; {2}".format(fence.REFUSED, why, engine.UNFENCED)
+    sentence = "no fence: {0}{1}; {2}".format(fence.REFUSED, why, fence.UNFENCED)
     assert told(apply(host)) == [sentence]
     host.calls.clear()
     again = apply(host)

@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables imp
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
-from ansible_collections.ipmasq.linux.plugins.module_utils._kind import parts_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
 from ansible_collections.ipmasq.linux.plugins.module_utils._sysctl import SWITCHES, Held

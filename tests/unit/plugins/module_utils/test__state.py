@@ -15,8 +15,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _codec as code
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION, Declaration
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._kind import parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES, Loaded, Row
 from ansible_collections.ipmasq.linux.plugins.module_utils._sysctl import SWITCHES, Held
 from ansible_collections.ipmasq.linux.tests.unit import fakes

@@ -32,7 +32,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables imp
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links
+from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links, boot_text
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params, strategies
 
@@ -157,8 +158,8 @@ def test_text_of_an_item_is_refused_or_is_data(kind, option, state, data):
 def check_files(host, instance, prefix):
     """What is loaded at boot, of every backend, and names of files."""
     for path, text in host.files.items():
-        if path.startswith(persist.FOLDER + "/"):
-            assert path in [persist.LOADER] + [persist.stem(instance) + ending for ending in persist.ENDINGS], path
+        if path.startswith(FOLDER + "/"):
+            assert path in [persist.LOADER] + [stem(instance) + ending for ending in persist.endings()], path
             if path.endswith(".late.nft"):
                 hostile.read_nft_late(text, table(instance))
             elif path.endswith(".nft"):
@@ -216,7 +217,7 @@ def run_all(cell, host, instance, backend):
         (folder + "/timer", ("no",)),
         (folder + "/timer", ("0123",)),
         (persist.LOADER, ()),
-        (persist.stem(instance) + ".links", ()),
+        (stem(instance) + ".links", ()),
     ):
         if script.startswith(folder):
             cell.write({path: text for path, text in host.files.items() if path.startswith(folder)})
@@ -266,7 +267,7 @@ def test_links_that_appear_are_named_to_nft_as_one_word(cell):
     """Any name of a link that matches a pattern of the flowtable."""
     cell.write({
         "/proc/net/dev": "".join(" {0}: 1 2 3\n".format(name) for name in hostile.LINK_NAMES + ("wan7",)),
-        "/links": persist.boot_text(Links((), (), ("*", "wan0")), NFT.offload_line("default")),
+        "/links": boot_text(Links((), (), ("*", "wan0")), NFT.offload_line("default")),
     })  # fmt: skip
     started = cell.run("/links")
     assert started and cell.canaries() == []

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._kind import Kind, parts_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import Kind, parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
 
 ONE, TWO = Kind("one", ()), Kind("two", "")
