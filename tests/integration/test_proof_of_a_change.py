@@ -51,6 +51,19 @@ CAUSES = {
 }
 
 
+#: The culprit, in the message of the run that fails.
+CULPRITS = {
+    "a rule that drops": '; dropped by chain f of table inet other (rule: iifname "lan0" drop)',
+    "a rule that drops answers": "; dropped by chain f of table inet other (rule: ",
+    "a nat chain in front": "; translated by chain s of table ip other (rule: ip saddr 192.168.1.0/24 snat to ",
+    "no tracking": '; not translated because of chain p of table inet other (rule: iifname "lan0" notrack)',
+    "no route to the LAN": " by route blackhole 192.168.1.128/25 of table main",
+    "rp_filter": "; dropped by rp_filter (net.ipv4.conf.all.rp_filter is 1), as what is for 192.168.1.253 leaves by ",
+    "a filter of tc": "; taken by a filter of tc at the ingress of lan0 (protocol ip, ",
+    "answers that are sent elsewhere": " by ip rule 10 (to 192.168.1.0/24 lookup 77)",
+}
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_change_that_cuts_a_lan_off_takes_itself_back(nft, wires, cause):
     sh(CAUSES[cause])
@@ -59,7 +72,7 @@ def test_a_change_that_cuts_a_lan_off_takes_itself_back(nft, wires, cause):
         nft.apply(proof="required", **ONE_LAN)
     first, *_more = caught.value.problems
     assert first.startswith("proof: office reaches the Internet by wan0 (")
-    assert " is broken: " in first
+    assert " is broken: " in first and CULPRITS[cause] in first
     assert caught.value.problems[-2:] == (proving.KEPT_ALL_THE_SAME, "the host is as it was before")
     assert nft.rules() == others and nft.state() is None
     assert nft.host.snapshot()["switches"] == before["switches"]
@@ -114,6 +127,7 @@ def test_report_tells_and_off_does_nothing(nft, wires):
     sh(CAUSES["a rule that drops"])
     done = nft.apply(proof="report", **ONE_LAN)
     assert len(told(done)) == done.values["proof"]["counts"]["broken"] >= 6
+    assert CULPRITS["a rule that drops"] in told(done)[0]
     assert gateway_info("default", nft.host)["proof"]["broken"] == [each[len("proof: ") :] for each in told(done)]
     assert "proof" not in nft.apply(proof="off", mss="keep", **ONE_LAN).values
     assert gateway_info("default", nft.host)["proof"] is None
