@@ -109,7 +109,7 @@ def other_link():
     )
 
 
-def test_packets_of_all_kinds(gate, net):
+def test_packets_of_all_kinds(gate, net, monkeypatch):
     net.wire_server()
     other_link()
     gate.apply(**DECLARED)
@@ -119,6 +119,7 @@ def test_packets_of_all_kinds(gate, net):
         sniffers = [stack.enter_context(Sniffer(net, node)) for node in ("office", "guest", "wan", "server")]
         wrong = {}
         for name, (asked, passes, words, items, out) in PACKETS.items():
+            monkeypatch.setattr(trial, "PATIENCE", unhurried.patience() if passes else 0.4)
             values = ask(gate, *asked)
             left = values["seen"][0] if values["leaves"] else ""
             told = (
