@@ -248,7 +248,9 @@ def _hairpin(oracle: Oracle, item: PortForward, ends: t.Tuple[str, Target], sort
     )
     sources: t.Tuple[str, ...] = (target.asked,)
     if item.hairpin_source != "external":
-        sources = tuple(each for link in target.links for each in of_family(ground.addresses.get(link, ()), family))
+        # For a link without an address, the kernel takes that of another.
+        listed = [of_family(ground.addresses.get(link, ()), family) for link in target.links]
+        sources = tuple(each for own in listed for each in own) if all(listed) else of_family(ground.own, family)
     packet = request(ground.clients[name, family], target.asked, protocol, port)
     come = Come(target.links, sources, target.servers, item.to_port or port)
     mute = tuple((link, server) for link in target.links for server in target.servers)

@@ -23,12 +23,13 @@ def test_a_port_forward_arrives_as_declared():
     assert promise.hops == (("lan0", "192.168.1.20"),)
 
 
-@pytest.mark.parametrize(("by", "source"), [("external", ("203.0.113.2",)), ("gateway", ())])
+@pytest.mark.parametrize(("by", "source"), [("external", {"203.0.113.2"}), ("gateway", {"192.168.1.1"})])
 def test_hairpins_from_near_and_far(by, source):
-    found = promised(port_forwards=[dict(WEB, hairpin=True, hairpin_source=by)])
+    ground = replace(GROUND, addresses={**GROUND.addresses, "lan0": ("192.168.1.1",)})
+    found = promised(ground, port_forwards=[dict(WEB, hairpin=True, hairpin_source=by)])
     for name in ("lan0", "guest0"):
         promise = found["hairpin of port forward 'web' from {0} (tcp 8443, IPv4)".format(name)]
-        assert promise.steps[0].come.sources == source
+        assert set(promise.steps[0].come.sources) == source
 
 
 def test_clients_of_a_forward():
@@ -75,3 +76,11 @@ def test_one_to_one():
     assert found[name].steps[0].come.targets == ("192.168.1.46",)
     shut = promised(nat=[dict(one, inbound=False), {"name": "rest"}])
     assert shut["nat 'one' is closed from wan0 (tcp, IPv4)"].never
+
+
+def test_the_source_of_a_hairpin_through_a_link_without_an_address():
+    item = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "hairpin": True, "hairpin_source": "gateway"}
+    name = "hairpin of port forward 'web' from lan0 (tcp 443, IPv4)"
+    for own, sources in (({"lan0": ("192.168.1.1",)}, {"192.168.1.1"}), ({}, {"203.0.113.2", "198.51.100.2"})):
+        ground = replace(GROUND, addresses={**GROUND.addresses, **own})
+        assert set(promised(ground, port_forwards=[item])[name].steps[0].come.sources) == sources
