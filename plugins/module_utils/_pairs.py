@@ -12,8 +12,8 @@ import typing as t
 
 from ._conflicts import exempted_by, is_pinhole
 from ._facts import manager_of
-from ._rules import by_family, collapse, family_of, network
-from ._values import PRIVATE, UNIQUE_LOCAL, less, overlaps
+from ._rules import by_family, collapse, family_of, is_suffix, network
+from ._values import PRIVATE, UNIQUE_LOCAL, less, networks_of, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
@@ -91,6 +91,8 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
                         where, ours, nat_index, item.name, item.source[0]
                     )
                 )
+        if is_pinhole(gateway, forward):
+            _check_mapped(where, forward, statics, gateway, problems)
         notes += _told(where, forward, gateway)
         if statics and forward.to and not forward.destination:
             _check_left(where, forward, [item for _index, item in statics], gateway, facts, problems)
@@ -196,6 +198,31 @@ def answers(gateway: Gateway, facts: Facts) -> t.List[str]:
 def _best(facts: Facts, family: str) -> str:
     known = [route for route in facts.routes if route.family == family and route.table in MAIN]
     return min(known, key=lambda route: route.metric).interface if known else ""
+
+
+def _check_mapped(
+    where: str,
+    forward: PortForward,
+    statics: t.Iterable[t.Tuple[int, NatItem]],
+    gateway: Gateway,
+    problems: Problems,
+) -> None:
+    """A server that is mapped 1:1 is not known outside by its own address: the guard drops its answers."""
+    for index, item in statics:
+        if not _same_wan(forward, item):
+            continue
+        inside = _networks_of(item.source[0], gateway)
+        named = [to for to in forward.to if not is_suffix(to) and overlaps(networks_of(to), inside)]
+        mapped = [to for to in named if not exempted_by(gateway, to, item.wan)]
+        if mapped:
+            how = "nothing is let in there" if item.inbound is False else "its ports are open there"
+            problems.add(
+                where,
+                "hosts outside do not reach {0} at its own address: nat[{1}] '{2}' maps it 1:1 to {3}, and {4}; remove "
+                "the forward or the mapping, or limit one of them to another wan".format(
+                    ", ".join(mapped), index, item.name, item.to[0], how
+                ),
+            )
 
 
 def _check_left(

@@ -140,3 +140,38 @@ def test_an_address_of_the_gateway_alone_is_not_mapped():
     item = {"name": "one", "action": "static", "source": ["192.168.1.1"], "to": ["203.0.113.33"]}
     with pytest.raises(GatewayError, match=r"nat\[0\] 'one'.*192\.168\.1\.1 is an address of this gateway \(lan0\)"):
         resolved(WAN, nat=[item], port_forwards=[])
+
+
+SIX = {
+    "lans": [{"name": "six", "interfaces": ["lan0"], "networks": ["2001:db8:2::/56"]}],
+    "port_forwards": [{"name": "web", "port": ["443"], "to": ["2001:db8:2::12b"]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "how"), [({}, "its ports are open there"), ({"inbound": False}, "nothing is let in there")]
+)
+def test_a_server_that_is_mapped_cannot_be_opened_at_its_own_address(more, how):
+    """Its answers would be dropped: the proof of a random gateway has found it."""
+    mapping = {"name": "map", "action": "static", "source": ["2001:db8:2::/56"], "to": ["2001:db8:c02::/56"]}
+    with pytest.raises(GatewayError) as caught:
+        resolved(WAN, nat=[dict(mapping, to_address="routed", **more)], **SIX)
+    assert caught.value.problems == (
+        "port_forwards[0] 'web': hosts outside do not reach 2001:db8:2::12b at its own address: nat[0] 'map' maps it "
+        "1:1 to 2001:db8:c02::/56, and " + how + "; remove the forward or the mapping, or limit one of them to another "
+        "wan",
+    )
+
+
+@pytest.mark.parametrize(
+    "nat",
+    [
+        [{"source": ["2001:db8:2::200/120"], "to": ["2001:db8:c02::200/120"]}],
+        [{"source": ["2001:db8:2::/56"], "to": ["2001:db8:c02::/56"], "wan": "wan1"}],
+    ],
+)
+def test_a_server_beside_a_mapping_can_be_opened(nat):
+    forward = dict(SIX["port_forwards"][0], to=["2001:db8:2::12b"], wan="wan0")
+    nat = [dict(each, name="map", action="static", to_address="routed") for each in nat]
+    found = resolved(WAN, OTHER, wans=("wan0", "wan1"), lans=SIX["lans"], nat=nat, port_forwards=[forward])
+    assert found.gateway.port_forwards[0].to == ("2001:db8:2::12b",)
