@@ -244,11 +244,11 @@ class Size:
         write(variables, ours(self.entries))
         return controller.write(self.folder / form / "inventory.yml", inventory)
 
-    def ping(self, *more: str, inventory: Path | None = None, **env: str) -> Run:
+    def ping(self, *more: str, inventory: Path | None = None, **env: t.Any) -> Run:
         where = str(inventory or self.plain)
         return controller.playbook("-i", where, str(self.ping_play), *more, changed=False, **env)
 
-    def ours(self, *more: str, changed: bool, inventory: Path | None = None, **env: str) -> Run:
+    def ours(self, *more: str, changed: bool, inventory: Path | None = None, **env: t.Any) -> Run:
         where = str(inventory or self.inventory)
         return controller.playbook("-i", where, "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env)
 
@@ -267,10 +267,10 @@ class Size:
     def nft(self) -> Run:
         return controller.run(["podman", "exec", "-i", f"{LAB}-lines", "nft", "-f", "-"], stdin=str(self.ruleset))
 
-    def nft_play(self, *more: str, **env: str) -> Run:
+    def nft_play(self, *more: str, **env: t.Any) -> Run:
         return controller.playbook("-i", str(self.plain), str(self.folder / "nft.yml"), *more, changed=True, **env)
 
-    def peer(self, way: str, *more: str, changed: bool, limit: float | None = None, **env: str) -> Run:
+    def peer(self, way: str, *more: str, changed: bool, limit: float | None = None, **env: t.Any) -> Run:
         path = self.folder / f"{way}.yml"
         if not path.exists():
             controller.play(path, HOST[way], *WAYS[way](self.entries))
@@ -429,7 +429,7 @@ class Bench:
     def spend_peer(self, size: Size, way: str) -> None:
         node = Node(f"{LAB}-{HOST[way]}")
 
-        def once(*more: str, **env: str) -> Run:
+        def once(*more: str, **env: t.Any) -> Run:
             return size.peer(way, *more, changed=True, **env)
 
         self.say(f"  {PEERS[way]}: what it takes")

@@ -68,7 +68,12 @@ def run(
             env={**os.environ, **ENVIRONMENT, **env},
         )  # fmt: skip
         stopped = threading.Event()
-        timer = threading.Timer(limit or 86400, lambda: (stopped.set(), os.killpg(process.pid, signal.SIGKILL)))
+
+        def stop() -> None:
+            stopped.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(limit or 86400, stop)
         timer.start()
         try:
             with watch(process.pid):
@@ -159,9 +164,8 @@ class Memory:
             for one in tree(pid):
                 # A process may end while we look.
                 with contextlib.suppress(OSError, AttributeError):
-                    size = (
-                        int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)[1]) * 1024
-                    )
+                    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)
+                    size = int(found[1]) * 1024 if found else 0
                     every += size
                     python += size if "python" in os.readlink(f"/proc/{one}/exe") else 0
             self.all, self.python = max(self.all, every), max(self.python, python)

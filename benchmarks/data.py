@@ -154,7 +154,7 @@ class Bench:
         return made
 
     def floors(self, *names: str) -> dict[str, Row]:
-        told = {PLAIN: bool, TRACKED: rig.track, CLASSIC: rig.classic, DIRECT: bool}
+        told: dict[str, Callable[[Row], object]] = {PLAIN: bool, TRACKED: rig.track, CLASSIC: rig.classic, DIRECT: bool}
         return {name: self.row(name, tell=told[name]) for name in names}
 
     def ours(self, name: str, entries: int) -> Row | None:
@@ -211,8 +211,8 @@ class Bench:
         scaled = {**without(rows, DIRECT, CLASSIC, *BACKENDS)}
         for name in BACKENDS:
             scaled.update(self.sizes(name))
-        for each in ("bulk", "tcp", "udp", "inward"):
-            self.scale[each] = self.alternate(self.measures[each], scaled)
+        for name in ("bulk", "tcp", "udp", "inward"):
+            self.scale[name] = self.alternate(self.measures[name], scaled)
         return self.told()
 
     def quick(self) -> dict[str, t.Any]:

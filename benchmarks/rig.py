@@ -97,6 +97,12 @@ class Row:
             node.sh(SINK)
             node.sh("echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range")
 
+    @property
+    def router(self) -> Namespace:
+        """The gateway of a row that has one."""
+        assert self.gateway
+        return self.gateway
+
     def _node(self) -> Namespace:
         node = Namespace()
         self.stack.callback(node.close)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import time
 import typing as t
@@ -129,7 +130,7 @@ class Bench:
         self.answer(count)
 
     def lasting(self) -> int:
-        return int(self.row.gateway.sh("conntrack -L -p udp 2>/dev/null | grep -c ASSURED || true"))
+        return int(self.row.router.sh("conntrack -L -p udp 2>/dev/null | grep -c ASSURED || true"))
 
     # --- what is tried -------------------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class Bench:
             trips[str(level)].append(self.trip())
             return rate
 
-        found = measure.alternately({str(level): lambda level=level: at(level) for level in levels}, self.plan.pairs)
+        found = measure.alternately({str(level): functools.partial(at, level) for level in levels}, self.plan.pairs)
         for level in levels:
             self.say(f"{level:9,} flows: {measure.median(found[str(level)]):12,.0f} more a second")
         slower = measure.ratio(found[str(levels[-1])], found["0"])
@@ -189,7 +190,7 @@ class Bench:
         """New flows per second, taken away again."""
         text = rig.stream(self.row, False, True, PROBE, "", senders=1)
         seconds = rig.trafgen(self.row, self.row.client, text, PROBES)
-        self.row.gateway.sh(f"conntrack -D -p udp --orig-port-dst {PROBE} >/dev/null 2>&1")
+        self.row.router.sh(f"conntrack -D -p udp --orig-port-dst {PROBE} >/dev/null 2>&1")
         return PROBES / seconds
 
     def trip(self) -> float:

@@ -53,17 +53,21 @@ ROLE_ONLY = {
 }
 
 
+#: An option of a module or of a role, as its documentation has it.
+Option = t.Dict[str, t.Any]
+
+
 class Dumper(yaml.SafeDumper):
     """YAML as people write it: lists are below their key, indented."""
 
-    def increase_indent(self, flow=False, indentless=False):
-        return super().increase_indent(flow, False)
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
-    def ignore_aliases(self, _data):
+    def ignore_aliases(self, _data: t.Any) -> bool:
         return True
 
 
-def role_options(shown: t.Callable[[dict], dict]) -> dict:
+def role_options(shown: t.Callable[[Option], Option]) -> Option:
     """The variables of the role gateway: name to option, in the module's order."""
     module = importlib.import_module(COLLECTION + ".modules.gateway")
     fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
@@ -86,7 +90,7 @@ def role_spec() -> str:
     )
 
 
-def variable_of(option: dict) -> dict:
+def variable_of(option: Option) -> Option:
     """A variable that Ansible does not check: it names no item, reports one mistake at a time, refuses empty values.
 
     The task does (plugins/plugin_utils/arguments.py), with the same message however the role is called.
@@ -103,9 +107,9 @@ def variable_of(option: dict) -> dict:
     return found
 
 
-def option_of(option: dict) -> dict:
+def option_of(option: Option) -> Option:
     """An option of the module in the form of a role's: suboptions are options, and names carry the prefix."""
-    found = {}
+    found: Option = {}
     for key, value in option.items():
         if key == "suboptions":
             found["options"] = {name: option_of(each) for name, each in value.items()}
@@ -131,7 +135,7 @@ def feature_table() -> str:
     return "\n".join(lines)
 
 
-def cell(features: dict, name: str) -> str:
+def cell(features: dict[str, str], name: str) -> str:
     if name not in features:
         return "no"
     return "yes" + (": " + features[name] if features[name] else "")
@@ -150,7 +154,7 @@ def options_text() -> str:
     return "\n".join(parts)
 
 
-def option_table(options: dict) -> list:
+def option_table(options: Option) -> list[str]:
     lines = ["| name | type | default | meaning |", "|---|---|---|---|"]
     for name, option in options.items():
         lines.append(
@@ -159,7 +163,7 @@ def option_table(options: dict) -> list:
     return lines
 
 
-def kind_of(option: dict) -> str:
+def kind_of(option: Option) -> str:
     kind = option.get("type", "str")
     if kind == "list":
         return "list of {0}".format({"str": "strings", "int": "integers", "dict": "dicts"}[option["elements"]])
@@ -170,20 +174,20 @@ def kind_of(option: dict) -> str:
     )
 
 
-def default_of(option: dict) -> str:
+def default_of(option: Option) -> str:
     if option.get("required"):
         return "*required*"
     default = option.get("default")
     return "" if default is None else "`{0}`".format(json.dumps(default).strip('"'))
 
 
-def meaning_of(option: dict) -> str:
+def meaning_of(option: Option) -> str:
     description = option["description"]
     text = " ".join(description) if isinstance(description, list) else description
     return MARKUP.sub(plain, text).replace("|", "\\|")
 
 
-def plain(found: re.Match) -> str:
+def plain(found: re.Match[str]) -> str:
     return "`{0}`".format(found.group(1).replace("\\", "").replace("ignore:", ""))
 
 
@@ -194,7 +198,7 @@ def between(page: pathlib.Path, begin: str, end: str, text: str) -> str:
     return "{0}{1}\n\n{2}\n\n{3}{4}".format(before, begin, text, end, after)
 
 
-def main(arguments: list) -> int:
+def main(arguments: list[str]) -> int:
     wanted = {
         SPEC: role_spec(),
         TABLE: between(TABLE, BEGIN, END, feature_table()),

@@ -121,7 +121,8 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
 def pytest(outcome: Outcome, *arguments: str, **env: str) -> None:
     """Run tests. If none of them passes, because all were skipped, nothing was shown, and the stage fails."""
     before = outcome.counts.get("passed", 0)
-    run(outcome, sys.executable, "-m", "pytest", *arguments, PYTHONPATH=f"{CACHE}/collections:{ROOT}/tests", **env)
+    env["PYTHONPATH"] = f"{CACHE}/collections:{ROOT}/tests"
+    run(outcome, sys.executable, "-m", "pytest", *arguments, cwd=ROOT, **env)
     if outcome.ok and outcome.counts.get("passed", 0) == before:
         outcome.ok = False
         outcome.notes.append("no test passed: " + " ".join(arguments))
@@ -131,7 +132,7 @@ def lint(outcome: Outcome) -> None:
     run(outcome, "ruff", "check", ".")
     run(outcome, "ruff", "format", "--check", ".")
     run(outcome, "yamllint", "--strict", ".")
-    run(outcome, "mypy", "plugins/module_utils")
+    run(outcome, "mypy")
     run(outcome, "antsibull-changelog", "lint")
     run(outcome, sys.executable, "tools/prose.py")
     folder = copy_of_collection("lint")
@@ -206,7 +207,7 @@ def unit(outcome: Outcome) -> None:
         say(outcome, f"Python {member.python}, ansible-core {member.core}")
         command, env = unit_matrix.command(member, interpreter, ROOT)
         env = {**env, "IPMASQ_EXAMPLES": "25"}  # examples from hypothesis; these runs are about the Python version
-        run(outcome, *command, **env)
+        run(outcome, *command, cwd=ROOT, **env)
 
 
 def house(outcome: Outcome) -> None:

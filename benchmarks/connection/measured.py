@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import typing as t
 
 from ansible_collections.containers.podman.plugins.connection import podman
 
@@ -36,19 +37,19 @@ options:
 """
 
 
-class Connection(podman.Connection):
+class Connection(podman.Connection):  # type: ignore[misc]
     transport = "measured"
 
-    def exec_command(self, cmd, in_data=None, sudoable=False):
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = False) -> t.Any:
         self._note(bytes=len(cmd.encode()) + len(in_data or b""), command=cmd[:200])
         # $$ is the shell's, so that commands at the same time do not write into one file.
         prefix = os.environ["BENCH_PREFIX"].replace("$$", str(os.getpid()) + os.urandom(4).hex())
         return super().exec_command(prefix + " " + cmd, in_data=in_data, sudoable=sudoable)
 
-    def put_file(self, in_path, out_path):
+    def put_file(self, in_path: str, out_path: str) -> t.Any:
         self._note(bytes=os.path.getsize(in_path), file=os.path.basename(out_path))
         return super().put_file(in_path, out_path)
 
-    def _note(self, **what):
+    def _note(self, **what: t.Any) -> None:
         with open(os.environ["BENCH_LOG"], "a") as log:
             log.write(json.dumps(what) + "\n")

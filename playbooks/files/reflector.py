@@ -44,10 +44,16 @@ FILL, ANSWER_SIZE, PATH_MTU = 0xC0F0, 0xC0F1, 0xC0F2
 #: Attributes below 0x8000 that a client may send us; we have to refuse all others.
 KNOWN = {CHANGE_REQUEST, PADDING, RESPONSE_PORT, 0x0006, 0x0008, 0x0014, 0x0015}
 CHANGE_ADDRESS, CHANGE_PORT = 4, 2
-HEADERS = {socket.AF_INET: 28, socket.AF_INET6: 48}
+HEADERS: t.Dict[int, int] = {socket.AF_INET: 28, socket.AF_INET6: 48}
 #: IP_MTU_DISCOVER and IP_MTU, and the same for IPv6, from linux/in.h and linux/in6.h.
-DISCOVER = {socket.AF_INET: (socket.IPPROTO_IP, 10), socket.AF_INET6: (socket.IPPROTO_IPV6, 23)}
-MTU = {socket.AF_INET: (socket.IPPROTO_IP, 14), socket.AF_INET6: (socket.IPPROTO_IPV6, 24)}
+DISCOVER: t.Dict[int, t.Tuple[int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 10),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23),
+}
+MTU: t.Dict[int, t.Tuple[int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 14),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 24),
+}
 FRAGMENTED, WHOLE = 0, 2
 NAME = b"ipmasq.linux reflector"
 #: TCP clients at one time, and the seconds that each may take.
@@ -148,7 +154,7 @@ class Reflector:
             data, client = key.fileobj.recvfrom(65535)  # type: ignore[union-attr]
             self._datagram(data, client[:2], here)
         elif key.fileobj in self._streams:
-            self._stream(t.cast("socket.socket", key.fileobj))
+            self._stream(key.fileobj)
         else:
             self._accept(t.cast("socket.socket", key.fileobj), here)
 

@@ -117,7 +117,7 @@ from ansible.errors import AnsibleFilterError
 try:
     import netaddr
 except ImportError:  # reported where it is used
-    netaddr = None
+    netaddr = None  # type: ignore[assignment]
 
 NETWORKD = "systemd-networkd"
 IFUPDOWN = "ifupdown"

@@ -46,10 +46,10 @@ import typing as t
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import verified
 
 
-def verify_expected(gateways: t.Sequence[dict], routers: t.Sequence[str]) -> t.List[str]:
+def verify_expected(gateways: t.Sequence[t.Dict[str, t.Any]], routers: t.Sequence[str]) -> t.List[str]:
     return verified.expected(gateways, routers)
 
 
 class FilterModule:
-    def filters(self) -> dict:
+    def filters(self) -> t.Dict[str, t.Any]:
         return {"verify_expected": verify_expected}

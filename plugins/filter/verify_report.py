@@ -56,19 +56,21 @@ from ansible_collections.ipmasq.linux.plugins.plugin_utils import verified
 try:
     import jmespath
 except ImportError:  # reported where it is used
-    jmespath = None
+    jmespath = None  # type: ignore[assignment]
 
 EXAMPLE = '{name: headroom, query: "usage.connections.percent <= `80`"}'
 
 
-def verify_report(hosts: t.Iterable[t.Mapping[str, t.Any]], expect: t.Optional[t.Sequence[dict]] = None) -> dict:
+def verify_report(
+    hosts: t.Iterable[t.Mapping[str, t.Any]], expect: t.Optional[t.Sequence[t.Dict[str, t.Any]]] = None
+) -> t.Dict[str, t.Any]:
     problems = _problems(expect or [])
     if problems:
         raise AnsibleFilterError("\n".join(problems))
     return verified.report([_entry(each) for each in hosts], expect or [], jmespath.search if jmespath else None)
 
 
-def _entry(variables: t.Mapping[str, t.Any]) -> dict:
+def _entry(variables: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """What was registered on one host."""
     found = {key: variables.get("verify_" + key) for key in ("kind", "before", "proof", "after", "probe", "started")}
     return dict(found, host=str(variables["inventory_hostname"]))
@@ -95,5 +97,5 @@ def _problem(where: str, each: t.Any) -> t.List[str]:
 
 
 class FilterModule:
-    def filters(self) -> dict:
+    def filters(self) -> t.Dict[str, t.Any]:
         return {"verify_report": verify_report}

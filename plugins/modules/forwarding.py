@@ -175,7 +175,7 @@ def main() -> None:
     )
     params = module.params
 
-    def step(host: Sight) -> dict:
+    def step(host: Sight) -> t.Dict[str, t.Any]:
         wanted = forwarding_from_params(params) if params["state"] == "present" else None
         confirmation = waiting(params, host)
         done = apply_switches(params["instance"], wanted, host, confirmation)

@@ -91,7 +91,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     params = module.params
 
-    def step(host: Sight) -> dict:
+    def step(host: Sight) -> t.Dict[str, t.Any]:
         return end_change(params["instance"], params["token"], params["state"] == "confirmed", host)
 
     run_module(module, step)

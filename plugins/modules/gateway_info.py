@@ -751,7 +751,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_info"], supports_check_mode=True)
 
-    def step(host: Sight) -> dict:
+    def step(host: Sight) -> t.Dict[str, t.Any]:
         return gateway_info(module.params["instance"], host, module.params["backend"])
 
     run_module(module, step)

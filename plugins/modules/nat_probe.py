@@ -258,7 +258,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["nat_probe"], supports_check_mode=True)
 
-    def step(sight: Sight) -> dict:
+    def step(sight: Sight) -> t.Dict[str, t.Any]:
         return nat_probe(module.params, sight)
 
     run_module(module, step)

@@ -161,7 +161,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=_argspec.MODULES["port_forward"], supports_check_mode=True)
     params = module.params
 
-    def step(host: Sight) -> dict:
+    def step(host: Sight) -> t.Dict[str, t.Any]:
         item = port_forward_from_params(params)
         present = params["state"] == "present"
         done = apply_item(params["instance"], item, present, params["backend"], host, waiting(params, host))

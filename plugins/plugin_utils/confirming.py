@@ -47,8 +47,8 @@ class ConfirmingAction(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> dict:
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
+        result: t.Dict[str, t.Any] = super().run(tmp, task_vars)
         named = variable if self._in_role() else str
         if self._in_role():
             for sentence in mistyped(variable(""), map(variable, [*MODULES["gateway"], *BESIDE]), task_vars or {}):
@@ -75,9 +75,11 @@ class ConfirmingAction(ActionBase):
     def _in_role(self) -> bool:
         """Whether the options are variables of our role, so that messages must use these names."""
         role = getattr(self._task, "_role", None)
-        return bool(role) and role.get_name() == "ipmasq.linux.gateway"
+        return role is not None and bool(role.get_name() == "ipmasq.linux.gateway")
 
-    def _confirm(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
+    def _confirm(
+        self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[t.Dict[str, t.Any]]
+    ) -> t.Dict[str, t.Any]:
         deadline = time.monotonic() + pending["seconds"]
         problem = "no answer"
         while time.monotonic() < deadline + GRACE:
@@ -110,13 +112,15 @@ class ConfirmingAction(ActionBase):
             "time)".format(problem, pending["until"])
         )
 
-    def _asked(self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[dict]) -> dict:
+    def _asked(
+        self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[t.Dict[str, t.Any]]
+    ) -> t.Dict[str, t.Any]:
         """The answer of gateway_confirm. Only the changed host knows the token; another host that answers is named.
 
         In most fleets, a host reached by mistake accepts the same user and key, so any error is possible there.
         """
         try:
-            answer = self._execute_module(
+            answer: t.Dict[str, t.Any] = self._execute_module(
                 module_name="ipmasq.linux.gateway_confirm",
                 module_args={"instance": instance, "token": pending["token"]},
                 task_vars=task_vars,
@@ -150,7 +154,7 @@ class ConfirmingAction(ActionBase):
             self._task.args.update(shortened(self._task.args))
 
     @staticmethod
-    def _failed(message: str) -> dict:
+    def _failed(message: str) -> t.Dict[str, t.Any]:
         return {"failed": True, "changed": False, "msg": message}
 
     @contextlib.contextmanager

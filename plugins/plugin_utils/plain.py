@@ -26,7 +26,7 @@ class PlainAction(ActionBase):
     _supports_check_mode = True
     _supports_async = True
 
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict] = None) -> dict:
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         self._task.args, problems = read(self.SPEC, self._task.args)
         if problems:

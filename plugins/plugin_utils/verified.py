@@ -216,7 +216,8 @@ def junit(rows: t.Sequence[Row]) -> str:
         own = [row for row in rows if row.host == host]
         numbers = {"tests": len(own), "failures": sum(row.outcome == BROKEN for row in own)}
         numbers["skipped"] = sum(row.outcome == UNMEASURABLE for row in own)
-        suite = ET.SubElement(root, "testsuite", name=host, **{key: str(each) for key, each in numbers.items()})
+        counts = {key: str(each) for key, each in numbers.items()}
+        suite = ET.SubElement(root, "testsuite", {"name": host, **counts})
         for row in own:
             case = ET.SubElement(suite, "testcase", classname="{0}.{1}".format(host, row.kind), name=row.name)
             if row.outcome != HOLDS:
