@@ -185,7 +185,7 @@ def test_a_good_change_is_confirmed_by_a_connection_of_its_own(
     assert rc == 0 and "changed=1" in out, out
     assert not operator.pending()
     assert int(shell("gateway", count)) - before == connections
-    assert f'"net/netfilter/nf_conntrack_udp_timeout",\n   "{seconds}"' in operator.holds()
+    assert f'["net/netfilter/nf_conntrack_udp_timeout", "{seconds}"]' in operator.holds()
     changed, confirmed = operator.told(2)
     assert re.match(rf"default: changed by root from {CLIENT}, awaits confirmation until [0-9:]+: ", changed)
     assert f"timeouts: icmp 60 s icmpv6 60 s udp {seconds} s" in changed
