@@ -110,7 +110,7 @@ def _tuple(kinds: t.Sequence[t.Any], parts: t.Sequence[t.Any]) -> t.Tuple[t.Any,
 
 
 def _of(kind: type, raw: t.Any) -> t.Any:
-    if type(raw) is not kind:  # a bool is not a number
+    if not isinstance(raw, kind) or isinstance(raw, bool):  # a bool is a number in Python
         raise TypeError("{0!r} is not of type {1}".format(raw, kind.__name__))
     return raw
 

@@ -334,7 +334,7 @@ def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
     return Declaration(
         tuple(describe_gateway(gateway)),
         wans + tuple(name for _lan, names in lans for name in names),
-        Neighbour(gateway.instance, lans, wans),
+        Neighbour(gateway.instance, tuple(sorted(lans)), wans),
         wanted.chosen,
         wanted.controller_ports,
         intent,

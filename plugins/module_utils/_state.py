@@ -23,6 +23,7 @@ from ._errors import GatewayError, printable
 from ._firewalld import read_xml
 from ._helpers import MODULES
 from ._origin import VERSION as COLLECTION, Origin
+from ._part import parts_of
 from ._parts import PARTS
 from ._plan import RULES
 from ._sysctl import SWITCHES
@@ -108,12 +109,12 @@ def _parsed(raw: t.Any, instance: str) -> State:
     if raw["instance"] != instance or raw["owner"] not in ("gateway", "items"):
         raise ValueError("instance {0} of owner {1}".format(raw["instance"], raw["owner"]))
     held = codec.shaped(t.Mapping[str, t.Any], raw["parts"])
-    parts = {kind.name: codec.shaped(type(kind.empty), held[kind.name]) for kind in KINDS if kind.name in held}
+    known = [(kind, codec.shaped(type(kind.empty), held[kind.name])) for kind in KINDS if kind.name in held]
     applied, collection = codec.shaped(Origin, raw.get("applied", {})), codec.shaped(str, raw["collection"])
-    state = State(instance, raw["owner"], parts, applied, collection)
+    state = State(instance, raw["owner"], {kind.name: value for kind, value in known}, applied, collection)
     if RULES.of(state).programs not in PROGRAMS:
         raise ValueError("rules of {0}".format(RULES.of(state).programs))
-    return replace(state, unknown=codec.beyond(raw, to_raw(state)))
+    return replace(state, parts=parts_of(*known), unknown=codec.beyond(raw, to_raw(state)))
 
 
 def _current(raw: t.Any, path: str) -> t.Any:

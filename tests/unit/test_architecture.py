@@ -97,7 +97,9 @@ MAY_IMPORT = {
     "_lock": set(),
     "_declaration": {"_choice", "_intent", "_part"},
     "_parts": {"_fence", "_firewalld", "_links"},
-    "_state": {"_codec", "_declaration", "_errors", "_firewalld", "_helpers", "_origin", "_parts", "_plan", "_sysctl"},
+    "_state": {
+        "_codec", "_declaration", "_errors", "_firewalld", "_helpers", "_origin", "_part", "_parts", "_plan", "_sysctl",
+    },
     "_persist": {
         "_declaration", "_fence", "_firewalld", "_helpers", "_journal", "_links", "_lock", "_origin", "_part", "_parts",
         "_plan", "_service", "_shut", "_state", "_sysctl",

@@ -46,5 +46,5 @@ def test_a_report_counts_and_is_plain_data():
     assert len(report.broken) == 2
     assert report.to_json()["results"][0] == {
         "kind": "reach", "name": "holds", "items": ["nat/x"], "outcome": "holds", "reason": "", "sent": [], "seen": [],
-            "by": "", "cause": "",
+        "by": "", "cause": "",
     }  # fmt: skip

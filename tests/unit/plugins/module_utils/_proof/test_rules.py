@@ -9,11 +9,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._proof import rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.trace import Event
 
 NFT = """table {0} {1} {{ # handle 1
-	chain {2} {{ # handle 2
-		type filter hook forward priority filter; policy accept;
-		oifname "wan0" tcp dport 25 counter packets 3 bytes 9 drop comment "ipmasq:default/outbound/to, mail" # handle 7
-		counter packets 0 bytes 0 drop # handle 8
-	}}
+\tchain {2} {{ # handle 2
+\t\ttype filter hook forward priority filter; policy accept;
+\t\toifname "wan0" tcp dport 25 counter packets 3 bytes 9 drop comment "ipmasq:default/outbound/to, mail" # handle 7
+\t\tcounter packets 0 bytes 0 drop # handle 8
+\t}}
 }}
 """
 SAVED = """*filter
