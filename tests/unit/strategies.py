@@ -36,7 +36,8 @@ def drawn(examples: int) -> settings:
     )
 
 
-SHADOWED = re.compile(r"(nat|outbound)\[(\d+)\] .*can never match")
+#: Items that are refused beside others: they take no packet, or their server is mapped 1:1.
+REFUSED = re.compile(r"(nat|outbound|port_forwards)\[(\d+)\] .*(can never match|maps it 1:1)")
 
 #: Interfaces that never overlap, whichever are drawn.
 WANS = ("ppp0", "ppp*", "wwan0", "eth9", "sfp-wan")
@@ -114,20 +115,20 @@ def gateways(draw: t.Any) -> t.Dict[str, t.Any]:
         mss=draw(mss),
         drop_bogons=draw(st.booleans()),
     )
-    return _without_shadowed(options)
+    return _without_refused(options)
 
 
-def _without_shadowed(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
-    """Less the items that come after one which takes all their packets: such options are refused."""
+def _without_refused(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Less the items that are refused beside the others, such as one that comes after another with all its packets."""
     try:
         resolve(gateway_from_params(options), Facts((), ()))
     except GatewayError as error:
-        shadowed = [SHADOWED.match(problem) for problem in error.problems]
-        for kind in ("nat", "outbound"):
-            places = {int(found.group(2)) for found in shadowed if found and found.group(1) == kind}
+        refused = [REFUSED.match(problem) for problem in error.problems]
+        for kind in ("nat", "outbound", "port_forwards"):
+            places = {int(found.group(2)) for found in refused if found and found.group(1) == kind}
             items = [item for index, item in enumerate(options[kind] or ()) if index not in places]
             options[kind] = items if places else options[kind]
-        if any(shadowed):
+        if any(refused):
             try:
                 resolve(gateway_from_params(options), Facts((), ()))
             except GatewayError:
