@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ALL = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 #: Scenarios with other programs on the gateway have a separate stage.
 NEIGHBOURS = [name for name in ALL if name.startswith("neighbour_")]
+#: What molecule merges before a scenario's own file: what all share, and what those with a neighbour share.
+BASE = ("--base-config", ".config/molecule/config.yml")
+NEIGHBOUR_BASE = (*BASE, "--base-config", "molecule/shared/neighbour.yml")
 SCENARIOS = [name for name in ALL if name not in (*NEIGHBOURS, "vm")]
 STEP = re.compile(r"(?:INFO|ERROR|WARNING|CRITICAL).*|(?:PLAY|TASK) \[.*")
 
@@ -34,18 +37,18 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str) -> None:
-    run(scenario)
+    run(scenario, BASE)
 
 
 @pytest.mark.parametrize("scenario", NEIGHBOURS)
 def test_neighbour(scenario: str) -> None:
-    run(scenario)
+    run(scenario, NEIGHBOUR_BASE)
 
 
-def run(scenario: str) -> None:
+def run(scenario: str, base: tuple[str, ...]) -> None:
     env = {**os.environ, "MOLECULE_GLOB": "molecule/*/molecule.yml", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     process = subprocess.Popen(
-        ["molecule", "test", "--scenario-name", scenario],
+        ["molecule", *base, "test", "--scenario-name", scenario],
         cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     start, log = time.monotonic(), []
