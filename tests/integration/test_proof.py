@@ -28,6 +28,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import D
 from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground, loop, prove as proving, setting
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.staying import strays
 
 #: How often a gateway is proven while clients use it.
 PROOFS = int(os.environ.get("IPMASQ_PROOFS", "6"))
@@ -258,6 +259,17 @@ def test_a_missing_translation_is_a_leak_that_the_guard_stops(nft, wires):
         for protocol in ("tcp", "udp", "icmp")
         for family in ("IPv4", "IPv6")
     )
+
+
+def test_whatever_belongs_to_no_flow_is_seen_when_it_leaves(nft, wires):
+    """All kinds but a stray ACK, which begins a flow (nf_conntrack_tcp_loose) and is translated."""
+    nft.apply(**TWO_LANS)
+    sh("nft insert rule inet ipmasq forward accept; nft flush chain inet ipmasq egress")
+    for family, (source, target) in {"IPv4": ("192.168.1.9", "192.0.2.1"), "IPv6": ("fd00::9", "2001:db8::1")}.items():
+        words = set(strays(source, target)) - {"stray ACK"}
+        assert {"{0} does not leave office untranslated ({1})".format(word, family) for word in words} == {
+            name for name in broken(nft, "invalid") if "office" in name and family in name
+        }
 
 
 def test_an_open_door_is_found(nft, wires):

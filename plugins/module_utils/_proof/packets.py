@@ -22,7 +22,7 @@ NUMBERS = {"tcp": 6, "udp": 17}
 ECHO = {4: (8, 0), 6: (128, 129)}  # request, reply
 #: ICMP errors that quote a packet: unreachable, too big, time exceeded, parameter problem.
 ERRORS = {4: (3, 11, 12, 5), 6: (1, 2, 3, 4)}
-IP4_LENGTH, IP6_LENGTH = 20, 40
+IP4_LENGTH, IP6_LENGTH, TCP_LENGTH = 20, 40, 20
 #: What follows the magic in a payload.
 TEXT = b"ipmasq.linux probe"
 
@@ -147,6 +147,8 @@ def _parse(data: bytes) -> t.Optional[Packet]:
 
 def _inner(ends: t.Tuple[str, str], mark: int, number: int, body: bytes) -> Packet:
     version = 6 if ":" in ends[0] else 4
+    if number == 6 and len(body) < TCP_LENGTH:
+        return Packet(*ends, "tcp", flags=0, mark=mark, body=body)
     if number == 6:
         sport, dport, magic, acked, offset, flags = struct.unpack_from("!HHIIBB", body)
         mss = _mss(body[20 : (offset >> 4) * 4]) if flags & SYN else 0
@@ -199,6 +201,8 @@ def in_words(packet: Packet) -> str:
         echo = dict(zip(ECHO[packet.version], ("echo request", "echo reply")))
         told = echo.get(packet.kind, "type {0} code {1}".format(packet.kind, packet.code))
         return "icmp {0} > {1} {2}".format(packet.source, packet.target, told)
+    if packet.body is not None and packet.protocol in NUMBERS:
+        return "{0} {1} > {2}, {3} bytes".format(packet.protocol, packet.source, packet.target, len(packet.body))
     if packet.protocol not in NUMBERS:
         return "protocol {0} {1} > {2}".format(packet.protocol, packet.source, packet.target)
     ends = "{0} > {1}".format(_end(packet.source, packet.sport), _end(packet.target, packet.dport))

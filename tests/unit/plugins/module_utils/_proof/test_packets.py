@@ -51,6 +51,13 @@ def test_what_is_built_reads_back(ends, more):
     assert checksum(pseudo + body) == 0
 
 
+@pytest.mark.parametrize("ends", ENDS)
+def test_tcp_that_is_too_short_reads_back(ends):
+    packet = Packet(*ends, "tcp", flags=0, mark=5, body=b"1234")
+    assert parse(build(packet)) == packet
+    assert in_words(packet) == "tcp {0} > {1}, 4 bytes".format(*ends)
+
+
 def test_a_broken_checksum_is_broken():
     good, bad = (build(Packet(*ENDS[0], "tcp", 1, 2, broken=broken)) for broken in (False, True))
     assert good[:36] == bad[:36] and good[36:38] != bad[36:38]
