@@ -126,8 +126,8 @@ def prefixed(text: str) -> str:
 
 def feature_table() -> str:
     features = importlib.import_module(COLLECTION + ".module_utils._features").FEATURES
-    nftables = importlib.import_module(COLLECTION + ".module_utils._backend.nftables").Nftables
-    iptables = importlib.import_module(COLLECTION + ".module_utils._backend.iptables").Iptables
+    nftables = importlib.import_module(COLLECTION + ".module_utils._backend.nftables.backend").Nftables
+    iptables = importlib.import_module(COLLECTION + ".module_utils._backend.iptables.backend").Iptables
     lines = ["| what you write | nftables | iptables |", "|---|---|---|"]
     for name, (words, _remedy) in features.items():
         cells = [cell(backend.features, name) for backend in (nftables, iptables)]

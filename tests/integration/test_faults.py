@@ -24,7 +24,7 @@ from sandbox import sh
 from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend import iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import backend as iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 #: Another gateway: one more LAN, address and timer.

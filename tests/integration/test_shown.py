@@ -13,7 +13,7 @@ import re
 import pytest
 from sandbox import sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 
 GOLDEN = sorted((pathlib.Path(__file__).resolve().parents[1] / "unit/golden").glob("*/nftables.json"))
 TABLE = re.compile(r"^table inet (ipmasq\w*)", re.MULTILINE)

@@ -16,8 +16,12 @@ import pytest
 from releases import RELEASES, NotHere, mounted
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import MARK, Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import MARK as LATE, Nftables, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import MARK, Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import (
+    MARK as LATE,
+    Nftables,
+    table,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan

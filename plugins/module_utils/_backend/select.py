@@ -12,8 +12,8 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import GatewayError, MissingProgram
-from .iptables import Iptables
-from .nftables import Nftables
+from .iptables.backend import Iptables
+from .nftables.backend import Nftables
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Sight

@@ -12,8 +12,8 @@ import subprocess
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist, _service as service
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of

@@ -27,8 +27,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _persist as persist,
     _rollback as rollback,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import MARK, Nftables, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import MARK, Nftables, table
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts

@@ -15,9 +15,9 @@ import typing as t
 from dataclasses import replace
 from hashlib import sha256
 
-from .._errors import GatewayError, MissingProgram
-from .._plan import Row
-from .._rules import (
+from ..._errors import GatewayError, MissingProgram
+from ..._plan import Row
+from ..._rules import (
     Action,
     Chain,
     Match,
@@ -30,15 +30,15 @@ from .._rules import (
     owner,
     split_wildcards,
 )
-from .._values import addresses_in, ends_of
-from .base import Backend
-from .nft_lookup import FEW, Lookup, arranged
-from .nft_text import words
+from ..._values import addresses_in, ends_of
+from ..base import Backend
+from .lookup import FEW, Lookup, arranged
+from .text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Sight
-    from .._plan import Rows
-    from .._rules import RuleSet
+    from ..._host import Host, Sight
+    from ..._plan import Rows
+    from ..._rules import RuleSet
 
 Json = t.Any
 

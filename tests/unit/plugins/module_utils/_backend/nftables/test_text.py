@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nft_text import words
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.text import words
 
 
 def match(left, right, op="=="):

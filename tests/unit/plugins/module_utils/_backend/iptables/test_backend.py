@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import (
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import (
     CHAIN_LENGTH,
     Iptables,
     chain_name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend import iptables_lookup as lookup
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import lookup
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match, Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 

@@ -22,18 +22,18 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._errors import GatewayError, first_lines
-from .._plan import Row
-from .._rules import owner, split_wildcards, without_length
-from .._words import CT_STATES
+from ..._errors import GatewayError, first_lines
+from ..._plan import Row
+from ..._rules import owner, split_wildcards, without_length
+from ..._words import CT_STATES
+from ..base import Backend
 from . import ipset
-from .base import Backend
-from .iptables_lookup import Branch, arranged
+from .lookup import Branch, arranged
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Sight
-    from .._plan import Rows
-    from .._rules import Action, Chain, Match, Rule, RuleSet
+    from ..._host import Host, Sight
+    from ..._plan import Rows
+    from ..._rules import Action, Chain, Match, Rule, RuleSet
 
 #: The table of each stage. The guard has two halves, see GUARDS.
 TABLES = {

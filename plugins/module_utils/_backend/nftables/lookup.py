@@ -19,10 +19,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from zlib import crc32
 
-from .._rules import is_host
+from ..._rules import is_host
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._rules import Ports, Rule
+    from ..._rules import Ports, Rule
 
 #: Up to this number, rules stay in a row, where people find them.
 FEW = 64

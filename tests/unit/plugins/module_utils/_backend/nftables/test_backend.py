@@ -10,7 +10,12 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import Nftables, by_length, explain, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import (
+    Nftables,
+    by_length,
+    explain,
+    table,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts

@@ -17,13 +17,13 @@ import hashlib
 import re
 import typing as t
 
-from .._errors import GatewayError, first_lines
-from .._plan import Row
-from .._rules import without_length
+from ..._errors import GatewayError, first_lines
+from ..._plan import Row
+from ..._rules import without_length
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Sight
-    from .._plan import Rows
+    from ..._host import Host, Sight
+    from ..._plan import Rows
 
 #: Up to this number, networks have one rule each, which people find more easily.
 FEW = 64
