@@ -286,7 +286,18 @@ def test_file(path):
 
 @pytest.mark.parametrize("name", sorted(UTIL_FILES))
 def test_private_files_say_so(name):
-    assert "# PRIVATE: part of ipmasq.linux" in UTIL_FILES[name].read_text(encoding="utf-8") or "__init__" in name
+    assert "# PRIVATE: part of ipmasq.linux" in UTIL_FILES[name].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in UTIL_FILES if name.endswith("__init__")))
+def test_a_folder_says_what_goes_in_and_what_comes_out(name):
+    said = ast.get_docstring(tree_of(UTIL_FILES[name]))
+    assert re.match(r"[A-Z][^.]* go(es)? in; [^.]* comes? out\.\Z", said.replace("\n", " ")), said
+
+
+def test_every_folder_has_its_sentence():
+    folders = {path.parent for path in UTILS.rglob("*.py")} - {UTILS}
+    assert folders == {path.parent for path in UTILS.rglob("__init__.py")}
 
 
 @pytest.mark.parametrize("path", MANAGED, ids=lambda path: str(path.relative_to(PLUGINS)))
