@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import pytest
+import xdp
 from helpers import GUESTS, OFFICE, TWO_LANS, Gate
 from sandbox import sh
 from test_under_load import TRANSFER
@@ -270,6 +271,18 @@ def test_whatever_belongs_to_no_flow_is_seen_when_it_leaves(nft, wires):
         assert {"{0} does not leave office untranslated ({1})".format(word, family) for word in words} == {
             name for name in broken(nft, "invalid") if "office" in name and family in name
         }
+
+
+@pytest.mark.parametrize("mode", [xdp.GENERIC, xdp.DRIVER], ids=["generic", "driver"])
+@pytest.mark.parametrize("verdict", [xdp.PASS, xdp.DROP], ids=["pass", "drop"])
+def test_xdp_is_told(nft, wires, verdict, mode):
+    """The probe's packets come in behind it, so every promise holds, even if it drops all that arrives."""
+    nft.apply(**TWO_LANS)
+    assert not [note for note in proved(nft).notes if "XDP" in note]
+    xdp.attach("wan0", verdict, mode)
+    report = proved(nft)
+    assert report.counts["broken"] == 0
+    assert [note for note in report.notes if note.startswith("an XDP program at wan0 decides first")]
 
 
 def test_an_open_door_is_found(nft, wires):

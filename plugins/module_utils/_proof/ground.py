@@ -235,3 +235,15 @@ def before_bridges(names: t.Iterable[str], facts: Facts, host: Host) -> t.List[s
     rules = [each["rule"] for each in listed.get("nftables", ()) if "rule" in each]
     told = "rules of table bridge {0} come before {1}, where the probe's packets arrive, so nobody has tried them"
     return [told.format(table, ", ".join(bridges)) for table in dict.fromkeys(each["table"] for each in rules)]
+
+
+def before_links(names: t.Iterable[str], facts: Facts, host: Host) -> t.List[str]:
+    """XDP programs, which decide about what a wire brings before the kernel makes a packet of it: here none comes."""
+    known, count = set(names), 0
+    while count < len(known):
+        count = len(known)
+        known |= {each.parent for each in facts.interfaces if each.name in known and each.parent}
+        known |= {each.name for each in facts.interfaces if each.master in known}
+    told = "an XDP program at {0} decides first about what comes in, and nobody has tried it: ip link show {0}"
+    listed = asked(host, "ip", "-j", "link", "show")
+    return [told.format(each["ifname"]) for each in listed if each.get("xdp") and each.get("ifname") in known]
