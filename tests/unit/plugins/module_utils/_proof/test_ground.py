@@ -121,5 +121,6 @@ def test_rules_at_the_ports_of_a_bridge_are_told(monkeypatch, kind, listed, told
 def test_xdp_at_an_interface_or_below_it_is_told():
     stacked = (Interface("wan0", parent="bond0"), Interface("bond0"), Interface("eth1", master="bond0"))
     listed = [{"ifname": name, "xdp": {"mode": 1}} for name in ("wan0", "eth1", "eth9")] + [{"ifname": "lan0"}]
-    notes = ground.before_links(["lan0", "wan0"], Facts((*stacked, Interface("eth9"))), Host(**{"ip link show": listed}))
+    facts = Facts((*stacked, Interface("eth9")))
+    notes = ground.before_links(["lan0", "wan0"], facts, Host(**{"ip link show": listed}))
     assert [note[:31] for note in notes] == ["an XDP program at wan0 decides ", "an XDP program at eth1 decides "]
