@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write what the code already says: the role's options and their page from the module's, and the table of backends from
-their features.
+"""Write what the code already says: from the module's options, the role's variables, their defaults, how the role hands
+them over, and their page; from the backends' features, the table of backends.
 
 python tools/generate.py           writes the files
 tools/generate.py --check   exits 1 and names those that differ
@@ -22,9 +22,12 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPEC = ROOT / "roles/gateway/meta/argument_specs.yml"
+DEFAULTS = ROOT / "roles/gateway/defaults/main.yml"
+APPLY = ROOT / "roles/gateway/tasks/apply.yml"
 TABLE = ROOT / "docs/backends.md"
 OPTIONS = ROOT / "docs/options.md"
 COLLECTION = "ansible_collections.ipmasq.linux.plugins"
+BEGIN_ARGUMENTS, END_ARGUMENTS = "    # begin: arguments, written by tools/generate.py\n", "    # end: arguments\n"
 BEGIN, END = "<!-- begin: features, written by tools/generate.py -->", "<!-- end: features -->"
 BEGIN_OPTIONS, END_OPTIONS = "<!-- begin: options, written by tools/generate.py -->", "<!-- end: options -->"
 #: Ansible's semantic markup: O(name), V(value), M(module), C(code), RV(name), and its older letters.
@@ -37,6 +40,7 @@ HEADER = """\
 # Written by tools/generate.py from the documentation of the module gateway. Change that instead.
 ---
 """
+DESCRIBED = "# meta/argument_specs.yml describes these variables. All of them are optional.\n"
 DESCRIPTION = [
     "Without variables, the interfaces of default routes become WANs, and every other interface with a private address "
     "becomes a LAN. The role prints its choice as variables, and later runs keep it.",
@@ -85,9 +89,26 @@ def role_spec() -> str:
         "author": ["ipmasq.linux contributors"],
         "options": role_options(variable_of),
     }
-    return HEADER + yaml.dump(
-        {"argument_specs": {"main": main}}, Dumper=Dumper, sort_keys=False, width=88, allow_unicode=True
+    return HEADER + dumped({"argument_specs": {"main": main}})
+
+
+def role_defaults() -> str:
+    """A variable without a default is null, because what is left out means something of its own."""
+    defaults = {name: option.get("default") for name, option in role_options(option_of).items()}
+    return (
+        HEADER + "# meta/argument_specs.yml describes these variables. All of them are optional.\n" + dumped(defaults)
     )
+
+
+def role_arguments() -> str:
+    """What is null is left out, because templates of ansible-core before 2.19 turn it into text."""
+    line = '    {0}: "{{{{ omit if gateway_{0} is none else gateway_{0} }}}}"\n'
+    names = [name[len("gateway_") :] for name in role_options(option_of) if name not in ROLE_ONLY]
+    return "".join(line.format(name) for name in names)
+
+
+def dumped(value: t.Any) -> str:
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, width=88, allow_unicode=True)
 
 
 def variable_of(option: Option) -> Option:
@@ -191,18 +212,20 @@ def plain(found: re.Match[str]) -> str:
     return "`{0}`".format(found.group(1).replace("\\", "").replace("ignore:", ""))
 
 
-def between(page: pathlib.Path, begin: str, end: str, text: str) -> str:
-    """A page with the text between two marks replaced."""
-    before, _begin, rest = page.read_text(encoding="utf-8").partition(begin)
+def between(path: pathlib.Path, begin: str, end: str, text: str) -> str:
+    """A file with the text between two marks replaced."""
+    before, _begin, rest = path.read_text(encoding="utf-8").partition(begin)
     _old, _end, after = rest.partition(end)
-    return "{0}{1}\n\n{2}\n\n{3}{4}".format(before, begin, text, end, after)
+    return before + begin + text + end + after
 
 
 def main(arguments: list[str]) -> int:
     wanted = {
         SPEC: role_spec(),
-        TABLE: between(TABLE, BEGIN, END, feature_table()),
-        OPTIONS: between(OPTIONS, BEGIN_OPTIONS, END_OPTIONS, options_text()),
+        DEFAULTS: role_defaults(),
+        APPLY: between(APPLY, BEGIN_ARGUMENTS, END_ARGUMENTS, role_arguments()),
+        TABLE: between(TABLE, BEGIN, END, "\n\n{0}\n\n".format(feature_table())),
+        OPTIONS: between(OPTIONS, BEGIN_OPTIONS, END_OPTIONS, "\n\n{0}\n\n".format(options_text())),
     }
     different = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
     if arguments == ["--check"]:

@@ -265,6 +265,7 @@ options:
         address with O(ipv6=route), and for a server that an V(exempt) item in O(nat) matches.
     type: list
     elements: dict
+    default: []
     suboptions:
       name:
         description: The name of the forward.
@@ -376,6 +377,7 @@ options:
       - Which connections LANs may open to WANs, in order; the first that matches decides. The rest is accepted.
     type: list
     elements: dict
+    default: []
     suboptions:
       name:
         description: The name of the item.
@@ -418,6 +420,7 @@ options:
         them.
     type: list
     elements: dict
+    default: []
     suboptions:
       name:
         description: The name of the item.
@@ -486,6 +489,7 @@ options:
     description: What else the gateway itself accepts with O(input=protect), on every link that is not a LAN.
     type: list
     elements: dict
+    default: []
     suboptions:
       name:
         description: The name of the item.
@@ -527,6 +531,7 @@ options:
         forwards on the same port. Each helper parses data from untrusted hosts; list only those you use.
     type: list
     elements: dict
+    default: []
     suboptions:
       name:
         description: The service.
@@ -549,6 +554,7 @@ options:
       - Seconds after which an idle connection expires, for the whole host. V(0) leaves the kernel's value.
       - If omitted, 300 seconds for UDP (RFC 4787 REQ-5) and 60 for ICMP (RFC 5508 REQ-2).
     type: dict
+    default: {}
     suboptions:
       generic:
         description: Protocols without a timer of their own.
@@ -623,6 +629,7 @@ options:
       - In a container, nothing is logged unless the host sets C(net.netfilter.nf_log_all_netns).
     type: list
     elements: str
+    default: []
     choices: [invalid, spoofed, isolation, closed, undeclared, outbound, bogons, guard, protected]
   log_prefix:
     description: The beginning of each log line, before the event.
