@@ -245,7 +245,7 @@ def test_ansible_7805_a_key_the_kernel_lacks_fails_nothing_else(nft):
     assert nft.host.boot().returncode == 0
 
 
-def test_pitfall_26_an_interface_left_at_0_is_repaired(gate):
+def test_an_interface_left_at_0_is_repaired(gate):
     put(FORWARD4, 1)
     put("/proc/sys/net/ipv4/conf/lan0/forwarding", 0)
     put("/proc/sys/net/ipv6/conf/all/forwarding", 1)
@@ -317,7 +317,7 @@ def test_systemd_27639_ipv6_forwarding_keeps_the_default_route_of_router_adverti
     isp.close()
 
 
-def test_pitfall_32_both_variants_of_iptables_in_use_are_refused(tmp_path):
+def test_both_variants_of_iptables_in_use_are_refused(tmp_path):
     gate = Gate("iptables-legacy", tmp_path)
     sh("iptables-nft -A FORWARD -s 10.1.1.1 -j ACCEPT")
     sh("{0} -A FORWARD -s 10.2.2.2 -j ACCEPT".format(gate.tool()))

@@ -41,7 +41,7 @@ def test_wan_cannot_open_a_connection_to_a_client(gate, net):
     for _link, v4, v6 in CLIENTS.values():
         for address in (v4, v6):
             node = "office" if address in CLIENTS["office"] else "guest"
-            # Dropped, not rejected: pitfall 38.
+            # Dropped, not rejected.
             assert net.tcp("wan", node, address) == "timeout"
             assert net.udp("wan", node, address) == "timeout"
             assert not net.ping("wan", address)
@@ -129,7 +129,7 @@ def leaking(net, sniffer, again=1):
     return found
 
 
-def test_pitfall_6_odd_packets_never_leave_with_a_private_source(gate, net):
+def test_odd_packets_never_leave_with_a_private_source(gate, net):
     gate.apply(**TWO_LANS)
     with Sniffer(net) as sniffer:
         assert leaking(net, sniffer) == []
@@ -141,7 +141,7 @@ def test_pitfall_6_odd_packets_never_leave_with_a_private_source(gate, net):
     assert counted["invalid"] >= 16, counted
 
 
-def test_pitfall_6_test_itself_sees_leaks(nft):
+def test_of_odd_packets_itself_sees_leaks(nft):
     """Without our filter and guard, plain masquerade leaks: otherwise the test above would prove nothing."""
     net = Topology()
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
@@ -186,7 +186,7 @@ def test_guard_of_iptables_when_its_jumps_are_flushed_too(gate, net):
     assert {"IPv4 SYN", "IPv4 UDP", "IPv6 SYN", "IPv6 UDP"} <= leaks
 
 
-def test_pitfall_7_a_flow_from_before_the_rules_is_not_left_untranslated(gate, net):
+def test_a_flow_from_before_the_rules_is_not_left_untranslated(gate, net):
     """A flow that conntrack knew before NAT was there keeps its private source: the guard drops it."""
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
     # Conntrack has to be on before our rules: any stateful rule does that.
@@ -214,7 +214,7 @@ def test_pitfall_7_a_flow_from_before_the_rules_is_not_left_untranslated(gate, n
     assert_out(net, clients=("office",))
 
 
-def test_pitfall_10_interface_deleted_and_there_again_with_another_address(gate, net):
+def test_interface_deleted_and_there_again_with_another_address(gate, net):
     gate.apply(**TWO_LANS)
     assert_out(net, clients=("office",))
     net.unwire_wan()

@@ -253,7 +253,7 @@ def test_forwarding_is_on_only_after_the_rules_and_off_before_they_go(failing):
 
 
 def test_one_process_to_read_and_one_to_load(failing):
-    """DESIGN section 4: never a process per rule. A converged run reads only: our rules, and the chains of others."""
+    """Never a process per rule. A converged run reads only: our rules, and the chains of others."""
     failing.apply(**TWO_LANS)
     failing.host.calls.clear()
     failing.apply(**TWO_LANS)

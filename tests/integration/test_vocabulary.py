@@ -324,7 +324,7 @@ def test_to_port_for_tcp_and_udp_and_icmp_passes(gate, net, action):
         assert net.ping("office", address)
 
 
-def test_pitfall_14_two_ports_are_enough_for_two_clients_of_one_destination(gate, net):
+def test_two_ports_are_enough_for_two_clients_of_one_destination(gate, net):
     gate.apply(**with_nat({"name": "ports", "to_port": "20000-20001"}))
     clients = net.crowd(3)
     with Servers(net, "udp", ("wan", 4000)) as servers:

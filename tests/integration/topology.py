@@ -431,7 +431,7 @@ FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 
 
 def odd_packets(source: str, target: str) -> dict:
-    """What conntrack knows nothing about and NAT therefore does not touch: pitfall 6 of the survey, and more."""
+    """What conntrack knows nothing about, so that NAT does not touch it."""
     inner = udp(target, source, 5353, 40000)  # "your packet from TARGET to SOURCE had a problem"
     found = {
         "stray RST": tcp(source, target, RST),
