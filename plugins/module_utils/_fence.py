@@ -17,7 +17,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ._backend.nftables.backend import FENCE_TEXT, fence_text
+from ._backend.nftables.fence import FENCE_TEXT, fence_text
 from ._compile_fence import compile_fence
 from ._part import NOTHING, Delta, Part, Shell
 

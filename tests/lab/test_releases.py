@@ -16,12 +16,11 @@ import pytest
 from releases import RELEASES, NotHere, mounted
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import MARK, Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import (
-    MARK as LATE,
-    Nftables,
-    table,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.listing import MARK
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import MARK as LATE
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan

@@ -18,7 +18,8 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables, fence_text
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.fence import fence_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
 from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item

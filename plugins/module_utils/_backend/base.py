@@ -17,7 +17,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._plan import Row, Rows
     from .._rules import RuleSet
 
-
 #: Families whose chains see routed packets.
 ROUTED = ("inet", "ip", "ip6")
 

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..._rules import Chain
-from ..nftables.lookup import FEW, LAST_PORT, block_of, blocks, catch_alls, is_forward
+from ..blocks import FEW, LAST_PORT, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules import Ports, Rule, RuleSet

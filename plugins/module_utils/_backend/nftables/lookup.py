@@ -15,25 +15,19 @@ changes one chain.
 from __future__ import annotations
 
 import typing as t
-from bisect import bisect_right
 from dataclasses import dataclass
 from zlib import crc32
 
 from ..._rules import is_host
+from ..blocks import FEW, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Ports, Rule
+    from ..._rules import Rule
 
-#: Up to this number, rules stay in a row, where people find them.
-FEW = 64
-#: A forward with more ports is not looked up.
-MANY_PORTS = 1024
 #: The number of ports that share a chain.
 BLOCK = 8
-LAST_PORT = 65535
 #: The number of chains for all servers.
 CHAINS = 2048
-PREFIX = "port_forward/"
 
 #: A port or range, or an address and a port.
 Key = t.Union[t.Tuple[int, int], t.Tuple[str, int]]
@@ -92,27 +86,6 @@ def _split(
     return [Part(chain, (*rules[:place], *leading, *rest)), *parts]
 
 
-def is_forward(rule: Rule) -> bool:
-    """Whether a rule belongs to a port forward and matches ports."""
-    return rule.key.startswith(PREFIX) and bool(rule.match.protocol) and bool(rule.match.port)
-
-
-def catch_alls(rules: t.Sequence[Rule]) -> t.Set[int]:
-    """The indexes of forwards of too many ports that follow all others of their protocol and need no look-up.
-
-    In the map, they would merge all ports into one block, and so put all forwards in a row.
-    """
-    found, narrow = set(), set()
-    for place in range(len(rules) - 1, -1, -1):
-        match = rules[place].match
-        if is_forward(rules[place]) and match.protocol not in narrow:
-            if all(last - first >= MANY_PORTS for first, last in match.port):
-                found.add(place)
-            else:
-                narrow.add(match.protocol)
-    return found
-
-
 def _has_port(rule: Rule) -> bool:
     return is_forward(rule) and len(rule.match.port) == 1
 
@@ -143,22 +116,6 @@ def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[
         leading.append(Lookup(protocol, "", targets))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
-
-
-def blocks(ports: t.Iterable[Ports], size: int) -> t.List[Ports]:
-    """First and last port of each block in use, sorted; a range that spans several blocks merges them."""
-    found: t.List[Ports] = []
-    for first, last in sorted({(first // size * size, last // size * size + size - 1) for first, last in ports}):
-        if found and first <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return found
-
-
-def block_of(ports: Ports, known: t.Sequence[Ports]) -> Ports:
-    """The known block that contains a port or range."""
-    return known[bisect_right(known, (ports[0], LAST_PORT)) - 1]
 
 
 def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:

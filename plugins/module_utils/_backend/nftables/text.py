@@ -14,7 +14,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-Json = t.Any
+from .expressions import L4PROTO, NAMES, NEXT_HEADER, compare
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..._plan import Row
+    from .expressions import Json
 
 #: Templates of statements and expressions.
 FORMS = {
@@ -35,6 +39,23 @@ FORMS = {
 #: Keys that nft writes without "meta".
 PLAIN = ("iifname", "oifname")
 NAT = ("snat", "dnat", "masquerade", "redirect")
+
+
+def shown(row: Row) -> str:
+    """A row as text for people."""
+    ((kind, body),) = json.loads(row.text).items()
+    if kind == "rule":
+        text = " ".join(word for part in body["expr"] for word in words(_named(part)))
+        note = ' comment "{0}"'.format(body["comment"]) if "comment" in body else ""
+        return "{0}: {1}{2}".format(row.chain, text, note)
+    return "{0} {1}: {2}".format(kind, row.chain or body.get("name", ""), " ".join(str(body[key]) for key in body))
+
+
+def _named(part: Json) -> Json:
+    """Replace a protocol number with its name."""
+    if "match" in part and part["match"]["left"] in (L4PROTO, NEXT_HEADER):
+        return compare(part["match"]["left"], NAMES.get(part["match"]["right"], part["match"]["right"]))
+    return part
 
 
 def words(part: Json) -> t.List[str]:

@@ -28,7 +28,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _rollback as rollback,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import MARK, Nftables, table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import MARK
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts

@@ -17,7 +17,8 @@ hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypoth
 from hypothesis import example, given, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import CHAIN_LENGTH, Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import CHAIN_LENGTH
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway

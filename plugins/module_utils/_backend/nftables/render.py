@@ -1,0 +1,148 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""A rule set as rows: chains, objects, and one row for each rule of nft."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ..._plan import Row
+from ..._rules import Action, Chain, Match, Rule, owner, split_wildcards
+from .action import action_of, helper_name, timer_name
+from .expressions import as_ports, as_text, payload, rule_row
+from .flowtable import FLOWTABLE
+from .lookup import Lookup, arranged
+from .match import by_length, matches
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..._plan import Rows
+    from ..._rules import RuleSet
+    from .expressions import Json
+
+#: Documented, and never a default priority: at equal priority, the chain registered last wins (measured, Linux 6.18),
+#: so a restart of another tool would change the winner. Our chains filter and translate just before the defaults
+#: (filter 0, srcnat 100); the guard comes after every srcnat. https://wiki.nftables.org Netfilter hooks
+PRIORITIES = {
+    "arrive": -105,
+    "outside": -106,
+    "helper": -105,
+    "timers": -155,
+    "reach": -6,
+    "filter": -4,
+    "offload": -3,
+    "nat": 95,
+    "unseen": 149,
+    "guard": 150,
+    "fence": 151,
+}
+#: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
+#: each packet more than one test.
+FIRST = {"filter": -5, "offload": -4}
+#: Before the dstnat (-100) of Docker and others, because the first translation of a flow wins; the fence as early as
+#: the kernel takes a NAT chain.
+PREROUTING = {"nat": -105, "fence": -199}
+#: A NAT chain after all others sees the first packet of flows that none of them translated.
+TYPES = {stage: "nat" if stage in ("nat", "unseen", "outside", "fence") else "filter" for stage in PRIORITIES}
+#: The packets that carry the MSS option.
+SYN = Match(tcp_syn=True)
+
+
+def rows_of(ruleset: RuleSet) -> Rows:
+    """Exactly the rows that ``listing.parse`` finds after a load."""
+    rows = _helper_rows(ruleset) + _timer_rows(ruleset)
+    if any(rule.action.kind == "offload" for rule in ruleset.rules):
+        rows.append(Row("", as_text({"flowtable": FLOWTABLE}), "flowtable"))
+    ruleset = _with_mss_inside(_with_reaches_inside(ruleset))
+    rows += [_chain_row(chain.name, chain.hook, chain.stage, ruleset.instance) for chain in ruleset.chains]
+    known = {chain.name for chain in ruleset.chains}
+    # A chain after the NAT sees its result and needs no expect_nat.
+    rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
+    for part in arranged(rules, "dstnat" if ruleset.whole else "", "between"):
+        if part.chain not in known:
+            rows.append(_chain_row(part.chain))
+        for rule in part.rules:
+            rows += _rows(rule, part.chain, ruleset)
+    return tuple(rows)
+
+
+def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "default") -> Row:
+    body: t.Dict[str, Json] = {}
+    if hook:
+        known = dict(PRIORITIES, **FIRST) if instance == "default" else PRIORITIES
+        priority = PREROUTING.get(stage, known[stage]) if hook == "prerouting" else known[stage]
+        body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
+    return Row(name, as_text({"chain": body}), "chain")
+
+
+def _helper_rows(ruleset: RuleSet) -> t.List[Row]:
+    """Helpers are objects of the table, one per protocol and family."""
+    names = {}
+    for rule in ruleset.rules:
+        if rule.action.kind == "helper":
+            body = {"type": rule.action.target, "protocol": rule.match.protocol, "l3proto": rule.match.family}
+            names[helper_name(rule)] = as_text({"ct helper": dict(body, name=helper_name(rule))})
+    return [Row("", text, "helper") for _name, text in sorted(names.items())]
+
+
+def _timer_rows(ruleset: RuleSet) -> t.List[Row]:
+    """Timers are objects, too. nft 1.0.6 does not list their policies, so the name contains the policy."""
+    names = {}
+    for rule in ruleset.rules:
+        if rule.action.kind == "timers":
+            body = {"name": timer_name(rule), "protocol": rule.match.protocol, "l3proto": rule.match.family}
+            names[body["name"]] = as_text({"ct timeout": body})
+    return [Row("", text, "timers") for _name, text in sorted(names.items())]
+
+
+def _with_mss_inside(ruleset: RuleSet) -> RuleSet:
+    """The filter chain sets the MSS, because another chain at the hook costs each packet more than one test."""
+    mss = next((chain.name for chain in ruleset.chains if chain.stage == "mangle"), "")
+    if not mss:
+        return ruleset
+    chains = tuple(Chain(mss) if chain.name == mss else chain for chain in ruleset.chains)
+    rules = [
+        replace(rule, match=replace(rule.match, tcp_syn=False)) if rule.chain == mss else rule for rule in ruleset.rules
+    ]
+    return replace(ruleset, chains=chains, rules=(Rule("forward", SYN, Action("jump", mss), "mss"), *rules))
+
+
+def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
+    """The first instance sets marks in the filter chain, where one test separates new, related and invalid packets."""
+    first = [rule for rule in ruleset.rules if rule.chain == "reaches"]
+    if not first or ruleset.instance != "default":
+        return ruleset
+    jump, others, inside = first[0], first[1:], first[0].action.target
+    invalid = [rule for rule in ruleset.rules if (rule.chain, rule.match.ct_state) == ("forward", ("invalid",))]
+    rest = [rule for rule in ruleset.rules if rule.chain != "reaches" and rule not in invalid]
+    head = replace(jump, chain="forward", match=replace(jump.match, ct_state=("invalid", *jump.match.ct_state)))
+    moved = [replace(rule, chain=inside) for rule in invalid]
+    chains = tuple(chain for chain in ruleset.chains if chain.name != "reaches")
+    others = [replace(rule, chain="forward") for rule in others]
+    return replace(ruleset, chains=chains, rules=(head, *others, *moved, *rest))
+
+
+def _rows(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
+    if isinstance(rule, Lookup):
+        return [rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
+    # Packets that go on to another chain are counted there.
+    counted: t.List[Json] = [] if rule.action.kind in ("jump", "goto") else [{"counter": None}]
+    return [
+        rule_row(chain, matches(each, rule.action.kind == "guard") + counted + action_of(rule), ruleset.owner(rule))
+        for match in split_wildcards(rule.match)
+        for each in by_length(match)
+    ]
+
+
+def _lookup(rule: Lookup) -> t.List[Json]:
+    port = payload(rule.protocol, "dport")
+    key = {"concat": [payload(rule.family, "daddr"), port]} if rule.family else port
+    data = [
+        [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)), {"jump": {"target": name}}]
+        for known, name in rule.targets.items()
+    ]
+    return [{"vmap": {"key": key, "data": {"set": sorted(data, key=as_text)}}}]

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The rows of an instance as one transaction of nft, and its text for what nft takes only as text."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from .expressions import table
+from .flowtable import flowtable_text
+from .text import words
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ..._plan import Row
+    from .expressions import Json
+
+#: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections
+#: that the first step accepts, so nothing is open or closed in between.
+LATE_CHAINS = ("timers", "offloaded")
+LATE_OBJECTS = ("timers", "flowtable")
+#: Separates the second step in the script, so that both fit in one string.
+MARK = "# and then\n"
+
+
+def transaction(rows: t.Iterable[Row], instance: str) -> str:
+    """Add, delete, add: nft before 1.0.7 has no "destroy", and a chain's priority cannot change in place."""
+    place = {"family": "inet", "table": table(instance)}
+    whole = {"table": {"family": "inet", "name": table(instance)}}
+    commands: t.List[Json] = [{"add": whole}, {"delete": whole}]
+    late = [row for row in rows if row.chain in LATE_CHAINS or row.key in LATE_OBJECTS]
+    listed = [row for row in rows if row not in late]
+    if listed:
+        commands.append({"add": whole})
+    # Objects come before the rules that refer to them.
+    for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "table":
+            continue
+        if kind == "chain":
+            body = dict(body, name=row.chain)
+        elif kind == "rule":
+            body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
+        commands.append({"add": {kind: dict(body, **place)}})
+    # One command per line, because people read this file, too.
+    script = '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
+    return script + (MARK + _late_text(late, instance) if late else "")
+
+
+def _late_text(rows: t.Iterable[Row], instance: str) -> str:
+    """What nft accepts only as text, as lines that add to the table."""
+    lines, place = [], "inet " + table(instance)
+    for row in sorted(rows, key=lambda row: (bool(row.chain), row.key != "chain")):
+        ((kind, body),) = json.loads(row.text).items()
+        if kind == "flowtable":
+            lines.append(flowtable_text(instance))
+        elif kind == "ct timeout":
+            policy = ", ".join("{0} : {1}".format(*state) for state in _policy(body["name"]))
+            lines.append(
+                "add ct timeout {0} {1} {{ protocol {2}; l3proto {3}; policy = {{ {4} }}; }}".format(
+                    place, body["name"], body["protocol"], body["l3proto"], policy
+                )
+            )
+        elif kind == "chain":
+            hook = "type {type} hook {hook} priority {prio}; policy {policy};".format(**body)
+            lines.append("add chain {0} {1} {{ {2} }}".format(place, row.chain, hook))
+        else:
+            parts = _with_counts(body["expr"], row)
+            text = " ".join(word for part in parts for word in words(part) or ["counter"])
+            lines.append('add rule {0} {1} {2} comment "{3}"'.format(place, row.chain, text, body["comment"]))
+    return "".join(line + "\n" for line in lines)
+
+
+def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
+    """A rule that stays keeps its counters."""
+    counts = {"packets": row.packets, "bytes": row.bytes} if row.packets else None
+    return [{"counter": counts} if "counter" in part else part for part in expr]
+
+
+def _policy(name: str) -> t.List[t.Tuple[str, str]]:
+    words = name.split("-")[2:]
+    return list(zip(words[::2], words[1::2]))

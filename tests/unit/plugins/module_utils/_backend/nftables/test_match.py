@@ -1,0 +1,101 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What nft gets for each match of a rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.match import by_length
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match
+from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, SADDR, listed, loaded, match, of_one, told
+
+LAN_CHAIN = Chain("lan-a")
+
+
+NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
+
+
+L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "field": "dport"}}
+
+
+LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+
+
+MANY = ["10.{0}.0.0/24".format(number) for number in range(65)]
+
+
+INVALID = match({"ct": {"key": "state"}}, "invalid", "in")
+
+
+#: match: what nft gets, in order
+TEST_MATCHES = [
+    (Match(iif=("lan0",), ct_state=("invalid",)), [INVALID, match({"meta": {"key": "iifname"}}, "lan0")]),
+    (
+        Match("ip", source=tuple(MANY)),
+        [match({"&": [SADDR, "255.255.255.0"]}, {"set": sorted(net[:-3] for net in MANY)})],
+    ),
+    (
+        Match("ip6", destination=tuple("fd00:{0:x}::/56".format(number) for number in range(16, 81))),
+        [
+            match(
+                {"&": [{"payload": {"protocol": "ip6", "field": "daddr"}}, "ffff:ffff:ffff:ff00::"]},
+                {"set": sorted("fd00:{0:x}::".format(number) for number in range(16, 81))},
+            )
+        ],
+    ),
+    (
+        Match("ip", source=tuple("10.0.{0}.1/32".format(number) for number in range(65))),
+        [match(SADDR, {"set": sorted("10.0.{0}.1".format(number) for number in range(65))})],
+    ),
+    (Match(protocol="esp"), [match(L4PROTO, 50)]),
+    (Match(protocol="vrrp"), [match(L4PROTO, 112)]),
+    (Match("ip6", protocol="ah"), [match(NEXT_HEADER, 51)]),
+    (Match(protocol="icmp"), [match(L4PROTO, 1)]),
+    (Match(protocol="icmpv6"), [match(L4PROTO, 58)]),
+    (Match(protocol="udp", port=((53, 53),)), [match(DPORT, 53)]),
+    (Match(protocol="udp", port=((53, 60),)), [match(DPORT, {"range": [53, 60]})]),
+    (Match(protocol="udp", port=((5, 5), (7, 9))), [match(DPORT, {"set": [5, {"range": [7, 9]}]})]),
+    (Match(translated=True), [match({"ct": {"key": "status"}}, "dnat", "in")]),
+    (Match(ipsec=True), [match({"rt": {"key": "ipsec"}}, True)]),
+    (Match(rate="10/second"), [{"limit": {"rate": 10, "per": "second"}}]),
+    (Match(local=True), [LOCAL]),
+    (
+        Match("ip", local=True, not_destination=("10.0.0.0/8", "192.168.1.1/32")),
+        [
+            match(
+                {"payload": {"protocol": "ip", "field": "daddr"}},
+                {"set": ["192.168.1.1", {"prefix": {"addr": "10.0.0.0", "len": 8}}]},
+                "!=",
+            ),
+            LOCAL,
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "parts"), TEST_MATCHES)
+def test_match(wanted, parts):
+    assert told(LAN_CHAIN, wanted, Action("accept")) == parts + [{"counter": None}, {"accept": None}]
+    desired = NFT.render(of_one(LAN_CHAIN, wanted, Action("accept")))
+    assert Plan(listed(NFT, loaded(NFT, desired)), desired).differences(NFT.show) == []
+
+
+def test_many_networks_are_a_set_for_each_length_of_which_there_are_many():
+    long = ["10.{0}.1.16/28".format(number) for number in range(70)]
+    few = ["172.16.0.0/12", "192.168.1.0/24"]
+    found = by_length(Match("ip", source=(*MANY, *few[:1], *long), destination=(*long, *few)))
+    assert {(len(each.source), len(each.destination)) for each in found} == {
+        (65, 70),
+        (65, 2),
+        (70, 70),
+        (70, 2),
+        (1, 70),
+        (1, 2),
+    }
+    assert by_length(Match("ip", source=(*MANY, *long), rate="1/second")) == [
+        Match("ip", source=(*MANY, *long), rate="1/second")
+    ]
