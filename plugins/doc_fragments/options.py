@@ -63,6 +63,29 @@ options:
     default: 0
 """
 
+    CONFIRM_CLIENT = r"""
+options:
+  confirm_timeout:
+    description:
+      - Seconds after which a change of a default route is rolled back unless Ansible has reached the host through a new
+        connection; V(0) turns this off. The change is saved for the next boot only once it is confirmed.
+    type: int
+    default: 30
+  confirm_by:
+    description:
+      - With V(controller), this task opens the new connection itself and fails if the change was rolled back.
+      - With V(person), the task ends at once, and a person confirms the change in time with
+        M(ipmasq.linux.gateway_confirm) and C(instance=lan_client).
+    type: str
+    default: controller
+    choices: [controller, person]
+  wait:
+    description:
+      - Seconds to wait for another change in progress on this host before this one is refused; at most 3600.
+    type: int
+    default: 0
+"""
+
     UNUSED = r"""
 options:
   confirm_timeout:

@@ -26,7 +26,7 @@ options:
 EXAMPLES = r"""
 - name: Run a program, and warn of mistyped variables
   ansible.builtin.command:
-    argv: "{{ ['true'] + query('ipmasq.linux.mistyped', 'lan_client_') }}"
+    argv: "{{ ['true'] + query('ipmasq.linux.mistyped', 'lab_') }}"
 """
 
 RETURN = r"""

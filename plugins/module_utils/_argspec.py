@@ -210,6 +210,25 @@ NAT_PROBE: Spec = {
     "idle": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 3},
 }
+LAN_CLIENT: Spec = {
+    "gateway": {"type": "str", "default": ""},
+    "gateway6": {"type": "str", "default": ""},
+    "gateways": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "declared": NAMES,
+            "addresses": NAMES,
+            "asked": {"type": "bool", "default": True},
+            "mirrored": {"type": "bool", "default": False},
+        },
+    },
+    "interface": {"type": "str", "default": ""},
+    "dns": NAMES,
+    "replace_default": {"type": "bool", "default": False},
+    "unmanaged": {"type": "str", "default": "fail", "choices": ["fail", "skip"]},
+}
 
 
 #: Items that may be given by one of their options alone: [wan0] for [{interface: wan0}].
@@ -238,4 +257,5 @@ MODULES: t.Dict[str, Spec] = {
     "gateway_probe": merge(INSTANCE, BACKEND, CONFIRM),
     "gateway_explain": merge(INSTANCE, BACKEND, CONFIRM, EXPLAIN),
     "nat_probe": NAT_PROBE,
+    "lan_client": merge(STATE, LAN_CLIENT, CONFIRM),
 }

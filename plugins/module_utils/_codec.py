@@ -93,7 +93,7 @@ def shaped(kind: t.Any, raw: t.Any) -> t.Any:
         known = _of(dict, raw)
         hints = t.get_type_hints(kind)
         return t.cast("t.Any", kind)(**{name: shaped(hints[name], known[name]) for name in hints if name in known})
-    if kind in (str, int):
+    if kind in (str, int, bool):
         return _of(kind, raw)
     if kind.__origin__ is tuple:
         return _tuple(kind.__args__, _of(list, raw))
@@ -110,7 +110,7 @@ def _tuple(kinds: t.Sequence[t.Any], parts: t.Sequence[t.Any]) -> t.Tuple[t.Any,
 
 
 def _of(kind: type, raw: t.Any) -> t.Any:
-    if not isinstance(raw, kind) or isinstance(raw, bool):  # a bool is a number in Python
+    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):  # a bool is a number in Python
         raise TypeError("{0!r} is not of type {1}".format(raw, kind.__name__))
     return raw
 

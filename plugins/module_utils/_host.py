@@ -136,6 +136,9 @@ READING = (
     ("firewall-cmd", "--direct", "--get-"),
     ("firewall-cmd", "--permanent", "--direct", "--get-"),
     ("systemctl", "list-"),
+    ("systemctl", "is-active"),
+    ("networkctl", "--no-pager", "-n", "0", "-a", "status"),
+    ("connmanctl", "services"),
 )
 
 

@@ -32,8 +32,8 @@ Where = t.Callable[[], str]
 ALIKE = 0.6
 #: For variables, which may be the user's own: gateway_ipv4 (0.75) does not match gateway_ipv6, gateway_lan (0.86) does.
 NEARLY = 0.8
-#: Other variables of the role gateway: its result, and what lan_client reads.
-BESIDE = ("install", "result", "addresses")
+#: Other variables of each role: its result, and what lan_client reads of the role gateway.
+BESIDE = {"gateway": ("install", "result", "addresses"), "lan_client": ("result",)}
 
 
 def nearest(word: str, known: t.Iterable[str], alike: float = ALIKE) -> str:
@@ -53,17 +53,22 @@ def mistyped(prefix: str, known: t.Iterable[str], given: t.Iterable[str]) -> t.L
     return found
 
 
-def variable(option: str) -> str:
+def variable(option: str, role: str = "gateway") -> str:
     """The role's variable for an option."""
-    return "gateway_" + option
+    return "{0}_{1}".format(role, option)
 
 
 #: Where a module's message names an option: at the beginning, and after "set".
-NAMED = re.compile(r"(?:^|\bset )(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES["gateway"])))
+NAMED = {
+    role: re.compile(r"(?:^|\bset )(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES[role]))) for role in BESIDE
+}
 
 
-def in_words_of_the_role(problem: str) -> str:
-    return NAMED.sub(lambda found: found.group()[: -len(found["option"])] + variable(found["option"]), problem)
+def in_words_of_the_role(problem: str, role: str = "gateway") -> str:
+    def named(found: t.Match[str]) -> str:
+        return found.group()[: -len(found["option"])] + variable(found["option"], role)
+
+    return NAMED[role].sub(named, problem)
 
 
 def read(

@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY, MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY, LAN_CLIENT, MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
     BESIDE,
@@ -35,6 +35,8 @@ display = Display()
 SSH_ARGS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 #: TMPDIR may be too long, or contain characters that ssh interprets.
 SHORT = "/tmp"  # noqa: S108 - for folders of our own
+#: The options that say what a module sets up.
+NEEDLESS = {"gateway": GATEWAY, "lan_client": LAN_CLIENT}
 #: Seconds after the deadline in which to ask for the outcome of the change.
 GRACE = 30
 PAUSE = 1
@@ -43,26 +45,30 @@ PAUSE = 1
 class ConfirmingAction(ActionBase):
     #: The module that makes the change.
     MODULE = ""
+    #: The role whose variables are this module's options.
+    ROLE = "gateway"
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         result: t.Dict[str, t.Any] = super().run(tmp, task_vars)
-        named = variable if self._in_role() else str
+        named = self._variable if self._in_role() else str
         if self._in_role():
-            for sentence in mistyped(variable(""), map(variable, [*MODULES["gateway"], *BESIDE]), task_vars or {}):
+            known = map(self._variable, [*MODULES[self.ROLE], *BESIDE[self.ROLE]])
+            for sentence in mistyped(self._variable(""), known, task_vars or {}):
                 display.warning(sentence)
-        if self.MODULE == "gateway" and self._task.args.get("state") == "absent":
+        if self._task.args.get("state") == "absent":
             # Removal does not depend on the other options, valid or not.
-            self._task.args = {name: value for name, value in self._task.args.items() if name not in GATEWAY}
+            needless = NEEDLESS.get(self.MODULE, {})
+            self._task.args = {name: value for name, value in self._task.args.items() if name not in needless}
         self._task.args, problems = read(MODULES[self.MODULE], self._task.args, named)
         if problems:
             return {**result, **self._failed("\n".join(problems)), "problems": problems}
         result.update(self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars))
         self._leave_out_long_lists()
         if result.get("problems") and self._in_role():
-            result["problems"] = [in_words_of_the_role(each) for each in result["problems"]]
+            result["problems"] = [in_words_of_the_role(each, self.ROLE) for each in result["problems"]]
             result["msg"] = "\n".join(result["problems"])
         pending = result.get("pending")
         if not pending or self._task.args.get("confirm_by") == "person":
@@ -75,7 +81,10 @@ class ConfirmingAction(ActionBase):
     def _in_role(self) -> bool:
         """Whether the options are variables of our role, so that messages must use these names."""
         role = getattr(self._task, "_role", None)
-        return role is not None and bool(role.get_name() == "ipmasq.linux.gateway")
+        return role is not None and bool(role.get_name() == "ipmasq.linux." + self.ROLE)
+
+    def _variable(self, option: str) -> str:
+        return variable(option, self.ROLE)
 
     def _confirm(
         self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[t.Dict[str, t.Any]]

@@ -99,23 +99,6 @@ def test_site_runs_where_there_is_nothing_to_do(installed: Installed) -> None:
     installed.run("ansible-playbook", "-i", "hosts.ini", "ipmasq.linux.site")
 
 
-def test_missing_netaddr_is_named_before_a_gateway_is_changed(
-    installed: Installed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if the run is limited to one of the clients."""
-    hidden = installed.folder / "hidden"
-    hidden.mkdir()
-    (hidden / "netaddr.py").write_text("raise ImportError('hidden')\n", encoding="utf-8")
-    monkeypatch.setitem(installed.env, "PYTHONPATH", str(hidden))
-    hosts = "[all:vars]\nansible_connection=local\n[gateways]\ngw1\n[lan_clients]\ndesk1\ndesk2\n"
-    (installed.folder / "both.ini").write_text(hosts, encoding="utf-8")
-    run = ["ansible-playbook", "-i", "both.ini", "ipmasq.linux.site", "--check", "--limit", "gw1,desk2"]
-    done = installed.try_to_run(*run)
-    assert done.returncode != 0
-    assert "pip install netaddr" in done.stdout + done.stderr
-    assert "Turn hosts into masquerade gateways" not in done.stdout
-
-
 @pytest.mark.parametrize(
     ("engine", "collection"),
     [("podman", "containers.podman"), ("docker", "community.docker")],

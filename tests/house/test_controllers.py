@@ -109,9 +109,10 @@ def test_role_gateway_says_all_problems_at_once(controller: Installed) -> None:
 
 
 def test_role_lan_client_names_a_manager_that_it_does_not_know(controller: Installed) -> None:
-    """The filter runs, and its sentence gets through."""
+    """The module runs, and its sentence gets through in the words of the role."""
     done = play(controller, "--tags", "lan_client")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "lan0 is managed by" in done.stdout
     assert "the default route via 192.168.1.254" in done.stdout
+    assert "set lan_client_unmanaged to skip" in done.stdout
     assert "changed=0" in done.stdout

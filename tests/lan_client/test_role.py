@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +65,9 @@ DNS = "{lan_client_dns: [192.168.1.1]}"
 # Whatever the role may touch. Times are left out, because a removal writes files anew.
 STATE = """
 ip -4 route; ip -6 route show default; ip -o address show scope global | sort
-find /etc/systemd /etc/network /etc/resolv* -exec stat -c '%n %F %a %u %g' {} + | sort
-find /etc/systemd /etc/network /etc/resolv* -type f -exec md5sum {} + | sort
+where=$(ls -d /etc/systemd /etc/network /etc/resolv* /etc/ipmasq /etc/NetworkManager 2>/dev/null || true)
+find $where -exec stat -c '%n %F %a %u %g' {} + | sort
+find $where -type f -exec md5sum {} + | sort
 """
 
 
@@ -174,8 +177,8 @@ def test_there_and_back(lab: Lab) -> None:
     foretold = lab.role(CLIENTS, "-e", DNS, "--check", "--diff")
     assert foretold.rc == 0, foretold.out
     assert lab.states(CLIENTS) == before
-    assert "+Gateway=192.168.1.1" in foretold.out
-    assert "+nameserver 192.168.1.1" in foretold.out
+    assert "+default via 192.168.1.1 dev lan0 proto static" in foretold.out
+    assert "+DNS server 192.168.1.1" in foretold.out
 
     first = lab.role(CLIENTS, "-e", DNS)
     assert first.rc == 0, first.out
@@ -274,16 +277,20 @@ def test_gateways_are_asked_once_for_all_clients_and_not_at_all_after_their_own_
 
 
 def test_other_manager(lab: Lab) -> None:
-    """The marker that NetworkManager leaves for a device that it manages."""
+    """networkd has ended, and connman runs."""
     before = lab.states(["deb12"])
-    make = "mkdir -p /run/NetworkManager/devices; i=$(cat /sys/class/net/lan0/ifindex); "
-    make += r"printf '[device]\nmanaged=true\n' >/run/NetworkManager/devices/$i"
-    with marker(lab, "deb12", make, "rm -r /run/NetworkManager"):
+    make = "mkdir -p /run/connman; systemctl stop systemd-networkd.socket systemd-networkd"
+    with marker(lab, "deb12", make, "rmdir /run/connman; systemctl start systemd-networkd; sleep 1"):
         refused = lab.role(["deb12"])
         assert refused.rc != 0
-        assert "lan0 is managed by NetworkManager, and lan_client can configure only systemd-networkd" in refused.out
-        assert "nmcli connection modify" in refused.out
+        assert "lan0 is managed by connman, and lan_client can configure only NetworkManager" in refused.out
+        assert "connmanctl config SERVICE --ipv4 manual 192.168.1.12 255.255.255.0 192.168.1.1" in refused.out
+        assert "set lan_client_unmanaged to skip" in refused.out
         assert refused.counts("changed") == {"deb12": 0}
+        skipped = lab.role(["deb12"], "-e", "lan_client_unmanaged=skip")
+        assert skipped.settled(["deb12"]), skipped.out
+        assert "[WARNING]: lan0 is managed by connman" in skipped.out
+        lab.left.discard("deb12")
     assert lab.states(["deb12"]) == before
 
 
@@ -347,6 +354,38 @@ def test_resolved(clean: Lab) -> None:
         assert "192.168.1.1" not in clean.sh("deb11", "resolvectl dns lan0")
     finally:
         clean.sh("deb11", "systemctl stop systemd-resolved; rm /etc/resolv.conf; mv /root/resolv.conf /etc/resolv.conf")
+
+
+def test_a_change_that_nobody_confirms_is_rolled_back(lab: Lab) -> None:
+    nodes = ["deb12", "ifup12"]
+    before = lab.states(nodes)
+    waits = {"lan_client_confirm_by": "person", "lan_client_confirm_timeout": 8, "lan_client_dns": ["192.168.1.1"]}
+    done = lab.role(nodes, "-e", json.dumps(waits))
+    assert done.rc == 0, done.out
+    for node in nodes:
+        assert "via 192.168.1.1 " in lab.sh(node, "ip route show default")
+        assert "192.168.1.1" not in lab.sh(node, "cat /etc/resolv.conf")
+    time.sleep(10)
+    assert lab.states(nodes) == before
+
+    # A reboot is a rollback, too.
+    assert lab.role(nodes, "-e", json.dumps({**waits, "lan_client_confirm_timeout": 600})).rc == 0
+    refused = lab.role(nodes)
+    assert "a change to 'lan_client' awaits confirmation until" in refused.out
+    lab.reboot(*nodes)
+    assert lab.states(nodes) == before
+    lab.left.difference_update(nodes)
+
+
+def test_a_change_that_a_person_confirms_stays(clean: Lab) -> None:
+    assert clean.role(["deb12"], "-e", "lan_client_confirm_by=person").rc == 0
+    confirm = [
+        {"hosts": "all", "gather_facts": False, "tasks": [{"ipmasq.linux.gateway_confirm": {"instance": "lan_client"}}]}
+    ]
+    done = clean.role(["deb12"], play=yaml.safe_dump(confirm))
+    assert done.rc == 0, done.out
+    clean.reboot("deb12")
+    assert clean.role(["deb12"]).settled(["deb12"])
 
 
 def test_bad_variables_come_together(lab: Lab) -> None:

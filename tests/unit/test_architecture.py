@@ -184,6 +184,22 @@ MAY_IMPORT = {
     "_client/path": {"stun", "talk"},
     "_client/promise": {"nat", "wanted"},
     "_client/probe": {"dns", "nat", "path", "promise", "stun", "talk", "wanted", "wire"},
+    "_managers/__init__": set(),
+    "_managers/manager": set(),
+    "_managers/networkd": {"_errors", "manager"},
+    "_managers/ifupdown": {"manager"},
+    "_managers/network_manager": {"manager"},
+    "_managers/select": {"ifupdown", "network_manager", "networkd"},
+    "_lan_client/__init__": set(),
+    "_lan_client/seen": {"_errors"},
+    "_lan_client/choice": {"seen"},
+    "_lan_client/routes": {"_errors", "_part", "choice", "seen"},
+    "_lan_client/resolver": {"_part", "manager"},
+    "_lan_client/state": {"_codec", "_errors", "_origin", "_part", "resolver", "routes"},
+    "_lan_client/change": {
+        "_errors", "_host", "_journal", "_origin", "_part", "_rollback", "choice", "manager", "resolver", "routes",
+        "seen", "select", "state",
+    },
     "_probe": {
         "_declaration", "_declared", "_errors", "_facts", "_host", "_info", "_persist", "_proving", "_rollback",
         "_values", "blame", "model", "prove",
@@ -200,7 +216,8 @@ OUTSIDE = {
 #: The files that touch the outside: the seam, and two that need packets: the loop of a proof, and nat_probe's sockets.
 IO = {"_host", "_proof/loop", "_client/wire"}
 MODULE_IMPORTS = {
-    "_argspec", "_engine", "_explaining", "_host", "_info", "_intent", "_probe", "_repeat", "_rollback", "probe",
+    "_argspec", "_engine", "_explaining", "_host", "_info", "_intent", "_probe", "_repeat", "_rollback", "change",
+    "probe",
 }  # fmt: skip
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}

@@ -37,6 +37,8 @@ TEST_SPEC = [
     ("gateway_info", dict(name="x"), "Unsupported parameters for"),
     ("nat_probe", dict(instance="x"), "Unsupported parameters for"),
     ("nat_probe", dict(expect={"mapping": "cone"}), "value of mapping must be one of: none, independent, address"),
+    ("lan_client", dict(instance="x"), "Unsupported parameters for"),
+    ("lan_client", dict(unmanaged="leave"), "value of unmanaged must be one of: fail, skip, got: leave"),
     ("gateway_probe", dict(name="x"), "Unsupported parameters for"),
     ("gateway_explain", dict(to="192.0.2.1"), "missing required arguments: from"),
     (

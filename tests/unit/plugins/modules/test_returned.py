@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.tests.unit import explained, fakes, returned
+from ansible_collections.ipmasq.linux.tests.unit import explained, fakes, lan_clients, returned
 
 LAN = {"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 FORWARD = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "hairpin": True}
@@ -32,7 +32,7 @@ def yaml():
     return pytest.importorskip("yaml", reason="documentation is YAML, and this Python has no PyYAML")
 
 
-@pytest.mark.parametrize("name", [*RUNS, "gateway_explain"])
+@pytest.mark.parametrize("name", [*RUNS, "gateway_explain", "lan_client"])
 def test_every_value_has_type_and_sample(name):
     assert returned.gaps(returned.documented(name)) == []
 
@@ -44,6 +44,13 @@ def test_results_are_as_documented(run, name, more):
     failed, values = run(name, fakes.FakeHost(), **options)
     assert not failed, values
     assert returned.faults(returned.documented(name), values) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"confirm_timeout": 0}, {"confirm_by": "person"}], ids=str)
+def test_a_lan_client_is_as_documented(run, more):
+    failed, values = run("lan_client", lan_clients.Client(), gateway="192.168.1.1", dns=["192.168.1.1"], **more)
+    assert not failed, values
+    assert returned.faults(returned.documented("lan_client"), values) == []
 
 
 def test_an_explanation_is_as_documented(run):

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""NetworkManager: a dispatcher script that runs when an interface is up or its lease is renewed, and global DNS.
+
+No connection of the user's is edited, so whatever plugin stores them, and none has to be restored.
+"""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+from .manager import HEAD, NAME, Manager, comments, replacing
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._host import Sight
+    from .._lan_client.seen import Routes
+    from .manager import Files, Setup
+
+DEVICES = "/run/NetworkManager/devices/"
+SCRIPT = "/etc/NetworkManager/dispatcher.d/90-" + NAME
+CONF = "/etc/NetworkManager/conf.d/90-{0}.conf".format(NAME)
+EVENTS = "up | dhcp4-change | dhcp6-change | reapply"
+
+
+class NetworkManager(Manager):
+    name = "NetworkManager"
+    places = (SCRIPT, CONF)
+    takes_dns = "always"
+
+    def manages(self, interface: str, sight: Sight) -> bool:
+        index = (sight.read("/sys/class/net/{0}/ifindex".format(interface)) or "").strip()
+        # It writes this file for each device; those that it has only found are "managed=false" or external.
+        lines = (sight.read(DEVICES + index) or "").splitlines() if index else []
+        return "managed=true" in lines
+
+    def files(self, setup: Setup, sight: Sight) -> Files:
+        lines = [
+            "#!/bin/sh",
+            *comments(setup),
+            '[ "$1" = {0} ] || exit 0'.format(shlex.quote(setup.interface)),
+            'case "$2" in {0}) ;; *) exit 0 ;; esac'.format(EVENTS),
+            "status=0",
+            *replacing(setup.routes),
+            "exit $status",
+        ]
+        found: Files = {SCRIPT: ("\n".join(lines) + "\n", 0o755)}
+        if setup.dns:
+            search = ["searches={0}".format(",".join(setup.search))] if setup.search else []
+            lines = [
+                HEAD,
+                "[global-dns]",
+                *search,
+                "",
+                "[global-dns-domain-*]",
+                "servers={0}".format(",".join(setup.dns)),
+            ]
+            found[CONF] = ("\n".join(lines) + "\n", 0o644)
+        return found
+
+    def told(self, interfaces: t.Sequence[str], routes: Routes, paths: t.Sequence[str]) -> t.Tuple[str, ...]:
+        return ("nmcli general reload",) if CONF in paths else ()

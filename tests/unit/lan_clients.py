@@ -1,0 +1,270 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A LAN client for unit tests: what its programs say, and files as text. It carries out ``ip route`` and scripts."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import shlex
+import typing as t
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import run
+from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
+
+ONE_NETWORK = {"lan0": ["192.168.1.11/24", "fd00:1::11/64"]}
+TWO_NETWORKS = {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.9.15/24"]}
+GATEWAY = {"name": "gw", "declared": [], "addresses": ["198.51.100.2", "192.168.1.1", "fd00:1::1"]}
+DEFAULTS = {
+    "state": "present",
+    "gateway": "",
+    "gateway6": "",
+    "gateways": [GATEWAY],
+    "interface": "",
+    "dns": None,
+    "replace_default": False,
+    "unmanaged": "fail",
+    "confirm_timeout": 30,
+    "confirm_by": "controller",
+    "wait": 0,
+}
+MAC = "02:00:00:00:00:0a"
+
+
+def params(**options: t.Any) -> t.Dict[str, t.Any]:
+    found = {**DEFAULTS, **options}
+    found["gateways"] = [
+        {"asked": True, "mirrored": False, "declared": None, "addresses": None, **each} for each in found["gateways"]
+    ]
+    return found
+
+
+class Client(Host):
+    """``manager``: networkd, ifupdown, NetworkManager, or nobody."""
+
+    def __init__(
+        self,
+        addresses: t.Optional[t.Dict[str, t.List[str]]] = None,
+        routes: t.Sequence[str] = (),
+        manager: str = "networkd",
+        files: t.Optional[t.Mapping[str, str]] = None,
+        network_file: str = "/etc/systemd/network/10-{}.network",
+        dynamic: bool = False,
+        resolved: bool = False,
+    ) -> None:
+        self.addresses = ONE_NETWORK if addresses is None else addresses
+        self.live = [Route.parse(route) for route in routes]
+        self.manager, self.network_file, self.dynamic, self.resolved = manager, network_file, dynamic, resolved
+        self.files: t.Dict[str, str] = {"/run/systemd/system/x": "", **(files or {})}
+        self.links: t.Dict[str, str] = {}
+        self.modes: t.Dict[str, int] = {}
+        self.services = ""
+        self.calls: t.List[str] = []
+        self.logged: t.List[str] = []
+        self.broken = ""  # the beginning of a command that fails
+        if manager == "ifupdown":
+            names = "".join("{0}={0}\n".format(name) for name in self.addresses)
+            self.files["/run/network/ifstate"] = "lo=lo\n" + names
+        for number, name in enumerate(self.addresses, 2):
+            self.files["/sys/class/net/{0}/ifindex".format(name)] = "{0}\n".format(number)
+            if manager == "NetworkManager":
+                self.files["/run/NetworkManager/devices/{0}".format(number)] = "[device]\nmanaged=true\n"
+
+    # what a test looks at
+
+    def state(self) -> t.Any:
+        """Everything that a change may alter, except for what is pending."""
+        files = {path: text for path, text in self.files.items() if not path.startswith("/run/ipmasq")}
+        return files, {path: mode for path, mode in self.modes.items() if path in files}, sorted(map(str, self.live))
+
+    def routes(self) -> t.List[str]:
+        return [str(route) for route in self.live]
+
+    def apply(self, check_mode: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
+        host = OnlyLooking(self) if check_mode else self
+        return run(params(confirm_timeout=0, **options), host)
+
+    # the seam
+
+    def is_root(self) -> bool:
+        return True
+
+    def which(self, program: str) -> str:
+        return "/usr/bin/" + program
+
+    def log(self, line: str) -> None:
+        self.logged.append(line)
+
+    def sleep(self, seconds: float) -> None:
+        self.calls.append("sleep")
+
+    def run(  # noqa: PLR0911 - a program each
+        self, argv: t.Sequence[str], stdin: t.Optional[str] = None
+    ) -> Done:
+        text = " ".join(argv)
+        self.calls.append(text)
+        if self.broken and text.startswith(self.broken):
+            return Done(2, "", "RTNETLINK answers: Network is unreachable")
+        if text == "ip -j address show":
+            return Done(0, json.dumps(self._links()), "")
+        if text.startswith("ip -j"):
+            return Done(0, json.dumps([raw(route) for route in self.live if route.version == int(argv[2][1])]), "")
+        if argv[0] == "ip":
+            return self._change_route(list(argv))
+        if text.startswith("systemctl is-active"):
+            runs = {"systemd-networkd.service": self.manager == "networkd", "systemd-resolved.service": self.resolved}
+            return Done(0 if runs[argv[2]] else 3, "", "")
+        if argv[0] == "networkctl":
+            return Done(0, status({name: self.network_file.format(name) for name in self.addresses}), "")
+        if argv[0] == "connmanctl":
+            return Done(0, self.services, "")
+        if argv[0] == "sh" and argv[1].endswith(("/keep", "/restore")):
+            return self._script(argv[1])
+        return Done(0, "", "")
+
+    def _links(self) -> t.List[t.Dict[str, t.Any]]:
+        loopback = {"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}
+        links: t.List[t.Dict[str, t.Any]] = [{"ifname": "lo", "addr_info": [loopback]}]
+        for name, all_of_it in self.addresses.items():
+            infos: t.List[t.Dict[str, t.Any]] = []
+            for one in all_of_it:
+                local, _slash, length = one.partition("/")
+                family = "inet6" if ":" in local else "inet"
+                infos.append({"family": family, "local": local, "prefixlen": int(length), "scope": "global"})
+                infos[-1].update({"dynamic": True} if self.dynamic else {})
+            infos.append({"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"})
+            links.append({"ifname": name, "address": MAC, "addr_info": infos})
+        return links
+
+    def _change_route(self, argv: t.List[str]) -> Done:
+        route = Route.parse(" ".join(argv[4:]))
+        same = [each for each in self.live if (each.version, each.metric) == (route.version, route.metric)]
+        if argv[3] == "replace":
+            self.live = [each for each in self.live if each not in same[:1]] + [route]
+        elif argv[3] == "del":
+            gone = [each for each in self.live if each.key == route.key]
+            self.live = [each for each in self.live if each not in gone[:1]]
+            return Done(0 if gone else 2, "", "")
+        return Done(0, "", "")
+
+    def _script(self, path: str) -> Done:
+        """What the script would do: it says it in few forms."""
+        folder = path.rpartition("/")[0]
+        if path.endswith("/restore"):
+            for line in self.files[path].splitlines():
+                if line.startswith("ip -"):
+                    self._change_route(shlex.split(line.partition(" || ")[0].partition(" 2>")[0]))
+            outcome = "reverted"
+        else:
+            self._commit(self.files[folder + "/commit"], self.files[path], folder)
+            outcome = "confirmed"
+        token = json.loads(self.files[folder + "/change.json"])["token"]
+        self.remove_tree(folder)
+        self.files[folder + ".last"] = "{0} {1} 10:00:00\n".format(token, outcome)
+        return Done(0, "", "")
+
+    def _commit(self, commit: str, keep: str, folder: str) -> None:
+        modes = {m[1]: int(m[0], 8) for m in re.findall(r"^chmod (\d+) (.*) \|\|", keep, re.MULTILINE)}
+        for line in commit.splitlines():
+            found = re.match(r"\[ ! -e (\S+) \] \|\| mv -f \1 (\S+)", line)
+            if found and found[1].endswith(".ipmasq-new"):
+                number = re.search(r"^cp (\S+) {0} ".format(re.escape(found[1])), keep, re.MULTILINE)
+                assert number
+                self.files[found[2]] = self.files[folder + "/" + number[1]]
+                self.modes[found[2]] = next(mode for paths, mode in modes.items() if found[1] in shlex.split(paths))
+            elif found:
+                self._move(found[1], found[2])
+            elif line.startswith("rm -f "):
+                self.remove(shlex.split(line.partition(" || ")[0])[2])
+            elif " || cp -p " in line:
+                source, target = shlex.split(line.partition(" || cp -p ")[2].partition(" || ")[0])
+                self.files[target] = self.files[source]
+                self.modes[target] = self.mode(source)
+        after = [line for line in keep.splitlines() if " || echo " in line]
+        for line in after:
+            lost = re.search(r"\|\| (ip -\d route replace .*?) \|\| echo", line)
+            if lost:
+                self._change_route(shlex.split(lost[1]))
+            self.calls.append(line.partition(" || echo ")[0])
+
+    def _move(self, path: str, to: str) -> None:
+        if path in self.files:
+            self.files[to] = self.files.pop(path)
+            self.modes[to] = self.modes.pop(path, 0o644)
+
+    # files
+
+    def read(self, path: str) -> t.Optional[str]:
+        return self.files.get(path)
+
+    def exists(self, path: str) -> bool:
+        return path in self.files or any(known.startswith(path + "/") for known in self.files)
+
+    def link(self, path: str) -> str:
+        return self.links.get(path, "")
+
+    def mode(self, path: str) -> int:
+        return self.modes.get(path, 0o644)
+
+    def find(self, pattern: str) -> t.List[str]:
+        depth = pattern.count("/")
+        return sorted(p for p in self.files if p.count("/") == depth and fnmatch.fnmatchcase(p, pattern))
+
+    def write(self, path: str, text: str, mode: int) -> None:
+        self.files[path], self.modes[path] = text, mode
+
+    def remove(self, path: str) -> None:
+        self.files.pop(path, None)
+        self.modes.pop(path, None)
+
+    def make_folder(self, path: str) -> bool:
+        return not self.exists(path)
+
+    def rename(self, path: str, to: str) -> bool:
+        if path in self.files:
+            self._move(path, to)
+            return True
+        inside = [name for name in self.files if name.startswith(path + "/")]
+        for name in inside:
+            self._move(name, to + name[len(path) :])
+        return bool(inside)
+
+    def remove_tree(self, path: str) -> None:
+        for name in [name for name in self.files if name.startswith(path + "/")]:
+            self.remove(name)
+
+    def remove_folder(self, path: str) -> None:
+        """Folders are not modelled."""
+
+
+class OnlyLooking(Client):
+    """In check mode."""
+
+    def __init__(self, client: Client) -> None:  # pylint: disable=super-init-not-called
+        self.__dict__.update(client.__dict__)
+
+    def acting(self) -> None:
+        return None
+
+
+def raw(route: Route) -> t.Dict[str, t.Any]:
+    """As the kernel lists it."""
+    found: t.Dict[str, t.Any] = {"dst": "default", "gateway": route.gateway, "dev": route.dev}
+    found.update(protocol=route.protocol, flags=["onlink"] if route.onlink else [])
+    found.update({"metric": route.metric} if route.metric else {})
+    found.update({"prefsrc": route.prefsrc} if route.prefsrc else {})
+    return found
+
+
+def status(files: t.Mapping[str, str]) -> str:
+    """As ``networkctl status -a`` prints it."""
+    return "".join(
+        "● {0}: {1}\n     Link File: n/a\n  Network File: {2}\n         State: routable (configured)\n\n".format(
+            number, name, file
+        )
+        for number, (name, file) in enumerate(files.items(), 2)
+    )
