@@ -91,6 +91,14 @@ while [ -e confirming ]; do
 done
 [ ! -e reverting ] || back
 """
+#: For the controller's new connection. Whatever this does not finish, gateway_confirm does. Its last word is the proof
+#: that it was this script that ended well.
+CONFIRM_TEXT = """\
+[ "$1" = '{token}' ] && [ -e ready ] && mv armed confirming 2> /dev/null || exit 1
+sh ./keep {said} || exit 1
+[ ! -e /run/systemd/system ] || systemctl --no-block stop {unit}.timer
+echo {token}
+"""
 #: These two scripts and the loader never run at the same time; the second one finds nothing to do.
 ALONE = (
     LOCK
@@ -302,6 +310,9 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
         "change.json": json.dumps(_described(known, keeping, by, host)) + "\n",
     }
     scripts.update(restoring.files)
+    if pending:
+        said = shlex.quote("confirmed {0}, over a new connection".format(by.words))
+        scripts["confirm"] = head + CONFIRM_TEXT.format(token=known.token, said=said, unit=unit_of(instance))
     if keeping.owing:
         scripts["owed"] = keeping.owing
     scripts.update({"new.{0}".format(number): text for number, (text, _mode) in enumerate(keeping.files.values())})
@@ -614,9 +625,14 @@ def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
         text = "the change is made and stays, but could not be written to disk completely ({0}); at the next boot "
         return Kept("", ((text + "this host stays closed until that is fixed: run this again").format(err),))
     if done.rc == 0 or _known(instance, token, host).was == "confirmed":
-        lines = [line[len(SAYS) :] for line in done.err.splitlines() if line.startswith(SAYS)]
-        return Kept("", tuple(line + "; check it before the next boot" for line in lines))
+        return Kept("", warned(done.err))
     return Kept(err or "exit code {0}".format(done.rc))
+
+
+def warned(err: str) -> t.Tuple[str, ...]:
+    """The warnings in what the script that keeps a change has written to its standard error."""
+    lines = [line[len(SAYS) :] for line in err.splitlines() if line.startswith(SAYS)]
+    return tuple(line + "; check it before the next boot" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -643,7 +659,9 @@ def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
             )
         )
     claimed = "confirming" if keep_it else "reverting"
-    if not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
+    # A confirmation that has begun may be finished by anyone; its script waits for others, and does nothing twice.
+    begun = keep_it and host.exists(folder + "/confirming")
+    if not begun and not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
         return _outcome(instance, pending["token"], host)
     if keep_it:
         kept = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)

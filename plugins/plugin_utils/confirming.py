@@ -22,6 +22,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY, LAN_CLIENT, MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import folder_of, warned
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
     BESIDE,
     in_words_of_the_role,
@@ -128,6 +129,9 @@ class ConfirmingAction(ActionBase):
 
         In most fleets, a host reached by mistake accepts the same user and key, so any error is possible there.
         """
+        kept = self._kept(instance, pending["token"])
+        if kept is not None:
+            return {"was": "pending", "warnings": kept}
         try:
             answer: t.Dict[str, t.Any] = self._execute_module(
                 module_name="ipmasq.linux.gateway_confirm",
@@ -147,6 +151,21 @@ class ConfirmingAction(ActionBase):
         elif name and "was" in answer:
             answer["msg"] = "{0}{1} answered and does not know this change".format(name, known)
         return answer
+
+    def _kept(self, instance: str, token: str) -> t.Optional[t.List[str]]:
+        """The warnings of the change's own script, which keeps it with one command, without a module to send.
+
+        None: it has not kept the change, and gateway_confirm finds out why.
+        """
+        try:
+            done = self._low_level_execute_command("sh {0}/confirm {1}".format(folder_of(instance), token))
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError:
+            return None
+        if done.get("rc") != 0 or token not in str(done.get("stdout", "")).split():
+            return None
+        return list(warned(str(done.get("stderr", ""))))
 
     def _who(self) -> t.Tuple[str, str]:
         """The name that the reached host gives itself, and the address that was reached."""

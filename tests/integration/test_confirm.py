@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import modules
 import pytest
@@ -72,6 +73,10 @@ class Box:
     def confirm(self, **options):
         return self.module("gateway_confirm", **options)
 
+    def script(self, token):
+        """What the controller runs over a new connection, without a module."""
+        return self.inside("sh", "/run/ipmasq/default/confirm", token)
+
     def holds(self):
         """Everything that a change may alter, which must be the same after the rollback.
 
@@ -117,6 +122,36 @@ def test_a_confirmed_change_lasts(box):
     assert box.confirm(token=done["pending"]["token"])["was"] == "confirmed"
     assert not box.apply(**ONE)["changed"]
     assert box.module("gateway_info")["drift"] == []
+
+
+def test_its_own_script_keeps_a_change(box):
+    token = box.apply(**ONE)["pending"]["token"]
+    other = box.script("another")
+    assert (other.returncode, other.stdout) == (1, "") and box.pending()
+    done = box.script(token)
+    assert (done.returncode, done.stdout) == (0, token + "\n") and not box.pending()
+    assert box.confirm(token=token)["was"] == "confirmed"
+    assert box.script(token).returncode != 0
+    assert not box.apply(**ONE)["changed"]
+    assert box.module("gateway_info")["drift"] == []
+
+
+def test_its_own_script_keeps_nothing_that_is_not_complete(box):
+    token = box.apply(**ONE)["pending"]["token"]
+    (box.folder / "run/ipmasq/default/ready").unlink()
+    assert (box.script(token).returncode, box.pending()) == (1, True)
+    assert "is not complete yet" in box.confirm(token=token)["msg"]
+
+
+def test_a_script_and_a_person_may_confirm_at_once(box):
+    token = box.apply(**ONE)["pending"]["token"]
+    with ThreadPoolExecutor(3) as pool:
+        scripts = [pool.submit(box.script, token) for _each in range(2)]
+        person = pool.submit(box.confirm).result()
+    assert person["was"] in ("pending", "confirmed", "") and not box.pending()
+    assert [each.result().returncode for each in scripts].count(0) <= 1
+    assert box.confirm(token=token)["was"] == "confirmed"
+    assert not box.apply(**ONE)["changed"]
 
 
 @pytest.mark.parametrize("first", [None, ONE, TWO], ids=["nothing", "one", "two"])
@@ -170,10 +205,13 @@ def test_a_confirmation_that_died_half_way_is_finished_by_the_timer(box):
     assert not box.apply(**ONE)["changed"]
 
 
-def test_what_cannot_be_written_is_taken_back(box):
+@pytest.mark.parametrize("scripted", [False, True])
+def test_what_cannot_be_written_is_taken_back(box, scripted):
     (box.folder / "etc/ipmasq").write_text("in the way of the folder")
     before = box.holds()
-    box.apply(**ONE)
+    pending = box.apply(**ONE)["pending"]
+    if scripted:
+        assert box.script(pending["token"]).returncode == 1
     done = box.confirm()
     assert done["failed"] and done["msg"].endswith("it was rolled back")
     assert box.holds() == before

@@ -189,7 +189,7 @@ def test_a_good_change_is_confirmed_by_a_connection_of_its_own(
     changed, confirmed = operator.told(2)
     assert re.match(rf"default: changed by root from {CLIENT}, awaits confirmation until [0-9:]+: ", changed)
     assert f"timeouts: icmp 60 s icmpv6 60 s udp {seconds} s" in changed
-    assert re.fullmatch(rf"default: confirmed by root from {CLIENT}", confirmed)
+    assert re.fullmatch(rf"default: confirmed by root from {CLIENT}, over a new connection", confirmed)
 
 
 @pytest.mark.parametrize("cut", CUTS)

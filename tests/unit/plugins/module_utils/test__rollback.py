@@ -196,6 +196,13 @@ def test_one_of_them_ends_it(host, keep, script, said):
     assert ["sh", FOLDER + "/" + script, said] in host.calls
 
 
+def test_a_confirmation_that_has_begun_is_finished(host):
+    made(host)
+    host.files[FOLDER + "/confirming"] = host.files.pop(FOLDER + "/armed")
+    assert rollback.finish("default", "secret", True, host) == rollback.Answer(True, "pending")
+    assert ["sh", FOLDER + "/keep", "confirmed by root"] in host.calls
+
+
 class Meanwhile(fakes.FakeHost):
     """Someone else ends the change in between."""
 

@@ -100,6 +100,8 @@ def test_without_a_place_nothing_is_shared(confirm, monkeypatch):
 
 PENDING = {"token": "secret", "seconds": 8, "until": "14:05:30", "host": "gw1"}
 LATE = {"failed": True, "was": "reverted", "msg": "too late"}
+#: What a host without this change says to its script.
+NOT_KEPT = {"rc": 127, "stdout": "", "stderr": "sh: 0: cannot open /run/ipmasq/default/confirm: No such file"}
 
 
 class Clock:
@@ -120,7 +122,7 @@ def ends(monkeypatch):
     """The task's message for these answers in turn, the last one repeated; exceptions are raised."""
     monkeypatch.setattr(confirming, "time", Clock())
 
-    def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n"):
+    def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n", script=NOT_KEPT):
         action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
         action._connection = Ssh()
         left = list(answers)
@@ -132,8 +134,12 @@ def ends(monkeypatch):
                 raise answer
             return dict(answer)
 
-        def low_level(command, sudoable):
-            assert not sudoable
+        def low_level(command, sudoable=True):
+            if sudoable:
+                assert command == "sh /run/ipmasq/default/confirm secret"
+                if isinstance(script, Exception):
+                    raise script
+                return script
             if isinstance(who, Exception):
                 raise who
             return {"stdout": who}
@@ -143,6 +149,29 @@ def ends(monkeypatch):
         return action._confirm("default", PENDING, {})
 
     return confirmed
+
+
+def test_the_script_of_the_change_is_enough(ends):
+    said = "ipmasq warns: has failed: systemctl enable ipmasq.service\nsomething else\n"
+    told = ends(AssertionError("a module was sent"), script={"rc": 0, "stdout": "hello\nsecret\n", "stderr": said})
+    assert told == {"warnings": ["has failed: systemctl enable ipmasq.service; check it before the next boot"]}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        NOT_KEPT,
+        {"rc": 1, "stdout": "", "stderr": "ipmasq: default: something"},
+        # A shell that runs nothing, and answers that all is well.
+        {"rc": 0, "stdout": "This account is for backups only.\n", "stderr": ""},
+        {"rc": 1, "stdout": "secret\n", "stderr": ""},
+        AnsibleError("Incorrect sudo password"),
+    ],
+    ids=str,
+)
+def test_what_the_script_does_not_keep_is_asked_of_the_module(ends, script):
+    assert ends({"was": "confirmed", "warnings": ["look"]}, script=script) == {"warnings": ["look"]}
+    assert ends(LATE, script=script)["msg"] == ROLLED_BACK.format("no answer")
 
 
 UNKNOWN = {"failed": True, "was": "", "msg": "nothing is known of that change", "host": "gw1"}
