@@ -83,7 +83,7 @@ def test_every_module_of_the_group_takes_what_the_group_may_be_given():
 )
 def test_what_people_write_is_what_they_mean(given, meant):
     assert arguments.read(GATEWAY, given) == (meant, [])
-    assert ArgumentSpecValidator(GATEWAY).validate(meant).error_messages == []
+    assert ArgumentSpecValidator(copy.deepcopy(GATEWAY)).validate(meant).error_messages == []
 
 
 PROBLEMS = [
