@@ -242,7 +242,7 @@ def ours(row: Row, backend: str, patience: float, without: tuple[str, ...] = (),
 def _apply(folder: Path, backend: str, without: tuple[str, ...], params: dict[str, t.Any]) -> None:
     host = SandboxHost(folder, variant="nft" if backend == "iptables" else "", without=without)
     gateway, problems = intent.read_gateway(gateway_params(**params))
-    engine.apply_gateway(gateway, backend, host, problems, None)
+    engine.apply_gateway(gateway, backend, host, problems)
 
 
 # --- generators --------------------------------------------------------------------------------------------------

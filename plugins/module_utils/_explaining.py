@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
 """Explain what happens to one packet, for the module gateway_explain."""
 
 from __future__ import annotations

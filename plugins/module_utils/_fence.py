@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ._backend.nftables.fence import FENCE_TEXT, fence_text
 from ._compile_fence import compile_fence
-from ._part import NOTHING, Delta, Part, Shell
+from ._part import NOTHING, Delta, Part, Shell, stem
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
@@ -140,6 +140,9 @@ class _FencePart(Part[Fence]):
         found = fence_of(gateway, init, sight, was.text, refused)
         why = found.unfenced
         return found, ("no fence: {0}; {1}".format(why, UNFENCED),) if why else ()
+
+    def salvage(self, instance: str, sight: Sight) -> Fence:
+        return Fence(sight.read(stem(instance) + ".fence.nft") or "")
 
     def plan(self, was: Fence, want: Fence, scene: Scene, sight: Sight) -> Delta:
         if was.text != want.text:

@@ -253,6 +253,9 @@ class _Door(Part[Policy]):
         # If it is installed but not running, it reads the file of the policy when it starts.
         return (was if sight.which(CMD) else self.empty), ()
 
+    def salvage(self, instance: str, sight: Sight) -> Policy:
+        return read_xml(sight.read(path_of(instance)) or "")
+
     def plan(self, was: Policy, want: Policy, scene: Scene, sight: Sight) -> Delta:
         if not (was or want) or not runs(sight) or same(live(sight, scene.instance), want or None):
             return NOTHING

@@ -113,6 +113,7 @@ class Forgetting:
         after: t.Any,
         alone: bool,
         host: Sight,
+        *,
         compiled: t.Optional[Compiled] = None,
         facts: t.Optional[Facts] = None,
     ) -> None:

@@ -17,10 +17,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._part import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Host, Sight
+    from ._host import Sight
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,6 @@ class Helper:
     module: str = ""  # its NAT module, loaded before the rules; the rule itself loads the tracking module
 
 
-@dataclass(frozen=True)
-class Modules:
-    names: t.Tuple[str, ...] = ()  # the kernel's, loaded before the rules
-
-
-MODULES = Kind("modules", Modules())
 IPV4 = ("ip",)
 #: Common name to the kernel's helpers.
 HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {
@@ -63,13 +56,6 @@ def modules_for(names: t.Iterable[str]) -> t.List[str]:
     """The NAT modules of these helpers, without duplicates."""
     listed = (helper.module for name in names for helper in HELPERS[name] if helper.module)
     return list(dict.fromkeys(listed))
-
-
-def load(modules: t.Iterable[str], host: Host) -> None:
-    """Load NAT modules. A kernel with built-in modules, or a container without modprobe, needs none."""
-    for module in modules:
-        if host.which("modprobe"):
-            host.run(["modprobe", "-q", module])
 
 
 def check_known(names: t.Sequence[str], host: Sight) -> None:

@@ -22,20 +22,21 @@ from . import (
     _sysctl as sysctl,
 )
 from ._backend.select import select
+from ._change import enabled
 from ._declaration import DECLARATION
 from ._errors import Problems
 from ._facts import manager_of, read_facts
 from ._fence import FENCE
 from ._host import check_root
+from ._loaded import RULES
 from ._part import Scene
 from ._parts import PARTS
-from ._plan import RULES, Plan
+from ._plan import Plan
 from ._state import State
-from ._sysctl import SWITCHES
+from ._switches import SWITCHES
 from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._backend.base import Backend
     from ._facts import Facts, Interface
     from ._host import Sight
     from ._intent import Gateway
@@ -56,8 +57,17 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
+    scene = Scene(
+        instance,
+        choice.backend,
+        listing,
+        Plan(live, rules.rows),
+        facts=facts,
+        init=service.init_of(host),
+        interfaces=told.interfaces,
+    )
     counters, gateway = _counters(live), declared.read(told.intent)
-    drift = _drift(known, choice.backend, live, listing, facts, host)
+    drift = _drift(known, scene, host)
     return {
         "changed": False,
         "applied": state is not None,
@@ -88,16 +98,9 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
     }
 
 
-def _drift(known: State, backend: Backend, live: Rows, listing: str, facts: Facts, host: Sight) -> t.List[str]:
+def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
     """The differences from what was last applied, one line each."""
-    drift = Plan(live, RULES.of(known).rows).differences(backend.show)
-    drift += [
-        "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
-        for each in sysctl.changes(SWITCHES.of(known).values + _interface_switches(known, facts, host), host)
-    ]
-    scene = Scene(known.instance, backend, listing, facts)
-    for part in PARTS:
-        drift += part.drift(part.of(known), scene, host)
+    drift = [line for part in PARTS for line in part.drift(part.of(known), scene, host)]
     if not known.owner:
         return drift
     closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
@@ -106,22 +109,9 @@ def _drift(known: State, backend: Backend, live: Rows, listing: str, facts: Fact
     ]
     drift += [
         "~ {0}: differs from what was written".format(path)
-        for path in persist.outdated(persist.files_of(known, backend, host), host)
+        for path in persist.outdated(persist.files_of(known, PARTS, scene, host), host)
     ]
-    init = service.init_of(host)
-    if init and not service.is_enabled(init, host):
-        drift.append("- service ipmasq: not enabled")
-    return drift
-
-
-def _interface_switches(state: State, facts: Facts, host: Sight) -> sysctl.Switches:
-    """Forwarding switches of the gateway's interfaces, which may be 0 while the global switch is 1."""
-    forwarded = [family for family, key in sysctl.GLOBAL.items() if dict(SWITCHES.of(state).values).get(key) == "1"]
-    interfaces = DECLARATION.of(state).interfaces
-    if not forwarded or not interfaces:
-        return ()
-    present = [each.name for pattern in interfaces for each in facts.meant_by(pattern)]
-    return tuple(switch for family in forwarded for switch in sysctl.interface_switches(family, present, "1", host))
+    return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))
 
 
 def _who(applied: Origin) -> t.Dict[str, str]:

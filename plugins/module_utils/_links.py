@@ -17,6 +17,7 @@ that appears later. The gateway does not wait for an absent link.
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.
 LABEL, LONGEST = ":nat", 15
+#: As the lines of boot_text have it.
+ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
 #: Interface and address with prefix length.
 Addresses = t.Tuple[t.Tuple[str, str], ...]
 
@@ -173,6 +176,11 @@ class _LinksPart(Part[Links]):
     def want(self, gateway: Gateway, was: Links, scene: Scene, sight: Sight) -> t.Tuple[Links, t.Tuple[str, ...]]:
         facts = scene.facts or read_facts(sight)
         return links_of(gateway, was, facts, [self.of(other) for other in scene.others]), ()
+
+    def salvage(self, instance: str, sight: Sight) -> Links:
+        text = sight.read(stem(instance) + ".links") or ""
+        written = [(name, address) for address, name in ADDRESS.findall(text)]
+        return Links(tuple(pair for pair in written if is_silent(*pair, sight)))
 
     def plan(self, was: Links, want: Links, scene: Scene, sight: Sight) -> Delta:
         if not scene.facts:

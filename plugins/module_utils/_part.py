@@ -8,6 +8,8 @@
 
 A part has a frozen value: what is wanted, what the last run applied (``was``), and what the state file keeps. ``plan``
 compares these with the host; the rest carries out, undoes and keeps what it found.
+
+Neither this nor what carries out a change knows which parts there are: each caller hands over its own.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._errors import GatewayError
+from ._plan import Plan
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
@@ -26,6 +29,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 V = t.TypeVar("V")
 FOLDER = "/etc/ipmasq"
+NO_RULES = Plan((), ())
 
 
 def stem(instance: str) -> str:
@@ -39,11 +43,14 @@ class Scene:
 
     instance: str
     backend: t.Optional[Backend] = None
-    listing: t.Optional[str] = None  # of the instance's rules as they are
+    listing: t.Optional[str] = None  # of the instance's rules as they are; None: they are not looked at
+    plan: Plan = NO_RULES  # the instance's rules, as they are and as they will be
     facts: t.Optional[Facts] = None  # None: this change has nothing to do with links
     init: t.Optional[Init] = None
+    interfaces: t.Tuple[str, ...] = ()  # names and patterns of the links that forward
     others: t.Tuple[t.Any, ...] = ()  # states of the other instances
     same: bool = False  # the rules are those of the last run
+    fresh: bool = False  # no state tells of an earlier run; a lost one may have left something
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,9 @@ class Delta:
     lines: t.Tuple[str, ...] = ()  # for people: "+ wan0: address 203.0.113.9/32"
     do: t.Any = None  # the part's own; None: nothing to do
     cuts: bool = False  # may cut somebody off, so that it awaits a confirmation
+    diff: t.Optional[t.Tuple[str, ...]] = None  # the lines for --diff, if they are others
+    detail: bool = False  # follows from the declaration: --diff shows it with -v, or if the words do not tell
+    drifted: bool = False  # somebody has changed what the last run applied
 
 
 NOTHING = Delta()
@@ -64,6 +74,7 @@ class Shell:
 
     lines: t.Tuple[str, ...] = ()
     files: t.Mapping[str, str] = field(default_factory=dict)
+    bare: bool = False  # of a rollback: it leaves the host without protection, so what opens the host goes first
 
 
 class Kind(t.Generic[V]):
@@ -82,6 +93,7 @@ class Part(Kind[V]):
     """One kind of thing that a gateway has on a host. Methods that a part does not need do nothing."""
 
     endings: t.Tuple[str, ...] = ()  # of all files that ``boot`` may name
+    opens = False  # it lets packets through, which the other parts make safe
 
     def places(self, instance: str) -> t.Tuple[str, ...]:
         """The paths of all files that ``files`` may name."""
@@ -90,6 +102,10 @@ class Part(Kind[V]):
     def want(self, gateway: Gateway, was: V, scene: Scene, sight: Sight) -> t.Tuple[V, t.Tuple[str, ...]]:
         """What a resolved gateway has of it, and notes. ``was`` may have been read from what a lost state has left."""
         raise NotImplementedError
+
+    def salvage(self, instance: str, sight: Sight) -> V:
+        """What its files reveal if the state is lost."""
+        return self.empty
 
     def plan(self, was: V, want: V, scene: Scene, sight: Sight) -> Delta:
         """What has to be done; read-only. ``want`` is empty if the instance is removed."""
@@ -112,6 +128,10 @@ class Part(Kind[V]):
         """The rollback, for the timer, for a run that fails, and for a person."""
         return Shell()
 
+    def warnings(self, want: V, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+        """What will undo it, told in every run."""
+        return ()
+
     def settle(self, want: V, scene: Scene) -> t.Tuple[str, ...]:
         """Lines of shell to run once the change is kept and its files are in place."""
         return ()
@@ -119,6 +139,10 @@ class Part(Kind[V]):
     def boot(self, want: V, scene: Scene) -> t.Mapping[str, str]:
         """The instance's files for the loader, by the ends of their names."""
         return {}
+
+    def boot_lines(self, want: V, scene: Scene) -> t.Tuple[str, ...]:
+        """Lines of shell with which the loader makes it, beside those files; one that fails closes the host."""
+        return ()
 
     def files(self, want: V, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
         """Files elsewhere: path to text and mode."""

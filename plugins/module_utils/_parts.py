@@ -6,7 +6,7 @@
 
 """The parts of a gateway, in the order in which a change makes them; a removal goes the other way.
 
-Rules come before all of these, and switches after them: forwarding is turned on last, and off first.
+Forwarding is turned on last, once the rules have loaded, and off before they are removed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import typing as t
 from ._fence import FENCE
 from ._firewalld import DOOR
 from ._links import LINKS
+from ._loaded import RULES
+from ._modules import MODULES
+from ._switches import SWITCHES
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._part import Part
 
-PARTS: t.Tuple[Part[t.Any], ...] = (LINKS, DOOR, FENCE)
+PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, LINKS, DOOR, FENCE, SWITCHES)

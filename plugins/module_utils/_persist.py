@@ -13,32 +13,26 @@ loader turns forwarding off and fails: no route is better than an open one.
 from __future__ import annotations
 
 import posixpath
-import re
 import typing as t
 from dataclasses import replace
 from hashlib import sha256
 
 from . import _fence as fence, _origin as origin, _service as service, _shut as shut
 from ._declaration import DECLARATION
-from ._fence import FENCE, Fence
-from ._firewalld import DOOR, path_of as firewalld_file, read_xml
-from ._helpers import MODULES
 from ._journal import SAY
-from ._links import LINKS, Links, is_silent
 from ._lock import SHELL as LOCK
-from ._part import FOLDER, Scene, parts_of, stem
-from ._parts import PARTS
-from ._plan import RULES
+from ._part import FOLDER, parts_of, stem
 from ._state import SALVAGED, State, read, to_raw, to_text
-from ._sysctl import SWITCHES, Held
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._backend.base import Backend
     from ._host import Sight
+    from ._part import Part, Scene
+
+    Parts = t.Sequence[Part[t.Any]]
 
 LOADER = service.LOADER
 #: Every file suffix of an instance, except those of parts.
-ENDINGS = (".json", ".load", ".sysctl", ".nft", ".late.nft", ".iptables", ".ip6tables", ".ipset", ".shut", ".sums")
+ENDINGS = (".json", ".load", ".shut", ".sums")
 #: Exists only between the decision to keep a change and the move of its last file.
 COMMIT = ".commit"
 
@@ -172,28 +166,11 @@ fi
 )
 
 
-#: The format of boot_text.
-ADDRESS = re.compile(r"ip address replace (\S+) dev (\S+)")
-
-
-def salvaged(host: Sight, instance: str) -> t.Optional[State]:
+def salvaged(host: Sight, instance: str, parts: Parts) -> t.Optional[State]:
     """What the other files of an instance reveal if its state is damaged or lost; None if there are none."""
-    path = stem(instance)
-    if not any(host.exists(path + ending) for ending in endings()):
+    if not any(host.exists(stem(instance) + ending) for ending in endings(parts)):
         return None
-    switches = [line.split() for line in (host.read(path + ".sysctl") or "").splitlines()]
-    written = [(name, address) for address, name in ADDRESS.findall(host.read(path + ".links") or "")]
-    addresses = [pair for pair in written if is_silent(*pair, host)]
-    return State(
-        instance,
-        SALVAGED,
-        parts_of(
-            (SWITCHES, Held(tuple((words[0], words[1]) for words in switches if len(words) == 2))),
-            (LINKS, Links(tuple(addresses))),
-            (DOOR, read_xml(host.read(firewalld_file(instance)) or "")),
-            (FENCE, Fence(host.read(path + ".fence.nft") or "")),
-        ),
-    )
+    return State(instance, SALVAGED, parts_of(*((part, part.salvage(instance, host)) for part in parts)))
 
 
 def instances(host: Sight) -> t.List[str]:
@@ -215,58 +192,39 @@ def signed(new: State, old: t.Optional[State], host: Sight) -> State:
     return replace(new, applied=origin.origin(host))
 
 
-def files_of(state: State, backend: t.Optional[Backend], host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
+def files_of(state: State, parts: Parts, scene: Scene, host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
     """Every file that this state needs: path to text and mode."""
     path = stem(state.instance)
-    switches, rows, scene = SWITCHES.of(state).values, RULES.of(state).rows, Scene(state.instance, backend)
-    texts = {".json": to_text(state), ".load": "true\n"}
-    if switches:
-        texts[".sysctl"] = "".join("{0} {1}\n".format(*switch) for switch in switches)
-    if backend and rows:
-        texts.update(backend.boot_files(rows, state.instance))
-        lines = ["modprobe -q {0} || true".format(module) for module in MODULES.of(state).names]
-        lines += backend.boot_lines("./" + state.instance, state.instance)
-        texts[".load"] = "".join(line + "\n" for line in lines)
+    held = [(part, part.of(state)) for part in parts]
+    lines = [line for part, value in held for line in part.boot_lines(value, scene)] or ["true"]
+    texts = {".json": to_text(state), ".load": "".join(line + "\n" for line in lines)}
     if DECLARATION.of(state).interfaces:
         texts[".shut"] = shut.text(DECLARATION.of(state).interfaces)
-    for part in PARTS:
-        texts.update(part.boot(part.of(state), scene))
+    for part, value in held:
+        texts.update(part.boot(value, scene))
     name = posixpath.basename(path)
     # Marks the end for the loader, so that a truncated file (a full or bad disk) does not count as a shorter one.
     sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
     texts[".sums"] = "".join("{0}  {1}\n".format(sums[file], file) for file in sorted(sums)) + "# complete\n"
     files = {path + ending: (text, 0o600) for ending, text in texts.items()}
     files[LOADER] = (LOADER_TEXT, 0o700)
-    advertised = [switch for switch in switches if switch[0].endswith("/accept_ra")]
-    if advertised:
-        files[sysctl_file(state.instance)] = (_sysctl_text(advertised), 0o644)
-    for part in PARTS:
-        files.update(part.files(part.of(state), scene))
-    needed = service.files_of(service.init_of(host), bool(LINKS.of(state)), bool(FENCE.of(state).text), host)
+    for part, value in held:
+        files.update(part.files(value, scene))
+    needed = service.files_of(service.init_of(host), ".links" in texts, ".fence.nft" in texts, host)
     files.update(needed)
     return files
 
 
-def sysctl_file(instance: str) -> str:
-    """Settings of single interfaces, which udev applies whenever the interface appears."""
-    return "/etc/sysctl.d/90-ipmasq-{0}.conf".format(instance)
+def endings(parts: Parts) -> t.List[str]:
+    return [*ENDINGS, *(ending for part in parts for ending in part.endings)]
 
 
-def _sysctl_text(switches: t.Iterable[t.Tuple[str, str]]) -> str:
-    lines = ["-{0} = {1}\n".format(key, value) for key, value in switches]
-    return "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
-
-
-def endings() -> t.List[str]:
-    return [*ENDINGS, *(ending for part in PARTS for ending in part.endings)]
-
-
-def stale_files(state: t.Optional[State], instance: str, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
-    """Files of this instance that its state no longer needs, and the common ones once no instance remains."""
-    paths = [stem(instance) + ending for ending in endings()] + [sysctl_file(instance)]
-    paths += [path for part in PARTS for path in part.places(instance)]
-    others = [name for name in instances(host) if name != instance]
-    if state is None and not others:
+def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
+    """Files of this instance that it no longer needs, and the common ones once no instance remains."""
+    paths = [stem(scene.instance) + ending for ending in endings(parts)]
+    paths += [path for part in parts for path in part.places(scene.instance)]
+    others = [name for name in instances(host) if name != scene.instance]
+    if not wanted and not others:
         paths += [LOADER, *service.ALL]
     if not any(host.exists(stem(name) + ".links") for name in others):
         paths += service.ALL_LINKS

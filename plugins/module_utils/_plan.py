@@ -12,8 +12,6 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ._part import Kind
-
 
 @dataclass(frozen=True)
 class Row:
@@ -45,18 +43,6 @@ class Row:
 
 
 Rows = t.Tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The rules of an instance."""
-
-    programs: str = ""  # of the backend; empty while there are only switches
-    rows: Rows = ()
-    base_chains: t.Tuple[str, ...] = ()  # the kernel's chains that existed before the first load
-
-
-RULES = Kind("rules", Loaded())
 #: Nobody reads 10,000 lines, and all of them are transferred.
 MOST_TOLD = 200
 

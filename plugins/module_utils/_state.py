@@ -21,19 +21,17 @@ from . import _codec as codec
 from ._declaration import DECLARATION
 from ._errors import GatewayError, printable
 from ._firewalld import read_xml
-from ._helpers import MODULES
+from ._loaded import RULES
 from ._origin import VERSION as COLLECTION, Origin
 from ._part import parts_of
 from ._parts import PARTS
-from ._plan import RULES
-from ._sysctl import SWITCHES
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Sight
     from ._part import Kind
 
 VERSION = 2
-KINDS: t.Tuple[Kind[t.Any], ...] = (DECLARATION, MODULES, RULES, *PARTS, SWITCHES)
+KINDS: t.Tuple[Kind[t.Any], ...] = (DECLARATION, *PARTS)
 #: The owner of a state that was reconstructed from what is left.
 SALVAGED = "salvaged"
 ENCODE = json.JSONEncoder(sort_keys=True).encode

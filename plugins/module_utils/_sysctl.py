@@ -16,10 +16,9 @@ import fnmatch
 import posixpath
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ._errors import GatewayError
-from ._part import Kind
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
@@ -62,17 +61,6 @@ Switches = t.Tuple[t.Tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Held:
-    """The switches that an instance sets at boot, and all that it has changed, as they were before its first run."""
-
-    values: Switches = ()
-    before: t.Mapping[str, str] = field(default_factory=dict)
-
-
-SWITCHES = Kind("switches", Held())
-
-
-@dataclass(frozen=True)
 class Change:
     key: str
     before: str
@@ -100,6 +88,7 @@ def gateway_switches(
     lans: t.Sequence[str],
     host: Sight,
     facts: Facts,
+    *,
     earlier: Switches = (),
 ) -> Switches:
     """All switches of a gateway: accept_ra first, then forwarding, then the interfaces that the global switch missed.
@@ -124,10 +113,9 @@ def gateway_switches(
     return in_order(dict(switches))
 
 
-def forwarding_switches(wanted: Forwarding, host: Sight, facts: Facts) -> t.Tuple[Switches, Switches]:
-    """What to set now and at boot, and what to repair now: interfaces that the global switch missed."""
+def forwarding_switches(wanted: Forwarding, host: Sight, facts: Facts) -> Switches:
+    """What to set now and at boot."""
     switches: t.List[t.Tuple[str, str]] = []
-    repairs: t.List[t.Tuple[str, str]] = []
     if wanted.values.get("ip6") == "1":
         listening = [each.name for each in facts.interfaces if _advertised(each, facts)]
         switches += accept_ra_switches(dict.fromkeys([*facts.default_routes, *listening]), host)
@@ -137,8 +125,7 @@ def forwarding_switches(wanted: Forwarding, host: Sight, facts: Facts) -> t.Tupl
             switches += [("{0}/{1}/forwarding".format(TREE[family], name), value) for name in names]
         else:
             switches.append((GLOBAL[family], value))
-            repairs += interface_switches(family, [each.name for each in facts.interfaces], value, host)
-    return in_order(dict(switches)), tuple(repairs)
+    return in_order(dict(switches))
 
 
 def _kernel_name(name: str, facts: Facts) -> str:

@@ -159,9 +159,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_switches, waiting
+from ansible_collections.ipmasq.linux.plugins.module_utils._confirming import waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import forwarding_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_switches
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight

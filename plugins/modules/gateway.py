@@ -824,17 +824,25 @@ def main() -> None:
     def step(host: Sight) -> t.Dict[str, t.Any]:
         # A repeated run ends before this import, which takes 0.2 s of processor time (measured, Python 3.11).
         from ansible_collections.ipmasq.linux.plugins.module_utils import (  # noqa: PLC0415
+            _confirming as confirming,
             _engine as engine,
             _intent as intent,
+            _removing as removing,
         )
 
-        confirmation = engine.waiting(params, host)
+        confirmation = confirming.waiting(params, host)
         if params["state"] == "absent":
-            gone = engine.remove_instance(params["instance"], host, confirmation)
+            gone = removing.remove_instance(params["instance"], host, confirmation)
             return gone.to_dict(module._verbosity > 0)
         gateway, problems = intent.read_gateway(params)
         result = engine.apply_gateway(
-            gateway, params["backend"], host, problems, confirmation, params["foreign_drops"], params["proof"]
+            gateway,
+            params["backend"],
+            host,
+            problems,
+            confirmation=confirmation,
+            foreign=params["foreign_drops"],
+            proof=params["proof"],
         )
         return result.to_dict(module._verbosity > 0)
 

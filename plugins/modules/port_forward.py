@@ -149,9 +149,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item, waiting
+from ansible_collections.ipmasq.linux.plugins.module_utils._confirming import waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import port_forward_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
@@ -164,7 +165,8 @@ def main() -> None:
     def step(host: Sight) -> t.Dict[str, t.Any]:
         item = port_forward_from_params(params)
         present = params["state"] == "present"
-        done = apply_item(params["instance"], item, present, params["backend"], host, waiting(params, host))
+        confirmation = waiting(params, host)
+        done = apply_item(params["instance"], item, present, params["backend"], host, confirmation=confirmation)
         return done.to_dict(module._verbosity > 0)
 
     run_module(module, step)

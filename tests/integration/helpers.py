@@ -16,7 +16,9 @@ from sandbox import SandboxHost, ip_batch, sh
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
     _intent as intent,
+    _items as items,
     _persist as persist,
+    _removing as removing,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
@@ -30,6 +32,8 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
 
 if t.TYPE_CHECKING:
     import pathlib
+
+    from ansible_collections.ipmasq.linux.plugins.module_utils._telling import Result
 
 #: As named in state files, with what each needs.
 BACKENDS = ("nft", "iptables-nft", "iptables-legacy")
@@ -55,18 +59,20 @@ class Gate:
         self.option = "nftables" if programs == "nft" else "iptables"
         self.host = kind(root, variant=programs.partition("-")[2], **host_options)
 
-    def apply(self, check: bool = False, confirmation: t.Any = None, proof: str = "off", **params) -> engine.Result:
+    def apply(self, check: bool = False, confirmation: t.Any = None, proof: str = "off", **params) -> Result:
         requested, foreign = params.pop("backend", self.option), params.pop("foreign", "refuse")
         gateway, problems = intent.read_gateway(gateway_params(**params))
         host = fakes.seen(self.host, check)
-        return engine.apply_gateway(gateway, requested, host, problems, confirmation, foreign, proof)
+        return engine.apply_gateway(
+            gateway, requested, host, problems, confirmation=confirmation, foreign=foreign, proof=proof
+        )
 
-    def absent(self, instance: str = "default", check: bool = False) -> engine.Result:
-        return engine.remove_instance(instance, fakes.seen(self.host, check))
+    def absent(self, instance: str = "default", check: bool = False) -> Result:
+        return removing.remove_instance(instance, fakes.seen(self.host, check))
 
     def item(
         self, kind: str, check: bool = False, state: str = "present", confirmation: t.Any = None, **params
-    ) -> engine.Result:
+    ) -> Result:
         make, fill = {
             "masquerade": (intent.masquerade_from_params, masquerade_params),
             "forward": (intent.forward_from_params, forward_params),
@@ -75,15 +81,15 @@ class Gate:
         known = fill(state=state, **params)
         item = make(known)
         present = state == "present"
-        return engine.apply_item(
-            known["instance"], item, present, self.option, fakes.seen(self.host, check), confirmation
+        return items.apply_item(
+            known["instance"], item, present, self.option, fakes.seen(self.host, check), confirmation=confirmation
         )
 
     def forwarding(self, check: bool = False, state: str = "present", instance: str = "default", **params):
         known = {"instance": instance, "ipv4": None, "ipv6": None, "interfaces": None}
         known.update(params)
         wanted = intent.forwarding_from_params(known) if state == "present" else None
-        return engine.apply_switches(instance, wanted, fakes.seen(self.host, check))
+        return items.apply_switches(instance, wanted, fakes.seen(self.host, check))
 
     def info(self, instance: str = "default") -> dict:
         return gateway_info(instance, self.host)

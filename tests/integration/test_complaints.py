@@ -19,7 +19,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire, wire_gateway
 from sandbox import Namespace, foreign_rules, sh, switches
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 
 FORWARD4, FORWARD6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 
@@ -354,7 +354,7 @@ def test_switching_the_backend_leaves_nothing_of_the_old(tmp_path, former, latte
     old, new = Gate(former, tmp_path), Gate(latter, tmp_path)
     before = old.host.snapshot()
     old.apply(**TWO_LANS)
-    assert new.apply(**TWO_LANS).change.backend.programs == latter
+    assert new.apply(**TWO_LANS).change.scene.backend.programs == latter
     assert old.live() == ()
     assert new.info()["drift"] == [] and new.info()["backend"]["programs"] == latter
     assert not new.apply(**TWO_LANS).change.changed

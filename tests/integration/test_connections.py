@@ -24,9 +24,9 @@ from unhurried import patience, slowness, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _conntrack as conntrack,
-    _engine as engine,
     _host,
     _netlink as netlink,
+    _removing as removing,
     _rollback as rollback,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -290,7 +290,7 @@ def test_a_removal_that_waits_forgets_once_it_is_confirmed(nft):
     nft.apply(**ONE_LAN)
     insert(KINDS["tcp"])
     for kept in (False, True):
-        assert forgotten(engine.remove_instance("default", nft.host, WAITS)) == 1
+        assert forgotten(removing.remove_instance("default", nft.host, WAITS)) == 1
         assert rollback.finish("default", "token", kept, nft.host).changed
         wait_until(lambda: not nft.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
         assert len(known()) == (not kept)

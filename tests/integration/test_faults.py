@@ -23,7 +23,7 @@ from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
 from unhurried import wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _removing as removing, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import backend as iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -46,7 +46,7 @@ SWITCHES_BEFORE = (
 
 def become(gate, wanted, confirmation=None):
     if wanted is None:
-        return engine.remove_instance("default", gate.host, confirmation)
+        return removing.remove_instance("default", gate.host, confirmation)
     return gate.apply(confirmation=confirmation, **wanted)
 
 

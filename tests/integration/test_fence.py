@@ -27,7 +27,7 @@ from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, send, udp
 from unhurried import wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _removing as removing, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 #: What the unit ipmasq-fence.service makes systemd do.
@@ -248,7 +248,7 @@ def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
 def test_a_removal_that_waits_is_taken_back_with_its_fence(gate, net):
     gate.apply(**ONE_LAN)
     one = fence_chain()
-    engine.remove_instance("default", gate.host, rollback.Confirmation(3600, "token", "14:05:30"))
+    removing.remove_instance("default", gate.host, rollback.Confirmation(3600, "token", "14:05:30"))
     assert not fence_chain()
     rollback.finish("default", "token", False, gate.host)
     assert fence_chain() == one and gate.info()["as_applied"]
@@ -363,6 +363,6 @@ def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
         sh("rm -r {0}/run/systemd".format(tmp_path))
     done = made.apply(**ONE_LAN)
     sentence = "no fence: {0}; a flush of all rules by hand opens this host until they are loaded again"
-    assert sentence.format(why) in done.change.notes
+    assert sentence.format(why) in done.notes
     assert made.info()["fence"] == {"stands": False, "why_not": why}
     assert not made.apply(**ONE_LAN).change.changed

@@ -151,8 +151,8 @@ def test_fixpoint(gate, name):
         return
 
     first = gate.apply(**params)
-    assert first.change.changed and first.change.backend.programs == gate.programs
-    assert gate.live(instance) and {*gate.live(instance)} == {*first.change.plan.desired}
+    assert first.change.changed and first.change.scene.backend.programs == gate.programs
+    assert gate.live(instance) and {*gate.live(instance)} == {*first.change.scene.plan.desired}
     second = gate.apply(**params)
     assert not second.change.changed, second.to_dict()["differences"]
     assert gate.info(instance)["drift"] == []
@@ -163,13 +163,13 @@ def test_fixpoint(gate, name):
         for again in range(2):
             done = gate.host.boot()
             assert done.returncode == 0, done.stderr
-            assert {*gate.live(instance)} == {*first.change.plan.desired}
+            assert {*gate.live(instance)} == {*first.change.scene.plan.desired}
             if not again:
                 # The guard knows the links with a default route that are not WANs, so these must exist.
                 wire_gateway()
             # iptables lists the WAN's addresses in a hairpin, both backends those of another WAN; there is no WAN here.
             if "pairs" not in name and (gate.option == "nftables" or "hairpin" not in name):
-                assert not gate.apply(**params).change.plan.changed
+                assert not gate.apply(**params).change.scene.plan.changed
     fresh.close()
 
     gate.absent(instance)

@@ -23,6 +23,7 @@ from sandbox import files, sh
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent, _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.tests.unit import hostile, strategies
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -81,7 +82,7 @@ def check_loaded(gate, instance, before):
         kernel = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
         assert [name for name in made - kernel if not OURS.fullmatch(name)] == []
     folder = str(gate.host.root) + FOLDER + "/"
-    known = {folder + instance + ending for ending in persist.endings()} | {folder + "boot"}
+    known = {folder + instance + ending for ending in persist.endings(PARTS)} | {folder + "boot"}
     assert {path for path in files(gate.host.root) if path.startswith(folder)} <= known
 
 

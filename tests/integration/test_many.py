@@ -11,7 +11,7 @@ from helpers import TWO_LANS as LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 PEERS = {"ip": WAN4, "ip6": WAN6}
@@ -62,9 +62,9 @@ def test_one_more_or_less_changes_one_chain(gate, net):
     fewer = [item for item in PLAIN if item["name"] != "p7042"]
     change = gate.apply(port_forwards=fewer + ODD, **LANS).change
     if gate.programs == "nft":
-        touched = sorted({row.chain.rstrip("0123456789") for row in change.plan.remove})
+        touched = sorted({row.chain.rstrip("0123456789") for row in change.scene.plan.remove})
         assert touched == ["between", "between-ip-tcp-", "dstnat-tcp-"]
-    assert {row.key for row in change.plan.remove} <= {"port_forward/p7042", "jump", "chain", "lookup"}
+    assert {row.key for row in change.scene.plan.remove} <= {"port_forward/p7042", "jump", "chain", "lookup"}
     assert not gate.apply(port_forwards=fewer + ODD, **LANS).change.changed
 
 
@@ -110,5 +110,5 @@ def test_line_ends_that_an_editor_has_changed_are_a_difference(gate, net):
     gate.apply(**LANS)
     file = gate.host.root / "etc/ipmasq/default.load"
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    assert gate.apply(**LANS).change.outdated == ("/etc/ipmasq/default.load",)
+    assert gate.apply(**LANS).change.upkeep.outdated == ("/etc/ipmasq/default.load",)
     assert b"\r" not in file.read_bytes()

@@ -135,7 +135,7 @@ def test_a_port_forward_that_names_the_address_of_a_one_to_one_takes_its_port_an
     net.wire_server()
     named = forward(destination=[MAPPED + "/32"])
     done = gate.apply(**with_forwards(named, nat=[one_to_one(), REST]))
-    assert any("web" in note and "server" in note and MAPPED in note for note in done.change.notes), done.change.notes
+    assert any("web" in note and "server" in note and MAPPED in note for note in done.notes), done.notes
     with Servers(net, "tcp", ("office", 8443), ("server", 8443), ("server", 25)) as servers:
         assert servers.asked("wan", MAPPED, 8443).node == "office"
         assert servers.asked("wan", MAPPED, 25).node == "server"
@@ -255,7 +255,7 @@ def test_a_routed_ipv4_server_is_opened_at_its_own_address(gate, net):
     for destination in (None, [PUBLIC4 + "/32"]):
         opened = forward(to=[PUBLIC4], destination=destination, hairpin=True)
         done = gate.apply(**params, port_forwards=[opened])
-        assert any("clients connect to its own address" in note for note in done.change.notes)
+        assert any("clients connect to its own address" in note for note in done.notes)
         with Servers(net, "tcp", ("office", 8443), ("office", 8444), ("gate", 8443)) as servers:
             assert servers.asked("wan", PUBLIC4, 8443)[:3] == ("office", 8443, WAN4)
             assert servers.asked("guest", PUBLIC4, 8443)[:3] == ("office", 8443, GUEST4)
@@ -305,7 +305,7 @@ def test_all_other_ports_go_to_one_server(gate, net, many):
     some = forward("some", port=["1-65535"], source=["198.18.0.0/24"])
     params = with_forwards(some, forward(port=["22"]), *single, udp, rest)
     done = gate.apply(**params)
-    assert any("takes TCP ports 1-65535 of the gateway itself" in note for note in done.change.notes)
+    assert any("takes TCP ports 1-65535 of the gateway itself" in note for note in done.notes)
     places = [(node, port) for node in ("office", "server", "gate") for port in (22, 53, 2001, 8443)]
     with Servers(net, "tcp", *places) as servers:
         for port, node in ((22, "office"), (53, "server"), (2001, "office" if many else "server"), (8443, "server")):

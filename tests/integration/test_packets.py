@@ -108,7 +108,7 @@ def test_seed_also_where_policies_are_drop_or_reject(gate, net, deny):
         return
     # Without a choice of backend, the one whose tables are in use is selected, and the packets pass.
     gate.absent()
-    assert gate.apply(backend="auto", **TWO_LANS).change.backend.programs == "iptables-nft"
+    assert gate.apply(backend="auto", **TWO_LANS).change.scene.backend.programs == "iptables-nft"
     assert_out(net)
 
 
@@ -220,7 +220,7 @@ def test_interface_deleted_and_there_again_with_another_address(gate, net):
     net.unwire_wan()
     net.wire_wan("203.0.113.77", "2001:db8:ff::77")
     assert_out(net, "203.0.113.77", "2001:db8:ff::77")
-    assert not gate.apply(**TWO_LANS).change.plan.changed
+    assert not gate.apply(**TWO_LANS).change.scene.plan.changed
 
 
 @pytest.mark.parametrize("pattern", ["ppp0", "ppp*"])

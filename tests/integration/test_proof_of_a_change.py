@@ -137,7 +137,7 @@ def test_what_cannot_be_measured_fails_nothing_and_is_told(nft, wires):
     sh("ip link set guest0 down")
     done = nft.apply(proof="required", wans=ONE_LAN["wans"], lans=[OFFICE, GUESTS])
     assert done.values["proof"]["counts"]["unmeasurable"] > 0
-    assert [note for note in done.change.notes if note.endswith("cannot be measured: guest0 is down")]
+    assert [note for note in done.notes if note.endswith("cannot be measured: guest0 is down")]
 
 
 def test_a_change_that_waits_is_proven_before_it_is_confirmed(nft, wires):

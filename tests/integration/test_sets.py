@@ -62,7 +62,7 @@ def test_other_networks_make_other_sets_and_no_third_one(gate, net):
     )
     assert len(sets().split("create")) == 3
     # The set of the other family is still the same.
-    assert [row.chain.split()[0] for row in change.plan.remove if row.key == "set"] == ["ip"]
+    assert [row.chain.split()[0] for row in change.scene.plan.remove if row.key == "set"] == ["ip"]
     assert f"{COUNT} networks" not in str(gate.apply(**declared([*FOUR[1:], *SIX])).to_dict()["differences"])
 
 

@@ -22,10 +22,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.fence import fence_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
-from ansible_collections.ipmasq.linux.plugins.module_utils._engine import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
+from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (

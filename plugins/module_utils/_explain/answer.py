@@ -10,7 +10,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._proof.model import GATEWAY
+from .._proof.judge import answers
+from .._proof.model import GATEWAY, Culprit
 from .._proof.packets import RST, in_words
 from .._rules import matches_name
 from .trip import HERE
@@ -18,7 +19,6 @@ from .trip import HERE
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._proof.model import Seen
     from .._proof.packets import Packet
-    from .trial import Trial
     from .trip import Side, Trip
     from .verdict import Said
 
@@ -29,6 +29,26 @@ PROHIBITED = {4: (3, (9, 10, 13)), 6: (1, (1, 5, 6))}
 UNREACHED = {4: (3, (0, 1)), 6: (1, (0, 3))}
 EXCEEDED = {4: 11, 6: 3}
 NO_PORT = {4: (3, 3), 6: (1, 4)}
+NOBODY = Culprit()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was sent, what came out of another interface, and what the sender got. ``lacks``: why nothing was sent."""
+
+    sent: t.Optional[Seen] = None
+    out: t.Optional[Seen] = None
+    back: t.Optional[Seen] = None
+    lacks: str = ""
+    played: t.Tuple[t.Tuple[str, str], ...] = ()  # link and address of neighbours that nobody has
+    culprit: Culprit = NOBODY
+
+    @property
+    def answered(self) -> bool:
+        """Whether the sender took what it got for an answer."""
+        if not self.sent or not self.back or self.back.packet.quoted:
+            return False
+        return answers(self.sent.packet, self.back.packet)
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import random
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .._facts import PROBES
 from .._proof import blame, ground as grounds, setting
-from .._proof.judge import REDIRECT, answers
+from .._proof.judge import REDIRECT
 from .._proof.loop import Loop, NoLoop
-from .._proof.model import Culprit, Seen
+from .._proof.model import Seen
 from .._proof.packets import ACK, ECHO, RST, SYN, answer
 from .._proof.places import lack_of, request
 from .._proof.watch import Watch
-from .answer import judged, needs_a_closer_look
+from .answer import Trial, judged, needs_a_closer_look
 from .trip import HERE
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -43,28 +43,6 @@ PORTS = (20000, 32000)
 LATER = 8
 #: States of a neighbour whose lladdr is not known.
 UNKNOWN = frozenset(("FAILED", "INCOMPLETE", "NONE"))
-
-
-NOBODY = Culprit()
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What was sent, what came out of another interface, and what the sender got. ``lacks``: why nothing was sent."""
-
-    sent: t.Optional[Seen] = None
-    out: t.Optional[Seen] = None
-    back: t.Optional[Seen] = None
-    lacks: str = ""
-    played: t.Tuple[t.Tuple[str, str], ...] = ()  # link and address of neighbours that nobody has
-    culprit: Culprit = NOBODY
-
-    @property
-    def answered(self) -> bool:
-        """Whether the sender took what it got for an answer."""
-        if not self.sent or not self.back or self.back.packet.quoted:
-            return False
-        return answers(self.sent.packet, self.back.packet)
 
 
 def tried(planner: Planner, trip: Trip, said: Said, host: Host) -> Trial:

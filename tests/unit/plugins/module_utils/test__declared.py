@@ -10,7 +10,11 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _engine as engine
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _declared as declared,
+    _engine as engine,
+    _items as items,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._forgetting import encoded
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
@@ -90,7 +94,7 @@ def test_single_items_are_returned_as_data_until_they_are_gone():
         port_forward_params(name="web", in_interface="ppp0", port=["443"], to=["192.168.1.20"])
     )
     for item in (line, answers, web):
-        engine.apply_item("default", item, True, "auto", host)
+        items.apply_item("default", item, True, "auto", host)
     info = gateway_info("default", host)
     assert returned.faults(returned.documented("gateway_info"), info) == []
     assert info["owner"] == "items" and info["as_applied"]
@@ -111,7 +115,7 @@ def test_single_items_are_returned_as_data_until_they_are_gone():
     (found,) = info["port_forwards"]
     assert (found["name"], found["wan"], found["port"], found["to"]) == ("web", "ppp0", ["443"], ["192.168.1.20"])
 
-    engine.apply_item("default", answers, False, "auto", host)
+    items.apply_item("default", answers, False, "auto", host)
     info = gateway_info("default", host)
     assert info["forward"] == [] and len(info["masquerade"]) == len(info["port_forwards"]) == 1
 

@@ -11,7 +11,12 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _engine as engine,
+    _items as items,
+    _persist as persist,
+    _removing as removing,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
@@ -20,7 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
     gateway_from_params,
     masquerade_from_params,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import Listener
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params, tried
@@ -53,19 +58,19 @@ def apply(host, check_mode=False, backend="auto", foreign="refuse", **given):
 
 
 def remove(host, check_mode=False, instance="default"):
-    return engine.remove_instance(instance, fakes.seen(host, check_mode))
+    return removing.remove_instance(instance, fakes.seen(host, check_mode))
 
 
 def masquerade(host, name="lan", state="present", check_mode=False, **given):
     given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
     item = masquerade_from_params(masquerade_params(name=name, state=state, **given))
-    return engine.apply_item("default", item, state == "present", "auto", fakes.seen(host, check_mode))
+    return items.apply_item("default", item, state == "present", "auto", fakes.seen(host, check_mode))
 
 
 def forward(host, name="out", state="present", **given):
     given = dict(dict(source=["192.168.1.0/24"], out_interface="ppp0"), **given)
     item = forward_from_params(forward_params(name=name, state=state, **given))
-    return engine.apply_item("default", item, state == "present", "auto", host)
+    return items.apply_item("default", item, state == "present", "auto", host)
 
 
 def problems(function, *args, **kwargs):
@@ -376,7 +381,7 @@ def test_not_root(host):
     assert problems(apply, host) == sentence
     assert problems(remove, host) == sentence
     assert problems(masquerade, host) == sentence
-    assert problems(engine.apply_switches, "default", Forwarding(ipv4=True), host, False) == sentence
+    assert problems(items.apply_switches, "default", Forwarding(ipv4=True), host, False) == sentence
     assert problems(gateway_info, "default", host) == sentence
 
 
@@ -480,13 +485,13 @@ def test_a_list_that_words_cut_shows_its_rules():
 
 def test_docker_that_comes_later_moves_the_rules_to_iptables():
     host = fakes.FakeHost((*fakes.NFT, *fakes.IPTABLES_NFT))
-    assert apply(host, backend="auto").change.backend.programs == "nft"
+    assert apply(host, backend="auto").change.scene.backend.programs == "nft"
     chain = {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"}}
     host.answers["nft -j list chains"] = fakes.Done(0, json.dumps({"nftables": [chain]}), "")
     host.iptables["nft", "ip"].append("filter", "FORWARD", "-j DOCKER-USER")
     done = apply(host, backend="auto")
-    assert done.change.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
-    assert "chain FORWARD of table ip filter drops packets" in done.change.why
+    assert done.change.scene.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
+    assert "chain FORWARD of table ip filter drops packets" in done.why
     assert not apply(host, backend="auto").change.changed
     assert "set backend=iptables" in problems(apply, host, backend="nftables")[0]
 
@@ -596,7 +601,7 @@ def test_from_lines_to_a_gateway_by_one_run(host):
     before = host.snapshot()
     masquerade(host)
     forward(host)
-    engine.apply_switches("default", Forwarding(ipv4=True), host)
+    items.apply_switches("default", Forwarding(ipv4=True), host)
     assert problems(apply, host) == [
         "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); remove them with one run "
         "with state=absent, or choose another instance"
@@ -613,7 +618,7 @@ def test_from_lines_to_a_gateway_by_one_run(host):
 
 def test_forwarding_on_and_back(host):
     before = host.snapshot()
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
+    done = items.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["switches"] == [{"key": IP4, "before": "0", "after": "1"}] + [
         {"key": "net/ipv4/conf/{0}/forwarding".format(name), "before": "0", "after": "1"}
         for name in ("lan0", "lo", "ppp0")
@@ -621,41 +626,41 @@ def test_forwarding_on_and_back(host):
     assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
     assert host.switch("net/ipv6/conf/all/forwarding") == "0"
     host.frozen = True
-    assert not engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()["changed"]
+    assert not items.apply_switches("default", Forwarding(ipv4=True), host).to_dict()["changed"]
     host.frozen = False
-    assert engine.apply_switches("default", None, host).to_dict()["changed"]
+    assert items.apply_switches("default", None, host).to_dict()["changed"]
     assert host.snapshot() == before
 
 
 def test_forwarding_repairs_an_interface(host):
-    engine.apply_switches("default", Forwarding(ipv4=True), host)
+    items.apply_switches("default", Forwarding(ipv4=True), host)
     host.files["/proc/sys/net/ipv4/conf/lan0/forwarding"] = "0\n"
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
+    done = items.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["switches"] == [{"key": "net/ipv4/conf/lan0/forwarding", "before": "0", "after": "1"}]
     assert host.switch("net/ipv4/conf/lan0/forwarding") == "1"
 
 
 def test_forwarding_names_who_overrides_it(host):
     host.files["/etc/sysctl.d/99-cis.conf"] = "# hardening\nnet.ipv4.ip_forward = 0\n"
-    done = engine.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
+    done = items.apply_switches("default", Forwarding(ipv4=True), host).to_dict()
     assert done["overridden_by"] == [{"file": "/etc/sysctl.d/99-cis.conf", "line": 2, "key": IP4, "value": "0"}]
     assert len(done["warnings"]) == 1
 
 
 def test_accept_ra_before_ipv6_forwarding(host):
-    engine.apply_switches("default", Forwarding(ipv6=True), host)
+    items.apply_switches("default", Forwarding(ipv6=True), host)
     switched = [event[1] for event in host.events if event[0] == "switch"]
     assert switched[:2] == ["net/ipv6/conf/ppp0/accept_ra", "net/ipv6/conf/all/forwarding"]
 
 
 def test_forwarding_and_items_share_an_instance(host):
     before = host.snapshot()
-    engine.apply_switches("default", Forwarding(ipv4=True), host)
+    items.apply_switches("default", Forwarding(ipv4=True), host)
     masquerade(host)
     assert gateway_info("default", host)["as_applied"]
     masquerade(host, state="absent")
     assert host.switch(IP4) == "1"
-    engine.apply_switches("default", None, host)
+    items.apply_switches("default", None, host)
     assert host.snapshot() == before
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _fence as fence
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _engine as engine,
+    _fence as fence,
+    _removing as removing,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
@@ -32,7 +36,7 @@ def apply(host, check_mode=False, **given):
 
 
 def told(result):
-    return [note for note in result.change.notes if note.startswith("no fence: ")]
+    return [note for note in result.notes if note.startswith("no fence: ")]
 
 
 def test_it_comes_with_the_gateway_and_is_asked_for_by_one_process():
@@ -54,7 +58,7 @@ def test_it_goes_with_the_gateway():
     host = host_with()
     apply(host)
     host.events.clear()
-    engine.remove_instance("default", host)
+    removing.remove_instance("default", host)
     assert ("systemctl", "stop", "ipmasq-fence.service") in host.events
     assert UNIT not in host.files and "/etc/ipmasq/default.fence.nft" not in host.files
 

@@ -50,7 +50,7 @@ def test_the_old_rules_come_from_the_state_file(host):
     apply(host)
     assert not deleted(host)
     done = apply(host, **CLOSED)
-    assert done.change.flows == len(deleted(host)) == 1
+    assert done.flows == len(deleted(host)) == 1
     assert "- 1 connections that began under other rules: forgotten" in done.to_dict()["differences"]
 
 
@@ -60,7 +60,7 @@ def test_nobody_is_asked_where_rules_stay_as_they_are(host):
     apply(host)
     apply(host, timeouts=None)
     host.modes[STATE] = 0o644
-    assert apply(host).change.changed
+    assert apply(host).changed
     assert LISTS not in host.calls
 
 
@@ -70,7 +70,7 @@ def test_an_intent_that_cannot_be_read_explains_nothing(host, raw):
     state = json.loads(host.files[STATE])
     state["parts"]["declaration"]["intent"] = raw
     host.files[STATE] = json.dumps(state)
-    assert apply(host, **CLOSED).change.flows == 0
+    assert apply(host, **CLOSED).flows == 0
 
 
 def test_what_tracks_nothing_is_not_asked(host):
@@ -91,15 +91,15 @@ def test_what_is_owed_is_paid_by_the_next_run(host):
     assert apply(host, check=True, **CLOSED).to_dict()["changed"]
     assert OWED in host.files
     done = apply(host, **CLOSED)
-    assert (done.change.flows, done.change.changed) == (1, True)
+    assert (done.flows, done.changed) == (1, True)
     assert OWED not in host.files
-    assert not apply(host, **CLOSED).change.changed
+    assert not apply(host, **CLOSED).changed
 
 
 def test_a_damaged_debt_is_none(host):
     apply(host)
     host.files[OWED] = "{"
-    assert not apply(host).change.changed
+    assert not apply(host).changed
     assert OWED not in host.files
 
 

@@ -12,7 +12,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._helpers import (
     HELPERS,
     check_known,
-    load,
     modules_for,
 )
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -52,13 +51,3 @@ def test_nobody_is_asked_for_nothing():
     host = fakes.FakeHost(fakes.NFT)
     check_known([], host)
     assert host.calls == []
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_modules_are_loaded_where_there_is_a_way(there):
-    host = fakes.FakeHost(fakes.NFT)
-    if there:
-        host.programs.add("modprobe")
-        host.answers["modprobe"] = fakes.Done(1, "", "")
-    load(["nf_nat_ftp"], host)
-    assert host.calls == ([["modprobe", "-q", "nf_nat_ftp"]] if there else [])

@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
     _info as info,
     _parts as parts,
-    _persist as persist,
+    _removing as removing,
     _state as states,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -77,7 +77,7 @@ class _Banner(Part[Banner]):
 @pytest.fixture
 def banner(monkeypatch):
     made: t.Any = _Banner("banner", Banner())
-    for module in (engine, info, persist):
+    for module in (engine, info, removing):
         monkeypatch.setattr(module, "PARTS", (*parts.PARTS, made))
     monkeypatch.setattr(states, "KINDS", (*states.KINDS, made))
     return made
@@ -110,7 +110,7 @@ def test_a_part_comes_is_kept_drifts_and_goes(banner):
     assert info.gateway_info("default", host)["drift"] == ["~ banner: lan"]
     assert apply(host).change.cuts and host.files[PATH] == "lan"
 
-    engine.remove_instance("default", host)
+    removing.remove_instance("default", host)
     assert host.files[PATH] == "first"
     assert not [path for path in host.files if path.startswith(("/etc/ipmasq/", "/srv/banner.md"))]
 

@@ -16,10 +16,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
-from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES, Loaded
+from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
+from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene, parts_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
-from ansible_collections.ipmasq.linux.plugins.module_utils._sysctl import SWITCHES, Held
+from ansible_collections.ipmasq.linux.plugins.module_utils._switches import SWITCHES, Held
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 RULESET = compile_item("default", Masquerade("lan", ("192.168.1.0/24",), "ppp0"))
@@ -30,6 +31,10 @@ BACKENDS = {"nft": Nftables(), "iptables-nft": Iptables("nft", ("ip", "ip6"))}
 def state(programs="nft", rows=None, switches=SET):
     rows = BACKENDS[programs].render(RULESET) if rows is None else rows
     return State("default", "items", parts_of((RULES, Loaded(programs, rows)), (SWITCHES, Held(switches))))
+
+
+def files_of(given, host):
+    return persist.files_of(given, PARTS, Scene("default", BACKENDS[RULES.of(given).programs]), host)
 
 
 COMMON = {"/etc/ipmasq/default" + ending: 0o600 for ending in (".json", ".load", ".sums")}
@@ -58,7 +63,7 @@ TEST_FILES = [
 
 @pytest.mark.parametrize(("given", "modes"), TEST_FILES)
 def test_files_and_modes(given, modes):
-    files = persist.files_of(given, BACKENDS[RULES.of(given).programs], fakes.FakeHost())
+    files = files_of(given, fakes.FakeHost())
     assert {path: mode for path, (_text, mode) in files.items()} == modes
     assert all(text.endswith("\n") for text, _mode in files.values())
 
@@ -66,11 +71,11 @@ def test_files_and_modes(given, modes):
 def test_no_unit_without_systemd():
     host = fakes.FakeHost()
     del host.files["/run/systemd/system/x"]
-    assert service.UNIT not in persist.files_of(state(), BACKENDS["nft"], host)
+    assert service.UNIT not in files_of(state(), host)
 
 
 def test_what_the_files_say():
-    files = persist.files_of(state(), BACKENDS["nft"], fakes.FakeHost())
+    files = files_of(state(), fakes.FakeHost())
     assert files["/etc/ipmasq/default.sysctl"][0] == "net/ipv6/conf/ppp0/accept_ra 2\nnet/ipv4/ip_forward 1\n"
     assert files["/etc/sysctl.d/90-ipmasq-default.conf"][0].splitlines()[1:] == ["-net/ipv6/conf/ppp0/accept_ra = 2"]
     assert "default.nft" in files["/etc/ipmasq/default.load"][0]
@@ -78,7 +83,7 @@ def test_what_the_files_say():
 
 def test_outdated():
     host = fakes.FakeHost()
-    files = persist.files_of(state(), BACKENDS["nft"], host)
+    files = files_of(state(), host)
     assert persist.outdated(files, host) == list(files)
     for path, (text, mode) in files.items():
         host.write(path, text, mode)
@@ -94,15 +99,15 @@ def test_stale_files():
         host.files["/etc/ipmasq/" + name] = ""
     host.files[service.UNIT] = ""
     wanted = {"/etc/ipmasq/default.json": 0, "/etc/ipmasq/default.load": 0, "/etc/ipmasq/boot": 0, service.UNIT: 0}
-    assert persist.stale_files(state(), "default", wanted, host) == [
-        "/etc/ipmasq/default.sysctl",
+    assert persist.stale_files(Scene("default"), PARTS, wanted, host) == [
         "/etc/ipmasq/default.iptables",
+        "/etc/ipmasq/default.sysctl",
     ]
-    gone = persist.stale_files(None, "default", {}, host)
+    gone = persist.stale_files(Scene("default"), PARTS, {}, host)
     assert persist.LOADER not in gone
     assert service.UNIT not in gone
     host.files = {path: text for path, text in host.files.items() if "/lab." not in path}
-    assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(None, "default", {}, host))
+    assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(Scene("default"), PARTS, {}, host))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
     _persist as persist,
     _repeat as repeat,
+    _wanting as wanting,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._controller import Reach
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -129,7 +130,7 @@ def test_operators_by_different_ports_are_one(run, monkeypatch):
     """Where both are open anyway. With a list of the user's own, each is asked whether it would be cut off."""
 
     def come_by(port):
-        for module in (repeat, engine):
+        for module in (repeat, wanting):
             monkeypatch.setattr(module, "reach", lambda _host: Reach(port, (22, 2222)))
 
     for given in ({}, {"input_controller_ports": [22, 2222]}):

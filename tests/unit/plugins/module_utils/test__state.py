@@ -11,14 +11,19 @@ import pathlib
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _state as states
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _engine as engine,
+    _removing as removing,
+    _state as states,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION, Declaration
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS
+from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import RULES, Loaded, Row
-from ansible_collections.ipmasq.linux.plugins.module_utils._sysctl import SWITCHES, Held
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Row
+from ansible_collections.ipmasq.linux.plugins.module_utils._switches import SWITCHES, Held
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 from ansible_collections.ipmasq.linux.tests.unit.version_1 import as_version_1
@@ -160,7 +165,7 @@ def test_a_run_keeps_what_a_later_version_wrote_and_removal_tells_what_it_cannot
     apply(drop_bogons=True)
     raw = json.loads(host.files[PATH])
     assert (raw["parts"]["routes"], raw["collection"]) == ({"table": 100}, "1.0.0")
-    (told,) = engine.remove_instance("default", host).warnings
+    (told,) = removing.remove_instance("default", host).warnings
     assert told == (
         "/etc/ipmasq/default.json: a later version of ipmasq.linux has set up routes, which this version does not know "
         "and cannot remove; remove the instance with that version"

@@ -24,6 +24,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _argspec,
     _engine as engine,
     _intent as intent,
+    _items as items,
     _persist as persist,
     _rollback as rollback,
 )
@@ -36,6 +37,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links, boot_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params, strategies
 
@@ -146,12 +148,12 @@ def test_text_of_an_item_is_refused_or_is_data(kind, option, state, data):
         item = make(options)
         host = fakes.FakeHost(fakes.NFT)
         if kind == "forwarding":
-            engine.apply_switches(options["instance"], item if state == "present" else None, host)
+            items.apply_switches(options["instance"], item if state == "present" else None, host)
             check_files(host, options["instance"], "")
             return
         for programs in (fakes.NFT, fakes.IPTABLES_NFT):
             host = fakes.FakeHost(programs)
-            engine.apply_item(options["instance"], item, state == "present", "auto", host)
+            items.apply_item(options["instance"], item, state == "present", "auto", host)
             check_files(host, options["instance"], "ipmasq ")
     except GatewayError as error:
         check_problems(error.problems, text, option, kind)
@@ -161,7 +163,7 @@ def check_files(host, instance, prefix):
     """What is loaded at boot, of every backend, and names of files."""
     for path, text in host.files.items():
         if path.startswith(FOLDER + "/"):
-            assert path in [persist.LOADER] + [stem(instance) + ending for ending in persist.endings()], path
+            assert path in [persist.LOADER] + [stem(instance) + ending for ending in persist.endings(PARTS)], path
             if path.endswith(".late.nft"):
                 hostile.read_nft_late(text, table(instance))
             elif path.endswith(".nft"):
@@ -199,7 +201,7 @@ def armed(options, backend, names=(), first=True):
         more = dict(options, lans=options["lans"] + [dict(extra, spoof_check=True)])
         other, found = intent.read_gateway(more)
         engine.apply_gateway(other, backend, host, found)
-    engine.apply_gateway(gateway, backend, host, problems, rollback.Confirmation(30, "0123", "14:05:30"))
+    engine.apply_gateway(gateway, backend, host, problems, confirmation=rollback.Confirmation(30, "0123", "14:05:30"))
     return host
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import answer as answers
-from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trial import Trial
+from ansible_collections.ipmasq.linux.plugins.module_utils._explain.answer import Trial
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Culprit, Seen
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import ACK, RST, Packet, answer

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trial import Trial, tried
+from ansible_collections.ipmasq.linux.plugins.module_utils._explain.answer import Trial
+from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trial import tried
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Seen
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet, answer
