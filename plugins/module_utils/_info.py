@@ -21,6 +21,7 @@ from . import (
     _shut as shut,
     _sysctl as sysctl,
 )
+from ._backend.foreign import foreign_drops
 from ._backend.select import select
 from ._change import enabled
 from ._declaration import DECLARATION
@@ -76,7 +77,7 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
         "pending": rollback.waits(instance, host),
         "forwarding_without_rules": _forwards(host) and not counters and _rules_wanted(state, host),
         "proof": rollback.last_proof(instance, host),
-        "foreign_drops": [{"table": table, "chain": chain} for table, chain in choice.backend.foreign_drops(host)],
+        "foreign_drops": [{"table": table, "chain": chain} for table, chain in foreign_drops(choice.backend, host)],
         "interfaces": _interfaces(gateway, known, facts),
         **declared.lists(gateway, {each["name"]: each for each in counters}, forgetting.items_in(told.intent)),
         "fence": {"stands": fence.stands(FENCE.of(known).text, host), "why_not": FENCE.of(known).unfenced},

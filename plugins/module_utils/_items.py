@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from . import _earlier as earlier, _forgetting as forgetting, _service as service, _sysctl as sysctl
+from ._backend.foreign import foreign_drops
 from ._backend.select import by_programs, select
 from ._carrying import Terms, carry_out
 from ._change import compare, is_fresh
@@ -57,7 +58,7 @@ def apply_item(
     earlier.refuse_gateway(known.state, instance)
     choice = select(host, requested, RULES.of(known.state).programs)
     earlier.refuse_second_backend(known.state, choice.backend)
-    warnings = drop_sentences(choice.backend.foreign_drops(host)) if present else ()
+    warnings = drop_sentences(foreign_drops(choice.backend, host)) if present else ()
     notes: t.Tuple[str, ...] = ()
     facts = read_facts(host) if present else None
     if facts:

@@ -21,6 +21,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ._backend.nftables import flowtable
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._part import NOTHING, Delta, Part, Shell, stem
@@ -185,7 +186,7 @@ class _LinksPart(Part[Links]):
     def plan(self, was: Links, want: Links, scene: Scene, sight: Sight) -> Delta:
         if not scene.facts:
             return NOTHING
-        offloaded = scene.backend.offload_devices(scene.listing) if scene.backend and scene.listing else None
+        offloaded = flowtable.devices(scene.backend, scene.listing)
         found = steps(was, want, offloaded, scene.facts, [self.of(other) for other in scene.others])
         return Delta(tuple(found.lines), found, cuts=True) if found else NOTHING
 
@@ -193,10 +194,10 @@ class _LinksPart(Part[Links]):
         if delta.do:
             set_addresses(delta.do.add, delta.do.remove, host)
         if scene.backend and want.offload:
-            offloaded = scene.backend.offload_devices(scene.backend.read(host, scene.instance))
+            offloaded = flowtable.devices(scene.backend, scene.backend.read(host, scene.instance))
             missing = steps(Links(), want, offloaded, read_facts(host)).devices
             if missing:
-                scene.backend.add_offload_devices(host, scene.instance, missing)
+                flowtable.add(scene.instance, missing, host)
         return ()
 
     def restore(self, delta: Delta, was: Links, want: Links, scene: Scene, sight: Sight) -> Shell:
@@ -215,7 +216,7 @@ class _LinksPart(Part[Links]):
     def boot(self, want: Links, scene: Scene) -> t.Mapping[str, str]:
         if not want:
             return {}
-        return {".links": boot_text(want, scene.backend.offload_line(scene.instance) if scene.backend else "")}
+        return {".links": boot_text(want, flowtable.line(scene.instance))}
 
 
 def _serve(instance: str) -> str:

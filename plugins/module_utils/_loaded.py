@@ -11,7 +11,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._backend.iptables import base_chains
+from ._backend.nftables import flowtable
 from ._backend.select import all_backends, by_programs
+from ._backend.steps import Boot, load
 from ._errors import GatewayError
 from ._part import NOTHING, Delta, Part, Shell
 from ._plan import Plan, Row, Rows  # noqa: TC001 (the codec reads the annotations)
@@ -59,7 +62,7 @@ class _RulesPart(Part[Loaded]):
         if not scene.backend:
             return self.empty, ()
         if scene.plan.changed and gateway.offload != "none":
-            scene.backend.check_offload(sight)
+            flowtable.check(sight)
         return self.loaded(was, scene, sight), ()
 
     def loaded(self, was: Loaded, scene: Scene, sight: Sight) -> Loaded:
@@ -67,7 +70,9 @@ class _RulesPart(Part[Loaded]):
         if not scene.backend:
             return was
         programs = scene.backend.programs if scene.plan.desired else ""
-        chains = scene.backend.base_chains(sight) if scene.fresh or was.programs != programs else was.base_chains
+        chains = (
+            base_chains.existing(scene.backend, sight) if scene.fresh or was.programs != programs else was.base_chains
+        )
         for other in map(self.of, scene.others):
             # What another instance created did not exist before, although it does now.
             if programs and other.programs == programs:
@@ -103,10 +108,10 @@ class _RulesPart(Part[Loaded]):
     def apply(self, delta: Delta, want: Loaded, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         loads: t.Tuple[Load, ...] = delta.do or ()
         for each in loads:
-            each.backend.load(host, each.backend.script(each.desired, each.live, scene.instance))
+            load(each.backend.steps(each.desired, each.live, scene.instance), host)
         for each in loads:
             if not each.desired:
-                each.backend.drop_base_chains(host, each.before)
+                base_chains.drop(each.backend, each.before, host)
         return ()
 
     def verify(self, was: Loaded, want: Loaded, scene: Scene, sight: Sight) -> None:
@@ -123,20 +128,23 @@ class _RulesPart(Part[Loaded]):
         loads: t.Tuple[Load, ...] = delta.do or ()
         for number, each in enumerate(loads):
             stem = "old{0}".format(number)
-            texts = each.backend.boot_files(each.live, scene.instance, each.desired)
-            files.update({stem + ending: text for ending, text in texts.items()})
-            lines += each.backend.boot_lines("./" + stem, scene.instance)
-            lines += each.backend.drop_lines(each.desired, each.backend.base_chains(sight), scene.instance)
+            booted = each.backend.boot(each.live, "./" + stem, scene.instance, each.desired)
+            files.update({stem + ending: text for ending, text in booted.files.items()})
+            lines += booted.lines
+            lines += base_chains.drop_lines(each.backend, each.desired, base_chains.existing(each.backend, sight))
         bare = not scene.plan.live and not any(each.live for each in loads)
         return Shell(tuple(lines), files, bare)
 
     def boot(self, want: Loaded, scene: Scene) -> t.Mapping[str, str]:
-        return scene.backend.boot_files(want.rows, scene.instance) if scene.backend and want.rows else {}
+        return self._boot(want, scene).files
 
     def boot_lines(self, want: Loaded, scene: Scene) -> t.Tuple[str, ...]:
+        return self._boot(want, scene).lines
+
+    def _boot(self, want: Loaded, scene: Scene) -> Boot:
         if not scene.backend or not want.rows:
-            return ()
-        return tuple(scene.backend.boot_lines("./" + scene.instance, scene.instance))
+            return Boot((), {})
+        return scene.backend.boot(want.rows, "./" + scene.instance, scene.instance)
 
     def drift(self, known: Loaded, scene: Scene, sight: Sight) -> t.List[str]:
         return scene.plan.differences(scene.backend.show) if scene.backend else []

@@ -17,6 +17,7 @@ from . import (
     _service as service,
     _sysctl as sysctl,
 )
+from ._backend.iptables import base_chains
 from ._backend.select import all_backends, select
 from ._change import compare, is_fresh
 from ._confirming import awaited, pending_values
@@ -87,7 +88,7 @@ def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t
     if not left:
         return None, ()
     # Which kernel chains existed before is unknown, too, so all of them stay.
-    chains = tuple(chain for backend in all_backends(host) for chain in backend.base_chains(host))
+    chains = tuple(chain for backend in all_backends(host) for chain in base_chains.existing(backend, host))
     switches = SWITCHES.of(left).values
     first = sysctl.beginnings(switches)
     left = left.holding(SWITCHES, Held(switches, first)).holding(RULES, Loaded(base_chains=chains))

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from . import _earlier as earlier, _forgetting as forgetting, _service as service
+from ._backend.foreign import foreign_drops
 from ._backend.select import select
 from ._choice import NOTHING
 from ._compile import compile_gateway
@@ -104,7 +105,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
 def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight) -> t.List[t.Tuple[str, str]]:
     """Foreign drops in the families that this gateway forwards; other families are left alone."""
     families = ("inet", *forwarded_families(gateway))
-    found = choice.backend.foreign_drops(host)
+    found = foreign_drops(choice.backend, host)
     return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
 
 

@@ -24,7 +24,7 @@ from sandbox import sh
 from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _removing as removing, _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import backend as iptables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import script as restoring
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 #: Another gateway: one more LAN, address and timer.
@@ -345,7 +345,7 @@ def test_a_disk_that_is_read_only(gate, disk, change, path):
 def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
     if gate.programs != "iptables-legacy":
         pytest.skip("only iptables-legacy has a lock")
-    monkeypatch.setattr(iptables, "LOCK_WAIT", "3")
+    monkeypatch.setattr(restoring, "LOCK_WAIT", "3")
     become(gate, ONE_LAN)
     before = holds(gate)
     become(gate, MORE)

@@ -18,9 +18,10 @@ from releases import RELEASES, NotHere, mounted
 from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.listing import MARK
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import FAMILIES
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import MARK as LATE
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import files_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
@@ -80,14 +81,13 @@ def test_read_back_as_it_was_meant(root: str, programs: str, case: str) -> None:
     ruleset = compile_gateway(resolve(gateway, Facts((), ()), neighbours=test_golden.neighbours(known)).gateway)
     backend = BACKENDS[programs]
     rows = backend.render(ruleset)
-    script = backend.script(rows, (), gateway.instance)
+    texts = files_of(backend.steps(rows, (), gateway.instance))
     if programs == "nft":
-        script, _mark, late = script.partition(LATE)
-        listing = listed(root, NFT.format(table(gateway.instance)), script, late)
+        listing = listed(root, NFT.format(table(gateway.instance)), texts[".nft"], texts.get(".late.nft", ""))
     else:
         listing = ""
-        for part in script.split(MARK)[1:]:
-            family, text = part.split("\n", 1)
-            listing += MARK + family + "\n" + listed(root, IPTABLES.format(backend.program(family, "x")[:-2]), text)
+        for family, name in FAMILIES.items():
+            tool = IPTABLES.format(backend.program(family, "x")[:-2])
+            listing += MARK + family + "\n" + listed(root, tool, texts["." + name])
     plan = Plan(backend.parse(listing, gateway.instance), rows)
     assert not plan.changed, plan.differences(backend.show)[:5]

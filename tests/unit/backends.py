@@ -10,6 +10,7 @@ import json
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
@@ -48,7 +49,7 @@ def of_one(chain, match, action):
 def loaded(backend, desired, live=(), host=None, instance="default"):
     """A host on which these rows were loaded."""
     host = host or fakes.FakeHost(fakes.NFT if backend is NFT else fakes.IPTABLES_NFT)
-    backend.load(host, backend.script(desired, live, instance))
+    load(backend.steps(desired, live, instance), host)
     return host
 
 

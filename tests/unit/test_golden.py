@@ -88,7 +88,7 @@ def _gateway(case: dict, backend: str) -> dict:
     except GatewayError as error:
         assert backend == "iptables"
         return {".refused": "".join(problem + "\n" for problem in error.problems)}
-    files = BACKENDS[backend].boot_files(BACKENDS[backend].render(ruleset), gateway.instance)
+    files = BACKENDS[backend].boot(BACKENDS[backend].render(ruleset), "./x", gateway.instance).files
     return dict(files, **{".fence.nft": fence_text(compile_fence(gateway))})
 
 

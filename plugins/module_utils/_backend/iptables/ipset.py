@@ -20,9 +20,10 @@ import typing as t
 from ..._errors import GatewayError, first_lines
 from ..._plan import Row
 from ..._rules import without_length
+from ..steps import Step
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Host, Sight
+    from ..._host import Sight
     from ..._plan import Rows
 
 #: Up to this number, networks have one rule each, which people find more easily.
@@ -33,9 +34,8 @@ INET = {"ip": "inet", "ip6": "inet6"}
 FAMILIES = {word: family for family, word in INET.items()}
 #: The kernel's default limit is 65,536 members.
 ROOM = 65536
-#: The kernel releases a set shortly after the rules that used it (nf_tables frees rules after the transaction).
-TRIES = 20
-PAUSE = 0.1
+#: How often to try to destroy a set, with 0.2 s in between (nf_tables frees rules after the transaction).
+TRIES = 10
 
 
 def prefix(instance: str) -> str:
@@ -98,36 +98,38 @@ def read(host: Sight, names: t.Iterable[str]) -> str:
     for name in names:
         done = host.ask(["ipset", "save", name])
         if done.rc != 0:
-            raise GatewayError(explain("list the set " + name, done.err))
+            raise GatewayError("ipset: " + _cannot("list the set " + name, done.err))
         parts.append(done.out)
     return "".join(parts)
 
 
-def _names(host: Sight) -> t.List[str]:
-    return host.ask(["ipset", "list", "-n"]).out.split()
+def making(instance: str, wanted: Rows, kept: Rows) -> Step:
+    """The step before the rules. If they are refused, the new sets go, which no rule names."""
+    return Step(("ipset", "-exist", "restore"), script(wanted), ".ipset", _not_made, sweeping(instance, kept))
 
 
-def load(host: Host, text: str) -> None:
-    done = host.run(["ipset", "-exist", "restore"], stdin=text)
-    if done.rc != 0:
-        raise GatewayError(explain("make a set", done.err))
+def _not_made(err: str) -> str:
+    return _cannot("make a set", err)
 
 
-def sweep(host: Host, beginning: str, kept: t.Container[str]) -> None:
-    """Destroy the sets of an instance except these; sets in use stay."""
-    for _each in range(TRIES):
-        gone = [name for name in _names(host) if name.startswith(beginning) and name not in kept]
-        refused = [name for name in gone if host.run(["ipset", "destroy", name]).rc != 0]
-        if not refused:
-            break
-        host.sleep(PAUSE)
+def sweeping(instance: str, kept: Rows) -> t.Tuple[str, ...]:
+    """A process that destroys the sets of an instance except these."""
+    return ("sh", "-c", "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; " + _sweep_line(instance, kept))
 
 
-def sweep_line(beginning: str) -> str:
-    """The same as shell; the kernel refuses to destroy sets in use."""
+def leaving_lines(instance: str, made: Rows, kept: Rows) -> t.List[str]:
+    """Shell lines of a rollback after a load that has made sets."""
+    return [_sweep_line(instance, kept)] if made else []
+
+
+def _sweep_line(instance: str, kept: Rows) -> str:
+    """The kernel refuses to destroy sets in use, and releases one shortly after the rules that used it."""
     return (
-        "for try in 1 2 3 4 5; do left=; for set in $(ipset list -n 2> /dev/null | grep '^{0}'); do "
-        'ipset destroy $set 2> /dev/null || left=yes; done; [ -n "$left" ] || break; sleep 0.2; done'.format(beginning)
+        "for try in {0}; do left=; for set in $(ipset list -n 2> /dev/null | grep '^{1}'); do "
+        "case ' {2} ' in *\" $set \"*) ;; *) ipset destroy $set 2> /dev/null || left=yes ;; esac; done; "
+        '[ -n "$left" ] || break; sleep 0.2; done'.format(
+            " ".join(map(str, range(1, TRIES + 1))), prefix(instance), " ".join(name_of(row) for row in kept)
+        )
     )
 
 
@@ -135,9 +137,9 @@ def load_line(path: str) -> str:
     return "[ ! -e {0} ] || ipset -exist restore < {0}".format(path)
 
 
-def explain(what: str, err: str) -> str:
+def _cannot(what: str, err: str) -> str:
     return (
-        "ipset: cannot {0}: {1} (this kernel needs the modules ip_set_hash_net and xt_set; without the program ipset, "
+        "cannot {0}: {1} (this kernel needs the modules ip_set_hash_net and xt_set; without the program ipset, "
         "networks have a rule each)".format(what, first_lines(err))
     )
 

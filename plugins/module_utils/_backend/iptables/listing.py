@@ -26,8 +26,8 @@ FINAL = frozenset(
 )
 #: Separates the listings, so that both families fit in one string.
 MARK = "# family "
-#: Used in place of a family for sets: the prefix of their names, and those that stay.
-SETS, GONE = "set", "gone"
+#: In place of a family: what follows is the listing of the sets.
+SETS = "set"
 OWNER = re.compile(r"ipmasq:([a-z0-9_]+)/(.+)\Z")
 
 
@@ -50,24 +50,6 @@ def parse(listing: str, instance: str) -> Rows:
             if row:
                 rows.append(row)
     return tuple(rows + ipset.parse(listing.partition(MARK + SETS + "\n")[2], instance))
-
-
-def policies(listing: str) -> t.Dict[str, t.Dict[str, bool]]:
-    """The chains of each table, such as "ip nat", and whether they are empty with policy ACCEPT."""
-    tables: t.Dict[str, t.Dict[str, bool]] = {}
-    family = place = ""
-    for line in listing.splitlines():
-        if line.startswith(MARK):
-            family = line[len(MARK) :]
-        elif line.startswith("*"):
-            place = "{0} {1}".format(family, line[1:])
-            tables[place] = {}
-        elif line.startswith(":"):
-            name, policy = line[1:].split()[:2]
-            tables[place][name] = policy == "ACCEPT"
-        elif line.startswith(("-A ", "[")):
-            tables[place][line.partition("-A ")[2].split(" ", 1)[0]] = False
-    return tables
 
 
 def _parse_rule(line: str, family: str, table: str, instance: str, above: t.Dict[str, t.List[str]]) -> t.Optional[Row]:

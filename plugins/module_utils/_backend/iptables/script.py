@@ -4,28 +4,90 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The rows of an instance as input of iptables-restore, one for each family."""
+"""The steps that load the rows of an instance: one input of iptables-restore for each family, and sets around them."""
 
 from __future__ import annotations
 
 import typing as t
 from dataclasses import replace
 
+from ..._errors import first_lines
 from ..._plan import Row
 from ..._rules import owner
+from ..steps import Step
 from . import ipset
-from .listing import MARK
 from .match import NEW
-from .names import chain_name, chain_row, jump_row
+from .names import FAMILIES, chain_name, chain_row, jump_row
 from .quoting import join_words, word_after
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._plan import Rows
 
-#: Precedes the chain that holds new connections back, in a script and in a file.
+#: Precedes the chain that holds new connections back, in the file of a family.
 HOLD = "# hold"
+#: Seconds to wait for the xtables lock; after that it is an error, never a missing rule.
+LOCK_WAIT = "5"
 #: Rows that stop packets sort before this order, rows that accept at its end.
 ORDER = ("raw", "nat", "mangle", "filter")
+
+
+def steps(desired: Rows, live: Rows, instance: str, restores: t.Mapping[str, str]) -> t.Tuple[Step, ...]:
+    """Sets first, then the tables of each family, and at the end the sets that nothing uses any more.
+
+    ``restores``: the program of each family. Jumps are always inserted again, because the listing may be out of date.
+    """
+    counted = {row: row for row in live}
+    desired = tuple(_with_counts(row, counted.get(row)) for row in desired)
+    before, after = sets_of(live), sets_of(desired)
+    found = [ipset.making(instance, after, before)] if after else []
+    for family, restore in restores.items():
+        text = _family_text(family, desired, live, instance)
+        if text:
+            argv = (restore, "-w", LOCK_WAIT, "--noflush", "--counters")
+            found.append(Step(argv, text, "." + FAMILIES[family], refused))
+    if before or after:
+        found.append(Step(ipset.sweeping(instance, after)))
+    return tuple(found)
+
+
+def _family_text(family: str, desired: Rows, live: Rows, instance: str) -> str:
+    held = hold(family, desired + live, instance)
+    sections = [HOLD + "\n" + section("filter", list(held), [])] if held else []
+    for table in ORDER:
+        place = "{0} {1} ".format(family, table)
+        old = [row for row in live + held if row.chain.startswith(place)]
+        new = [row for row in desired if row.chain.startswith(place)]
+        if old or new:
+            sections.append(section(table, new, old))
+    return "".join(sections)
+
+
+def boot_line(save: str, restore: str, file: str, instance: str) -> str:
+    """Remove jumps that another tool has restored, because restoring ours would duplicate them; then load the file.
+
+    The whole comment is compared, because a log prefix may contain the same words. The old jumps go and ours come in
+    one transaction per table; in between, our rules would be bypassed (measured: packets leaked on a host that
+    forwards). Everything is read before the first table is replaced, so that the line never reads its own result.
+    """
+    return (
+        "text=$(sed -n '/^# hold/,/^COMMIT/p' {4}; "
+        'for table in {5}; do sed "/^# hold/,/^COMMIT/d" {4} | grep -q "^[*]$table" || continue; '
+        'echo "*$table"; {0} -t $table | sed -n \'/ --comment "*ipmasq:{1}\\/jump"* -j /s/^-A /-D /p\'; '
+        'sed "/^# hold/,/^COMMIT/d" {4} | sed -n "/^[*]$table/,/^COMMIT/p" | sed 1d; done); '
+        "printf '%s\\n' \"$text\" | {2} -w {3} --noflush".format(
+            save, instance, restore, LOCK_WAIT, file, " ".join(ORDER)
+        )
+    )
+
+
+def refused(err: str) -> str:
+    """What iptables-restore says about rules that it refuses, with an explanation of unclear messages."""
+    text = "the rules were refused: " + first_lines(err)
+    if "lock" in err:
+        return text + " (another program holds the xtables lock; find it with 'lsof /run/xtables.lock')"
+    if any(words in err for words in ("Table does not exist", "can't initialize", "unable to initialize table")):
+        return text + " (this kernel lacks that table: modprobe iptable_nat, or use backend nftables)"
+    return text
 
 
 def sets_of(rows: Rows) -> Rows:
@@ -45,12 +107,6 @@ def hold(family: str, rows: Rows, instance: str) -> Rows:
     rules = tuple(Row(place, join_words([way, link, *drop]), "hold") for link in links for way in ("-i", "-o"))
     jump = jump_row("{0} filter FORWARD".format(family), name, instance, 1)
     return (chain_row(family, "filter", name), jump, *rules)
-
-
-def parts(script: str) -> t.List[t.Tuple[str, str]]:
-    """The parts by family, preceded by the sets they need and followed by the sets that stay."""
-    parts = script.split(MARK)[1:]
-    return [(part.split("\n", 1)[0], part.split("\n", 1)[1]) for part in parts]
 
 
 def section(table: str, new: t.List[Row], old: t.List[Row]) -> str:
@@ -73,7 +129,7 @@ def section(table: str, new: t.List[Row], old: t.List[Row]) -> str:
     return "\n".join(lines + ["COMMIT", ""])
 
 
-def with_counts(row: Row, live: t.Optional[Row]) -> Row:
+def _with_counts(row: Row, live: t.Optional[Row]) -> Row:
     if not live or (live.packets, live.bytes) == (row.packets, row.bytes):
         return row
     return replace(row, packets=live.packets, bytes=live.bytes)

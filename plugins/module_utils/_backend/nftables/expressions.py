@@ -45,6 +45,12 @@ def table(instance: str) -> str:
     return "ipmasq" if instance == "default" else "ipmasq_" + instance
 
 
+def first_line(err: str) -> str:
+    """Of nft's message: the rest repeats the command."""
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return lines[0] if lines else "no message"
+
+
 def rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
     owned = OWNER.match(comment)
     body = {"expr": expr, "comment": comment} if comment else {"expr": expr}

@@ -4,36 +4,45 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The rows of an instance as one transaction of nft, and its text for what nft takes only as text."""
+"""The steps that load the rows of an instance: one transaction of nft, and a text for what it takes only as text."""
 
 from __future__ import annotations
 
 import json
 import typing as t
 
-from .expressions import table
+from ..steps import Step
+from .expressions import first_line, table
 from .flowtable import flowtable_text
 from .text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Row
+    from ..._plan import Row, Rows
     from .expressions import Json
 
 #: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections
 #: that the first step accepts, so nothing is open or closed in between.
 LATE_CHAINS = ("timers", "offloaded")
 LATE_OBJECTS = ("timers", "flowtable")
-#: Separates the second step in the script, so that both fit in one string.
-MARK = "# and then\n"
 
 
-def transaction(rows: t.Iterable[Row], instance: str) -> str:
+def steps(desired: Rows, live: Rows, instance: str) -> t.Tuple[Step, ...]:
+    """One transaction, and what nft takes only as text. Rules that stay keep their counters."""
+    counted = {row: row for row in live}
+    rows = [counted.get(row, row) for row in desired]
+    late = [row for row in rows if row.chain in LATE_CHAINS or row.key in LATE_OBJECTS]
+    script = _transaction([row for row in rows if row not in late], instance)
+    first = Step(("nft", "-j", "-f", "-"), script, ".nft", refused)
+    if not late:
+        return (first,)
+    return (first, Step(("nft", "-f", "-"), _late_text(late, instance), ".late.nft", refused))
+
+
+def _transaction(listed: t.Sequence[Row], instance: str) -> str:
     """Add, delete, add: nft before 1.0.7 has no "destroy", and a chain's priority cannot change in place."""
     place = {"family": "inet", "table": table(instance)}
     whole = {"table": {"family": "inet", "name": table(instance)}}
     commands: t.List[Json] = [{"add": whole}, {"delete": whole}]
-    late = [row for row in rows if row.chain in LATE_CHAINS or row.key in LATE_OBJECTS]
-    listed = [row for row in rows if row not in late]
     if listed:
         commands.append({"add": whole})
     # Objects come before the rules that refer to them.
@@ -47,8 +56,7 @@ def transaction(rows: t.Iterable[Row], instance: str) -> str:
             body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
         commands.append({"add": {kind: dict(body, **place)}})
     # One command per line, because people read this file, too.
-    script = '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
-    return script + (MARK + _late_text(late, instance) if late else "")
+    return '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
 
 
 def _late_text(rows: t.Iterable[Row], instance: str) -> str:
@@ -84,3 +92,11 @@ def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
 def _policy(name: str) -> t.List[t.Tuple[str, str]]:
     words = name.split("-")[2:]
     return list(zip(words[::2], words[1::2]))
+
+
+def refused(err: str) -> str:
+    """nft's message about rules that it refuses, with an explanation of unclear ones."""
+    text = "the rules were refused: " + first_line(err)
+    if "Operation not supported" in err or ("No such file or directory" in err and "chain" in err):
+        return text + " (this kernel lacks nftables NAT or a module of it: modprobe nft_chain_nat nft_masq nft_ct)"
+    return text

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene
@@ -73,15 +76,13 @@ def test_rules_that_an_earlier_backend_has_left_go():
     assert RULES.plan(Loaded(), KEPT, THERE, host).do is None
 
 
-class Chains(Nftables):
-    def base_chains(self, host):
-        return ("ip nat POSTROUTING", "ip nat PREROUTING")
-
-
 def test_chains_that_another_instance_has_made_were_not_there_before():
-    other = State("b", "items", {"rules": Loaded("nft", (), ("ip nat POSTROUTING",))})
-    scene = replace(BARE, backend=Chains())
-    host = fakes.FakeHost()
-    assert RULES.loaded(Loaded(), scene, host).base_chains == ("ip nat POSTROUTING", "ip nat PREROUTING")
-    assert RULES.loaded(Loaded(), replace(scene, others=(other,)), host).base_chains == ("ip nat POSTROUTING",)
-    assert RULES.loaded(Loaded("nft", (), ("x",)), scene, host).base_chains == ("x",)
+    known = ("ip nat POSTROUTING", "ip nat PREROUTING")
+    other = State("b", "items", {"rules": Loaded("iptables-nft", (), known[:1])})
+    scene = replace(BARE, backend=Iptables())
+    host = fakes.FakeHost(fakes.NFT + fakes.IPTABLES_NFT)
+    listed = [{"chain": dict(zip(("family", "table", "name"), each.split()), hook="x")} for each in known]
+    host.answers["nft -j list chains"] = Done(0, json.dumps({"nftables": listed}), "")
+    assert RULES.loaded(Loaded(), scene, host).base_chains == known
+    assert RULES.loaded(Loaded(), replace(scene, others=(other,)), host).base_chains == known[:1]
+    assert RULES.loaded(Loaded("iptables-nft", (), ("x",)), scene, host).base_chains == ("x",)

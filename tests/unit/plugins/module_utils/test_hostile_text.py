@@ -31,7 +31,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import MARK
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.flowtable import line as offload_line
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import files_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
@@ -63,10 +64,10 @@ def check_rules(gateway):
     timers = tuple(replace(item, timeouts=(("udp", 30),)) if not item.protocol else item for item in gateway.nat)
     rows = NFT.render(compile_gateway(replace(gateway, offload="software", nat=timers)))
     for desired, live in ((rows, ()), ((), rows), (rows, rows)):
-        first, _mark, late = NFT.script(desired, live, gateway.instance).partition(MARK)
-        hostile.read_nft(first, table(gateway.instance), gateway.log_prefix)
-        hostile.read_nft_late(late, table(gateway.instance))
-    files = NFT.boot_files(rows, gateway.instance)
+        files = files_of(NFT.steps(desired, live, gateway.instance))
+        hostile.read_nft(files[".nft"], table(gateway.instance), gateway.log_prefix)
+        hostile.read_nft_late(files.get(".late.nft", ""), table(gateway.instance))
+    files = NFT.boot(rows, "./x", gateway.instance).files
     hostile.read_nft(files[".nft"], table(gateway.instance), gateway.log_prefix)
     hostile.read_nft_late(files.get(".late.nft", ""), table(gateway.instance))
     assert all("\n" not in NFT.show(row) for row in rows)
@@ -74,8 +75,9 @@ def check_rules(gateway):
     for backend in IPTABLES:
         rows = backend.render(ruleset)
         for desired, live in ((rows, ()), ((), rows), (rows, rows)):
-            hostile.read_iptables(backend.script(desired, live, gateway.instance), gateway.instance, gateway.log_prefix)
-        for text in backend.boot_files(rows, gateway.instance).values():
+            for text in files_of(backend.steps(desired, live, gateway.instance)).values():
+                hostile.read_iptables(text, gateway.instance, gateway.log_prefix)
+        for text in backend.boot(rows, "./x", gateway.instance).files.values():
             hostile.read_iptables(text, gateway.instance, gateway.log_prefix)
 
 
@@ -271,7 +273,7 @@ def test_links_that_appear_are_named_to_nft_as_one_word(cell):
     """Any name of a link that matches a pattern of the flowtable."""
     cell.write({
         "/proc/net/dev": "".join(" {0}: 1 2 3\n".format(name) for name in hostile.LINK_NAMES + ("wan7",)),
-        "/links": boot_text(Links((), (), ("*", "wan0")), NFT.offload_line("default")),
+        "/links": boot_text(Links((), (), ("*", "wan0")), offload_line("default")),
     })  # fmt: skip
     started = cell.run("/links")
     assert started and cell.canaries() == []

@@ -20,6 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as int
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import CHAIN_LENGTH
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
@@ -54,12 +55,12 @@ def test_fixpoint(name, options, then):
     for each in (dict(then, instance=instance), options):
         desired = backend.render(compile_gateway(resolved(each)))
         live = backend.parse(backend.read(host, instance), instance)
-        backend.load(host, backend.script(desired, live, instance))
+        load(backend.steps(desired, live, instance), host)
         live = backend.parse(backend.read(host, instance), instance)
         assert Plan(live, desired).differences(backend.show) == []
         assert not Plan(desired, desired).changed
     before = fakes.FakeHost(programs).snapshot()
-    backend.load(host, backend.script((), live, instance))
+    load(backend.steps((), live, instance), host)
     assert host.snapshot() == before
 
 
@@ -70,7 +71,7 @@ def test_boot_files_are_what_was_rendered(options):
     for backend, programs in BACKENDS.values():
         desired = backend.render(compile_gateway(resolved(options)))
         host = fakes.FakeHost(programs)
-        files = backend.boot_files(desired, instance)
+        files = backend.boot(desired, "./" + instance, instance).files
         if ".nft" in files:
             assert host.nft.load(files[".nft"]) == ""
         for family, ending in (("ip", ".iptables"), ("ip6", ".ip6tables")):
@@ -301,7 +302,7 @@ def test_garbage_one_option_at_a_time(name, text, interface, instance):
         for backend, programs in BACKENDS.values() if gateway else ():
             host = fakes.FakeHost(programs)
             desired = backend.render(compile_gateway(gateway))
-            backend.load(host, backend.script(desired, (), gateway.instance))
+            load(backend.steps(desired, (), gateway.instance), host)
             live = backend.parse(backend.read(host, gateway.instance), gateway.instance)
             assert Plan(live, desired).differences(backend.show) == []
 

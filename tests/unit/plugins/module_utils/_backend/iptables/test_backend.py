@@ -10,9 +10,8 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import (
-    explain,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.script import refused
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
@@ -27,7 +26,7 @@ def test_fixpoint(backend):
     desired = backend.render(small())
     live = listed(backend, loaded(backend, desired))
     assert Plan(live, desired).differences(backend.show) == []
-    assert backend.script((), live, "default")
+    assert backend.steps((), live, "default")
 
 
 def test_others_rules_stay_as_they_were():
@@ -47,7 +46,7 @@ def test_others_rules_stay_as_they_were():
     during = host.iptables["nft", "ip"].save(False)
     for _table, _chain, text in (("", "", "-j DOCKER-USER"), ("", "", "-j MARK --set-xmark 0x1/0xffffffff")):
         assert text in during
-    BOTH.load(host, BOTH.script((), listed(BOTH, host), "default"))
+    load(BOTH.steps((), listed(BOTH, host), "default"), host)
     assert host.snapshot() == before
 
 
@@ -71,7 +70,7 @@ def test_late_jump_below_a_comment_with_quotes():
     host = loaded(V4, desired)
     host.iptables["nft", "ip"].insert("nat", "POSTROUTING", '-m comment --comment "a\': b" -j ACCEPT')
     live = listed(V4, host)
-    V4.load(host, V4.script(desired, live, "default"))
+    load(V4.steps(desired, live, "default"), host)
     assert not Plan(listed(V4, host), desired).changed
 
 
@@ -97,7 +96,7 @@ def test_duplicate_jumps_are_all_removed(wanted):
     live = listed(V4, host)
     assert Plan(live, desired).changed
     new = desired if wanted == "desired" else ()
-    V4.load(host, V4.script(new, live, "default"))
+    load(V4.steps(new, live, "default"), host)
     assert Plan(listed(V4, host), new).differences(V4.show) == []
 
 
@@ -115,7 +114,7 @@ def test_instances_do_not_see_each_other():
     host = loaded(V4, V4.render(small()))
     other = V4.render(small(instance="lab"))
     assert listed(V4, host, "lab") == ()
-    V4.load(host, V4.script(other, (), "lab"))
+    load(V4.steps(other, (), "lab"), host)
     assert not Plan(listed(V4, host, "lab"), other).changed
     assert not Plan(listed(V4, host), V4.render(small())).changed
 
@@ -136,8 +135,8 @@ def test_boot_files_hold_no_counters():
     desired = V4.render(small())
     host = loaded(V4, desired)
     host.iptables["nft", "ip"].tables["nat"]["IPMASQ-SRCNAT"][1][0][:2] = [42, 4200]
-    assert list(V4.boot_files(desired, "default")) == [".iptables"]
-    assert "[42:4200]" not in V4.boot_files(desired, "default")[".iptables"]
+    assert list(V4.boot(desired, "./default", "default").files) == [".iptables"]
+    assert "[42:4200]" not in V4.boot(desired, "./default", "default").files[".iptables"]
 
 
 def test_live_rows_make_the_rollback_script():
@@ -147,7 +146,7 @@ def test_live_rows_make_the_rollback_script():
     before = host.snapshot()
     loaded(V4, new, live, host)
     assert host.snapshot() != before
-    V4.load(host, V4.script(live, listed(V4, host), "default"))
+    load(V4.steps(live, listed(V4, host), "default"), host)
     assert not Plan(listed(V4, host), live).changed
 
 
@@ -171,20 +170,20 @@ TEST_EXPLAIN = [
 
 
 @pytest.mark.parametrize(("err", "wanted"), [each for each in TEST_EXPLAIN if each[1]])
-def test_explain(err, wanted):
-    assert explain(err).endswith(wanted)
+def test_refused(err, wanted):
+    assert refused(err).endswith(wanted)
 
 
-def test_explain_what_restore_says_without_nat():
+def test_what_restore_says_without_nat():
     """iptables-legacy-restore of a kernel without iptable_nat (1.8.9)."""
-    assert "modprobe" in explain(TEST_EXPLAIN[1][0])
+    assert "modprobe" in refused(TEST_EXPLAIN[1][0])
 
 
 def test_a_held_lock_is_an_error_never_a_missing_rule():
     host = fakes.FakeHost(fakes.IPTABLES_NFT)
     host.answers["iptables-nft-restore"] = Done(4, "", TEST_EXPLAIN[0][0])
     with pytest.raises(GatewayError) as caught:
-        V4.load(host, V4.script(V4.render(small()), (), "default"))
+        load(V4.steps(V4.render(small()), (), "default"), host)
     assert caught.value.problems == ("iptables-nft-restore: the rules were refused: " + TEST_EXPLAIN[0][1],)
 
 
@@ -207,7 +206,7 @@ def test_load_waits_for_the_lock_and_never_flushes():
 
 
 def test_boot_lines_clean_up_before_they_load():
-    lines = BOTH.boot_lines("./default", "default")
+    lines = BOTH.boot((), "./default", "default").lines
     assert len(lines) == 2
     for line, tool in zip(lines, ("iptables-nft", "ip6tables-nft")):
         # One transaction: between two, none of our rules would apply.
@@ -224,6 +223,6 @@ def test_boot_lines_take_out_jumps_and_nothing_that_looks_like_one():
         '-A FORWARD -m comment --comment "not ipmasq:b/jump" -j ACCEPT',
     ]
     listing = "\n".join(["*filter", ":FORWARD ACCEPT [0:0]", jump] + others + ["COMMIT", ""])
-    middle = BOTH.boot_lines("./b", "b")[0].partition("-save -t $table | ")[2].split(";")[0]
+    middle = BOTH.boot((), "./b", "b").lines[0].partition("-save -t $table | ")[2].split(";")[0]
     done = subprocess.run(["sh", "-c", middle], input=listing.encode(), stdout=subprocess.PIPE, check=True)
     assert done.stdout.decode().splitlines() == [jump.replace("-A", "-D", 1)]

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import ipset
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Row
 
 FOUR = ("10.0.0.0/8", "192.168.1.1/32")
 SIX = ("fd00::/64", "fd00:1::1/128")
@@ -29,17 +33,12 @@ class Refusing:
 
     def __init__(self, err):
         self.err = err
-        self.calls = []
 
     def ask(self, argv, stdin=None):
         return self.run(argv, stdin)
 
     def run(self, argv, stdin=None):
-        self.calls.append(argv)
-        return Done(1, "ours-1\nours-2\n", self.err)
-
-    def sleep(self, seconds):
-        pass
+        return Done(1, "", self.err)
 
 
 def test_the_name_says_what_is_in_it():
@@ -99,7 +98,36 @@ def test_what_ipset_says_reaches_the_user_with_what_helps():
         ipset.read(host, ["ours-1"])
 
 
-def test_a_set_that_others_use_stays():
-    host = Refusing("in use by a kernel component")
-    ipset.sweep(host, "ours-", ["ours-2"])
-    assert host.calls == [["ipset", "list", "-n"], ["ipset", "destroy", "ours-1"]] * ipset.TRIES
+def swept(tmp_path, kept, refusing=()):
+    """What the shell asks of ipset; it refuses to destroy these."""
+    ours = ipset.prefix("default")
+    asked, tool = tmp_path / "asked", tmp_path / "ipset"
+    tool.write_text(
+        "#!/bin/sh\n[ $1 != list ] || {{ printf '%s\\n' {0}new {0}old other; exit; }}\n"
+        'echo "$@" >> {1}; case " {2} " in *" $2 "*) exit 1 ;; esac\n'.format(ours, asked, " ".join(refusing))
+    )
+    tool.chmod(0o755)
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "sleep").chmod(0o755)
+    argv = ipset.sweeping("default", tuple(Row("ip set " + ours + name, "", ipset.KEY) for name in kept))
+    subprocess.run(argv, check=True, env={"PATH": "{0}:{1}".format(tmp_path, os.environ["PATH"])})
+    return [line.replace(ours, "") for line in asked.read_text().splitlines()] if asked.exists() else []
+
+
+def test_what_nothing_uses_any_more_is_destroyed(tmp_path):
+    assert swept(tmp_path, ["new"]) == ["destroy old"]
+
+
+def test_nothing_to_destroy(tmp_path):
+    assert swept(tmp_path, ["new", "old"]) == []
+
+
+def test_a_set_that_others_use_stays(tmp_path):
+    assert swept(tmp_path, ["new"], [ipset.prefix("default") + "old"]) == ["destroy old"] * ipset.TRIES
+
+
+def test_a_rollback_sweeps_only_what_the_change_has_made():
+    row = ipset.row_of("default", "ip", FOUR)
+    assert ipset.leaving_lines("default", (), (row,)) == []
+    (line,) = ipset.leaving_lines("default", (row,), ())
+    assert ipset.prefix("default") in line

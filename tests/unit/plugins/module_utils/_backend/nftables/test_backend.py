@@ -10,9 +10,7 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import (
-    explain,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import refused
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
@@ -147,7 +145,7 @@ def test_counters_go_on_over_a_load():
     assert not Plan(live, desired).changed
     loaded(NFT, NFT.render(ruleset(mss="keep")), live, host)
     assert {row.bytes for row in listed(NFT, host) if row.key == "nat/default"} == {4200}
-    assert "4200" not in NFT.boot_files(desired, "default")[".nft"]
+    assert "4200" not in NFT.boot(desired, "./default", "default").files[".nft"]
 
 
 def test_live_rows_make_the_rollback_script():
@@ -176,8 +174,8 @@ TEST_EXPLAIN = [
 
 
 @pytest.mark.parametrize(("err", "wanted"), TEST_EXPLAIN)
-def test_explain(err, wanted):
-    assert explain(err) == wanted
+def test_refused(err, wanted):
+    assert refused(err) == "the rules were refused: " + wanted
 
 
 def test_a_failing_list_is_an_error_never_an_empty_host():
@@ -198,20 +196,6 @@ def test_a_refused_load_says_why():
     assert caught.value.problems == ("nft: the rules were refused: " + TEST_EXPLAIN[2][1],)
 
 
-def test_foreign_drops():
-    host = loaded(NFT, NFT.render(ruleset()))
-    host.nft.tables["filter"] = [
-        {"chain": {"name": "FWD", "hook": "forward", "policy": "drop"}},
-        {"chain": {"name": "IN", "hook": "input", "policy": "drop"}},
-        {"chain": {"name": "ok", "hook": "forward", "policy": "accept"}},
-        {"chain": {"name": "plain"}},
-    ]
-    assert NFT.foreign_drops(host) == [("inet filter", "FWD")]
-    assert host.calls[-1] == ["nft", "-j", "list", "chains"]
-    host.answers["nft -j list chains"] = Done(1, "", "no")
-    assert NFT.foreign_drops(host) == []
-
-
 def test_show_is_for_people():
     shown = [NFT.show(row) for row in NFT.render(ruleset())]
     addresses = "{ 10.0.0.1, 192.168.1.0/24, 192.168.3.0/24 }"
@@ -230,7 +214,7 @@ def test_a_dormant_table_is_no_table_of_ours():
         (row,) = NFT.parse(listing, "default")
         assert "dormant" in NFT.show(row)
         # Undone is what its rules were, awake.
-        assert "dormant" not in NFT.script((row,), (), "default")
+        assert "dormant" not in NFT.steps((row,), (), "default")[0].stdin
 
 
 def test_a_table_that_cannot_be_read_without_nft_asks_for_it():

@@ -12,7 +12,8 @@ from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, ruleset
 
 
 def test_never_flushes_a_ruleset_and_touches_one_table():
-    script = json.loads(NFT.script(NFT.render(ruleset()), (), "default"))["nftables"]
+    (step,) = NFT.steps(NFT.render(ruleset()), (), "default")[:1]
+    script = json.loads(step.stdin)["nftables"]
     assert [list(command) for command in script[:3]] == [["add"], ["delete"], ["add"]]
     assert "flush" not in json.dumps(script)
     parts = [part for command in script for what in command.values() for part in what.items()]
