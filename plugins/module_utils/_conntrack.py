@@ -22,13 +22,14 @@ from dataclasses import dataclass
 
 from . import _netlink as netlink
 from ._flows import entry_of, parse
-from ._host import NETFILTER
+from ._sockets import NETFILTER
 from ._words import CONNTRACK as PREFIX, TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._flows import Far, Judges
-    from ._host import Host, Netlink, Sight
+    from ._host import Host, Sight
     from ._netlink import Entry
+    from ._sockets import Netlink
 
 MAX, BUCKETS = PREFIX + "max", PREFIX + "buckets"
 #: A connection costs about 400 bytes with NAT and its two entries (measured with slabtop, Linux 6.x); "auto" gives

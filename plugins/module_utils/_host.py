@@ -15,10 +15,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import select
 import shutil
-import socket
-import struct
 import syslog
 import tempfile
 import time
@@ -32,6 +29,8 @@ from ._errors import GatewayError, MissingProgram
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
+    from ._sockets import Netlink
+
 
 #: State of changes in progress and of runs that found nothing to do. A reboot clears it.
 RUN_FOLDER = "/run/ipmasq"
@@ -43,72 +42,6 @@ class Done(t.NamedTuple):
     rc: int
     out: str
     err: str
-
-
-#: Netlink protocol of netfilter, from linux/netlink.h.
-NETFILTER = 12
-#: From linux/netlink.h, for multicast groups.
-SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
-#: SO_RCVBUFFORCE, and bytes: what the kernel sends to a group comes unasked.
-FORCED_BUFFER, ROOM = 33, 1 << 24
-#: The type of a message that lists connections: NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET.
-LIST = struct.pack("=H", 0x101)
-
-
-class Netlink:
-    """A netlink socket to the kernel's netfilter. Every method may raise OSError, as access may be refused."""
-
-    #: Larger than any packet of a dump.
-    PACKET = 1 << 17
-    #: Seconds to wait for an answer.
-    PATIENCE = 10
-
-    def __init__(self) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._socket = socket.socket(getattr(socket, "AF_NETLINK", 16), kind, NETFILTER)
-        self._socket.settimeout(self.PATIENCE)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-
-    def __enter__(self) -> Netlink:  # noqa: PYI034 - Self is newer than the Python of managed hosts
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        self._socket.send(data)
-
-    def receive(self) -> bytes:
-        return self._socket.recv(self.PACKET)
-
-    def join(self, group: int) -> None:
-        """Receive what the kernel sends to everybody in a multicast group."""
-        self._socket.bind((0, 0))  # without a number of its own, it would hear nothing
-        self._socket.setsockopt(socket.SOL_SOCKET, FORCED_BUFFER, ROOM)
-        self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
-
-    def heard(self) -> bytes:
-        """What the kernel has sent and nobody has read yet; empty if there is nothing."""
-        ready = select.select([self._socket], [], [], 0)[0]
-        return self._socket.recv(self.PACKET) if ready else b""
-
-
-class Listing(Netlink):
-    """A netlink socket that only lists connections."""
-
-    def __init__(self, kernel: Netlink) -> None:  # pylint: disable=super-init-not-called
-        self._kernel = kernel
-
-    def __exit__(self, *_error: object) -> None:
-        self._kernel.__exit__()
-
-    def send(self, data: bytes) -> None:
-        if data[4:6] != LIST:
-            raise ValueError("this message does not only list connections")
-        self._kernel.send(data)
-
-    def receive(self) -> bytes:
-        return self._kernel.receive()
 
 
 #: Commands that only read, by their first words; the last word may continue, as in --get-active-zones. Those of the
@@ -142,19 +75,14 @@ READING = (
 )
 
 
-def is_steady(argv: t.Sequence[str]) -> bool:
-    """Whether a command gives the same answer as long as nothing changes on the host."""
-    return argv[0].endswith("-save") or ("-batch" not in argv and any(_begins(argv, known) for known in STEADY))
-
-
 def reads(argv: t.Sequence[str], stdin: t.Optional[str] = None) -> bool:
     """Whether a command only reads."""
     if "-batch" in argv:
         return all(line.startswith("route get ") for line in (stdin or "").splitlines())
-    return argv[0].endswith("-save") or any(_begins(argv, known) for known in READING)
+    return argv[0].endswith("-save") or any(begins(argv, known) for known in READING)
 
 
-def _begins(argv: t.Sequence[str], known: t.Sequence[str]) -> bool:
+def begins(argv: t.Sequence[str], known: t.Sequence[str]) -> bool:
     last = len(known) - 1
     return len(argv) > last and list(argv[:last]) == list(known[:last]) and argv[last].startswith(known[last])
 
@@ -189,6 +117,8 @@ class Sight(ABC):
 
     def netfilter(self) -> Netlink:
         """Raises OSError if access is refused."""
+        from ._sockets import Netlink  # noqa: PLC0415 - hardly any run needs it
+
         return Netlink()
 
     def pid(self) -> int:
@@ -244,7 +174,6 @@ class Host(Sight):
 
     def log(self, line: str) -> None:
         """Write one line to the host's journal, if there is one."""
-        return
 
     def write_switch(self, path: str, value: str) -> None:
         """Write a value to a file under /proc/sys."""
@@ -358,6 +287,8 @@ class Onlooker(Sight):
         return self._host.pid()
 
     def netfilter(self) -> Netlink:
+        from ._sockets import Listing  # noqa: PLC0415 - as above
+
         return Listing(self._host.netfilter())
 
 

@@ -24,15 +24,16 @@ import typing as t
 
 from ._controller import asks, reach
 from ._errors import GatewayError
-from ._host import RUN_FOLDER, Onlooker, code_parts, is_steady
+from ._host import RUN_FOLDER, STEADY, Onlooker, begins, code_parts
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._host import Done, Host, Netlink, Sight
+    from ._host import Done, Host, Sight
+    from ._sockets import Netlink
 
 Json = t.Dict[str, t.Any]
 
 #: Counters and lifetimes, which change by themselves; groups are kept.
-STEADY = {
+VARYING = {
     "nft": re.compile(r'()"counter": \{"packets": \d+, "bytes": \d+\}'),
     # Lifetimes of addresses and routes from DHCP or router advertisements, and bridge timers.
     "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|expires|[a-z_]*timer)":[0-9.]+'),
@@ -131,7 +132,7 @@ def _answer(host: Sight, kind: str, words: t.List[str]) -> t.Any:
 def _steady(kind: str, words: t.Sequence[str], answer: t.Any) -> t.Any:
     if kind == "ask":
         program = "save" if words[0].endswith("-save") else words[0]
-        out = STEADY[program].sub(_kept, answer.out) if program in STEADY else answer.out
+        out = VARYING[program].sub(_kept, answer.out) if program in VARYING else answer.out
         return [answer.rc, out, answer.err]
     if words == ["/proc/meminfo"] and answer:
         return answer.partition("\n")[0]  # the size; the rest is the use count
@@ -140,6 +141,11 @@ def _steady(kind: str, words: t.Sequence[str], answer: t.Any) -> t.Any:
 
 def _kept(found: t.Match[str]) -> str:
     return found.group(1) or ""
+
+
+def is_steady(argv: t.Sequence[str]) -> bool:
+    """Whether a command gives the same answer as long as nothing changes on the host."""
+    return argv[0].endswith("-save") or ("-batch" not in argv and any(begins(argv, known) for known in STEADY))
 
 
 def _digest(value: t.Any) -> str:

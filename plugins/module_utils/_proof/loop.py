@@ -26,7 +26,8 @@ from . import packets, setting, trace
 from .flows import forget
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Netlink
+    from .._host import Host
+    from .._sockets import Netlink
     from .ground import Place
     from .model import Ground
 

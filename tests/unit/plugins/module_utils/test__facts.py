@@ -18,7 +18,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts import (
     manager_of,
     read_facts,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import is_private
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 

@@ -10,17 +10,15 @@ import os
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _netlink as netlink
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import (
     Done,
     Host,
-    Netlink,
     Onlooker,
     Sight,
-    is_steady,
     reads,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import is_steady
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
@@ -195,30 +193,3 @@ def test_a_batch_may_only_ask_for_routes():
     assert reads(words, "route get 192.0.2.1\nroute get 192.0.2.2\n")
     assert not reads(words, "route get 192.0.2.1\nroute del default\n")
     assert not is_steady(words)
-
-
-def test_connections_can_be_listed_and_not_deleted():
-    sent = []
-
-    class Kernel(Netlink):
-        def __init__(self):
-            pass
-
-        def __exit__(self, *_error):
-            sent.append("closed")
-
-        def send(self, data):
-            sent.append(data)
-
-        def receive(self):
-            return b"answer"
-
-    host = LocalHost()
-    host.netfilter = Kernel
-    with Onlooker(host).netfilter() as kernel:
-        kernel.send(netlink.dump())
-        assert kernel.receive() == b"answer"
-        for kind in (netlink.DELETE, netlink.NEW):
-            with pytest.raises(ValueError, match="does not only list"):
-                kernel.send(netlink.message(kind, netlink.REQUEST, 2))
-    assert sent == [netlink.dump(), "closed"]
