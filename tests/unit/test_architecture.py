@@ -119,7 +119,10 @@ MAY_IMPORT = {
     "_sockets": set(),
     "_sysctl": {"_errors"},
     "_firewalld": {"_errors", "_part", "_resolve", "_rules"},
-    "_service": set(),
+    "_units": set(),
+    "_init_scripts": set(),
+    "_drop_ins": {"_units"},
+    "_service": {"_drop_ins", "_init_scripts", "_units"},
     "_shut": set(),
     "_compile_fence": {
         "_around", "_chains", "_compile", "_compile_around", "_compile_follow", "_compile_input", "_compile_nat",
@@ -242,7 +245,8 @@ MAY_IMPORT = {
 OUTSIDE = {
     "os", "subprocess", "socket", "tempfile", "glob", "shutil", "pathlib", "io", "fcntl", "ctypes", "urllib", "syslog"
 }  # fmt: skip
-#: The files that touch the outside: the seam and its sockets, and two that need packets (the loop of a proof, nat_probe).
+#: The files that touch the outside: the seam and its sockets, and two that need packets: the loop of a proof, and
+#: nat_probe.
 IO = {"_host", "_sockets", "_proof/loop", "_client/wire"}
 MODULE_IMPORTS = {
     "_argspec", "_confirming", "_engine", "_explaining", "_host", "_info", "_intent", "_items", "_probe", "_removing",

@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _service as service
+from ansible_collections.ipmasq.linux.plugins.module_utils import _drop_ins as drop_ins, _service as service
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: What shows which init a host has.
@@ -50,8 +48,8 @@ def test_files_are_there_and_go_with_the_last_instance(name):
     plain, linked = (service.files_of(init, links, False, host) for links in (False, True))
     assert set(plain) < set(linked) and set(plain) <= set(service.ALL)
     assert set(linked) - set(plain) <= set(service.ALL_LINKS)
-    assert (service.drop_in("docker") in plain) == (name == "systemd")
-    assert service.drop_in("nftables") not in plain
+    assert (drop_ins.drop_in("docker") in plain) == (name == "systemd")
+    assert drop_ins.drop_in("nftables") not in plain
 
 
 @pytest.mark.parametrize(
@@ -100,64 +98,9 @@ def test_the_fence_has_a_service_of_its_own(name):
     ]
 
 
-@pytest.mark.parametrize("text", [service.SYSV_TEXT, service.SYSV_LINKS_TEXT, service.SYSV_FENCE_TEXT])
-def test_scripts_answer_to_a_wrong_word(text):
-    done = subprocess.run(["sh", "-s", "wrong"], input=text, text=True, capture_output=True, check=False)
-    assert done.returncode == 3 and "usage" in done.stderr
-
-
-def test_no_start_for_a_link_is_lost():
-    """Starts of one unit are merged while it runs, so each link has its own, and udev queues a restart."""
-    assert 'RUN+="/bin/systemctl --no-block restart ipmasq-links@%k.service"' in service.RULE_TEXT
-    systemd = service._SYSTEMD
-    for unit in (service.LINKS_UNIT, service.LINK_UNIT):
-        text, _mode = systemd.links[unit]
-        # Hundreds of links may appear at once, and all scripts wait for each other.
-        assert "StartLimitIntervalSec=0" in text and "ExecStart=/bin/sh /etc/ipmasq/boot links\n" in text
-    for text in (service.OPENRC_LINKS_TEXT, service.SYSV_LINKS_TEXT):
-        assert "/bin/sh /etc/ipmasq/boot links" in text
-
-
-NFTABLES = """\
-[Service]
-ExecStart=/usr/sbin/nft -f /etc/nftables.conf
-ExecReload=/usr/sbin/nft -f /etc/nftables.conf
-ExecStop=/usr/sbin/nft flush ruleset
-"""
-
-
-def test_a_service_that_flushes_does_so_behind_a_closed_gateway():
+def test_services_of_others_are_part_of_it():
     host = host_with("systemd")
-    host.files["/usr/lib/systemd/system/nftables.service"] = NFTABLES
-    text, mode = service.files_of(service.init_of(host), False, False, host)[service.drop_in("nftables")]
-    close, boot = "-/bin/sh /etc/ipmasq/boot close", "-/bin/sh /etc/ipmasq/boot reopen"
-    assert mode == 0o644
-    assert text.splitlines()[2:] == [
-        "ExecStartPre=" + close,
-        "ExecStartPost=" + boot,
-        "ExecReload=",
-        "ExecReload=" + close,
-        "ExecReload=/usr/sbin/nft -f /etc/nftables.conf",
-        "ExecReload=" + boot,
-        "ExecStop=",
-        "ExecStop=" + close,
-        "ExecStop=/usr/sbin/nft flush ruleset",
-        "ExecStopPost=" + boot,
-    ]
-
-
-def test_commands_of_others_that_cannot_be_said_anew_are_left_alone():
-    host = host_with("systemd")
-    host.files["/lib/systemd/system/nftables.service"] = NFTABLES.replace("ruleset", "\\\n ruleset")
-    text = service.files_of(service.init_of(host), False, False, host)[service.drop_in("nftables")][0]
-    assert "ExecStop=" not in text and "ExecReload=-/bin/sh /etc/ipmasq/boot close\n" in text
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_netfilter_persistent_by_hand_is_closed_first_and_opened_last(name):
-    host = host_with(name)
-    host.files[service.PLUGINS + "/15-ip4tables"] = ""
-    files = service.files_of(service.init_of(host), False, False, host)
-    first, last = (files["{0}/{1}-ipmasq".format(service.PLUGINS, number)] for number in ("05", "95"))
-    assert "boot close" in first[0] and "boot reopen\n" in last[0] and first[1] == last[1] == 0o755
-    assert set(service.PLUGIN_FILES) < set(service.ALL)
+    host.files["/usr/lib/systemd/system/docker.service"] = ""
+    wanted = drop_ins.files_of(True, host)
+    assert wanted and wanted.items() <= service.files_of(service.init_of(host), False, False, host).items()
+    assert set(drop_ins.ALL) < set(service.ALL)
