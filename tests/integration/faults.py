@@ -18,7 +18,11 @@ import typing as t
 from sandbox import COUNTS, SandboxHost, sh
 from unhurried import slowed
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _rollback as rollback,
+    _rollback_scripts as scripts,
+    _rollback_timer as timer,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 
@@ -90,12 +94,12 @@ def _full(path):
 def quick_guard(monkeypatch) -> None:
     """The same guard, in a hurry."""
     monkeypatch.setattr(rollback, "GUARD", slowed(SHORT))
-    words = rollback.GUARD_TEXT.replace("sleep 1", "sleep 0.05").replace("-lt {seconds}", "-lt $(({seconds} * 20))")
-    assert words != rollback.GUARD_TEXT
-    monkeypatch.setattr(rollback, "GUARD_TEXT", words)
-    text = rollback.TIMER_TEXT.replace("sleep 1", "sleep 0.1")
-    assert text != rollback.TIMER_TEXT
-    monkeypatch.setattr(rollback, "TIMER_TEXT", text)
+    words = timer.GUARD_TEXT.replace("sleep 1", "sleep 0.05").replace("-lt {seconds}", "-lt $(({seconds} * 20))")
+    assert words != timer.GUARD_TEXT
+    monkeypatch.setattr(timer, "GUARD_TEXT", words)
+    text = scripts.TIMER_TEXT.replace("sleep 1", "sleep 0.1")
+    assert text != scripts.TIMER_TEXT
+    monkeypatch.setattr(scripts, "TIMER_TEXT", text)
 
 
 def holds(gate: Gate) -> dict:

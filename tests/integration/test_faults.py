@@ -23,7 +23,11 @@ from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
 from unhurried import wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _removing as removing, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import (
+    _removing as removing,
+    _rollback as rollback,
+    _rollback_scripts as scripts,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import script as restoring
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
@@ -198,7 +202,7 @@ def test_the_power_goes_while_a_change_is_being_kept(gate, change, script):
         flag.unlink(missing_ok=True)
         now = booted(gate)
         # Before the first run is kept, nothing exists that would complete it, or clean up.
-        rest = (rollback.PART,) if old else (rollback.PART, ".commit")
+        rest = (scripts.PART,) if old else (scripts.PART, ".commit")
         now["files"] = {path: text for path, text in now["files"].items() if not path.endswith(rest)}
         found = "before" if now == before else "after" if now == after else "between"
         if killed:

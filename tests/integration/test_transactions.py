@@ -23,7 +23,7 @@ from fault_table import record
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, foreign_rules, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback_scripts as scripts
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
@@ -309,7 +309,7 @@ def test_what_does_not_get_the_lock_fails(nft_gate, monkeypatch):
     gate = nft_gate
     gate.apply(**ONE_LAN)
     rows = gate.live()
-    monkeypatch.setattr(rollback, "ALONE", rollback.ALONE.replace("tries=300", "tries=2"))
+    monkeypatch.setattr(scripts, "ALONE", scripts.ALONE.replace("tries=300", "tries=2"))
     with held(lock_of(gate)):
         with pytest.raises(GatewayError) as caught:
             gate.apply(**TWO_LANS)

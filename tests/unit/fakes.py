@@ -16,7 +16,7 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback, _rollback_scripts as scripts
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host, Onlooker
 
@@ -447,7 +447,7 @@ class FakeHost(Host):
         modes = {part: int(mode, 8) for mode, parts in MODES.findall(script) for part in shlex.split(parts)}
         for name, words in STAGED.findall(script):
             (part,) = shlex.split(words)
-            path = part[: -len(rollback.PART)]
+            path = part[: -len(scripts.PART)]
             if name != "commit" and not self._event("write", path):
                 return Done(1, "", "cp: error writing '{0}': No space left on device".format(path))
             staged[path] = (self.files[folder + name], modes[part])

@@ -134,7 +134,10 @@ MAY_IMPORT = {
     "_parts": {"_fence", "_firewalld", "_links", "_loaded", "_modules", "_switches"},
     "_state": {"_codec", "_declaration", "_errors", "_firewalld", "_loaded", "_origin", "_part", "_parts"},
     "_persist": {"_declaration", "_fence", "_journal", "_lock", "_origin", "_part", "_service", "_shut", "_state"},
-    "_rollback": {"_codec", "_errors", "_host", "_journal", "_lock", "_origin", "_values"},
+    "_rollback_scripts": {"_journal", "_lock"},
+    "_rollback_timer": {"_errors"},
+    "_rollback": {"_codec", "_errors", "_host", "_origin", "_rollback_scripts", "_rollback_timer"},
+    "_confirm": {"_errors", "_host", "_rollback", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_change": {"_facts", "_part", "_persist", "_plan", "_service", "_state"},
     "_telling": {"_declaration", "_describe", "_rfc"},
@@ -249,8 +252,8 @@ OUTSIDE = {
 #: nat_probe.
 IO = {"_host", "_sockets", "_proof/loop", "_client/wire"}
 MODULE_IMPORTS = {
-    "_argspec", "_confirming", "_engine", "_explaining", "_host", "_info", "_intent", "_items", "_probe", "_removing",
-    "_repeat", "_rollback", "change", "probe",
+    "_argspec", "_confirm", "_confirming", "_engine", "_explaining", "_host", "_info", "_intent", "_items", "_probe",
+    "_removing", "_repeat", "change", "probe",
 }  # fmt: skip
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}

@@ -23,7 +23,6 @@ KEEP = rollback.Keeping(
     ("after",),
     "/etc/ipmasq",
 )
-FINISH = "[ ! -e /etc/ipmasq/x.commit ] || sh /etc/ipmasq/x.commit || sh /etc/ipmasq/x.commit"
 PENDING = rollback.Confirmation(30, "secret", "14:05:30")
 
 
@@ -162,30 +161,6 @@ def test_a_timer_that_does_not_start_leaves_nothing(host):
     assert not [name for name in host.files if name.startswith("/run/ipmasq")]
 
 
-def test_everything_is_staged_before_the_first_file_is_replaced(host):
-    armed(host)
-    lines = host.files[FOLDER + "/keep"].splitlines()
-    (made,) = (number for number, line in enumerate(lines) if line.startswith("mkdir -p /etc/ipmasq"))
-    staged = lines.index("cp new.0 '/etc/ipmasq/a b.json.ipmasq-new' || give_up")
-    decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
-    free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
-    assert made < staged < free < lines.index("free /etc/old || give_up /etc/old") < decided
-    assert decided < lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
-    assert host.files[FOLDER + "/commit"].splitlines()[1:] == [
-        "before || true",
-        "[ ! -e '/etc/ipmasq/a b.json.ipmasq-new' ] || "
-        "mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1",
-        "rm -f /etc/old || exit 1",
-        "rm -f /etc/ipmasq/x.commit",
-        "rmdir /etc/ipmasq 2> /dev/null || true",
-    ]
-
-
-def test_a_rollback_goes_on_after_a_line_that_fails(host):
-    armed(host)
-    assert "nft -f ./old0.nft || failing 'nft -f ./old0.nft'" in host.files[FOLDER + "/restore"].splitlines()
-
-
 @pytest.mark.parametrize(
     ("keep", "script", "said"), [(True, "keep", "confirmed by root"), (False, "restore", "reverted by root")]
 )
@@ -237,37 +212,6 @@ def test_whoever_comes_second_to_what_does_not_end_is_told_so(host):
     host.files[FOLDER + "/reverting"] = host.files.pop(FOLDER + "/armed")
     with pytest.raises(GatewayError, match="is ending the change to 'default' and does not finish"):
         rollback.finish("default", "secret", True, host)
-
-
-@pytest.mark.parametrize(
-    ("last", "keep", "sentence"),
-    [
-        ("secret reverted 14:05:31\n", True, "too late, the change to 'default' was rolled back at 14:05:31; make it"),
-        (
-            "secret confirmed 14:05:31\n",
-            False,
-            "too late, the change to 'default' was confirmed at 14:05:31; to undo it, apply",
-        ),
-        ("secret failed 14:05:31\n", True, "could not be rolled back completely at 14:05:31"),
-        ("secret unfinished 14:05:31\n", True, "not all of it is on disk; run the gateway again"),
-        ("other confirmed 14:05:31\n", True, "that change to 'default' is unknown; it was not made on this host"),
-    ],
-)
-def test_what_is_not_as_asked_for_is_an_error(host, last, keep, sentence):
-    host.files[FOLDER + ".last"] = last
-    host.files["/proc/sys/kernel/hostname"] = "gw1\n"
-    with pytest.raises(rollback.ChangeLost) as caught:
-        rollback.end_change("default", "secret", keep, host)
-    assert sentence in str(caught.value)
-    # The one that asked with a token reads these.
-    known = "" if last.startswith("other") else last.split()[1]
-    assert (caught.value.values["was"], caught.value.values["host"]) == (known, "gw1")
-
-
-def test_nothing_waits(host):
-    with pytest.raises(rollback.ChangeLost, match=r"^instance: no change to 'default' awaits confirmation; "):
-        rollback.end_change("default", "", True, host)
-    assert rollback.end_change("default", "", False, host)["was"] == ""
 
 
 @pytest.mark.parametrize(

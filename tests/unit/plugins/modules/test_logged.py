@@ -10,14 +10,14 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _confirm as confirm, _rollback as rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: What ansible-core takes for the name of a secret, and more.
 SECRET = re.compile(r"pass(?!ing)|secret|token|cred|private|(?:^|_)(?:key|pin)$|auth", re.I)
 SPECS = {name: spec for name, spec in vars(_argspec).items() if name.isupper() and isinstance(spec, dict)}
-SPECS["gateway_confirm"] = rollback.OPTIONS
+SPECS["gateway_confirm"] = confirm.OPTIONS
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - names a change, see below
 
 
@@ -32,7 +32,7 @@ def test_no_option_is_a_secret():
     found = {name for spec in SPECS.values() for name, _option in names(spec) if SECRET.search(name)}
     assert found == {"token"}
     # Said explicitly; the next test shows what it is.
-    assert rollback.OPTIONS["token"]["no_log"] is False
+    assert confirm.OPTIONS["token"]["no_log"] is False
 
 
 def pending():
@@ -49,7 +49,7 @@ def test_the_token_opens_nothing():
     host = pending()
     host.root = False
     with pytest.raises(GatewayError, match="root"):
-        rollback.end_change("default", TOKEN, True, host)
+        confirm.end_change("default", TOKEN, True, host)
 
 
 COMMON = {"instance", "backend", "confirm_timeout", "confirm_by", "wait"}

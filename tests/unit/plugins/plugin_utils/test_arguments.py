@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
-from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import OPTIONS
+from ansible_collections.ipmasq.linux.plugins.module_utils._confirm import OPTIONS
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 
 GATEWAY = MODULES["gateway"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils import _confirm as confirm
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import COMMIT, run
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.state import PATH
@@ -27,7 +27,7 @@ def test_a_change_waits_for_its_confirmation():
     # Routes are there, and no file is before somebody confirms.
     assert client.state()[0] == before
     assert client.routes()
-    answer = rollback.end_change("lan_client", done["pending"]["token"], True, client)
+    answer = confirm.end_change("lan_client", done["pending"]["token"], True, client)
     assert answer["was"] == "pending"
     assert PATH in client.files
     assert not run(params(), client)["changed"]
