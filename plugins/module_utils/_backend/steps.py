@@ -25,7 +25,7 @@ class Step(t.NamedTuple):
     file: str = ""
     #: What the program's error message means, for people; None if this step may fail.
     explain: t.Optional[t.Callable[[str], str]] = None
-    #: A process that takes this step back if a later one fails. Rules need none: the rollback loads the old ones.
+    #: A process that undoes this step if a later one fails. Rules need none: the rollback loads the old ones.
     undo: t.Tuple[str, ...] = ()
 
 
