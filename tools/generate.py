@@ -22,6 +22,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPEC = ROOT / "roles/gateway/meta/argument_specs.yml"
+CLIENT_SPEC = ROOT / "roles/lan_client/meta/argument_specs.yml"
 DEFAULTS = ROOT / "roles/gateway/defaults/main.yml"
 APPLY = ROOT / "roles/gateway/tasks/apply.yml"
 TABLE = ROOT / "docs/backends.md"
@@ -37,7 +38,7 @@ HEADER = """\
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# Written by tools/generate.py from the documentation of the module gateway. Change that instead.
+# Written by tools/generate.py from the documentation of the module {0}. Change that instead.
 ---
 """
 DESCRIBED = "# meta/argument_specs.yml describes these variables. All of them are optional.\n"
@@ -53,6 +54,27 @@ ROLE_ONLY = {
         "and tc if a change cannot be proven without it.",
         "type": "raw",
         "default": True,
+    }
+}
+CLIENT_DESCRIPTION = [
+    "Sets the default route and DNS through the gateway, at once and at every boot, under systemd-networkd, netplan, "
+    "ifupdown, NetworkManager and dhcpcd. A change of a default route that cuts Ansible off is rolled back.",
+    "Without variables, the gateway is the address of a host in group C(gateways) that is in a network of this host.",
+    "A host under another network manager is left unchanged, and the message says what to do there.",
+    "The role runs the module M(ipmasq.linux.lan_client), once where nothing has to change. It does not need facts.",
+]
+#: Variables of the role lan_client that are not what the option of that name is.
+CLIENT_ONLY = {
+    "lan_client_gateways": {
+        "description": [
+            "The inventory group whose hosts may be this host's gateway.",
+            "Their addresses are taken from the variable C(gateway_addresses) (a list), from what the role "
+            "P(ipmasq.linux.gateway#role) returned earlier in the same run of C(ansible-playbook), from facts where "
+            "they were gathered, from C(lab_addresses) of the lab and from C(ansible_host). If none of these lies in a "
+            "network of this host, the gateways are asked, once for all clients.",
+        ],
+        "type": "str",
+        "default": "gateways",
     }
 }
 
@@ -89,15 +111,31 @@ def role_spec() -> str:
         "author": ["ipmasq.linux contributors"],
         "options": role_options(variable_of),
     }
-    return HEADER + dumped({"argument_specs": {"main": main}})
+    return HEADER.format("gateway") + dumped({"argument_specs": {"main": main}})
+
+
+def client_spec() -> str:
+    """The variables of the role lan_client."""
+    module = importlib.import_module(COLLECTION + ".modules.lan_client")
+    fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
+    document = yaml.safe_load(module.DOCUMENTATION)
+    options = {**document["options"], **yaml.safe_load(fragment.CONFIRM_CLIENT)["options"]}
+    main = {
+        "short_description": document["short_description"],
+        "description": CLIENT_DESCRIPTION,
+        "author": ["ipmasq.linux contributors"],
+        "options": {
+            **{"lan_client_" + name: option_of(option, "lan_client_") for name, option in options.items()},
+            **CLIENT_ONLY,
+        },
+    }
+    return HEADER.format("lan_client") + dumped({"argument_specs": {"main": main}})
 
 
 def role_defaults() -> str:
     """A variable without a default is null, because what is left out means something of its own."""
     defaults = {name: option.get("default") for name, option in role_options(option_of).items()}
-    return (
-        HEADER + "# meta/argument_specs.yml describes these variables. All of them are optional.\n" + dumped(defaults)
-    )
+    return HEADER.format("gateway") + DESCRIBED + dumped(defaults)
 
 
 def role_arguments() -> str:
@@ -128,21 +166,22 @@ def variable_of(option: Option) -> Option:
     return found
 
 
-def option_of(option: Option) -> Option:
+def option_of(option: Option, prefix: str = "gateway_") -> Option:
     """An option of the module in the form of a role's: suboptions are options, and names carry the prefix."""
     found: Option = {}
     for key, value in option.items():
         if key == "suboptions":
-            found["options"] = {name: option_of(each) for name, each in value.items()}
+            found["options"] = {name: option_of(each, prefix) for name, each in value.items()}
         elif key == "description":
-            found[key] = [prefixed(text) for text in value] if isinstance(value, list) else prefixed(value)
+            many = isinstance(value, list)
+            found[key] = [prefixed(text, prefix) for text in value] if many else prefixed(value, prefix)
         elif key != "version_added":
             found[key] = value
     return found
 
 
-def prefixed(text: str) -> str:
-    return re.sub(r"\bO\(", "V(gateway_", text)
+def prefixed(text: str, prefix: str) -> str:
+    return re.sub(r"\bO\(", "V(" + prefix, text)
 
 
 def feature_table() -> str:
@@ -222,6 +261,7 @@ def between(path: pathlib.Path, begin: str, end: str, text: str) -> str:
 def main(arguments: list[str]) -> int:
     wanted = {
         SPEC: role_spec(),
+        CLIENT_SPEC: client_spec(),
         DEFAULTS: role_defaults(),
         APPLY: between(APPLY, BEGIN_ARGUMENTS, END_ARGUMENTS, role_arguments()),
         TABLE: between(TABLE, BEGIN, END, "\n\n{0}\n\n".format(feature_table())),

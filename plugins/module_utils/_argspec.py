@@ -225,7 +225,7 @@ LAN_CLIENT: Spec = {
         },
     },
     "interface": {"type": "str", "default": ""},
-    "dns": NAMES,
+    "dns": {"type": "list", "elements": "str", "default": []},
     "replace_default": {"type": "bool", "default": False},
     "unmanaged": {"type": "str", "default": "fail", "choices": ["fail", "skip"]},
 }

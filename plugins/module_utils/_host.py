@@ -71,6 +71,8 @@ READING = (
     ("systemctl", "list-"),
     ("systemctl", "is-active"),
     ("networkctl", "--no-pager", "-n", "0", "-a", "status"),
+    ("nmcli", "-t", "-f", "DEVICE,STATE", "device"),
+    ("netplan", "get"),
     ("connmanctl", "services"),
 )
 

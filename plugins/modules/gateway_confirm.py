@@ -12,6 +12,7 @@ version_added: 1.0.0
 description:
   - Ends a change by M(ipmasq.linux.gateway) that awaits confirmation.
   - A task with M(ipmasq.linux.gateway) does this by itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
+  - With O(instance=lan_client), the same for M(ipmasq.linux.lan_client).
 author:
   - ipmasq.linux contributors (@ipmasq)
 extends_documentation_fragment:
@@ -39,6 +40,7 @@ options:
     default: ""
 seealso:
   - module: ipmasq.linux.gateway
+  - module: ipmasq.linux.lan_client
 """
 
 EXAMPLES = r"""

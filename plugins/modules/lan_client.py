@@ -15,7 +15,8 @@ description:
     nor Python.
   - The route is set by C(ip route). Once the change is confirmed, the file that the network manager of the interface
     reads at boot is put in place. A reboot before that is a rollback, too.
-  - Knows systemd-networkd, ifupdown and NetworkManager. Files of others stay as they are.
+  - Knows systemd-networkd, netplan, ifupdown, NetworkManager and dhcpcd. The renewal of a lease does not bring an old
+    route back. No file of the user's is edited, except C(/etc/resolv.conf).
   - The role P(ipmasq.linux.lan_client#role) finds the gateway in the inventory and runs this module.
 author:
   - ipmasq.linux contributors (@ipmasq)
@@ -79,6 +80,7 @@ options:
         in C(/etc/resolv.conf), whose other lines are kept.
     type: list
     elements: str
+    default: []
   replace_default:
     description:
       - What to do if the host already has a default route through another interface or gateway.

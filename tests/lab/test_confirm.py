@@ -85,6 +85,7 @@ class Operator:
         inventories = {
             "inventory.yml": {"gateways": {"hosts": {"gateway": host(ADDRESS, "wan")}}},
             "desk.yml": {"gateways": {"hosts": {"office1": host("127.0.0.1", "office1")}}},
+            "office.yml": {"gateways": {"hosts": {"office1": host("192.168.1.11", "wan")}}},
         }
         for name, inventory in inventories.items():
             (folder / name).write_text(yaml.safe_dump(inventory))
@@ -132,8 +133,8 @@ class Operator:
         """What the gateway wrote to the journal."""
         return shell("gateway", f"journalctl -t ipmasq -o cat --no-pager -n {last}").splitlines()
 
-    def pending(self, node: str = "gateway") -> bool:
-        return shell(node, "ls /run/ipmasq 2>/dev/null || true").split().count("default") > 0
+    def pending(self, node: str = "gateway", instance: str = "default") -> bool:
+        return instance in shell(node, "ls /run/ipmasq 2>/dev/null || true").split()
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,36 @@ def test_a_change_that_takes_the_operators_route_is_taken_back(operator: Operato
     assert process.returncode == 4 and "UNREACHABLE" in out, out
     rc, out = operator.apply(GOOD)
     assert rc == 0 and "changed=0" in out, out
+
+
+def test_a_default_route_that_cuts_the_operator_off_is_taken_back(lab: Operator) -> None:
+    """The operator reaches a LAN's host through its gateway; the host's answers now go to an address of nobody."""
+    rc, out = lab.apply({"state": "absent"})
+    assert rc == 0, out
+    shell("gateway", "sysctl -qw net.ipv4.ip_forward=1")
+    shell("wan", f"ip route replace 192.168.1.0/24 via {ADDRESS}")
+    keys = f"ssh-keygen -A; mkdir -p -m 700 ~/.ssh; echo '{lab.public}' > ~/.ssh/authorized_keys"
+    shell("office1", f"{keys}; systemctl start ssh; ip route replace default via 192.168.1.1 metric 100")
+    look = "ip route; find /etc/systemd/network /etc/ipmasq* -type f -exec md5sum {} + | sort"
+    before, start = shell("office1", look), time.monotonic()
+    wins = {"gateway6": "none", "replace_default": True, "confirm_timeout": 8}
+    with lab.at("office.yml"):
+        rc, out = lab.apply({**wins, "gateway": "192.168.1.99"}, "lan_client")
+        # Not even the module's answer comes through until the old route is there again.
+        assert rc in (2, 4), out
+        assert "rolled back: no new connection reached this host" in " ".join(out.split()) or "UNREACHABLE" in out
+        assert time.monotonic() - start < 8 + 5 + 25
+        wait_until(lambda: not lab.pending("office1", "lan_client"), "it still waits", 30)
+        assert shell("office1", look) == before
+        rc, out = lab.apply({**wins, "gateway": "192.168.1.1"}, "lan_client")
+        assert rc == 0 and "changed=1" in out, out
+        assert "default via 192.168.1.1 dev lan0 proto static" in shell("office1", "ip route show default")
+        rc, out = lab.apply({"state": "absent"}, "lan_client")
+        assert rc == 0 and "changed=1" in out, out
+    assert shell("office1", look) == before
+    shell("office1", "ip route del default; systemctl stop ssh")
+    shell("wan", "ip route del 192.168.1.0/24")
+    shell("gateway", "sysctl -qw net.ipv4.ip_forward=0")
 
 
 def test_spoof_protection_cuts_nobody_off(operator: Operator) -> None:

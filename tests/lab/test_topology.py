@@ -251,6 +251,37 @@ def test_links_that_a_node_makes_itself() -> None:
     assert (shown["gw1.example.net"]["ansible_host"], shown["gw1.example.net"]["lab_node"]) == ("site-gw", "gw")
 
 
+MANAGED = {
+    "networkmanager": ("etc/NetworkManager/system-connections/lan0.nmconnection", "\nmethod=manual\naddress1="),
+    "netplan": ("etc/netplan/10-lab.yaml", "      addresses:\n"),
+    "dhcpcd": ("etc/dhcpcd.conf", "\nstatic ip_address="),
+}
+
+
+@pytest.mark.parametrize("manager", MANAGED)
+def test_files_of_other_managers(manager: str) -> None:
+    raw = topology()
+    raw["nodes"][OFFICE1]["manager"] = manager
+    lab = lab_topology.parse(raw)
+    node = lab.nodes[OFFICE1]
+    path, text = MANAGED[manager]
+    files = lab_topology.node_files(lab, node)
+    assert text in files[path]
+    assert not any(path.startswith("etc/systemd/network/") for path in files)
+    assert lab_topology.MANAGER_PACKAGES[manager][0] in node.image.split(",")
+    networkd = lab_topology.node_links(node).get("etc/systemd/system/systemd-networkd.service")
+    assert networkd == (None if manager == "netplan" else "/dev/null")
+    assert lab_topology.node_modes(node) == ({} if manager == "dhcpcd" else {path: 0o600})
+
+
+@pytest.mark.parametrize("manager", MANAGED)
+def test_other_managers_have_plain_interfaces(manager: str) -> None:
+    raw = topology()
+    raw["nodes"][WAN]["manager"] = manager
+    (said,) = problems(raw)
+    assert f"manager {manager} configures addresses and default routes of plain interfaces here; choose" in said
+
+
 def test_links_that_a_node_makes_itself_by_ifupdown() -> None:
     raw = copy.deepcopy(SITE)
     raw["nodes"][0]["manager"] = "ifupdown"

@@ -51,6 +51,26 @@ lab_nodes:
     groups: [lan_clients]
     manager: ifupdown
     interfaces: [{name: lan0, network: office, addresses: [192.168.1.22, "fd00:1::22"]}]
+  - name: net12
+    groups: [leased]
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.41]}]
+  - name: ifu12
+    groups: [leased]
+    manager: ifupdown
+    packages: [isc-dhcp-client]
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.42]}]
+  - name: nm12
+    groups: [leased]
+    manager: networkmanager
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.43, "fd00:1::43"]}]
+  - name: plan12
+    groups: [leased]
+    manager: netplan
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.44, "fd00:1::44"]}]
+  - name: dh12
+    groups: [leased]
+    manager: dhcpcd
+    interfaces: [{name: lan0, network: office, addresses: [192.168.1.45, "fd00:1::45"]}]
   - name: foreign
     groups: [other_clients]
     interfaces:
@@ -59,13 +79,29 @@ lab_nodes:
     gateway: [192.168.9.1]
 """
 CLIENTS = ["deb12", "deb13", "deb11", "ifup12"]
+#: How each of these takes its address from a DHCP server instead.
+LEASED = {
+    "net12": r"printf '[Match]\nName=lan0\n[Network]\nDHCP=ipv4\n' >/etc/systemd/network/10-lan0.network; "
+    "networkctl reload",
+    "ifu12": r"ifdown lan0; printf 'auto lan0\niface lan0 inet dhcp\n' >/etc/network/interfaces; ifup lan0",
+    "nm12": "nmcli connection modify lan0 ipv4.addresses '' ipv4.method auto; nmcli connection up lan0",
+    "plan12": "netplan set ethernets.lan0.addresses=null; netplan set ethernets.lan0.dhcp4=true; "
+    "netplan set 'ethernets.lan0.addresses=[fd00:1::44/64]'; netplan generate; networkctl reload",
+    "dh12": "sed -i '/static ip_address/d' /etc/dhcpcd.conf; systemctl restart dhcpcd",
+}
 ABSENT = "lan_client_state=absent"
 DNS = "{lan_client_dns: [192.168.1.1]}"
 
+#: Packets to an address that only the gateway has, and a name that only its server knows.
+ALL_THROUGH_OURS = """
+ip route get 203.0.113.1 | grep -q 'via 192.168.1.1 '
+ping -c1 -W3 -q 203.0.113.1 && getent ahostsv4 www.example.org | grep -q 203.0.113.1
+"""
 # Whatever the role may touch. Times are left out, because a removal writes files anew.
 STATE = """
 ip -4 route; ip -6 route show default; ip -o address show scope global | sort
-where=$(ls -d /etc/systemd /etc/network /etc/resolv* /etc/ipmasq /etc/NetworkManager 2>/dev/null || true)
+where="/etc/systemd /etc/network /etc/resolv* /etc/ipmasq /etc/NetworkManager /etc/netplan /etc/dhcp* /usr/lib/dhcpcd"
+where=$(ls -d $where 2>/dev/null || true)
 find $where -exec stat -c '%n %F %a %u %g' {} + | sort
 find $where -type f -exec md5sum {} + | sort
 """
@@ -204,6 +240,54 @@ def test_there_and_back(lab: Lab) -> None:
     assert back.rc == 0, back.out
     assert lab.states(CLIENTS) == before
     assert lab.role(CLIENTS, "-e", ABSENT).settled(CLIENTS)
+
+
+def leases(lab: Lab) -> int:
+    return int(lab.sh("gateway", "grep -c DHCPACK /var/log/dhcp").strip())
+
+
+def test_a_lease_brings_neither_route_nor_servers_back(clean: Lab) -> None:
+    """The DHCP server names another gateway and another DNS server, and its leases are renewed every few seconds."""
+    lab, nodes = clean, sorted(LEASED)
+    server = (
+        "systemd-run -q dnsmasq -k --port=0 --log-facility=/var/log/dhcp --dhcp-range=192.168.1.100,192.168.1.120,2m "
+    )
+    server += "--dhcp-option=3,192.168.1.254 --dhcp-option=6,192.168.1.254 --dhcp-option-force=option:T1,5"
+    lab.sh("gateway", f"touch /var/log/dhcp; {server} --dhcp-option-force=option:T2,60")
+    for node in nodes:
+        lab.sh(node, LEASED[node])
+    time.sleep(5)
+    before = lab.states(nodes)
+    for node in nodes:
+        assert "default via 192.168.1.254 dev lan0" in before[node], before[node]
+    servers = {node: lab.sh(node, "cat /etc/resolv.conf") for node in nodes}
+
+    wins = '{"lan_client_dns": ["192.168.1.1"], "lan_client_replace_default": true}'
+    foretold = lab.role(nodes, "-e", wins, "--check")
+    assert foretold.counts("changed") == dict.fromkeys(nodes, 1), foretold.out
+    assert lab.states(nodes) == before
+    done = lab.role(nodes, "-e", wins)
+    assert done.rc == 0, done.out
+    for node in nodes:
+        lab.sh(node, ALL_THROUGH_OURS)
+
+    acknowledged = leases(lab)
+    time.sleep(15)
+    assert leases(lab) >= acknowledged + len(nodes), "nobody has renewed a lease"
+    for node in nodes:
+        lab.sh(node, ALL_THROUGH_OURS)
+    assert lab.role(nodes, "-e", wins).settled(nodes)
+
+    lab.reboot(*nodes)
+    time.sleep(5)
+    for node in nodes:
+        lab.sh(node, ALL_THROUGH_OURS)
+    again = lab.role(nodes, "-e", wins)
+    assert again.settled(nodes), again.out
+
+    assert lab.role(nodes, "-e", ABSENT).rc == 0
+    assert lab.states(nodes) == before
+    assert {node: lab.sh(node, "cat /etc/resolv.conf") for node in nodes} == servers
 
 
 def test_lost_route_and_changed_gateway(clean: Lab) -> None:

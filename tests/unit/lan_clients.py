@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import run
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import DISPATCHER
 
 ONE_NETWORK = {"lan0": ["192.168.1.11/24", "fd00:1::11/64"]}
 TWO_NETWORKS = {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.9.15/24"]}
@@ -44,7 +45,7 @@ def params(**options: t.Any) -> t.Dict[str, t.Any]:
 
 
 class Client(Host):
-    """``manager``: networkd, ifupdown, NetworkManager, or nobody."""
+    """``manager``: networkd (also for netplan), ifupdown, NetworkManager, dhcpcd, or nobody."""
 
     def __init__(
         self,
@@ -63,12 +64,18 @@ class Client(Host):
         self.links: t.Dict[str, str] = {}
         self.modes: t.Dict[str, int] = {}
         self.services = ""
+        self.netplan = ""
+        self.devices = "lan0:connected\nlo:connected (externally)\n"  # nmcli's words
         self.calls: t.List[str] = []
         self.logged: t.List[str] = []
         self.broken = ""  # the beginning of a command that fails
         if manager == "ifupdown":
             names = "".join("{0}={0}\n".format(name) for name in self.addresses)
             self.files["/run/network/ifstate"] = "lo=lo\n" + names
+        if manager == "NetworkManager":
+            self.files[DISPATCHER] = ""
+        if manager == "dhcpcd":
+            self.files.update({"/run/dhcpcd/pid": "1\n", "/usr/lib/dhcpcd/dhcpcd-hooks/20-resolv.conf": ""})
         for number, name in enumerate(self.addresses, 2):
             self.files["/sys/class/net/{0}/ifindex".format(name)] = "{0}\n".format(number)
             if manager == "NetworkManager":
@@ -102,7 +109,7 @@ class Client(Host):
     def sleep(self, seconds: float) -> None:
         self.calls.append("sleep")
 
-    def run(  # noqa: PLR0911 - a program each
+    def run(  # noqa: C901, PLR0911 - a program each
         self, argv: t.Sequence[str], stdin: t.Optional[str] = None
     ) -> Done:
         text = " ".join(argv)
@@ -120,6 +127,10 @@ class Client(Host):
             return Done(0 if runs[argv[2]] else 3, "", "")
         if argv[0] == "networkctl":
             return Done(0, status({name: self.network_file.format(name) for name in self.addresses}), "")
+        if argv[0] == "nmcli" and argv[1] == "-t":
+            return Done(0 if self.devices else 8, self.devices, "")
+        if text == "netplan get":
+            return Done(0, self.netplan, "")
         if argv[0] == "connmanctl":
             return Done(0, self.services, "")
         if argv[0] == "sh" and argv[1].endswith(("/keep", "/restore")):

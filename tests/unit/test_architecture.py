@@ -222,8 +222,10 @@ MAY_IMPORT = {
     "_managers/manager": set(),
     "_managers/networkd": {"_errors", "manager"},
     "_managers/ifupdown": {"manager"},
-    "_managers/network_manager": {"manager"},
-    "_managers/select": {"ifupdown", "network_manager", "networkd"},
+    "_managers/network_manager": {"_errors", "manager"},
+    "_managers/netplan": {"_errors", "manager", "networkd"},
+    "_managers/dhcpcd": {"_errors", "manager"},
+    "_managers/select": {"dhcpcd", "ifupdown", "netplan", "network_manager", "networkd"},
     "_lan_client/__init__": set(),
     "_lan_client/seen": {"_errors"},
     "_lan_client/choice": {"seen"},
@@ -231,8 +233,8 @@ MAY_IMPORT = {
     "_lan_client/resolver": {"_part", "manager"},
     "_lan_client/state": {"_codec", "_errors", "_origin", "_part", "resolver", "routes"},
     "_lan_client/change": {
-        "_errors", "_host", "_journal", "_origin", "_part", "_rollback", "choice", "manager", "resolver", "routes",
-        "seen", "select", "state",
+        "_confirming", "_errors", "_host", "_journal", "_origin", "_part", "_rollback", "choice", "manager", "resolver",
+        "routes", "seen", "select", "state",
     },
     "_probe": {
         "_declaration", "_declared", "_errors", "_facts", "_host", "_info", "_persist", "_proving", "_rollback",

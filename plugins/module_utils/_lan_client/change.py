@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from .. import _journal as journal, _rollback as rollback
+from .._confirming import pending_values, waiting
 from .._errors import GatewayError, Problems
 from .._host import check_root
 from .._managers.manager import Setup, is_there
@@ -29,7 +31,6 @@ from .state import FOLDER, INSTANCE, PATH, Parts, State
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._host import Host, Sight
-    from .._managers.manager import Manager
     from .._part import Delta, Part
     from .._rollback import Confirmation
     from .choice import Chosen, Wish
@@ -72,7 +73,7 @@ class Change:
 def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
     """The result of the module."""
     check_root(sight)
-    confirmation = _waiting(params, sight)
+    confirmation = waiting(params, sight)
     rollback.check_free(INSTANCE, sight)
     _finish_decided(sight)
     seen, known = read_seen(sight), states.read(sight)
@@ -97,25 +98,8 @@ def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
     if host and change.changed:
         warnings = _Carrying(change, pending, host).out()
         result["warnings"] = result.get("warnings", []) + list(warnings)
-        if pending:
-            result["pending"] = {
-                "token": pending.token,
-                "seconds": pending.seconds,
-                "until": pending.until,
-                "host": pending.host,
-            }
+        result.update(pending_values(pending, sight))
     return result
-
-
-def _waiting(params: t.Mapping[str, t.Any], sight: Sight) -> t.Optional[Confirmation]:
-    problems = Problems()
-    for name in ("confirm_timeout", "wait"):
-        if not 0 <= params[name] <= 3600:
-            problems.add(name, "{0} is not a number of seconds from 1 to 3600; 0 turns it off".format(params[name]))
-    problems.raise_if_any()
-    rollback.await_others(params["wait"], sight)
-    seconds = params["confirm_timeout"]
-    return rollback.waiting(seconds, rollback.answering(sight)) if seconds else None
 
 
 def _finish_decided(sight: Sight) -> None:
@@ -213,7 +197,7 @@ def _change(known: t.Optional[State], want: Want, sight: Sight) -> Change:
     elif known:
         stale += (PATH,)
     outdated = {path: each for path, each in files.items() if (sight.read(path), _mode(path, sight)) != each}
-    after = _after(was, want.parts, [*outdated, *stale])
+    after = _after(was, want.parts, [*outdated, *stale], sight)
     keeping = rollback.Keeping(
         commit=COMMIT, files=outdated, stale=stale, before=before, after=after, folder=FOLDER if empty else ""
     )
@@ -232,6 +216,8 @@ def _mode(path: str, sight: Sight) -> int:
 def _ours(sight: Sight) -> t.List[str]:
     """Every file of ours on the host, except the state and /etc/resolv.conf."""
     patterns = [pattern for manager in MANAGERS for pattern in manager.places]
+    if sight.link("/lib"):  # another name of /usr/lib
+        patterns = [pattern for pattern in patterns if not pattern.startswith("/lib/")]
     return [path for pattern in [*patterns, RESOLVED] for path in sight.find(pattern)]
 
 
@@ -250,7 +236,7 @@ def _salvaged(sight: Sight) -> Parts:
     return Parts(Sent(manager, routes[0].dev, tuple(routes)))
 
 
-def _after(was: Parts, want: Parts, touched: t.Sequence[str]) -> t.Tuple[str, ...]:
+def _after(was: Parts, want: Parts, touched: t.Sequence[str], sight: Sight) -> t.Tuple[str, ...]:
     """Lines of shell to run once all files are in place."""
     lines: t.List[str] = []
     folders = {posixpath.dirname(path) for path in touched if posixpath.dirname(path).endswith(".d")}
@@ -258,10 +244,12 @@ def _after(was: Parts, want: Parts, touched: t.Sequence[str]) -> t.Tuple[str, ..
     if RESOLVED in touched:
         lines.append("systemctl restart systemd-resolved")
     for manager in MANAGERS:
-        paths = [path for path in touched if _is_of(path, manager)]
+        paths = [path for path in touched if any(fnmatch.fnmatchcase(path, each) for each in manager.places)]
         sides = [each.routes for each in (was, want) if each.routes.manager == manager.name]
         if paths and sides:
-            interfaces = tuple(dict.fromkeys(each.interface for each in sides))
+            # One that is gone would never answer.
+            names = dict.fromkeys(each.interface for each in sides)
+            interfaces = [name for name in names if sight.exists("/sys/class/net/" + name)]
             routes = want.routes.routes if want.routes.manager == manager.name else ()
             lines += manager.told(interfaces, routes, paths)
     # Whatever the manager has made of it, the host keeps its route.
@@ -270,15 +258,6 @@ def _after(was: Parts, want: Parts, touched: t.Sequence[str]) -> t.Tuple[str, ..
     if want == Parts():
         lines.append("rmdir {0} 2> /dev/null || true".format(posixpath.dirname(FOLDER)))
     return tuple(lines)
-
-
-def _is_of(path: str, manager: Manager) -> bool:
-    return any(posixpath.basename(path) == posixpath.basename(each) and _alike(path, each) for each in manager.places)
-
-
-def _alike(path: str, pattern: str) -> bool:
-    begin, _star, _end = pattern.partition("*")
-    return path.startswith(begin)
 
 
 def _diff(lines: t.Sequence[str]) -> t.Dict[str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shlex
 import typing as t
 
+from .._errors import GatewayError
 from .manager import HEAD, NAME, Manager, comments, replacing
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -24,6 +25,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 DEVICES = "/run/NetworkManager/devices/"
 SCRIPT = "/etc/NetworkManager/dispatcher.d/90-" + NAME
 CONF = "/etc/NetworkManager/conf.d/90-{0}.conf".format(NAME)
+#: Exists if the service is enabled, which D-Bus then starts.
+DISPATCHER = "/etc/systemd/system/dbus-org.freedesktop.nm-dispatcher.service"
+STATES = ("nmcli", "-t", "-f", "DEVICE,STATE", "device")
 EVENTS = "up | dhcp4-change | dhcp6-change | reapply"
 
 
@@ -34,11 +38,22 @@ class NetworkManager(Manager):
 
     def manages(self, interface: str, sight: Sight) -> bool:
         index = (sight.read("/sys/class/net/{0}/ifindex".format(interface)) or "").strip()
-        # It writes this file for each device; those that it has only found are "managed=false" or external.
-        lines = (sight.read(DEVICES + index) or "").splitlines() if index else []
-        return "managed=true" in lines
+        if not index or "managed=true" not in (sight.read(DEVICES + index) or "").splitlines():
+            return False
+        done = sight.ask(STATES)
+        if done.rc != 0:
+            return True
+        # What others have set up is "connected (externally)".
+        states = dict(line.rpartition(":")[::2] for line in done.out.splitlines())
+        state = states.get(interface, "")
+        return state.startswith("connect") and "externally" not in state
 
     def files(self, setup: Setup, sight: Sight) -> Files:
+        if sight.exists("/run/systemd/system") and not sight.exists(DISPATCHER):
+            raise GatewayError(
+                "NetworkManager manages {0}, but does not run scripts, because NetworkManager-dispatcher.service is "
+                "disabled; enable it: systemctl enable NetworkManager-dispatcher".format(setup.interface)
+            )
         lines = [
             "#!/bin/sh",
             *comments(setup),

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+from .dhcpcd import Dhcpcd
 from .ifupdown import Ifupdown
+from .netplan import Netplan
 from .network_manager import NetworkManager
 from .networkd import Networkd
 
@@ -19,12 +21,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._lan_client.seen import Address
     from .manager import Manager
 
-#: In the order of asking: NetworkManager keeps others off its interfaces.
-MANAGERS: t.Tuple[Manager, ...] = (NetworkManager(), Networkd(), Ifupdown())
+#: In the order of asking: NetworkManager keeps others off its interfaces, and dhcpcd may be a helper of ifupdown.
+MANAGERS: t.Tuple[Manager, ...] = (NetworkManager(), Networkd(), Netplan(), Ifupdown(), Dhcpcd())
 #: What shows that it runs, and what to do by hand.
 OTHERS = {
-    "netplan": ("/etc/netplan", "with `routes: [{{to: {to}, via: {gateway}}}]` for {interface} there"),
-    "dhcpcd": ("/run/dhcpcd", "with `static routers={gateway}` for {interface} in /etc/dhcpcd.conf"),
     "connman": ("/run/connman", "with `connmanctl config {service} --{ipv} manual {address} {netmask} {gateway}`"),
     "wicked": (
         "/run/wicked",
@@ -44,7 +44,6 @@ def by_hand(own: Address, mac: str, gateway: str, sight: Sight) -> t.Tuple[str, 
         return "nothing that lan_client knows", "where its address is configured"
     words = {"gateway": gateway, "interface": own.interface, "ipv": "ipv{0}".format(own.version)}
     words.update(address=own.local, netmask=own.netmask if own.version == 4 else str(own.length))
-    words["to"] = {4: "0.0.0.0/0", 6: '"::/0"'}[own.version]
     if name == "connman":
         words["service"] = _service(mac, sight)
     return name, OTHERS[name][1].format(**words)

@@ -21,7 +21,9 @@ Prefix: t.TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 SERVICES = ("web", "stun", "echo", "dns", "iperf3", "ftp", "witness")
 RELEASES = ("bullseye", "bookworm", "trixie")
-MANAGERS = ("networkd", "ifupdown")
+MANAGERS = ("networkd", "ifupdown", "networkmanager", "netplan", "dhcpcd")
+#: What a manager needs beyond the packages of every node.
+MANAGER_PACKAGES = {"networkmanager": ("network-manager",), "netplan": ("netplan.io",), "dhcpcd": ("dhcpcd",)}
 FABRIC = "fabric"
 #: How Ansible reaches the containers of an engine.
 CONNECTIONS = {"podman": "containers.podman.podman", "docker": "community.docker.docker"}
@@ -149,7 +151,7 @@ class Node:
     @property
     def image(self) -> str:
         """What its image holds: a release, and packages beyond those of every node."""
-        return ",".join([self.release, *self.packages])
+        return ",".join([self.release, *sorted({*self.packages, *MANAGER_PACKAGES.get(self.manager, ())})])
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -355,6 +357,17 @@ class Parser:
             files=tuple(self.files(where, raw.get("files") or [])),
         )
 
+    def check_plain(self, where: str, node: Node) -> None:
+        """Some managers configure only what their clients are tested with."""
+        if node.manager in MANAGER_PACKAGES:
+            made = any(each.vlan or each.bridge or each.peers for each in node.interfaces)
+            if made or node.loopback or node.routes:
+                self.problem(
+                    where,
+                    f"manager {node.manager} configures addresses and default routes of plain interfaces here; "
+                    "choose networkd or ifupdown for bridges, VLANs, peers, loopback addresses and other routes",
+                )
+
     def check_made(self, where: str, interfaces: list[Cable]) -> None:
         """Bridges and VLANs, which are made of other interfaces of the node."""
         known = {each.interface: each for each in interfaces}
@@ -482,6 +495,7 @@ def parse(raw: dict[str, t.Any]) -> Lab:
         if node.name not in parser.broken:
             # On a node with a wrong interface this would only say the same again.
             parser.check_gateways(f"lab_nodes[{index}] {node.name!r}", node)
+            parser.check_plain(f"lab_nodes[{index}] {node.name!r}", node)
     parser.check_addresses(nodes)
     parser.check_networks(networks, nodes)
     if parser.problems:
@@ -571,6 +585,51 @@ def made_by_ifupdown(interface: Cable) -> list[str]:
     return []
 
 
+def networkmanager_files(node: Node) -> dict[str, str]:
+    files = {}
+    for each in node.interfaces:
+        lines = ["[connection]", f"id={each.interface}", "type=ethernet", f"interface-name={each.interface}"]
+        for version in (4, 6):
+            addresses = [address for address in each.addresses if address.version == version]
+            lines += ["", f"[ipv{version}]", f"method={'manual' if addresses else 'disabled'}"]
+            lines += [f"address{number}={address}" for number, address in enumerate(addresses, 1)]
+            lines += [f"gateway={via}" for _to, via in hops(node, each) if via.version == version]
+        files[f"etc/NetworkManager/system-connections/{each.interface}.nmconnection"] = "\n".join(lines) + "\n"
+    return files
+
+
+def netplan_files(node: Node) -> dict[str, str]:
+    lines = ["network:", "  version: 2", "  ethernets:"]
+    for each in node.interfaces:
+        lines += [f"    {each.interface}:", "      accept-ra: false"]
+        lines += ["      addresses:"] * bool(each.addresses) + [f'        - "{address}"' for address in each.addresses]
+        routes = hops(node, each)
+        lines += ["      routes:"] * bool(routes)
+        for _to, via in routes:
+            lines += [f'        - to: "{"::/0" if via.version == 6 else "0.0.0.0/0"}"', f'          via: "{via}"']
+    return {"etc/netplan/10-lab.yaml": "\n".join(lines) + "\n"}
+
+
+def dhcpcd_files(node: Node) -> dict[str, str]:
+    # There is no udev in a container, and nobody has the same addresses.
+    lines = ["nodev", "noarp", "allowinterfaces " + " ".join(each.interface for each in node.interfaces)]
+    for each in node.interfaces:
+        lines += ["", f"interface {each.interface}", "noipv6rs", "noipv4ll"]
+        for address in each.addresses:
+            lines.append(f"static {'ip6' if address.version == 6 else 'ip'}_address={address}")
+        lines += [f"static routers={via}" for _to, via in hops(node, each) if via.version == 4]
+    return {"etc/dhcpcd.conf": "\n".join(lines) + "\n"}
+
+
+MANAGER_FILES = {
+    "networkd": networkd_files,
+    "ifupdown": ifupdown_files,
+    "networkmanager": networkmanager_files,
+    "netplan": netplan_files,
+    "dhcpcd": dhcpcd_files,
+}
+
+
 def service_files(node: Node) -> dict[str, str]:
     if not node.services:
         return {}
@@ -605,7 +664,7 @@ def witness(interfaces: list[str]) -> str:
 
 def node_files(lab: Lab, node: Node) -> dict[str, str]:
     """Path (relative to the node's root) → content, for a node that has not booted yet."""
-    manager = networkd_files if node.manager == "networkd" else ifupdown_files
+    manager = MANAGER_FILES[node.manager]
     identity = hashlib.sha256(f"{lab.name}/{node.name}".encode()).hexdigest()[:32]
     names = node.name if node.inventory_name == node.name else f"{node.host} {node.name}"
     hosts = f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -622,7 +681,9 @@ def node_files(lab: Lab, node: Node) -> dict[str, str]:
 
 def node_modes(node: Node) -> dict[str, int]:
     """Path → mode, of those that are not as usual."""
-    return {file.path: file.mode for file in node.files}
+    secret = ("etc/NetworkManager/", "etc/netplan/")  # their programs refuse or complain otherwise
+    modes = {path: 0o600 for path in MANAGER_FILES[node.manager](node) if path.startswith(secret)}
+    return {**modes, **{file.path: file.mode for file in node.files}}
 
 
 def sysctl_files(node: Node) -> dict[str, str]:
@@ -636,9 +697,14 @@ def node_links(node: Node) -> dict[str, str]:
     links = {
         f"{wants}/lab-{service}.service": f"/etc/systemd/system/lab-{service}.service" for service in node.services
     }
-    if node.manager == "ifupdown":
+    units = {"ifupdown": "networking", "networkmanager": "NetworkManager", "dhcpcd": "dhcpcd"}
+    if node.manager == "networkmanager":
+        dispatcher = "etc/systemd/system/dbus-org.freedesktop.nm-dispatcher.service"
+        links[dispatcher] = "/lib/systemd/system/NetworkManager-dispatcher.service"
+    if node.manager in units:
         # One manager per host: links to nowhere turn networkd off, as `systemctl mask` does.
-        links[f"{wants}/networking.service"] = "/lib/systemd/system/networking.service"
+        unit = units[node.manager] + ".service"
+        links[f"{wants}/{unit}"] = f"/lib/systemd/system/{unit}"
         links["etc/systemd/system/systemd-networkd.service"] = "/dev/null"
         links["etc/systemd/system/systemd-networkd-wait-online.service"] = "/dev/null"
         links["etc/systemd/system/systemd-networkd.socket"] = "/dev/null"

@@ -168,6 +168,14 @@ def test_what_the_module_says_is_said_in_the_words_of_the_role(problem, words):
     assert arguments.in_words_of_the_role(problem) == words
 
 
+def test_a_lan_client_has_words_of_its_own():
+    problem = "gateways: none of them is here; set gateway to its address, or set interface"
+    words = "lan_client_gateways: none of them is here; set lan_client_gateway to its address, or set interface"
+    assert arguments.in_words_of_the_role(problem, "lan_client") == words
+    assert arguments.in_words_of_the_role("dns: is empty", "lan_client") == "lan_client_dns: is empty"
+    assert arguments.variable("state", "lan_client") == "lan_client_state"
+
+
 def test_a_variable_that_is_nearly_one_of_the_role_is_told():
     known = [arguments.variable(name) for name in [*GATEWAY, *arguments.BESIDE]]
     others = ["gateway_ip", "gateway_ipv4", "gateway_mac", "gateway_vars", "gateway__lan", "my_gateway_lan", "gateway_"]

@@ -87,9 +87,9 @@ def test_another_manager():
     client = Client(manager="", files={"/run/connman/x": ""})
     client.services = "*AO Wired                ethernet_02000000000a_cable\n"
     sentence = (
-        "lan0 is managed by connman, and lan_client can configure only NetworkManager, systemd-networkd, ifupdown; "
-        "give it the default route via 192.168.1.1 with `connmanctl config ethernet_02000000000a_cable --ipv4 manual "
-        "192.168.1.11 255.255.255.0 192.168.1.1`"
+        "lan0 is managed by connman, and lan_client can configure only NetworkManager, systemd-networkd, netplan, "
+        "ifupdown, dhcpcd; give it the default route via 192.168.1.1 with `connmanctl config "
+        "ethernet_02000000000a_cable --ipv4 manual 192.168.1.11 255.255.255.0 192.168.1.1`"
     )
     with pytest.raises(GatewayError) as caught:
         client.apply()

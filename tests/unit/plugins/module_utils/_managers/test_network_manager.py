@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.resolver import RESOLV
-from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import CONF, SCRIPT
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import CONF, DISPATCHER, SCRIPT
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import Client
 from ansible_collections.ipmasq.linux.tests.unit.plugins.module_utils._managers.test_ifupdown import shell
 
@@ -44,6 +45,24 @@ def test_servers_and_the_domains_that_were_searched():
     assert client.state() == before
 
 
-def test_a_device_that_it_only_looks_at():
-    client = Client(manager="networkd", files={"/run/NetworkManager/devices/2": "[device]\nmanaged=false\n"})
-    assert client.apply(check_mode=True)["manager"] == "systemd-networkd"
+@pytest.mark.parametrize(
+    ("managed", "devices", "manager"),
+    [
+        ("false", "lan0:unmanaged\n", "systemd-networkd"),
+        ("true", "lan0:connected (externally)\n", "systemd-networkd"),
+        ("true", "lan0:connecting (getting IP configuration)\n", "NetworkManager"),
+        ("true", "", "NetworkManager"),  # nmcli does not answer
+    ],
+)
+def test_a_device_that_it_only_looks_at(managed, devices, manager):
+    files = {"/run/NetworkManager/devices/2": "[device]\nmanaged={0}\n".format(managed), DISPATCHER: ""}
+    client = Client(manager="networkd", files=files)
+    client.devices = devices
+    assert client.apply(check_mode=True)["manager"] == manager
+
+
+def test_scripts_that_nobody_runs():
+    client = Client(manager="NetworkManager")
+    del client.files[DISPATCHER]
+    with pytest.raises(GatewayError, match="enable it: systemctl enable NetworkManager-dispatcher"):
+        client.apply()
