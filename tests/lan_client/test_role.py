@@ -99,7 +99,7 @@ ping -c1 -W3 -q 203.0.113.1 && getent ahostsv4 www.example.org | grep -q 203.0.1
 """
 # Whatever the role may touch. Times are left out, because a removal writes files anew.
 STATE = """
-ip -4 route; ip -6 route show default; ip -o address show scope global | sort
+ip -4 route; ip -6 route show default; ip -o address show scope global | sed 's/valid_lft.*//' | sort
 where="/etc/systemd /etc/network /etc/resolv* /etc/ipmasq /etc/NetworkManager /etc/netplan /etc/dhcp* /usr/lib/dhcpcd"
 where=$(ls -d $where 2>/dev/null || true)
 find $where -exec stat -c '%n %F %a %u %g' {} + | sort
@@ -249,11 +249,14 @@ def leases(lab: Lab) -> int:
 def test_a_lease_brings_neither_route_nor_servers_back(clean: Lab) -> None:
     """The DHCP server names another gateway and another DNS server, and its leases are renewed every few seconds."""
     lab, nodes = clean, sorted(LEASED)
-    server = (
-        "systemd-run -q dnsmasq -k --port=0 --log-facility=/var/log/dhcp --dhcp-range=192.168.1.100,192.168.1.120,2m "
-    )
-    server += "--dhcp-option=3,192.168.1.254 --dhcp-option=6,192.168.1.254 --dhcp-option-force=option:T1,5"
-    lab.sh("gateway", f"touch /var/log/dhcp; {server} --dhcp-option-force=option:T2,60")
+    server = "systemd-run -q dnsmasq -k --port=0 --log-facility=/var/log/dhcp --dhcp-range=192.168.1.41,192.168.1.45,2m"
+    for node in nodes:
+        # A node is up once it has the address that the lab knows.
+        mac, address = lab.sh(node, "cat /sys/class/net/lan0/address; ip -o -4 address show dev lan0").split("\n")[:2]
+        server += f" --dhcp-host={mac},{re.findall(r'inet ([0-9.]+)', address)[0]}"
+    server += " --dhcp-option=3,192.168.1.254 --dhcp-option=6,192.168.1.254"
+    server += " --dhcp-option-force=option:T1,5 --dhcp-option-force=option:T2,60"
+    lab.sh("gateway", f"touch /var/log/dhcp; {server}")
     for node in nodes:
         lab.sh(node, LEASED[node])
     time.sleep(5)
