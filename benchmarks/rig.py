@@ -21,7 +21,8 @@ from pathlib import Path
 
 from sandbox import Namespace, SandboxHost
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 from . import report
@@ -241,7 +242,7 @@ def ours(row: Row, backend: str, patience: float, without: tuple[str, ...] = (),
 
 def _apply(folder: Path, backend: str, without: tuple[str, ...], params: dict[str, t.Any]) -> None:
     host = SandboxHost(folder, variant="nft" if backend == "iptables" else "", without=without)
-    gateway, problems = intent.read_gateway(gateway_params(**params))
+    gateway, problems = read_gateway(gateway_params(**params))
     engine.apply_gateway(gateway, backend, host, problems)
 
 

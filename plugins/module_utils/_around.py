@@ -14,14 +14,16 @@ from __future__ import annotations
 import typing as t
 
 from ._facts import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
-from ._intent import Around
+from ._intent.gateway import Around
 from ._rules import matches_name
 from ._values import is_plain_link, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
     from ._facts import Facts, Interface
-    from ._intent import Gateway, Lan, Neighbour, Wan
+    from ._intent.gateway import Gateway
+    from ._intent.neighbour import Neighbour
+    from ._intent.sides import Lan, Wan
 
 
 def around(

@@ -14,7 +14,8 @@ from dataclasses import replace
 from ._rules import Action, Chain, Match, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, Traffic
+    from ._intent.gateway import Gateway
+    from ._intent.traffic import Traffic
 
 #: Before anything decides about a packet that has come in.
 ARRIVE = Chain("arrive", "prerouting", "arrive")

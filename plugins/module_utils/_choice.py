@@ -17,14 +17,15 @@ from dataclasses import dataclass
 
 from ._conflicts import ONE_CARD
 from ._facts import manager_of
-from ._intent import Lan, Wan
+from ._intent.sides import Lan, Wan
 from ._rules import matches_name
 from ._values import is_plain_link, is_private, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
     from ._facts import Facts, Interface
-    from ._intent import Gateway, Neighbour
+    from ._intent.gateway import Gateway
+    from ._intent.neighbour import Neighbour
 
 #: LAN to the networks that were last read from its links.
 Networks = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]

@@ -22,7 +22,8 @@ from ._rules import Match, by_family, collapse, family_of, is_suffix, network
 from ._values import networks_of, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, PortForward
+    from ._intent.forward import PortForward
+    from ._intent.gateway import Gateway
     from ._rules import Ports
 
 Networks = t.Tuple[str, ...]

@@ -61,11 +61,6 @@ def decode(raw: t.Any, classes: t.Mapping[str, type]) -> t.Any:
     return kind(**{name: decode(part, classes) for name, part in raw.items() if name in known})
 
 
-def dataclasses_in(names: t.Mapping[str, t.Any]) -> t.Dict[str, type]:
-    """The dataclasses in a module's namespace."""
-    return {name: each for name, each in names.items() if isinstance(each, type) and is_dataclass(each)}
-
-
 def plain(value: t.Any) -> t.Any:
     """A value of dataclasses, tuples, mappings, strings, numbers and JSON as JSON, with all of its fields.
 

@@ -71,13 +71,15 @@ from ._compile_input import chain_input, chain_invalid, chain_own, chain_protect
 from ._compile_late import offload, timers
 from ._compile_nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
-from ._intent import Masquerade, PortForwardItem
+from ._intent.items import Masquerade, PortForwardItem
 from ._resolve import followed, inside_of, sources_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
 from ._values import less, networks_of
 
 if t.TYPE_CHECKING:
-    from ._intent import Forward, Gateway, Item, Lan
+    from ._intent.gateway import Gateway
+    from ._intent.items import Forward, Item
+    from ._intent.sides import Lan
 
 #: Never a source or destination on the Internet: RFC 6890 and the registries that it created, except link-local, which
 #: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward. ::/80 is ::/96, ::ffff:0:0/96

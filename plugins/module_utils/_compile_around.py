@@ -41,7 +41,8 @@ from ._rules import REACH, Action, Chain, Match, Rule, by_family, family_of, net
 from ._values import PRIVATE, UNIQUE_LOCAL, is_private, less
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, Masquerade
+    from ._intent.gateway import Gateway
+    from ._intent.items import Masquerade
 
 #: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))

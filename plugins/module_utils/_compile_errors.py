@@ -22,7 +22,8 @@ from ._conflicts import is_pinhole
 from ._rules import Action, Chain, Match, Rule, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, Lan
+    from ._intent.gateway import Gateway
+    from ._intent.sides import Lan
 
 ERRORS = Chain("errors")
 RELATED = ("related",)

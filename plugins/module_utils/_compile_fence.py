@@ -28,7 +28,7 @@ from ._conflicts import is_pinhole
 from ._rules import Action, Chain, Match, Rule, RuleSet
 
 if t.TYPE_CHECKING:
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
 
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")

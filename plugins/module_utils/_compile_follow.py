@@ -22,7 +22,8 @@ from ._rules import FOLLOWED, Action, Chain, Match, Rule, by_family
 from ._values import is_private
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, Lan
+    from ._intent.gateway import Gateway
+    from ._intent.sides import Lan
 
 FOLLOW_LAN = Chain("follow-lan", "", ARRIVE.stage)
 SRCNAT_ROUTED = Chain("srcnat-route", "", SRCNAT.stage)

@@ -29,7 +29,7 @@ from ._facts import managed_links
 from ._rules import REACH, Action, Match, Rule, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
 
 #: RFC 792 and RFC 4443: echo requests and errors. RFC 1256: router advertisement and solicitation. RFC 4890 section
 #: 4.4.1, what an IPv6 host needs: neighbour discovery, router advertisement and solicitation, multicast listener

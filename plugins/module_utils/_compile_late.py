@@ -17,7 +17,8 @@ from ._resolve import sources_of
 from ._rules import Action, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, Timeouts
+    from ._intent.gateway import Gateway
+    from ._intent.timers import Timeouts
 
 #: Option to nft's name of the state.
 STATES = {

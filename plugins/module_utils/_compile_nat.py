@@ -48,7 +48,9 @@ from ._words import WITH_PORTS
 MOST_NAMED = 16
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway, NatItem, PortForward
+    from ._intent.forward import PortForward
+    from ._intent.gateway import Gateway
+    from ._intent.nat import NatItem
 
 
 def srcnat(gateway: Gateway) -> t.List[Rule]:

@@ -16,7 +16,11 @@ from ._values import is_network, is_private, networks_of, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
-    from ._intent import Gateway, Lan, NatItem, PortForward, Traffic
+    from ._intent.forward import PortForward
+    from ._intent.gateway import Gateway
+    from ._intent.nat import NatItem
+    from ._intent.sides import Lan
+    from ._intent.traffic import Traffic
 
 
 #: The solution for clients and Internet access behind the same interface.

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._choice import NOTHING, Chosen  # noqa: TC001 (the codec reads the annotations)
-from ._intent import Neighbour
+from ._intent.neighbour import Neighbour
 from ._part import Kind
 
 

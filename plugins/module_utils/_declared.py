@@ -11,10 +11,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import fields
 
-from . import _codec as codec, _intent as intent
-
-if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway
+from ._intent.gateway import Gateway
+from ._intent.items import Forward, Masquerade, PortForwardItem
+from ._intent.stored import decode
 
 Json = t.Dict[str, t.Any]
 Counters = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -29,30 +28,23 @@ KINDS = {
 
 #: Single items, by the list that they are returned in.
 SINGLE: t.Dict[str, t.Any] = {
-    "masquerade": intent.Masquerade,
-    "forward": intent.Forward,
-    "port_forwards": intent.PortForwardItem,
+    "masquerade": Masquerade,
+    "forward": Forward,
+    "port_forwards": PortForwardItem,
 }
 
 
 def read(raw: t.Any) -> t.Optional[Gateway]:
     """The intent in a state file; None for single items and for data of an incompatible release."""
-    gateway = _decoded(raw)
-    return gateway if isinstance(gateway, intent.Gateway) else None
-
-
-def _decoded(raw: t.Any) -> t.Any:
-    try:
-        return codec.decode(raw, codec.dataclasses_in(vars(intent)))
-    except (ValueError, TypeError, AttributeError):
-        return None
+    gateway = decode(raw)
+    return gateway if isinstance(gateway, Gateway) else None
 
 
 def lists(
     gateway: t.Optional[Gateway], counters: Counters, items: t.Optional[t.Mapping[str, t.Any]] = None
 ) -> t.Dict[str, t.List[Json]]:
     """WANs, LANs and items; empty lists if there is no gateway. ``items`` are single items from the state file."""
-    known = gateway or intent.Gateway(wans=(), lans=(), nat=())
+    known = gateway or Gateway(wans=(), lans=(), nat=())
     found = {
         "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans or ()],
         "lans": [
@@ -71,7 +63,7 @@ def lists(
     }
     for kind, word in KINDS.items():
         found[kind] = [_item(item, _counted(counters, word + "/" + item.name)) for item in getattr(known, kind)]
-    single = [_decoded(raw) for _key, raw in sorted((items or {}).items())]
+    single = [decode(raw) for _key, raw in sorted((items or {}).items())]
     for kind, of in SINGLE.items():
         found[kind] = found.get(kind, []) + [
             _item(item, _counted(counters, item.key)) for item in single if isinstance(item, of)
@@ -86,7 +78,7 @@ def _counted(counters: Counters, key: str) -> Json:
 
 def _item(item: t.Any, counted: Json) -> Json:
     values = {each.name: _plain(each.name, getattr(item, each.name)) for each in fields(item)}
-    if isinstance(item, intent.PortForwardItem):
+    if isinstance(item, PortForwardItem):
         # The word of a gateway's port forwards, so that both are one list.
         values["wan"] = values.pop("in_interface")
     return dict(values, **counted)

@@ -28,7 +28,7 @@ from ._wanting import scene_of, state_of, want
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._earlier import Earlier
     from ._host import Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._rollback import Confirmation
     from ._wanting import Wanted
 

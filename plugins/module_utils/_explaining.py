@@ -24,7 +24,7 @@ from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
 
 
 def gateway_explain(params: t.Mapping[str, t.Any], host: Host) -> t.Dict[str, t.Any]:

@@ -23,7 +23,7 @@ from ._part import NOTHING, Delta, Part, Shell, stem
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Scene
 
 #: The fence of a change, in its folder; empty if there is to be none.

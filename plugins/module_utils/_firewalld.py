@@ -31,7 +31,7 @@ from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Done, Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Scene
 
 FOLDER = "/etc/firewalld/policies"

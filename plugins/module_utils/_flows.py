@@ -31,7 +31,7 @@ from ._rules import REACH, VERDICTS, Match, is_suffix, matches_name, network
 from ._values import ends_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._rules import Action, Rule, RuleSet
 
 Address = t.Any  # ipaddress.IPv4Address or IPv6Address

@@ -18,23 +18,26 @@ import json
 import typing as t
 from dataclasses import replace
 
-from . import _codec as codec, _conntrack as conntrack, _intent as intent, _rollback as rollback
+from . import _codec as codec, _conntrack as conntrack, _rollback as rollback
 from ._compile import compile_gateway, compile_item, turn_of
 from ._conntrack import Found
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._flows import Judges, Rules
 from ._groups import Groups, groups
+from ._intent.gateway import Gateway
+from ._intent.items import Masquerade, PortForwardItem
+from ._intent.sides import Lan, Wan
+from ._intent.stored import CLASSES
 from ._rules import RuleSet, network
 from ._values import networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
     from ._host import Host, Sight
-    from ._intent import Gateway, Item
+    from ._intent.items import Item
     from ._links import Steps
 
-CLASSES = codec.dataclasses_in(vars(intent))
 #: A host that routes without our rules: everything passes, and nothing is translated.
 PLAIN = RuleSet("", (), ())
 #: Under this name the state file has the items of an instance that has no whole gateway, by their keys.
@@ -43,7 +46,7 @@ ITEMS = "items"
 NO_LINK = ("",)
 
 Links = t.Tuple[t.Tuple[str, str], ...]
-Compiled = t.Tuple[RuleSet, intent.Gateway]
+Compiled = t.Tuple[RuleSet, Gateway]
 
 
 def encoded(gateway: Gateway) -> t.Any:
@@ -71,7 +74,7 @@ def _compiled(raw: t.Any, links: Links) -> t.Optional[Compiled]:
         if items_in(raw):
             return _together([codec.decode(each, CLASSES) for _key, each in sorted(items_in(raw).items())], links)
         gateway = codec.decode(raw, CLASSES)
-        return (compile_gateway(gateway), gateway) if isinstance(gateway, intent.Gateway) else None
+        return (compile_gateway(gateway), gateway) if isinstance(gateway, Gateway) else None
     except (ValueError, TypeError, AttributeError, LookupError):
         return None
 
@@ -85,16 +88,16 @@ def _together(items: t.Sequence[Item], links: Links) -> Compiled:
     wans: t.Dict[str, None] = {}
     inside: t.Dict[str, None] = {}
     for item in items:
-        if isinstance(item, intent.Masquerade):
+        if isinstance(item, Masquerade):
             wans[item.out_interface] = None
             inside.update(dict.fromkeys(item.source))
-        elif isinstance(item, intent.PortForwardItem):
+        elif isinstance(item, PortForwardItem):
             wans[item.in_interface] = None
             inside.update((net, None) for to in item.to for net in networks_of(to))
         else:
             inside.update(dict.fromkeys(item.source + item.destination))
-    lans = tuple(intent.Lan(net, _links_to(net, links), (net,)) for net in inside)
-    return RuleSet("", tuple(chains), tuple(rules)), intent.Gateway(wans=tuple(map(intent.Wan, wans)), lans=lans)
+    lans = tuple(Lan(net, _links_to(net, links), (net,)) for net in inside)
+    return RuleSet("", tuple(chains), tuple(rules)), Gateway(wans=tuple(map(Wan, wans)), lans=lans)
 
 
 def _links_to(net: str, links: Links) -> t.Tuple[str, ...]:
@@ -174,7 +177,7 @@ class Forgetting:
         if found and not items_in(raw):
             return found
         others = [self._compiled(each) for each in (self._encoded, *self._owed, self._before)]
-        ruleset, gateway = found or (PLAIN, intent.Gateway(wans=(), lans=()))
+        ruleset, gateway = found or (PLAIN, Gateway(wans=(), lans=()))
         wans = [wan for each in (found, *others) if each for wan in each[1].wans or ()]
         return ruleset, replace(gateway, wans=tuple(dict.fromkeys(wans)))
 

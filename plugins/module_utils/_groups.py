@@ -26,7 +26,7 @@ from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._flows import Rules
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._rules import Action, Match, Rule, RuleSet
 
 #: The maximum number of groups; each costs a walk through the connection table.

@@ -40,7 +40,7 @@ from ._values import check_instance
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._host import Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._origin import Origin
     from ._plan import Rows
 

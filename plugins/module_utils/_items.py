@@ -20,10 +20,10 @@ from ._compile import compile_item, turn_of
 from ._confirming import awaited, pending_values
 from ._connections import with_connections
 from ._declaration import DECLARATION, Declaration
-from ._describe import describe_item
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._features import check_supported
+from ._intent.items import describe_item
 from ._loaded import RULES
 from ._part import Scene, parts_of
 from ._parts import PARTS
@@ -38,7 +38,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._earlier import Earlier
     from ._host import Sight
-    from ._intent import Forwarding, Item
+    from ._intent.forwarding import Forwarding
+    from ._intent.items import Item
     from ._plan import Row, Rows
     from ._rollback import Confirmation
 

@@ -32,7 +32,7 @@ from ._values import is_plain_link
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Scene
 
 #: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.

@@ -22,7 +22,7 @@ from ._plan import Plan, Row, Rows  # noqa: TC001 (the codec reads the annotatio
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Scene
 
 #: Suffixes of the files that backends load at boot.

@@ -16,7 +16,7 @@ from ._part import NOTHING, Part
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Delta, Scene
 
 

@@ -18,7 +18,9 @@ from ._values import PRIVATE, UNIQUE_LOCAL, less, networks_of, overlaps
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
     from ._facts import Facts, Interface
-    from ._intent import Elsewhere, Gateway, NatItem, PortForward
+    from ._intent.forward import PortForward
+    from ._intent.gateway import Elsewhere, Gateway
+    from ._intent.nat import NatItem
 
 #: Routing tables that are consulted by default.
 MAIN = ("main", "default")

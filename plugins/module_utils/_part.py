@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._facts import Facts
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._service import Init
 
 V = t.TypeVar("V")

@@ -25,7 +25,7 @@ from ._proof.prove import LONGEST, prove
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._proof.model import Result
 
 #: More broken promises than this are counted, not listed, in an error.

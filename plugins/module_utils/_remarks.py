@@ -17,7 +17,9 @@ from ._values import overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
-    from ._intent import Gateway, Lan, Neighbour
+    from ._intent.gateway import Gateway
+    from ._intent.neighbour import Neighbour
+    from ._intent.sides import Lan
 
 #: Names listed in one sentence.
 MOST_NAMED = 5

@@ -16,7 +16,8 @@ from ._around import around, check_reaches, concerning
 from ._choice import NOTHING, Choosing, remembered
 from ._conflicts import check_references, is_pinhole
 from ._errors import Problems
-from ._intent import NatItem, Traffic, check_same_size
+from ._intent.nat import NatItem, check_same_size
+from ._intent.traffic import Traffic
 from ._pairs import answers, check_pairs, elsewhere
 from ._remarks import dangers, remarks
 from ._rules import family_of, is_suffix, network as parsed_network
@@ -39,7 +40,13 @@ from ._values import (
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._choice import Chosen
     from ._facts import Facts
-    from ._intent import Gateway, Item, Lan, Multicast, Neighbour, Outbound, PortForward, Wan
+    from ._intent.forward import PortForward
+    from ._intent.gateway import Gateway
+    from ._intent.items import Item
+    from ._intent.multicast import Multicast
+    from ._intent.neighbour import Neighbour
+    from ._intent.outbound import Outbound
+    from ._intent.sides import Lan, Wan
 
 
 AnyItem = t.TypeVar("AnyItem", Traffic, NatItem, "PortForward", "Outbound", "Multicast")

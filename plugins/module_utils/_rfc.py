@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ._prefix import is_neutral
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
 
 #: Items listed in one sentence.
 MOST_NAMED = 10

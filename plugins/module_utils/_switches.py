@@ -25,7 +25,7 @@ from ._sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Scene
 
 

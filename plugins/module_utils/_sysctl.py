@@ -23,7 +23,7 @@ from ._errors import GatewayError
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._host import Host, Sight
-    from ._intent import Forwarding
+    from ._intent.forwarding import Forwarding
 
 PROC = "/proc/sys/"
 #: Timers and size of connection tracking; they exist once its module is loaded, at the latest with the first rule.

@@ -12,13 +12,13 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._declaration import DECLARATION
-from ._describe import is_cut
+from ._intent.wording import is_cut
 from ._rfc import given_up
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._change import Change
     from ._facts import Facts
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._part import Delta
 
 

@@ -18,11 +18,11 @@ from ._choice import NOTHING
 from ._compile import compile_gateway
 from ._controller import Kept, Reach, kept_open, reach, refusal
 from ._declaration import DECLARATION, Declaration
-from ._describe import describe_gateway
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._features import check_supported
-from ._intent import Neighbour
+from ._intent.gateway import describe_gateway
+from ._intent.neighbour import Neighbour
 from ._loaded import RULES
 from ._part import Scene, parts_of
 from ._plan import Plan
@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._earlier import Earlier
     from ._facts import Facts
     from ._host import Sight
-    from ._intent import Gateway
+    from ._intent.gateway import Gateway
     from ._persist import Parts
     from ._rules import RuleSet
 

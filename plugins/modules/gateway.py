@@ -826,15 +826,15 @@ def main() -> None:
         from ansible_collections.ipmasq.linux.plugins.module_utils import (  # noqa: PLC0415
             _confirming as confirming,
             _engine as engine,
-            _intent as intent,
             _removing as removing,
         )
+        from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway  # noqa: PLC0415
 
         confirmation = confirming.waiting(params, host)
         if params["state"] == "absent":
             gone = removing.remove_instance(params["instance"], host, confirmation)
             return gone.to_dict(module._verbosity > 0)
-        gateway, problems = intent.read_gateway(params)
+        gateway, problems = read_gateway(params)
         result = engine.apply_gateway(
             gateway,
             params["backend"],

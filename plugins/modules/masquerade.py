@@ -144,7 +144,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._confirming import waiting
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import masquerade_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import masquerade_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 
 if t.TYPE_CHECKING:  # pragma: no cover

@@ -21,13 +21,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from project import OUR_PROGRAMS, ROOT
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway
+    from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 
 BASIC = ROOT / "examples/basic"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)

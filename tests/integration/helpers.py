@@ -15,13 +15,19 @@ from sandbox import SandboxHost, ip_batch, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
-    _intent as intent,
     _items as items,
     _persist as persist,
     _removing as removing,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
+    forward_from_params,
+    masquerade_from_params,
+    port_forward_from_params,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,
@@ -61,7 +67,7 @@ class Gate:
 
     def apply(self, check: bool = False, confirmation: t.Any = None, proof: str = "off", **params) -> Result:
         requested, foreign = params.pop("backend", self.option), params.pop("foreign", "refuse")
-        gateway, problems = intent.read_gateway(gateway_params(**params))
+        gateway, problems = read_gateway(gateway_params(**params))
         host = fakes.seen(self.host, check)
         return engine.apply_gateway(
             gateway, requested, host, problems, confirmation=confirmation, foreign=foreign, proof=proof
@@ -74,9 +80,9 @@ class Gate:
         self, kind: str, check: bool = False, state: str = "present", confirmation: t.Any = None, **params
     ) -> Result:
         make, fill = {
-            "masquerade": (intent.masquerade_from_params, masquerade_params),
-            "forward": (intent.forward_from_params, forward_params),
-            "port_forward": (intent.port_forward_from_params, port_forward_params),
+            "masquerade": (masquerade_from_params, masquerade_params),
+            "forward": (forward_from_params, forward_params),
+            "port_forward": (port_forward_from_params, port_forward_params),
         }[kind]
         known = fill(state=state, **params)
         item = make(known)
@@ -88,7 +94,7 @@ class Gate:
     def forwarding(self, check: bool = False, state: str = "present", instance: str = "default", **params):
         known = {"instance": instance, "ipv4": None, "ipv6": None, "interfaces": None}
         known.update(params)
-        wanted = intent.forwarding_from_params(known) if state == "present" else None
+        wanted = forwarding_from_params(known) if state == "present" else None
         return items.apply_switches(instance, wanted, fakes.seen(self.host, check))
 
     def info(self, instance: str = "default") -> dict:

@@ -16,8 +16,8 @@ import pytest
 from helpers import wire_gateway
 from hypothesis import given, settings, strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 #: For each of three backends. Refused inputs touch nothing and are fast, so there are more of them.
@@ -40,7 +40,7 @@ def test_any_intent_is_a_fixpoint(plain, first, second):
     for params in (first, second):
         params = {key: value for key, value in params.items() if key not in ("backend", "state")}
         try:
-            wanted = intent.gateway_from_params(params)
+            wanted = gateway_from_params(params)
         except GatewayError as error:
             # Not every draw is valid; an invalid one must be refused in sentences.
             assert all(": " in problem for problem in error.problems)

@@ -20,8 +20,9 @@ from helpers import wire_gateway
 from hypothesis import given
 from sandbox import files, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent, _persist as persist
+from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.tests.unit import hostile, strategies
@@ -185,7 +186,7 @@ def accepted_texts(most=2):
             options = copy.deepcopy(hostile.RIGHT)
             hostile.put(options, path, hostile.BASES[path[-1]] + payload, 0, False)
             try:
-                intent.gateway_from_params(gateway_params(**options))
+                gateway_from_params(gateway_params(**options))
             except GatewayError:
                 continue
             found += 1

@@ -15,7 +15,6 @@ import typing as t
 import pytest
 from releases import RELEASES, NotHere, mounted
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.listing import MARK
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import FAMILIES
@@ -24,6 +23,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.exp
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import files_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import test_golden
@@ -77,7 +77,7 @@ def listed(root: str, command: str, stdin: str, late: str = "") -> str:
 @pytest.mark.parametrize(("programs", "case"), list(cases()))
 def test_read_back_as_it_was_meant(root: str, programs: str, case: str) -> None:
     known = test_golden.load(case)
-    gateway = intent.gateway_from_params(gateway_params(**known["gateway"]))
+    gateway = gateway_from_params(gateway_params(**known["gateway"]))
     ruleset = compile_gateway(resolve(gateway, Facts((), ()), neighbours=test_golden.neighbours(known)).gateway)
     backend = BACKENDS[programs]
     rows = backend.render(ruleset)

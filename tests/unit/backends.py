@@ -13,7 +13,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import fakes

@@ -14,7 +14,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._explain import quest
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trip import Planner
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

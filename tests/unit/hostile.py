@@ -20,7 +20,7 @@ import typing as t
 from hypothesis import strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import LOGGED
+from ansible_collections.ipmasq.linux.plugins.module_utils._words import LOGGED
 from ansible_collections.ipmasq.linux.tests.unit import params, strategies
 
 Path = t.Tuple[str, ...]

@@ -37,14 +37,37 @@ MAY_IMPORT = {
     "_values": {"_errors", "_rules"},
     "_prefix": set(),
     "_conflicts": {"_helpers", "_rules", "_values"},
-    "_intent": {"_conflicts", "_errors", "_rules", "_values", "_words"},
+    "_intent/__init__": set(),
+    "_intent/forward": {"_rules", "_values", "timers", "traffic", "wording"},
+    "_intent/forwarding": {"_errors", "_values"},
+    "_intent/gateway": {"forward", "helper", "input", "multicast", "nat", "outbound", "sides", "timers", "wording"},
+    "_intent/helper": {"wording"},
+    "_intent/input": {"_rules", "_values", "traffic"},
+    "_intent/items": {"_errors", "_rules", "_values", "_words", "forward", "traffic", "wording"},
+    "_intent/multicast": {"_rules", "_values", "traffic", "wording"},
+    "_intent/nat": {"_rules", "_values", "timers", "traffic", "wording"},
+    "_intent/neighbour": set(),
+    "_intent/outbound": {"_values", "traffic"},
+    "_intent/read": {
+        "_conflicts", "_errors", "_values", "_words", "forward", "gateway", "helper", "input", "multicast", "nat",
+        "outbound", "sides", "timers",
+    },
+    "_intent/sides": {"_values", "wording"},
+    "_intent/stored": {
+        "_codec", "forward", "gateway", "helper", "items", "multicast", "nat", "neighbour", "outbound", "sides",
+        "traffic",
+    },
+    "_intent/timers": {"wording"},
+    "_intent/traffic": {"_values", "_words", "wording"},
+    "_intent/wording": set(),
     "_argspec": {"_words"},
-    "_describe": {"_intent"},
     "_facts": {"_errors", "_rules"},
-    "_choice": {"_conflicts", "_facts", "_intent", "_rules", "_values"},
+    "_choice": {"_conflicts", "_facts", "_rules", "_values", "sides"},
     "_remarks": {"_choice", "_facts", "_rules", "_values"},
-    "_resolve": {"_around", "_choice", "_conflicts", "_errors", "_intent", "_pairs", "_remarks", "_rules", "_values"},
-    "_around": {"_facts", "_intent", "_rules", "_values"},
+    "_resolve": {
+        "_around", "_choice", "_conflicts", "_errors", "_pairs", "_remarks", "_rules", "_values", "nat", "traffic",
+    },
+    "_around": {"_facts", "_rules", "_values", "gateway"},
     "_helpers": {"_errors"},
     "_modules": {"_helpers", "_part"},
     "_loaded": {"_errors", "_part", "_plan", "iptables", "nftables", "select", "steps"},
@@ -55,8 +78,8 @@ MAY_IMPORT = {
     "_flows": {"_netlink", "_rules", "_values"},
     "_groups": {"_flows", "_rules", "_values", "_words"},
     "_forgetting": {
-        "_codec", "_compile", "_conntrack", "_errors", "_facts", "_flows", "_groups", "_intent", "_rollback", "_rules",
-        "_values",
+        "_codec", "_compile", "_conntrack", "_errors", "_facts", "_flows", "_groups", "_rollback", "_rules", "_values",
+        "gateway", "items", "sides", "stored",
     },
     "_controller": {"_errors"},
     "_origin": {"_errors"},
@@ -72,7 +95,7 @@ MAY_IMPORT = {
     "_compile_follow": {"_chains", "_compile_nat", "_resolve", "_rules", "_values"},
     "_compile": {
         "_around", "_chains", "_claims", "_compile_around", "_compile_errors", "_compile_follow", "_compile_input",
-        "_compile_late", "_compile_nat", "_helpers", "_intent", "_resolve", "_rules", "_values",
+        "_compile_late", "_compile_nat", "_helpers", "_resolve", "_rules", "_values", "items",
     },
     "_compile_late": {"_chains", "_compile_nat", "_resolve", "_rules"},
     "_links": {"_errors", "_facts", "_part", "_resolve", "_rules", "_values", "nftables"},
@@ -93,9 +116,7 @@ MAY_IMPORT = {
     "_backend/nftables/listing": {"_plan", "_rules", "expressions"},
     "_backend/nftables/script": {"expressions", "flowtable", "steps", "text"},
     "_backend/nftables/fence": {"render", "text"},
-    "_backend/nftables/backend": {
-        "_errors", "base", "expressions", "listing", "render", "script", "steps", "text",
-    },
+    "_backend/nftables/backend": {"_errors", "base", "expressions", "listing", "render", "script", "steps", "text"},
     "_backend/iptables/__init__": set(),
     "_backend/iptables/quoting": set(),
     "_backend/iptables/ipset": {"_errors", "_plan", "_rules", "steps"},
@@ -104,11 +125,11 @@ MAY_IMPORT = {
     "_backend/iptables/match": {"_rules", "_words"},
     "_backend/iptables/target": {"match"},
     "_backend/iptables/rule": {"_rules", "match", "names", "quoting", "target"},
-    "_backend/iptables/render": {"_plan", "_rules", "iptables", "ipset", "lookup", "names", "rule"},
+    "_backend/iptables/render": {"_plan", "_rules", "ipset", "iptables", "lookup", "names", "rule"},
     "_backend/iptables/listing": {"_plan", "ipset", "names", "quoting"},
     "_backend/iptables/base_chains": {"listing", "names"},
     "_backend/iptables/script": {
-        "_errors", "_plan", "_rules", "iptables", "ipset", "match", "names", "quoting", "steps",
+        "_errors", "_plan", "_rules", "ipset", "iptables", "match", "names", "quoting", "steps",
     },
     "_backend/iptables/backend": {
         "_errors", "base", "ipset", "iptables", "listing", "names", "render", "script", "steps",
@@ -130,7 +151,7 @@ MAY_IMPORT = {
     },
     "_fence": {"_compile_fence", "_part", "fence"},
     "_lock": set(),
-    "_declaration": {"_choice", "_intent", "_part"},
+    "_declaration": {"_choice", "_part", "neighbour"},
     "_parts": {"_fence", "_firewalld", "_links", "_loaded", "_modules", "_switches"},
     "_state": {"_codec", "_declaration", "_errors", "_firewalld", "_loaded", "_origin", "_part", "_parts"},
     "_persist": {"_declaration", "_fence", "_journal", "_lock", "_origin", "_part", "_service", "_shut", "_state"},
@@ -140,7 +161,7 @@ MAY_IMPORT = {
     "_confirm": {"_errors", "_host", "_rollback", "_values"},
     "_repeat": {"_controller", "_errors", "_host"},
     "_change": {"_facts", "_part", "_persist", "_plan", "_service", "_state"},
-    "_telling": {"_declaration", "_describe", "_rfc"},
+    "_telling": {"_declaration", "_rfc", "wording"},
     "_carrying": {
         "_change", "_errors", "_journal", "_origin", "_part", "_persist", "_proving", "_rollback", "_service", "_shut",
         "_telling",
@@ -149,18 +170,18 @@ MAY_IMPORT = {
     "_confirming": {"_errors", "_rollback"},
     "_earlier": {"_errors", "_host", "_loaded", "_part", "_persist", "_rollback", "_switches"},
     "_wanting": {
-        "_choice", "_compile", "_controller", "_declaration", "_describe", "_earlier", "_errors", "_facts",
-        "_features", "_forgetting", "_intent", "_loaded", "_part", "_plan", "_resolve", "_service", "_state",
-        "foreign", "select",
+        "_choice", "_compile", "_controller", "_declaration", "_earlier", "_errors", "_facts", "_features",
+        "_forgetting", "_loaded", "_part", "_plan", "_resolve", "_service", "_state", "foreign", "gateway", "neighbour",
+        "select",
     },
     "_engine": {
         "_change", "_confirming", "_connections", "_declaration", "_earlier", "_errors", "_forgetting", "_parts",
         "_proving", "_telling", "_wanting",
     },
     "_items": {
-        "_carrying", "_change", "_compile", "_confirming", "_connections", "_declaration", "_describe", "_earlier",
-        "_errors", "_facts", "_features", "_forgetting", "_loaded", "_part", "_parts", "_plan", "_resolve", "_service",
-        "_state", "_switches", "_sysctl", "_telling", "_wanting", "foreign", "select",
+        "_carrying", "_change", "_compile", "_confirming", "_connections", "_declaration", "_earlier", "_errors",
+        "_facts", "_features", "_forgetting", "_loaded", "_part", "_parts", "_plan", "_resolve", "_service", "_state",
+        "_switches", "_sysctl", "_telling", "_wanting", "foreign", "items", "select",
     },
     "_removing": {
         "_change", "_confirming", "_connections", "_declaration", "_earlier", "_errors", "_facts", "_forgetting",
@@ -170,7 +191,7 @@ MAY_IMPORT = {
     "_proving": {
         "_declaration", "_declared", "_errors", "_facts", "_origin", "_persist", "_rollback", "model", "prove",
     },
-    "_declared": {"_codec", "_intent"},
+    "_declared": {"gateway", "items", "stored"},
     "_proof/__init__": set(),
     "_proof/packets": set(),
     "_proof/model": {"_rules"},
@@ -201,9 +222,7 @@ MAY_IMPORT = {
     "_explain/aims": {"_conflicts", "_prefix", "_rules", "_values", "model", "oracle", "places"},
     "_explain/verdict": {"_conflicts", "_rules", "_values", "aims", "model", "oracle", "places", "trip"},
     "_explain/answer": {"_rules", "judge", "model", "packets", "trip"},
-    "_explain/trial": {
-        "_facts", "_proof", "answer", "judge", "loop", "model", "packets", "places", "trip", "watch",
-    },
+    "_explain/trial": {"_facts", "_proof", "answer", "judge", "loop", "model", "packets", "places", "trip", "watch"},
     "_explaining": {
         "_declaration", "_declared", "_errors", "_explain", "_facts", "_host", "_persist", "_proof", "_rollback",
         "_values", "trial", "trip", "verdict",
@@ -254,8 +273,8 @@ OUTSIDE = {
 #: nat_probe.
 IO = {"_host", "_sockets", "_proof/loop", "_client/wire"}
 MODULE_IMPORTS = {
-    "_argspec", "_confirm", "_confirming", "_engine", "_explaining", "_host", "_info", "_intent", "_items", "_probe",
-    "_removing", "_repeat", "change", "probe",
+    "_argspec", "_confirm", "_confirming", "_engine", "_explaining", "_host", "_info", "_items", "_probe", "_removing",
+    "_repeat", "change", "forwarding", "items", "probe", "read",
 }  # fmt: skip
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}

@@ -16,7 +16,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.fence import fence_text
@@ -25,6 +24,13 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
+    forward_from_params,
+    masquerade_from_params,
+    port_forward_from_params,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -43,9 +49,9 @@ FILES = {".nft": "nftables.json", ".iptables": "iptables.rules", ".ip6tables": "
 #: In some cases only: what nft takes as text, what a backend says that cannot do it, the fence of a whole gateway.
 SOMETIMES = {".late.nft": "nftables.late", ".refused": "iptables.refused", ".fence.nft": "fence.nft"}
 MAKE = {
-    "masquerade": lambda options: _intent.masquerade_from_params(masquerade_params(**options)),
-    "forward": lambda options: _intent.forward_from_params(forward_params(**options)),
-    "port_forward": lambda options: _intent.port_forward_from_params(port_forward_params(**options)),
+    "masquerade": lambda options: masquerade_from_params(masquerade_params(**options)),
+    "forward": lambda options: forward_from_params(forward_params(**options)),
+    "port_forward": lambda options: port_forward_from_params(port_forward_params(**options)),
 }
 BACKENDS = {"nftables": Nftables(), "iptables": Iptables("nft", ("ip", "ip6"))}
 
@@ -66,7 +72,7 @@ def rendered(case: dict) -> dict:
 def neighbours(case: dict) -> list:
     """The other instances on the host of a case."""
     return [
-        _intent.Neighbour(
+        Neighbour(
             each["instance"], tuple((name, tuple(links)) for name, links in each["lans"].items()), tuple(each["wans"])
         )
         for each in case.get("neighbours", ())
@@ -80,7 +86,7 @@ def _gateway(case: dict, backend: str) -> dict:
         for each in raw.get("interfaces", ())
     )
     facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
-    gateway = _intent.gateway_from_params(gateway_params(**case["gateway"]))
+    gateway = gateway_from_params(gateway_params(**case["gateway"]))
     gateway = resolve(gateway, facts, neighbours=neighbours(case)).gateway
     ruleset = compile_gateway(gateway)
     try:

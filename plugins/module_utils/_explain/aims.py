@@ -18,7 +18,8 @@ from .._rules import family_of, is_suffix, matches_name
 from .._values import hosts_with, networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import NatItem, PortForward
+    from .._intent.forward import PortForward
+    from .._intent.nat import NatItem
     from .._proof.oracle import Oracle
     from .._proof.packets import Packet
     from .trip import Planner

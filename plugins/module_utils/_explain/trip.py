@@ -20,7 +20,8 @@ from .._values import is_private, overlaps
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._errors import Problems
     from .._host import Sight
-    from .._intent import Gateway, Lan
+    from .._intent.gateway import Gateway
+    from .._intent.sides import Lan
     from .._proof.model import Ground
     from .question import Question
 

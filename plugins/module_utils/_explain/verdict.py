@@ -20,7 +20,9 @@ from .aims import Aims
 from .trip import HERE, LAN, NOWHERE, OTHER, WAN, Side
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Gateway, NatItem, PortForward
+    from .._intent.forward import PortForward
+    from .._intent.gateway import Gateway
+    from .._intent.nat import NatItem
     from .._proof.packets import Packet
     from .trip import Planner, Trip
 

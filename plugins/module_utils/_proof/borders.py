@@ -30,7 +30,8 @@ from .places import (
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts, Interface
-    from .._intent import Gateway, Lan
+    from .._intent.gateway import Gateway
+    from .._intent.sides import Lan
     from .oracle import Oracle
 
 #: So many links of each sort are proven, as a host may have hundreds of them.

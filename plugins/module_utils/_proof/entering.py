@@ -38,7 +38,9 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Gateway, NatItem, PortForward
+    from .._intent.forward import PortForward
+    from .._intent.gateway import Gateway
+    from .._intent.nat import NatItem
     from .leaving import Pair
     from .oracle import Oracle
 

@@ -20,7 +20,7 @@ from .places import families, inside, outside
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
     from .._host import Host
-    from .._intent import Gateway
+    from .._intent.gateway import Gateway
 
 #: The hosts outside that the probe plays. Their networks have to be public, because filters for bogons are widespread,
 #: and nobody may need them: these are the sinks of AS112 (RFC 7535, RFC 7534), of which single low addresses are in

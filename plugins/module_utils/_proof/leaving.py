@@ -36,7 +36,8 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Lan, Traffic
+    from .._intent.sides import Lan
+    from .._intent.traffic import Traffic
     from .oracle import Oracle
     from .packets import Packet
 

@@ -16,7 +16,11 @@ from .._values import networks_of
 from .model import within
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Gateway, NatItem, Outbound, Traffic, Wan
+    from .._intent.gateway import Gateway
+    from .._intent.nat import NatItem
+    from .._intent.outbound import Outbound
+    from .._intent.sides import Wan
+    from .._intent.traffic import Traffic
     from .model import Ground
     from .packets import Packet
 

@@ -16,7 +16,8 @@ from .model import FAMILY_NAMES, Come, within
 from .packets import ECHO, Packet
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Gateway, Lan
+    from .._intent.gateway import Gateway
+    from .._intent.sides import Lan
     from .model import Ground
 
 FAMILIES = ("ip", "ip6")

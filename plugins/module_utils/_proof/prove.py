@@ -24,7 +24,7 @@ from .promises import promises, targets
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
     from .._host import Host
-    from .._intent import Gateway
+    from .._intent.gateway import Gateway
     from .model import Result
 
 #: Seconds for everything, and for the packets that have to come; they are sent again until then.

@@ -30,7 +30,7 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent import Lan
+    from .._intent.sides import Lan
     from .oracle import Oracle
 
 #: Two LANs with an interface each, and a family.

@@ -11,7 +11,9 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._around import around, check_reaches, reached
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, Problems
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, Neighbour, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 
 LANS = (Lan("office", ("lan0",), ("192.168.1.0/24",), ("two/guests", "three/lab")),)
 WANS = (Wan("ppp*"),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._chains import address_matches, with_protocols
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Traffic
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.traffic import Traffic
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Match
 
 FOUR, SIX = "10.0.0.0/8", "fd00::/64"

@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, reject
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _codec as codec, _intent as intent
+from ansible_collections.ipmasq.linux.plugins.module_utils import _codec as codec
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.stored import CLASSES
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 from ansible_collections.ipmasq.linux.tests.unit.strategies import drawn, gateways
-
-CLASSES = codec.dataclasses_in(vars(intent))
 
 
 @dataclass(frozen=True)

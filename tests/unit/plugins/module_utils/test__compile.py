@@ -12,11 +12,11 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway, compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
-    gateway_from_params,
     masquerade_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, rules_of, trace, without
 from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params, tried

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_late import offload, timers
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, NatItem, PortForward, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forward import PortForward
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 
 LANS = (Lan("office", ("lan0",), ("192.168.1.0/24",)),)
 WANS = (Wan("wan0"),)

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import exempted_by
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}

@@ -11,7 +11,7 @@ import json
 from ansible_collections.ipmasq.linux.plugins.module_utils import _codec as codec
 from ansible_collections.ipmasq.linux.plugins.module_utils._choice import Chosen
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import Declaration
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 
 
 def test_there_and_back():

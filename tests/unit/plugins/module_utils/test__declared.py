@@ -17,12 +17,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._forgetting import encoded
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
-    gateway_from_params,
     masquerade_from_params,
     port_forward_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import fakes, returned
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,

@@ -19,12 +19,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
-    Forwarding,
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import Forwarding
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
-    gateway_from_params,
     masquerade_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import Listener
 from ansible_collections.ipmasq.linux.tests.unit import fakes

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine, _state as states
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.explained import OFFICE, Roads
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _firewalld as firewalld
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: As firewalld 1.3.3 (bookworm) and 2.3.0 (trixie) print them.

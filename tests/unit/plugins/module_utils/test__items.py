@@ -14,12 +14,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _persist as persist,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
-    Forward,
-    Forwarding,
-    Masquerade,
-    gateway_from_params,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import Forwarding
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import Forward, Masquerade
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._switches import SWITCHES
 from ansible_collections.ipmasq.linux.tests.unit import fakes

@@ -11,7 +11,9 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, NatItem, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import (
     Links,
     boot_text,

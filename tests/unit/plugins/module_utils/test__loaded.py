@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import Masquerade
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan

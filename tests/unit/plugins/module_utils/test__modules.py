@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, HelperItem
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.helper import HelperItem
 from ansible_collections.ipmasq.linux.plugins.module_utils._modules import MODULES, Modules
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan, Row

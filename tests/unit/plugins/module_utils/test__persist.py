@@ -15,7 +15,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as pe
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_item
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Masquerade
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import Masquerade
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene, parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _forgetting as forgetting, _proving as proving
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Report, Result
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 

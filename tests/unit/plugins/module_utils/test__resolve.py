@@ -11,11 +11,11 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import ONE_CARD
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
-    gateway_from_params,
     masquerade_from_params,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import (
     forwarded_families,
     nat_networks,

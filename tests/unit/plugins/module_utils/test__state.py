@@ -18,7 +18,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION, Declaration
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import read_facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
 from ansible_collections.ipmasq.linux.plugins.module_utils._switches import SWITCHES, Held

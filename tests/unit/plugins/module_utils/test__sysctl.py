@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _sysctl as sysctl
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import read_facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Forwarding
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import Forwarding
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 IP4, IP6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"

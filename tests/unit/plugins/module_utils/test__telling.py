@@ -12,7 +12,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import Change, Move, Upkeep
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import Declaration
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Gateway, Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Delta, Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State

@@ -15,9 +15,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._values import (
     hosts_with,
     may_have,
     networks_of,
+    overlaps,
     read_addresses,
     read_ports,
     read_suffix,
+    shorten,
 )
 
 
@@ -135,3 +137,25 @@ def test_where_a_suffix_may_be():
     nets = ["2001:db8:77:1::/64", "2001:db8:77:2::/64", "2001:db8::/32", "192.168.1.0/24"]
     assert [may_have(net, one) for net in nets] == [True, False, True, False]
     assert hosts_with(one, nets) == ("2001:db8:77:1::11/128", "2001:db8:0:1::11/128")
+
+
+TEST_OVERLAPS = [
+    ([], ["10.0.0.0/8"], []),
+    (["10.0.0.0/8"], ["11.0.0.0/8"], []),
+    (["10.0.0.0/8"], ["10.1.0.0/16", "10.2.0.0/16"], [("10.0.0.0/8", "10.1.0.0/16"), ("10.0.0.0/8", "10.2.0.0/16")]),
+    (["10.1.0.0/16"], ["10.0.0.0/8"], [("10.1.0.0/16", "10.0.0.0/8")]),
+    (["10.0.0.0/24"], ["10.0.0.0/24"], [("10.0.0.0/24", "10.0.0.0/24")]),
+    (["10.0.0.0/24", "10.0.0.0/16"], ["fd00::/8"], []),
+    (["0.0.0.0/0"], ["::/0", "255.255.255.255/32"], [("0.0.0.0/0", "255.255.255.255/32")]),
+    (["10.0.0.0/25"], ["10.0.0.128/25"], []),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "wanted"), TEST_OVERLAPS)
+def test_overlaps(ours, theirs, wanted):
+    assert overlaps(ours, theirs) == wanted
+
+
+def test_shorten():
+    assert shorten("a\nb\u202ec\x1b[0m") == "a?b?c?[0m"
+    assert shorten("x" * 61) == "x" * 60 + "…"

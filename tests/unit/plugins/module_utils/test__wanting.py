@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _earlier as earlier, _wanting as wanting
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.plugins.module_utils._state import State

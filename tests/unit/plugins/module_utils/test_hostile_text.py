@@ -23,7 +23,6 @@ from hypothesis import given, settings, strategies as st
 from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _argspec,
     _engine as engine,
-    _intent as intent,
     _items as items,
     _persist as persist,
     _rollback as rollback,
@@ -36,6 +35,13 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
+    forward_from_params,
+    masquerade_from_params,
+    port_forward_from_params,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params, read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links, boot_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
@@ -87,12 +93,12 @@ def test_every_option_with_text_is_tried():
 
 
 def test_the_readers_take_what_is_right():
-    check_rules(resolve(intent.gateway_from_params(params.gateway_params(**hostile.RIGHT)), HOST).gateway)
+    check_rules(resolve(gateway_from_params(params.gateway_params(**hostile.RIGHT)), HOST).gateway)
 
 
 def refused_or_data(path, text, options):
     try:
-        gateway = resolve(intent.gateway_from_params(options), HOST).gateway
+        gateway = resolve(gateway_from_params(options), HOST).gateway
     except GatewayError as error:
         check_problems(error.problems, text, path[0])
         return
@@ -119,10 +125,10 @@ def test_text_of_a_gateway_is_refused_or_is_data(drawn):
 
 
 ITEMS = {
-    "masquerade": (params.masquerade_params, intent.masquerade_from_params, _argspec.MASQUERADE),
-    "forward": (params.forward_params, intent.forward_from_params, _argspec.FORWARD),
-    "port_forward": (params.port_forward_params, intent.port_forward_from_params, _argspec.SINGLE_PORT_FORWARD),
-    "forwarding": (params.forwarding_params, intent.forwarding_from_params, _argspec.FORWARDING),
+    "masquerade": (params.masquerade_params, masquerade_from_params, _argspec.MASQUERADE),
+    "forward": (params.forward_params, forward_from_params, _argspec.FORWARD),
+    "port_forward": (params.port_forward_params, port_forward_from_params, _argspec.SINGLE_PORT_FORWARD),
+    "forwarding": (params.forwarding_params, forwarding_from_params, _argspec.FORWARDING),
 }
 RIGHT_ITEMS = {
     "masquerade": {"name": "a", "source": ["192.168.1.0/24"], "out_interface": "wan0"},
@@ -197,11 +203,11 @@ def armed(options, backend, names=(), first=True):
     """A host on which these options wait for their confirmation, as its first change or after another."""
     links = [fakes.link("lo"), fakes.link("wan0", "203.0.113.1/24"), fakes.link("lan0", "192.168.1.1/24")]
     host = fakes.FakeHost(PROGRAMS[backend], links=links + [fakes.link(name) for name in names])
-    gateway, problems = intent.read_gateway(options)
+    gateway, problems = read_gateway(options)
     if not first:
         extra = {"name": "attic", "interfaces": ["tap*"], "networks": ["10.99.0.0/16"], "reaches": []}
         more = dict(options, lans=options["lans"] + [dict(extra, spoof_check=True)])
-        other, found = intent.read_gateway(more)
+        other, found = read_gateway(more)
         engine.apply_gateway(other, backend, host, found)
     engine.apply_gateway(gateway, backend, host, problems, confirmation=rollback.Confirmation(30, "0123", "14:05:30"))
     return host

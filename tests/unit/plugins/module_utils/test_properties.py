@@ -16,15 +16,20 @@ hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypoth
 
 from hypothesis import example, given, strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _intent as intent
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import CHAIN_LENGTH
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import describe_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
+    forward_from_params,
+    masquerade_from_params,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import nat_networks, resolve, sources_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import networks_of
@@ -41,7 +46,7 @@ SETTINGS = strategies.drawn(30)
 
 
 def resolved(options):
-    return resolve(intent.gateway_from_params(options), HOST).gateway
+    return resolve(gateway_from_params(options), HOST).gateway
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -259,7 +264,7 @@ IN_A_LAN = {"name": "a", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 )
 def test_a_problem_is_one_printable_line(given_options):
     with pytest.raises(GatewayError) as caught:
-        intent.gateway_from_params(params.gateway_params(**given_options))
+        gateway_from_params(params.gateway_params(**given_options))
     assert [problem for problem in caught.value.problems if not problem.isprintable()] == []
 
 
@@ -279,7 +284,7 @@ def test_garbage_in_a_gateway(name, interface, network, reach, source, wan, inst
         ],
         nat=[{"name": name, "source": [source], "destination": [network], "wan": wan}],
     )
-    refused_or_valid(lambda values: resolve(intent.gateway_from_params(values), HOST), options)
+    refused_or_valid(lambda values: resolve(gateway_from_params(values), HOST), options)
 
 
 @given(name=TEXT, text=TEXT, interface=TEXT, instance=TEXT)
@@ -319,8 +324,8 @@ def test_garbage_one_option_at_a_time(name, text, interface, instance):
 def test_garbage_in_items(name, source, destination, interface, instance, state):
     common = dict(name=name, instance=instance, state=state, source=[source], destination=[destination])
     options = params.masquerade_params(out_interface=interface, **common)
-    refused_or_valid(intent.masquerade_from_params, options)
+    refused_or_valid(masquerade_from_params, options)
     options = params.forward_params(out_interface=interface, in_interface=interface, **common)
-    refused_or_valid(intent.forward_from_params, options)
+    refused_or_valid(forward_from_params, options)
     options = params.forwarding_params(instance=instance, ipv4=True, interfaces=[interface])
-    refused_or_valid(intent.forwarding_from_params, options)
+    refused_or_valid(forwarding_from_params, options)

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import Around, Gateway, Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Around, Gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import borders
 
 AROUND = Around(managed=("docker*", "br-1*", "tun*", "vpn"), apart=("br-1an",))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet

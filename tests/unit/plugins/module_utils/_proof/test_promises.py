@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import ALIVE, Ground, Link
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.promises import promises, sample, targets

@@ -2,25 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A gateway as text, which a diff compares."""
+"""A gateway in words, which a diff compares."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._describe import describe_gateway, describe_item
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent import (
-    Forward,
-    Gateway,
-    Lan,
-    Masquerade,
-    NatItem,
-    Outbound,
-    PortForward,
-    Wan,
-    read_gateway,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forward import PortForward
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway, describe_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.outbound import Outbound
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 
@@ -37,24 +33,6 @@ def test_gateway():
         "ipv6: route",
         "mss on ppp0: left alone",
     ]
-
-
-TEST_ITEMS = [
-    (Masquerade("x", ("10.0.0.0/8",), "ppp0"), "from 10.0.0.0/8 on ppp0"),
-    (Masquerade("x", ("10.0.0.0/8",), "ppp0", ("1.0.0.0/8",)), "from 10.0.0.0/8 to 1.0.0.0/8 on ppp0"),
-    (Forward("x", in_interface="a", out_interface="b", ct_state=("new",)), "accept in a out b if new"),
-    (Forward("x", "drop", source=("10.0.0.0/8",)), "drop from 10.0.0.0/8"),
-]
-
-
-@pytest.mark.parametrize(("item", "wanted"), TEST_ITEMS)
-def test_items(item, wanted):
-    assert describe_item(item) == wanted
-
-
-def test_long_lists_are_cut():
-    lan = Lan("a", ("lan0",), tuple("10.0.{0}.0/24".format(number) for number in range(25)))
-    assert "10.0.19.0/24 and 5 more on lan0" in describe_gateway(Gateway(lans=(lan,)))[0]
 
 
 NATS = [
@@ -255,7 +233,7 @@ def told(given):
 
 @pytest.mark.parametrize("path", [path for path in paths(_argspec.GATEWAY) if path != "choice"])
 def test_every_option_has_words(path):
-    """A new option is given another value in OTHERWISE, and words in _describe."""
+    """A new option is given another value in OTHERWISE, and words beside its noun."""
     option, _dot, inner = path.partition(".")
     before = EVERYTHING
     if inner:
@@ -265,3 +243,21 @@ def test_every_option_has_words(path):
     else:
         after = dict(before, **{option: OTHERWISE[option]})
     assert told(before) != told(after)
+
+
+@pytest.mark.parametrize("timer", _argspec.GATEWAY["timeouts"]["options"])
+def test_every_timer_has_words(timer):
+    assert told(EVERYTHING) != told(dict(EVERYTHING, timeouts={timer: 7}))
+
+
+@pytest.mark.parametrize("kind", ["nat", "port_forwards"])
+@pytest.mark.parametrize("timer", _argspec.ITEM_TIMEOUTS["timeouts"]["options"])
+def test_every_timer_of_an_item_has_words(timer, kind):
+    first, *others = EVERYTHING[kind]
+    assert told(EVERYTHING) != told(dict(EVERYTHING, **{kind: [dict(first, timeouts={timer: 7}), *others]}))
+
+
+def test_what_only_the_host_knows_has_words():
+    """Ports of SSH servers."""
+    given = read_gateway(gateway_params(input="protect"))[0]
+    assert describe_gateway(given) != describe_gateway(replace(given, controller_ports=(22, 2222)))
