@@ -133,8 +133,11 @@ def client_spec() -> str:
 
 
 def role_defaults() -> str:
-    """A variable without a default is null, because what is left out means something of its own."""
-    defaults = {name: option.get("default") for name, option in role_options(option_of).items()}
+    """A list without a default is null, because to leave it out means something of its own."""
+    nothing: dict[str, t.Any] = {"dict": {}}
+    defaults = {
+        name: option.get("default", nothing.get(option["type"])) for name, option in role_options(option_of).items()
+    }
     return HEADER.format("gateway") + DESCRIBED + dumped(defaults)
 
 

@@ -140,7 +140,7 @@ GATEWAY: Spec = {
         },
     },
     "conntrack_max": {"type": "str", "default": "keep"},
-    "timeouts": {"type": "dict", "default": {}, "options": {name: {"type": "int"} for name in sorted(TIMEOUTS)}},
+    "timeouts": {"type": "dict", "options": {name: {"type": "int"} for name in sorted(TIMEOUTS)}},
     "offload": {"type": "str", "default": "none", "choices": list(OFFLOADS)},
     "log": {"type": "list", "elements": "str", "default": [], "choices": list(LOGGED)},
     "log_prefix": {"type": "str", "default": "ipmasq "},

@@ -554,7 +554,6 @@ options:
       - Seconds after which an idle connection expires, for the whole host. V(0) leaves the kernel's value.
       - If omitted, 300 seconds for UDP (RFC 4787 REQ-5) and 60 for ICMP (RFC 5508 REQ-2).
     type: dict
-    default: {}
     suboptions:
       generic:
         description: Protocols without a timer of their own.
