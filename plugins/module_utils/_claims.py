@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import replace
 
 from ._conflicts import is_pinhole
-from ._resolve import sources_of
+from ._resolve.inside import sources_of
 from ._rules import Match, by_family, collapse, family_of, is_suffix, network
 from ._values import networks_of, overlaps
 

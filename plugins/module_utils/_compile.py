@@ -72,7 +72,7 @@ from ._compile_late import offload, timers
 from ._compile_nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 from ._helpers import HELPERS
 from ._intent.items import Masquerade, PortForwardItem
-from ._resolve import followed, inside_of, sources_of
+from ._resolve.inside import followed, inside_of, sources_of
 from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
 from ._values import less, networks_of
 

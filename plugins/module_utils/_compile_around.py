@@ -36,7 +36,7 @@ from ._chains import (
 from ._compile_errors import RELATED, REWRITTEN
 from ._compile_nat import let_in, translations
 from ._conflicts import is_pinhole
-from ._resolve import followed
+from ._resolve.inside import followed
 from ._rules import REACH, Action, Chain, Match, Rule, by_family, family_of, network
 from ._values import PRIVATE, UNIQUE_LOCAL, is_private, less
 

@@ -17,7 +17,7 @@ import typing as t
 
 from ._chains import ACCEPT, ARRIVE, EGRESS, GUARD, RETURN, SRCNAT, wan_interfaces
 from ._compile_nat import translations
-from ._resolve import followed
+from ._resolve.inside import followed
 from ._rules import FOLLOWED, Action, Chain, Match, Rule, by_family
 from ._values import is_private
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ._chains import ACCEPT, OFFLOAD, TIMERS, lan_interfaces, matches, wan_interfaces
 from ._compile_nat import let_in, let_in_static
-from ._resolve import sources_of
+from ._resolve.inside import sources_of
 from ._rules import Action, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover

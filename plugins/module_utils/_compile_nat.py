@@ -39,7 +39,8 @@ from ._claims import (
 )
 from ._conflicts import is_pinhole
 from ._prefix import neutral_pairs
-from ._resolve import as_range, home_of, lan_of, nat_networks, sources_of
+from ._resolve.added import as_range
+from ._resolve.inside import home_of, lan_of, nat_networks, sources_of
 from ._rules import Action, Match, Rule, by_family, collapse, family_of, is_host
 from ._values import addresses_in, is_private, less, networks_of
 from ._words import WITH_PORTS

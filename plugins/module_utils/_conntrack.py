@@ -21,12 +21,12 @@ import zlib
 from dataclasses import dataclass
 
 from . import _netlink as netlink
-from ._flows import entry_of, parse
+from ._flows.flow import entry_of, parse
 from ._sockets import NETFILTER
 from ._words import CONNTRACK as PREFIX, TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._flows import Far, Judges
+    from ._flows.judges import Far, Judges
     from ._host import Host, Sight
     from ._netlink import Entry
     from ._sockets import Netlink

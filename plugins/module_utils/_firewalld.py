@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from ._errors import GatewayError
 from ._part import NOTHING, Delta, Part, Shell
-from ._resolve import followed
+from ._resolve.inside import followed
 from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover

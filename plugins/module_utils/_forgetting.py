@@ -23,7 +23,8 @@ from ._compile import compile_gateway, compile_item, turn_of
 from ._conntrack import Found
 from ._errors import GatewayError
 from ._facts import read_facts
-from ._flows import Judges, Rules
+from ._flows.judge import Rules
+from ._flows.judges import Judges
 from ._groups import Groups, groups
 from ._intent.gateway import Gateway
 from ._intent.items import Masquerade, PortForwardItem

@@ -19,13 +19,15 @@ import itertools
 import typing as t
 from dataclasses import dataclass
 
-from ._flows import NUMBERS, End, Flow, Judge, Packet
+from ._flows.flow import NUMBERS, End, Flow
+from ._flows.index import Packet
+from ._flows.judge import Judge
 from ._rules import family_of, is_suffix, network
 from ._values import addresses_in, hosts_with
 from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._flows import Rules
+    from ._flows.judge import Rules
     from ._intent.gateway import Gateway
     from ._rules import Action, Match, Rule, RuleSet
 

@@ -28,7 +28,7 @@ from ._loaded import RULES
 from ._part import Scene, parts_of
 from ._parts import PARTS
 from ._plan import Plan, replace_key
-from ._resolve import resolve_item
+from ._resolve.names import resolve_item
 from ._state import State
 from ._switches import SWITCHES, sentences
 from ._telling import Result

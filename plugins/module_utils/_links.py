@@ -25,7 +25,7 @@ from ._backend.nftables import flowtable
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._part import NOTHING, Delta, Part, Shell, stem
-from ._resolve import added_addresses
+from ._resolve.added import added_addresses
 from ._rules import matches_name
 from ._values import is_plain_link
 

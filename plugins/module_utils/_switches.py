@@ -20,7 +20,7 @@ from . import _conntrack as conntrack, _sysctl as sysctl
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._part import NOTHING, Delta, Part, Shell, stem
-from ._resolve import forwarded_families
+from ._resolve.inside import forwarded_families
 from ._sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
 
 if t.TYPE_CHECKING:  # pragma: no cover

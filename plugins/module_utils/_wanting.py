@@ -26,7 +26,8 @@ from ._intent.neighbour import Neighbour
 from ._loaded import RULES
 from ._part import Scene, parts_of
 from ._plan import Plan
-from ._resolve import forwarded_families, resolve
+from ._resolve.inside import forwarded_families
+from ._resolve.resolve import resolve
 from ._state import State
 
 if t.TYPE_CHECKING:  # pragma: no cover

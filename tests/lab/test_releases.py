@@ -25,7 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import test_golden
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

@@ -14,7 +14,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

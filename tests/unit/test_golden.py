@@ -32,7 +32,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from .._proof.model import FAMILY_NAMES, within
 from .._proof.places import outside
-from .._resolve import lan_of
+from .._resolve.inside import lan_of
 from .._rules import matches_name
 from .._values import is_private, overlaps
 

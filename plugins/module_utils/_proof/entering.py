@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from .._conflicts import is_pinhole
-from .._resolve import home_of
+from .._resolve.inside import home_of
 from .._rules import family_of, is_suffix
 from .._values import hosts_with, networks_of, overlaps
 from .model import FAMILY_NAMES, Come, Promise, Step, within

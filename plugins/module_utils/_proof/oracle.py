@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._prefix import neutral_pairs
-from .._resolve import nat_networks
+from .._resolve.inside import nat_networks
 from .._rules import family_of, matches_name, network
 from .._values import networks_of
 from .model import within

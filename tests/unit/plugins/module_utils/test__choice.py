@@ -15,7 +15,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._choice import NOTHIN
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 

@@ -19,7 +19,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.stored import CLASSES
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 from ansible_collections.ipmasq.linux.tests.unit.strategies import drawn, gateways
 

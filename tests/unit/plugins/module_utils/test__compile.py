@@ -17,7 +17,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
     masquerade_from_params,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, rules_of, trace, without
 from ansible_collections.ipmasq.linux.tests.unit.params import forward_params, gateway_params, masquerade_params, tried
 

@@ -12,7 +12,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import REACH
 from ansible_collections.ipmasq.linux.tests.unit.packet import Packet, rules_of, trace
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "2001:db8:1::/64"]}

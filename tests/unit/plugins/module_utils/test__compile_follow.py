@@ -12,7 +12,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import _compile_follo
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import followed, resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import followed
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 LINKS = (

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import REACH
 from ansible_collections.ipmasq.linux.tests.unit.packet import Packet, trace
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

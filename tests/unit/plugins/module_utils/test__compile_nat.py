@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_nat import dstnat, egress, srcnat
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 NOBODY = Facts((), ())

@@ -13,12 +13,12 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _groups
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._flows import Rules
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._groups import groups
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Wan
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

@@ -10,7 +10,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Gatewa
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._pairs import answers
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 LAN = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 WAN = Interface("wan0", networks=("203.0.113.0/24",), addresses=("203.0.113.2",))

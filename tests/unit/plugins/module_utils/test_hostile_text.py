@@ -45,7 +45,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import g
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links, boot_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params, strategies
 
 HOST = Facts((), ())

@@ -31,7 +31,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import nat_networks, resolve, sources_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import nat_networks, sources_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import networks_of
 from ansible_collections.ipmasq.linux.tests.unit import fakes, params, strategies
 from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, trace, without

@@ -9,17 +9,18 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._flows import End, Flow, Judges, Rules, entry_of, parse
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows.flow import End, Flow, entry_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Rules
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judges import Far, Judges
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Wan
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -29,38 +30,6 @@ OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24
 GUESTS = {"name": "guests", "interfaces": ["guest*"], "networks": ["192.168.2.0/24"]}
 
 LINKS = (("172.17.0.0/16", "docker0"), ("203.0.113.0/24", "wan0"), ("192.168.1.0/24", "lan0"))
-
-LISTING = """\
-conntrack v1.4.7 (conntrack-tools): 4 flow entries have been shown.
-tcp      6 431999 ESTABLISHED src=192.168.1.10 dst=198.51.100.1 sport=40000 dport=443 src=198.51.100.1 \
-dst=203.0.113.2 sport=443 dport=40000 [ASSURED] mark=0 helper=ftp use=1
-icmp     1 29 src=192.168.1.10 dst=198.51.100.1 type=8 code=0 id=77 src=198.51.100.1 dst=203.0.113.2 type=0 code=0 \
-id=77 mark=0 use=1
-gre      47 99 src=192.168.1.9 dst=198.51.100.1 [UNREPLIED] src=198.51.100.1 dst=203.0.113.2 mark=0 use=1
-udp      17 9 src=fd00:1::9 dst=2001:db8::1 sport=5 dport=53 [UNREPLIED] src=2001:db8::1 dst=fd00:1::9 sport=53 dport=5
-"""
-
-
-def test_parse():
-    tcp, icmp, gre, six = parse(LISTING)
-    assert tcp == Flow("tcp", End(PC, FAR, 40000, 443), End(FAR, WAN, 443, 40000), helper="ftp")
-    assert (icmp.protocol, icmp.icmp_id, icmp.seen_source) == ("icmp", "77", WAN)
-    assert (gre.asked, gre.redirected) == (End("192.168.1.9", FAR), False)
-    assert six.seen_source == six.asked.source == "fd00:1::9"
-
-
-def test_the_words_that_mean_one_flow():
-    assert [" ".join(flow.delete_words) for flow in parse(LISTING)] == [
-        "-p tcp --orig-src 192.168.1.10 --orig-dst 198.51.100.1 --sport 40000 --dport 443",
-        "-p icmp --orig-src 192.168.1.10 --orig-dst 198.51.100.1 --icmp-id 77",
-        "-p gre --orig-src 192.168.1.9 --orig-dst 198.51.100.1",
-        "-f ipv6 -p udp --orig-src fd00:1::9 --orig-dst 2001:db8::1 --sport 5 --dport 53",
-    ]
-
-
-@pytest.mark.parametrize("line", ["", "tcp 6 src=1.2.3.4", "conntrack: 0 flow entries have been shown.", "src= dst="])
-def test_lines_that_are_no_flow(line):
-    assert parse(line) == []
 
 
 def out(source=PC, to=FAR, seen=WAN, protocol="tcp", port=443, seen_port=40000):
@@ -221,14 +190,15 @@ def test_marks_are_those_that_the_rules_give():
     assert not Judges([open_], closed).wrong(entry_of(out()))
 
 
-def test_many_rules_are_not_walked_through():
+def test_many_rules():
     many = [{"name": "f{0}".format(n), "port": [str(1000 + n)], "to": [SERVER], "to_port": 9} for n in range(200)]
     judges = Judges([rules({"port_forwards": many})], rules({"port_forwards": many[1:]}))
     assert judges.wrong(entry_of(back(port=1000, server_port=9)))
     assert not judges.wrong(entry_of(back(port=1001, server_port=9)))
-    assert sum(1 for _rule in judges._new._chains["dstnat"].about(_packet(1001))) == 1
 
 
-def _packet(port):
-    flow = SimpleNamespace(family="ip", protocol="tcp", asked=SimpleNamespace(source=FAR))
-    return SimpleNamespace(to=WAN, port=port, iif="wan0", oif="", flow=flow)
+def test_the_far_end_is_on_no_known_link():
+    judges = Judges([rules({})], rules({}))
+    assert judges.far_end(entry_of(out())) == Far(FAR, PC, "lan0")
+    assert judges.far_end(entry_of(out(to="172.17.0.2"))) is None
+    assert judges.is_wan("ppp3") and not judges.is_wan("lan0")

@@ -1,0 +1,263 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Judge connections by one rule set."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import typing as t
+from dataclasses import dataclass, fields
+
+from .._rules import REACH, VERDICTS, Match, is_suffix, matches_name, network
+from .._values import ends_of
+from .index import Packet, Places, RuleIndex
+
+if t.TYPE_CHECKING:
+    from .._intent.gateway import Gateway
+    from .._rules import Action, Rule, RuleSet
+    from .flow import Address, Flow
+
+#: Parts of a match that are evaluated here. Whether any other part matches is unknown.
+SEEN = frozenset(
+    ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
+    + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
+)
+UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
+DECIDING = frozenset((*VERDICTS, "return", "jump", "goto", "helper"))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A rule set with what is needed to evaluate it: its gateway and the host's state at that time."""
+
+    ruleset: RuleSet
+    gateway: Gateway
+    local: t.FrozenSet[str] = frozenset()  # addresses of this host
+    links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and their interfaces
+    alone: bool = True  # no other instance exists that might mark a packet
+
+
+class Judge:
+    """Judges by one rule set."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.local = rules.ruleset.rules, rules.local
+        marking = _marking(rules)
+        # Forwarded packets never carry the marks of input packets.
+        hooks = ("prerouting", "forward")
+        self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook in hooks and chain.name in marking]
+        self._foreign = 0 if rules.alone else REACH
+        self._chains: t.Dict[str, RuleIndex] = {}
+        for rule in self.rules:
+            self._chains.setdefault(rule.chain, RuleIndex()).add(rule)
+        self.wans = tuple(wan.interface for wan in rules.gateway.wans or ())
+        lans = rules.gateway.lans or ()
+        mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)
+        inside = [(net, lan.interfaces) for lan in lans for net in lan.networks or ()]
+        others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
+            (net, (name,)) for net, name in rules.links if not any(matches_name(pattern, name) for pattern in mine)
+        ]
+        self._lans, self._places = Places(inside), Places(inside + others)
+        self._sets: t.Dict[int, Places] = {}
+        self._suffixes: t.Dict[int, bool] = {}
+        self._hidden: t.Dict[int, bool] = {}
+
+    @property
+    def networks(self) -> t.Iterator[str]:
+        for rule in self.rules:
+            yield from rule.match.source
+            # Boundaries cannot separate addresses by suffix.
+            yield from (net for net in rule.match.destination if not is_suffix(net))
+            yield from rule.match.not_destination
+            yield from rule.match.asked
+            yield from rule.match.not_asked
+            yield from (entry for entry in rule.action.to if "/" in entry)
+        yield from self._places.networks
+
+    def chain(self, name: str) -> bool:
+        return name in self._chains
+
+    def inside(self, address: str) -> bool:
+        return bool(self._lans.find(address))
+
+    def links_of(self, address: str) -> t.Tuple[str, ...]:
+        return self._places.find(address)
+
+    def is_wan(self, link: str) -> bool:
+        return any(matches_name(pattern, link) for pattern in self.wans)
+
+    def right(self, flow: Flow, link: str, certain: bool) -> bool:
+        """Whether these rules accept the connection as it is on some path, either for certain or possibly."""
+        beyond = (link,) if link else self.wans
+        ways_in = self._places.find(flow.asked.source) or beyond or ("",)
+        ways_out = self._places.find(flow.server) or beyond or ("",)
+        return any(self._passes(flow, iif, oif, certain) for iif in ways_in for oif in ways_out)
+
+    def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
+        every = all if certain else any
+        asked = Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        there = self.mark(Packet(flow, iif, oif, flow.server, flow.server_port))
+        return (
+            every((rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked))
+            and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
+            and every(not rule or rule.action.kind not in ("drop", "reject") for rule in self.walk("forward", there))
+            and every(self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif="")))
+        )
+
+    def walk(self, name: str, packet: Packet) -> t.List[t.Optional[Rule]]:
+        """The rules that may decide about a packet, and None if the chain may end without a verdict; one entry if all
+        is known.
+        """
+        found: t.List[t.Optional[Rule]] = []
+        chain = self._chains.get(name)
+        for rule in chain.about(packet) if chain else ():
+            holds = self._holds(rule.match, packet)
+            kind, action = rule.action.kind, rule.action
+            if holds is False or kind not in DECIDING:
+                continue
+            if kind == "return":
+                ends: t.List[t.Optional[Rule]] = [None]
+            elif kind in ("jump", "goto"):
+                ends = self.walk(action.target, packet)
+            else:
+                ends = [rule]
+            if kind == "jump" and None in ends:
+                found += [end for end in ends if end]
+                continue
+            found += ends
+            if holds:
+                return found
+        return found + [None]
+
+    def mark(self, packet: Packet) -> Packet:
+        """The packet with the marks that our rules set before filtering."""
+        if not self._marking and not self._foreign:
+            return packet
+        marked, unsure = 0, self._foreign
+        for name in self._marking:
+            for bit, sure in self._marks(name, packet, True):
+                marked, unsure = (marked | bit, unsure & ~bit) if sure else (marked, unsure | (bit & ~marked))
+        return packet._replace(marked=marked, unsure=unsure)
+
+    def _marks(self, name: str, packet: Packet, certain: bool) -> t.Iterator[t.Tuple[int, bool]]:
+        chain = self._chains.get(name)
+        for rule in chain.about(packet) if chain else ():
+            holds, kind = self._holds(rule.match, packet), rule.action.kind
+            if holds is False:
+                continue
+            if kind == "mark":
+                yield rule.action.size, certain and holds is True
+            elif kind in ("jump", "goto"):
+                yield from self._marks(rule.action.target, packet, certain and holds is True)
+            if kind in VERDICTS + ("return", "goto"):
+                if holds:
+                    return
+                certain = False
+
+    def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
+        """Whether a match that suits the packet's path (see _suits) holds; None if unknown."""
+        flow = packet.flow
+        suffix = bool(match.destination) and self._suffix(match.destination)
+        if not (
+            (not match.port or any(first <= packet.port <= last for first, last in match.port))
+            and (not match.translated or flow.redirected)
+            and (not match.asked or self._in(match.asked, flow.asked.destination))
+            and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
+            and (not match.asked_port or match.asked_port[0] <= flow.asked.destination_port <= match.asked_port[1])
+            and (not match.local or packet.to in self.local or flow.redirected)
+            and (not match.source or self._in(match.source, flow.asked.source))
+            and (not match.destination or suffix or self._in(match.destination, packet.to))
+            and not (match.not_destination and self._in(match.not_destination, packet.to))
+        ):
+            return False
+        if match.mark:
+            bits, asked = match.mark
+            if not asked & packet.unsure and asked & packet.marked != bits:
+                return False
+        unseen = suffix or (match.mark and match.mark[1] & packet.unsure) or self._hides(match)
+        return None if unseen else True
+
+    def _hides(self, match: Match) -> bool:
+        """Whether the match depends on what a connection does not show."""
+        known = self._hidden.get(id(match))
+        if known is None:
+            known = self._hidden[id(match)] = any(getattr(match, name) != default for name, default in UNSEEN)
+        return known
+
+    def _suffix(self, networks: t.Tuple[str, ...]) -> bool:
+        if id(networks) not in self._suffixes:
+            self._suffixes[id(networks)] = any(is_suffix(net) for net in networks)
+        return self._suffixes[id(networks)]
+
+    def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
+        if len(networks) == 1:
+            return bool(_parsed(address) in network(networks[0]))
+        # There may be 20,000 of them; the tuple lives as long as the rules.
+        places = self._sets.get(id(networks))
+        if not places:
+            places = self._sets[id(networks)] = Places([(net, ("",)) for net in networks])
+        return bool(places.find(address))
+
+    def _same_source(self, flow: Flow, rule: t.Optional[Rule]) -> bool:
+        if not rule or rule.action.kind == "accept":
+            return flow.seen_source == flow.asked.source
+        action, seen = rule.action, flow.seen_source
+        if action.kind == "netmap":
+            return seen == _mapped(flow.asked.source, action.to[0])
+        if action.kind == "hairpin":
+            return seen == flow.asked.destination or seen in self.local
+        if action.kind == "masquerade" and seen not in self.local:
+            return False
+        if action.kind == "snat" and not any(_between(entry, seen) for entry in action.to):
+            return False
+        return _fits(action, flow)
+
+
+def _marking(rules: Rules) -> t.Set[str]:
+    """The chains from which marking rules can be reached."""
+    found = {rule.chain for rule in rules.ruleset.rules if rule.action.kind == "mark"}
+    jumps = [(rule.chain, rule.action.target) for rule in rules.ruleset.rules if rule.action.kind in ("jump", "goto")]
+    before = -1
+    while before != len(found):
+        before = len(found)
+        found.update(chain for chain, target in jumps if target in found)
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _parsed(address: str) -> Address:
+    return ipaddress.ip_address(address)
+
+
+def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:
+    if not rule or rule.action.kind not in ("dnat", "netmap"):
+        return not flow.redirected
+    action = rule.action
+    if action.kind == "netmap":
+        return flow.server == _mapped(flow.asked.destination, action.to[0])
+    port = flow.asked.destination_port
+    if action.ports:
+        port = action.ports[0] + (port - rule.match.port[0][0] if action.shift else 0)
+    return flow.server in action.to and flow.server_port == port
+
+
+def _fits(action: Action, flow: Flow) -> bool:
+    """Whether the outside port is in the action's range."""
+    return not action.ports or action.ports[0] <= flow.answer.destination_port <= action.ports[1]
+
+
+def _between(entry: str, address: str) -> bool:
+    first, last = (t.cast("Address", ipaddress.ip_address(end)) for end in ends_of(entry))
+    asked = t.cast("Address", ipaddress.ip_address(address))
+    return first.version == asked.version and bool(first <= asked <= last)
+
+
+def _mapped(address: str, net: str) -> str:
+    """The address with the same host number in another network."""
+    parsed = network(net)
+    return str(parsed.network_address + (int(ipaddress.ip_address(address)) & int(parsed.hostmask)))

@@ -1,0 +1,188 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Resolve intent on the host: find what was left out, follow alternative names, and check what depends on the host."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._around import around, check_reaches, concerning
+from .._choice import NOTHING, Choosing, remembered
+from .._conflicts import check_references
+from .._errors import Problems
+from .._pairs import answers, check_pairs, elsewhere
+from .._remarks import dangers, remarks
+from .._rules import network as parsed_network
+from .._values import overlaps
+from .added import added_addresses
+from .check_forwards import check_forwards
+from .check_nat import check_addresses, check_one_to_one, check_outside, check_prefixes, check_reach, check_shadowed
+from .inside import followed
+from .missed import Missed
+from .names import Names, with_kernel_names
+
+if t.TYPE_CHECKING:
+    from .._choice import Chosen
+    from .._facts import Facts
+    from .._intent.gateway import Gateway
+    from .._intent.neighbour import Neighbour
+    from .._intent.sides import Lan, Wan
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A gateway in which every name is a kernel name and every LAN has networks, with notes on how it was resolved."""
+
+    gateway: Gateway
+    notes: t.Tuple[str, ...] = ()
+    chosen: Chosen = NOTHING
+    warnings: t.Tuple[str, ...] = ()  # at each run
+    remarks: t.Tuple[str, ...] = ()  # once
+
+
+def resolve(
+    gateway: Gateway, facts: Facts, known: Chosen = NOTHING, neighbours: t.Sequence[Neighbour] = ()
+) -> Resolved:
+    """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose."""
+    problems = Problems()
+    notes: t.List[str] = []
+    lost: t.List[str] = []
+    kernel_name = Names(facts, problems, notes)
+    choosing = Choosing(facts, known, neighbours, problems, notes)
+    wans = _wans(gateway, kernel_name, choosing)
+    lans = _lans(gateway, wans, facts, known, kernel_name, choosing, problems)
+    chosen = remembered(gateway, lans, wans)
+    if chosen.wans or chosen.lans:
+        notes.append("to write this choice down: " + chosen.to_yaml())
+    nat = with_kernel_names("nat", gateway.nat, kernel_name)
+    if any(item.hairpin for item in gateway.port_forwards):
+        named = replace(gateway, wans=wans, nat=nat)
+        wans = tuple(replace(wan, addresses=_addresses(wan, named, facts)) for wan in wans)
+    resolved = replace(
+        gateway,
+        wans=wans,
+        lans=lans,
+        nat=nat,
+        port_forwards=with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
+        outbound=with_kernel_names("outbound", gateway.outbound, kernel_name),
+        multicast=with_kernel_names("multicast", gateway.multicast, kernel_name),
+        input_allow=with_kernel_names("input_allow", gateway.input_allow, kernel_name),
+        own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
+        around=around(lans, wans, facts, concerning(gateway, neighbours)),
+    )
+    resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
+    check_reaches(resolved, neighbours, problems)
+    if not problems.found:
+        # Names have changed and omitted parts are filled in, so check the items against each other again.
+        check_references(resolved, problems)
+        # A LAN may get back networks that it had in an earlier run; in a first run, it is a mistake.
+        missed = Missed(followed(resolved) if known.networks else (), lost)
+        check_reach(resolved, problems, missed)
+        check_outside(resolved, facts, problems)
+        check_shadowed(resolved, problems)
+        check_one_to_one(resolved, problems)
+        check_prefixes(resolved, problems)
+        check_forwards(resolved, problems, missed)
+        check_addresses(resolved, facts, problems)
+        notes += check_pairs(resolved, facts, problems)
+    _check_wan_networks(lans, wans, facts, problems)
+    problems.raise_if_any()
+    return Resolved(
+        resolved,
+        tuple(dict.fromkeys(notes)),
+        chosen,
+        warnings=tuple(dangers(resolved, facts) + lost),
+        remarks=tuple(remarks(resolved, facts, neighbours) + answers(resolved, facts)),
+    )
+
+
+def _local(facts: Facts) -> t.Set[str]:
+    return {address for interface in facts.interfaces for address in interface.addresses}
+
+
+def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
+    """The addresses that a WAN has, and those that this run adds."""
+    added = tuple(
+        address
+        for _index, item in gateway.sound("nat")
+        for interface, address in added_addresses(gateway, item)
+        if interface == wan.interface
+    )
+    there = (address for interface in facts.meant_by(wan.interface) for address in interface.addresses)
+    return tuple(address for address in there if address not in added) + added
+
+
+def _wans(gateway: Gateway, kernel_name: Names, choosing: Choosing) -> t.Tuple[Wan, ...]:
+    if gateway.wans is None:
+        return choosing.wans(gateway)
+    named = enumerate(gateway.wans)
+    return tuple(
+        replace(wan, interface=kernel_name.declared("wans[{0}]".format(index), wan.interface)) for index, wan in named
+    )
+
+
+def _lans(
+    gateway: Gateway,
+    wans: t.Tuple[Wan, ...],
+    facts: Facts,
+    known: Chosen,
+    kernel_name: Names,
+    choosing: Choosing,
+    problems: Problems,
+) -> t.Tuple[Lan, ...]:
+    """LANs with their networks; LANs without declared networks follow their links."""
+    found = []
+    for index, lan in enumerate(choosing.lans(wans) if gateway.lans is None else gateway.lans):
+        where = "lans[{0}] '{1}'".format(index, lan.name)
+        names = tuple(kernel_name.declared(where, name) for name in lan.interfaces)
+        real = replace(lan, interfaces=names, follows=lan.networks is None)
+        found.append(replace(real, networks=_networks(where, real, facts, known, problems)))
+    return tuple(found)
+
+
+def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Problems) -> t.Tuple[str, ...]:
+    """The networks of a LAN's links: the present ones, or those of the last run in which the links existed."""
+    if lan.networks is not None:
+        return lan.networks
+    present = [interface for name in lan.interfaces for interface in facts.meant_by(name)]
+    networks = tuple(dict.fromkeys(net for interface in present for net in interface.behind))
+    networks = networks or dict(known.networks).get(lan.name, ())
+    if not networks:
+        lack = "has no address" if present else "does not exist"
+        if any(interface.addresses for interface in present):
+            lack = "has only a /32 address and no routes"
+        problems.add(
+            where,
+            "{0} {1}, so its networks cannot be read; list them in networks".format(", ".join(lan.interfaces), lack),
+        )
+    return networks
+
+
+def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:
+    """RFC 4787 REQ-7: a LAN that overlaps the WAN link's network could not reach that link."""
+    for wan in wans:
+        for interface in facts.meant_by(wan.interface):
+            for index, lan in enumerate(lans):
+                for ours, theirs in overlaps(lan.networks or (), interface.networks):
+                    problems.add(
+                        "lans[{0}] '{1}'".format(index, lan.name),
+                        "network {0} overlaps {1} of WAN {2}; {3}".format(
+                            ours, theirs, interface.name, _apart(ours, theirs)
+                        ),
+                    )
+
+
+def _apart(ours: str, theirs: str) -> str:
+    """What to do about a LAN network that overlaps a WAN's: exclude the WAN's part, if anything remains."""
+    outer, inner = parsed_network(ours), parsed_network(theirs)
+    if outer.prefixlen >= inner.prefixlen:
+        return "renumber the LAN"
+    left = sorted(outer.address_exclude(inner), key=lambda net: (net.prefixlen, net.network_address))
+    return "name the networks behind the LAN without that range, such as {0}".format(
+        ", ".join(str(net) for net in left[:4]) + (" and more" if len(left) > 4 else "")
+    )
