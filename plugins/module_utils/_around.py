@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ._facts import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
-from ._intent.gateway import Around
+from ._resolve.resolved import Around
 from ._rules import matches_name
 from ._values import is_plain_link, shorten
 
@@ -24,6 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent.gateway import Gateway
     from ._intent.neighbour import Neighbour
     from ._intent.sides import Lan, Wan
+    from ._resolve.resolved import Resolved
 
 
 def around(
@@ -51,7 +52,7 @@ def around(
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
     """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone."""
-    named = {other.partition("/")[0] for lan in gateway.lans or () for other in lan.reaches if "/" in other}
+    named = {other.partition("/")[0] for lan in gateway.named_lans for other in lan.reaches if "/" in other}
     return [each for each in neighbours if each.instance in named or gateway.undeclared == "leave"]
 
 
@@ -64,10 +65,10 @@ def _is_vpn(interface: Interface) -> bool:
     return interface.kind in TUNNELS and interface.kind != "ppp" and bool(interface.addresses)
 
 
-def check_reaches(gateway: Gateway, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:
+def check_reaches(gateway: Resolved, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:
     """Check references to other instances' LANs against what these instances have applied."""
     known = ["{0}/{1}".format(each.instance, name) for each in neighbours for name, _links in each.lans]
-    for index, lan in enumerate(gateway.lans or ()):
+    for index, lan in enumerate(gateway.lans):
         for other in lan.reaches:
             if "/" in other and other not in known:
                 problems.add(
@@ -77,7 +78,7 @@ def check_reaches(gateway: Gateway, neighbours: t.Sequence[Neighbour], problems:
                 )
 
 
-def reached(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
+def reached(gateway: Resolved, lan: Lan) -> t.Tuple[str, ...]:
     """The interfaces of LANs of other instances that a LAN may open connections to."""
     return tuple(
         link

@@ -14,8 +14,8 @@ from dataclasses import replace
 from ._rules import Action, Chain, Match, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
     from ._intent.traffic import Traffic
+    from ._resolve.resolved import Resolved
 
 #: Before anything decides about a packet that has come in.
 ARRIVE = Chain("arrive", "prerouting", "arrive")
@@ -49,22 +49,22 @@ MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_
 BY_FAMILY = {"icmp": {"ip": "icmp", "ip6": "icmpv6"}, "ah": {"ip": "ah", "ip6": "ah"}, "igmp": {"ip": "igmp"}}
 
 
-def lan_interfaces(gateway: Gateway) -> t.Tuple[str, ...]:
-    return tuple(name for lan in gateway.lans or () for name in lan.interfaces)
+def lan_interfaces(gateway: Resolved) -> t.Tuple[str, ...]:
+    return tuple(name for lan in gateway.lans for name in lan.interfaces)
 
 
-def wan_interfaces(gateway: Gateway, item: t.Optional[Traffic] = None) -> t.Tuple[str, ...]:
+def wan_interfaces(gateway: Resolved, item: t.Optional[Traffic] = None) -> t.Tuple[str, ...]:
     """All WANs, or the item's WAN."""
     if item and item.wan:
         return (item.wan,)
-    return tuple(wan.interface for wan in gateway.wans or ())
+    return tuple(wan.interface for wan in gateway.wans)
 
 
-def declared(gateway: Gateway) -> t.Tuple[str, ...]:
+def declared(gateway: Resolved) -> t.Tuple[str, ...]:
     return lan_interfaces(gateway) + wan_interfaces(gateway)
 
 
-def matches(gateway: Gateway, item: Traffic, sources: t.Tuple[str, ...]) -> t.List[Match]:
+def matches(gateway: Resolved, item: Traffic, sources: t.Tuple[str, ...]) -> t.List[Match]:
     """An item from these sources to its WANs, one match per family and protocol."""
     return [
         each

@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._intent.gateway import Gateway
     from ._intent.neighbour import Neighbour
+    from ._resolve.resolved import ResolvedLan
 
 #: LAN to the networks that were last read from its links.
 Networks = t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]
@@ -68,7 +69,7 @@ class Choosing:
     def wans(self, gateway: Gateway) -> t.Tuple[Wan, ...]:
         """Every link with a default route, except LANs and links whose route only an advertisement set."""
         facts, known = self._facts, self._known.wans
-        inside = [name for lan in gateway.lans or () for name in lan.interfaces]
+        inside = [name for lan in gateway.named_lans for name in lan.interfaces]
         advertised = rogue_links(facts, self._known.lans)
         found = tuple(
             name
@@ -195,12 +196,12 @@ def _carriers(facts: Facts, wans: t.Iterable[Wan]) -> t.Set[str]:
     return under
 
 
-def remembered(gateway: Gateway, lans: t.Sequence[Lan], wans: t.Sequence[Wan]) -> Chosen:
+def remembered(gateway: Gateway, lans: t.Sequence[ResolvedLan], wans: t.Sequence[Wan]) -> Chosen:
     """What a run with these options must remember."""
     return Chosen(
         wans=tuple(wan.interface for wan in wans) if gateway.wans is None else (),
         lans=tuple(lan.name for lan in lans) if gateway.lans is None else (),
-        networks=tuple((lan.name, lan.networks or ()) for lan in lans if lan.follows),
+        networks=tuple((lan.name, lan.networks) for lan in lans if lan.follows),
     )
 
 

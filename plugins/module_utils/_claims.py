@@ -17,13 +17,14 @@ import typing as t
 from dataclasses import replace
 
 from ._conflicts import is_pinhole
+from ._once import once
 from ._resolve.inside import sources_of
 from ._rules import Match, by_family, collapse, family_of, is_suffix, network
 from ._values import networks_of, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent.forward import PortForward
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
     from ._rules import Ports
 
 Networks = t.Tuple[str, ...]
@@ -35,14 +36,14 @@ def within(networks: t.Iterable[str], lan: t.Iterable[str]) -> Networks:
     return tuple(dict.fromkeys(max(pair, key=lambda net: int(network(net).prefixlen)) for pair in pairs))
 
 
-def lan_networks(gateway: Gateway, family: str) -> Networks:
-    return by_family(net for lan in gateway.lans or () for net in lan.networks or ()).get(family, ())
+def lan_networks(gateway: Resolved, family: str) -> Networks:
+    return by_family(net for lan in gateway.lans for net in lan.networks).get(family, ())
 
 
 # --- Who asks --------------------------------------------------------------------------------------------------------
 
 
-def outside_sources(gateway: Gateway, forward: PortForward, family: str) -> t.Optional[Networks]:
+def outside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
     """The clients outside that a forward is for; empty: all; None: nobody, as it names clients inside only."""
     named = by_family(forward.source).get(family, ())
     inside = lan_networks(gateway, family)
@@ -50,7 +51,7 @@ def outside_sources(gateway: Gateway, forward: PortForward, family: str) -> t.Op
     return None if named and not found else found
 
 
-def inside_sources(gateway: Gateway, forward: PortForward, family: str) -> t.Optional[Networks]:
+def inside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
     """The same for clients inside, who are asked for by a hairpin."""
     if not forward.hairpin:
         return None
@@ -61,7 +62,7 @@ def inside_sources(gateway: Gateway, forward: PortForward, family: str) -> t.Opt
 # --- Whose address is asked ------------------------------------------------------------------------------------------
 
 
-def mapped(gateway: Gateway, forward: PortForward, family: str, prefixes: bool = False) -> Networks:
+def mapped(gateway: Resolved, forward: PortForward, family: str, prefixes: bool = False) -> Networks:
     """The addresses outside, on the WANs of a forward, that stand for a server each."""
     actions = ("static", "prefix") if prefixes else ("static",)
     found = [
@@ -73,7 +74,7 @@ def mapped(gateway: Gateway, forward: PortForward, family: str, prefixes: bool =
     return by_family(found).get(family, ())
 
 
-def around(gateway: Gateway, forward: PortForward, family: str) -> Networks:
+def around(gateway: Resolved, forward: PortForward, family: str) -> Networks:
     """Where an address of this host is none of the forward's WANs.
 
     No packet filter can ask at which interface an address is before the route is known: nft's ``fib daddr oif`` finds
@@ -115,7 +116,7 @@ def arrivals(forward: PortForward) -> t.List[t.Tuple[Match, Ports]]:
     ]
 
 
-def told_apart(gateway: Gateway, forward: PortForward, match: Match, ports: Ports) -> Match:
+def told_apart(gateway: Resolved, forward: PortForward, match: Match, ports: Ports) -> Match:
     """A packet on its way to a server; if others lead there too, by what it had asked for."""
     if "port_forward/" + forward.name not in _shared(gateway):
         return match
@@ -124,20 +125,18 @@ def told_apart(gateway: Gateway, forward: PortForward, match: Match, ports: Port
     return replace(match, asked=asked, not_asked=not_asked, asked_port=ports)
 
 
-def asked_address(gateway: Gateway, name: str, match: Match, outside: str) -> Match:
+def asked_address(gateway: Resolved, name: str, match: Match, outside: str) -> Match:
     """The same for a NAT item that maps one to one."""
     return replace(match, asked=(outside,)) if "nat/" + name in _shared(gateway) else match
 
 
-def _shared(gateway: Gateway) -> t.Set[str]:
-    """Keys of the forwards and items whose servers others lead to, too. Found once, as a gateway does not change."""
-    found = gateway.__dict__.get("_shared")
-    if found is None:
-        found = gateway.__dict__["_shared"] = _forwards_that_meet(gateway) | _statics_that_meet(gateway)
-    return t.cast("t.Set[str]", found)
+@once
+def _shared(gateway: Resolved) -> t.Set[str]:
+    """Keys of the forwards and items whose servers others lead to, too."""
+    return _forwards_that_meet(gateway) | _statics_that_meet(gateway)
 
 
-def _forwards_that_meet(gateway: Gateway) -> t.Set[str]:
+def _forwards_that_meet(gateway: Resolved) -> t.Set[str]:
     ends: t.Dict[t.Tuple[str, str], t.List[t.Tuple[int, int, str]]] = {}
     for forward in gateway.port_forwards:
         if forward.to and not is_pinhole(gateway, forward):
@@ -156,7 +155,7 @@ def _forwards_that_meet(gateway: Gateway) -> t.Set[str]:
     return meeting
 
 
-def _statics_that_meet(gateway: Gateway) -> t.Set[str]:
+def _statics_that_meet(gateway: Resolved) -> t.Set[str]:
     inside: t.List[t.Tuple[str, str]] = []
     for item in gateway.nat:
         if item.action in ("static", "prefix") and item.to:

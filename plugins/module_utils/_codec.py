@@ -10,9 +10,9 @@
 
 ``encode`` and ``decode`` are for values of any of several types: an intent, which a later run compiles again.
 
-A dataclass becomes an object with the name of its class and the fields that differ from their defaults. A field that a
-later release adds therefore does not change what is written until somebody uses it. Tuples become lists, and lists
-become tuples.
+A dataclass becomes an object with the name that ``classes`` has for it and the fields that differ from their defaults.
+A field that a later release adds therefore does not change what is written until somebody uses it. Tuples become lists,
+and lists become tuples.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ from dataclasses import MISSING, fields, is_dataclass
 CLASS, SET = "", "{}"
 
 
-def encode(value: t.Any) -> t.Any:
-    """A value of dataclasses, tuples, frozen sets, strings, numbers, booleans and None as JSON."""
-    if is_dataclass(value) and not isinstance(value, type):
-        found: t.Dict[str, t.Any] = {CLASS: type(value).__name__}
+def encode(value: t.Any, classes: t.Mapping[str, type]) -> t.Any:
+    """A value of these dataclasses, tuples, frozen sets, strings, numbers, booleans and None as JSON."""
+    return _encoded(value, {kind: name for name, kind in classes.items()})
+
+
+def _encoded(value: t.Any, names: t.Mapping[type, str]) -> t.Any:
+    if type(value) in names:
+        found: t.Dict[str, t.Any] = {CLASS: names[type(value)]}
         for each in fields(value):
             part = getattr(value, each.name)
             if each.default is MISSING or part != each.default:
-                found[each.name] = encode(part)
+                found[each.name] = _encoded(part, names)
         return found
     if isinstance(value, tuple):
-        return [encode(part) for part in value]
+        return [_encoded(part, names) for part in value]
     if isinstance(value, frozenset):
-        return {SET: sorted(encode(part) for part in value)}
+        return {SET: sorted(_encoded(part, names) for part in value)}
     if value is None or isinstance(value, (str, int)):  # bool is an int
         return value
     raise TypeError("{0!r} cannot be encoded".format(value))

@@ -77,9 +77,8 @@ from ._rules import Action, Chain, Match, Rule, RuleSet, by_family
 from ._values import less, networks_of
 
 if t.TYPE_CHECKING:
-    from ._intent.gateway import Gateway
     from ._intent.items import Forward, Item
-    from ._intent.sides import Lan
+    from ._resolve.resolved import Resolved, ResolvedLan
 
 #: Never a source or destination on the Internet: RFC 6890 and the registries that it created, except link-local, which
 #: a LAN needs to reach its WAN link, and multicast, which unicast rules do not forward. ::/80 is ::/96, ::ffff:0:0/96
@@ -92,7 +91,7 @@ BOGON_NETWORKS = (
 )  # fmt: skip
 
 
-def compile_gateway(gateway: Gateway) -> RuleSet:
+def compile_gateway(gateway: Resolved) -> RuleSet:
     """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
@@ -129,7 +128,7 @@ def compile_gateway(gateway: Gateway) -> RuleSet:
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED, ELSEWHERE) if chain.name in filled]
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
         rules += _lan(gateway, lan)
     return RuleSet(gateway.instance, tuple(chains), tuple(_logged(gateway, rules)))
@@ -172,16 +171,16 @@ def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
     return rules
 
 
-def lan_chain(lan: Lan) -> str:
+def lan_chain(lan: ResolvedLan) -> str:
     return "lan-" + lan.name
 
 
-def opens_chain(lan: Lan) -> str:
+def opens_chain(lan: ResolvedLan) -> str:
     """The chain for packets whose source is in the LAN."""
     return "opens-" + lan.name
 
 
-def within_chain(lan: Lan) -> str:
+def within_chain(lan: ResolvedLan) -> str:
     """The chain for packets from a LAN without a known connection."""
     return "within-" + lan.name
 
@@ -193,25 +192,25 @@ def _forward_item(item: Forward) -> t.List[Rule]:
     return [Rule(FORWARD.name, match, Action(item.action), item.key) for match in matches]
 
 
-def _stray(gateway: Gateway) -> t.List[Rule]:
+def _stray(gateway: Resolved) -> t.List[Rule]:
     """Packets that conntrack calls invalid are never translated: 8 of 13 crafted packets left with a private source.
 
     Within the same LAN they are accepted: a router there may answer a client directly, so that the gateway sees only
     half of the connection.
     """
     rules = []
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         chain, key = within_chain(lan), "lan/" + lan.name
         rules.append(Rule(STRAY.name, Match(iif=lan.interfaces), Action("jump", chain), key))
         rules += [Rule(chain, replace(match, oif=lan.interfaces), ACCEPT, key) for match in _own(gateway, lan)]
     return [*rules, Rule(STRAY.name, Match(), DROP, "invalid")]
 
 
-def _forward(gateway: Gateway, apart: bool) -> t.List[Rule]:
+def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     """Dispatch by origin: invalid packets, packets from a LAN, then by destination."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         # Before replies: a source outside the LAN is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
     rules += spoofed(gateway, FORWARD.name)
@@ -222,7 +221,7 @@ def _forward(gateway: Gateway, apart: bool) -> t.List[Rule]:
     return rules + (ends if apart else [])
 
 
-def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
+def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:
     """Packets between declared interfaces that no LAN was allowed to send.
 
     There is one chain for the input and one for the output interface: iptables matches one interface per rule, and
@@ -249,11 +248,11 @@ def _between(gateway: Gateway, apart: bool) -> t.List[Rule]:
     return rules
 
 
-def multicast(gateway: Gateway) -> t.List[Rule]:
+def multicast(gateway: Resolved) -> t.List[Rule]:
     """Groups that a multicast router on this host, such as igmpproxy, forwards from a WAN to a LAN."""
     rules = []
     for item in gateway.multicast:
-        lans = (lan for lan in gateway.lans or () if not item.lan or lan.name in item.lan)
+        lans = (lan for lan in gateway.lans if not item.lan or lan.name in item.lan)
         into = tuple(name for lan in lans for name in lan.interfaces)
         wans = (item.wan,) if item.wan else wan_interfaces(gateway)
         coming = address_matches(item.source, item.group, iif=wans, oif=into)
@@ -261,18 +260,18 @@ def multicast(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def _own(gateway: Gateway, lan: Lan) -> t.List[Match]:
+def _own(gateway: Resolved, lan: ResolvedLan) -> t.List[Match]:
     """The sources that a LAN may have; any source if the check is off."""
     if not lan.spoof_check:
         return [Match()]
-    known = [Match(family, source=nets) for family, nets in by_family(lan.networks or ()).items()]
+    known = [Match(family, source=nets) for family, nets in by_family(lan.networks).items()]
     return known + follow.own_by_route(gateway, lan)
 
 
-def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
+def _lan(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
     """What a LAN may open: to itself, to WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
-    others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
+    others = tuple(name for other in gateway.lans if other.name in lan.reaches for name in other.interfaces)
     allowed = (wan_interfaces(gateway), lan.interfaces + others + reached(gateway, lan))
     rules = [Rule(chain, match, Action("goto", opens), key) for match in _own(gateway, lan)]
     if lan.spoof_check:
@@ -290,7 +289,7 @@ def _lan(gateway: Gateway, lan: Lan) -> t.List[Rule]:
 # --- What LANs may open towards a WAN -------------------------------------------------------------------------------
 
 
-def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
+def _outbound(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
     """Checked for new connections only, so replies to a port forward always leave."""
     rules = []
     for item in gateway.outbound:
@@ -298,7 +297,7 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
         whole = not item.source or lan.name in item.source
         # Only packets of this LAN arrive here. A rate applies to each family, so it needs the networks.
         if not whole or (item.rate and lan.spoof_check):
-            sources = within(inside_of(gateway, item), lan.networks or ())
+            sources = within(inside_of(gateway, item), lan.networks)
             if whole and lan.follows:
                 sources += followed(gateway)
             if not sources:
@@ -314,7 +313,7 @@ def _outbound(gateway: Gateway, lan: Lan) -> t.List[Rule]:
     return rules
 
 
-def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
+def _bogon_destinations(gateway: Resolved) -> t.List[Rule]:
     """Rejected, so that the client learns about it. Destinations of an exempt item (a VPN) are not bogons."""
     if not gateway.drop_bogons:
         return []
@@ -332,7 +331,7 @@ def _bogon_destinations(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
+def _bogon_sources(gateway: Resolved) -> t.List[Rule]:
     if not gateway.drop_bogons:
         return []
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
@@ -346,13 +345,13 @@ def _bogon_sources(gateway: Gateway) -> t.List[Rule]:
 # --- MTU and matches ------------------------------------------------------------------------------------------------
 
 
-def _mss(gateway: Gateway) -> t.List[Rule]:
+def _mss(gateway: Resolved) -> t.List[Rule]:
     """The MSS in both directions: SYN and SYN/ACK announce one each."""
     rules = []
-    for value in dict.fromkeys(wan.mss for wan in gateway.wans or ()):
+    for value in dict.fromkeys(wan.mss for wan in gateway.wans):
         if value == "keep":
             continue
-        wans = tuple(wan.interface for wan in gateway.wans or () if wan.mss == value)
+        wans = tuple(wan.interface for wan in gateway.wans if wan.mss == value)
         action = CLAMP if value == "pmtu" else Action("set_mss", size=int(value))
         rules.append(Rule(MSS.name, Match(oif=wans, tcp_syn=True), action, "mss"))
         rules.append(Rule(MSS.name, Match(iif=wans, tcp_syn=True), action, "mss"))
@@ -362,7 +361,7 @@ def _mss(gateway: Gateway) -> t.List[Rule]:
 # --- Helpers, logging -----------------------------------------------------------------------------------------------
 
 
-def _helpers(gateway: Gateway) -> t.List[Rule]:
+def _helpers(gateway: Resolved) -> t.List[Rule]:
     """Helpers for connections from LANs, and for port forwards on the helper's port."""
     rules = []
     for item in gateway.helpers:
@@ -380,7 +379,7 @@ def _helpers(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def _logged(gateway: Gateway, rules: t.Iterable[Rule]) -> t.Iterator[Rule]:
+def _logged(gateway: Resolved, rules: t.Iterable[Rule]) -> t.Iterator[Rule]:
     """Insert a rate-limited log rule before each rule whose event is to be logged."""
     for rule in rules:
         event = rule.key.split("/")[0]

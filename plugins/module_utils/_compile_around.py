@@ -41,8 +41,8 @@ from ._rules import REACH, Action, Chain, Match, Rule, by_family, family_of, net
 from ._values import PRIVATE, UNIQUE_LOCAL, is_private, less
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
     from ._intent.items import Masquerade
+    from ._resolve.resolved import Resolved
 
 #: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
@@ -61,7 +61,7 @@ ELSEWHERE = Chain("undeclared-other")
 CLAIMED = Chain("claimed")
 
 
-def ways_out(gateway: Gateway) -> t.Tuple[str, ...]:
+def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
     """The links through which no private source may leave."""
     return wan_interfaces(gateway) + (gateway.around.ways_out if gateway.undeclared == "drop" else ())
 
@@ -69,7 +69,7 @@ def ways_out(gateway: Gateway) -> t.Tuple[str, ...]:
 # --- What a WAN claims ----------------------------------------------------------------------------------------------
 
 
-def spoofed(gateway: Gateway, chain: str) -> t.List[Rule]:
+def spoofed(gateway: Resolved, chain: str) -> t.List[Rule]:
     """RFC 2827: a WAN never sends with a LAN's source, not even inside a known flow."""
     rules = []
     for family, own in _checked_networks(gateway).items():
@@ -81,7 +81,7 @@ def spoofed(gateway: Gateway, chain: str) -> t.List[Rule]:
     return rules
 
 
-def claimed(gateway: Gateway) -> t.List[Rule]:
+def claimed(gateway: Resolved) -> t.List[Rule]:
     """Checked only if a source may be a LAN's, so packets from the Internet are compared with few networks."""
     return [
         Rule(CLAIMED.name, Match(family, iif=(wan,), source=own), DROP, "spoofed/" + wan)
@@ -91,8 +91,8 @@ def claimed(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def _checked_networks(gateway: Gateway) -> t.Dict[str, t.Tuple[str, ...]]:
-    return by_family(net for lan in gateway.lans or () if lan.spoof_check for net in lan.networks or ())
+def _checked_networks(gateway: Resolved) -> t.Dict[str, t.Tuple[str, ...]]:
+    return by_family(net for lan in gateway.lans if lan.spoof_check for net in lan.networks)
 
 
 def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
@@ -111,7 +111,7 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 # --- What a WAN asks for ----------------------------------------------------------------------------------------------
 
 
-def outside(gateway: Gateway) -> t.List[Rule]:
+def outside(gateway: Resolved) -> t.List[Rule]:
     """From a WAN, a private address of this host is unreachable unless it belongs to that WAN.
 
     This covers port forwards and services of the gateway itself: replies would leave with that address as the source.
@@ -139,12 +139,12 @@ def outside(gateway: Gateway) -> t.List[Rule]:
     return rules + _astray(gateway)
 
 
-def _astray(gateway: Gateway) -> t.List[Rule]:
+def _astray(gateway: Resolved) -> t.List[Rule]:
     """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
 
     Only private ones: the route to a public source may use another WAN. Multicast may come from anywhere.
     """
-    if not any(lan.follows and lan.spoof_check for lan in gateway.lans or ()):
+    if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
         return []
     groups = {"ip": ("224.0.0.0/4",), "ip6": ("ff00::/8",)}
     return [
@@ -159,13 +159,13 @@ def _astray(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def _never_asked(gateway: Gateway) -> t.Tuple[str, ...]:
+def _never_asked(gateway: Resolved) -> t.Tuple[str, ...]:
     if gateway.undeclared == "drop":
         return NEVER_OUTSIDE + LOOPBACK
-    return LOOPBACK + tuple(net for lan in gateway.lans or () for net in lan.networks or () if is_private(net))
+    return LOOPBACK + tuple(net for lan in gateway.lans for net in lan.networks if is_private(net))
 
 
-def _named(gateway: Gateway) -> t.List[str]:
+def _named(gateway: Resolved) -> t.List[str]:
     """Private addresses that an item makes reachable from outside, on whichever link they are."""
     found = [net for forward in gateway.port_forwards for net in forward.destination]
     found += [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
@@ -175,7 +175,7 @@ def _named(gateway: Gateway) -> t.List[str]:
 # --- Between what is declared and what is not -----------------------------------------------------------------------
 
 
-def undeclared(gateway: Gateway) -> t.List[Rule]:
+def undeclared(gateway: Resolved) -> t.List[Rule]:
     """Packets that arrive here have one declared link and are not yet decided."""
     here, key = UNDECLARED.name, "undeclared"
     rules = [Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
@@ -210,7 +210,7 @@ def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
     return [Rule(here, match, RETURN, "answers") for match in known]
 
 
-def _of_a_lan(gateway: Gateway) -> t.List[Rule]:
+def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
     """What belongs to a LAN uses no other link, even in an open flow, unless the link is left to its manager.
 
     A forward's server may lose its link, and a route to it lead elsewhere. Nor does another link speak in such a flow,
@@ -220,7 +220,7 @@ def _of_a_lan(gateway: Gateway) -> t.List[Rule]:
     here, key, wans = UNDECLARED.name, "undeclared", wan_interfaces(gateway)
     links = other_links(gateway)
     rules = [Rule(here, Match(iif=links, ct_state=("established",)), RETURN, "answers")] if links else []
-    inside = by_family(net for lan in gateway.lans or () for net in lan.networks or ())
+    inside = by_family(net for lan in gateway.lans for net in lan.networks)
     for family, nets in inside.items():
         coming = Match(family, iif=wans, destination=nets, direction="original")
         rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
@@ -249,7 +249,7 @@ def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
     ]
 
 
-def _from_lans(gateway: Gateway) -> t.List[Rule]:
+def _from_lans(gateway: Resolved) -> t.List[Rule]:
     """An established flow may not use a link that a new one may not use: its route may have moved there.
 
     Answers may leave through a link that other instances know, but not through one with a default route.
@@ -272,13 +272,13 @@ def _by(side: str, names: t.Tuple[str, ...]) -> Match:
     return Match(iif=names) if side == "iif" else Match(oif=names)
 
 
-def other_links(gateway: Gateway) -> t.Tuple[str, ...]:
+def other_links(gateway: Resolved) -> t.Tuple[str, ...]:
     own = declared(gateway)
     links = (link for each in gateway.around.neighbours for link in each.links)
     return tuple(dict.fromkeys(link for link in links if link not in own))
 
 
-def _isolated(gateway: Gateway, links: t.Tuple[str, ...]) -> t.List[Rule]:
+def _isolated(gateway: Resolved, links: t.Tuple[str, ...]) -> t.List[Rule]:
     """Undeclared links are left alone; links of another instance count as declared."""
     here, wans = UNDECLARED.name, wan_interfaces(gateway)
     return [
@@ -300,7 +300,7 @@ def unmarked() -> t.List[Rule]:
     return [Rule(ARRIVE.name, Match(mark=LET_THROUGH), Action("unmark", size=REACH), "reach")]
 
 
-def reaches(gateway: Gateway) -> t.List[Rule]:
+def reaches(gateway: Resolved) -> t.List[Rule]:
     """Mark new connections from this instance's own links, about which it decides, and errors about these.
 
     The mark is not a verdict, so connections that it drops later are marked, too.
@@ -317,7 +317,7 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
         if item.action == "exempt"
         for match, _action in translations(gateway, item)
     ]
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         others = reached(gateway, lan)
         if others:
             rules.append(Rule(NEW.name, Match(iif=lan.interfaces, oif=others), MARK, key))
@@ -330,9 +330,9 @@ def reaches(gateway: Gateway) -> t.List[Rule]:
     return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
 
 
-def _to_a_lan(gateway: Gateway) -> t.List[Rule]:
+def _to_a_lan(gateway: Resolved) -> t.List[Rule]:
     """No new flow to a LAN's network leaves through a WAN, where a router advertisement may have set a route to it."""
-    inside = [net for lan in gateway.lans or () for net in lan.networks or () if family_of(net) == "ip6"]
+    inside = [net for lan in gateway.lans for net in lan.networks if family_of(net) == "ip6"]
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
     return [
         Rule(OUT.name, Match(family, destination=nets), DROP, "guard")
@@ -340,7 +340,7 @@ def _to_a_lan(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def unseen(gateway: Gateway) -> t.List[Rule]:
+def unseen(gateway: Resolved) -> t.List[Rule]:
     """Drop untranslated private sources of any network of the host.
 
     Packets marked by this or another instance are excluded: the LANs' guard checks them, or an item exempts them.

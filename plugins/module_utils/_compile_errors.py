@@ -22,8 +22,7 @@ from ._conflicts import is_pinhole
 from ._rules import Action, Chain, Match, Rule, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
-    from ._intent.sides import Lan
+    from ._resolve.resolved import Resolved, ResolvedLan
 
 ERRORS = Chain("errors")
 RELATED = ("related",)
@@ -35,7 +34,7 @@ REWRITTEN = (
 )
 
 
-def errors_chain(lan: Lan) -> str:
+def errors_chain(lan: ResolvedLan) -> str:
     return "errors-" + lan.name
 
 
@@ -47,7 +46,7 @@ def dispatched() -> t.List[Rule]:
     ]
 
 
-def errors(gateway: Gateway) -> t.List[Rule]:
+def errors(gateway: Resolved) -> t.List[Rule]:
     """Routers on the Internet may have any source; those of a LAN answer for flows that this LAN may have.
 
     What a LAN sends from its own networks to a WAN, or to LANs that it reaches, is accepted before.
@@ -55,7 +54,7 @@ def errors(gateway: Gateway) -> t.List[Rule]:
     here, lans = ERRORS.name, lan_interfaces(gateway)
     rules = [Rule(here, Match(iif=wan_interfaces(gateway)), ACCEPT, KEY)]
     rules += [Rule(here, match, ACCEPT, KEY) for match in REWRITTEN]
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         chain, ends = errors_chain(lan), lan.interfaces + _others(gateway, lan)
         rules.append(Rule(here, Match(iif=lan.interfaces), Action("jump", chain), KEY))
         rules.append(Rule(chain, Match(oif=ends), ACCEPT, "lan/" + lan.name))
@@ -66,14 +65,14 @@ def errors(gateway: Gateway) -> t.List[Rule]:
     return [*rules, Rule(here, Match(oif=lans), DROP, "isolation"), Rule(here, Match(), DROP, "guard")]
 
 
-def _others(gateway: Gateway, lan: Lan) -> t.Tuple[str, ...]:
+def _others(gateway: Resolved, lan: ResolvedLan) -> t.Tuple[str, ...]:
     """The interfaces of LANs with which a LAN may have flows, whichever of both opens them."""
-    lans = gateway.lans or ()
+    lans = gateway.lans
     found = [other for other in lans if other.name in lan.reaches or lan.name in other.reaches]
     return tuple(name for other in found for name in other.interfaces) + reached(gateway, lan)
 
 
-def _from_inside(gateway: Gateway, forward: t.Any) -> bool:
+def _from_inside(gateway: Resolved, forward: t.Any) -> bool:
     """Whether LANs may open flows to a server at its own address."""
     family = "ip6" if ":" in forward.to[0] else "ip"
     return is_pinhole(gateway, forward) and inside_sources(gateway, forward, family) is not None

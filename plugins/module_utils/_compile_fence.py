@@ -28,7 +28,7 @@ from ._conflicts import is_pinhole
 from ._rules import Action, Chain, Match, Rule, RuleSet
 
 if t.TYPE_CHECKING:
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
 
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")
@@ -39,7 +39,7 @@ OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
 KEY = "fence"
 
 
-def compile_fence(gateway: Gateway) -> RuleSet:
+def compile_fence(gateway: Resolved) -> RuleSet:
     """The fence of a resolved gateway."""
     outside, lans = ways_out(gateway), lan_interfaces(gateway)
     # Packets of this host have one of its addresses. So have the outer packets of a tunnel, which the kernel shows as
@@ -70,7 +70,7 @@ def compile_fence(gateway: Gateway) -> RuleSet:
     return RuleSet(gateway.instance, tuple(chains), tuple(rules))
 
 
-def _from_outside(gateway: Gateway) -> t.List[Rule]:
+def _from_outside(gateway: Resolved) -> t.List[Rule]:
     """Closed, except for what another program's DNAT accepts, and what our own rules open without DNAT."""
     here, wans = OUTSIDE.name, wan_interfaces(gateway)
     opened = _pinholes(gateway) + multicast(gateway)
@@ -89,12 +89,12 @@ def _from_outside(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def _from_inside(gateway: Gateway) -> t.List[Rule]:
+def _from_inside(gateway: Resolved) -> t.List[Rule]:
     """LANs are isolated. Private sources towards other links have been checked before."""
     here, lans = INSIDE.name, lan_interfaces(gateway)
     rules = [Rule(here, Match(translated=True), RETURN, "managed")]
-    for lan in gateway.lans or ():
-        others = tuple(name for other in gateway.lans or () if other.name in lan.reaches for name in other.interfaces)
+    for lan in gateway.lans:
+        others = tuple(name for other in gateway.lans if other.name in lan.reaches for name in other.interfaces)
         inside = lan.interfaces + others + reached(gateway, lan)
         rules.append(Rule(here, Match(iif=lan.interfaces, oif=inside), RETURN, "lan/" + lan.name))
     opened = [rule for rule in _pinholes(gateway) if set(rule.match.iif) <= set(lans)]
@@ -102,13 +102,13 @@ def _from_inside(gateway: Gateway) -> t.List[Rule]:
     return [*rules, Rule(here, Match(oif=lans), DROP, "isolation")] if lans else []
 
 
-def _pinholes(gateway: Gateway) -> t.List[Rule]:
+def _pinholes(gateway: Resolved) -> t.List[Rule]:
     """Rules that open a server at its own address."""
     forwards = (forward for forward in gateway.port_forwards if is_pinhole(gateway, forward))
     return [rule for forward in forwards for rule in let_in(gateway, forward)]
 
 
-def _input(gateway: Gateway) -> t.List[Rule]:
+def _input(gateway: Resolved) -> t.List[Rule]:
     """Packets from outside to the gateway itself, if it is protected."""
     if gateway.input != "protect":
         return []

@@ -22,8 +22,7 @@ from ._rules import FOLLOWED, Action, Chain, Match, Rule, by_family
 from ._values import is_private
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
-    from ._intent.sides import Lan
+    from ._resolve.resolved import Resolved, ResolvedLan
 
 FOLLOW_LAN = Chain("follow-lan", "", ARRIVE.stage)
 SRCNAT_ROUTED = Chain("srcnat-route", "", SRCNAT.stage)
@@ -32,12 +31,12 @@ BY_ROUTE = (FOLLOWED, FOLLOWED)
 KEY = "follow"
 
 
-def marked(gateway: Gateway) -> t.List[Rule]:
-    following = [lan for lan in gateway.lans or () if lan.follows]
+def marked(gateway: Resolved) -> t.List[Rule]:
+    following = [lan for lan in gateway.lans if lan.follows]
     families = by_family(followed(gateway))
     if not families:
         return []
-    known = by_family(net for lan in following for net in lan.networks or ())
+    known = by_family(net for lan in following for net in lan.networks)
     inside = tuple(name for lan in following for name in lan.interfaces)
     rules = [
         Rule(ARRIVE.name, Match(iif=inside), Action("jump", FOLLOW_LAN.name), KEY),
@@ -51,18 +50,18 @@ def marked(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def own_by_route(gateway: Gateway, lan: Lan) -> t.List[Match]:
+def own_by_route(gateway: Resolved, lan: ResolvedLan) -> t.List[Match]:
     """Sources of a LAN beyond its known networks."""
     if not lan.follows:
         return []
     return [Match(family, source=nets, mark=BY_ROUTE) for family, nets in by_family(followed(gateway)).items()]
 
 
-def srcnat_routed(gateway: Gateway) -> t.List[Rule]:
+def srcnat_routed(gateway: Resolved) -> t.List[Rule]:
     return _branch(SRCNAT, SRCNAT_ROUTED, [Rule(SRCNAT_ROUTED.name, *each) for each in _translated(gateway)])
 
 
-def egress_routed(gateway: Gateway) -> t.List[Rule]:
+def egress_routed(gateway: Resolved) -> t.List[Rule]:
     """The egress guard for these sources; no outside host has a route to a private one."""
     rules = []
     for match, action, key in _translated(gateway):
@@ -82,13 +81,13 @@ def _branch(chain: Chain, to: Chain, rules: t.List[Rule]) -> t.List[Rule]:
     return [Rule(chain.name, Match(mark=BY_ROUTE), Action("jump", to.name), KEY), *rules] if rules else []
 
 
-def _private(gateway: Gateway) -> t.Tuple[str, ...]:
+def _private(gateway: Resolved) -> t.Tuple[str, ...]:
     return tuple(net for net in followed(gateway) if is_private(net))
 
 
-def _translated(gateway: Gateway) -> t.List[t.Tuple[Match, Action, str]]:
+def _translated(gateway: Resolved) -> t.List[t.Tuple[Match, Action, str]]:
     """Translations by items that apply to all of these LANs, because the mark does not identify the LAN."""
-    names = {lan.name for lan in gateway.lans or () if lan.follows}
+    names = {lan.name for lan in gateway.lans if lan.follows}
     return [
         (match, action, "nat/" + item.name)
         for item in gateway.nat

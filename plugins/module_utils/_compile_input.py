@@ -29,7 +29,7 @@ from ._facts import managed_links
 from ._rules import REACH, Action, Match, Rule, by_family
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
 
 #: RFC 792 and RFC 4443: echo requests and errors. RFC 1256: router advertisement and solicitation. RFC 4890 section
 #: 4.4.1, what an IPv6 host needs: neighbour discovery, router advertisement and solicitation, multicast listener
@@ -45,12 +45,12 @@ ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
 DHCP_CLIENT = {"ip": 68, "ip6": 546}
 
 
-def chain_own(gateway: Gateway) -> t.List[Rule]:
+def chain_own(gateway: Resolved) -> t.List[Rule]:
     """Before any instance filters: this instance decides about its own links, whatever others protect."""
     return [Rule(OWN.name, Match(iif=declared(gateway), ct_state=("new",)), Action("mark", size=REACH), "reach")]
 
 
-def chain_input(gateway: Gateway) -> t.List[Rule]:
+def chain_input(gateway: Resolved) -> t.List[Rule]:
     """Packets to the gateway itself. With ``protect``, every link is filtered that is not a LAN and not managed."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
@@ -73,7 +73,7 @@ def chain_input(gateway: Gateway) -> t.List[Rule]:
     ]
 
 
-def _in_place_of_servers(gateway: Gateway) -> t.List[Rule]:
+def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
     """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
     outside = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
     return [
@@ -93,7 +93,7 @@ def chain_invalid() -> t.List[Rule]:
     return [*rules, Rule(INVALID.name, Match(), DROP, "invalid")]
 
 
-def chain_protected(gateway: Gateway) -> t.List[Rule]:
+def chain_protected(gateway: Resolved) -> t.List[Rule]:
     """What the gateway accepts on a protected link. Accepted packets continue to other programs' rules."""
     if gateway.input != "protect":
         return []

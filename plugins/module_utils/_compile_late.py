@@ -17,8 +17,8 @@ from ._resolve.inside import sources_of
 from ._rules import Action, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
     from ._intent.timers import Timeouts
+    from ._resolve.resolved import Resolved
 
 #: Option to nft's name of the state.
 STATES = {
@@ -36,7 +36,7 @@ STATES = {
 }
 
 
-def timers(gateway: Gateway) -> t.List[Rule]:
+def timers(gateway: Resolved) -> t.List[Rule]:
     """Timers of new connections, from the first matching item: port forwards, then NAT items in order."""
     rules: t.List[Rule] = []
     if not any([*(each.timeouts for each in gateway.port_forwards), *(each.timeouts for each in gateway.nat)]):
@@ -55,7 +55,7 @@ def timers(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def _assigned(gateway: Gateway, timeouts: Timeouts, key: str, known: t.Iterable[Match]) -> t.List[Rule]:
+def _assigned(gateway: Resolved, timeouts: Timeouts, key: str, known: t.Iterable[Match]) -> t.List[Rule]:
     found = []
     for match in known:
         new = replace(match, ct_state=("new",))
@@ -74,7 +74,7 @@ def _named(timeouts: t.Iterable[t.Tuple[str, int]], protocol: str) -> t.List[t.T
     return [(STATES[name], seconds) for name, seconds in timeouts if name in STATES and name.startswith(protocol)]
 
 
-def offload(gateway: Gateway) -> t.List[Rule]:
+def offload(gateway: Resolved) -> t.List[Rule]:
     """Established connections bypass the rules; the reply that establishes them comes in from a WAN."""
     if gateway.offload == "none":
         return []

@@ -50,11 +50,11 @@ MOST_NAMED = 16
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._intent.forward import PortForward
-    from ._intent.gateway import Gateway
     from ._intent.nat import NatItem
+    from ._resolve.resolved import Resolved
 
 
-def srcnat(gateway: Gateway) -> t.List[Rule]:
+def srcnat(gateway: Resolved) -> t.List[Rule]:
     """Hairpins, then NAT items in the user's order; in this table the first matching rule decides."""
     rules = [rule for forward in gateway.port_forwards if forward.hairpin for rule in _hairpin(gateway, forward)]
     rules += [rule for item in gateway.nat if item.hairpin for rule in _hairpin_static(gateway, item)]
@@ -63,7 +63,7 @@ def srcnat(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
+def egress(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     """After translation, no LAN source may remain, whatever happened to the rules before."""
     rules = _errors_of_exempt(gateway)
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
@@ -76,13 +76,13 @@ def egress(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
             if exempts and index < exempts[-1]:
                 # A later item may exempt other packets, but not those that this one should have translated.
                 rules.append(Rule(EGRESS.name, match, GUARD, "guard"))
-    guarded = by_family(net for lan in gateway.lans or () for net in nat_networks(gateway, lan))
+    guarded = by_family(net for lan in gateway.lans for net in nat_networks(gateway, lan))
     return rules + [
         Rule(EGRESS.name, Match(family, oif=ways_out, source=nets), GUARD, "guard") for family, nets in guarded.items()
     ]
 
 
-def fail_over(gateway: Gateway, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
+def fail_over(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     """A private source that belongs to some WANs leaves by no other, once the route of an open flow has moved."""
     owned = [(wan_interfaces(gateway, item), _private_of(item)) for item in gateway.nat if item.to]
     rules = []
@@ -100,7 +100,7 @@ def _private_of(item: NatItem) -> t.List[str]:
     return [net for to in item.to for net in ([to] if "/" in to else networks_of(to)) if is_private(net)]
 
 
-def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
+def _errors_of_exempt(gateway: Resolved) -> t.List[Rule]:
     """Exempt ICMP errors about exempted flows; errors about translated flows are translated.
 
     These rules come before all other items, which may match ICMP. The first item for all protocols covers them itself.
@@ -114,7 +114,7 @@ def _errors_of_exempt(gateway: Gateway) -> t.List[Rule]:
 
 
 def translations(
-    gateway: Gateway, item: NatItem, instead: t.Optional[t.Tuple[str, ...]] = None
+    gateway: Resolved, item: NatItem, instead: t.Optional[t.Tuple[str, ...]] = None
 ) -> t.List[t.Tuple[Match, Action]]:
     """The packets that an item matches, and their action; ACCEPT for exempted ones.
 
@@ -159,12 +159,12 @@ def _of_family(networks: t.Iterable[str], like: str) -> t.Tuple[str, ...]:
     return by_family(networks).get(family_of(like), ())
 
 
-def _pairs(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
+def _pairs(gateway: Resolved, item: NatItem) -> t.List[t.Tuple[str, str]]:
     """Pairs of inside and outside network of a 1:1 item."""
     outside = item.to[0]
     inside = [net for net in sources_of(gateway, item) if family_of(net) == family_of(outside)]
     if item.action == "prefix":
-        return neutral_pairs(inside[0], outside, [net for lan in gateway.lans or () for net in lan.networks or ()])
+        return neutral_pairs(inside[0], outside, [net for lan in gateway.lans for net in lan.networks])
     return [(inside[0], outside)]
 
 
@@ -175,7 +175,7 @@ def _map_source(network: str, to: str) -> Action:
     return Action("netmap", to=(to,))
 
 
-def dstnat(gateway: Gateway) -> t.List[Rule]:
+def dstnat(gateway: Resolved) -> t.List[Rule]:
     rules = []
     for forward in gateway.port_forwards:
         if not is_pinhole(gateway, forward):
@@ -197,7 +197,7 @@ def dstnat(gateway: Gateway) -> t.List[Rule]:
     return rules
 
 
-def _redirect(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+def _redirect(gateway: Resolved, forward: PortForward) -> t.List[Rule]:
     """Redirect connections to the server, from outside and, for a hairpin, from the LANs."""
     key, rules = "port_forward/" + forward.name, []
     for match, action in redirections(forward, wan_interfaces(gateway, forward)):
@@ -235,7 +235,7 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
     return found
 
 
-def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
+def _server_side(gateway: Resolved, forward: PortForward) -> t.List[Match]:
     """The packets of a forward on their way to its servers."""
     lan = lan_of(gateway, forward.to[0])
     oif = lan.interfaces if lan else home_of(gateway, forward.to[0])
@@ -244,7 +244,7 @@ def _server_side(gateway: Gateway, forward: PortForward) -> t.List[Match]:
     return [told_apart(gateway, forward, replace(match, oif=oif), ports) for match, ports in arrivals(forward)]
 
 
-def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+def let_in(gateway: Resolved, forward: PortForward) -> t.List[Rule]:
     key, rules = "port_forward/" + forward.name, []
     for match in _server_side(gateway, forward):
         outside = outside_sources(gateway, forward, match.family)
@@ -258,7 +258,7 @@ def let_in(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     return rules
 
 
-def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+def let_in_here(gateway: Resolved, forward: PortForward) -> t.List[Rule]:
     """A server on the gateway itself is reached through the input chain."""
     rules = []
     for match in _server_side(gateway, forward):
@@ -269,7 +269,7 @@ def let_in_here(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
     return rules
 
 
-def let_in_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
+def let_in_static(gateway: Resolved, item: NatItem) -> t.List[Rule]:
     """Connections to the outside addresses of a 1:1 item, if they are allowed."""
     if not item.inbound and not item.hairpin:
         return []
@@ -291,11 +291,11 @@ def _is_for(item: NatItem, network: str) -> bool:
     return not item.destination or bool(_of_family(item.destination, network))
 
 
-def _mapped_side(gateway: Gateway, inside: str) -> Match:
+def _mapped_side(gateway: Resolved, inside: str) -> Match:
     return Match(family_of(inside), oif=home_of(gateway, inside), destination=(inside,), translated=True)
 
 
-def closed_inside(gateway: Gateway, chain: str, iif: t.Tuple[str, ...] = ()) -> t.List[Rule]:
+def closed_inside(gateway: Resolved, chain: str, iif: t.Tuple[str, ...] = ()) -> t.List[Rule]:
     """Reject mapped addresses that clients inside may not use: the gateway never answers for the server, and the packet
     must not leave for an outside router to send it back.
     """
@@ -306,7 +306,7 @@ def closed_inside(gateway: Gateway, chain: str, iif: t.Tuple[str, ...] = ()) -> 
     ]
 
 
-def _hairpin_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
+def _hairpin_static(gateway: Resolved, item: NatItem) -> t.List[Rule]:
     rules = []
     for inside, outside in _pairs(gateway, item):
         sources = lan_networks(gateway, family_of(inside))
@@ -317,13 +317,13 @@ def _hairpin_static(gateway: Gateway, item: NatItem) -> t.List[Rule]:
     return rules
 
 
-def _hairpin(gateway: Gateway, forward: PortForward) -> t.List[Rule]:
+def _hairpin(gateway: Resolved, forward: PortForward) -> t.List[Rule]:
     """RFC 4787 REQ-9a: the server sees the outside address, as it would for an outside client."""
     if is_pinhole(gateway, forward):
         return []
     # For a backend that cannot match the original destination.
     names = wan_interfaces(gateway, forward)
-    here = [address for wan in gateway.wans or () if wan.interface in names for address in wan.addresses]
+    here = [address for wan in gateway.wans if wan.interface in names for address in wan.addresses]
     rules = []
     for match in _server_side(gateway, forward):
         inside = inside_sources(gateway, forward, match.family)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ._helpers import HELPERS
+from ._once import once
 from ._rules import family_of, is_suffix, network, patterns_overlap
 from ._values import is_network, is_private, networks_of, overlaps, shorten
 
@@ -35,7 +36,7 @@ Claim = t.Tuple[int, int, int]
 
 
 def check_references(gateway: Gateway, problems: Problems) -> None:
-    lans = gateway.lans or ()
+    lans = gateway.named_lans
     for kind, names in (
         ("lans", [lan.name for lan in lans]),
         ("nat", [item.name for item in gateway.nat]),
@@ -44,7 +45,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("multicast", [item.name for item in gateway.multicast]),
         ("input_allow", [item.name for item in gateway.input_allow]),
         ("helpers", [item.name for item in gateway.helpers]),
-        ("wans", [wan.interface for wan in gateway.wans or ()]),
+        ("wans", [wan.interface for wan in gateway.named_wans]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
             problems.add(kind, "'{0}' is defined twice; give each its own name".format(shorten(name)))
@@ -107,12 +108,12 @@ def _check_lan_pair(index: int, lan: Lan, later: int, other: Lan, problems: Prob
         for second in other.interfaces:
             if patterns_overlap(name, second):
                 problems.add(where, "both have interface {0}; an interface belongs to one LAN".format(shorten(second)))
-    for one, two in overlaps(lan.networks or (), other.networks or ()):
+    for one, two in overlaps(lan.named_networks, other.named_networks):
         problems.add(where, "networks {0} and {1} overlap; each address belongs to one LAN".format(one, two))
 
 
 def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Problems) -> None:
-    names = [wan.interface for wan in gateway.wans or ()]
+    names = [wan.interface for wan in gateway.named_wans]
     for index, lan in enumerate(lans):
         for name in lan.interfaces:
             for wan in names:
@@ -271,25 +272,40 @@ def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
 
 def exempted_by(gateway: Gateway, address: str, wan: str) -> str:
     """The name of the NAT item that exempts everything this address sends; empty if it is translated."""
-    known: t.Dict[t.Tuple[str, str], str] = gateway.__dict__.setdefault("_exempted", {})
-    if not any(_is_plain(item) and item.action == "exempt" for item in gateway.nat):
+    return _exemptions(gateway).of(address, wan)
+
+
+class _Exemptions:
+    """What NAT items exempt. Each address is looked up once, because 10,000 forwards ask again and again."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._items = [item for item in gateway.nat if _is_plain(item)]
+        self._wans = [each.interface for each in gateway.named_wans]
+        self._lans = {lan.name: lan.named_networks for lan in gateway.named_lans}
+        self._any = any(item.action == "exempt" for item in self._items)
+        self._known: t.Dict[t.Tuple[str, str], str] = {}
+
+    def of(self, address: str, wan: str) -> str:
+        if not self._any:
+            return ""
+        if (address, wan) not in self._known:
+            self._known[address, wan] = self._find(address, wan)
+        return self._known[address, wan]
+
+    def _find(self, address: str, wan: str) -> str:
+        (host,) = networks_of(address)[:1]
+        for item in self._items:
+            if item.wan and item.wan != wan and self._wans != [item.wan]:
+                continue
+            lans = self._lans
+            named = [lans.get(entry, (entry,)) for entry in item.source] if item.source else list(lans.values())
+            if overlaps([host], [net for nets in named for net in nets if is_network(net)]):
+                return item.name if item.action == "exempt" else ""
         return ""
-    if (address, wan) not in known:
-        known[address, wan] = _exempted_by(gateway, address, wan)
-    return known[address, wan]
 
 
-def _exempted_by(gateway: Gateway, address: str, wan: str) -> str:
-    every = [each.interface for each in gateway.wans or ()]
-    lans = {lan.name: lan.networks or () for lan in gateway.lans or ()}
-    (host,) = networks_of(address)[:1]
-    for item in gateway.nat:
-        if not _is_plain(item) or (item.wan and item.wan != wan and every != [item.wan]):
-            continue
-        named = [lans.get(entry, (entry,)) for entry in item.source] if item.source else list(lans.values())
-        if overlaps([host], [net for nets in named for net in nets if is_network(net)]):
-            return item.name if item.action == "exempt" else ""
-    return ""
+#: A gateway's, found once.
+_exemptions = once(_Exemptions)
 
 
 def _is_plain(item: NatItem) -> bool:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import fields
 
-from ._intent.gateway import Gateway
 from ._intent.items import Forward, Masquerade, PortForwardItem
-from ._intent.stored import decode
+from ._resolve import stored
+from ._resolve.resolved import Resolved
 
 Json = t.Dict[str, t.Any]
 Counters = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -34,36 +34,43 @@ SINGLE: t.Dict[str, t.Any] = {
 }
 
 
-def read(raw: t.Any) -> t.Optional[Gateway]:
+def read(raw: t.Any) -> t.Optional[Resolved]:
     """The intent in a state file; None for single items and for data of an incompatible release."""
-    gateway = decode(raw)
-    return gateway if isinstance(gateway, Gateway) else None
+    gateway = _decoded(raw)
+    return gateway if isinstance(gateway, Resolved) else None
+
+
+def _decoded(raw: t.Any) -> t.Any:
+    try:
+        return stored.decode(raw)
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def lists(
-    gateway: t.Optional[Gateway], counters: Counters, items: t.Optional[t.Mapping[str, t.Any]] = None
+    gateway: t.Optional[Resolved], counters: Counters, items: t.Optional[t.Mapping[str, t.Any]] = None
 ) -> t.Dict[str, t.List[Json]]:
     """WANs, LANs and items; empty lists if there is no gateway. ``items`` are single items from the state file."""
-    known = gateway or Gateway(wans=(), lans=(), nat=())
+    known = gateway or Resolved(nat=())
     found = {
-        "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans or ()],
+        "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans],
         "lans": [
             dict(
                 name=lan.name,
                 interfaces=list(lan.interfaces),
-                networks=list(lan.networks or ()),
+                networks=list(lan.networks),
                 reaches=list(lan.reaches),
                 spoof_check=lan.spoof_check,
                 follows=lan.follows,
                 **_counted(counters, "lan/" + lan.name),
             )
-            for lan in known.lans or ()
+            for lan in known.lans
         ],
         "helpers": [{"name": item.name, "port": list(item.port)} for item in known.helpers],
     }
     for kind, word in KINDS.items():
         found[kind] = [_item(item, _counted(counters, word + "/" + item.name)) for item in getattr(known, kind)]
-    single = [decode(raw) for _key, raw in sorted((items or {}).items())]
+    single = [_decoded(raw) for _key, raw in sorted((items or {}).items())]
     for kind, of in SINGLE.items():
         found[kind] = found.get(kind, []) + [
             _item(item, _counted(counters, item.key)) for item in single if isinstance(item, of)

@@ -24,7 +24,7 @@ from ._values import check_instance
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
 
 
 def gateway_explain(params: t.Mapping[str, t.Any], host: Host) -> t.Dict[str, t.Any]:
@@ -47,7 +47,7 @@ def gateway_explain(params: t.Mapping[str, t.Any], host: Host) -> t.Dict[str, t.
     return {"changed": False, **values, "lines": answers.lines(values)}
 
 
-def _gateway(instance: str, host: Host) -> Gateway:
+def _gateway(instance: str, host: Host) -> Resolved:
     state = persist.read_state(host, instance)
     if not state:
         known = ", ".join(persist.instances(host)) or "none"

@@ -23,8 +23,8 @@ from ._part import NOTHING, Delta, Part, Shell, stem
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Scene
+    from ._resolve.resolved import Resolved
 
 #: The fence of a change, in its folder; empty if there is to be none.
 FILE = "fence.nft"
@@ -85,7 +85,7 @@ class Fence:
     unfenced: str = ""  # why there is none
 
 
-def fence_of(gateway: Gateway, init: str, host: Sight, known: str, refused: str) -> Fence:
+def fence_of(gateway: Resolved, init: str, host: Sight, known: str, refused: str) -> Fence:
     """The fence of a gateway.
 
     ``known`` is the text in the state file, ``refused`` nft's message about rules that have not changed.
@@ -135,7 +135,7 @@ def stands(text: str, host: Sight) -> bool:
 class _FencePart(Part[Fence]):
     endings = (".fence.nft",)
 
-    def want(self, gateway: Gateway, was: Fence, scene: Scene, sight: Sight) -> t.Tuple[Fence, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Fence, scene: Scene, sight: Sight) -> t.Tuple[Fence, t.Tuple[str, ...]]:
         init, refused = scene.init.name if scene.init else "", was.unfenced if scene.same else ""
         found = fence_of(gateway, init, sight, was.text, refused)
         why = found.unfenced

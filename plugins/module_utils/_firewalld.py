@@ -31,8 +31,8 @@ from ._rules import matches_name
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Done, Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Scene
+    from ._resolve.resolved import Resolved
 
 FOLDER = "/etc/firewalld/policies"
 CMD = "firewall-cmd"
@@ -95,21 +95,19 @@ def runs(host: Sight) -> bool:
     return bool(host.which(CMD)) and host.ask([CMD, "--state"]).rc == 0
 
 
-def policy_for(gateway: Gateway, host: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
+def policy_for(gateway: Resolved, host: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
     """The policy and notes. Raises GatewayError if firewalld does not answer."""
     known = _zones(host)
-    lans = gateway.lans or ()
+    lans = gateway.lans
     reached = {name for lan in lans for name in lan.reaches}
     inside = [name for lan in lans for name in lan.interfaces]
-    outside = [wan.interface for wan in gateway.wans or ()]
+    outside = [wan.interface for wan in gateway.wans]
     outside += [name for lan in lans if lan.name in reached for name in lan.interfaces]
     homeless = [name for name in dict.fromkeys(inside + outside) if not _zones_of([name], known)]
     policy = Policy(
         ingress=_zones_of(inside, known) or (ANY,),
         egress=_zones_of(outside, known) or (ANY,),
-        sources=tuple(
-            dict.fromkeys([network for lan in lans for network in lan.networks or ()] + list(followed(gateway)))
-        ),
+        sources=tuple(dict.fromkeys([network for lan in lans for network in lan.networks] + list(followed(gateway)))),
     )
     notes = [
         "firewalld: {0} is not assigned to a zone, so the policy applies to any zone; assign it to narrow that".format(
@@ -247,7 +245,7 @@ class _Door(Part[Policy]):
     def places(self, instance: str) -> t.Tuple[str, ...]:
         return (path_of(instance),)
 
-    def want(self, gateway: Gateway, was: Policy, scene: Scene, sight: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Policy, scene: Scene, sight: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
         if runs(sight):
             return policy_for(gateway, sight)
         # If it is installed but not running, it reads the file of the policy when it starts.

@@ -18,7 +18,7 @@ import json
 import typing as t
 from dataclasses import replace
 
-from . import _codec as codec, _conntrack as conntrack, _rollback as rollback
+from . import _conntrack as conntrack, _rollback as rollback
 from ._compile import compile_gateway, compile_item, turn_of
 from ._conntrack import Found
 from ._errors import GatewayError
@@ -26,10 +26,9 @@ from ._facts import read_facts
 from ._flows.judge import Rules
 from ._flows.judges import Judges
 from ._groups import Groups, groups
-from ._intent.gateway import Gateway
 from ._intent.items import Masquerade, PortForwardItem
-from ._intent.sides import Lan, Wan
-from ._intent.stored import CLASSES
+from ._resolve import stored
+from ._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from ._rules import RuleSet, network
 from ._values import networks_of
 
@@ -47,19 +46,19 @@ ITEMS = "items"
 NO_LINK = ("",)
 
 Links = t.Tuple[t.Tuple[str, str], ...]
-Compiled = t.Tuple[RuleSet, Gateway]
+Compiled = t.Tuple[RuleSet, Resolved]
 
 
-def encoded(gateway: Gateway) -> t.Any:
+def encoded(gateway: Resolved) -> t.Any:
     """The intent for the state file, without the WANs' present addresses."""
-    return codec.encode(replace(gateway, wans=tuple(replace(wan, addresses=()) for wan in gateway.wans or ())))
+    return stored.encode(replace(gateway, wans=tuple(replace(wan, addresses=()) for wan in gateway.wans)))
 
 
 def encoded_items(before: t.Any, item: Item, present: bool) -> t.Any:
     """The items of an instance for the state file, with this one or without it."""
     known = {key: raw for key, raw in items_in(before).items() if key != item.key}
     if present:
-        known[item.key] = codec.encode(item)
+        known[item.key] = stored.encode(item)
     return {ITEMS: known} if known else None
 
 
@@ -73,9 +72,9 @@ def _compiled(raw: t.Any, links: Links) -> t.Optional[Compiled]:
     """The decoded intent; None if there is none or another release wrote it."""
     try:
         if items_in(raw):
-            return _together([codec.decode(each, CLASSES) for _key, each in sorted(items_in(raw).items())], links)
-        gateway = codec.decode(raw, CLASSES)
-        return (compile_gateway(gateway), gateway) if isinstance(gateway, Gateway) else None
+            return _together([stored.decode(each) for _key, each in sorted(items_in(raw).items())], links)
+        gateway = stored.decode(raw)
+        return (compile_gateway(gateway), gateway) if isinstance(gateway, Resolved) else None
     except (ValueError, TypeError, AttributeError, LookupError):
         return None
 
@@ -97,8 +96,8 @@ def _together(items: t.Sequence[Item], links: Links) -> Compiled:
             inside.update((net, None) for to in item.to for net in networks_of(to))
         else:
             inside.update(dict.fromkeys(item.source + item.destination))
-    lans = tuple(Lan(net, _links_to(net, links), (net,)) for net in inside)
-    return RuleSet("", tuple(chains), tuple(rules)), Gateway(wans=tuple(map(Wan, wans)), lans=lans)
+    lans = tuple(ResolvedLan(net, _links_to(net, links), (net,)) for net in inside)
+    return RuleSet("", tuple(chains), tuple(rules)), Resolved(wans=tuple(map(ResolvedWan, wans)), lans=lans)
 
 
 def _links_to(net: str, links: Links) -> t.Tuple[str, ...]:
@@ -178,8 +177,8 @@ class Forgetting:
         if found and not items_in(raw):
             return found
         others = [self._compiled(each) for each in (self._encoded, *self._owed, self._before)]
-        ruleset, gateway = found or (PLAIN, Gateway(wans=(), lans=()))
-        wans = [wan for each in (found, *others) if each for wan in each[1].wans or ()]
+        ruleset, gateway = found or (PLAIN, Resolved())
+        wans = [wan for each in (found, *others) if each for wan in each[1].wans]
         return ruleset, replace(gateway, wans=tuple(dict.fromkeys(wans)))
 
     def _compiled(self, raw: t.Any) -> t.Optional[Compiled]:

@@ -28,7 +28,7 @@ from ._words import WITH_PORTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._flows.judge import Rules
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
     from ._rules import Action, Match, Rule, RuleSet
 
 #: The maximum number of groups; each costs a walk through the connection table.
@@ -139,16 +139,14 @@ def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.An
     return [each for each in part if each not in named] or part
 
 
-def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Gateway]) -> t.Iterator[t.Tuple[str, str]]:
+def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
     """The source and destination networks of these packets; empty for any outside network."""
     about = asked[0]
-    lans = {lan.name: lan for gateway in gateways for lan in gateway.lans or ()}
-    inside = {name: lan.networks or () for lan in lans.values() for name in lan.interfaces}
+    lans = {lan.name: lan for gateway in gateways for lan in gateway.lans}
+    inside = {name: lan.networks for lan in lans.values() for name in lan.interfaces}
     owner = about.chain.partition("-")[2] if about.chain.startswith(("lan-", "opens-")) else ""
     sources = (
-        (about.source,)
-        if about.source
-        else inside.get(about.iif) or (lans[owner].networks or () if owner in lans else ("",))
+        (about.source,) if about.source else inside.get(about.iif) or (lans[owner].networks if owner in lans else ("",))
     )
     destinations = (about.destination,) if about.destination else inside.get(about.oif) or ("",)
     if is_suffix(about.destination):

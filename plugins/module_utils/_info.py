@@ -40,9 +40,9 @@ from ._values import check_instance
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
     from ._host import Sight
-    from ._intent.gateway import Gateway
     from ._origin import Origin
     from ._plan import Rows
+    from ._resolve.resolved import Resolved
 
 
 def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[str, t.Any]:
@@ -128,9 +128,9 @@ def _rules_wanted(state: t.Optional[State], host: Sight) -> bool:
     return bool(RULES.of(state).rows) if state else not persist.instances(host)
 
 
-def _interfaces(gateway: t.Optional[Gateway], state: State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+def _interfaces(gateway: t.Optional[Resolved], state: State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
     """The host's interfaces with their roles, and declared interfaces that do not exist now."""
-    wans = {wan.interface for wan in gateway.wans or ()} if gateway else set()
+    wans = {wan.interface for wan in gateway.wans} if gateway else set()
     roles = {pattern: "wan" if pattern in wans else "lan" for pattern in DECLARATION.of(state).interfaces}
     meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
     found = [

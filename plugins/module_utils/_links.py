@@ -32,8 +32,8 @@ from ._values import is_plain_link
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Scene
+    from ._resolve.resolved import Resolved
 
 #: After the name of the link. IFNAMSIZ - 1, include/uapi/linux/if.h; a longer name leaves no room for it.
 LABEL, LONGEST = ":nat", 15
@@ -53,7 +53,7 @@ class Links:
         return bool(self.addresses or self.offload)
 
 
-def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:
+def links_of(gateway: Resolved, known: Links, facts: Facts, others: t.Sequence[Links] = ()) -> Links:
     """What a resolved gateway needs. ``known`` is what it needed so far, ``others`` what other instances need."""
     added = (pair for item in gateway.nat for pair in added_addresses(gateway, item))
     addresses = tuple(dict.fromkeys((name, str(ipaddress.ip_network(address))) for name, address in added))
@@ -61,8 +61,8 @@ def links_of(gateway: Gateway, known: Links, facts: Facts, others: t.Sequence[Li
     there = set(_present(addresses, facts)) - set(known.addresses) - ours
     devices: t.Tuple[str, ...] = ()
     if gateway.offload != "none":
-        devices = tuple(wan.interface for wan in gateway.wans or ())
-        devices += tuple(name for lan in gateway.lans or () for name in lan.interfaces)
+        devices = tuple(wan.interface for wan in gateway.wans)
+        devices += tuple(name for lan in gateway.lans for name in lan.interfaces)
     found = tuple(pair for pair in addresses if pair in there or pair in known.found)
     return Links(addresses, found, devices)
 
@@ -174,7 +174,7 @@ class _LinksPart(Part[Links]):
 
     endings = (".links",)
 
-    def want(self, gateway: Gateway, was: Links, scene: Scene, sight: Sight) -> t.Tuple[Links, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Links, scene: Scene, sight: Sight) -> t.Tuple[Links, t.Tuple[str, ...]]:
         facts = scene.facts or read_facts(sight)
         return links_of(gateway, was, facts, [self.of(other) for other in scene.others]), ()
 

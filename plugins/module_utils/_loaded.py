@@ -22,8 +22,8 @@ from ._plan import Plan, Row, Rows  # noqa: TC001 (the codec reads the annotatio
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Scene
+    from ._resolve.resolved import Resolved
 
 #: Suffixes of the files that backends load at boot.
 ENDINGS = (".nft", ".late.nft", ".iptables", ".ip6tables", ".ipset")
@@ -58,7 +58,7 @@ class _RulesPart(Part[Loaded]):
 
     endings = ENDINGS
 
-    def want(self, gateway: Gateway, was: Loaded, scene: Scene, sight: Sight) -> t.Tuple[Loaded, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Loaded, scene: Scene, sight: Sight) -> t.Tuple[Loaded, t.Tuple[str, ...]]:
         if not scene.backend:
             return self.empty, ()
         if scene.plan.changed and gateway.offload != "none":

@@ -16,8 +16,8 @@ from ._part import NOTHING, Part
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Delta, Scene
+    from ._resolve.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Modules:
 class _ModulesPart(Part[Modules]):
     """Modules stay loaded: others may use them by then."""
 
-    def want(self, gateway: Gateway, was: Modules, scene: Scene, sight: Sight) -> t.Tuple[Modules, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Modules, scene: Scene, sight: Sight) -> t.Tuple[Modules, t.Tuple[str, ...]]:
         names = [item.name for item in gateway.helpers]
         if scene.plan.changed:
             check_known(names, sight)

@@ -19,8 +19,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._errors import Problems
     from ._facts import Facts, Interface
     from ._intent.forward import PortForward
-    from ._intent.gateway import Elsewhere, Gateway
     from ._intent.nat import NatItem
+    from ._resolve.resolved import Elsewhere, Resolved
 
 #: Routing tables that are consulted by default.
 MAIN = ("main", "default")
@@ -29,7 +29,7 @@ MOST_NAMED = 5
 NOBODYS = {"ip": tuple(str(net) for net in PRIVATE), "ip6": (str(UNIQUE_LOCAL),)}
 
 
-def elsewhere(gateway: Gateway, facts: Facts) -> Elsewhere:
+def elsewhere(gateway: Resolved, facts: Facts) -> Elsewhere:
     """For each WAN with a hairpin forward, the networks in which this host's addresses do not belong to that WAN.
 
     A WAN that does not exist is assumed to be public.
@@ -38,12 +38,12 @@ def elsewhere(gateway: Gateway, facts: Facts) -> Elsewhere:
     return tuple((wan, _around(gateway, facts, wan)) for wan in wanted)
 
 
-def _around(gateway: Gateway, facts: Facts, wan: str) -> t.Tuple[str, ...]:
-    every = [each.interface for each in gateway.wans or ()]
+def _around(gateway: Resolved, facts: Facts, wan: str) -> t.Tuple[str, ...]:
+    every = [each.interface for each in gateway.wans]
     own = _links(facts, [wan] if wan else every)
     declared = [link.name for link in _links(facts, every)]
     others = [link for link in facts.interfaces if link not in own and (link.name in declared or not manager_of(link))]
-    lans = by_family(net for lan in gateway.lans or () for net in lan.networks or ())
+    lans = by_family(net for lan in gateway.lans for net in lan.networks)
     found: t.List[str] = []
     for family in ("ip", "ip6"):
         ours = [net for link in own for net in _of(link) if family_of(net) == family]
@@ -77,7 +77,7 @@ def _host(address: str) -> str:
     return address + ("/128" if ":" in address else "/32")
 
 
-def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
+def check_pairs(gateway: Resolved, facts: Facts, problems: Problems) -> t.List[str]:
     """Check forwards against 1:1 items, and return notes on valid overlaps where one takes precedence."""
     statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
     _check_prefixes(gateway, facts, problems)
@@ -101,7 +101,7 @@ def check_pairs(gateway: Gateway, facts: Facts, problems: Problems) -> t.List[st
     return notes
 
 
-def _of_the_gateway(index: int, item: NatItem, gateway: Gateway, facts: Facts, problems: Problems) -> t.List[str]:
+def _of_the_gateway(index: int, item: NatItem, gateway: Resolved, facts: Facts, problems: Problems) -> t.List[str]:
     """The gateway's own addresses in a network that is mapped: their counterparts outside lead nowhere."""
     where, source = "nat[{0}] '{1}'".format(index, item.name), _networks_of(item.source[0], gateway)
     pairs = [(network(ours), network(item.to[0])) for ours in source if family_of(ours) == family_of(item.to[0])]
@@ -126,8 +126,8 @@ def _of_the_gateway(index: int, item: NatItem, gateway: Gateway, facts: Facts, p
     return notes
 
 
-def _networks_of(source: str, gateway: Gateway) -> t.Tuple[str, ...]:
-    named = [lan.networks or () for lan in gateway.lans or () if lan.name == source]
+def _networks_of(source: str, gateway: Resolved) -> t.Tuple[str, ...]:
+    named = [lan.networks for lan in gateway.lans if lan.name == source]
     return named[0] if named else (source,)
 
 
@@ -140,7 +140,7 @@ def _within(facts: Facts, inside: t.Any) -> t.List[t.Tuple[str, str]]:
     ]
 
 
-def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:
+def _told(where: str, forward: PortForward, gateway: Resolved) -> t.List[str]:
     notes = []
     exempting = exempted_by(gateway, forward.to[0], forward.wan) if forward.to else ""
     if exempting and is_pinhole(gateway, forward):
@@ -158,10 +158,10 @@ def _told(where: str, forward: PortForward, gateway: Gateway) -> t.List[str]:
     return notes
 
 
-def _check_prefixes(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+def _check_prefixes(gateway: Resolved, facts: Facts, problems: Problems) -> None:
     """Routers on a link solicit each of its addresses (RFC 4861), and no host answers for a translated prefix."""
     for index, item in gateway.sound("nat"):
-        names = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
+        names = [item.wan] if item.wan else [wan.interface for wan in gateway.wans]
         for link in _links(facts, names if item.action == "prefix" else ()):
             for ours, theirs in overlaps(item.to, link.networks):
                 problems.add(
@@ -177,13 +177,13 @@ def _same_wan(forward: PortForward, item: NatItem) -> bool:
     return not item.wan or not forward.wan or item.wan == forward.wan
 
 
-def answers(gateway: Gateway, facts: Facts) -> t.List[str]:
+def answers(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Forwards of a WAN whose replies leave through another WAN, because routes ignore where a connection came in."""
     found: t.Dict[t.Tuple[str, str], t.List[str]] = {}
     best = {family: _best(facts, family) for family in ("ip", "ip6")}
     for _index, forward in gateway.sound("port_forwards"):
         family = family_of(forward.to[0])
-        for wan in [forward.wan] if forward.wan else [each.interface for each in gateway.wans or ()]:
+        for wan in [forward.wan] if forward.wan else [each.interface for each in gateway.wans]:
             links = [link.name for link in facts.meant_by(wan)]
             own = [route for route in facts.routes if route.interface in links and route.table not in MAIN]
             if links and not own and best[family] not in ("", *links):
@@ -206,7 +206,7 @@ def _check_mapped(
     where: str,
     forward: PortForward,
     statics: t.Iterable[t.Tuple[int, NatItem]],
-    gateway: Gateway,
+    gateway: Resolved,
     problems: Problems,
 ) -> None:
     """A server that is mapped 1:1 is not known outside by its own address: the guard drops its answers."""
@@ -231,13 +231,13 @@ def _check_left(
     where: str,
     forward: PortForward,
     statics: t.Iterable[NatItem],
-    gateway: Gateway,
+    gateway: Resolved,
     facts: Facts,
     problems: Problems,
 ) -> None:
     """A forward without destination applies to the addresses that have no 1:1 mapping."""
     family = family_of(forward.to[0])
-    names = [forward.wan] if forward.wan else [wan.interface for wan in gateway.wans or ()]
+    names = [forward.wan] if forward.wan else [wan.interface for wan in gateway.wans]
     known = [
         _host(address) for link in _links(facts, names) for address in link.addresses if family_of(address) == family
     ]

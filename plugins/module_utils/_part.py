@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._backend.base import Backend
     from ._facts import Facts
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
     from ._service import Init
 
 V = t.TypeVar("V")
@@ -99,7 +99,7 @@ class Part(Kind[V]):
         """The paths of all files that ``files`` may name."""
         return ()
 
-    def want(self, gateway: Gateway, was: V, scene: Scene, sight: Sight) -> t.Tuple[V, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: V, scene: Scene, sight: Sight) -> t.Tuple[V, t.Tuple[str, ...]]:
         """What a resolved gateway has of it, and notes. ``was`` may have been read from what a lost state has left."""
         raise NotImplementedError
 

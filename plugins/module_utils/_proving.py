@@ -25,8 +25,8 @@ from ._proof.prove import LONGEST, prove
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._proof.model import Result
+    from ._resolve.resolved import Resolved
 
 #: More broken promises than this are counted, not listed, in an error.
 MOST_TOLD = 10
@@ -80,7 +80,7 @@ class Proving:
         if not self.wanted:
             return ()
         longest = min(LONGEST, seconds / 4) if seconds else LONGEST
-        gateway, known = t.cast("Gateway", self._after), self._known or frozenset()
+        gateway, known = t.cast("Resolved", self._after), self._known or frozenset()
         self.report = _proved(gateway, host, longest)
         broken = [each for each in self.report.broken if (each.kind, each.name) not in known]
         if broken and self._mode == "required":
@@ -111,7 +111,7 @@ class Proving:
         return recorded(self.report, host) if self.report else {}
 
 
-def _proved(gateway: Gateway, host: Host, longest: float) -> Report:
+def _proved(gateway: Resolved, host: Host, longest: float) -> Report:
     """A bug of ours in the proof does not roll a change back."""
     try:
         return prove(gateway, read_facts(host), host, longest, beside(gateway.instance, host))

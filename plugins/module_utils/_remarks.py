@@ -17,15 +17,14 @@ from ._values import overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._facts import Facts, Interface
-    from ._intent.gateway import Gateway
     from ._intent.neighbour import Neighbour
-    from ._intent.sides import Lan
+    from ._resolve.resolved import Resolved, ResolvedLan
 
 #: Names listed in one sentence.
 MOST_NAMED = 5
 
 
-def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
+def dangers(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Warnings for every run, as long as the cause lasts."""
     open_ways = _ways_out(gateway, facts) if gateway.undeclared == "leave" else []
     return [
@@ -35,13 +34,13 @@ def dangers(gateway: Gateway, facts: Facts) -> t.List[str]:
     ] + [
         "LAN {0}: a host there sends router advertisements (there is an IPv6 default route through {1}); {1} stays a "
         "LAN and does not become a WAN; find that host".format(lan.name, name)
-        for lan in gateway.lans or ()
+        for lan in gateway.lans
         for name in rogue_links(facts, [each.name for each in _links(lan, facts)])
         if any(matches_name(pattern, name) for pattern in lan.interfaces)
     ]
 
 
-def remarks(gateway: Gateway, facts: Facts, neighbours: t.Iterable[Neighbour] = ()) -> t.List[str]:
+def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] = ()) -> t.List[str]:
     """Warnings for the first run, and again when something has changed."""
     closed_ways = _ways_out(gateway, facts) if gateway.undeclared == "drop" else []
     found = _absent(gateway, facts) + [
@@ -52,18 +51,18 @@ def remarks(gateway: Gateway, facts: Facts, neighbours: t.Iterable[Neighbour] = 
     return found + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
-def _links(lan: Lan, facts: Facts) -> t.List[Interface]:
+def _links(lan: ResolvedLan, facts: Facts) -> t.List[Interface]:
     return [each for pattern in lan.interfaces for each in facts.meant_by(pattern)]
 
 
-def _patterns(gateway: Gateway) -> t.List[str]:
-    wans = [wan.interface for wan in gateway.wans or ()]
-    return wans + [name for lan in gateway.lans or () for name in lan.interfaces]
+def _patterns(gateway: Resolved) -> t.List[str]:
+    wans = [wan.interface for wan in gateway.wans]
+    return wans + [name for lan in gateway.lans for name in lan.interfaces]
 
 
-def _absent(gateway: Gateway, facts: Facts) -> t.List[str]:
-    places = [("WAN", wan.interface) for wan in gateway.wans or ()]
-    places += [("LAN " + lan.name, name) for lan in gateway.lans or () for name in lan.interfaces]
+def _absent(gateway: Resolved, facts: Facts) -> t.List[str]:
+    places = [("WAN", wan.interface) for wan in gateway.wans]
+    places += [("LAN " + lan.name, name) for lan in gateway.lans for name in lan.interfaces]
     return [
         "{0}: link {1} does not exist now; its rules take effect once it appears".format(place, name)
         for place, name in places
@@ -71,10 +70,10 @@ def _absent(gateway: Gateway, facts: Facts) -> t.List[str]:
     ]
 
 
-def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
+def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Links with a default route that are not WANs, as one text; an empty list if there are none."""
-    wans = [wan.interface for wan in gateway.wans or ()]
-    lans = [each.name for lan in gateway.lans or () for each in _links(lan, facts)]
+    wans = [wan.interface for wan in gateway.wans]
+    lans = [each.name for lan in gateway.lans for each in _links(lan, facts)]
     names = [
         name
         for name in facts.default_routes
@@ -83,7 +82,7 @@ def _ways_out(gateway: Gateway, facts: Facts) -> t.List[str]:
     return [_listed(names) for _once in names[:1]]
 
 
-def _undeclared(gateway: Gateway, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
+def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
     """Links that are neither WAN nor LAN. Links without hosts behind them (loopback, dummy) do not count."""
     known = [*_patterns(gateway), *elsewhere]
     left = gateway.undeclared == "leave"
@@ -108,16 +107,16 @@ def _undeclared(gateway: Gateway, facts: Facts, elsewhere: t.Sequence[str]) -> t
     ]
 
 
-def _networks(gateway: Gateway, facts: Facts) -> t.List[str]:
+def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Networks of a LAN's links that are missing from the LAN: packets from there are dropped as spoofed."""
-    families = {family_of(net) for lan in gateway.lans or () for net in lan.networks or ()}
+    families = {family_of(net) for lan in gateway.lans for net in lan.networks}
     found = []
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         if lan.follows or not lan.spoof_check:
             continue
         for link in _links(lan, facts):
             theirs = [net for net in link.networks if family_of(net) in families]
-            inside = {pair[0] for pair in overlaps(theirs, lan.networks or ())}
+            inside = {pair[0] for pair in overlaps(theirs, lan.networks)}
             found += [
                 "LAN {0}: {1} has {2}, which is not in the LAN's networks; packets from there are dropped as "
                 "spoofed".format(lan.name, shorten(link.name), net)

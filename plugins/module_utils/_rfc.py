@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ._prefix import is_neutral
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ._intent.gateway import Gateway
+    from ._resolve.resolved import Resolved
 
 #: Items listed in one sentence.
 MOST_NAMED = 10
@@ -28,7 +28,7 @@ class GivenUp:
     why: str  # the option, and what does not work because of it
 
 
-def given_up(gateway: Gateway) -> t.List[GivenUp]:
+def given_up(gateway: Resolved) -> t.List[GivenUp]:
     """The requirements given up, in numerical order, without those that no option controls."""
     translating = [item for item in gateway.nat if item.action in ("masquerade", "snat")]
     pools = [item for item in translating if item.action == "snat" and _is_pool(item.to)]
@@ -90,7 +90,7 @@ def _items(name: str, option: str, items: t.Sequence[str], words: str) -> t.Opti
     return GivenUp(name, "{0} {1}: {2}".format(option, ", ".join(named), words))
 
 
-def _timers(gateway: Gateway, name: str, options: t.Sequence[str], asked: int, what: str) -> t.Optional[GivenUp]:
+def _timers(gateway: Resolved, name: str, options: t.Sequence[str], asked: int, what: str) -> t.Optional[GivenUp]:
     timers = dict(KERNEL, **dict(gateway.timeouts))
     short = ["{0} {1}".format(option, timers[option]) for option in options if timers[option] < asked]
     if not short:

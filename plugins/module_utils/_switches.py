@@ -25,8 +25,8 @@ from ._sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Host, Sight
-    from ._intent.gateway import Gateway
     from ._part import Scene
+    from ._resolve.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class _SwitchesPart(Part[Held]):
     def places(self, instance: str) -> t.Tuple[str, ...]:
         return (sysctl_file(instance),)
 
-    def want(self, gateway: Gateway, was: Held, scene: Scene, sight: Sight) -> t.Tuple[Held, t.Tuple[str, ...]]:
+    def want(self, gateway: Resolved, was: Held, scene: Scene, sight: Sight) -> t.Tuple[Held, t.Tuple[str, ...]]:
         if scene.fresh:
             conntrack.load(sight)
         tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, sight)
         self._check_agreed(tracking, scene)
         earlier = self.empty.values if scene.fresh else was.values
-        wans = [wan.interface for wan in gateway.wans or ()]
-        inside = [name for lan in gateway.lans or () for name in lan.interfaces]
+        wans = [wan.interface for wan in gateway.wans]
+        inside = [name for lan in gateway.lans for name in lan.interfaces]
         facts = scene.facts or read_facts(sight)
         found = sysctl.gateway_switches(forwarded_families(gateway), wans, inside, sight, facts, earlier=earlier)
         switches = sysctl.in_order(dict(tuple(tracking) + found))

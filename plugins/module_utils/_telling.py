@@ -18,8 +18,8 @@ from ._rfc import given_up
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._change import Change
     from ._facts import Facts
-    from ._intent.gateway import Gateway
     from ._part import Delta
+    from ._resolve.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,22 @@ def _diff(result: Result, verbose: bool) -> t.Dict[str, str]:
     }
 
 
-def gateway_values(gateway: Gateway, facts: Facts) -> t.Dict[str, t.Any]:
+def gateway_values(gateway: Resolved, facts: Facts) -> t.Dict[str, t.Any]:
     """The return values that describe a resolved gateway."""
     return {
         "rfc": [{"requirement": each.name, "why": each.why} for each in given_up(gateway)],
-        "wans": [{"interface": wan.interface} for wan in gateway.wans or ()],
+        "wans": [{"interface": wan.interface} for wan in gateway.wans],
         "lans": [
             {
                 "name": lan.name,
                 "interfaces": list(lan.interfaces),
-                "networks": list(lan.networks or ()),
+                "networks": list(lan.networks),
                 "reaches": list(lan.reaches),
                 # Of this host: one of these is the next hop of the LAN's clients.
                 "addresses": [
                     address for name in lan.interfaces for each in facts.meant_by(name) for address in each.addresses
                 ],
             }
-            for lan in gateway.lans or ()
+            for lan in gateway.lans
         ],
     }

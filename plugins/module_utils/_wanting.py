@@ -21,13 +21,13 @@ from ._declaration import DECLARATION, Declaration
 from ._errors import GatewayError
 from ._facts import read_facts
 from ._features import check_supported
-from ._intent.gateway import describe_gateway
 from ._intent.neighbour import Neighbour
 from ._loaded import RULES
 from ._part import Scene, parts_of
 from ._plan import Plan
 from ._resolve.inside import forwarded_families
 from ._resolve.resolve import resolve
+from ._resolve.resolved import describe_gateway, only_sound
 from ._state import State
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -38,6 +38,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from ._host import Sight
     from ._intent.gateway import Gateway
     from ._persist import Parts
+    from ._resolve.resolved import Resolved
     from ._rules import RuleSet
 
 #: The nftables tables in which iptables-nft keeps its rules.
@@ -48,7 +49,7 @@ IPTABLES_OWN = ("ip filter", "ip6 filter")
 class Wanted:
     """A gateway that is possible on this host, and how to apply it."""
 
-    gateway: Gateway
+    gateway: Resolved
     ruleset: RuleSet
     facts: Facts
     choice: Choice
@@ -61,8 +62,8 @@ class Wanted:
     @property
     def interfaces(self) -> t.Tuple[str, ...]:
         """Names and patterns of the links that forward."""
-        wans = tuple(wan.interface for wan in self.gateway.wans or ())
-        return wans + tuple(name for lan in self.gateway.lans or () for name in lan.interfaces)
+        wans = tuple(wan.interface for wan in self.gateway.wans)
+        return wans + tuple(name for lan in self.gateway.lans for name in lan.interfaces)
 
 
 def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: Sight) -> Wanted:
@@ -80,7 +81,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     except GatewayError as error:
         drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
-    gateway = resolved.gateway.only_sound()
+    gateway = only_sound(resolved.gateway)
     found = _foreign_drops(choice, gateway, host)
     overruling = _overruling(choice, requested, found, host)
     if overruling is not choice:
@@ -166,8 +167,8 @@ def state_of(
 
 def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
     gateway = wanted.gateway
-    wans = tuple(wan.interface for wan in gateway.wans or ())
-    lans = tuple(sorted((lan.name, lan.interfaces) for lan in gateway.lans or ()))
+    wans = tuple(wan.interface for wan in gateway.wans)
+    lans = tuple(sorted((lan.name, lan.interfaces) for lan in gateway.lans))
     return Declaration(
         tuple(describe_gateway(gateway)),
         wanted.interfaces,

@@ -14,10 +14,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._explain import quest
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trip import Planner
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.resolving import read_resolved
 
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}
 GUESTS = {"name": "guests", "interfaces": ["guest0"], "networks": ["192.168.2.0/24"]}
@@ -64,7 +64,7 @@ class Roads(fakes.FakeHost):
 
 def planner(roads=None, down=(), **params):
     given = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS], **params}
-    gateway, found = read_gateway(gateway_params(**given))
+    gateway, found = read_resolved(gateway_params(**given))
     assert found == ()
     links = {name: Link(name, name not in down) for name in ADDRESSES}
     networks = {"wan0": ("203.0.113.0/24",), "lan0": ("192.168.1.0/24", "fd00:1::/64"), "guest0": ("192.168.2.0/24",)}

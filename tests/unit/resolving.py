@@ -10,8 +10,13 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params, read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
+    ResolvedLan,
+    ResolvedWan,
+    resolved_from,
+)
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 WAN = Interface("eth0", ("wan-port",), networks=("203.0.113.0/24",), addresses=("203.0.113.5",))
@@ -44,3 +49,14 @@ def problems(facts=HOST, **given):
     with pytest.raises(GatewayError) as caught:
         resolved(facts, **given)
     return list(caught.value.problems)
+
+
+def read_resolved(params):
+    """Options without a host: nothing is looked up or checked, so WANs, LANs and networks must be named."""
+    gateway, found = read_gateway(params)
+    wans = tuple(ResolvedWan(wan.interface, wan.mss) for wan in gateway.named_wans)
+    lans = tuple(
+        ResolvedLan(lan.name, lan.interfaces, lan.named_networks, lan.reaches, lan.spoof_check)
+        for lan in gateway.named_lans
+    )
+    return resolved_from(gateway, wans=wans, lans=lans), found

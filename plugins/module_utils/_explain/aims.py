@@ -48,7 +48,7 @@ class Aims:
 
     def _for_client(self, item: PortForward, wan: str) -> bool:
         """A forward may name clients outside, or inside."""
-        inside = [net for lan in self.gateway.lans or () for net in lan.networks or ()]
+        inside = [net for lan in self.gateway.lans for net in lan.networks]
         if wan and inside and within(self.packet.source, inside):
             return False
         return not item.source or within(self.packet.source, of_family(item.source, self.packet.family) or ("::/128",))
@@ -72,7 +72,7 @@ class Aims:
         return [name for name in self.planner.wans if self.packet.target in self.own(name)]
 
     def servers(self, item: PortForward) -> t.Tuple[str, ...]:
-        networks = [net for lan in self.gateway.lans or () for net in lan.networks or ()]
+        networks = [net for lan in self.gateway.lans for net in lan.networks]
         found = (hosts_with(to, networks) if is_suffix(to) else networks_of(to) for to in item.to)
         return tuple(net.split("/")[0] if net.endswith(("/32", "/128")) else net for nets in found for net in nets)
 
@@ -98,7 +98,7 @@ class Aims:
     def inner(self, item: NatItem) -> str:
         """The address inside that an outside address leads to."""
         outer, theirs = self.packet.target, item.to[0]
-        lans = [net for lan in self.gateway.lans or () for net in lan.networks or ()]
+        lans = [net for lan in self.gateway.lans for net in lan.networks]
         own = next((net for net in self.oracle.sources_of(item) if family_of(net) == family_of(theirs)), theirs)
         pairs = neutral_pairs(own, theirs, lans) if item.action == "prefix" else [(own, theirs)]
         return next((moved(outer, other, one) for one, other in pairs if within(outer, (other,))), "")

@@ -20,9 +20,8 @@ from .._values import is_private, overlaps
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._errors import Problems
     from .._host import Sight
-    from .._intent.gateway import Gateway
-    from .._intent.sides import Lan
     from .._proof.model import Ground
+    from .._resolve.resolved import Resolved, ResolvedLan
     from .question import Question
 
 LAN, WAN, HERE, OTHER, NOWHERE = "lan", "wan", "here", "undeclared", "nowhere"
@@ -43,7 +42,7 @@ class Side:
     kind: str
     link: str = ""
     hop: str = ""
-    lan: t.Optional[Lan] = None
+    lan: t.Optional[ResolvedLan] = None
     why: str = ""
 
     def __str__(self) -> str:
@@ -83,7 +82,7 @@ def road(host: Sight, target: str, source: str = "", link: str = "") -> _Road:
 class Planner:
     """Answers where an address is, for one gateway on one host."""
 
-    def __init__(self, gateway: Gateway, ground: Ground, host: Sight) -> None:
+    def __init__(self, gateway: Resolved, ground: Ground, host: Sight) -> None:
         self.gateway, self.ground, self.host = gateway, ground, host
         self.wans = outside(gateway, ground)
 
@@ -113,7 +112,7 @@ class Planner:
             return self._entry(question, side), []
         return side, []
 
-    def _in_lan(self, lan: Lan, source: str, way: _Road) -> t.Tuple[Side, t.List[str]]:
+    def _in_lan(self, lan: ResolvedLan, source: str, way: _Road) -> t.Tuple[Side, t.List[str]]:
         link = self._link_of(lan, way.link)
         if not way.link:
             return Side(LAN, link, "", lan), ["{0}, so nothing gets back to it".format(_refused(way, source))]
@@ -122,16 +121,14 @@ class Planner:
             return Side(LAN, link, "", lan), [words.format(source, way.link, link)]
         return Side(LAN, link, way.hop, lan), []
 
-    def _link_of(self, lan: Lan, routed: str) -> str:
+    def _link_of(self, lan: ResolvedLan, routed: str) -> str:
         names = [name for name in self.ground.links for pattern in lan.interfaces if matches_name(pattern, name)]
         return routed if routed in names else (names or list(lan.interfaces))[0]
 
     def _check_outside(self, source: str, way: _Road, problems: Problems) -> None:
         if not is_private(source) or (way.link and way.hop == source):
             return
-        known = [
-            "{0}: {1}".format(lan.name, ", ".join(lan.networks or ()) or "none") for lan in self.gateway.lans or ()
-        ]
+        known = ["{0}: {1}".format(lan.name, ", ".join(lan.networks) or "none") for lan in self.gateway.lans]
         words = "{0} is in no LAN ({1}); give an address that is in one, or add its network to the networks of a LAN"
         problems.add("from", words.format(source, "; ".join(known)))
 
@@ -172,7 +169,7 @@ class Planner:
         side = Side(OTHER, way.link, way.hop if known and known.ethernet else "")
         if way.link in self.wans:
             return replace(side, kind=WAN)
-        lans = (lan for lan in self.gateway.lans or () if any(matches_name(each, way.link) for each in lan.interfaces))
+        lans = (lan for lan in self.gateway.lans if any(matches_name(each, way.link) for each in lan.interfaces))
         lan = next(lans, None)
         return replace(side, kind=LAN, lan=lan) if lan else side
 

@@ -21,9 +21,9 @@ from .trip import HERE, LAN, NOWHERE, OTHER, WAN, Side
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.forward import PortForward
-    from .._intent.gateway import Gateway
     from .._intent.nat import NatItem
     from .._proof.packets import Packet
+    from .._resolve.resolved import Resolved
     from .trip import Planner, Trip
 
 
@@ -50,7 +50,7 @@ def said(planner: Planner, trip: Trip) -> Said:
 class _Judge:
     def __init__(self, planner: Planner, trip: Trip) -> None:
         self.planner, self.trip = planner, trip
-        self.gateway: Gateway = planner.gateway
+        self.gateway: Resolved = planner.gateway
         self.ground = planner.ground
         self.oracle = Oracle(self.gateway, self.ground)
         asked = trip.question
@@ -65,7 +65,7 @@ class _Judge:
             return self.from_nowhere()
         if lan.spoof_check and not within(self.packet.source, lan.networks or ("::/128",)):
             words = "{0} is in no network of LAN {1} ({2}), so its packets are dropped as spoofed"
-            return Said(False, words.format(self.packet.source, lan.name, ", ".join(lan.networks or ()) or "none"))
+            return Said(False, words.format(self.packet.source, lan.name, ", ".join(lan.networks) or "none"))
         to = {HERE: self._here_from_lan, LAN: self._between, WAN: self._leave}
         return self._hairpin() or (to[out.kind](out) if out.kind in to else self._elsewhere(out))
 

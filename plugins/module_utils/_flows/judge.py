@@ -18,7 +18,7 @@ from .._values import ends_of
 from .index import Packet, Places, RuleIndex
 
 if t.TYPE_CHECKING:
-    from .._intent.gateway import Gateway
+    from .._resolve.resolved import Resolved
     from .._rules import Action, Rule, RuleSet
     from .flow import Address, Flow
 
@@ -36,7 +36,7 @@ class Rules:
     """A rule set with what is needed to evaluate it: its gateway and the host's state at that time."""
 
     ruleset: RuleSet
-    gateway: Gateway
+    gateway: Resolved
     local: t.FrozenSet[str] = frozenset()  # addresses of this host
     links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and their interfaces
     alone: bool = True  # no other instance exists that might mark a packet
@@ -55,10 +55,10 @@ class Judge:
         self._chains: t.Dict[str, RuleIndex] = {}
         for rule in self.rules:
             self._chains.setdefault(rule.chain, RuleIndex()).add(rule)
-        self.wans = tuple(wan.interface for wan in rules.gateway.wans or ())
-        lans = rules.gateway.lans or ()
+        self.wans = tuple(wan.interface for wan in rules.gateway.wans)
+        lans = rules.gateway.lans
         mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)
-        inside = [(net, lan.interfaces) for lan in lans for net in lan.networks or ()]
+        inside = [(net, lan.interfaces) for lan in lans for net in lan.networks]
         others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
             (net, (name,)) for net, name in rules.links if not any(matches_name(pattern, name) for pattern in mine)
         ]

@@ -25,19 +25,22 @@ SHORTEST_LAN = 7
 class Wan:
     interface: str
     mss: str = "pmtu"  # pmtu, keep, or a number of bytes
-    addresses: t.Tuple[str, ...] = ()  # its present addresses; filled in only where a rule needs them
 
 
 @dataclass(frozen=True)
 class Lan:
-    """``networks`` is None until the interfaces' networks are read from the host."""
+    """If ``networks`` is None, they are read from its interfaces."""
 
     name: str
     interfaces: t.Tuple[str, ...]
     networks: t.Optional[t.Tuple[str, ...]] = None
     reaches: t.Tuple[str, ...] = ()
     spoof_check: bool = True
-    follows: bool = False  # its networks come from its links and may change without a run
+
+    @property
+    def named_networks(self) -> t.Tuple[str, ...]:
+        """Those that were declared, or found."""
+        return self.networks or ()
 
 
 def read_wan(index: int, raw: t.Mapping[str, t.Any], mss: str, problems: Problems) -> Wan:
@@ -87,7 +90,7 @@ def read_lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
 
 def describe_lan(lan: Lan) -> str:
     return "{0} on {1}, reaches {2}{3}".format(
-        listed(lan.networks or ()),
+        listed(lan.named_networks),
         listed(lan.interfaces),
         listed(lan.reaches, "no other LAN"),
         "" if lan.spoof_check else ", sources not checked",

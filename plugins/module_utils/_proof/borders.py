@@ -30,31 +30,30 @@ from .places import (
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts, Interface
-    from .._intent.gateway import Gateway
-    from .._intent.sides import Lan
+    from .._resolve.resolved import Resolved, ResolvedLan
     from .oracle import Oracle
 
 #: So many links of each sort are proven, as a host may have hundreds of them.
 MOST = 4
 #: An undeclared link, a LAN with its interface, and a family; or an undeclared link, a WAN, and a family.
-Inward = t.Tuple[str, "Lan", str, str]
+Inward = t.Tuple[str, "ResolvedLan", str, str]
 Outward = t.Tuple[str, str, str]
 #: Why a rule of somebody else breaks no promise here.
 YIELDS = "rules of others decide about {0}, which this gateway leaves alone"
 
 
-def links(gateway: Gateway, facts: Facts, beside: t.Sequence[str]) -> t.Dict[str, bool]:
+def links(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.Dict[str, bool]:
     """The undeclared links with networks of their own, and whether they are left to a manager.
 
     ``beside``: links of other instances.
     """
-    lans = gateway.lans or ()
+    lans = gateway.lans
     named = [
         *(name for lan in lans for name in lan.interfaces),
-        *(wan.interface for wan in gateway.wans or ()),
+        *(wan.interface for wan in gateway.wans),
         *beside,
     ]
-    networks = [net for lan in lans for net in lan.networks or ()]
+    networks = [net for lan in lans for net in lan.networks]
     free = [
         each
         for each in facts.interfaces
@@ -71,7 +70,7 @@ def links(gateway: Gateway, facts: Facts, beside: t.Sequence[str]) -> t.Dict[str
     return {name: bool(sorts[name]) for names in chosen for name in names}
 
 
-def _managed(link: Interface, gateway: Gateway, facts: Facts) -> t.Optional[bool]:
+def _managed(link: Interface, gateway: Resolved, facts: Facts) -> t.Optional[bool]:
     """None where the rules cannot know it: the link has come, or has got a default route, since they were made."""
     around, way_out = gateway.around, link.name in facts.default_routes
     theirs = bool(manager_of(link)) or _among(link.name, TUNNEL_LINKS)

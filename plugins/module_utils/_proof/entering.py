@@ -39,8 +39,8 @@ from .places import (
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.forward import PortForward
-    from .._intent.gateway import Gateway
     from .._intent.nat import NatItem
+    from .._resolve.resolved import Resolved
     from .leaving import Pair
     from .oracle import Oracle
 
@@ -89,7 +89,7 @@ def closed_here(oracle: Oracle, case: t.Tuple[str, str, str]) -> t.List[Promise]
     return [Promise("closed", name, (), (Step(wan, packet),), (Come(everywhere(gateway, ground)),), (wan,))]
 
 
-def _opened(gateway: Gateway, own: t.Sequence[str], protocol: str, port: int) -> bool:
+def _opened(gateway: Resolved, own: t.Sequence[str], protocol: str, port: int) -> bool:
     """Whether an item may open a port from outside, for whichever client."""
     one_to_one = any(item.inbound and overlaps(own, item.to) for item in gateway.nat if item.action == "static")
     return (
@@ -136,7 +136,7 @@ def _wans_of(oracle: Oracle, item: t.Any, family: str) -> t.List[str]:
 def _target(oracle: Oracle, item: PortForward, wan: str, family: str) -> Target | str:
     """Or why there is none."""
     gateway, ground = oracle.gateway, oracle.ground
-    networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
+    networks = [net for lan in gateway.lans for net in lan.networks]
     servers = tuple(net.split("/")[0] for to in item.to for net in _hosts(to, networks))
     anycast = {net.split("/")[0] for net in networks if ":" in net}  # RFC 4291 section 2.6.1: the routers themselves
     if not servers or set(servers) & (ground.own | anycast | set(gateway.own_servers)):
@@ -171,7 +171,7 @@ def _stranger(oracle: Oracle, item: t.Any, family: str) -> str:
     peers = of_family(item.source, family)
     if not item.source:
         return host_outside(oracle.ground, family)
-    networks = [net for lan in oracle.gateway.lans or () for net in lan.networks or ()]
+    networks = [net for lan in oracle.gateway.lans for net in lan.networks]
     return next((one_of(net) for net in peers if not overlaps([net], networks)), "")
 
 

@@ -20,7 +20,7 @@ from .places import families, inside, outside
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
     from .._host import Host
-    from .._intent.gateway import Gateway
+    from .._resolve.resolved import Resolved
 
 #: The hosts outside that the probe plays. Their networks have to be public, because filters for bogons are widespread,
 #: and nobody may need them: these are the sinks of AS112 (RFC 7535, RFC 7534), of which single low addresses are in
@@ -47,12 +47,12 @@ class Place:
     lacks: str = ""
 
 
-def survey(gateway: Gateway, facts: Facts, host: Host) -> Ground:
+def survey(gateway: Resolved, facts: Facts, host: Host) -> Ground:
     """Everything but the free addresses and the ways, which need each other."""
     links = {each["ifname"]: _link(each) for each in asked(host, "ip", "-j", "link", "show") if each.get("ifname")}
     addresses = {each.name: each.addresses for each in facts.interfaces}
     taken = [net for each in facts.interfaces for net in (*each.networks, *each.routed)]
-    taken += [net for lan in gateway.lans or () for net in lan.networks or ()]
+    taken += [net for lan in gateway.lans for net in lan.networks]
     items = (*gateway.nat, *gateway.outbound, *gateway.port_forwards)
     taken += [net for item in items for net in (*item.destination, *item.source) if "/" in net and net[-2:] != "/0"]
     free = {
@@ -81,7 +81,7 @@ def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
-def measured(gateway: Gateway, ground: Ground) -> t.List[str]:
+def measured(gateway: Resolved, ground: Ground) -> t.List[str]:
     """The interfaces that the loop needs: the declared ones, and others by which a packet might leave."""
     lans = [name for _lan, name in inside(gateway, ground)]
     named = dict.fromkeys([*outside(gateway, ground), *ground.exits, *lans, *ground.loose])
@@ -91,12 +91,12 @@ def measured(gateway: Gateway, ground: Ground) -> t.List[str]:
 # --- Free addresses ---------------------------------------------------------------------------------------------------
 
 
-def candidates(gateway: Gateway, ground: Ground, facts: Facts, host: Host) -> t.Dict[t.Tuple[str, str], t.List[str]]:
+def candidates(gateway: Resolved, ground: Ground, facts: Facts, host: Host) -> t.Dict[t.Tuple[str, str], t.List[str]]:
     """LAN interface and family: addresses that nobody is known to have, on a network of the LAN at this link."""
     known = {str(each.get("dst")) for each in asked(host, "ip", "-j", "neigh", "show")}
     known.update(address for addresses in ground.addresses.values() for address in addresses)
     found = {}
-    links = [(name, lan.networks or ()) for lan, name in inside(gateway, ground)]
+    links = [(name, lan.networks) for lan, name in inside(gateway, ground)]
     for name, networks in [*links, *((name, ground.networks.get(name, ())) for name in ground.loose)]:
         named = facts.named(name)
         on_link = [net for net in (named.networks if named else ()) if _inside(net, networks)]

@@ -36,13 +36,13 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent.sides import Lan
     from .._intent.traffic import Traffic
+    from .._resolve.resolved import ResolvedLan
     from .oracle import Oracle
     from .packets import Packet
 
 #: LAN, its interface, a WAN's interface, family.
-Pair = t.Tuple["Lan", str, str, str]
+Pair = t.Tuple["ResolvedLan", str, str, str]
 #: Larger than any MTU that a clamp would leave alone.
 LARGE = 8960
 #: An ICMP error by family: type, code, MTU. Path MTU discovery lives by these.

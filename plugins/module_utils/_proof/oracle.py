@@ -16,11 +16,10 @@ from .._values import networks_of
 from .model import within
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent.gateway import Gateway
     from .._intent.nat import NatItem
     from .._intent.outbound import Outbound
-    from .._intent.sides import Wan
     from .._intent.traffic import Traffic
+    from .._resolve.resolved import Resolved, ResolvedWan
     from .model import Ground
     from .packets import Packet
 
@@ -94,7 +93,7 @@ def _key(text: str) -> t.Tuple[int, int, int]:
 class Oracle:
     """A gateway's declaration on its ground."""
 
-    def __init__(self, gateway: Gateway, ground: Ground) -> None:
+    def __init__(self, gateway: Resolved, ground: Ground) -> None:
         self.gateway, self.ground = gateway, ground
         self._hosts = 0
         self._never: t.Tuple[str, ...] = ()
@@ -128,8 +127,8 @@ class Oracle:
 
     def _lans(self, kind: str) -> t.Dict[str, t.Tuple[str, ...]]:
         if kind not in self._networks:
-            lans = self.gateway.lans or ()
-            known = {lan.name: nat_networks(self.gateway, lan) if kind == "nat" else lan.networks or () for lan in lans}
+            lans = self.gateway.lans
+            known = {lan.name: nat_networks(self.gateway, lan) if kind == "nat" else lan.networks for lan in lans}
             self._networks[kind] = known
         return self._networks[kind]
 
@@ -195,7 +194,7 @@ class Oracle:
         own = next((net for net in inside if family_of(net) == family_of(outside)), outside)
         if item.action != "prefix":
             return moved(address, own, outside)
-        lans = [net for lan in self.gateway.lans or () for net in lan.networks or ()]
+        lans = [net for lan in self.gateway.lans for net in lan.networks]
         pairs = neutral_pairs(own, outside, lans)
         return next((moved(address, one, other) for one, other in pairs if within(address, (one,))), outside)
 
@@ -216,5 +215,5 @@ def moved(address: str, inside: str, outside: str) -> str:
     return str(type(single)(int(network(outside).network_address) + offset))
 
 
-def wan_of(gateway: Gateway, interface: str) -> t.Optional[Wan]:
-    return next((wan for wan in gateway.wans or () if matches_name(wan.interface, interface)), None)
+def wan_of(gateway: Resolved, interface: str) -> t.Optional[ResolvedWan]:
+    return next((wan for wan in gateway.wans if matches_name(wan.interface, interface)), None)

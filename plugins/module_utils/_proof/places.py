@@ -16,8 +16,7 @@ from .model import FAMILY_NAMES, Come, within
 from .packets import ECHO, Packet
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent.gateway import Gateway
-    from .._intent.sides import Lan
+    from .._resolve.resolved import Resolved, ResolvedLan
     from .model import Ground
 
 FAMILIES = ("ip", "ip6")
@@ -28,21 +27,21 @@ PORTS = {"tcp": (49443, 443, 80, 22), "udp": (49443, 443, 123, 53), "icmp": (0,)
 CLOSED = (49151, 47293, 45737, 41843)
 
 
-def families(gateway: Gateway) -> t.List[str]:
-    return [family for family in FAMILIES if any(has(lan, family) for lan in gateway.lans or ())]
+def families(gateway: Resolved) -> t.List[str]:
+    return [family for family in FAMILIES if any(has(lan, family) for lan in gateway.lans)]
 
 
-def has(lan: Lan, family: str) -> bool:
-    return any(family_of(net) == family for net in lan.networks or ())
+def has(lan: ResolvedLan, family: str) -> bool:
+    return any(family_of(net) == family for net in lan.networks)
 
 
-def inside(gateway: Gateway, ground: Ground, family: str = "") -> t.List[t.Tuple[Lan, str]]:
+def inside(gateway: Resolved, ground: Ground, family: str = "") -> t.List[t.Tuple[ResolvedLan, str]]:
     """Every LAN with each of its interfaces on this host; with its pattern, if there is none.
 
     For one family, without those that have no such network, unless no interface of that LAN has one.
     """
     found = []
-    for lan in gateway.lans or ():
+    for lan in gateway.lans:
         names = [name for pattern in lan.interfaces for name in meant(ground, pattern)]
         if family:
             names = [name for name in names if (name, family) in ground.clients] or names[:1]
@@ -51,9 +50,9 @@ def inside(gateway: Gateway, ground: Ground, family: str = "") -> t.List[t.Tuple
     return found
 
 
-def outside(gateway: Gateway, ground: Ground, only: str = "") -> t.List[str]:
+def outside(gateway: Resolved, ground: Ground, only: str = "") -> t.List[str]:
     """The interfaces of all WANs, or of an item's WAN."""
-    return [name for wan in gateway.wans or () if only in ("", wan.interface) for name in meant(ground, wan.interface)]
+    return [name for wan in gateway.wans if only in ("", wan.interface) for name in meant(ground, wan.interface)]
 
 
 def meant(ground: Ground, pattern: str) -> t.List[str]:
@@ -62,18 +61,18 @@ def meant(ground: Ground, pattern: str) -> t.List[str]:
     return [name for name in ground.links if name.startswith(pattern[:-1])] or [pattern]
 
 
-def everywhere(gateway: Gateway, ground: Ground) -> t.Tuple[str, ...]:
+def everywhere(gateway: Resolved, ground: Ground) -> t.Tuple[str, ...]:
     return (*(name for _lan, name in inside(gateway, ground)), *outside(gateway, ground))
 
 
-def anywhere_outside(gateway: Gateway, ground: Ground, sources: t.Tuple[str, ...] = ()) -> t.Tuple[Come, ...]:
+def anywhere_outside(gateway: Resolved, ground: Ground, sources: t.Tuple[str, ...] = ()) -> t.Tuple[Come, ...]:
     return (Come(tuple(dict.fromkeys((*outside(gateway, ground), *ground.exits))), sources),)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------
 
 
-def called(lan: Lan, interface: str) -> str:
+def called(lan: ResolvedLan, interface: str) -> str:
     """A LAN in the user's words; with its interface if it has several."""
     single = len(lan.interfaces) == 1 and not lan.interfaces[0].endswith("*")
     return lan.name if single else "{0} ({1})".format(lan.name, interface)
@@ -119,7 +118,9 @@ def of_family(networks: t.Iterable[str], family: str) -> t.Tuple[str, ...]:
 # --- Where it can be sent -------------------------------------------------------------------------------------------
 
 
-def client_in(gateway: Gateway, ground: Ground, sources: t.Sequence[str], family: str) -> t.Optional[t.Tuple[str, str]]:
+def client_in(
+    gateway: Resolved, ground: Ground, sources: t.Sequence[str], family: str
+) -> t.Optional[t.Tuple[str, str]]:
     """LAN interface and address of a client in one of these networks: a free address, or else any."""
     own = of_family(sources, family)
     if not own:

@@ -24,7 +24,7 @@ from .promises import promises, targets
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts import Facts
     from .._host import Host
-    from .._intent.gateway import Gateway
+    from .._resolve.resolved import Resolved
     from .model import Result
 
 #: Seconds for everything, and for the packets that have to come; they are sent again until then.
@@ -35,7 +35,7 @@ QUIET = 0.1
 
 
 def prove(
-    gateway: Gateway, facts: Facts, host: Host, deadline: float = LONGEST, beside: t.Sequence[str] = ()
+    gateway: Resolved, facts: Facts, host: Host, deadline: float = LONGEST, beside: t.Sequence[str] = ()
 ) -> Report:
     """Send a packet for each promise through the host, and see what comes out. ``deadline``: seconds for everything;
     ``beside``: links of other instances.
@@ -49,7 +49,7 @@ def prove(
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
 
 
-def _unmeasured(gateway: Gateway, facts: Facts, host: Host, why: str) -> _Proved:
+def _unmeasured(gateway: Resolved, facts: Facts, host: Host, why: str) -> _Proved:
     """Every promise that can be named without a loop."""
     bare = grounds.survey(gateway, facts, host)
     bare = grounds.with_lacks(bare, dict.fromkeys(bare.links, why))
@@ -60,7 +60,7 @@ def _unmeasured(gateway: Gateway, facts: Facts, host: Host, why: str) -> _Proved
 _Proved = t.Tuple[t.List["Result"], t.List[str]]
 
 
-def _proved(gateway: Gateway, facts: Facts, beside: t.Sequence[str], run: Run) -> _Proved:
+def _proved(gateway: Resolved, facts: Facts, beside: t.Sequence[str], run: Run) -> _Proved:
     ground = replace(grounds.survey(gateway, facts, run.host), loose=borders.links(gateway, facts, beside))
     tried = grounds.candidates(gateway, ground, facts, run.host)
     places = grounds.places(grounds.measured(gateway, ground), run.host)

@@ -30,13 +30,13 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._intent.sides import Lan
+    from .._resolve.resolved import ResolvedLan
     from .oracle import Oracle
 
 #: Two LANs with an interface each, and a family.
-Couple = t.Tuple["Lan", str, "Lan", str, str]
+Couple = t.Tuple["ResolvedLan", str, "ResolvedLan", str, str]
 #: A LAN with its interface, and a family.
-Side = t.Tuple["Lan", str, str]
+Side = t.Tuple["ResolvedLan", str, str]
 #: Sources and destinations that are nobody's: for documentation, and for benchmarks.
 NOBODYS = {"ip": "198.18.77.77", "ip6": "2001:db8:7777::77"}
 
@@ -85,7 +85,7 @@ def spoofed(oracle: Oracle, side: Side) -> t.List[Promise]:
     lacks = lack_inside(ground, name, family)
     unseen = lacks or lack_on_the_way(ground, name, host_outside(ground, family))
     found = []
-    if lan.spoof_check and not within(NOBODYS[family], lan.networks or ()):
+    if lan.spoof_check and not within(NOBODYS[family], lan.networks):
         told = "a source that is not in {0} stays in {1}".format(called(lan, name), sort_of("udp", family))
         packet = request(NOBODYS[family], host_outside(ground, family), "udp", CLOSED[0])
         never = (Come(tuple(each for each in (*everywhere(gateway, ground), *ground.exits) if each != name)),)

@@ -14,18 +14,18 @@ import typing as t
 from .._values import addresses_in
 
 if t.TYPE_CHECKING:
-    from .._intent.gateway import Gateway
     from .._intent.nat import NatItem
+    from .resolved import Resolved
 
 #: Addresses that one NAT item may add to a WAN; larger blocks should be routed.
 MOST_ADDED = 256
 
 
-def added_addresses(gateway: Gateway, item: NatItem) -> t.List[t.Tuple[str, str]]:
+def added_addresses(gateway: Resolved, item: NatItem) -> t.List[t.Tuple[str, str]]:
     """Interface and address of everything that an item adds."""
     if item.to_address != "add":
         return []
-    wan = item.wan or next((each.interface for each in gateway.wans or ()), "")
+    wan = item.wan or next((each.interface for each in gateway.wans), "")
     return [(wan, address) for entry in item.to for address in addresses_in(as_range(entry), MOST_ADDED) or ()]
 
 

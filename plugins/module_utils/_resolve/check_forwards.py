@@ -14,21 +14,21 @@ from .._conflicts import is_pinhole
 from .._rules import is_suffix
 from .._values import networks_of, overlaps
 from .check_nat import ends_of_link
-from .inside import Inside
+from .inside import inside
 
 if TYPE_CHECKING:
     from .._errors import Problems
     from .._intent.forward import PortForward
-    from .._intent.gateway import Gateway
     from .missed import Missed
+    from .resolved import Resolved
 
 
-def check_forwards(gateway: Gateway, problems: Problems, missed: Missed) -> None:
-    known = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
-    known_networks = [net for lan in gateway.lans or () for net in lan.networks or ()]
+def check_forwards(gateway: Resolved, problems: Problems, missed: Missed) -> None:
+    known = ", ".join("{0} {1}".format(lan.name, " ".join(lan.networks[:3])) for lan in gateway.lans)
+    known_networks = [net for lan in gateway.lans for net in lan.networks]
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
-        found = [Inside.of(gateway).find(server) for server in item.to]
+        found = [inside(gateway).find(server) for server in item.to]
         for server, place in zip(item.to, found):
             if is_suffix(server):
                 _check_suffix(where, server, gateway, problems)
@@ -71,9 +71,9 @@ def _asked_for(item: PortForward) -> bool:
     return not is_suffix(item.to[0]) and bool(overlaps(networks_of(item.to[0]), item.destination))
 
 
-def _check_suffix(where: str, server: str, gateway: Gateway, problems: Problems) -> None:
+def _check_suffix(where: str, server: str, gateway: Resolved, problems: Problems) -> None:
     """A suffix is for servers whose prefix changes, so it must identify the LAN by itself."""
-    places = Inside.of(gateway).ending_in(server)
+    places = inside(gateway).ending_in(server)
     names = list(dict.fromkeys(lan.name for lan, _net in places))
     if gateway.ipv6 != "route":
         problems.add(
@@ -82,7 +82,7 @@ def _check_suffix(where: str, server: str, gateway: Gateway, problems: Problems)
                 server, gateway.ipv6
             ),
         )
-    elif not names and not any(lan.follows for lan in gateway.lans or ()):
+    elif not names and not any(lan.follows for lan in gateway.lans):
         problems.add(
             where, "to {0} is not in any LAN: none has a global IPv6 network with such addresses".format(server)
         )

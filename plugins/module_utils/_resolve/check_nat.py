@@ -21,17 +21,17 @@ from .missed import holds
 if t.TYPE_CHECKING:
     from .._errors import Problems
     from .._facts import Facts
-    from .._intent.gateway import Gateway
     from .missed import Missed
+    from .resolved import Resolved
 
 #: 256 /64 networks, each of which becomes a rule.
 LONGEST_LAN = 56
 
 
-def check_reach(gateway: Gateway, problems: Problems, missed: Missed) -> None:
+def check_reach(gateway: Resolved, problems: Problems, missed: Missed) -> None:
     """Items that can never match: their sources are dropped as spoofed, or no packet has both address families."""
-    known = [net for lan in gateway.lans or () for net in lan.networks or ()]
-    lans = ", ".join("{0} {1}".format(lan.name, " ".join((lan.networks or ())[:3])) for lan in gateway.lans or ())
+    known = [net for lan in gateway.lans for net in lan.networks]
+    lans = ", ".join("{0} {1}".format(lan.name, " ".join(lan.networks[:3])) for lan in gateway.lans)
     items = [
         ("{0}[{1}] '{2}'".format(kind, index, item.name), item)
         for kind in ("nat", "outbound")
@@ -61,14 +61,14 @@ def check_reach(gateway: Gateway, problems: Problems, missed: Missed) -> None:
             problems.add(where, "source and to have no address family in common; give both in IPv4 or both in IPv6")
 
 
-def check_outside(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+def check_outside(gateway: Resolved, facts: Facts, problems: Problems) -> None:
     """NAT addresses are seen outside, where nobody could answer a LAN's address."""
-    links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
+    links = [net for wan in gateway.wans for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in gateway.sound("nat"):
         where = "nat[{0}] '{1}'".format(index, item.name)
         networks = [net for entry in item.to for net in ([entry] if "/" in entry else networks_of(entry))]
-        for lan in gateway.lans or ():
-            for ours, theirs in overlaps(networks, lan.networks or ())[:1]:
+        for lan in gateway.lans:
+            for ours, theirs in overlaps(networks, lan.networks)[:1]:
                 problems.add(
                     where, "to {0} is in LAN {1} ({2}); name an address outside".format(plain(ours), lan.name, theirs)
                 )
@@ -91,7 +91,7 @@ def ends_of_link(network: str) -> t.Tuple[str, ...]:
     return str(parsed.network_address), str(parsed.broadcast_address)
 
 
-def check_shadowed(gateway: Gateway, problems: Problems) -> None:
+def check_shadowed(gateway: Resolved, problems: Problems) -> None:
     """The first item that matches decides, so an item after one that takes all its sources can never match."""
     for kind in ("nat", "outbound"):
         taken: t.Dict[t.Tuple[str, str], t.Tuple[int, str]] = {}
@@ -130,7 +130,7 @@ def _taken_by(
     return None
 
 
-def check_one_to_one(gateway: Gateway, problems: Problems) -> None:
+def check_one_to_one(gateway: Resolved, problems: Problems) -> None:
     """A LAN named as source must have exactly one network, of the same length as the outside network."""
     for index, item in gateway.sound("nat"):
         if item.action not in ("static", "prefix") or is_network(item.source[0]):
@@ -149,7 +149,7 @@ def check_one_to_one(gateway: Gateway, problems: Problems) -> None:
             check_same_size(where, item.action, networks[0], item.to[0], problems)
 
 
-def check_prefixes(gateway: Gateway, problems: Problems) -> None:
+def check_prefixes(gateway: Resolved, problems: Problems) -> None:
     """With ipv6: prefix, every IPv6 network of a LAN needs an outside prefix on every WAN."""
     items = [(index, item) for index, item in gateway.sound("nat") if item.action == "prefix"]
     if len(gateway.sound("nat")) < len(gateway.nat):
@@ -161,11 +161,11 @@ def check_prefixes(gateway: Gateway, problems: Problems) -> None:
                 "nat[{0}] '{1}'".format(index, item.name), "action prefix requires ipv6 mode prefix; set ipv6 to prefix"
             )
         return
-    for lan_index, lan in enumerate(gateway.lans or ()):
-        for net in lan.networks or ():
+    for lan_index, lan in enumerate(gateway.lans):
+        for net in lan.networks:
             if family_of(net) == "ip":
                 continue
-            for wan in gateway.wans or ():
+            for wan in gateway.wans:
                 covering = [
                     source
                     for _index, item in items
@@ -186,10 +186,10 @@ def check_prefixes(gateway: Gateway, problems: Problems) -> None:
                 )
 
 
-def check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:
+def check_addresses(gateway: Resolved, facts: Facts, problems: Problems) -> None:
     """Answers do not arrive at an address that no interface has."""
     here = {ipaddress.ip_address(address) for interface in facts.interfaces for address in interface.addresses}
-    links = [net for wan in gateway.wans or () for each in facts.meant_by(wan.interface) for net in each.networks]
+    links = [net for wan in gateway.wans for each in facts.meant_by(wan.interface) for net in each.networks]
     for index, item in gateway.sound("nat"):
         where = "nat[{0}] '{1}'".format(index, item.name)
         if item.to_address == "add":
@@ -209,8 +209,8 @@ def check_addresses(gateway: Gateway, facts: Facts, problems: Problems) -> None:
                 )
 
 
-def _check_added(where: str, item: NatItem, gateway: Gateway, problems: Problems) -> None:
-    wans = [item.wan] if item.wan else [wan.interface for wan in gateway.wans or ()]
+def _check_added(where: str, item: NatItem, gateway: Resolved, problems: Problems) -> None:
+    wans = [item.wan] if item.wan else [wan.interface for wan in gateway.wans]
     if len(wans) != 1:
         problems.add(
             where, "to_address add requires wan, to choose which of {0} gets the address".format(", ".join(wans))

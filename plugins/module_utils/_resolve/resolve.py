@@ -25,20 +25,22 @@ from .check_nat import check_addresses, check_one_to_one, check_outside, check_p
 from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
+from .resolved import ResolvedLan, ResolvedWan, resolved_from
 
 if t.TYPE_CHECKING:
     from .._choice import Chosen
     from .._facts import Facts
     from .._intent.gateway import Gateway
     from .._intent.neighbour import Neighbour
-    from .._intent.sides import Lan, Wan
+    from .._intent.sides import Lan
+    from .resolved import Resolved
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A gateway in which every name is a kernel name and every LAN has networks, with notes on how it was resolved."""
+class Resolution:
+    """A resolved gateway, with notes on how it was resolved."""
 
-    gateway: Gateway
+    gateway: Resolved
     notes: t.Tuple[str, ...] = ()
     chosen: Chosen = NOTHING
     warnings: t.Tuple[str, ...] = ()  # at each run
@@ -47,27 +49,24 @@ class Resolved:
 
 def resolve(
     gateway: Gateway, facts: Facts, known: Chosen = NOTHING, neighbours: t.Sequence[Neighbour] = ()
-) -> Resolved:
+) -> Resolution:
     """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose."""
     problems = Problems()
     notes: t.List[str] = []
     lost: t.List[str] = []
     kernel_name = Names(facts, problems, notes)
     choosing = Choosing(facts, known, neighbours, problems, notes)
-    wans = _wans(gateway, kernel_name, choosing)
-    lans = _lans(gateway, wans, facts, known, kernel_name, choosing, problems)
+    sides = _Sides(facts, known, kernel_name, choosing, problems)
+    wans = sides.wans(gateway)
+    lans = sides.lans(gateway, wans)
     chosen = remembered(gateway, lans, wans)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
-    nat = with_kernel_names("nat", gateway.nat, kernel_name)
-    if any(item.hairpin for item in gateway.port_forwards):
-        named = replace(gateway, wans=wans, nat=nat)
-        wans = tuple(replace(wan, addresses=_addresses(wan, named, facts)) for wan in wans)
-    resolved = replace(
+    resolved = resolved_from(
         gateway,
         wans=wans,
         lans=lans,
-        nat=nat,
+        nat=with_kernel_names("nat", gateway.nat, kernel_name),
         port_forwards=with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=with_kernel_names("outbound", gateway.outbound, kernel_name),
         multicast=with_kernel_names("multicast", gateway.multicast, kernel_name),
@@ -75,6 +74,9 @@ def resolve(
         own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
         around=around(lans, wans, facts, concerning(gateway, neighbours)),
     )
+    if any(item.hairpin for item in gateway.port_forwards):
+        addressed = tuple(replace(wan, addresses=_addresses(wan, resolved, facts)) for wan in wans)
+        resolved = replace(resolved, wans=addressed)
     resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
     check_reaches(resolved, neighbours, problems)
     if not problems.found:
@@ -92,7 +94,7 @@ def resolve(
         notes += check_pairs(resolved, facts, problems)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
-    return Resolved(
+    return Resolution(
         resolved,
         tuple(dict.fromkeys(notes)),
         chosen,
@@ -105,7 +107,7 @@ def _local(facts: Facts) -> t.Set[str]:
     return {address for interface in facts.interfaces for address in interface.addresses}
 
 
-def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
+def _addresses(wan: ResolvedWan, gateway: Resolved, facts: Facts) -> t.Tuple[str, ...]:
     """The addresses that a WAN has, and those that this run adds."""
     added = tuple(
         address
@@ -117,58 +119,55 @@ def _addresses(wan: Wan, gateway: Gateway, facts: Facts) -> t.Tuple[str, ...]:
     return tuple(address for address in there if address not in added) + added
 
 
-def _wans(gateway: Gateway, kernel_name: Names, choosing: Choosing) -> t.Tuple[Wan, ...]:
-    if gateway.wans is None:
-        return choosing.wans(gateway)
-    named = enumerate(gateway.wans)
-    return tuple(
-        replace(wan, interface=kernel_name.declared("wans[{0}]".format(index), wan.interface)) for index, wan in named
-    )
+class _Sides:
+    """WANs and LANs: those that were declared, by the kernel's names, or else those that were chosen."""
 
+    def __init__(self, facts: Facts, known: Chosen, kernel_name: Names, choosing: Choosing, problems: Problems) -> None:
+        self._facts, self._known, self._problems = facts, known, problems
+        self._kernel_name, self._choosing = kernel_name, choosing
 
-def _lans(
-    gateway: Gateway,
-    wans: t.Tuple[Wan, ...],
-    facts: Facts,
-    known: Chosen,
-    kernel_name: Names,
-    choosing: Choosing,
-    problems: Problems,
-) -> t.Tuple[Lan, ...]:
-    """LANs with their networks; LANs without declared networks follow their links."""
-    found = []
-    for index, lan in enumerate(choosing.lans(wans) if gateway.lans is None else gateway.lans):
-        where = "lans[{0}] '{1}'".format(index, lan.name)
-        names = tuple(kernel_name.declared(where, name) for name in lan.interfaces)
-        real = replace(lan, interfaces=names, follows=lan.networks is None)
-        found.append(replace(real, networks=_networks(where, real, facts, known, problems)))
-    return tuple(found)
-
-
-def _networks(where: str, lan: Lan, facts: Facts, known: Chosen, problems: Problems) -> t.Tuple[str, ...]:
-    """The networks of a LAN's links: the present ones, or those of the last run in which the links existed."""
-    if lan.networks is not None:
-        return lan.networks
-    present = [interface for name in lan.interfaces for interface in facts.meant_by(name)]
-    networks = tuple(dict.fromkeys(net for interface in present for net in interface.behind))
-    networks = networks or dict(known.networks).get(lan.name, ())
-    if not networks:
-        lack = "has no address" if present else "does not exist"
-        if any(interface.addresses for interface in present):
-            lack = "has only a /32 address and no routes"
-        problems.add(
-            where,
-            "{0} {1}, so its networks cannot be read; list them in networks".format(", ".join(lan.interfaces), lack),
+    def wans(self, gateway: Gateway) -> t.Tuple[ResolvedWan, ...]:
+        if gateway.wans is None:
+            return tuple(ResolvedWan(wan.interface, wan.mss) for wan in self._choosing.wans(gateway))
+        return tuple(
+            ResolvedWan(self._kernel_name.declared("wans[{0}]".format(index), wan.interface), wan.mss)
+            for index, wan in enumerate(gateway.wans)
         )
-    return networks
+
+    def lans(self, gateway: Gateway, wans: t.Tuple[ResolvedWan, ...]) -> t.Tuple[ResolvedLan, ...]:
+        """LANs with their networks; LANs without declared networks follow their links."""
+        found = []
+        for index, lan in enumerate(self._choosing.lans(wans) if gateway.lans is None else gateway.lans):
+            where = "lans[{0}] '{1}'".format(index, lan.name)
+            names = tuple(self._kernel_name.declared(where, name) for name in lan.interfaces)
+            networks = self._networks(where, replace(lan, interfaces=names)) if lan.networks is None else lan.networks
+            follows = lan.networks is None
+            found.append(ResolvedLan(lan.name, names, networks, lan.reaches, lan.spoof_check, follows))
+        return tuple(found)
+
+    def _networks(self, where: str, lan: Lan) -> t.Tuple[str, ...]:
+        """The networks of a LAN's links: the present ones, or those of the last run in which the links existed."""
+        present = [interface for name in lan.interfaces for interface in self._facts.meant_by(name)]
+        networks = tuple(dict.fromkeys(net for interface in present for net in interface.behind))
+        networks = networks or dict(self._known.networks).get(lan.name, ())
+        if not networks:
+            lack = "has no address" if present else "does not exist"
+            if any(interface.addresses for interface in present):
+                lack = "has only a /32 address and no routes"
+            names = ", ".join(lan.interfaces)
+            told = "{0} {1}, so its networks cannot be read; list them in networks".format(names, lack)
+            self._problems.add(where, told)
+        return networks
 
 
-def _check_wan_networks(lans: t.Tuple[Lan, ...], wans: t.Tuple[Wan, ...], facts: Facts, problems: Problems) -> None:
+def _check_wan_networks(
+    lans: t.Tuple[ResolvedLan, ...], wans: t.Tuple[ResolvedWan, ...], facts: Facts, problems: Problems
+) -> None:
     """RFC 4787 REQ-7: a LAN that overlaps the WAN link's network could not reach that link."""
     for wan in wans:
         for interface in facts.meant_by(wan.interface):
             for index, lan in enumerate(lans):
-                for ours, theirs in overlaps(lan.networks or (), interface.networks):
+                for ours, theirs in overlaps(lan.networks, interface.networks):
                     problems.add(
                         "lans[{0}] '{1}'".format(index, lan.name),
                         "network {0} overlaps {1} of WAN {2}; {3}".format(

@@ -11,12 +11,11 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._around import around, check_reaches, reached
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, Problems
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 
-LANS = (Lan("office", ("lan0",), ("192.168.1.0/24",), ("two/guests", "three/lab")),)
-WANS = (Wan("ppp*"),)
+LANS = (ResolvedLan("office", ("lan0",), ("192.168.1.0/24",), ("two/guests", "three/lab")),)
+WANS = (ResolvedWan("ppp*"),)
 TWO = Neighbour("two", (("guests", ("guest0", "guest1")), ("lab", ("lab0",))), ("ppp0",))
 
 
@@ -65,7 +64,7 @@ def test_a_way_out_is_never_left_alone():
 
 
 def test_lans_of_other_instances():
-    gateway = Gateway(lans=LANS, wans=WANS, around=around(LANS, WANS, Facts(()), [TWO]))
+    gateway = Resolved(lans=LANS, wans=WANS, around=around(LANS, WANS, Facts(()), [TWO]))
     assert reached(gateway, LANS[0]) == ("guest0", "guest1")
     assert TWO.links == ("guest0", "guest1", "lab0", "ppp0")
     problems = Problems()

@@ -18,8 +18,8 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.stored import CLASSES
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.stored import CLASSES
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 from ansible_collections.ipmasq.linux.tests.unit.strategies import drawn, gateways
 
@@ -48,7 +48,8 @@ VALUES = [
 
 
 def through(value, classes=None):
-    return codec.decode(json.loads(json.dumps(codec.encode(value))), classes or KNOWN)
+    classes = classes or KNOWN
+    return codec.decode(json.loads(json.dumps(codec.encode(value, classes))), classes)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -57,7 +58,7 @@ def test_there_and_back(value):
 
 
 def test_what_is_as_by_default_is_not_written():
-    assert codec.encode(Outer(parts=(Inner("a"),))) == {"": "Outer", "parts": [{"": "Inner", "name": "a"}]}
+    assert codec.encode(Outer(parts=(Inner("a"),)), KNOWN) == {"": "Outer", "parts": [{"": "Inner", "name": "a"}]}
 
 
 def test_fields_come_and_go():
@@ -74,7 +75,7 @@ def test_what_is_no_value(raw):
 @pytest.mark.parametrize("value", [1.5, {"a": 1}, object(), Inner])
 def test_what_cannot_be_written(value):
     with pytest.raises(TypeError):
-        codec.encode(value)
+        codec.encode(value, KNOWN)
 
 
 @drawn(60)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile_late import offload, timers
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forward import PortForward
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 
-LANS = (Lan("office", ("lan0",), ("192.168.1.0/24",)),)
-WANS = (Wan("wan0"),)
+LANS = (ResolvedLan("office", ("lan0",), ("192.168.1.0/24",)),)
+WANS = (ResolvedWan("wan0"),)
 
 
 def gateway(*nat, **more):
-    return Gateway(wans=WANS, lans=LANS, nat=nat, **more)
+    return Resolved(wans=WANS, lans=LANS, nat=nat, **more)
 
 
 def said(rules):

@@ -15,6 +15,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _engine as engine,
     _items as items,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._forgetting import encoded
 from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
@@ -30,6 +31,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
     masquerade_params,
     port_forward_params,
 )
+from ansible_collections.ipmasq.linux.tests.unit.resolving import resolved
 
 OPTIONS = dict(
     wans=[{"interface": "ppp*", "mss": "1400"}],
@@ -52,7 +54,7 @@ OPTIONS = dict(
 
 def test_lists_of_items_with_what_they_counted():
     timed = {**OPTIONS, "nat": [*OPTIONS["nat"][:2], {"name": "rest", "timeouts": {"udp": 60}}]}
-    gateway = gateway_from_params(gateway_params(**timed, helpers=[{"name": "ftp", "port": [21, 2121]}]))
+    gateway = resolved(Facts((), ()), **timed, helpers=[{"name": "ftp", "port": [21, 2121]}]).gateway
     counted = {"packets": 7, "bytes": 700}
     keys = ("lan/office", "nat/some", "port_forward/web", "outbound/mail", "input_allow/dns")
     found = declared.lists(gateway, dict.fromkeys(keys, counted))
@@ -121,8 +123,7 @@ def test_single_items_are_returned_as_data_until_they_are_gone():
 
 
 def test_what_is_left_out_is_filled_in():
-    gateway = gateway_from_params(gateway_params())
-    assert declared.lists(declared.read(encoded(gateway)), {})["nat"][0]["action"] == "masquerade"
+    assert declared.lists(declared.read(encoded(resolved().gateway)), {})["nat"][0]["action"] == "masquerade"
 
 
 @pytest.mark.parametrize(

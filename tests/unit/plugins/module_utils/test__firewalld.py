@@ -11,8 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils import _firewalld as firewalld
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: As firewalld 1.3.3 (bookworm) and 2.3.0 (trixie) print them.
@@ -45,19 +44,19 @@ def host():
 
 
 def gateway(*lans, wans=("wan0",)):
-    return Gateway(wans=tuple(Wan(name) for name in wans), lans=lans)
+    return Resolved(wans=tuple(ResolvedWan(name) for name in wans), lans=lans)
 
 
 def test_from_the_zones_of_lans_to_those_of_wans(host):
-    office = Lan("office", ("lan0",), ("192.168.1.0/24", "fd00:1::/64"))
-    vms = Lan("vms", ("tap*",), ("192.168.3.0/24",), ("office",))
+    office = ResolvedLan("office", ("lan0",), ("192.168.1.0/24", "fd00:1::/64"))
+    vms = ResolvedLan("vms", ("tap*",), ("192.168.3.0/24",), ("office",))
     policy, notes = firewalld.policy_for(gateway(office, vms), host)
     assert (policy.ingress, policy.egress, notes) == (("home",), ("home", "public"), ())
     assert policy.sources == ("192.168.1.0/24", "fd00:1::/64", "192.168.3.0/24")
 
 
 def test_an_interface_in_no_zone_is_let_through_by_any(host):
-    office = Lan("office", ("lan0",), ("192.168.1.0/24",))
+    office = ResolvedLan("office", ("lan0",), ("192.168.1.0/24",))
     policy, notes = firewalld.policy_for(gateway(office, wans=("wan0", "ppp*")), host)
     assert (policy.ingress, policy.egress) == (("home",), ("ANY",))
     assert notes == (

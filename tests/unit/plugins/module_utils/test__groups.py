@@ -15,10 +15,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._groups import groups
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedWan
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -33,7 +32,7 @@ SIX = {"name": "six", "interfaces": ["lan6"], "networks": ["2001:db8:1::/64"]}
 def rules(params):
     """Of options; None: of a host that has no rules."""
     if params is None:
-        return Rules(RuleSet("", (), ()), Gateway(wans=(Wan("wan0"),), lans=()), frozenset(LOCAL), LINKS)
+        return Rules(RuleSet("", (), ()), Resolved(wans=(ResolvedWan("wan0"),), lans=()), frozenset(LOCAL), LINKS)
     known = dict({"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}, **params)
     gateway = resolve(gateway_from_params(gateway_params(**known)), Facts((), ())).gateway
     return Rules(compile_gateway(gateway), gateway, frozenset(LOCAL), LINKS)

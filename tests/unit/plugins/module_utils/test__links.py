@@ -11,9 +11,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._links import (
     Links,
     boot_text,
@@ -21,10 +19,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._links import (
     set_addresses,
     steps,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 POOL = NatItem("pool", action="snat", to=("203.0.113.9-203.0.113.10", "2001:db8::9"), to_address="add")
-GATEWAY = Gateway(wans=(Wan("wan0"),), lans=(Lan("a", ("lan0", "tap*")),), nat=(POOL,))
+GATEWAY = Resolved(wans=(ResolvedWan("wan0"),), lans=(ResolvedLan("a", ("lan0", "tap*")),), nat=(POOL,))
 NINE, TEN, SIX = ("wan0", "203.0.113.9/32"), ("wan0", "203.0.113.10/32"), ("wan0", "2001:db8::9/128")
 
 
@@ -34,14 +33,15 @@ def facts(*addresses, names=("wan0",)):
 
 def test_every_address_of_an_item_and_no_device_unless_asked_for():
     assert links_of(GATEWAY, Links(), facts()) == Links((NINE, TEN, SIX))
-    gateway = Gateway(wans=(Wan("ppp*"),), lans=GATEWAY.lans, offload="software")
+    gateway = Resolved(wans=(ResolvedWan("ppp*"),), lans=GATEWAY.lans, offload="software")
     assert links_of(gateway, Links(), facts()).offload == ("ppp*", "lan0", "tap*")
-    assert not links_of(Gateway(wans=(Wan("wan0"),)), Links(), facts())
+    assert not links_of(Resolved(wans=(ResolvedWan("wan0"),)), Links(), facts())
 
 
 def test_the_wan_of_the_item_gets_it():
-    gateway = Gateway(
-        wans=(Wan("wan0"), Wan("wan1")), nat=(NatItem("x", "", to=("203.0.113.9",), wan="wan1", to_address="add"),)
+    gateway = Resolved(
+        wans=(ResolvedWan("wan0"), ResolvedWan("wan1")),
+        nat=(NatItem("x", "", to=("203.0.113.9",), wan="wan1", to_address="add"),),
     )
     assert links_of(gateway, Links(), facts()).addresses == (("wan1", "203.0.113.9/32"),)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _forgetting as forgetting, _proving as proving
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Report, Result
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
-OLD, NEW = (forgetting.encoded(Gateway(wans=(), lans=(), mss=mss)) for mss in ("keep", "pmtu"))
+OLD, NEW = (forgetting.encoded(Resolved(wans=(), lans=(), mss=mss)) for mss in ("keep", "pmtu"))
 SENT = Result("reach", "office reaches the Internet", (), "broken", "nothing came out of ppp0")
 LATER = Result("closed", "office is closed", (), "broken", "something came out of lan0")
 SOUND = Result("reach", "guests reach the Internet", (), "holds")

@@ -24,7 +24,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compi
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import describe_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
     masquerade_from_params,
@@ -33,6 +32,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import g
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import nat_networks, sources_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import describe_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._values import networks_of
 from ansible_collections.ipmasq.linux.tests.unit import fakes, params, strategies
 from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, trace, without

@@ -17,10 +17,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.flow import End, Flow, entry_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judges import Far, Judges
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedWan
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -54,7 +53,7 @@ def _rules(params):
 def rules(params):
     """Of options; None: of a host that has no rules."""
     if params is None:
-        return Rules(RuleSet("", (), ()), Gateway(wans=(Wan("wan0"),), lans=()), frozenset(LOCAL), LINKS)
+        return Rules(RuleSet("", (), ()), Resolved(wans=(ResolvedWan("wan0"),), lans=()), frozenset(LOCAL), LINKS)
     return _rules(json.dumps(params))
 
 

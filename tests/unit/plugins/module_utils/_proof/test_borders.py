@@ -11,13 +11,17 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.gateway import Around, Gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import Lan, Wan
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import borders
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
+    Around,
+    Resolved,
+    ResolvedLan,
+    ResolvedWan,
+)
 
 AROUND = Around(managed=("docker*", "br-1*", "tun*", "vpn"), apart=("br-1an",))
-GATEWAY = Gateway(
-    wans=(Wan("wan0"),), lans=(Lan("office", ("lan0",), networks=("192.168.1.0/24",)),), around=AROUND
+GATEWAY = Resolved(
+    wans=(ResolvedWan("wan0"),), lans=(ResolvedLan("office", ("lan0",), networks=("192.168.1.0/24",)),), around=AROUND
 )  # fmt: skip
 
 

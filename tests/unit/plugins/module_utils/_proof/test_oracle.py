@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.resolving import read_resolved
 
 LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64", "2001:db8:1::/64"]}
 GROUND = Ground(addresses={"wan0": ("203.0.113.2", "2001:db8:ff::2")})
 
 
 def verdict(source, target, protocol="tcp", port=443, **params):
-    gateway, problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN], **params))
+    gateway, problems = read_resolved(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN], **params))
     assert not problems
     return Oracle(gateway, GROUND).leaves(Packet(source, target, protocol, 1, port), "wan0")
 
@@ -54,7 +54,7 @@ def test_a_rate_may_be_used_up():
 def test_prefixes_are_mapped_as_rfc_6296_says():
     nat = [{"name": "npt", "action": "prefix", "source": ["fd01:203:405::/48"], "to": ["2001:db8:1::/48"]}]
     lan = dict(LAN, networks=["fd01:203:405:1::/64"])
-    gateway, problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=[lan], nat=nat, ipv6="prefix"))
+    gateway, problems = read_resolved(gateway_params(wans=[{"interface": "wan0"}], lans=[lan], nat=nat, ipv6="prefix"))
     assert not problems
     seen = Oracle(gateway, GROUND).leaves(Packet("fd01:203:405:1::1234", "2620:4f::1", "udp", 1, 2), "wan0").sources
     assert seen == ("2001:db8:1:d550::1234",)  # the example of RFC 6296, section 2.5.1

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import ALIVE, Ground, Link
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.promises import promises, sample, targets
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.resolving import read_resolved
 
 LANS = [
     {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]},
@@ -27,7 +27,7 @@ GROUND = Ground(
 
 
 def promised(ground=GROUND, **params):
-    gateway, problems = read_gateway(gateway_params(**{"wans": [{"interface": "wan0"}], "lans": LANS, **params}))
+    gateway, problems = read_resolved(gateway_params(**{"wans": [{"interface": "wan0"}], "lans": LANS, **params}))
     assert not problems
     found, _notes = promises(Oracle(gateway, ground))
     found = [promise for promise in found if promise.kind != ALIVE]
@@ -92,7 +92,7 @@ def test_the_rest_is_sampled_and_told():
     many = sample(range(10000))
     assert (many[:64], len(many), many[64], many[-1] < 10000) == (list(range(64)), 80, 64, True)
     forwards = [{"name": "f{0}".format(n), "port": [str(1000 + n)], "to": ["192.168.1.20"]} for n in range(500)]
-    gateway, _problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=LANS, port_forwards=forwards))
+    gateway, _problems = read_resolved(gateway_params(wans=[{"interface": "wan0"}], lans=LANS, port_forwards=forwards))
     found, notes = promises(Oracle(gateway, GROUND))
     assert sum(promise.kind == "port_forward" for promise in found) == 80
     assert notes == ["port_forwards: 80 of 500 are proven, the first 64 and a sample of the others"]
@@ -101,7 +101,7 @@ def test_the_rest_is_sampled_and_told():
 def test_routes_of_other_targets_are_asked_for():
     nat = [{"name": "vpn", "action": "exempt", "destination": ["10.9.0.0/16"]}, {"name": "rest"}]
     forward = {"name": "f", "port": ["22"], "to": ["192.168.1.20"], "source": ["198.51.100.0/24"]}
-    gateway, _problems = read_gateway(
+    gateway, _problems = read_resolved(
         gateway_params(wans=[{"interface": "wan0"}], lans=LANS, nat=nat, port_forwards=[forward])
     )
     assert targets(Oracle(gateway, GROUND)) == [

@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.prove import prove
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+from ansible_collections.ipmasq.linux.tests.unit.resolving import read_resolved
 
 LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 
 
 def test_a_host_without_tc_is_unmeasurable():
-    gateway, _problems = read_gateway(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN]))
+    gateway, _problems = read_resolved(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN]))
     host = fakes.FakeHost()
     host.frozen = True
     report = prove(gateway, Facts(()), host)
