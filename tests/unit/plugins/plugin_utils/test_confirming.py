@@ -122,7 +122,7 @@ def ends(monkeypatch):
     """The task's message for these answers in turn, the last one repeated; exceptions are raised."""
     monkeypatch.setattr(confirming, "time", Clock())
 
-    def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n", script=NOT_KEPT):
+    def confirmed(*answers, who="gw1\n1.2.3.4 5 192.0.2.1 22\n", script=None):
         action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
         action._connection = Ssh()
         left = list(answers)
@@ -139,7 +139,7 @@ def ends(monkeypatch):
                 assert command == "sh /run/ipmasq/default/confirm secret"
                 if isinstance(script, Exception):
                     raise script
-                return script
+                return script or NOT_KEPT
             if isinstance(who, Exception):
                 raise who
             return {"stdout": who}
