@@ -32,6 +32,8 @@ BROKEN = re.compile(r"(FAILED|ERROR) \S+::\S+")
 
 #: Python compiles what it imports once for all stages and workers, also where the environment forbids it.
 COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "compiled")}
+#: What makes the programs that tests use quick: Python itself, and podman in the stages with labs.
+QUICK = ROOT / "tests" / "quick"
 #: Stages at once. One more than the two cores that CI has, because labs mostly wait for their hosts.
 AT_ONCE = 3
 #: Which begins first. Labs cannot use two cores, so none of them may be left alone at the end; integration can.
@@ -99,7 +101,8 @@ def summarise(outcomes: list[Outcome]) -> None:
 def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
     """A command of a stage, its output passed on as it comes; pytest's closing line is counted."""
     say(outcome, "$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
-    env = {**os.environ, **COMPILED, **env}
+    paths = [str(QUICK), *filter(None, [env.pop("PYTHONPATH", "")])]
+    env = {**os.environ, **COMPILED, "PYTHONPATH": os.pathsep.join(paths), **env}
     process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     last = ""
@@ -232,7 +235,7 @@ def integration(outcome: Outcome) -> None:
 
 def in_labs(outcome: Outcome, *arguments: str) -> None:
     """Tests that talk to a lab's nodes thousands of times; see tests/quick/podman."""
-    pytest(outcome, *arguments, PATH=f"{ROOT}/tests/quick:{os.environ['PATH']}")
+    pytest(outcome, *arguments, PATH=f"{QUICK}:{os.environ['PATH']}")
 
 
 def lab(outcome: Outcome) -> None:
