@@ -200,6 +200,8 @@ class Client(Host):
             lost = re.search(r"\|\| (ip -\d route replace .*?) \|\| echo", line)
             if lost:
                 self._change_route(shlex.split(lost[1]))
+            elif line.startswith("ip -"):
+                self._change_route(shlex.split(line.partition(" 2>")[0].partition(" || ")[0]))
             self.calls.append(line.partition(" || echo ")[0])
 
     def _move(self, path: str, to: str) -> None:

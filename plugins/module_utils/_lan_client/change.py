@@ -25,7 +25,7 @@ from .._part import Scene
 from . import state as states
 from .choice import choose, places, read_wish
 from .resolver import FILE, MANAGER, RESOLVED, RESOLVER, saved, searched, way_of
-from .routes import ROUTES, Sent, wanted
+from .routes import ROUTES, Sent, undoing, wanted
 from .seen import Route, read_seen
 from .state import FOLDER, INSTANCE, PATH, Parts, State
 
@@ -252,6 +252,8 @@ def _after(was: Parts, want: Parts, touched: t.Sequence[str], sight: Sight) -> t
             interfaces = [name for name in names if sight.exists("/sys/class/net/" + name)]
             routes = want.routes.routes if want.routes.manager == manager.name else ()
             lines += manager.told(interfaces, routes, paths)
+    # Until its files were gone, a renewed lease may have brought the old routes back.
+    lines += undoing(was.routes, want.routes) if touched else []
     # Whatever the manager has made of it, the host keeps its route.
     kept = want.routes.routes if lines else ()
     lines += ["{0} || {1}".format(is_there(route), route.line("replace")) for route in kept]

@@ -106,6 +106,18 @@ def steps(was: Sent, want: Sent, live: Routes) -> Steps:
     return Steps(add, remove, tuple(before))
 
 
+def undoing(was: Sent, want: Sent) -> t.List[str]:
+    """Lines of shell that restore what was replaced, and remove what is no longer wanted."""
+    back = [route for route in was.replaced if route not in want.replaced]
+    kept = {route.key for route in (*want.routes, *back)}
+    lines = [route.line("replace") for route in back]
+    return lines + [_gone(route) for route in was.routes if route.key not in kept]
+
+
+def _gone(route: Route) -> str:
+    return route.line("del") + " 2> /dev/null || true"
+
+
 class RoutesPart(Part[Sent]):
     def want(self, gateway: t.Any, was: Sent, scene: Scene, sight: Sight) -> t.Tuple[Sent, t.Tuple[str, ...]]:
         """``gateway``: the manager, the interface and the routes."""
@@ -136,7 +148,7 @@ class RoutesPart(Part[Sent]):
         do: Steps = delta.do or Steps()
         keys = {route.key for route in do.before}
         lines = [route.line("replace") for route in do.before]
-        lines += [route.line("del") + " 2> /dev/null || true" for route in do.add if route.key not in keys]
+        lines += [_gone(route) for route in do.add if route.key not in keys]
         return Shell(tuple(lines))
 
 

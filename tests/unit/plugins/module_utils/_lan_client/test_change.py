@@ -117,6 +117,18 @@ def test_another_manager_than_last_time():
     assert client.routes() == routes
 
 
+def test_a_lease_that_is_renewed_before_the_hooks_are_gone():
+    client = Client(manager="ifupdown", routes=["default via 192.168.1.254 dev lan0 proto boot"])
+    before = client.state()
+    client.apply(replace_default=True)
+    ours = client.routes()
+    done = run(params(state="absent"), client)
+    for route in ours:
+        client.run(["ip", "-6" if "::" in route else "-4", "route", "replace", *route.split()])
+    confirm.end_change("lan_client", done["pending"]["token"], True, client)
+    assert client.state() == before
+
+
 def test_without_the_state_the_files_tell():
     client = Client(manager="ifupdown")
     before = client.state()
