@@ -12,6 +12,8 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ._once import once
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,12 +53,11 @@ MOST_TOLD = 200
 class Plan:
     live: Rows
     desired: Rows
-    #: Whether anything differs. Order counts within a chain, where the first verdict wins; chains have no order.
-    changed: bool = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        # Once, as it is asked for again and again; the plan is frozen.
-        object.__setattr__(self, "changed", by_chain(self.live) != by_chain(self.desired))
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs. Order counts within a chain, where the first verdict wins; chains have no order."""
+        return _changed(self)
 
     @property
     def add(self) -> Rows:
@@ -78,6 +79,11 @@ class Plan:
         if len(rows) > MOST_TOLD:
             lines.append("~ {0} more rules".format(len(rows) - MOST_TOLD))
         return lines or (["~ the order of rules"] if self.moved else [])
+
+
+@once
+def _changed(plan: Plan) -> bool:
+    return by_chain(plan.live) != by_chain(plan.desired)
 
 
 def by_chain(rows: Rows) -> t.Dict[str, t.List[Row]]:

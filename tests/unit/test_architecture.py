@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "_rules": set(),
     "_words": set(),
     "_part": {"_errors", "_plan"},
-    "_plan": set(),
+    "_plan": {"_once"},
     "_codec": set(),
     "_values": {"_errors", "_rules"},
     "_prefix": set(),
