@@ -23,6 +23,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPEC = ROOT / "roles/gateway/meta/argument_specs.yml"
 CLIENT_SPEC = ROOT / "roles/lan_client/meta/argument_specs.yml"
+CLIENT_DEFAULTS = ROOT / "roles/lan_client/defaults/main.yml"
+CLIENT_APPLY = ROOT / "roles/lan_client/tasks/apply.yml"
 DEFAULTS = ROOT / "roles/gateway/defaults/main.yml"
 APPLY = ROOT / "roles/gateway/tasks/apply.yml"
 TABLE = ROOT / "docs/backends.md"
@@ -78,6 +80,9 @@ CLIENT_ONLY = {
     }
 }
 
+#: What the task hands over in place of such a variable.
+CLIENT_HANDED = {"lan_client_gateways": "lan_client__candidates"}
+
 
 #: An option of a module or of a role, as its documentation has it.
 Option = t.Dict[str, t.Any]
@@ -114,22 +119,35 @@ def role_spec() -> str:
     return HEADER.format("gateway") + dumped({"argument_specs": {"main": main}})
 
 
-def client_spec() -> str:
-    """The variables of the role lan_client."""
+def client_options() -> Option:
+    """The variables of the role lan_client: name to option, in the module's order."""
     module = importlib.import_module(COLLECTION + ".modules.lan_client")
     fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
-    document = yaml.safe_load(module.DOCUMENTATION)
-    options = {**document["options"], **yaml.safe_load(fragment.CONFIRM_CLIENT)["options"]}
+    texts = (module.DOCUMENTATION, fragment.CONFIRM_CLIENT)
+    options = {name: option for text in texts for name, option in yaml.safe_load(text)["options"].items()}
+    shown = {"lan_client_" + name: option_of(option, "lan_client_") for name, option in options.items()}
+    return {**shown, **CLIENT_ONLY}
+
+
+def client_spec() -> str:
+    module = importlib.import_module(COLLECTION + ".modules.lan_client")
     main = {
-        "short_description": document["short_description"],
+        "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],
         "description": CLIENT_DESCRIPTION,
         "author": ["ipmasq.linux contributors"],
-        "options": {
-            **{"lan_client_" + name: option_of(option, "lan_client_") for name, option in options.items()},
-            **CLIENT_ONLY,
-        },
+        "options": client_options(),
     }
     return HEADER.format("lan_client") + dumped({"argument_specs": {"main": main}})
+
+
+def client_defaults() -> str:
+    defaults = {name: option["default"] for name, option in client_options().items()}
+    return HEADER.format("lan_client") + DESCRIBED + dumped(defaults)
+
+
+def client_arguments() -> str:
+    handed = {name[len("lan_client_") :]: CLIENT_HANDED.get(name, name) for name in client_options()}
+    return "".join('    {0}: "{{{{ {1} }}}}"\n'.format(*pair) for pair in handed.items())
 
 
 def role_defaults() -> str:
@@ -265,6 +283,8 @@ def main(arguments: list[str]) -> int:
     wanted = {
         SPEC: role_spec(),
         CLIENT_SPEC: client_spec(),
+        CLIENT_DEFAULTS: client_defaults(),
+        CLIENT_APPLY: between(CLIENT_APPLY, BEGIN_ARGUMENTS, END_ARGUMENTS, client_arguments()),
         DEFAULTS: role_defaults(),
         APPLY: between(APPLY, BEGIN_ARGUMENTS, END_ARGUMENTS, role_arguments()),
         TABLE: between(TABLE, BEGIN, END, "\n\n{0}\n\n".format(feature_table())),
