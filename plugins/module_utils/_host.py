@@ -50,31 +50,23 @@ STEADY = (
     ("nft", "-j", "list"),
     ("ip", "-j"),
     ("iptables", "--version"),
-    ("ipset", "list"),
-    ("ipset", "save"),
-    ("firewall-cmd", "--state"),
-    ("firewall-cmd", "--get-"),
-    ("firewall-cmd", "--info-"),
-)
+    ("ipset", "list"), ("ipset", "save"),
+    ("firewall-cmd", "--state"), ("firewall-cmd", "--get-"), ("firewall-cmd", "--info-"),
+)  # fmt: skip
 READING = (
     *STEADY,
-    ("nft", "-c"),
-    ("nft", "-V"),
+    ("nft", "-c"), ("nft", "-V"),
     ("ip", "-o", "address", "show"),
-    ("conntrack", "-L"),
-    ("conntrack", "-S"),
-    ("firewall-cmd", "--list-"),
-    ("firewall-cmd", "--permanent", "--list-"),
-    ("firewall-cmd", "--permanent", "--get-"),
-    ("firewall-cmd", "--direct", "--get-"),
+    ("conntrack", "-L"), ("conntrack", "-S"),
+    ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"),
+    ("firewall-cmd", "--permanent", "--get-"), ("firewall-cmd", "--direct", "--get-"),
     ("firewall-cmd", "--permanent", "--direct", "--get-"),
-    ("systemctl", "list-"),
-    ("systemctl", "is-active"),
+    ("systemctl", "list-"), ("systemctl", "is-active"),
     ("networkctl", "--no-pager", "-n", "0", "-a", "status"),
     ("nmcli", "-t", "-f", "DEVICE,STATE", "device"),
     ("netplan", "get"),
     ("connmanctl", "services"),
-)
+)  # fmt: skip
 
 
 def reads(argv: t.Sequence[str], stdin: t.Optional[str] = None) -> bool:
