@@ -119,11 +119,10 @@ class _Transaction:
 
     def _verify(self) -> None:
         """Check that the host now has what was asked for."""
-        if not self._begun:
-            return
-        scene = changes.again(self._change.scene, self._host)
-        for move in self._change.moves:
-            if move.delta.do is not None:
+        moves = [move for move in self._change.moves if move.delta.do is not None]
+        if moves:
+            scene = changes.again(self._change.scene, moves, self._host)
+            for move in moves:
                 move.part.verify(move.was, move.want, scene, self._host)
 
     def _prove(self) -> t.Tuple[str, ...]:
@@ -164,7 +163,7 @@ class _Transaction:
         if self._shut or len(self._begun) > 1:
             return False
         try:
-            scene = changes.again(self._change.scene, self._host)
+            scene = changes.again(self._change.scene, self._begun, self._host)
             left = [(each, each.part.plan(each.was, each.want, scene, self._host)) for each in self._begun]
         except GatewayError:
             return False

@@ -117,10 +117,11 @@ def is_fresh(old: t.Optional[State]) -> bool:
     return old is None or old.owner == SALVAGED
 
 
-def again(scene: Scene, sight: Sight) -> Scene:
-    """The scene as it is by now."""
+def again(scene: Scene, moves: t.Sequence[Move], sight: Sight) -> Scene:
+    """The scene of these moves as it is by now."""
     listing = scene.listing
     if scene.backend and listing is not None:
         listing = scene.backend.read(sight, scene.instance)
         scene = replace(scene, plan=Plan(scene.backend.parse(listing, scene.instance), scene.plan.desired))
-    return replace(scene, listing=listing, facts=read_facts(sight) if scene.facts else None)
+    linked = scene.facts and any(move.part.linked for move in moves)
+    return replace(scene, listing=listing, facts=read_facts(sight) if linked else scene.facts)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 
 from . import _conntrack as conntrack, _forgetting as forgetting
+from ._addresses import ADDRESSES, Steps
 from ._carrying import Aftermath, Terms, carry_out
 from ._groups import Groups
-from ._links import LINKS, Steps
 from ._proving import Proving
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -32,7 +32,7 @@ def with_connections(
     """Carry out a change, and delete connections that it makes wrong, now or after confirmation, or those of a
     rollback. Returns their number, and warnings.
     """
-    instance, links = change.scene.instance, change.delta(LINKS).do or Steps()
+    instance, links = change.scene.instance, change.delta(ADDRESSES).do or Steps()
     found: t.List[conntrack.Found] = []
 
     def look() -> conntrack.Found:

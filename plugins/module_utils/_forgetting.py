@@ -33,10 +33,10 @@ from ._rules import RuleSet, network
 from ._values import networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from ._addresses import Steps
     from ._facts import Facts
     from ._host import Host, Sight
     from ._intent.items import Item
-    from ._links import Steps
 
 #: A host that routes without our rules: everything passes, and nothing is translated.
 PLAIN = RuleSet("", (), ())

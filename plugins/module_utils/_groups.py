@@ -185,7 +185,7 @@ def _group(asked: t.Tuple[_Asked, Action], source: str, destination: str, sides:
     protocol = about.protocol or ("udp" if port else "")
     flow = Flow(protocol, End(begin, to, 4000, port), End(to, begin, port, 4000))
     for rule in now.walk("dstnat", Packet(flow, _link(now, begin, about.iif), "", to, port)):
-        yield from _translated(about, source, destination, flow, rule, sides)
+        yield from _translated(about, (source, destination), flow, rule, sides)
 
 
 def _link(judge: Judge, address: str, given: str) -> str:
@@ -194,12 +194,12 @@ def _link(judge: Judge, address: str, given: str) -> str:
 
 def _translated(
     about: _Asked,
-    source: str,
-    destination: str,
+    between: t.Tuple[str, str],
     flow: Flow,
     redirect: t.Optional[Rule],
     sides: _Sides,
 ) -> t.Iterator[str]:
+    source, destination = between
     now, then, outer = sides.now, sides.then, sides.outer[flow.family]
     words = ["-f", FAMILY[flow.family]]
     if about.protocol:

@@ -97,7 +97,7 @@ def check_pairs(gateway: Resolved, facts: Facts, problems: Problems) -> t.List[s
             _check_mapped(where, forward, statics, gateway, problems)
         notes += _told(where, forward, gateway)
         if statics and forward.to and not forward.destination:
-            _check_left(where, forward, [item for _index, item in statics], gateway, facts, problems)
+            _check_left(where, forward, [item for _index, item in statics], gateway, facts=facts, problems=problems)
     return notes
 
 
@@ -232,6 +232,7 @@ def _check_left(
     forward: PortForward,
     statics: t.Iterable[NatItem],
     gateway: Resolved,
+    *,
     facts: Facts,
     problems: Problems,
 ) -> None:

@@ -93,6 +93,7 @@ class Part(Kind[V]):
     """One kind of thing that a gateway has on a host. Methods that a part does not need do nothing."""
 
     endings: t.Tuple[str, ...] = ()  # of all files that ``boot`` may name
+    linked = False  # what it has to do depends on the links that exist
     opens = False  # it lets packets through, which the other parts make safe
 
     def places(self, instance: str) -> t.Tuple[str, ...]:

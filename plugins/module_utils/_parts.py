@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ._addresses import ADDRESSES
 from ._fence import FENCE
 from ._firewalld import DOOR
-from ._links import LINKS
+from ._flowtable import FLOWTABLE
 from ._loaded import RULES
 from ._modules import MODULES
 from ._switches import SWITCHES
@@ -23,4 +24,4 @@ from ._switches import SWITCHES
 if t.TYPE_CHECKING:  # pragma: no cover
     from ._part import Part
 
-PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, LINKS, DOOR, FENCE, SWITCHES)
+PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES)

@@ -210,8 +210,8 @@ def files_of(state: State, parts: Parts, scene: Scene, host: Sight) -> t.Dict[st
     files[LOADER] = (LOADER_TEXT, 0o700)
     for part, value in held:
         files.update(part.files(value, scene))
-    needed = service.files_of(service.init_of(host), ".links" in texts, ".fence.nft" in texts, host)
-    files.update(needed)
+    linked = any(ending.endswith(".links") for ending in texts)
+    files.update(service.files_of(service.init_of(host), linked, ".fence.nft" in texts, host))
     return files
 
 
@@ -226,7 +226,7 @@ def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host
     others = [name for name in instances(host) if name != scene.instance]
     if not wanted and not others:
         paths += [LOADER, *service.ALL]
-    if not any(host.exists(stem(name) + ".links") for name in others):
+    if not any(host.find(stem(name) + ".*links") for name in others):
         paths += service.ALL_LINKS
     if not any(host.exists(stem(name) + ".fence.nft") for name in others):
         paths += service.ALL_FENCE

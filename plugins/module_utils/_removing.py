@@ -17,6 +17,7 @@ from . import (
     _service as service,
     _sysctl as sysctl,
 )
+from ._addresses import ADDRESSES
 from ._backend.iptables import base_chains
 from ._backend.select import all_backends, select
 from ._change import compare, is_fresh
@@ -26,7 +27,6 @@ from ._declaration import DECLARATION
 from ._errors import GatewayError, Problems
 from ._facts import read_facts
 from ._host import check_root
-from ._links import LINKS
 from ._loaded import RULES, Loaded
 from ._part import Scene, stem
 from ._parts import PARTS
@@ -62,7 +62,7 @@ def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirm
 
 
 def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice], host: Sight) -> Scene:
-    linked = LINKS.of(state) or DECLARATION.of(state).intent
+    linked = ADDRESSES.of(state).needed or DECLARATION.of(state).intent
     listing = choice.backend.read(host, instance) if choice else None
     return Scene(
         instance,

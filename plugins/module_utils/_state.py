@@ -127,7 +127,19 @@ def _current(raw: t.Any, path: str) -> t.Any:
         )
     if version != VERSION:
         raise ValueError("version {0}".format(version))
-    return raw
+    return {**raw, "parts": _with_links_apart(raw["parts"])}
+
+
+def _with_links_apart(parts: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Before the first release, addresses and flowtable were one part."""
+    links = parts.get("links")
+    if links is None:
+        return parts
+    apart = {
+        "addresses": {"needed": links["addresses"], "found": links["found"]},
+        "flowtable": {"devices": links["offload"]},
+    }
+    return {**apart, **{name: part for name, part in parts.items() if name != "links"}}
 
 
 def _from_version_1(raw: t.Any) -> t.Any:
@@ -154,4 +166,4 @@ def _from_version_1(raw: t.Any) -> t.Any:
         "switches": {"values": raw["switches"], "before": raw["before"]},
     }
     common = {name: raw[name] for name in ("instance", "owner", "applied") if name in raw}
-    return {"version": VERSION, "collection": "", "parts": parts, **common}
+    return {"version": VERSION, "collection": "", "parts": _with_links_apart(parts), **common}

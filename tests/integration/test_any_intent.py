@@ -47,7 +47,7 @@ def test_any_intent_is_a_fixpoint(plain, first, second):
             continue
         assert wanted.instance == params["instance"]
         done = plain.apply(**params)
-        assert plain.live(params["instance"]) and not plain.apply(**params).change.changed
+        assert plain.live(params["instance"]) and not plain.apply(**params).changed
         assert plain.info(params["instance"])["drift"] == [], done.to_dict()["differences"]
     plain.absent(first["instance"])
     assert "ipmasq" not in plain.rules() and "IPMASQ" not in plain.rules()
@@ -85,7 +85,7 @@ def test_any_sequence_of_items_ends_as_the_last_of_each_said(plain, steps):
             assert all(": " in problem for problem in error.problems), error.problems
             continue
         held[(kind, item["name"])] = item if present else None
-        assert not plain.item(kind, state=state, **item).change.changed
+        assert not plain.item(kind, state=state, **item).changed
         keys = {row.key for row in plain.live()} - {"chain", "jump"}
         wanted = {"{0}/{1}".format(*key) for key, value in held.items() if value}
         assert keys == wanted
@@ -109,7 +109,7 @@ def refused_whole_or_taken_back(gate, params):
             assert "the rules were refused" not in problem, "the tool had to say what we should have: " + problem
         assert gate.host.writes == []
         return
-    assert not gate.apply(**params).change.changed
+    assert not gate.apply(**params).changed
     gate.absent(params["instance"])
 
 

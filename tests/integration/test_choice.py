@@ -70,7 +70,7 @@ def test_one_router_advertisement_of_a_client_changes_nothing(gate, net):
     assert "proto ra" in until("ip -6 route show default dev guest0")
     result = gate.apply()
     assert chosen(result) == (["wan0"], ["lan0", "guest0"])
-    assert not result.change.changed
+    assert not result.changed
     assert "LAN guest0: a host there sends router advertisements" in result.warnings[0]
     assert same_to_all(net) == before
     # Nor at a first run.
@@ -103,7 +103,7 @@ def test_a_lan_that_is_away_stays_a_lan(nft, net):
     sh("ip link del guest0")
     result = nft.apply()
     assert chosen(result) == (["wan0"], ["lan0", "guest0"])
-    assert not result.change.changed
+    assert not result.changed
     assert result.remarks == ("LAN guest0: link guest0 does not exist now; its rules take effect once it appears",)
 
 
@@ -180,7 +180,7 @@ def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
         "1",
     ]
     assert "proto ra" in sh("ip -6 route show default dev mgmt0")
-    assert not nft.apply(**TWO_LANS).change.changed
+    assert not nft.apply(**TWO_LANS).changed
     nft.absent()
     assert sh("cat /proc/sys/net/ipv6/conf/mgmt0/accept_ra").strip() == "1"
 
@@ -245,9 +245,9 @@ def test_a_lan_follows_its_link_without_a_run(gate, net):
     assert net.tcp("guest", "office", "192.168.5.10").startswith("refused")
     assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
     # The next run knows the new networks, and no packet takes the slow path any more.
-    assert gate.apply(**FOLLOWING).change.changed
+    assert gate.apply(**FOLLOWING).changed
     assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
-    assert not gate.apply(**FOLLOWING).change.changed
+    assert not gate.apply(**FOLLOWING).changed
 
 
 def test_sources_that_no_route_leads_back_to_are_dropped(gate, net):

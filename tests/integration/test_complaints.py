@@ -59,10 +59,10 @@ def test_measured_foreign_accept_above_our_nat_rule_is_drift_and_mended(gate, in
     gate.apply(**ONE_LAN)
     foreign_accept(gate, inside)
     assert any("ccept" in line or "ACCEPT" in line for line in gate.info()["drift"]), gate.info()["drift"]
-    assert gate.apply(check=True, **ONE_LAN).change.changed
-    assert gate.apply(**ONE_LAN).change.changed
+    assert gate.apply(check=True, **ONE_LAN).changed
+    assert gate.apply(**ONE_LAN).changed
     assert gate.info()["drift"] == []
-    assert not gate.apply(**ONE_LAN).change.changed
+    assert not gate.apply(**ONE_LAN).changed
     rules = [line for line in gate.rules().splitlines() if line.startswith("-A POSTROUTING")]
     if gate.option == "iptables" and not inside:
         # The foreign rule is still there, below us.
@@ -76,9 +76,9 @@ def test_measured_foreign_accept_above_a_masquerade_item_is_drift_and_mended(gat
     rows = gate.live()
     foreign_accept(gate, inside)
     assert gate.info()["drift"]
-    assert gate.item("masquerade", **item).change.changed
+    assert gate.item("masquerade", **item).changed
     assert gate.live() == rows and gate.info()["drift"] == []
-    assert not gate.item("masquerade", **item).change.changed
+    assert not gate.item("masquerade", **item).changed
 
 
 def test_measured_three_duplicates_are_all_removed_by_absent(gate):
@@ -99,15 +99,15 @@ def test_measured_three_duplicates_are_all_removed_by_absent(gate):
             )
     assert sum(row.key == "masquerade/lan" for row in gate.live()) == 3
     assert gate.info()["drift"]
-    assert gate.item("masquerade", state="absent", name="lan").change.changed
+    assert gate.item("masquerade", state="absent", name="lan").changed
     assert gate.host.snapshot() == before
-    assert not gate.item("masquerade", state="absent", name="lan").change.changed
+    assert not gate.item("masquerade", state="absent", name="lan").changed
 
 
 def test_ansible_29405_a_second_run_makes_no_duplicates(gate):
     for _run in range(3):
         last = gate.apply(**TWO_LANS)
-    assert not last.change.changed
+    assert not last.changed
     rows = gate.live()
     assert len(rows) == len(set(rows))
 
@@ -129,7 +129,7 @@ def test_ansible_19476_check_mode_never_writes(gate):
         gate.host.calls.clear()
         gate.host.writes.clear()
         planned = stage(True)
-        assert planned.change.changed
+        assert planned.changed
         assert gate.host.snapshot() == before
         assert gate.host.writes == []
         for call in gate.host.calls:
@@ -137,10 +137,10 @@ def test_ansible_19476_check_mode_never_writes(gate):
             assert call[0] in ("ip", "nft") or listing, call
             assert call[0] != "nft" or "list" in call, call
         done = stage(False)
-        assert done.change.changed
+        assert done.changed
         # The run did what check mode predicted.
         assert planned.to_dict()["differences"] == done.to_dict()["differences"]
-        assert not stage(True).change.changed
+        assert not stage(True).changed
 
 
 def test_ansible_59002_lock_held_is_an_error_not_a_missing_rule(legacy):
@@ -150,10 +150,10 @@ def test_ansible_59002_lock_held_is_an_error_not_a_missing_rule(legacy):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(GatewayError) as error:
             legacy.apply(**TWO_LANS)
-        assert not legacy.apply(**ONE_LAN).change.changed  # reading needs no lock
+        assert not legacy.apply(**ONE_LAN).changed  # reading needs no lock
     assert "lock" in error.value.problems[0]
     assert legacy.host.snapshot() == before
-    assert legacy.apply(**TWO_LANS).change.changed
+    assert legacy.apply(**TWO_LANS).changed
 
 
 def test_ansible_59002_nothing_to_undo_when_the_lock_was_held(legacy):
@@ -221,10 +221,10 @@ def test_ansible_21054_a_change_of_order_alone_is_applied(gate):
     ]
     gate.apply(nat=items, **ONE_LAN)
     swapped = gate.apply(nat=[items[1], items[0], items[2]], **ONE_LAN)
-    assert swapped.change.changed and "~ the order of rules" in swapped.to_dict()["differences"]
+    assert swapped.changed and "~ the order of rules" in swapped.to_dict()["differences"]
     keys = [row.key for row in gate.live() if row.key.startswith("nat/") and "SRCNAT" in row.chain.upper()]
     assert list(dict.fromkeys(keys)) == ["nat/b", "nat/a", "nat/c"]
-    assert not gate.apply(nat=[items[1], items[0], items[2]], **ONE_LAN).change.changed
+    assert not gate.apply(nat=[items[1], items[0], items[2]], **ONE_LAN).changed
 
 
 def test_posix_116_masquerade_absent_really_removes(gate):
@@ -240,8 +240,8 @@ def test_posix_116_masquerade_absent_really_removes(gate):
 def test_ansible_7805_a_key_the_kernel_lacks_fails_nothing_else(nft):
     nft.forwarding(ipv4=True, interfaces=["not-there-yet"])
     nft.host.put("/etc/sysctl.conf", "net.bridge.bridge-nf-call-iptables = 1\n")
-    assert nft.apply(instance="gw", **ONE_LAN).change.changed
-    assert not nft.forwarding(ipv4=True, interfaces=["not-there-yet"]).change.changed
+    assert nft.apply(instance="gw", **ONE_LAN).changed
+    assert not nft.forwarding(ipv4=True, interfaces=["not-there-yet"]).changed
     assert nft.host.boot().returncode == 0
 
 
@@ -258,7 +258,7 @@ def test_an_interface_left_at_0_is_repaired(gate):
     gate.apply(**ONE_LAN)
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"
     put("/proc/sys/net/ipv4/conf/lan0/forwarding", 0)
-    assert gate.apply(**ONE_LAN).change.changed
+    assert gate.apply(**ONE_LAN).changed
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"
     gate.absent()
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "0"
@@ -341,7 +341,7 @@ def test_ipr_cnrs_64_two_instances_side_by_side(gate):
     for instance in ("one", "two", "default"):
         assert value(FORWARD4) == value(FORWARD6) == "1"
         assert gate.info(instance)["drift"] == []
-        assert not gate.apply(**dict(TWO_LANS, wans=[{"interface": "ppp*"}])).change.changed
+        assert not gate.apply(**dict(TWO_LANS, wans=[{"interface": "ppp*"}])).changed
         gate.absent(instance)
     assert gate.host.snapshot() == before
 
@@ -357,7 +357,7 @@ def test_switching_the_backend_leaves_nothing_of_the_old(tmp_path, former, latte
     assert new.apply(**TWO_LANS).change.scene.backend.programs == latter
     assert old.live() == ()
     assert new.info()["drift"] == [] and new.info()["backend"]["programs"] == latter
-    assert not new.apply(**TWO_LANS).change.changed
+    assert not new.apply(**TWO_LANS).changed
     fresh = Namespace()
     with fresh.inside():
         assert new.host.boot().returncode == 0
@@ -431,7 +431,7 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
         gate.apply(**options)
         assert gate.absent().warnings == ()
     else:
-        assert gate.absent(check=True).change.changed
+        assert gate.absent(check=True).changed
         (told,) = gate.absent().warnings
         assert (
             "was damaged or lost, including the values of switches before the first run" in told
@@ -440,7 +440,7 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
     assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
     assert "ipmasq" not in gate.rules().lower()
     # Nothing is left for a boot to stumble over.
-    assert not list((gate.host.root / "etc").rglob("*ipmasq*/*")) and not gate.absent().change.changed
+    assert not list((gate.host.root / "etc").rglob("*ipmasq*/*")) and not gate.absent().changed
     gate.apply(**options)
     gate.absent()
     assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
@@ -486,7 +486,7 @@ def test_whatever_stands_in_our_table_is_drift_and_goes(nft, rule):
     sh("nft add map inet ipmasq m '{ type inet_service : verdict; elements = { 22 : jump lan-office } ; }'")
     sh('nft add {0} inet ipmasq {1} "{2}"'.format("rule", "srcnat" if "masq" in rule else "forward", rule))
     assert nft.info()["drift"]
-    assert nft.apply(**ONE_LAN).change.changed
+    assert nft.apply(**ONE_LAN).changed
     assert nft.info()["drift"] == []
 
 
@@ -568,7 +568,7 @@ def test_flush_ruleset_by_somebody_is_mended(gate):
     if gate.programs == "iptables-legacy":
         for family in ("ip", "ip6"):
             sh("for t in nat filter mangle; do {0} -t $t -F; {0} -t $t -X; done".format(gate.tool(family)))
-    assert gate.apply(**TWO_LANS).change.changed
+    assert gate.apply(**TWO_LANS).changed
     assert gate.live() == rows
 
 

@@ -100,7 +100,7 @@ def test_a_connection_that_the_change_makes_wrong_begins_anew(gate, net):
         assert servers.ask(client, WAN4, 5353).peer == GATE4
         assert forgotten(gate.apply(**snat(), **ONE_LAN)) == 1
         assert servers.ask(client, WAN4, 5353).peer == SECOND
-        assert not gate.apply(**snat(), **ONE_LAN).change.changed
+        assert not gate.apply(**snat(), **ONE_LAN).changed
 
 
 def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
@@ -224,11 +224,11 @@ def test_a_removed_gateway_takes_its_connections_with_it(gate, net):
         assert forgotten(gate.absent(check=True)) == 2
         assert speaks(masked) and speaks(forwarded) and speaks(published)
         done = gate.absent()
-        assert (forgotten(done), done.change.changed) == (2, True)
+        assert (forgotten(done), done.changed) == (2, True)
         assert not speaks(masked)
         assert not speaks(forwarded)
         assert speaks(published)
-    assert not gate.absent().change.changed
+    assert not gate.absent().changed
 
 
 LINE = {"kind": "masquerade", "name": "line", "source": ["192.168.1.0/24"], "out_interface": "wan0"}
@@ -307,7 +307,7 @@ def test_what_a_removal_that_died_has_not_forgotten_the_next_one_does(nft, monke
     assert len(known()) == 1
     assert forgotten(nft.absent()) == 1
     assert known() == set()
-    assert not nft.absent().change.changed
+    assert not nft.absent().changed
 
 
 # --- Every kind of connection, and the right one ----------------------------------------------------------------------
@@ -413,9 +413,9 @@ def test_what_a_run_that_died_has_not_forgotten_the_next_one_does(gate, net, mon
         assert servers.ask(client, WAN4, 5353).peer == GATE4
         assert forgotten(gate.apply(check=True, **snat(), **ONE_LAN)) == 1
         done = gate.apply(**snat(), **ONE_LAN)
-        assert (forgotten(done), done.change.changed) == (1, True)
+        assert (forgotten(done), done.changed) == (1, True)
         assert servers.ask(client, WAN4, 5353).peer == SECOND
-        assert not gate.apply(**snat(), **ONE_LAN).change.changed
+        assert not gate.apply(**snat(), **ONE_LAN).changed
 
 
 def test_what_began_under_a_change_goes_with_it(gate, net):

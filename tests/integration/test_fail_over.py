@@ -194,7 +194,7 @@ def test_no_private_source_of_one_wan_leaves_by_another(gate, net):
     options = {"lans": [OFFICE, GUESTS], "nat": [vpn, {"name": "rest"}]}
     options["wans"] = [{"interface": "wan0"}, {"interface": "tun0"}]
     gate.apply(**options)
-    assert not gate.apply(**options).change.changed
+    assert not gate.apply(**options).changed
     with (
         Sniffer(net) as outside,
         flow(net, "office", OFFICE4, "vpn", FAR4) as four,

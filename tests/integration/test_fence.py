@@ -150,7 +150,7 @@ def flush(gate, how):
 )
 def test_a_flush_by_hand_opens_nothing(gate, net, how):
     gate.apply(**TWO_LANS)
-    assert not gate.apply(**TWO_LANS).change.changed
+    assert not gate.apply(**TWO_LANS).changed
     private, translated, intruder = Counter(net, "wan", OFFICE4), Counter(net, "wan", GATE4), Intruder(net)
     leaked, sent = [], []
 
@@ -223,10 +223,10 @@ def test_it_comes_changes_and_goes_with_the_gateway(gate, net):
     one = fence_chain()
     assert one and "flags owner" in sh("nft list table inet ipmasq-fence")
     assert gate.info()["fence"] == {"stands": True, "why_not": ""} and gate.info()["as_applied"]
-    assert not gate.apply(**ONE_LAN).change.changed
+    assert not gate.apply(**ONE_LAN).changed
     assert "~ fence: renewed" in gate.apply(**TWO_LANS).to_dict()["differences"]
     two = fence_chain()
-    assert one != two and not gate.apply(**TWO_LANS).change.changed
+    assert one != two and not gate.apply(**TWO_LANS).changed
     # A pending change has its own; after a rollback, the old one is used again.
     gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **ONE_LAN)
     assert fence_chain() == one
@@ -277,7 +277,7 @@ def test_one_that_has_fallen_is_drift_and_stands_again(gate, net):
     assert told["drift"] == ["- fence: does not stand (systemctl status ipmasq-fence)"]
     assert not told["as_applied"] and not told["fence"]["stands"]
     done = gate.apply(**ONE_LAN)
-    assert done.change.changed and "~ fence: stands again" in done.to_dict()["differences"]
+    assert done.changed and "~ fence: stands again" in done.to_dict()["differences"]
     assert gate.info()["as_applied"]
 
 
@@ -365,4 +365,4 @@ def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
     sentence = "no fence: {0}; a flush of all rules by hand opens this host until they are loaded again"
     assert sentence.format(why) in done.notes
     assert made.info()["fence"] == {"stands": False, "why_not": why}
-    assert not made.apply(**ONE_LAN).change.changed
+    assert not made.apply(**ONE_LAN).changed

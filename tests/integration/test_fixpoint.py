@@ -151,10 +151,10 @@ def test_fixpoint(gate, name):
         return
 
     first = gate.apply(**params)
-    assert first.change.changed and first.change.scene.backend.programs == gate.programs
+    assert first.changed and first.change.scene.backend.programs == gate.programs
     assert gate.live(instance) and {*gate.live(instance)} == {*first.change.scene.plan.desired}
     second = gate.apply(**params)
-    assert not second.change.changed, second.to_dict()["differences"]
+    assert not second.changed, second.to_dict()["differences"]
     assert gate.info(instance)["drift"] == []
 
     fresh = Namespace()
@@ -174,7 +174,7 @@ def test_fixpoint(gate, name):
 
     gate.absent(instance)
     assert gate.host.snapshot() == before
-    assert not gate.absent(instance).change.changed
+    assert not gate.absent(instance).changed
 
 
 ITEM_CASES = {
@@ -190,9 +190,9 @@ def test_fixpoint_of_items(gate, name):
     before = gate.host.snapshot()
     listed = [(kind, params) for item in ITEM_CASES[name] for kind, params in item.items()]
     for kind, params in listed:
-        assert gate.item(kind, **params).change.changed
+        assert gate.item(kind, **params).changed
     for kind, params in listed:
-        assert not gate.item(kind, **params).change.changed
+        assert not gate.item(kind, **params).changed
     assert gate.info()["drift"] == []
     fresh, rows = Namespace(), gate.live()
     with fresh.inside():
@@ -200,7 +200,7 @@ def test_fixpoint_of_items(gate, name):
         assert {*gate.live()} == {*rows}
     fresh.close()
     for kind, params in listed:
-        assert gate.item(kind, state="absent", name=params["name"]).change.changed
+        assert gate.item(kind, state="absent", name=params["name"]).changed
     assert gate.host.snapshot() == before
 
 
@@ -278,8 +278,8 @@ def test_foreign_rules_survive_byte_for_byte(gate):
     listed = listing(gate)
     before = gate.host.snapshot()
     for params in (ONE_LAN, TWO_LANS, dict(TWO_LANS, mss="keep"), ONE_LAN):
-        assert gate.apply(**params).change.changed
-        assert not gate.apply(**params).change.changed
+        assert gate.apply(**params).changed
+        assert not gate.apply(**params).changed
         now = listing(gate)
         assert sections(foreign_part(gate, now)) == sections(listed)
     gate.absent()

@@ -103,7 +103,7 @@ def test_the_tools_read_text_as_text(wired, drawn):
     wired.host.calls.clear()
     before = tables_and_chains(wired)
     if accepted(wired, options):
-        assert wired.live(options["instance"]) and not wired.apply(**options).change.changed
+        assert wired.live(options["instance"]) and not wired.apply(**options).changed
         check_loaded(wired, options["instance"], before)
         booted(wired, options["instance"])
         wired.absent(options["instance"])
@@ -122,7 +122,7 @@ def test_log_prefixes_of_every_sign(wired):
     options = dict(hostile.RIGHT, nat=None, port_forwards=None, outbound=None, log=["closed"])
     for prefix in PREFIXES:
         assert accepted(wired, dict(options, log_prefix=prefix))
-        assert not wired.apply(**dict(options, log_prefix=prefix)).change.changed
+        assert not wired.apply(**dict(options, log_prefix=prefix)).changed
         assert prefix + "closed: " in wired.rules().replace("\\", "")
         check_loaded(wired, "default", before)
         booted(wired, "default")
@@ -165,7 +165,7 @@ def test_links_of_any_name_are_names(wired):
     lan = {"name": "office", "interfaces": ["w*"], "networks": ["10.0.0.0/8"]}
     options = {"wans": [{"interface": "ppp0"}], "lans": [lan]}
     wired.apply(**options)
-    assert not wired.apply(**options).change.changed
+    assert not wired.apply(**options).changed
     booted(wired, "default")
     wired.absent()
     # Chosen by the run: links with such names are not LANs, and a note says so.
@@ -200,7 +200,7 @@ def test_what_is_accepted_is_loaded_as_text(wired):
     for options in accepted_texts():
         if accepted(wired, options):
             loaded += 1
-            assert not wired.apply(**options).change.changed
+            assert not wired.apply(**options).changed
             check_loaded(wired, "default", before)
     assert loaded > 20
     wired.absent()

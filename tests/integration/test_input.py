@@ -231,13 +231,13 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
     with sshd(22), sshd(2222):
         for came_by in (2222, 22, None):
             done = apply(came_by)
-            assert done.change.changed == (came_by == 2222)
+            assert done.changed == (came_by == 2222)
             assert not [note for note in done.notes if note.startswith("input")]
             assert open_ports(net, *all_ports) == {22, 2222}
-        assert apply(2022).change.changed
+        assert apply(2022).changed
     # Both servers are gone, but the administrator has not asked for anything.
     done = apply(2022)
-    assert not done.change.changed
+    assert not done.changed
     assert [note for note in done.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
     assert open_ports(net, *all_ports) == {22, 2222, 2022}
     with pytest.raises(

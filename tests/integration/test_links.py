@@ -48,7 +48,7 @@ def test_an_added_address_answers_and_goes_with_its_item(gate, net):
     assert net.asks("tcp", "wan", "office", ADDED, 8080).peer == WAN4
     assert net.asks("udp", "office", "wan", WAN4, 5353).peer == ADDED
     assert net.asks("udp", "guest", "wan", WAN4, 5353).peer == GATE4
-    assert not gate.apply(**dict(TWO_LANS, nat=[MAIL, REST])).change.changed
+    assert not gate.apply(**dict(TWO_LANS, nat=[MAIL, REST])).changed
     assert gate.info()["drift"] == []
     assert gate.apply(**TWO_LANS).to_dict()["differences"].count("- wan0: address 203.0.113.9/32") == 1
     assert addresses() == before
@@ -58,7 +58,7 @@ def test_a_hairpin_knows_the_address_from_the_first_run_on(gate, net):
     web = {"name": "web", "port": ["8000"], "to": [OFFICE4], "hairpin": True}
     options = dict(TWO_LANS, nat=[MAIL, REST], port_forwards=[web])
     gate.apply(**options)
-    assert not gate.apply(**options).change.changed
+    assert not gate.apply(**options).changed
 
 
 def test_an_address_of_ipv6_and_a_pool(gate, net):
@@ -238,7 +238,7 @@ def test_timers_of_single_items(gate, net):
         assert len(caught.value.problems) == 2
         return
     gate.apply(**options)
-    assert not gate.apply(**options).change.changed
+    assert not gate.apply(**options).changed
     assert gate.info()["drift"] == []
     with Servers(net, "udp", ("wan", 5060), ("wan", 5061)) as servers, servers.client("office", WAN4) as client:
         # A stream is a flow that lasts more than two seconds: net/netfilter/nf_conntrack_proto_udp.c

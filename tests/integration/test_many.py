@@ -51,7 +51,7 @@ def test_each_of_many_forwards_does_what_it_would_alone(gate, net):
 
 def test_they_are_read_back_as_they_were_loaded(gate, net):
     gate.apply(port_forwards=PLAIN + ODD, **LANS)
-    assert not gate.apply(port_forwards=PLAIN + ODD, **LANS).change.changed
+    assert not gate.apply(port_forwards=PLAIN + ODD, **LANS).changed
     assert not gate.info()["drift"]
     counted = {item["name"]: item for item in gate.info()["counters"]}
     assert counted["port_forward/p7042"]["rules"] == 2
@@ -65,7 +65,7 @@ def test_one_more_or_less_changes_one_chain(gate, net):
         touched = sorted({row.chain.rstrip("0123456789") for row in change.scene.plan.remove})
         assert touched == ["between", "between-ip-tcp-", "dstnat-tcp-"]
     assert {row.key for row in change.scene.plan.remove} <= {"port_forward/p7042", "jump", "chain", "lookup"}
-    assert not gate.apply(port_forwards=fewer + ODD, **LANS).change.changed
+    assert not gate.apply(port_forwards=fewer + ODD, **LANS).changed
 
 
 def test_somebody_elses_change_inside_is_drift(gate, net):
@@ -75,7 +75,7 @@ def test_somebody_elses_change_inside_is_drift(gate, net):
     else:
         sh("{0} -t nat -F IPMASQ-DSTNAT-tcp-b6912".format(gate.programs))
     assert gate.info()["drift"]
-    assert gate.apply(port_forwards=PLAIN + ODD, **LANS).change.changed
+    assert gate.apply(port_forwards=PLAIN + ODD, **LANS).changed
     assert not gate.info()["drift"]
 
 
@@ -87,7 +87,7 @@ def test_a_single_item_with_many_ports(gate, net):
     gate.item("port_forward", **item)
     assert net.asks("tcp", "wan", "office", GATE4, 7000).peer == WAN4
     assert net.asks("udp", "wan", "office", GATE4, 7690).peer == WAN4
-    assert not gate.item("port_forward", **item).change.changed
+    assert not gate.item("port_forward", **item).changed
     gate.item("port_forward", **dict(item, port=["7000"]))
     assert len(RULES.of(gate.state()).rows) < 20
     assert net.asks("tcp", "wan", "office", GATE4, 7000).peer == WAN4
@@ -100,10 +100,10 @@ def test_a_table_that_somebody_has_put_to_sleep_wakes_up(gate, net):
     sh("nft add table inet ipmasq '{ flags dormant; }'")
     assert net.tcp("office", "wan", WAN4) != GATE4
     assert not gate.info()["as_applied"]
-    assert gate.apply(check=True, **LANS).change.changed
+    assert gate.apply(check=True, **LANS).changed
     gate.apply(**LANS)
     assert net.tcp("office", "wan", WAN4) == GATE4
-    assert not gate.apply(**LANS).change.changed
+    assert not gate.apply(**LANS).changed
 
 
 def test_line_ends_that_an_editor_has_changed_are_a_difference(gate, net):

@@ -190,7 +190,7 @@ def test_a_one_to_one_address_reaches_its_server_from_inside(gate, net, address)
             # Apart from that address, LANs stay isolated.
             assert isinstance(servers.asked("guest", SERVER4, 22), str)
     assert net.ping("guest", address) and net.ping("office", address)
-    assert not gate.apply(**dict(TWO_LANS, nat=[static, REST])).change.changed
+    assert not gate.apply(**dict(TWO_LANS, nat=[static, REST])).changed
 
 
 @pytest.mark.parametrize("address", [MAPPED, "192.0.2.50"], ids=["add", "routed"])
@@ -284,7 +284,7 @@ def test_a_server_named_by_its_suffix_stays_open_under_another_prefix(gate, net)
     net.nodes["wan"].sh("ip route add 2001:db8:77::/48 via {0}; ip route add 2001:db8:88::/48 via {0}".format(GATE6))
     params = dict(TWO_LANS, lans=GLOBAL_LANS, port_forwards=[forward(to=[SUFFIX])])
     gate.apply(**params)
-    assert not gate.apply(**params).change.changed
+    assert not gate.apply(**params).changed
     with Servers(net, "tcp", ("office", 8443), ("office", 8444), ("guest", 8443)) as servers:
         for prefix in ("2001:db8:77", "2001:db8:88"):
             assert servers.asked("wan", prefix + ":1::11", 8443, bind=(WAN6, 0))[:2] == ("office", 8443)
@@ -313,7 +313,7 @@ def test_all_other_ports_go_to_one_server(gate, net, many):
     with Servers(net, "udp", *places) as servers:
         assert servers.asked("wan", GATE4, 53).node == "office"
         assert servers.asked("wan", GATE4, 22).node == "server"
-    assert not gate.apply(**params).change.changed
+    assert not gate.apply(**params).changed
 
 
 # --- Lines beside ours, as docs/nat.md has them ----------------------------------------------------------------------

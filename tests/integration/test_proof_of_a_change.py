@@ -101,7 +101,7 @@ def test_what_was_broken_before_is_told_and_stays(nft, wires):
         done = nft.apply(proof="required", mss=mss, **ONE_LAN)
         names = [each.partition(" is broken")[0] for each in told(done)]
         assert broken <= set(names) and all("udp" in each for each in names)
-        assert not nft.apply(mss=mss, **ONE_LAN).change.changed
+        assert not nft.apply(mss=mss, **ONE_LAN).changed
     # What this change alone breaks is its fault all the same: a LAN that was not there.
     sh("nft add rule inet other f iifname guest0 drop")
     with pytest.raises(proving.Unproven) as caught:

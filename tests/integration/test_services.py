@@ -171,7 +171,7 @@ def test_sip_is_left_alone_without_the_helper_and_translated_with_it(gate, net):
 def test_every_helper_is_known_here(gate, net):
     names = ["amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
     gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN)
-    assert not gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN).change.changed
+    assert not gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN).changed
 
 
 # --- Timers ----------------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_two_instances_agree_on_what_the_host_has_only_once(gate, net):
         gate.apply(**guests)
     assert gate.host.snapshot() == before
     gate.apply(timeouts={"udp": 77}, **guests)
-    assert not gate.apply(timeouts={"udp": 77}, instance="one", **ONE_LAN).change.changed
+    assert not gate.apply(timeouts={"udp": 77}, instance="one", **ONE_LAN).changed
 
 
 def test_the_size_of_the_table_is_skipped_where_it_is_not_ours(gate, net):

@@ -48,7 +48,7 @@ def test_they_are_read_back_as_they_were_loaded(gate, net):
     gate.apply(**declared())
     assert len(sets().split("create")) == 3
     again = gate.apply(**declared())
-    assert not again.change.changed, again.to_dict()["differences"]
+    assert not again.changed, again.to_dict()["differences"]
     assert not gate.info()["drift"]
 
 
@@ -85,7 +85,7 @@ def test_what_others_keep_in_sets_stays(gate, net):
     gate.apply(**declared())
     gate.apply(**declared(instance="second"))
     gate.absent("second")
-    assert not gate.apply(**declared()).change.changed
+    assert not gate.apply(**declared()).changed
     gate.absent()
     assert sets() == before
 
@@ -104,7 +104,7 @@ def test_the_loader_makes_the_sets_before_the_rules(gate, net):
     # And again, when they exist.
     assert gate.host.boot().returncode == 0
     assert sets() == before
-    assert not gate.apply(**declared()).change.changed
+    assert not gate.apply(**declared()).changed
 
 
 def test_the_way_back_has_its_sets(gate, net):
@@ -114,7 +114,7 @@ def test_the_way_back_has_its_sets(gate, net):
     assert sets() != before
     rollback.finish("default", "", False, gate.host)
     assert sets() == before
-    assert not gate.apply(**declared()).change.changed
+    assert not gate.apply(**declared()).changed
     assert net.tcp("office", "wan", WAN4) == GATE4
 
 
@@ -146,11 +146,11 @@ def test_without_ipset_there_is_a_rule_for_each(gate, net):
     assert change.changed
     assert "match-set" not in plain.rules()
     assert net.tcp("office", "wan", WAN4) == GATE4
-    assert not plain.apply(**declared()).change.changed
+    assert not plain.apply(**declared()).changed
     # With ipset again, what was left of the sets is put in order, too.
     gate.apply(**declared())
     assert len(sets().split("create")) == 3
-    assert not gate.apply(**declared()).change.changed
+    assert not gate.apply(**declared()).changed
 
 
 def test_a_single_item_has_its_rules_in_a_row(gate, net):

@@ -125,7 +125,7 @@ def test_a_refused_load_restores_the_other_family(failing, earlier, family):
     if program.startswith("nft") or family == 0:
         failing.host.refuse = Nth("run", 1, program)
     failed(failing, lambda: failing.apply(**TWO_LANS), "refused by the test")
-    assert failing.apply(**TWO_LANS).change.changed
+    assert failing.apply(**TWO_LANS).changed
 
 
 @pytest.mark.parametrize("number", range(1, 8))
@@ -229,7 +229,7 @@ def test_another_process_edits_between_our_read_and_our_load(failing, edit):
     record("another process edits our rules between read and load", found)
     failing.apply(**TWO_LANS)
     assert failing.info()["drift"] == []
-    assert not failing.apply(**TWO_LANS).change.changed
+    assert not failing.apply(**TWO_LANS).changed
     failing.absent()
     assert "IPMASQ" not in failing.rules() and "inet ipmasq" not in failing.rules()
 

@@ -105,7 +105,7 @@ def test_a_third_network_is_closed_both_ways(gate, net):
     # The gateway itself is not the host behind it.
     assert net.ping("mgmt", "10.9.9.1")
     assert net.tcp("office", "wan", WAN4) == GATE4
-    assert not gate.apply(**TWO_LANS).change.changed
+    assert not gate.apply(**TWO_LANS).changed
 
 
 def test_two_undeclared_links_are_left_alone(gate, net):
@@ -299,7 +299,7 @@ def test_instances_that_share_a_wan(gate, net, turn):
     closed(net, "office", "guest", GUEST4, GUEST6)
     closed(net, "wan", "guest", GUEST4)
     for options in (ONE_LAN, SECOND):
-        assert not gate.apply(**options).change.changed
+        assert not gate.apply(**options).changed
 
 
 def test_a_lan_reaches_one_of_another_instance(gate, net):
@@ -370,7 +370,7 @@ def test_one_word_closes_the_classic_lines(gate, net):
     assert net.tcp("wan", "office", "2001:db8:a::10") == WAN6
     assert net.asks("tcp", "wan", "guest", GATE4, 8443, at=8080)[:2] == ("guest", 8080)
     closed(net, "wan", "office", OFFICE6)
-    assert not gate.item("masquerade", closed=True, **line).change.changed
+    assert not gate.item("masquerade", closed=True, **line).changed
     # The WAN comes back under another name.
     sh(
         "ip link set wan0 down; ip link set wan0 name enp3s0; ip link set enp3s0 up; "

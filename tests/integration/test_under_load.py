@@ -69,7 +69,7 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
                 # A forward more, another port, a LAN that reaches the other: rules of every table change.
                 forward = {"name": "web", "port": [str(8000 + number)], "to": [OFFICE4]}
                 lans = [dict(TWO_LANS["lans"][0], reaches=["guests"] * (number % 2)), TWO_LANS["lans"][1]]
-                assert gate.apply(**dict(TWO_LANS, lans=lans, port_forwards=[forward])).change.changed
+                assert gate.apply(**dict(TWO_LANS, lans=lans, port_forwards=[forward])).changed
         finally:
             for process in (opening, intruder):
                 process.kill()

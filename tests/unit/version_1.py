@@ -31,7 +31,11 @@ def as_version_1(state: State) -> t.Dict[str, t.Any]:
         "declared": {"lans": dict(roles["lans"]), "wans": roles["wans"]},
         "modules": parts["modules"]["names"],
         **parts["rules"],
-        "links": parts["links"],
+        "links": {
+            "addresses": parts["addresses"]["needed"],
+            "found": parts["addresses"]["found"],
+            "offload": parts["flowtable"]["devices"],
+        },
         "door": door.to_xml(state.instance) if door else "",
         "fence": parts["fence"]["text"],
         "unfenced": parts["fence"]["unfenced"],

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _confirming as confirming
+from ansible_collections.ipmasq.linux.plugins.module_utils._addresses import ADDRESSES
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import Change, Move, Upkeep
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import Delta, Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import Confirmation
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -30,7 +30,7 @@ def test_seconds():
 
 @pytest.mark.parametrize("cuts", [False, True])
 def test_only_what_may_cut_somebody_off_waits(cuts):
-    change = Change(Scene("default"), None, None, (Move(LINKS, None, None, Delta(do=1, cuts=cuts)),), Upkeep({}))
+    change = Change(Scene("default"), None, None, (Move(ADDRESSES, None, None, Delta(do=1, cuts=cuts)),), Upkeep({}))
     assert confirming.awaited(change, PENDING) == (PENDING if cuts else None)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils import _connections as connections
+from ansible_collections.ipmasq.linux.plugins.module_utils._addresses import ADDRESSES, Addresses, Steps
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import Change, Move, Upkeep
 from ansible_collections.ipmasq.linux.plugins.module_utils._conntrack import Found
 from ansible_collections.ipmasq.linux.plugins.module_utils._groups import Groups
-from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS, Links, Steps
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import NOTHING, Delta, Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import Confirmation
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -44,7 +44,7 @@ class Forgetting:
 
 
 def change(delta):
-    move = Move(LINKS, Links(), Links(), delta)
+    move = Move(ADDRESSES, Addresses(), Addresses(), delta)
     return Change(Scene("default"), None, None, (move,), Upkeep({}))
 
 

@@ -492,7 +492,7 @@ def test_docker_that_comes_later_moves_the_rules_to_iptables():
     done = apply(host, backend="auto")
     assert done.change.scene.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
     assert "chain FORWARD of table ip filter drops packets" in done.why
-    assert not apply(host, backend="auto").change.changed
+    assert not apply(host, backend="auto").changed
     assert "set backend=iptables" in problems(apply, host, backend="nftables")[0]
 
 
@@ -776,6 +776,6 @@ def test_a_host_that_has_never_tracked_connections(loads, forwards):
     assert "~ net/netfilter/nf_conntrack_udp_timeout: 30 to 300" in done["differences"]
     timers = {name: host.files[TRACKING + name].strip() for name in TIMERS}
     assert timers == dict(TIMERS, udp_timeout="300", udp_timeout_stream="300", icmp_timeout="60", icmpv6_timeout="60")
-    assert not apply(host).change.changed
+    assert not apply(host).changed
     remove(host)
     assert {name: host.files[TRACKING + name].strip() for name in TIMERS} == TIMERS

@@ -47,7 +47,7 @@ def test_it_comes_with_the_gateway_and_is_asked_for_by_one_process():
     assert host.files["/etc/ipmasq/default.fence.nft"].startswith("add table inet ipmasq-fence\n")
     assert ("systemctl", "restart", "ipmasq-fence.service") in host.events
     host.calls.clear()
-    assert not apply(host).change.changed
+    assert not apply(host).changed
     asked = [call for call in host.calls if call[0] == "nft" and ("chain" in call or "-c" in call or "-V" in call)]
     assert len(asked) == 1 and is_steady(asked[0])
     host.answers["nft -j list chain inet"] = Done(1, "", "Error: No such file or directory\n")
@@ -71,7 +71,7 @@ def test_a_fence_that_cannot_be_renewed_is_told_and_no_reason_to_go_back():
     done = apply(host, drop_bogons=True, input="protect")
     (warning,) = [each for each in done.warnings if "fence" in each]
     assert warning.startswith("the fence does not stand ('systemctl restart ipmasq-fence.service' has failed); a")
-    assert done.change.changed
+    assert done.changed
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_which_kernels_have_it(release, why):
     assert told(done) == (["no fence: {0}; {1}".format(why, fence.UNFENCED)] if why else [])
     assert (UNIT in host.files) == (not why)
     host.frozen = True
-    assert not apply(host).change.changed
+    assert not apply(host).changed
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_nft_that_cannot_is_asked_once(words, done, why):
     assert told(apply(host)) == [sentence]
     host.calls.clear()
     again = apply(host)
-    assert told(again) == [sentence] and not again.change.changed
+    assert told(again) == [sentence] and not again.changed
     assert not [call for call in host.calls if " ".join(call).startswith(words)]
     # Another gateway, another try.
     host.answers[words] = Done(0, "", "")

@@ -103,7 +103,7 @@ def test_a_part_comes_is_kept_drifts_and_goes(banner):
     assert json.loads(host.files[STATE])["parts"]["banner"] == {"text": "lan", "first": "first"}
 
     host.frozen = True
-    assert not apply(host).change.changed
+    assert not apply(host).changed
     assert info.gateway_info("default", host)["as_applied"]
     host.frozen = False
     host.files[PATH] = "somebody else"

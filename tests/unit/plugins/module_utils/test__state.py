@@ -16,10 +16,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils import (
     _removing as removing,
     _state as states,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._addresses import ADDRESSES, Addresses
 from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION, Declaration
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._flowtable import FLOWTABLE
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._links import LINKS
 from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES, Loaded
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import parts_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Row
@@ -63,7 +64,7 @@ def test_there_and_back():
     assert found == STATE
     assert [row.position for row in RULES.of(found).rows] == [3, 1]
     assert states.read(PATH, "default", fakes.FakeHost()) is None
-    assert LINKS.of(found) == LINKS.of(None) == LINKS.empty
+    assert ADDRESSES.of(found) == ADDRESSES.of(None) == ADDRESSES.empty
 
 
 DAMAGED = {
@@ -117,7 +118,16 @@ def test_what_version_1_wrote_is_read(backend):
     assert as_version_1(found) == json.loads(text)
     assert found.unknown == {} and found.collection == ""
     assert dict(DECLARATION.of(found).roles.lans) == {"office": ("lan0",), "guests": ("guest0",)}
-    assert len(RULES.of(found).rows) > 100 and LINKS.of(found).addresses == (("wan0", "203.0.113.9/32"),)
+    assert len(RULES.of(found).rows) > 100 and ADDRESSES.of(found).needed == (("wan0", "203.0.113.9/32"),)
+
+
+def test_addresses_and_flowtable_were_one_part():
+    raw = json.loads(json.dumps(GOOD))
+    nine = ["wan0", "203.0.113.9/32"]
+    raw["parts"]["links"] = {"addresses": [nine], "found": [nine], "offload": ["wan0"]}
+    found = read(json.dumps(raw))
+    assert ADDRESSES.of(found) == Addresses((tuple(nine),), (tuple(nine),))
+    assert FLOWTABLE.of(found).devices == ("wan0",) and found.strange == () and found.unknown == {}
 
 
 def later():

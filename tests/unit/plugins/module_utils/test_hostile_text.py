@@ -35,6 +35,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import
 from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._flowtable import boot_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
@@ -42,7 +43,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
     port_forward_from_params,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params, read_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._links import Links, boot_text
 from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
@@ -230,6 +230,7 @@ def run_all(cell, host, instance, backend):
         (folder + "/timer", ("0123",)),
         (persist.LOADER, ()),
         (stem(instance) + ".links", ()),
+        (stem(instance) + ".offload.links", ()),
     ):
         if script.startswith(folder):
             cell.write({path: text for path, text in host.files.items() if path.startswith(folder)})
@@ -279,7 +280,7 @@ def test_links_that_appear_are_named_to_nft_as_one_word(cell):
     """Any name of a link that matches a pattern of the flowtable."""
     cell.write({
         "/proc/net/dev": "".join(" {0}: 1 2 3\n".format(name) for name in hostile.LINK_NAMES + ("wan7",)),
-        "/links": boot_text(Links((), (), ("*", "wan0")), offload_line("default")),
+        "/links": boot_text(("*", "wan0"), offload_line("default")),
     })  # fmt: skip
     started = cell.run("/links")
     assert started and cell.canaries() == []
