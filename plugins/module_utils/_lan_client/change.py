@@ -189,15 +189,18 @@ def _change(known: t.Optional[State], want: Want, sight: Sight) -> Change:
     before, stale = saved(want.parts.resolver, sight)
     stale += tuple(path for path in _ours(sight) if path not in files)
     empty = want.parts == Parts()
+    brought = {posixpath.dirname(path) for path in files}
+    folders = sorted(each for each in brought if each in was.folders or not sight.exists(each))
+    parts = replace(want.parts, folders=tuple(folders))
     if not empty:
-        state = replace(known, parts=want.parts) if known else State(want.parts)
-        if not known or known.parts != want.parts:
+        state = replace(known, parts=parts) if known else State(parts)
+        if not known or known.parts != parts:
             state = replace(state, applied=origin(sight))
         files[PATH] = (states.to_text(state), 0o600)
     elif known:
         stale += (PATH,)
     outdated = {path: each for path, each in files.items() if (sight.read(path), _mode(path, sight)) != each}
-    after = _after(was, want.parts, [*outdated, *stale], sight)
+    after = _after(was, parts, [*outdated, *stale], sight)
     keeping = rollback.Keeping(
         commit=COMMIT, files=outdated, stale=stale, before=before, after=after, folder=FOLDER if empty else ""
     )
@@ -239,8 +242,8 @@ def _salvaged(sight: Sight) -> Parts:
 def _after(was: Parts, want: Parts, touched: t.Sequence[str], sight: Sight) -> t.Tuple[str, ...]:
     """Lines of shell to run once all files are in place."""
     lines: t.List[str] = []
-    folders = {posixpath.dirname(path) for path in touched if posixpath.dirname(path).endswith(".d")}
-    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(each)) for each in sorted(folders)]
+    folders = [each for each in was.folders if each not in want.folders]
+    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(each)) for each in folders]
     if RESOLVED in touched:
         lines.append("systemctl restart systemd-resolved")
     for manager in MANAGERS:

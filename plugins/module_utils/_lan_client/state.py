@@ -33,6 +33,7 @@ VERSION = 2
 class Parts:
     routes: Sent = field(default_factory=Sent)
     resolver: Resolver = field(default_factory=Resolver)
+    folders: t.Tuple[str, ...] = ()  # those that our files have brought
 
 
 @dataclass(frozen=True)

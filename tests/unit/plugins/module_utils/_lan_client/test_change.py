@@ -129,6 +129,16 @@ def test_a_lease_that_is_renewed_before_the_hooks_are_gone():
     assert client.state() == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_only_folders_that_our_files_have_brought_go_with_them(there):
+    folder = "/etc/systemd/network/10-lan0.network.d"
+    client = Client(files={folder + "/other.conf": ""} if there else {})
+    client.apply()
+    client.apply(gateway6="none")
+    client.apply(state="absent")
+    assert ("rmdir {0} 2> /dev/null || true".format(folder) in client.calls) is not there
+
+
 def test_without_the_state_the_files_tell():
     client = Client(manager="ifupdown")
     before = client.state()
