@@ -478,6 +478,15 @@ def test_python_3_7(path):
     assert not re.search(r"\.remove(prefix|suffix)\(|functools\.cache\b|slots=True|math\.prod|shlex\.join", text)
 
 
+@pytest.mark.parametrize("name", sorted(UTIL_FILES))
+def test_nobody_has_to_scroll_or_to_count_arguments(name):
+    assert len(UTIL_FILES[name].read_text(encoding="utf-8").splitlines()) <= 400
+    for node in ast.walk(tree_of(UTIL_FILES[name])):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            given = [each.arg for each in node.args.args if each.arg not in ("self", "cls")]
+            assert len(given) <= 5, (getattr(node, "name", "lambda"), given)
+
+
 def test_mirrored():
     """Every layer has its test, at the same place."""
     missing = []
