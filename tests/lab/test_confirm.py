@@ -231,8 +231,10 @@ def test_a_default_route_that_cuts_the_operator_off_is_taken_back(lab: Operator)
     shell("gateway", "sysctl -qw net.ipv4.ip_forward=1")
     shell("wan", f"ip route replace 192.168.1.0/24 via {ADDRESS}")
     keys = f"ssh-keygen -A; mkdir -p -m 700 ~/.ssh; echo '{lab.public}' > ~/.ssh/authorized_keys"
-    shell("office1", f"{keys}; systemctl start ssh; ip route replace default via 192.168.1.1 metric 100")
-    look = "ip route; find /etc/systemd/network /etc/ipmasq* -type f -exec md5sum {} + | sort"
+    file, route = "/etc/systemd/network/10-lan0.network", r"\n[Route]\nGateway=192.168.1.1\nMetric=100\n"
+    shell("office1", f"{keys}; systemctl start ssh; cp -p {file} /root; printf '{route}' >>{file}; networkctl reload")
+    wait_until(lambda: "metric 100" in shell("office1", "ip route"), "no route", 10)
+    look = "ip route; ls -d /etc/ipmasq || true; find /etc/systemd/network -type f -exec md5sum {} + | sort"
     before, start = shell("office1", look), time.monotonic()
     wins = {"gateway6": "none", "replace_default": True, "confirm_timeout": 8}
     with lab.at("office.yml"):
@@ -249,7 +251,7 @@ def test_a_default_route_that_cuts_the_operator_off_is_taken_back(lab: Operator)
         rc, out = lab.apply({"state": "absent"}, "lan_client")
         assert rc == 0 and "changed=1" in out, out
     assert shell("office1", look) == before
-    shell("office1", "ip route del default; systemctl stop ssh")
+    shell("office1", f"systemctl stop ssh; mv /root/10-lan0.network {file}; networkctl reload")
     shell("wan", "ip route del 192.168.1.0/24")
     shell("gateway", "sysctl -qw net.ipv4.ip_forward=0")
 

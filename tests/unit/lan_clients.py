@@ -157,7 +157,9 @@ class Client(Host):
         if argv[3] == "replace":
             self.live = [each for each in self.live if each not in same[:1]] + [route]
         elif argv[3] == "del":
-            gone = [each for each in self.live if each.key == route.key]
+            # Metric 0 is any.
+            gone = sorted((each for each in self.live if each.key[:2] == route.key[:2]), key=lambda each: each.metric)
+            gone = [each for each in gone if route.metric in (0, each.metric)]
             self.live = [each for each in self.live if each not in gone[:1]]
             return Done(0 if gone else 2, "", "")
         return Done(0, "", "")
@@ -167,8 +169,7 @@ class Client(Host):
         folder = path.rpartition("/")[0]
         if path.endswith("/restore"):
             for line in self.files[path].splitlines():
-                if line.startswith("ip -"):
-                    self._change_route(shlex.split(line.partition(" || ")[0].partition(" 2>")[0]))
+                self._line(line)
             outcome = "reverted"
         else:
             self._commit(self.files[folder + "/commit"], self.files[path], folder)
@@ -197,12 +198,18 @@ class Client(Host):
                 self.modes[target] = self.mode(source)
         after = [line for line in keep.splitlines() if " || echo " in line]
         for line in after:
-            lost = re.search(r"\|\| (ip -\d route replace .*?) \|\| echo", line)
-            if lost:
-                self._change_route(shlex.split(lost[1]))
-            elif line.startswith("ip -"):
-                self._change_route(shlex.split(line.partition(" 2>")[0].partition(" || ")[0]))
+            self._line(line)
             self.calls.append(line.partition(" || echo ")[0])
+
+    def _line(self, line: str) -> None:
+        found = re.search(r"(ip -\d route (?:replace|del) .*?)(?: 2> /dev/null)? \|\| ", line)
+        if not found:
+            return
+        words = shlex.split(found[1])
+        # "!": only if that route is there
+        there = Route.parse(" ".join(words[4:])).key in [each.key for each in self.live]
+        if there or not line.startswith("! "):
+            self._change_route(words)
 
     def _move(self, path: str, to: str) -> None:
         if path in self.files:

@@ -264,7 +264,7 @@ MAY_IMPORT = {
     "_lan_client/__init__": set(),
     "_lan_client/seen": {"_errors"},
     "_lan_client/choice": {"seen"},
-    "_lan_client/routes": {"_errors", "_part", "choice", "seen"},
+    "_lan_client/routes": {"_errors", "_part", "choice", "manager", "seen"},
     "_lan_client/resolver": {"_part", "manager"},
     "_lan_client/state": {"_codec", "_errors", "_origin", "_part", "resolver", "routes"},
     "_lan_client/change": {

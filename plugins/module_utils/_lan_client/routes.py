@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import GatewayError, Problems
+from .._managers.manager import is_there
 from .._part import NOTHING, Delta, Part, Shell
 from .choice import OPTION, places
 from .seen import Route, read_routes
@@ -115,7 +116,8 @@ def undoing(was: Sent, want: Sent) -> t.List[str]:
 
 
 def _gone(route: Route) -> str:
-    return route.line("del") + " 2> /dev/null || true"
+    """Without metric, ``ip route del`` would remove another one by the same gateway if this one is gone."""
+    return "! {0} || {1} 2> /dev/null || true".format(is_there(route), route.line("del"))
 
 
 class RoutesPart(Part[Sent]):
@@ -139,9 +141,11 @@ class RoutesPart(Part[Sent]):
             done = host.run(route.command("replace"))
             if done.rc != 0:
                 raise GatewayError("the route `{0}` cannot be added: {1}".format(route, done.err.strip()))
+        # Another one of the same metric may have taken its place.
+        live = {route.key for route in read_routes(host)}
         for route in do.remove:
-            # Another one of the same metric may have taken its place.
-            host.run(route.command("del"))
+            if route.key in live:
+                host.run(route.command("del"))
         return ()
 
     def restore(self, delta: Delta, was: Sent, want: Sent, scene: Scene, sight: Sight) -> Shell:

@@ -79,7 +79,10 @@ def is_there(route: Route) -> str:
     """A shell command that succeeds if a route is there."""
     words = ["ip", "-{0}".format(route.version), "route", "show", "default"]
     words += ["via", route.gateway, "dev", route.dev] + (["metric", str(route.metric)] if route.metric else [])
-    return " ".join(shlex.quote(word) for word in words) + " | grep -q ."
+    # For ip, metric 0 is any.
+    return " ".join(shlex.quote(word) for word in words) + (
+        " | grep -q ." if route.metric else " | grep -qv ' metric '"
+    )
 
 
 def until(tests: t.Sequence[str]) -> str:

@@ -95,6 +95,16 @@ def test_ifupdown_replaces_and_restores():
     assert client.state() == first
 
 
+def test_another_route_by_the_same_gateway_stays():
+    """Of a higher metric. To delete a route without metric is to delete any."""
+    other = "default via 192.168.1.1 dev lan0 proto static metric 100"
+    client = Client(routes=[other])
+    client.apply(gateway6="none")
+    assert client.routes() == [other, OURS[0]]
+    client.apply(state="absent")
+    assert client.routes() == [other]
+
+
 def test_a_route_that_was_there_before_stays():
     client = Client(routes=["default via 192.168.1.1 dev lan0 proto dhcp src 192.168.1.11"], manager="ifupdown")
     first = client.state()
@@ -111,7 +121,9 @@ def test_the_rollback_is_the_way_of_the_timer():
     shell = ROUTES.restore(delta, Sent(), want, Scene(""), client)
     assert shell.lines == (
         "ip -4 route replace default via 192.168.1.254 dev lan0 proto boot onlink",
+        "! ip -4 route show default via 192.168.1.1 dev lan0 | grep -qv ' metric ' || "
         "ip -4 route del default via 192.168.1.1 dev lan0 proto static 2> /dev/null || true",
+        "! ip -6 route show default via fd00:1::1 dev lan0 metric 1024 | grep -q . || "
         "ip -6 route del default via fd00:1::1 dev lan0 proto static metric 1024 2> /dev/null || true",
     )
 

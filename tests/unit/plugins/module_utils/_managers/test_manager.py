@@ -9,7 +9,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._managers.manager imp
 
 
 def test_a_route_that_is_there():
-    assert is_there(Route("192.168.1.1", "l x")) == "ip -4 route show default via 192.168.1.1 dev 'l x' | grep -q ."
+    assert (
+        is_there(Route("192.168.1.1", "l x"))
+        == "ip -4 route show default via 192.168.1.1 dev 'l x' | grep -qv ' metric '"
+    )
     assert "metric 1024" in is_there(Route("fd00::1", "lan0", 1024))
 
 
