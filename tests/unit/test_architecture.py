@@ -388,13 +388,6 @@ def test_no_file_depends_on_itself():
     assert circles(arrows) == set()
 
 
-@pytest.mark.parametrize("name", sorted(UTIL_FILES))
-def test_at_most_five_arguments_by_position(name):
-    for node in ast.walk(tree_of(UTIL_FILES[name])):
-        if isinstance(node, ast.FunctionDef):
-            assert len([each for each in node.args.args if each.arg not in ("self", "cls")]) <= 5, node.name
-
-
 def test_the_engine_is_short():
     """Its one function names the stages; a change says what it is in five fields."""
     engine, change = tree_of(UTIL_FILES["_engine"]), tree_of(UTIL_FILES["_change"])
