@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sandbox import Namespace, SandboxHost
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _engine as engine
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

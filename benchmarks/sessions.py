@@ -13,7 +13,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _conntrack as conntrack
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
 
 from . import measure, rig
 from .rig import SERVER, WAN

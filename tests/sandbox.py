@@ -17,7 +17,7 @@ import socket
 import struct
 import subprocess
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Host
 
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1

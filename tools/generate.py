@@ -206,7 +206,7 @@ def prefixed(text: str, prefix: str) -> str:
 
 
 def feature_table() -> str:
-    features = importlib.import_module(COLLECTION + ".module_utils._features").FEATURES
+    features = importlib.import_module(COLLECTION + ".module_utils._backend.features").FEATURES
     nftables = importlib.import_module(COLLECTION + ".module_utils._backend.nftables.backend").Nftables
     iptables = importlib.import_module(COLLECTION + ".module_utils._backend.iptables.backend").Iptables
     lines = ["| what you write | nftables | iptables |", "|---|---|---|"]

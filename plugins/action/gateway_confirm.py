@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._confirm import OPTIONS
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.confirm import OPTIONS
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.plain import PlainAction
 
 

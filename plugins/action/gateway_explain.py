@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.plain import PlainAction
 
 

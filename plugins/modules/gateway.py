@@ -808,24 +808,24 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._repeat import repeated, tell
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import repeated, tell
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
+    from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Sight
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.MODULES["gateway"], supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argspec.MODULES["gateway"], supports_check_mode=True)
     params = module.params
 
     def step(host: Sight) -> t.Dict[str, t.Any]:
         # A repeated run ends before this import, which takes 0.2 s of processor time (measured, Python 3.11).
-        from ansible_collections.ipmasq.linux.plugins.module_utils import (  # noqa: PLC0415
-            _confirming as confirming,
-            _engine as engine,
-            _removing as removing,
+        from ansible_collections.ipmasq.linux.plugins.module_utils._change import (  # noqa: PLC0415
+            confirming,
+            engine,
+            removing,
         )
         from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway  # noqa: PLC0415
 

@@ -82,11 +82,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._confirm import OPTIONS, end_change
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.confirm import OPTIONS, end_change
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
+    from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Sight
 
 
 def main() -> None:

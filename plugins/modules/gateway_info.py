@@ -740,16 +740,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
+    from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Sight
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_info"], supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argspec.MODULES["gateway_info"], supports_check_mode=True)
 
     def step(host: Sight) -> t.Dict[str, t.Any]:
         return gateway_info(module.params["instance"], host, module.params["backend"])

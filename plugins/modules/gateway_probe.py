@@ -157,14 +157,15 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _host
-from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import host
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.MODULES["gateway_probe"], supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argspec.MODULES["gateway_probe"], supports_check_mode=True)
     # What it does is gone afterwards, so check mode proves, too, and it takes the host itself.
-    _host.run_module(module, lambda _sight: gateway_probe(module.params["instance"], _host.AnsibleHost(module)))
+    host.run_module(module, lambda _sight: gateway_probe(module.params["instance"], host.AnsibleHost(module)))
 
 
 if __name__ == "__main__":

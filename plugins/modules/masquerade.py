@@ -141,18 +141,18 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._confirming import waiting
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.confirming import waiting
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.items import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import masquerade_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
+    from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Sight
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_argspec.MODULES["masquerade"], supports_check_mode=True)
+    module = AnsibleModule(argument_spec=argspec.MODULES["masquerade"], supports_check_mode=True)
     params = module.params
 
     def step(host: Sight) -> t.Dict[str, t.Any]:

@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 
 from ansible.module_utils.common.validation import check_type_bool, check_type_int
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import BARE, MODULES
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Problems
-from ansible_collections.ipmasq.linux.plugins.module_utils._values import shorten
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.values import shorten
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import BARE, MODULES
 
 Spec = t.Mapping[str, t.Mapping[str, t.Any]]
 #: The place before the colon of a message, computed only for errors, because there may be 10,000 items.

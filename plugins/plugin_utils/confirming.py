@@ -20,9 +20,9 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import GATEWAY, LAN_CLIENT, MODULES
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import shortened
-from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import folder_of, warned
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import shortened
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import GATEWAY, LAN_CLIENT, MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.rollback import folder_of, warned
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
     BESIDE,
     in_words_of_the_role,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from project import ROOT
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from project import OUR_PROGRAMS, ROOT
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import read_gateway
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 

@@ -79,7 +79,7 @@ def test_every_kind_of_text_of_the_project_is_read() -> None:
         "CONTRIBUTING.md",
         "docs/security.md",
         "plugins/modules/gateway.py",
-        "plugins/module_utils/_engine.py",
+        "plugins/module_utils/_change/engine.py",
         "roles/gateway/tasks/main.yml",
         "roles/lab/files/lab-wire",
         "tools/setup",

@@ -18,13 +18,9 @@ import typing as t
 from sandbox import COUNTS, SandboxHost, sh
 from unhurried import slowed
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import (
-    _rollback as rollback,
-    _rollback_scripts as scripts,
-    _rollback_timer as timer,
-)
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback, scripts, timer
 
 if t.TYPE_CHECKING:
     from helpers import Gate

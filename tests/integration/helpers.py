@@ -13,14 +13,9 @@ import pytest
 import sandbox
 from sandbox import SandboxHost, ip_batch, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import (
-    _engine as engine,
-    _items as items,
-    _persist as persist,
-    _removing as removing,
-)
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs
-from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, items, persist, removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
@@ -39,7 +34,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
 if t.TYPE_CHECKING:
     import pathlib
 
-    from ansible_collections.ipmasq.linux.plugins.module_utils._telling import Result
+    from ansible_collections.ipmasq.linux.plugins.module_utils._change.telling import Result
 
 #: As named in state files, with what each needs.
 BACKENDS = ("nft", "iptables-nft", "iptables-legacy")

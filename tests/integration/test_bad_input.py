@@ -15,8 +15,8 @@ import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, Gate, wire, wire_gateway
 from sandbox import SandboxHost, require_namespace, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 
 PRIVATE = "mount --make-rprivate / && mount --bind $ETC /etc && "
 READ_ONLY = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && "

@@ -15,8 +15,8 @@ from test_explain import ask
 from topology import Topology
 from unhurried import patience
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
-from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import prove as proving
 
 DECLARED = {

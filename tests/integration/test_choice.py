@@ -15,7 +15,7 @@ from helpers import OFFICE, TWO_LANS
 from sandbox import sh
 from unhurried import patience
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 #: An IPv4 gateway, on which no IPv6 is forwarded and each link accepts router advertisements.
 IPV4_ONLY = """

@@ -18,8 +18,8 @@ import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire, wire_gateway
 from sandbox import Namespace, foreign_rules, sh, switches
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.rules import RULES
 
 FORWARD4, FORWARD6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 
@@ -385,7 +385,7 @@ def with_part(text, part, **values):
     return json.dumps(raw)
 
 
-#: Every other shape is in tests/unit/plugins/module_utils/test__state.py.
+#: Every other shape is in tests/unit/plugins/module_utils/_change/test_state.py.
 DAMAGE = {
     "empty": lambda text: "",
     "half": lambda text: text[: len(text) // 2],

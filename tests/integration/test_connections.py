@@ -22,14 +22,11 @@ from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import patience, slowness, wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import (
-    _conntrack as conntrack,
-    _netlink as netlink,
-    _removing as removing,
-    _rollback as rollback,
-    _sockets,
-)
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink, sockets
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
 OFFICE4 = CLIENTS["office"][1]
@@ -483,7 +480,7 @@ def crowd(count, source, net=8):
     nat = netlink.attribute(0x8006, b"".join(netlink.attribute(kind, inet(GATE4)) for kind in (1, 2)))
     fixed = netlink.attribute(7, (600).to_bytes(4, "big")) + netlink.attribute(3, (8).to_bytes(4, "big")) + nat
     create = netlink.REQUEST | 0x600
-    with _sockets.Netlink() as kernel:
+    with sockets.Netlink() as kernel:
         for first in range(0, count, 200):
             packet = b""
             for number in range(first, min(first + 200, count)):

@@ -17,10 +17,10 @@ from sandbox import sh
 from test_proof import traces
 from topology import GATE4, WAN4, Sniffer, Topology
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.explaining import gateway_explain
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
-from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
-from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground as grounds
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 

@@ -18,9 +18,9 @@ from sandbox import sh
 from test_proof_of_any import wire
 from unhurried import patience
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.explaining import gateway_explain
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import trial
-from ansible_collections.ipmasq.linux.plugins.module_utils._explaining import gateway_explain
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 OUTSIDE = ("9.9.9.9", "198.51.100.1", "2620:fe::9")

@@ -23,13 +23,10 @@ from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
 from unhurried import wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import (
-    _removing as removing,
-    _rollback as rollback,
-    _rollback_scripts as scripts,
-)
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import script as restoring
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback, scripts
 
 #: Another gateway: one more LAN, address and timer.
 OWN = {"name": "own", "action": "static", "source": ["192.168.1.10"], "to": ["203.0.113.9"], "to_address": "add"}

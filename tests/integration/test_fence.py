@@ -27,8 +27,9 @@ from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, send, udp
 from unhurried import wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _removing as removing, _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 #: What the unit ipmasq-fence.service makes systemd do.
 SYSTEMCTL = r"""#!/bin/sh

@@ -14,8 +14,8 @@ import yaml
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import Namespace, foreign_rules, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "unit" / "golden"
 FLOWTABLE = "add table inet probe\nadd flowtable inet probe offloaded { hook ingress priority 0; }\n"
@@ -120,7 +120,7 @@ def golden_cases():
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
                 if "neighbours" in document:
                     continue  # Another instance must exist first: test_undeclared.py.
-                known = tuple(_argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY))
+                known = tuple(argspec.merge(argspec.INSTANCE, argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}
     return found
 

@@ -20,11 +20,11 @@ from helpers import wire_gateway
 from hypothesis import given
 from sandbox import files, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _persist as persist
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import persist
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER
-from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.order import PARTS
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import FOLDER
 from ansible_collections.ipmasq.linux.tests.unit import hostile, strategies
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

@@ -11,7 +11,7 @@ import shutil
 from helpers import ONE_LAN, TWO_LANS, wire, wire_gateway
 from sandbox import sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 from ansible_collections.ipmasq.linux.tests.unit import returned
 
 

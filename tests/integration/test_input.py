@@ -20,8 +20,8 @@ from helpers import TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, SECOND4, WAN4, WAN6, Servers, Sniffer, icmp, ip, mac, udp
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _controller as controller
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import controller
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")

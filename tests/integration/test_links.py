@@ -19,7 +19,7 @@ from helpers import TWO_LANS, wire
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
 OFFICE4 = CLIENTS["office"][1]

@@ -11,7 +11,7 @@ from helpers import TWO_LANS as LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._loaded import RULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.rules import RULES
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 PEERS = {"ip": WAN4, "ip6": WAN6}

@@ -15,7 +15,7 @@ from helpers import GUESTS, OFFICE, TWO_LANS, wire, wire_gateway
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, SECOND4, SERVER4, WAN4, WAN6, Servers
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "nat.md"
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")

@@ -26,10 +26,10 @@ from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 from unhurried import patience, wait_until
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Host
 from ansible_collections.ipmasq.linux.plugins.module_utils._client import stun
 from ansible_collections.ipmasq.linux.plugins.module_utils._client.probe import nat_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._client.wire import Wire
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
 
 REFLECTOR = pathlib.Path(__file__).resolve().parents[2] / "playbooks/files/reflector.py"
 SECOND4, SECOND6 = "198.18.0.1", "2001:db8:aa::1"

@@ -14,7 +14,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, SYN, WAN4, WAN6, Sniffer, Topology, odd_packets, send, tcp, udp
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
 BOTH = ((WAN4, GATE4), (WAN6, GATE6))

@@ -24,12 +24,13 @@ from test_under_load import TRANSFER
 from topology import WAN4, Sniffer, Topology
 from unhurried import wait_for_server
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
-from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import links as facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground, loop, prove as proving, setting
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import TEXT
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.staying import strays
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import declared
 
 #: How often a gateway is proven while clients use it.
 PROOFS = int(os.environ.get("IPMASQ_PROOFS", "6"))

@@ -16,7 +16,7 @@ from sandbox import sh
 from test_proof import INTO, broken, in_child, proved, traces
 from topology import Topology
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._probe import gateway_probe
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import prove as proving, trace
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.oracle import Oracle
 

@@ -11,9 +11,10 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
 from topology import Topology
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _proving as proving, _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 FORWARD = "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
 

@@ -16,10 +16,11 @@ import sandbox
 from hypothesis import Phase, given, reject, settings
 from sandbox import sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _declared as declared, _facts as facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import links as facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.declaration import DECLARATION
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.prove import prove
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import declared
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 #: Rules of others that let everything through, as on most hosts.

@@ -35,7 +35,7 @@ from topology import (
     udp,
 )
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 OFFICE4 = CLIENTS["office"][1]
 GUEST4 = CLIENTS["guest"][1]

@@ -18,7 +18,7 @@ from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import wait_for_server
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 OFFICE4 = CLIENTS["office"][1]
 SECOND = "203.0.113.9"

@@ -11,8 +11,8 @@ from helpers import OFFICE, Gate
 from sandbox import PATH, SandboxHost, sets, sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 #: More than the 64 up to which each has a rule.

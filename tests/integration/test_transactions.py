@@ -23,10 +23,10 @@ from fault_table import record
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, foreign_rules, sh
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback_scripts as scripts
-from ansible_collections.ipmasq.linux.plugins.module_utils._declaration import DECLARATION
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.declaration import DECLARATION
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import scripts
 
 
 class FailingHost(SandboxHost):

@@ -18,7 +18,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, Topology, ip, send, udp
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 GUEST4, GUEST6 = CLIENTS["guest"][1:]

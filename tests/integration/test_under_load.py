@@ -24,7 +24,7 @@ from sandbox import sh
 from topology import CLIENTS, WAN4, Sniffer
 from unhurried import wait_for_server
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 #: A flow of 5 Mbit/s in packets of 1,000 bytes, until it is told to end.
 TRANSFER = ("-u", "-b", "5M", "-l", "1000", "-t", "600")

@@ -21,7 +21,7 @@ from helpers import wire_gateway
 from sandbox import sh
 from test_confirm import TWO, Box
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _state as states
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import state as states
 from ansible_collections.ipmasq.linux.tests.unit.fakes import FakeHost
 from ansible_collections.ipmasq.linux.tests.unit.version_1 import as_version_1
 

@@ -28,7 +28,7 @@ from topology import (
     udp,
 )
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]

@@ -22,7 +22,7 @@ from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, WAN4
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
 OFFICE4 = CLIENTS["office"][1]

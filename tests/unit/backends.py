@@ -11,11 +11,11 @@ import json
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Rule, RuleSet
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 

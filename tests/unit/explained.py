@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import json
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain import question as questions
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.trip import Planner
 from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

@@ -16,12 +16,12 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _rollback as rollback, _rollback_scripts as scripts
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host, Onlooker
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Host, Onlooker
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback, scripts
 
 if t.TYPE_CHECKING:
-    from ansible_collections.ipmasq.linux.plugins.module_utils._host import Sight
+    from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Sight
 
 Event = t.Tuple[str, ...]
 

@@ -19,8 +19,8 @@ import typing as t
 
 from hypothesis import strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
-from ansible_collections.ipmasq.linux.plugins.module_utils._words import LOGGED
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.words import LOGGED
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.tests.unit import params, strategies
 
 Path = t.Tuple[str, ...]
@@ -81,7 +81,7 @@ def text_options(spec: t.Mapping[str, t.Any], path: Path = ()) -> t.List[Path]:
     return found
 
 
-GATEWAY_SPEC = _argspec.merge(_argspec.INSTANCE, _argspec.GATEWAY)
+GATEWAY_SPEC = argspec.merge(argspec.INSTANCE, argspec.GATEWAY)
 GATEWAY_TEXTS = text_options(GATEWAY_SPEC)
 #: The lists of strategies.RIGHT, and what else an option needs to take effect.
 RIGHT: t.Dict[str, t.Any] = dict(

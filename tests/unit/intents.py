@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 WAN = {"interface": "ppp0"}
 SPEC = "write it as 192.168.1.0/24 or fd00:1::/64"

@@ -12,10 +12,10 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done, Host
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Host
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import run
-from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import DISPATCHER
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
 
 ONE_NETWORK = {"lan0": ["192.168.1.11/24", "fd00:1::11/64"]}
 TWO_NETWORKS = {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.9.15/24"]}

@@ -16,7 +16,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 if t.TYPE_CHECKING:
-    from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Match, Rule, RuleSet
+    from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Match, Rule, RuleSet
 
 #: The address of every WAN interface of the traced gateway, by family.
 GATEWAY_ADDRESS = {4: "203.0.113.1", 6: "2001:db8:ffff::1"}

@@ -10,7 +10,7 @@ import os
 import sys
 import typing as t
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 
 def tried(values: t.Sequence[t.Any]) -> t.Sequence[t.Any]:
@@ -37,21 +37,21 @@ def fill(spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> t.Dict[st
 
 
 def gateway_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.GATEWAY), given)
+    return fill(argspec.merge(argspec.INSTANCE, argspec.BACKEND, argspec.STATE, argspec.GATEWAY), given)
 
 
 def masquerade_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.MASQUERADE), given)
+    return fill(argspec.merge(argspec.INSTANCE, argspec.BACKEND, argspec.STATE, argspec.MASQUERADE), given)
 
 
 def forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.FORWARD), given)
+    return fill(argspec.merge(argspec.INSTANCE, argspec.BACKEND, argspec.STATE, argspec.FORWARD), given)
 
 
 def forwarding_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    return fill(_argspec.merge(_argspec.INSTANCE, _argspec.STATE, _argspec.FORWARDING), given)
+    return fill(argspec.merge(argspec.INSTANCE, argspec.STATE, argspec.FORWARDING), given)
 
 
 def port_forward_params(**given: t.Any) -> t.Dict[str, t.Any]:
-    spec = _argspec.merge(_argspec.INSTANCE, _argspec.BACKEND, _argspec.STATE, _argspec.SINGLE_PORT_FORWARD)
+    spec = argspec.merge(argspec.INSTANCE, argspec.BACKEND, argspec.STATE, argspec.SINGLE_PORT_FORWARD)
     return fill(spec, given)

@@ -16,14 +16,13 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.features import check_supported
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.fence import fence_text
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile_fence import compile_fence
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._features import check_supported
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.items import apply_item
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
     masquerade_from_params,
@@ -31,8 +30,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._items import apply_item
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.fence import compile_fence
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._firewalld import DOOR
-from ansible_collections.ipmasq.linux.plugins.module_utils._state import KINDS, to_raw
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.state import KINDS, to_raw
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.door import DOOR
 
 if t.TYPE_CHECKING:
-    from ansible_collections.ipmasq.linux.plugins.module_utils._state import State
+    from ansible_collections.ipmasq.linux.plugins.module_utils._change.state import State
 
 
 def as_version_1(state: State) -> t.Dict[str, t.Any]:

@@ -30,9 +30,9 @@ import typing as t
 from abc import ABC, abstractmethod
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._plan import Row, Rows
-    from .._rules import RuleSet
+    from .._base.host import Sight
+    from .._rules.model import RuleSet
+    from .._rules.rows import Row, Rows
     from .steps import Boot, Step
 
 
@@ -41,7 +41,7 @@ class Backend(ABC):
 
     #: "nftables" or "iptables"
     name: str
-    #: Its abilities from _features.FEATURES, with a remark where needed. A rule set that needs others is refused before
+    #: Its abilities from features.FEATURES, with a remark where needed. A rule set that needs others is refused before
     #: anything is touched.
     features: t.Mapping[str, str]
 

@@ -12,7 +12,8 @@ import typing as t
 from bisect import bisect_right
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._rules import Ports, Rule
+    from .._base.net import Ports
+    from .._rules.model import Rule
 
 #: Up to this number, rules stay in a row, where people find them.
 FEW = 64

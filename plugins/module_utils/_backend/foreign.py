@@ -12,7 +12,7 @@ import json
 import typing as t
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
+    from .._base.host import Sight
     from .base import Backend
 
 #: Families whose chains see routed packets.

@@ -11,12 +11,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import GatewayError, MissingProgram
+from .._base.errors import GatewayError, MissingProgram
 from .iptables.backend import Iptables
 from .nftables.backend import Nftables
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
+    from .._base.host import Sight
     from .base import Backend
 
 

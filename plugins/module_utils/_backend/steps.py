@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
 
 
 class Step(t.NamedTuple):

@@ -21,7 +21,7 @@ from .wanted import is_address, read_wanted
 from .wire import Ask, Wire
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight as Host
+    from .._base.host import Sight as Host
     from .nat import Nat
     from .path import Path
     from .talk import Sight

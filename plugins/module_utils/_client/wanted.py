@@ -12,8 +12,8 @@ import ipaddress
 import re
 import typing as t
 
-from .._errors import Problems
-from .._values import networks_of, read_addresses, read_network, shorten
+from .._base.errors import Problems
+from .._base.values import networks_of, read_addresses, read_network, shorten
 
 STUN_PORT = 3478
 #: More would be asked at the same time from one client.

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import typing as t
 
-from .._conflicts import is_pinhole
-from .._prefix import neutral_pairs
+from .._base.net import family_of, is_suffix, matches_name
+from .._base.prefix import neutral_pairs
+from .._base.values import hosts_with, networks_of
+from .._intent.conflicts import is_pinhole
 from .._proof.model import within
 from .._proof.oracle import moved
 from .._proof.places import of_family
-from .._rules import family_of, is_suffix, matches_name
-from .._values import hosts_with, networks_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.forward import PortForward

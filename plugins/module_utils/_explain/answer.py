@@ -10,10 +10,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._base.net import matches_name
 from .._proof.judge import answers
 from .._proof.model import GATEWAY, Culprit
 from .._proof.packets import RST, in_words
-from .._rules import matches_name
 from .trip import HERE
 
 if t.TYPE_CHECKING:  # pragma: no cover

@@ -12,10 +12,10 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from .._values import shorten
+from .._base.values import shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 MOST_PORTS = 65535
 ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]+)\Z")

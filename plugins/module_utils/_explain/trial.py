@@ -15,7 +15,7 @@ import random
 import typing as t
 from dataclasses import replace
 
-from .._facts import PROBES
+from .._facts.links import PROBES
 from .._proof import blame, ground as grounds, setting
 from .._proof.judge import REDIRECT
 from .._proof.loop import Loop, NoLoop
@@ -27,7 +27,7 @@ from .answer import Trial, judged, needs_a_closer_look
 from .trip import HERE
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .._proof.ground import Place
     from .._proof.model import Ground
     from .._proof.packets import Packet

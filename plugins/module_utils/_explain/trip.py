@@ -11,15 +11,15 @@ import json
 import typing as t
 from dataclasses import dataclass, replace
 
+from .._base.net import matches_name
+from .._base.values import is_private, overlaps
 from .._proof.model import FAMILY_NAMES, within
 from .._proof.places import outside
 from .._resolve.inside import lan_of
-from .._rules import matches_name
-from .._values import is_private, overlaps
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
-    from .._host import Sight
+    from .._base.errors import Problems
+    from .._base.host import Sight
     from .._proof.model import Ground
     from .._resolve.resolved import Resolved, ResolvedLan
     from .question import Question

@@ -10,12 +10,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._conflicts import is_pinhole
+from .._base.net import matches_name
+from .._base.values import is_private
+from .._intent.conflicts import is_pinhole
 from .._proof.model import Come, within
 from .._proof.oracle import Oracle, matches
 from .._proof.places import is_public, of_family, request
-from .._rules import matches_name
-from .._values import is_private
 from .aims import Aims
 from .trip import HERE, LAN, NOWHERE, OTHER, WAN, Side
 

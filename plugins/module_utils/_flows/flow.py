@@ -13,7 +13,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from .._netlink import Entry
+from .._base.netlink import Entry
 
 Address = t.Any  # ipaddress.IPv4Address or IPv6Address
 #: The kernel's numbers for names used in rules.

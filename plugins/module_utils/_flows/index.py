@@ -11,10 +11,10 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._rules import is_suffix, matches_name, network
+from .._base.net import is_suffix, matches_name, network
 
 if t.TYPE_CHECKING:
-    from .._rules import Match, Rule
+    from .._rules.model import Match, Rule
     from .flow import Address, Flow
 
 

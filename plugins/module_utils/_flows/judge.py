@@ -13,13 +13,14 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, fields
 
-from .._rules import REACH, VERDICTS, Match, is_suffix, matches_name, network
-from .._values import ends_of
+from .._base.net import is_suffix, matches_name, network
+from .._base.values import ends_of
+from .._rules.model import REACH, VERDICTS, Match
 from .index import Packet, Places, RuleIndex
 
 if t.TYPE_CHECKING:
     from .._resolve.resolved import Resolved
-    from .._rules import Action, Rule, RuleSet
+    from .._rules.model import Action, Rule, RuleSet
     from .flow import Address, Flow
 
 #: Parts of a match that are evaluated here. Whether any other part matches is unknown.

@@ -23,13 +23,13 @@ import ipaddress
 import typing as t
 from bisect import bisect_right
 
-from .._rules import network
-from .._values import ends_of
+from .._base.net import network
+from .._base.values import ends_of
 from .flow import flow_of, text_of
 from .judge import Judge
 
 if t.TYPE_CHECKING:
-    from .._netlink import Entry
+    from .._base.netlink import Entry
     from .flow import Address, Flow
     from .judge import Rules
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._rules import family_of, is_suffix
-from .._values import is_network, read_addresses, read_suffix, shorten
+from .._base.net import family_of, is_suffix
+from .._base.values import is_network, read_addresses, read_suffix, shorten
 from .timers import describe_timeouts, read_item_timeouts
 from .traffic import MOST_SHARES, Traffic, describe_traffic, read_traffic
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
     from .timers import Timeouts
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import Problems
-from .._values import check_instance, check_interface
+from .._base.errors import Problems
+from .._base.values import check_instance, check_interface
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 
 @dataclass(frozen=True)

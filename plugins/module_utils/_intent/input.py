@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from .._rules import family_of
-from .._values import is_network, shorten
+from .._base.net import family_of
+from .._base.values import is_network, shorten
 from .traffic import Traffic, describe_traffic, read_traffic
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 
 def read_allow(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Traffic:

@@ -11,10 +11,18 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._errors import Problems
-from .._rules import family_of
-from .._values import check_instance, check_interface, check_name, is_network, read_addresses, read_networks, shorten
-from .._words import CT_STATES
+from .._base.errors import Problems
+from .._base.net import family_of
+from .._base.values import (
+    check_instance,
+    check_interface,
+    check_name,
+    is_network,
+    read_addresses,
+    read_networks,
+    shorten,
+)
+from .._base.words import CT_STATES
 from .forward import PortForward, check_forward, describe_port_forward
 from .traffic import read_traffic
 from .wording import listed

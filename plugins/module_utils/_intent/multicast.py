@@ -11,13 +11,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._rules import family_of, network as parsed_network
-from .._values import is_network, overlaps, read_networks, shorten
+from .._base.net import family_of, network as parsed_network
+from .._base.values import is_network, overlaps, read_networks, shorten
 from .traffic import read_traffic
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 #: What routers never forward: RFC 5771 section 4, and the scopes of RFC 4291 section 2.7 that end at the link.
 STAYS_ON_LINK = ("224.0.0.0/24", *("ff{0:x}{1}::/16".format(flags, scope) for flags in range(16) for scope in "012"))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._rules import family_of
-from .._values import (
+from .._base.net import family_of
+from .._base.values import (
     addresses_in,
     check_hosts,
     is_network,
@@ -27,8 +27,8 @@ from .traffic import MOST_SHARES, Traffic, describe_traffic, read_traffic
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
-    from .._rules import Ports
+    from .._base.errors import Problems
+    from .._base.net import Ports
     from .timers import Timeouts
 
 #: Options that are valid only with some actions; with others they are an error, not ignored.

@@ -11,11 +11,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._values import check_rate, shorten
+from .._base.values import check_rate, shorten
 from .traffic import Traffic, describe_traffic, read_traffic
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import re
 import typing as t
 from dataclasses import replace
 
-from .._conflicts import check_references
-from .._errors import GatewayError, Problems
-from .._values import check_instance, check_rate, shorten
-from .._words import LOGGED
+from .._base.errors import GatewayError, Problems
+from .._base.values import check_instance, check_rate, shorten
+from .._base.words import LOGGED
+from .conflicts import check_references
 from .forward import read_port_forward
 from .gateway import ITEM_KINDS, Gateway
 from .helper import read_helper

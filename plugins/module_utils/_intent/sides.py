@@ -11,11 +11,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._values import check_interface, check_name, is_network, read_networks, shorten
+from .._base.values import check_interface, check_name, is_network, read_networks, shorten
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 #: The largest private block is fc00::/7.
 SHORTEST_LAN = 7

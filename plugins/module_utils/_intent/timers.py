@@ -13,7 +13,7 @@ import typing as t
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
+    from .._base.errors import Problems
 
 #: RFC 4787 REQ-5 requires 5 minutes, RFC 5508 REQ-2 60 seconds; the kernel's defaults are 30 and 120, and 30.
 DEFAULT_TIMEOUTS = (("icmp", 60), ("icmpv6", 60), ("udp", 300), ("udp_stream", 300))

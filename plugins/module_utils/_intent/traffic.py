@@ -11,13 +11,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._values import check_interface, check_name, is_network, read_networks, read_ports
-from .._words import PROTOCOLS, WITH_PORTS
+from .._base.values import check_interface, check_name, is_network, read_networks, read_ports
+from .._base.words import PROTOCOLS, WITH_PORTS
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
-    from .._rules import Ports
+    from .._base.errors import Problems
+    from .._base.net import Ports
 
 #: CLUSTER_NODES_MAX, include/uapi/linux/netfilter/xt_cluster.h
 MOST_SHARES = 32

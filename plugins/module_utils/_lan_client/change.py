@@ -14,27 +14,28 @@ import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .. import _journal as journal, _rollback as rollback
-from .._confirming import pending_values, waiting
-from .._errors import GatewayError, Problems
-from .._host import check_root
+from .._base import journal
+from .._base.errors import GatewayError, Problems
+from .._base.host import check_root
+from .._base.origin import origin
+from .._change.confirming import pending_values, waiting
 from .._managers.manager import Setup, is_there
+from .._managers.seen import Route, read_seen
 from .._managers.select import MANAGERS, by_hand, manager_of
-from .._origin import origin
-from .._part import Scene
+from .._parts.part import Scene
+from .._rollback import rollback
 from . import state as states
 from .choice import choose, places, read_wish
 from .resolver import FILE, MANAGER, RESOLVED, RESOLVER, saved, searched, way_of
 from .routes import ROUTES, Sent, undoing, wanted
-from .seen import Route, read_seen
 from .state import FOLDER, INSTANCE, PATH, Parts, State
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Sight
-    from .._part import Delta, Part
-    from .._rollback import Confirmation
+    from .._base.host import Host, Sight
+    from .._managers.seen import Seen
+    from .._parts.part import Delta, Part
+    from .._rollback.rollback import Confirmation
     from .choice import Chosen, Wish
-    from .seen import Seen
 
 PARTS: t.Tuple[Part[t.Any], ...] = (ROUTES, RESOLVER)
 COMMIT = FOLDER + "/commit"

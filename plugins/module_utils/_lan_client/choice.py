@@ -12,11 +12,11 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, field
 
-from .seen import VERSIONS
+from .._managers.seen import VERSIONS
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
-    from .seen import Address, Seen
+    from .._base.errors import Problems
+    from .._managers.seen import Address, Seen
 
 OPTION = {4: "gateway", 6: "gateway6"}
 NONE = "none"

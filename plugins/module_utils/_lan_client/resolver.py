@@ -14,13 +14,13 @@ import typing as t
 from dataclasses import dataclass
 
 from .._managers.manager import HEAD, NAME, is_ours
-from .._part import NOTHING, Delta, Part
+from .._parts.part import NOTHING, Delta, Part
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._errors import Problems
-    from .._host import Sight
+    from .._base.errors import Problems
+    from .._base.host import Sight
     from .._managers.manager import Manager
-    from .._part import Scene
+    from .._parts.part import Scene
 
 RESOLV = "/etc/resolv.conf"
 BEFORE = "/etc/resolv.conf.before-ipmasq"

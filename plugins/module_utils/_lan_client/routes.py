@@ -11,18 +11,18 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import GatewayError, Problems
+from .._base.errors import GatewayError, Problems
 from .._managers.manager import is_there
-from .._part import NOTHING, Delta, Part, Shell
+from .._managers.seen import Route, read_routes
+from .._parts.part import NOTHING, Delta, Part, Shell
 from .choice import OPTION, places
-from .seen import Route, read_routes
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host, Sight
+    from .._base.host import Host, Sight
     from .._managers.manager import Manager
-    from .._part import Scene
+    from .._managers.seen import Routes, Seen
+    from .._parts.part import Scene
     from .choice import Chosen, Wish
-    from .seen import Routes, Seen
 
 #: Without any other default route.
 USUAL = {4: 0, 6: 1024}

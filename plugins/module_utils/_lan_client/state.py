@@ -12,15 +12,15 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
-from .. import _codec as codec
-from .._errors import GatewayError, printable
-from .._origin import VERSION as COLLECTION, Origin
-from .._part import FOLDER as ALL
+from .._base import codec
+from .._base.errors import GatewayError, printable
+from .._base.origin import VERSION as COLLECTION, Origin
+from .._parts.part import FOLDER as ALL
 from .resolver import Resolver
 from .routes import Sent
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
+    from .._base.host import Sight
 
 #: As gateway_confirm knows it.
 INSTANCE = "lan_client"

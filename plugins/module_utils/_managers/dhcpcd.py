@@ -14,11 +14,11 @@ from __future__ import annotations
 import shlex
 import typing as t
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 from .manager import NAME, Manager, comments, replacing
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
+    from .._base.host import Sight
     from .manager import Files, Setup
 
 FOLDERS = ("/usr/lib/dhcpcd/dhcpcd-hooks", "/lib/dhcpcd/dhcpcd-hooks", "/usr/libexec/dhcpcd-hooks")

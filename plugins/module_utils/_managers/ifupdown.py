@@ -14,7 +14,7 @@ import typing as t
 from .manager import NAME, Manager, comments, replacing
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
+    from .._base.host import Sight
     from .manager import Files, Setup
 
 IFSTATE = "/run/network/ifstate"

@@ -18,8 +18,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._lan_client.seen import Route, Routes
+    from .._base.host import Sight
+    from .seen import Route, Routes
 
 HEAD = "# Written by the Ansible collection ipmasq.linux; lan_client with state=absent removes it."
 #: The name of our files, wherever they are.

@@ -14,14 +14,14 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 from .manager import NAME, Manager, comments
 from .networkd import USUAL, is_generated, read_links, reloaded
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._lan_client.seen import Routes
+    from .._base.host import Sight
     from .manager import Files, Setup
+    from .seen import Routes
 
 PATH = "/etc/netplan/90-{0}.yaml".format(NAME)
 GENERATED = re.compile(r".*/10-netplan-(.+)\.network")

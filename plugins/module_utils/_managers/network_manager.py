@@ -14,13 +14,13 @@ from __future__ import annotations
 import shlex
 import typing as t
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 from .manager import HEAD, NAME, Manager, comments, replacing
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._lan_client.seen import Routes
+    from .._base.host import Sight
     from .manager import Files, Setup
+    from .seen import Routes
 
 DEVICES = "/run/NetworkManager/devices/"
 SCRIPT = "/etc/NetworkManager/dispatcher.d/90-" + NAME

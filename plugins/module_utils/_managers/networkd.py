@@ -14,13 +14,13 @@ import shlex
 import typing as t
 from dataclasses import dataclass
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 from .manager import NAME, Manager, comments, is_there, until
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._lan_client.seen import Route, Routes
+    from .._base.host import Sight
     from .manager import Files, Setup
+    from .seen import Route, Routes
 
 STATUS = ("networkctl", "--no-pager", "-n", "0", "-a", "status")
 #: networkd's own metric in IPv6.

@@ -17,9 +17,9 @@ from .network_manager import NetworkManager
 from .networkd import Networkd
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Sight
-    from .._lan_client.seen import Address
+    from .._base.host import Sight
     from .manager import Manager
+    from .seen import Address
 
 #: In the order of asking: NetworkManager keeps others off its interfaces, and dhcpcd may be a helper of ifupdown.
 MANAGERS: t.Tuple[Manager, ...] = (NetworkManager(), Networkd(), Netplan(), Ifupdown(), Dhcpcd())

@@ -17,7 +17,7 @@ from . import counters, routing, rules
 from .model import GATEWAY, HOST, OTHER, Culprit
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .packets import Packet
     from .trace import Event, Flight
     from .watch import Evidence

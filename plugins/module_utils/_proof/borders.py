@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .._facts import PROBES, TUNNEL_LINKS, manager_of
-from .._rules import matches_name
-from .._values import is_plain_link, overlaps
+from .._base.net import matches_name
+from .._base.values import is_plain_link, overlaps
+from .._facts.links import PROBES, TUNNEL_LINKS, manager_of
 from .model import Come, Promise, Step
 from .places import (
     CLOSED,
@@ -29,7 +29,7 @@ from .places import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._facts import Facts, Interface
+    from .._facts.links import Facts, Interface
     from .._resolve.resolved import Resolved, ResolvedLan
     from .oracle import Oracle
 

@@ -11,7 +11,7 @@ import re
 import shlex
 import typing as t
 
-from .._rules import network
+from .._base.net import network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet

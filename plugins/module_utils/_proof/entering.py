@@ -11,10 +11,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._conflicts import is_pinhole
+from .._base.net import family_of, is_suffix
+from .._base.values import hosts_with, networks_of, overlaps
+from .._intent.conflicts import is_pinhole
 from .._resolve.inside import home_of
-from .._rules import family_of, is_suffix
-from .._values import hosts_with, networks_of, overlaps
 from .model import FAMILY_NAMES, Come, Promise, Step, within
 from .places import (
     CLOSED,

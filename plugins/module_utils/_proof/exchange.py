@@ -13,7 +13,7 @@ from .judge import FIRST_PORT, Talk
 from .model import Seen
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .loop import Loop
     from .packets import Packet
 

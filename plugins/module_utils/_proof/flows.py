@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 import typing as t
 
-from .. import _netlink as netlink
+from .._base import netlink
 from .packets import packed
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .packets import Packet
 
 NUMBERS = {"tcp": 6, "udp": 17}

@@ -12,14 +12,14 @@ import json
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._rules import family_of, network
-from .._values import overlaps
+from .._base.net import family_of, network
+from .._base.values import overlaps
 from .model import Ground, Link
 from .places import families, inside, outside
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._facts import Facts
-    from .._host import Host
+    from .._base.host import Host
+    from .._facts.links import Facts
     from .._resolve.resolved import Resolved
 
 #: The hosts outside that the probe plays. Their networks have to be public, because filters for bogons are widespread,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._rules import family_of
+from .._base.net import family_of
 from .model import FAMILY_NAMES, Come, Promise, Step, within
 from .oracle import wan_of
 from .places import (

@@ -21,13 +21,13 @@ import struct
 import time
 import typing as t
 
-from .._errors import GatewayError
+from .._base.errors import GatewayError
 from . import packets, setting, trace
 from .flows import forget
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
-    from .._sockets import Netlink
+    from .._base.host import Host
+    from .._base.sockets import Netlink
     from .ground import Place
     from .model import Ground
 

@@ -11,7 +11,7 @@ import functools
 import typing as t
 from dataclasses import dataclass, field
 
-from .._rules import network
+from .._base.net import network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet

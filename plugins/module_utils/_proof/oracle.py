@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
-from .._prefix import neutral_pairs
+from .._base.net import family_of, matches_name, network
+from .._base.prefix import neutral_pairs
+from .._base.values import networks_of
 from .._resolve.inside import nat_networks
-from .._rules import family_of, matches_name, network
-from .._values import networks_of
 from .model import within
 
 if t.TYPE_CHECKING:  # pragma: no cover

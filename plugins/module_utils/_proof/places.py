@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._rules import family_of, network
+from .._base.net import family_of, network
 from .model import FAMILY_NAMES, Come, within
 from .packets import ECHO, Packet
 

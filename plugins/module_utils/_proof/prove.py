@@ -22,8 +22,8 @@ from .oracle import Oracle
 from .promises import promises, targets
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._facts import Facts
-    from .._host import Host
+    from .._base.host import Host
+    from .._facts.links import Facts
     from .._resolve.resolved import Resolved
     from .model import Result
 

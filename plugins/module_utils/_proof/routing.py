@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._rules import network
+from .._base.net import network
 from .ground import OPTION, asked
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .packets import Packet
 
 Raw = t.Mapping[str, t.Any]

@@ -11,7 +11,7 @@ import re
 import typing as t
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
+    from .._base.host import Host
     from .trace import Event
 
 #: Tables of iptables-nft, whose rules are written as iptables-save lists them.

@@ -12,7 +12,7 @@ import struct
 import typing as t
 from dataclasses import dataclass
 
-from .._facts import PROBES
+from .._facts.links import PROBES
 from .packets import checksum, packed
 
 if t.TYPE_CHECKING:  # pragma: no cover

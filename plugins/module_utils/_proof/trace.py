@@ -17,7 +17,7 @@ import struct
 import typing as t
 from dataclasses import dataclass, field
 
-from .. import _netlink as netlink
+from .._base import netlink
 from . import packets, setting
 
 if t.TYPE_CHECKING:  # pragma: no cover

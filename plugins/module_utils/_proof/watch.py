@@ -14,8 +14,8 @@ from . import counters, setting, trace
 from .ground import asked
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._host import Host
-    from .._sockets import Netlink
+    from .._base.host import Host
+    from .._base.sockets import Netlink
     from .loop import Loop
 
 #: The tables of iptables-legacy that are in use; a listing of others would load their modules.

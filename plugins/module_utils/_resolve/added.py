@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._values import addresses_in
+from .._base.values import addresses_in
 
 if t.TYPE_CHECKING:
     from .._intent.nat import NatItem

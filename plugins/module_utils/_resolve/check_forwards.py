@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._conflicts import is_pinhole
-from .._rules import is_suffix
-from .._values import networks_of, overlaps
+from .._base.net import is_suffix
+from .._base.values import networks_of, overlaps
+from .._intent.conflicts import is_pinhole
 from .check_nat import ends_of_link
 from .inside import inside
 
 if TYPE_CHECKING:
-    from .._errors import Problems
+    from .._base.errors import Problems
     from .._intent.forward import PortForward
     from .missed import Missed
     from .resolved import Resolved

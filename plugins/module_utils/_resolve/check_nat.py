@@ -11,16 +11,16 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from .._base.net import family_of, network as parsed_network
+from .._base.values import addresses_in, ends_of, is_network, networks_of, overlaps, plain
 from .._intent.nat import NatItem, check_same_size
-from .._rules import family_of, network as parsed_network
-from .._values import addresses_in, ends_of, is_network, networks_of, overlaps, plain
 from .added import MOST_ADDED, as_range
 from .inside import inside_of, sources_of
 from .missed import holds
 
 if t.TYPE_CHECKING:
-    from .._errors import Problems
-    from .._facts import Facts
+    from .._base.errors import Problems
+    from .._facts.links import Facts
     from .missed import Missed
     from .resolved import Resolved
 

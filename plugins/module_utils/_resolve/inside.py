@@ -11,9 +11,9 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._once import once
-from .._rules import family_of, is_suffix, network as parsed_network
-from .._values import PRIVATE, UNIQUE_LOCAL, is_private, may_have, overlaps
+from .._base.net import family_of, is_suffix, network as parsed_network
+from .._base.once import once
+from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, may_have, overlaps
 
 if t.TYPE_CHECKING:
     from .._intent.gateway import Gateway

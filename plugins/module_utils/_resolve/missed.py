@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._rules import network as parsed_network
+from .._base.net import network as parsed_network
 
 
 class Missed:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._errors import Problems
+from .._base.errors import Problems
+from .._base.values import INTERFACE_LENGTH, is_plain_link, shorten
 from .._intent.nat import NatItem
 from .._intent.traffic import Traffic
-from .._values import INTERFACE_LENGTH, is_plain_link, shorten
 
 if t.TYPE_CHECKING:
-    from .._facts import Facts
+    from .._facts.links import Facts
     from .._intent.forward import PortForward
     from .._intent.items import Item
     from .._intent.multicast import Multicast

@@ -11,28 +11,28 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._around import around, check_reaches, concerning
-from .._choice import NOTHING, Choosing, remembered
-from .._conflicts import check_references
-from .._errors import Problems
-from .._pairs import answers, check_pairs, elsewhere
-from .._remarks import dangers, remarks
-from .._rules import network as parsed_network
-from .._values import overlaps
+from .._base.errors import Problems
+from .._base.net import network as parsed_network
+from .._base.values import overlaps
+from .._intent.conflicts import check_references
 from .added import added_addresses
+from .around import around, check_reaches, concerning
 from .check_forwards import check_forwards
 from .check_nat import check_addresses, check_one_to_one, check_outside, check_prefixes, check_reach, check_shadowed
+from .choice import NOTHING, Choosing, remembered
 from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
+from .pairs import answers, check_pairs, elsewhere
+from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
 
 if t.TYPE_CHECKING:
-    from .._choice import Chosen
-    from .._facts import Facts
+    from .._facts.links import Facts
     from .._intent.gateway import Gateway
     from .._intent.neighbour import Neighbour
     from .._intent.sides import Lan
+    from .choice import Chosen
     from .resolved import Resolved
 
 

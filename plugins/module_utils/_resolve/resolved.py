@@ -45,7 +45,7 @@ class ResolvedLan(Lan):
 
 @dataclass(frozen=True)
 class Around:
-    """What the rules need to know about the rest of the host; filled in by _around.py."""
+    """What the rules need to know about the rest of the host; filled in by around.py."""
 
     managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found in this run
     apart: t.Tuple[str, ...] = ()  # links with such names that are not theirs, or that have a default route

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .. import _codec as codec
+from .._base import codec
 from .._intent.forward import PortForward
 from .._intent.helper import HelperItem
 from .._intent.items import Forward, Masquerade, PortForwardItem

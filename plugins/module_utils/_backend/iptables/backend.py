@@ -18,7 +18,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ..._errors import GatewayError, first_lines
+from ..._base.errors import GatewayError, first_lines
 from ..base import Backend
 from ..steps import Boot, files_of
 from . import ipset
@@ -28,9 +28,9 @@ from .render import rows_of
 from .script import boot_line, sets_of, steps
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Sight
-    from ..._plan import Row, Rows
-    from ..._rules import RuleSet
+    from ..._base.host import Sight
+    from ..._rules.model import RuleSet
+    from ..._rules.rows import Row, Rows
     from ..steps import Step
 
 NUMBERED = re.compile(r"(?<=-p )(?:{0})(?= )".format("|".join(NAMES)))

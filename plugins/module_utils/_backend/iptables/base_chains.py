@@ -20,8 +20,8 @@ from .listing import MARK
 from .names import FAMILIES
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Host, Sight
-    from ..._plan import Rows
+    from ..._base.host import Host, Sight
+    from ..._rules.rows import Rows
     from ..base import Backend
 
 PROGRAMS = "iptables-nft"

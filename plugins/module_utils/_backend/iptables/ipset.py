@@ -17,14 +17,14 @@ import hashlib
 import re
 import typing as t
 
-from ..._errors import GatewayError, first_lines
-from ..._plan import Row
-from ..._rules import without_length
+from ..._base.errors import GatewayError, first_lines
+from ..._base.net import without_length
+from ..._rules.rows import Row
 from ..steps import Step
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Sight
-    from ..._plan import Rows
+    from ..._base.host import Sight
+    from ..._rules.rows import Rows
 
 #: Up to this number, networks have one rule each, which people find more easily.
 FEW = 64

@@ -12,13 +12,13 @@ import functools
 import re
 import typing as t
 
-from ..._plan import Row
+from ..._rules.rows import Row
 from . import ipset
 from .names import PROTOCOLS, chain_row, is_ours
 from .quoting import join_words, split_words, word_after
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Rows
+    from ..._rules.rows import Rows
 
 #: Targets that end the evaluation of a kernel chain: above our jump, they decide instead of us.
 FINAL = frozenset(

@@ -16,11 +16,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ..._rules import Chain
+from ..._rules.model import Chain
 from ..blocks import FEW, LAST_PORT, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Ports, Rule, RuleSet
+    from ..._base.net import Ports
+    from ..._rules.model import Rule, RuleSet
 
 #: The number of ports that share a chain at each level; the letters make the names unique.
 LEVELS = (("a", 4096), ("b", 256), ("c", 16))

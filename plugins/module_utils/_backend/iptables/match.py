@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._rules import without_length
-from ..._words import CT_STATES
+from ..._base.net import without_length
+from ..._base.words import CT_STATES
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Match
+    from ..._rules.model import Match
 
 
 def port_words(ports: t.Tuple[int, int], between: str) -> str:

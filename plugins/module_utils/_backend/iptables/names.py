@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from ..._plan import Row
-from ..._rules import owner
+from ..._rules.model import owner
+from ..._rules.rows import Row
 from .quoting import join_words
 
 HOOKS = {"prerouting": "PREROUTING", "forward": "FORWARD", "input": "INPUT", "postrouting": "POSTROUTING"}

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._plan import Row
-from ..._rules import owner
+from ..._rules.model import owner
+from ..._rules.rows import Row
 from . import ipset
 from .lookup import Branch, arranged
 from .names import HOOKS, chain_name, chain_row, jump_row
 from .rule import branch_text, rule_texts
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Rows
-    from ..._rules import Chain, Rule, RuleSet
+    from ..._rules.model import Chain, Rule, RuleSet
+    from ..._rules.rows import Rows
     from .rule import Sets
 
 #: The table of each stage. The guard has two halves, see GUARDS in rule.py.

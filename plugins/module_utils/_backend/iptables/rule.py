@@ -11,14 +11,15 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from ..._rules import split_wildcards, without_length
+from ..._base.net import without_length
+from ..._rules.model import split_wildcards
 from .match import NEW, TRACKED, other_matches, port_words
 from .names import PROTOCOLS
 from .quoting import join_words
 from .target import redirections, target_of, translations
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Action, Match, Rule
+    from ..._rules.model import Action, Match, Rule
     from .lookup import Branch
 
 #: Networks to the name of their set.

@@ -11,9 +11,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ..._errors import first_lines
-from ..._plan import Row
-from ..._rules import owner
+from ..._base.errors import first_lines
+from ..._rules.model import owner
+from ..._rules.rows import Row
 from ..steps import Step
 from . import ipset
 from .match import NEW
@@ -21,7 +21,7 @@ from .names import FAMILIES, chain_name, chain_row, jump_row
 from .quoting import join_words, word_after
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Rows
+    from ..._rules.rows import Rows
 
 #: Precedes the chain that holds new connections back, in the file of a family.
 HOLD = "# hold"

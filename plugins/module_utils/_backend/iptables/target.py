@@ -13,7 +13,7 @@ import typing as t
 from .match import port_words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Action, Rule
+    from ..._rules.model import Action, Rule
 
 
 REJECT_WITH = {"ip": "icmp-admin-prohibited", "ip6": "icmp6-adm-prohibited"}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._values import addresses_in, ends_of
+from ..._base.values import addresses_in, ends_of
 from .expressions import MARK_OF_PACKET, as_address, as_ports, payload
 from .flowtable import FLOWTABLE
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Action, Rule
+    from ..._rules.model import Action, Rule
     from .expressions import Json
 
 #: The maximum number of addresses in a pool of several ranges, each of which becomes a map element.

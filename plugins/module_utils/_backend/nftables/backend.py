@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._errors import GatewayError, MissingProgram
+from ..._base.errors import GatewayError, MissingProgram
 from ..base import Backend
 from ..steps import Boot, files_of
 from .expressions import as_text, first_line, table
@@ -20,9 +20,9 @@ from .script import steps
 from .text import shown
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Sight
-    from ..._plan import Row, Rows
-    from ..._rules import RuleSet
+    from ..._base.host import Sight
+    from ..._rules.model import RuleSet
+    from ..._rules.rows import Row, Rows
     from ..steps import Step
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import typing as t
 
-from ..._plan import Row
+from ..._rules.rows import Row
 
 Json = t.Any
 #: nft knows protocols through /etc/protocols, which minimal hosts lack: there it accepts and lists numbers only

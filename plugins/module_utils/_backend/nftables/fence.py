@@ -16,7 +16,7 @@ from .render import rows_of
 from .text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import RuleSet
+    from ..._rules.model import RuleSet
 
 #: Prefix of the chain whose name identifies the loaded text.
 FENCE_TEXT = "text-"

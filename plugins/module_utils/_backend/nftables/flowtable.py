@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ..._errors import GatewayError
+from ..._base.errors import GatewayError
 from .expressions import first_line, table
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._host import Host, Sight
+    from ..._base.host import Host, Sight
     from ..base import Backend
 
 #: The hook priority of the flowtable's devices: the default priority of filter.

@@ -12,8 +12,8 @@ import ipaddress
 import json
 import typing as t
 
-from ..._plan import Row
-from ..._rules import collapse
+from ..._base.net import collapse
+from ..._rules.rows import Row
 from .expressions import (
     L4PROTO,
     NAMES,
@@ -28,7 +28,7 @@ from .expressions import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Rows
+    from ..._rules.rows import Rows
     from .expressions import Json
 
 #: The packets that a limit passes at once: the default of nft and iptables.

@@ -18,11 +18,11 @@ import typing as t
 from dataclasses import dataclass
 from zlib import crc32
 
-from ..._rules import is_host
+from ..._base.net import is_host
 from ..blocks import FEW, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Rule
+    from ..._rules.model import Rule
 
 #: The number of ports that share a chain.
 BLOCK = 8

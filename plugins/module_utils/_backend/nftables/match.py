@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ..._rules import family_of, is_host, is_suffix, network
+from ..._base.net import family_of, is_host, is_suffix, network
 from ..blocks import FEW
 from .expressions import (
     L4PROTO,
@@ -27,7 +27,7 @@ from .expressions import (
 )
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules import Match
+    from ..._rules.model import Match
     from .expressions import Json
 
 #: nft accepts numbers, and lists known ones by these names: src/proto.c

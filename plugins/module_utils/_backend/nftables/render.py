@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ..._plan import Row
-from ..._rules import Action, Chain, Match, Rule, owner, split_wildcards
+from ..._rules.model import Action, Chain, Match, Rule, owner, split_wildcards
+from ..._rules.rows import Row
 from .action import action_of, helper_name, timer_name
 from .expressions import as_ports, as_text, payload, rule_row
 from .flowtable import FLOWTABLE
@@ -20,8 +20,8 @@ from .lookup import Lookup, arranged
 from .match import by_length, matches
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Rows
-    from ..._rules import RuleSet
+    from ..._rules.model import RuleSet
+    from ..._rules.rows import Rows
     from .expressions import Json
 
 #: Documented, and never a default priority: at equal priority, the chain registered last wins (measured, Linux 6.18),

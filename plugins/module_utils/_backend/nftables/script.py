@@ -17,7 +17,7 @@ from .flowtable import flowtable_text
 from .text import words
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Row, Rows
+    from ..._rules.rows import Row, Rows
     from .expressions import Json
 
 #: Chains loaded as text in a second step: before 1.0.9, nft loses timers given in JSON. Both chains handle connections

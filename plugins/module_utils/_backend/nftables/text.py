@@ -17,7 +17,7 @@ import typing as t
 from .expressions import L4PROTO, NAMES, NEXT_HEADER, compare
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._plan import Row
+    from ..._rules.rows import Row
     from .expressions import Json
 
 #: Templates of statements and expressions.

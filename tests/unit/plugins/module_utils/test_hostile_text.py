@@ -20,22 +20,15 @@ hypothesis = pytest.importorskip("hypothesis", reason="this Python has no hypoth
 
 from hypothesis import given, settings, strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import (
-    _argspec,
-    _engine as engine,
-    _items as items,
-    _persist as persist,
-    _rollback as rollback,
-)
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.flowtable import line as offload_line
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import files_of
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
-from ansible_collections.ipmasq.linux.plugins.module_utils._flowtable import boot_text
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, items, persist
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
@@ -43,9 +36,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import 
     port_forward_from_params,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params, read_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._part import FOLDER, stem
-from ansible_collections.ipmasq.linux.plugins.module_utils._parts import PARTS
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.flowtable import boot_text
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.order import PARTS
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import FOLDER, stem
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
 from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile, params, strategies
 
 HOST = Facts((), ())
@@ -125,10 +121,10 @@ def test_text_of_a_gateway_is_refused_or_is_data(drawn):
 
 
 ITEMS = {
-    "masquerade": (params.masquerade_params, masquerade_from_params, _argspec.MASQUERADE),
-    "forward": (params.forward_params, forward_from_params, _argspec.FORWARD),
-    "port_forward": (params.port_forward_params, port_forward_from_params, _argspec.SINGLE_PORT_FORWARD),
-    "forwarding": (params.forwarding_params, forwarding_from_params, _argspec.FORWARDING),
+    "masquerade": (params.masquerade_params, masquerade_from_params, argspec.MASQUERADE),
+    "forward": (params.forward_params, forward_from_params, argspec.FORWARD),
+    "port_forward": (params.port_forward_params, port_forward_from_params, argspec.SINGLE_PORT_FORWARD),
+    "forwarding": (params.forwarding_params, forwarding_from_params, argspec.FORWARDING),
 }
 RIGHT_ITEMS = {
     "masquerade": {"name": "a", "source": ["192.168.1.0/24"], "out_interface": "wan0"},
@@ -139,7 +135,7 @@ RIGHT_ITEMS = {
 ITEM_TEXTS = [
     (kind, name)
     for kind, (_fill, _make, spec) in ITEMS.items()
-    for (name,) in hostile.text_options(_argspec.merge(_argspec.INSTANCE, spec))
+    for (name,) in hostile.text_options(argspec.merge(argspec.INSTANCE, spec))
 ]
 
 
@@ -150,7 +146,7 @@ ITEM_TEXTS = [
 def test_text_of_an_item_is_refused_or_is_data(kind, option, state, data):
     fill, make, spec = ITEMS[kind]
     text = data.draw(hostile.hostile(hostile.BASES[option]))
-    alone = _argspec.merge(_argspec.INSTANCE, spec)[option].get("type") == "str"
+    alone = argspec.merge(argspec.INSTANCE, spec)[option].get("type") == "str"
     options = fill(**dict(RIGHT_ITEMS[kind], state=state, **{option: text if alone else [text]}))
     try:
         item = make(options)

@@ -20,20 +20,20 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.bac
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.names import CHAIN_LENGTH
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.values import networks_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import forwarding_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
     masquerade_from_params,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import nat_networks, sources_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import describe_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._values import networks_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit import fakes, params, strategies
 from ansible_collections.ipmasq.linux.tests.unit.packet import GATEWAY_ADDRESS, Packet, trace, without
 

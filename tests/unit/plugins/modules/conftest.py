@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _host
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import host as _host
 
 
 class Ended(BaseException):

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="this Python has no hypothesis")
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.tests.unit import fakes, hostile
 
 TEXTS = ["tcp\n", "tcp; reboot", "$(>canary)", '"', "\\", "\x00", "\u202e", "-j", "{0}", "x" * 10000, ""]
@@ -61,4 +61,4 @@ def test_other_words_for_all_modules(run, option):
     for text in TEXTS:
         failed, values = run("gateway", fakes.FakeHost(fakes.NFT), **{option: text})
         assert failed and option in values["msg"]
-    assert option in {**_argspec.STATE, **_argspec.BACKEND}
+    assert option in {**argspec.STATE, **argspec.BACKEND}

@@ -10,13 +10,14 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec, _confirm as confirm, _rollback as rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import confirm, rollback
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: What ansible-core takes for the name of a secret, and more.
 SECRET = re.compile(r"pass(?!ing)|secret|token|cred|private|(?:^|_)(?:key|pin)$|auth", re.I)
-SPECS = {name: spec for name, spec in vars(_argspec).items() if name.isupper() and isinstance(spec, dict)}
+SPECS = {name: spec for name, spec in vars(argspec).items() if name.isupper() and isinstance(spec, dict)}
 SPECS["gateway_confirm"] = confirm.OPTIONS
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - names a change, see below
 

@@ -10,7 +10,7 @@ import importlib
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import AnsibleHost, Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import AnsibleHost, Done
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 LAN = {"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}

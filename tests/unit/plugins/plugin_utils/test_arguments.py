@@ -11,8 +11,8 @@ import copy
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._argspec import MODULES
-from ansible_collections.ipmasq.linux.plugins.module_utils._confirm import OPTIONS
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.confirm import OPTIONS
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import arguments
 
 GATEWAY = MODULES["gateway"]

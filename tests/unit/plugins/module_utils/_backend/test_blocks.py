@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.blocks impor
     catch_alls,
     is_forward,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Match, Rule
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Match, Rule
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 ALL = (1, LAST_PORT)

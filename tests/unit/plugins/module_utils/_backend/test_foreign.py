@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.foreign import foreign_drops
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, NFT, loaded, ruleset
 
 

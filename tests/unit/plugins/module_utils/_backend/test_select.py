@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs, families, in_use, select
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 ALL = ("nft", "iptables", "iptables-nft", "iptables-legacy", "ip")

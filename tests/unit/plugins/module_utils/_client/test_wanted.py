@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._client import wanted
 from ansible_collections.ipmasq.linux.plugins.module_utils._client.wanted import Target, read_wanted
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
 
 PARAMS = dict(servers=None, tcp=None, ping=None, dns_server=None, dns_name=None, expect=None, idle=0, timeout=3)
 

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.flow import End, Flow
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.index import Packet, Places, RuleIndex
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Match, Rule
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Match, Rule
 
 FLOW = Flow("tcp", End("198.51.100.1", "203.0.113.2", 50000, 1001), End("192.168.1.20", "198.51.100.1", 9, 50000))
 

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.flow import End, Flow
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Judge, Rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 PC, FAR, WAN = "192.168.1.10", "198.51.100.1", "203.0.113.2"

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._compile import compile_gateway
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.flow import End, Flow, entry_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judge import Rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.judges import Far, Judges
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedWan
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import RuleSet
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 WAN, WAN2, PC, FAR, SERVER = "203.0.113.2", "203.0.113.9", "192.168.1.10", "198.51.100.1", "192.168.1.20"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     Forward,
     Masquerade,
@@ -105,9 +105,9 @@ OTHERWISE = {
     "balance": "source",
 }
 READ = {
-    "masquerade": (masquerade_params, masquerade_from_params, _argspec.MASQUERADE),
-    "forward": (forward_params, forward_from_params, _argspec.FORWARD),
-    "port_forward": (port_forward_params, port_forward_from_params, _argspec.SINGLE_PORT_FORWARD),
+    "masquerade": (masquerade_params, masquerade_from_params, argspec.MASQUERADE),
+    "forward": (forward_params, forward_from_params, argspec.FORWARD),
+    "port_forward": (port_forward_params, port_forward_from_params, argspec.SINGLE_PORT_FORWARD),
 }
 
 

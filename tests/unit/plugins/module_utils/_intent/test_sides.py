@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import ONE_CARD
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.conflicts import ONE_CARD
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit.intents import WAN, lan, problems_of
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import Problems
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.timers import (
     DEFAULT_TIMEOUTS,
     describe_timeouts,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _confirm as confirm
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import COMMIT, run
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.state import PATH
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.ifupdown import SCRIPT
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import confirm
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import Client, params
 
 PENDING = "/run/ipmasq/lan_client/"

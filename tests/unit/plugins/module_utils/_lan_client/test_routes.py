@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.routes import ROUTES, Sent, steps
-from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._part import Delta, Scene
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Delta, Scene
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import TWO_NETWORKS, Client
 
 OURS = ["default via 192.168.1.1 dev lan0 proto static", "default via fd00:1::1 dev lan0 proto static metric 1024"]

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client import state as states
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.resolver import Resolver
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.routes import Sent
-from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.state import PATH, Parts, State
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import Client
 
 ROUTE = Route("192.168.1.1", "lan0", 0, onlink=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import Client
 from ansible_collections.ipmasq.linux.tests.unit.plugins.module_utils._managers.test_ifupdown import shell
 

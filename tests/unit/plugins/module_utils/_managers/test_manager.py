@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.manager import is_there, until
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
 
 
 def test_a_route_that_is_there():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.seen import Address
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Address
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.select import MANAGERS, OTHERS, by_hand, manager_of
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import MAC, Client
 

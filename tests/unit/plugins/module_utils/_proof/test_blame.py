@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import blame, counters
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import GATEWAY, HOST, OTHER, Culprit
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import borders
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
     Around,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _netlink as netlink
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import flows
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 

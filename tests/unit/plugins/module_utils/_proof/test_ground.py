@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
 from ansible_collections.ipmasq.linux.tests.unit import fakes

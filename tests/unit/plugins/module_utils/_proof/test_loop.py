@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop
 
 
@@ -60,4 +60,4 @@ def test_the_role_knows_the_words_for_a_missing_tc():
         pass
     (words,) = re.findall(r'_gateway_no_tc: "(.*)"', text)
     assert words.partition(": ")[2] in str(caught.value)
-    assert words.partition(": ")[0] + ": " in inspect.getsource(_proving)
+    assert words.partition(": ")[0] + ": " in inspect.getsource(proving)

@@ -20,7 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import
     checksum,
     in_words,
     parse,
-)  # fmt: skip
+)
 
 ENDS = (("192.168.1.9", "192.0.2.1"), ("fd00::9", "2001:db8::1"))
 

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import routing
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import rules
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.trace import Event
 

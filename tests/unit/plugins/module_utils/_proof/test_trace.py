@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _netlink as netlink
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import packets, trace
 
 PACKET = packets.Packet("192.168.1.9", "192.31.196.129", "udp", 50007, 53, flags=0, mark=7, magic=0x1234)

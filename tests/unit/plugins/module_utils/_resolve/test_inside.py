@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import (
-    forwarded_families,
-    sources_of,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import forwarded_families, sources_of
 from ansible_collections.ipmasq.linux.tests.unit.resolving import GUESTS, MANY, resolved
 
 #: ipv6, item source, networks translated

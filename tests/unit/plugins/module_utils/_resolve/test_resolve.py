@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._conflicts import ONE_CARD
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts import Facts, Interface, Route
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import (
-    nat_networks,
-)
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.conflicts import ONE_CARD
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import nat_networks
 from ansible_collections.ipmasq.linux.tests.unit.resolving import HOST, LAN, LONG, PORTS, WAN, problems, resolved
 
 

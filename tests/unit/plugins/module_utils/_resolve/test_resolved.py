@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils import _argspec
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forward import PortForward
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.outbound import Outbound
@@ -244,7 +244,7 @@ def told(given):
     return describe_gateway(read_resolved(gateway_params(**given))[0])
 
 
-@pytest.mark.parametrize("path", [path for path in paths(_argspec.GATEWAY) if path != "choice"])
+@pytest.mark.parametrize("path", [path for path in paths(argspec.GATEWAY) if path != "choice"])
 def test_every_option_has_words(path):
     """A new option is given another value in OTHERWISE, and words beside its noun."""
     option, _dot, inner = path.partition(".")
@@ -258,13 +258,13 @@ def test_every_option_has_words(path):
     assert told(before) != told(after)
 
 
-@pytest.mark.parametrize("timer", _argspec.GATEWAY["timeouts"]["options"])
+@pytest.mark.parametrize("timer", argspec.GATEWAY["timeouts"]["options"])
 def test_every_timer_has_words(timer):
     assert told(EVERYTHING) != told(dict(EVERYTHING, timeouts={timer: 7}))
 
 
 @pytest.mark.parametrize("kind", ["nat", "port_forwards"])
-@pytest.mark.parametrize("timer", _argspec.ITEM_TIMEOUTS["timeouts"]["options"])
+@pytest.mark.parametrize("timer", argspec.ITEM_TIMEOUTS["timeouts"]["options"])
 def test_every_timer_of_an_item_has_words(timer, kind):
     first, *others = EVERYTHING[kind]
     assert told(EVERYTHING) != told(dict(EVERYTHING, **{kind: [dict(first, timeouts={timer: 7}), *others]}))

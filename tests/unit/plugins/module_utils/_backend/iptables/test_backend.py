@@ -12,9 +12,9 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.script import refused
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import load
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, V4, listed, loaded, small
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import base_chains
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.backend import Iptables
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, NFT, V4, small
 

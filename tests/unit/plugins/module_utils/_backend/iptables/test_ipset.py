@@ -12,9 +12,9 @@ import subprocess
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import ipset
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Row
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Row
 
 FOUR = ("10.0.0.0/8", "192.168.1.1/32")
 SIX = ("fd00::/64", "fd00:1::1/128")

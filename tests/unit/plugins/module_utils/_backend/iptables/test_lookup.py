@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import lookup
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match, Rule, RuleSet
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match, Rule, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 
 ACCEPT, DNAT = Action("accept"), Action("dnat", to=("192.168.1.9",))

@@ -10,8 +10,8 @@ import re
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, POOL, V4, listed, loaded, of_one, small
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.target import target_of, translations
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action
 
 TEST_TARGETS = [
     (Action("accept"), "ip", "", "-j ACCEPT"),

@@ -10,9 +10,9 @@ import json
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit.backends import (
     IN_POOL,
     NFT,

@@ -11,9 +11,9 @@ import json
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.script import refused
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError, MissingProgram
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, MissingProgram
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, SADDR, foreign, listed, loaded, match, ruleset
 

@@ -13,7 +13,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.fen
     fence_table,
     fence_text,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match, Rule, RuleSet
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match, Rule, RuleSet
 
 
 def fence(*names, instance="default"):

@@ -12,8 +12,8 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import flowtable
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.flowtable import flowtable_text
-from ansible_collections.ipmasq.linux.plugins.module_utils._errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, NFT
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.match import by_length
-from ansible_collections.ipmasq.linux.plugins.module_utils._plan import Plan
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, SADDR, listed, loaded, match, of_one, told
 
 LAN_CHAIN = Chain("lan-a")

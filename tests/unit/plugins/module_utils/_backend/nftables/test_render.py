@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules import Chain, RuleSet
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Chain, RuleSet
 from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, ruleset
 
 

@@ -1,0 +1,158 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Compare the live state with what was applied."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._backend.foreign import foreign_drops
+from .._backend.select import select
+from .._base.errors import Problems
+from .._base.host import check_root
+from .._base.values import check_instance
+from .._facts.links import manager_of, read_facts
+from .._flows import conntrack
+from .._init import service, shut
+from .._parts import fence, sysctl
+from .._parts.declaration import DECLARATION
+from .._parts.fence import FENCE
+from .._parts.order import PARTS
+from .._parts.part import Scene
+from .._parts.rules import RULES
+from .._parts.switches import SWITCHES
+from .._resolve import declared
+from .._rollback import rollback
+from .._rules.rows import Plan
+from . import forgetting, persist
+from .change import enabled
+from .state import State
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Sight
+    from .._base.origin import Origin
+    from .._facts.links import Facts, Interface
+    from .._resolve.resolved import Resolved
+    from .._rules.rows import Rows
+
+
+def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[str, t.Any]:
+    """The return values of gateway_info; read-only. ``requested`` applies only if nothing was applied."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    state = persist.read_state(host, instance)
+    known = state or State(instance, owner="")
+    rules, told = RULES.of(known), DECLARATION.of(known)
+    choice = select(host, "auto" if rules.programs else requested, rules.programs)
+    listing = choice.backend.read(host, instance)
+    facts = read_facts(host)
+    live = choice.backend.parse(listing, instance)
+    scene = Scene(
+        instance,
+        choice.backend,
+        listing,
+        Plan(live, rules.rows),
+        facts=facts,
+        init=service.init_of(host),
+        interfaces=told.interfaces,
+    )
+    counters, gateway = _counters(live), declared.read(told.intent)
+    drift = _drift(known, scene, host)
+    return {
+        "changed": False,
+        "applied": state is not None,
+        "as_applied": state is not None and not drift,
+        "drift": drift,
+        "pending": rollback.waits(instance, host),
+        "forwarding_without_rules": _forwards(host) and not counters and _rules_wanted(state, host),
+        "proof": rollback.last_proof(instance, host),
+        "foreign_drops": [{"table": table, "chain": chain} for table, chain in foreign_drops(choice.backend, host)],
+        "interfaces": _interfaces(gateway, known, facts),
+        **declared.lists(gateway, {each["name"]: each for each in counters}, forgetting.items_in(told.intent)),
+        "fence": {"stands": fence.stands(FENCE.of(known).text, host), "why_not": FENCE.of(known).unfenced},
+        "who": _who(known.applied) if state else None,
+        "owner": known.owner,
+        "declared": list(told.lines),
+        "backend": {
+            "name": choice.backend.name,
+            "programs": choice.backend.programs,
+            "why": choice.why,
+        },
+        "counters": counters,
+        "switches": [
+            {"key": key, "applied": value, "live": sysctl.read(host, key) or ""}
+            for key, value in SWITCHES.of(known).values
+        ],
+        "instances": persist.instances(host),
+        "usage": {"connections": conntrack.usage(host)},
+    }
+
+
+def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
+    """The differences from what was last applied, one line each."""
+    drift = [line for part in PARTS for line in part.drift(part.of(known), scene, host)]
+    if not known.owner:
+        return drift
+    closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
+    drift += [
+        "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)".format(link) for link in closed
+    ]
+    drift += [
+        "~ {0}: differs from what was written".format(path)
+        for path in persist.outdated(persist.files_of(known, PARTS, scene, host), host)
+    ]
+    return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))
+
+
+def _who(applied: Origin) -> t.Dict[str, str]:
+    return {"user": applied.user, "from": applied.address, "at": applied.at, "version": applied.version}
+
+
+def _forwards(host: Sight) -> bool:
+    return any(sysctl.read(host, key) == "1" for key in sysctl.GLOBAL.values())
+
+
+def _rules_wanted(state: t.Optional[State], host: Sight) -> bool:
+    """Whether rules should be loaded. Not for switches alone, nor for a missing instance while another one exists."""
+    return bool(RULES.of(state).rows) if state else not persist.instances(host)
+
+
+def _interfaces(gateway: t.Optional[Resolved], state: State, facts: Facts) -> t.List[t.Dict[str, t.Any]]:
+    """The host's interfaces with their roles, and declared interfaces that do not exist now."""
+    wans = {wan.interface for wan in gateway.wans} if gateway else set()
+    roles = {pattern: "wan" if pattern in wans else "lan" for pattern in DECLARATION.of(state).interfaces}
+    meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
+    found = [
+        _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)
+        for each in facts.interfaces
+        if each.name != "lo"
+    ]
+    gone = [_interface(pattern, roles[pattern], False) for pattern in roles if not facts.meant_by(pattern)]
+    return found + gone
+
+
+def _interface(name: str, role: str, present: bool, addresses: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
+    return {"name": name, "role": role, "present": present, "addresses": list(addresses)}
+
+
+def _left(interface: Interface) -> str:
+    return "managed" if manager_of(interface) else "undeclared"
+
+
+def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:
+    """Counters by item. Chains, jumps and foreign rules among ours do not count."""
+    items: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for row in live:
+        if row.key in ("", "chain", "jump", "lookup", "set"):
+            continue
+        item = items.setdefault(row.key, {"name": row.key, "rules": 0, "packets": 0, "bytes": 0})
+        item["rules"] += 1
+        item["packets"] += row.packets
+        item["bytes"] += row.bytes
+    return sorted(items.values(), key=lambda item: str(item["name"]))

@@ -1,0 +1,240 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What survives a reboot: the state of each instance under /etc/ipmasq, and the service that loads it.
+
+The order at boot is that of every change: rules first, forwarding last. If the rules of an instance are refused, the
+loader turns forwarding off and fails: no route is better than an open one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import typing as t
+from dataclasses import replace
+from hashlib import sha256
+
+from .._base import origin
+from .._base.journal import SAY
+from .._base.lock import SHELL as LOCK
+from .._init import service, shut
+from .._parts import fence
+from .._parts.declaration import DECLARATION
+from .._parts.part import FOLDER, parts_of, stem
+from .state import SALVAGED, State, read, to_raw, to_text
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Sight
+    from .._parts.part import Part, Scene
+
+    Parts = t.Sequence[Part[t.Any]]
+
+LOADER = service.LOADER
+#: Every file suffix of an instance, except those of parts.
+ENDINGS = (".json", ".load", ".shut", ".sums")
+#: Exists only between the decision to keep a change and the move of its last file.
+COMMIT = ".commit"
+
+LOADER_TEXT = (
+    """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux, run by ipmasq.service at boot.
+# Rules first, forwarding last. If rules are refused, this host does not forward.
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+cd /etc/ipmasq || exit 1
+
+"""
+    + SAY
+    + LOCK
+    + shut.SHELL
+    + fence.SHELL
+    + """
+closed() {
+    say "instance $1: $2; forwarding is off"
+    shut
+    rm -f /run/ipmasq/.shut
+    echo 0 > /proc/sys/net/ipv4/ip_forward
+    [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
+    exit 1
+}
+
+if [ "$1" = hold ]; then
+    hold
+fi
+if [ "$1" = held ]; then
+    held
+    exit 0
+fi
+
+# Another service is about to flush and load rules. It runs this with "reopen" once that is done, unless it fails.
+# Other runs in the meantime (docker's drop-in) must not open the gateway too early, nor must a late one.
+if [ "$1" = close ]; then
+    mkdir -p -m 700 /run/ipmasq
+    echo $$ > /run/ipmasq/.shut
+    shut
+    if [ -d /run/systemd/system ] && saved_by_others && systemctl --quiet is-active ipmasq-fence.service; then
+        : > /run/ipmasq/.unheld
+        systemctl stop ipmasq-fence.service
+    fi
+    (sleep 5 && [ "$(cat /run/ipmasq/.shut)" = $$ ] && exec sh ./boot reopen) < /dev/null > /dev/null 2>&1 &
+    exit 0
+fi
+
+# Rules that other programs saved may refer to our sets, and are refused as a whole without them.
+if [ "$1" = sets ]; then
+    for sets in ./*.ipset; do
+        [ ! -e "$sets" ] || ipset -exist restore < "$sets"
+    done
+    exit 0
+fi
+
+# A link has appeared. Do not interfere with the loader, or with a change that is ending.
+if [ "$1" = links ]; then
+    lock || exit 1
+    for links in ./*.links; do
+        [ ! -e "$links" ] || sh "$links"
+    done
+    exit 0
+fi
+
+# Roll back a pending change, because the loader loads what was kept last.
+anew="a service reloaded the rules while the change was pending"
+for armed in /run/ipmasq/*/armed; do
+    [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore" "$anew"; }
+done
+
+# One at a time, and never while files are being moved.
+lock || closed all "its lock could not be acquired"
+
+# Finish a change that was being kept during a power failure.
+for commit in ./*.commit; do
+    [ ! -e "$commit" ] || sh "$commit" || closed "$commit" "a change could not be finished"
+done
+# Remove the files of undecided changes, unless a change in progress needs them.
+set -- "$1" /run/ipmasq/*/
+[ -e "$2" ] || rm -f ./*.ipmasq-new
+for old in ./*.ipmasq-old; do
+    [ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv "$old" "${old%.*}"
+done
+
+for file in ./*.json ./*.load ./*.sysctl; do
+    instance=$(basename "${file%.*}")
+    [ ! -e "$file" ] || [ -s "./$instance.sums" ] || closed "$instance" "$instance.sums is missing or empty"
+done
+
+for sums in ./*.sums; do
+    [ -e "$sums" ] || continue
+    instance=$(basename "$sums" .sums)
+    [ "$(tail -n 1 "$sums")" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
+    checked=$(sed '$d' "$sums" | sha256sum -c 2> /dev/null)
+    damaged=$(echo "$checked" | sed -n 's/: FAILED.*//p' | tr '\\n' ' ')
+    # sha256sum skips malformed lines, so count the good ones.
+    good=$(echo "$checked" | grep -c ': OK$')
+    [ "$((good + 1))" = "$(grep -c '' "$sums")" ] || closed "$instance" "damaged: ${damaged:-$instance.sums}"
+    sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
+done
+
+# Docker protects its networks only if it turns forwarding on itself; its drop-in runs this again with "late".
+later=no
+if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/ipmasq.conf ] &&
+    [ "$(readlink /etc/systemd/system/docker.service)" != /dev/null ] &&
+    [ "$(readlink /etc/systemd/system/docker.socket)" != /dev/null ] &&
+    [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
+    later=yes
+    echo "ipmasq: forwarding is turned on after docker.service" >&2
+fi
+
+for switches in ./*.sysctl; do
+    [ -e "$switches" ] || continue
+    while read -r key value; do
+        case "$later $key" in
+        "yes net/ipv4/ip_forward" | "yes net/ipv4/conf/all/forwarding" | "yes net/ipv6/conf/all/forwarding") continue ;;
+        esac
+        # An interface that appears later gets the default values, which are set here, too.
+        [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
+    done < "$switches"
+done
+if [ "$1" = reopen ] || [ ! -e /run/ipmasq/.shut ]; then
+    rm -f /run/ipmasq/.shut
+    unshut
+    [ ! -e /run/ipmasq/.unheld ] || { rm -f /run/ipmasq/.unheld && systemctl --no-block start ipmasq-fence.service; }
+fi
+"""
+)
+
+
+def salvaged(host: Sight, instance: str, parts: Parts) -> t.Optional[State]:
+    """What the other files of an instance reveal if its state is damaged or lost; None if there are none."""
+    if not any(host.exists(stem(instance) + ending) for ending in endings(parts)):
+        return None
+    return State(instance, SALVAGED, parts_of(*((part, part.salvage(instance, host)) for part in parts)))
+
+
+def instances(host: Sight) -> t.List[str]:
+    return [posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json")]
+
+
+def read_state(host: Sight, instance: str) -> t.Optional[State]:
+    """The state of an instance; None if it has none. A damaged file is an error."""
+    return read(stem(instance) + ".json", instance, host)
+
+
+def signed(new: State, old: t.Optional[State], host: Sight) -> State:
+    """Record who applied a change, and which version of the collection. A run without changes keeps the old record."""
+    if old:
+        collection = old.collection or new.collection
+        kept = replace(new, applied=old.applied, collection=collection)
+        if to_raw(kept) == to_raw(replace(old, collection=collection)):
+            return kept
+    return replace(new, applied=origin.origin(host))
+
+
+def files_of(state: State, parts: Parts, scene: Scene, host: Sight) -> t.Dict[str, t.Tuple[str, int]]:
+    """Every file that this state needs: path to text and mode."""
+    path = stem(state.instance)
+    held = [(part, part.of(state)) for part in parts]
+    lines = [line for part, value in held for line in part.boot_lines(value, scene)] or ["true"]
+    texts = {".json": to_text(state), ".load": "".join(line + "\n" for line in lines)}
+    if DECLARATION.of(state).interfaces:
+        texts[".shut"] = shut.text(DECLARATION.of(state).interfaces)
+    for part, value in held:
+        texts.update(part.boot(value, scene))
+    name = posixpath.basename(path)
+    # Marks the end for the loader, so that a truncated file (a full or bad disk) does not count as a shorter one.
+    sums = {"./" + name + ending: sha256(text.encode()).hexdigest() for ending, text in texts.items()}
+    texts[".sums"] = "".join("{0}  {1}\n".format(sums[file], file) for file in sorted(sums)) + "# complete\n"
+    files = {path + ending: (text, 0o600) for ending, text in texts.items()}
+    files[LOADER] = (LOADER_TEXT, 0o700)
+    for part, value in held:
+        files.update(part.files(value, scene))
+    linked = any(ending.endswith(".links") for ending in texts)
+    files.update(service.files_of(service.init_of(host), linked, ".fence.nft" in texts, host))
+    return files
+
+
+def endings(parts: Parts) -> t.List[str]:
+    return [*ENDINGS, *(ending for part in parts for ending in part.endings)]
+
+
+def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
+    """Files of this instance that it no longer needs, and the common ones once no instance remains."""
+    paths = [stem(scene.instance) + ending for ending in endings(parts)]
+    paths += [path for part in parts for path in part.places(scene.instance)]
+    others = [name for name in instances(host) if name != scene.instance]
+    if not wanted and not others:
+        paths += [LOADER, *service.ALL]
+    if not any(host.find(stem(name) + ".*links") for name in others):
+        paths += service.ALL_LINKS
+    if not any(host.exists(stem(name) + ".fence.nft") for name in others):
+        paths += service.ALL_FENCE
+    return [path for path in paths if path not in wanted and host.exists(path)]
+
+
+def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Sight) -> t.List[str]:
+    """Files that are missing, differ, or are readable by more users than they should be."""
+    return [path for path, (text, mode) in wanted.items() if host.read(path) != text or host.mode(path) != mode]

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Remove an instance: the comparison with no state at all, also where the state file is damaged or lost."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._backend.iptables import base_chains
+from .._backend.select import all_backends, select
+from .._base.errors import GatewayError, Problems
+from .._base.host import check_root
+from .._base.values import check_instance
+from .._facts.links import read_facts
+from .._init import service
+from .._parts import sysctl
+from .._parts.addresses import ADDRESSES
+from .._parts.declaration import DECLARATION
+from .._parts.order import PARTS
+from .._parts.part import Scene, stem
+from .._parts.rules import RULES, Loaded
+from .._parts.switches import SWITCHES, Held
+from .._rules.rows import Plan
+from . import earlier, forgetting, persist
+from .change import compare, is_fresh
+from .confirming import awaited, pending_values
+from .connections import with_connections
+from .telling import Result
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._backend.select import Choice
+    from .._base.host import Sight
+    from .._rollback.rollback import Confirmation
+    from .state import State
+
+
+def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirmation] = None) -> Result:
+    """Restore rules, switches, files and service to their state before the first run."""
+    check_root(host)
+    problems = Problems()
+    check_instance(instance, problems)
+    problems.raise_if_any()
+    earlier.finish_decided(instance, host)
+    state, lost = _state_to_remove(instance, host)
+    programs, before = RULES.of(state).programs, DECLARATION.of(state).intent
+    choice = select(host, "auto", programs) if programs else None
+    scene = _scene_of(instance, state, choice, host)
+    change = compare(PARTS, scene, state, None, host)
+    pending = awaited(change, confirmation)
+    connections = forgetting.Forgetting(instance, before, None, not scene.others, host, facts=scene.facts)
+    flows, more = with_connections(change, connections, host, pending)
+    warnings = lost + _strange_sentences(state) + more
+    return Result(change, warnings, pending_values(pending, host), why=choice.why if choice else "", flows=flows)
+
+
+def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice], host: Sight) -> Scene:
+    linked = ADDRESSES.of(state).needed or DECLARATION.of(state).intent
+    listing = choice.backend.read(host, instance) if choice else None
+    return Scene(
+        instance,
+        choice.backend if choice else None,
+        listing,
+        Plan(choice.backend.parse(listing, instance) if choice and listing is not None else (), ()),
+        facts=read_facts(host) if linked else None,
+        init=service.init_of(host),
+        others=earlier.others(instance, host),
+        fresh=is_fresh(state),
+    )
+
+
+def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
+    """The state to remove. If it is damaged, it is read from the other files, with a warning about what is lost."""
+    try:
+        state = persist.read_state(host, instance)
+    except GatewayError:
+        state = None
+    if state:
+        return state, ()
+    left = persist.salvaged(host, instance, PARTS)
+    if not left:
+        return None, ()
+    # Which kernel chains existed before is unknown, too, so all of them stay.
+    chains = tuple(chain for backend in all_backends(host) for chain in base_chains.existing(backend, host))
+    switches = SWITCHES.of(left).values
+    first = sysctl.beginnings(switches)
+    left = left.holding(SWITCHES, Held(switches, first)).holding(RULES, Loaded(base_chains=chains))
+    return left, (_lost_sentence(instance, first),)
+
+
+def _lost_sentence(instance: str, first: t.Mapping[str, str]) -> str:
+    """The warning about a damaged or lost state file."""
+    values = ", ".join("{0} = {1}".format(*each) for each in sorted(first.items()))
+    return (
+        "{0}.json: was damaged or lost, including the values of switches before the first run; they now have the "
+        "kernel's defaults: {1}".format(stem(instance), values or "none")
+    )
+
+
+def _strange_sentences(state: t.Optional[State]) -> t.Tuple[str, ...]:
+    if not state or not state.strange:
+        return ()
+    return (
+        "{0}.json: a later version of ipmasq.linux has set up {1}, which this version does not know and cannot remove; "
+        "remove the instance with that version".format(stem(state.instance), ", ".join(state.strange)),
+    )

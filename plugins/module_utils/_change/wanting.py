@@ -1,0 +1,180 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What a declaration comes to on this host: the resolved gateway, its rules, its backend, and the state to come."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, replace
+
+from .._backend.features import check_supported
+from .._backend.foreign import foreign_drops
+from .._backend.select import select
+from .._base.errors import GatewayError
+from .._facts.controller import Kept, Reach, kept_open, reach, refusal
+from .._facts.links import read_facts
+from .._init import service
+from .._intent.neighbour import Neighbour
+from .._parts.declaration import DECLARATION, Declaration
+from .._parts.part import Scene, parts_of
+from .._parts.rules import RULES
+from .._resolve.choice import NOTHING
+from .._resolve.inside import forwarded_families
+from .._resolve.resolve import resolve
+from .._resolve.resolved import describe_gateway, only_sound
+from .._rules.compile import compile_gateway
+from .._rules.rows import Plan
+from . import earlier, forgetting
+from .state import State
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._backend.select import Choice
+    from .._base.host import Sight
+    from .._facts.links import Facts
+    from .._intent.gateway import Gateway
+    from .._resolve.choice import Chosen
+    from .._resolve.resolved import Resolved
+    from .._rules.model import RuleSet
+    from .earlier import Earlier
+    from .persist import Parts
+
+#: The nftables tables in which iptables-nft keeps its rules.
+IPTABLES_OWN = ("ip filter", "ip6 filter")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A gateway that is possible on this host, and how to apply it."""
+
+    gateway: Resolved
+    ruleset: RuleSet
+    facts: Facts
+    choice: Choice
+    notes: t.Tuple[str, ...]
+    warnings: t.Tuple[str, ...]  # in every run
+    controller_ports: t.Tuple[int, ...]  # for the next run
+    remarks: t.Tuple[str, ...]  # warnings in the first run that sees them
+    chosen: Chosen
+
+    @property
+    def interfaces(self) -> t.Tuple[str, ...]:
+        """Names and patterns of the links that forward."""
+        wans = tuple(wan.interface for wan in self.gateway.wans)
+        return wans + tuple(name for lan in self.gateway.lans for name in lan.interfaces)
+
+
+def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: Sight) -> Wanted:
+    """Raises GatewayError with every obstacle; read-only."""
+    state = known.state
+    earlier.refuse_items(state, gateway.instance)
+    choice = select(host, requested, RULES.of(state).programs)
+    facts = read_facts(host)
+    neighbours = [DECLARATION.of(other).roles for other in known.others if other.owner == "gateway"]
+    found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
+    cut = refusal(gateway.input_controller_ports, found_ports)
+    try:
+        chosen = DECLARATION.of(state).chosen if gateway.choice == "keep" else NOTHING
+        resolved = resolve(gateway, facts, chosen, neighbours)
+    except GatewayError as error:
+        drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
+        raise GatewayError(*(drops + cut + error.problems)) from None
+    gateway = only_sound(resolved.gateway)
+    found = _foreign_drops(choice, gateway, host)
+    overruling = _overruling(choice, requested, found, host)
+    if overruling is not choice:
+        choice, found = overruling, _foreign_drops(overruling, gateway, host)
+    drops = drop_sentences(found)
+    if drops and foreign == "refuse":
+        raise GatewayError(*drops)
+    if cut:
+        raise GatewayError(*cut)
+    kept = Kept((), DECLARATION.of(state).controller_ports)
+    if gateway.input == "protect":
+        kept = kept_open(gateway.input_controller_ports, kept.known, found_ports)
+        gateway = replace(gateway, controller_ports=kept.ports)
+    ruleset = compile_gateway(gateway)
+    check_supported(ruleset, choice.backend)
+    notes = resolved.notes + kept.notes
+    if RULES.of(state).programs != choice.backend.programs:
+        notes = ("backend {0}".format(choice.why), *notes)
+    warnings = drops + resolved.warnings
+    return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, resolved.remarks, resolved.chosen)
+
+
+def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight) -> t.List[t.Tuple[str, str]]:
+    """Foreign drops in the families that this gateway forwards; other families are left alone."""
+    families = ("inet", *forwarded_families(gateway))
+    found = foreign_drops(choice.backend, host)
+    return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
+
+
+def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Sight) -> Choice:
+    """Switch to iptables if it now drops what an nftables table accepts: Docker or ufw was installed later."""
+    if requested != "auto" or choice.backend.name != "nftables":
+        return choice
+    for table, chain in drops:
+        if table in IPTABLES_OWN:
+            why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
+            return replace(select(host, "iptables", ""), why=why)
+    return choice
+
+
+def drop_sentences(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
+    """An nftables table cannot overrule another one's drop: an accept ends only its own base chain (measured)."""
+    return tuple(
+        "table {0}: the policy of its chain {1} drops forwarded packets; {2}, or accept them there and set "
+        "foreign_drops=warn".format(
+            table, chain, "set backend=iptables" if table in IPTABLES_OWN else "give that chain the policy accept"
+        )
+        for table, chain in found
+    )
+
+
+def scene_of(wanted: Wanted, known: Earlier, host: Sight) -> Scene:
+    """What the parts of a gateway may have to know."""
+    instance, backend = wanted.gateway.instance, wanted.choice.backend
+    listing = backend.read(host, instance)
+    rows = backend.render(wanted.ruleset)
+    return Scene(
+        instance,
+        backend,
+        listing,
+        Plan(backend.parse(listing, instance), rows),
+        facts=wanted.facts,
+        init=service.init_of(host),
+        interfaces=wanted.interfaces,
+        others=known.others,
+        same=RULES.of(known.state).rows == rows,
+        fresh=known.state is None,
+    )
+
+
+def state_of(
+    wanted: Wanted, parts: Parts, scene: Scene, known: Earlier, host: Sight
+) -> t.Tuple[State, t.Tuple[str, ...]]:
+    """The state to come, and notes of the parts."""
+    was = known.state or known.salvaged(parts, host)
+    wishes = [(part, *part.want(wanted.gateway, part.of(was), scene, host)) for part in parts]
+    # What this run found around the gateway is not a change if no rule depends on it.
+    before = DECLARATION.of(known.state).intent
+    intent = before if before and scene.same else forgetting.encoded(wanted.gateway)
+    held = parts_of((DECLARATION, _declaration(wanted, intent)), *((part, value) for part, value, _notes in wishes))
+    return State(scene.instance, "gateway", held), tuple(note for _part, _value, told in wishes for note in told)
+
+
+def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
+    gateway = wanted.gateway
+    wans = tuple(wan.interface for wan in gateway.wans)
+    lans = tuple(sorted((lan.name, lan.interfaces) for lan in gateway.lans))
+    return Declaration(
+        tuple(describe_gateway(gateway)),
+        wanted.interfaces,
+        Neighbour(gateway.instance, lans, wans),
+        wanted.chosen,
+        wanted.controller_ports,
+        intent,
+    )

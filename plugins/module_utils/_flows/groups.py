@@ -1,0 +1,268 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Groups of connections that begin under some rules and are wrong under others, as arguments of conntrack(8).
+
+A rollback runs without Python and Ansible, so single connections cannot be judged then. Therefore a change records in
+advance what may begin while it is pending: each rule that only one side has is asked about its packets. What the
+present rules accept, and the previous ones would not, or not in the same way, forms a group.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import itertools
+import typing as t
+from dataclasses import dataclass
+
+from .._base.net import family_of, is_suffix, network
+from .._base.values import addresses_in, hosts_with
+from .._base.words import WITH_PORTS
+from .flow import NUMBERS, End, Flow
+from .index import Packet
+from .judge import Judge
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._resolve.resolved import Resolved
+    from .._rules.model import Action, Match, Rule, RuleSet
+    from .judge import Rules
+
+#: The maximum number of groups; each costs a walk through the connection table.
+MOST = 300
+#: The maximum number of packets to judge, for one rule and for all.
+MOST_OF_A_RULE, MOST_ASKED = 400, 2000
+#: Pool addresses that are listed one by one.
+FEW = 16
+#: Represents any outside host: a benchmark network (RFC 2544, RFC 5180) that nobody uses.
+OUTSIDE = {"ip": ("198.18.0.1", "198.19.0.1"), "ip6": ("2001:2::1", "2001:2:0:1::1")}
+FAMILY = {"ip": "ipv4", "ip6": "ipv6"}
+#: The protocols that conntrack(8) knows by name without /etc/protocols.
+KNOWN = ("tcp", "udp", "sctp", "icmp", "icmpv6", "gre")
+NATTED = ("masquerade", "snat", "netmap", "hairpin")
+
+
+@dataclass(frozen=True)
+class Groups:
+    words: t.Tuple[str, ...] = ()
+    left: int = 0  # groups for which there was no room
+
+
+class _Asked(t.NamedTuple):
+    """The packets that a rule matches, as far as it tells; unknown parts are empty."""
+
+    chain: str
+    family: str
+    iif: str
+    oif: str
+    source: str
+    destination: str
+    local: bool
+    protocol: str
+    ports: t.Tuple[int, int]
+    broad: t.Optional[Match] = None  # one of too many matches, which the arguments omit
+
+
+class _Sides:
+    """What judges by the present and by the previous rules."""
+
+    def __init__(self, now: Judge, then: Judge) -> None:
+        self.now, self.then = now, then
+        self.local, self.outer = {}, {}
+        for family in FAMILY:
+            local = sorted(address for address in now.local | then.local if family_of(address) == family)
+            self.local[family] = tuple(local)
+            self.outer[family] = [each for each in local if not now.links_of(each) and not then.links_of(each)]
+
+
+def groups(now: Rules, then: Rules) -> Groups:
+    """The connections that begin under the present rules and are wrong under the previous ones."""
+    deciding = [_deciding(rules.ruleset) for rules in (now, then)]
+    changed = [dict.fromkeys(_asked(side, other)) for side, other in (deciding, deciding[::-1])]
+    asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
+    sides = _Sides(Judge(now), Judge(then))
+    gateways = now.gateway, then.gateway
+    found: t.Dict[str, None] = {}
+    for each in asked[:MOST_ASKED]:
+        for source, destination in _ends(each, gateways):
+            found.update(dict.fromkeys(_group(each, source, destination, sides)))
+    words = list(found)
+    return Groups(tuple(words[:MOST]), max(0, len(words) - MOST) + max(0, len(asked) - MOST_ASKED))
+
+
+def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
+    """The rules on the packets' path through the host, by match and action."""
+    chains = {
+        chain.name for chain in ruleset.chains if not chain.hook or chain.stage == "nat" or chain.hook == "forward"
+    }
+    kinds = ("accept", "drop", "reject", "return", "dnat", *NATTED)
+    return {
+        (rule.chain, rule.match, rule.action): rule
+        for rule in ruleset.rules
+        if rule.chain in chains and rule.action.kind in kinds
+    }
+
+
+def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Iterator[t.Tuple[_Asked, Action]]:
+    """The packets of each rule that the other side lacks, with their action."""
+    for about, rule in side.items():
+        match = rule.match
+        if about in other or "new" not in (match.ct_state or ("new",)) or match.translated:
+            continue
+        parts: t.List[t.Sequence[t.Any]] = [
+            match.iif or ("",), match.oif or ("",), match.source or ("",), match.destination or ("",),
+            match.port or ((0, 0),),
+        ]  # fmt: skip
+        broad = None
+        if _product(parts) > MOST_OF_A_RULE:
+            parts = [_fresh(part, other) if len(part) > FEW else part for part in parts]
+        if _product(parts) > MOST_OF_A_RULE:
+            parts, broad = [part[:1] for part in parts], match
+        for iif, oif, source, destination, ports in itertools.product(*parts):
+            ends = (iif, oif, source, destination)
+            yield (
+                _Asked(rule.chain, match.family, *ends, match.local, match.protocol, ports, broad),
+                rule.action,
+            )
+
+
+def _product(parts: t.Iterable[t.Sequence[t.Any]]) -> int:
+    return functools.reduce(lambda product, part: product * len(part), parts, 1)
+
+
+def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.Any]:
+    """The entries of a long list that no rule of the other side names; if there are none, the whole list."""
+    named = {each for _chain, match, _action in other for each in (*match.source, *match.destination, *match.port)}
+    return [each for each in part if each not in named] or part
+
+
+def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
+    """The source and destination networks of these packets; empty for any outside network."""
+    about = asked[0]
+    lans = {lan.name: lan for gateway in gateways for lan in gateway.lans}
+    inside = {name: lan.networks for lan in lans.values() for name in lan.interfaces}
+    owner = about.chain.partition("-")[2] if about.chain.startswith(("lan-", "opens-")) else ""
+    sources = (
+        (about.source,) if about.source else inside.get(about.iif) or (lans[owner].networks if owner in lans else ("",))
+    )
+    destinations = (about.destination,) if about.destination else inside.get(about.oif) or ("",)
+    if is_suffix(about.destination):
+        destinations = hosts_with(about.destination, inside.get(about.oif) or ())
+    for source in sources:
+        for destination in destinations:
+            families = {family_of(net) for net in (source, destination) if net} | ({about.family} - {""})
+            if len(families) == 1:
+                yield source, destination
+            elif not families:
+                yield from ((source, destination),)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _first(net: str, local: t.Tuple[str, ...]) -> str:
+    """An address that represents a network: not its first or last one, and not this host's, if there are others."""
+    parsed = network(net)
+    last = parsed.num_addresses - 1
+    for step in range(1, min(last, MOST)):
+        address = str(parsed.network_address + step)
+        if address not in local:
+            return address
+    return str(parsed.network_address)
+
+
+def _group(asked: t.Tuple[_Asked, Action], source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
+    about, now = asked[0], sides.now
+    family = about.family or family_of(source or destination or "0.0.0.0")
+    far, other = OUTSIDE[family]
+    local, outer = sides.local[family], sides.outer[family]
+    begin = _first(source, local) if source else far
+    if about.local and not outer:
+        return
+    to = outer[0] if about.local else _first(destination, local) if destination else other
+    port = about.ports[0]
+    protocol = about.protocol or ("udp" if port else "")
+    flow = Flow(protocol, End(begin, to, 4000, port), End(to, begin, port, 4000))
+    for rule in now.walk("dstnat", Packet(flow, _link(now, begin, about.iif), "", to, port)):
+        yield from _translated(about, (source, destination), flow, rule, sides)
+
+
+def _link(judge: Judge, address: str, given: str) -> str:
+    return given or next(iter(judge.links_of(address) or judge.wans), "")
+
+
+def _translated(
+    about: _Asked,
+    between: t.Tuple[str, str],
+    flow: Flow,
+    redirect: t.Optional[Rule],
+    sides: _Sides,
+) -> t.Iterator[str]:
+    source, destination = between
+    now, then, outer = sides.now, sides.then, sides.outer[flow.family]
+    words = ["-f", FAMILY[flow.family]]
+    if about.protocol:
+        words += ["-p", about.protocol if about.protocol in KNOWN else str(NUMBERS[about.protocol])]
+    words += ["-s", source] if source and not about.broad else []
+    words += ["-d", destination] if destination and not about.broad else []
+    first, last = about.ports
+    if not about.broad and first and first == last and about.protocol in WITH_PORTS:
+        words += ["--orig-port-dst", str(first)]
+    for server, port, more in _servers(flow, redirect):
+        if server in now.local:
+            continue  # it ends here and is not forwarded
+        sent = Flow(flow.protocol, flow.asked, End(server, flow.asked.source, port, 4000))
+        iif = _link(now, flow.asked.source, about.iif)
+        there = now.mark(Packet(sent, iif, _link(now, server, about.oif), server, port))._replace(iif="")
+        for rule in now.walk("srcnat", there):
+            for seen, other in _seen(sent, rule, outer):
+                made = Flow(sent.protocol, sent.asked, End(server, seen, port, _seen_port(rule)))
+                if now.right(made, "", certain=False) and not then.right(made, "", certain=False):
+                    yield " ".join(words + more + other)
+
+
+def _servers(flow: Flow, rule: t.Optional[Rule]) -> t.Iterator[t.Tuple[str, int, t.List[str]]]:
+    """The destination of the packets, and the arguments for it."""
+    to, port = flow.asked.destination, flow.asked.destination_port
+    if not rule or rule.action.kind not in ("dnat", "netmap"):
+        yield to, port, []
+        return
+    if rule.action.kind == "netmap":
+        net = network(rule.action.to[0])
+        offset = int(ipaddress.ip_address(to)) & int(net.hostmask)
+        yield str(net.network_address + offset), port, ["-g"]
+        return
+    if rule.action.ports:
+        port = rule.action.ports[0]
+    single = not rule.match.port or rule.match.port[0][0] == rule.match.port[0][1]
+    for server in rule.action.to:
+        ports = ["--reply-port-src", str(port)] if single and port and flow.protocol in WITH_PORTS else []
+        yield server, port, ["-r", server, *(ports or ["-g"])]
+
+
+def _seen(flow: Flow, rule: t.Optional[Rule], outer: t.Sequence[str]) -> t.Iterator[t.Tuple[str, t.List[str]]]:
+    """The translated source of the packets, and the arguments for it."""
+    action = rule.action if rule else None
+    if not action or action.kind not in NATTED:
+        yield flow.asked.source, []
+    elif action.kind == "masquerade":
+        for address in outer[:FEW]:
+            yield address, ["-q", address]
+    elif action.kind == "hairpin":
+        yield flow.asked.destination, ["-n"]
+    elif action.kind == "netmap":
+        net = network(action.to[0])
+        mapped = str(net.network_address + (int(ipaddress.ip_address(flow.asked.source)) & int(net.hostmask)))
+        yield mapped, ["-q", mapped] if net.num_addresses == 1 else ["-n"]
+    else:
+        for entry in action.to:
+            known = addresses_in(entry, FEW)
+            if known is None:
+                yield entry.partition("-")[0], ["-n"]
+            for address in known or ():
+                yield address, ["-q", address]
+
+
+def _seen_port(rule: t.Optional[Rule]) -> int:
+    return rule.action.ports[0] if rule and rule.action.ports else 4000

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""A gateway that is shut: packets from its links find no route, even if rules are flushed or forwarding is turned on.
+
+This uses policy routing rules, which packet filter tools do not touch. Packets for the host itself are matched before,
+in the table ``local``, so the host stays reachable. The loader shuts a gateway that it could not load, and while
+another service flushes and loads rules. It opens the gateway once the rules are loaded, as does a successful change.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host, Sight
+
+#: Family and link of each rule that shuts one.
+Shut = t.Tuple[t.Tuple[str, str], ...]
+#: After the table "local" (0), before all other rules.
+PREFERENCE = 6
+FAMILIES = ("-4", "-6")
+#: systemd-networkd removes unknown rules unless the kernel made them: networkd.conf(5),
+#: ManageForeignRoutingPolicyRules. busybox lacks this option, but does not run beside networkd.
+ADD = "ip {0} rule add pref {1} iif {2} blackhole protocol kernel"
+DEL = "ip {0} rule del pref {1} iif {2} blackhole"
+
+#: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.
+SHELL = r"""
+links_to_shut() {
+    for list in ./*.shut; do
+        [ ! -e "$list" ] || while read -r wanted; do
+            case "$wanted" in
+            "" | *[!A-Za-z0-9_.@*-]*) ;;  # not an interface name
+            *"*") sed -n 's/^ *\([A-Za-z0-9_.@-]*\):.*/\1/p' /proc/net/dev | while read -r link; do
+                case "$link" in
+                $wanted) echo "$link" ;;
+                esac
+            done ;;
+            *) echo "$wanted" ;;
+            esac
+        done < "$list"
+    done
+}
+
+# Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed.
+shut() {
+    for family in -4 -6; do
+        case "$(ip $family rule show 2> /dev/null | sed -n 1p)" in
+        "0:"*"lookup local"*) ;;
+        *) continue ;;
+        esac
+        for link in $(links_to_shut); do
+            ip $family rule add pref 6 iif "$link" blackhole protocol kernel 2> /dev/null ||
+                ip $family rule add pref 6 iif "$link" blackhole 2> /dev/null
+        done
+    done
+}
+
+shut_now() {
+    ip "$1" rule show 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p'
+}
+
+unshut() {
+    for family in -4 -6; do
+        for link in $(shut_now $family); do
+            ip $family rule del pref 6 iif "$link" blackhole 2> /dev/null
+        done
+    done
+}
+"""
+
+
+def text(interfaces: t.Iterable[str]) -> str:
+    """The file that lists a gateway's links for the loader."""
+    return "".join(name + "\n" for name in interfaces)
+
+
+def shut_links(host: Sight) -> Shut:
+    """What is shut now."""
+    found = []
+    for family in FAMILIES:
+        done = host.ask(["ip", "-j", family, "rule", "show"])
+        try:
+            rules = json.loads(done.out) if done.rc == 0 else []
+        except ValueError:
+            rules = []
+        found += [
+            (family, str(rule["iif"]))
+            for rule in rules
+            if rule.get("priority") == PREFERENCE and rule.get("action") == "blackhole" and "iif" in rule
+        ]
+    return tuple(found)
+
+
+def unshut(found: Shut, host: Host) -> None:
+    """Open links; it is not an error if that is already done."""
+    for family, link in found:
+        host.run(DEL.format(family, PREFERENCE, link).split())
+
+
+def shut(found: Shut, host: Host) -> None:
+    for family, link in found:
+        host.run(ADD.format(family, PREFERENCE, link).split())
+
+
+def restoring_lines(found: Shut) -> t.List[str]:
+    """Shell that shuts them again; it is not an error if that is already done."""
+    return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, link)) for family, link in found]

@@ -1,0 +1,211 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The kernel switches of an instance: forwarding, what forwarding relies on, and the settings of connection tracking.
+
+The state keeps what is set at boot, and the values from before the first run of any instance. Beside these, a run sets
+the forwarding of the gateway's single interfaces, which follows the global switch after a reboot.
+"""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+from dataclasses import dataclass, field
+
+from .._base.errors import GatewayError, Problems
+from .._facts.links import read_facts
+from .._flows import conntrack
+from .._resolve.inside import forwarded_families
+from . import sysctl
+from .part import NOTHING, Delta, Part, Shell, stem
+from .sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host, Sight
+    from .._resolve.resolved import Resolved
+    from .part import Scene
+
+
+@dataclass(frozen=True)
+class Held:
+    """The switches that an instance sets at boot, and all that it has changed, as they were before its first run."""
+
+    values: Switches = ()
+    before: t.Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Steps:
+    targets: Switches  # every required switch, in the order of writing
+    changes: t.Tuple[sysctl.Change, ...]  # those that have another value now
+
+
+class _SwitchesPart(Part[Held]):
+    endings = (".sysctl",)
+    opens = True
+
+    def places(self, instance: str) -> t.Tuple[str, ...]:
+        return (sysctl_file(instance),)
+
+    def want(self, gateway: Resolved, was: Held, scene: Scene, sight: Sight) -> t.Tuple[Held, t.Tuple[str, ...]]:
+        if scene.fresh:
+            conntrack.load(sight)
+        tracking, notes = conntrack.switches(gateway.conntrack_max, gateway.timeouts, sight)
+        self._check_agreed(tracking, scene)
+        earlier = self.empty.values if scene.fresh else was.values
+        wans = [wan.interface for wan in gateway.wans]
+        inside = [name for lan in gateway.lans for name in lan.interfaces]
+        facts = scene.facts or read_facts(sight)
+        found = sysctl.gateway_switches(forwarded_families(gateway), wans, inside, sight, facts, earlier=earlier)
+        switches = sysctl.in_order(dict(tuple(tracking) + found))
+        return self.held(was, sysctl.lasting(switches, earlier, sight), scene, sight), notes
+
+    def salvage(self, instance: str, sight: Sight) -> Held:
+        lines = [line.split() for line in (sight.read(stem(instance) + ".sysctl") or "").splitlines()]
+        return Held(tuple((words[0], words[1]) for words in lines if len(words) == 2))
+
+    def _check_agreed(self, tracking: conntrack.Switches, scene: Scene) -> None:
+        """All instances share connection tracking; with different settings, they would undo each other in every run."""
+        problems = Problems()
+        for other in scene.others:
+            for key, value in tracking:
+                theirs = dict(self.of(other).values).get(key, value)
+                if theirs != value:
+                    problems.add(
+                        conntrack.option_of(key),
+                        "is {0} here and {1} in instance '{2}'; the host has only one value, use the same in "
+                        "both".format(value, theirs, other.instance),
+                    )
+        problems.raise_if_any()
+
+    def held(self, was: Held, values: Switches, scene: Scene, sight: Sight) -> Held:
+        """These switches, and their values before the first run of any instance: the oldest that any instance knows.
+
+        Only switches new to this instance are looked up, so that an interface that comes and goes changes nothing.
+        """
+        earlier, lost = (self.empty, was) if scene.fresh else (was, self.empty)
+        known = dict(earlier.values)
+        before = sysctl.snapshot([key for key, _value in values if key not in known], sight)
+        for other in scene.others:
+            before.update({key: value for key, value in self.of(other).before.items() if key in before})
+        # What a lost state has set has our values, and so have the switches that it changes.
+        begun = sysctl.beginnings(tuple(each for each in lost.values if each[0] in before))
+        altered = sysctl.altered_by(begun, before)
+        before = {**{key: value for key, value in before.items() if key not in altered}, **begun}
+        dropped = sysctl.altered_by(_dropped(earlier.values, values), earlier.before)
+        before.update({key: value for key, value in earlier.before.items() if key not in dropped})
+        return Held(values, before)
+
+    def targets(self, want: Held, scene: Scene) -> Switches:
+        """Also the forwarding of single interfaces, which may differ from the global switch."""
+        values = dict(want.values)
+        names = (
+            [each.name for pattern in scene.interfaces for each in scene.facts.meant_by(pattern)] if scene.facts else []
+        )
+        single = {
+            "{0}/{1}/forwarding".format(sysctl.TREE[family], name): values[key]
+            for family, key in sysctl.GLOBAL.items()
+            if key in values
+            for name in names
+        }
+        return sysctl.in_order({**single, **values})
+
+    def _restored(self, was: Held, want: Held, others: t.Iterable[t.Any]) -> Switches:
+        """The first values of switches that this instance no longer sets, except those that another instance sets."""
+        needed = {key for other in others for key in self.of(other).before}
+        gone = sysctl.altered_by(_dropped(was.values, want.values), was.before) if want.values else set(was.before)
+        return sysctl.restoring({key: was.before[key] for key in gone if key not in needed})
+
+    def plan(self, was: Held, want: Held, scene: Scene, sight: Sight) -> Delta:
+        targets = self._restored(was, want, scene.others) + self.targets(want, scene)
+        changes = sysctl.changes(targets, sight, loads=bool(want.values) and not scene.plan.live)
+        if not changes:
+            return NOTHING
+        lines = ["~ {0}: {1} to {2}".format(each.key, each.before, each.after) for each in changes]
+        diff = [line for each in changes for line in _signed(each)]
+        return Delta(tuple(lines), Steps(targets, changes), cuts=True, diff=tuple(diff))
+
+    def check(self, delta: Delta, sight: Sight) -> None:
+        if delta.do:
+            sysctl.check_writable(delta.do.changes, sight)
+
+    def apply(self, delta: Delta, want: Held, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        targets = delta.do.targets if delta.do else self.targets(want, scene)
+        # Again, because loading rules may have added the switches of connection tracking.
+        if sysctl.changes(targets, host):
+            # All of them, because writing a global switch changes others.
+            sysctl.write(targets, host)
+        _check(targets, host)
+        return ()
+
+    def verify(self, was: Held, want: Held, scene: Scene, sight: Sight) -> None:
+        _check(self._restored(was, want, scene.others) + self.targets(want, scene), sight)
+
+    def restore(self, delta: Delta, was: Held, want: Held, scene: Scene, sight: Sight) -> Shell:
+        before = sysctl.snapshot([key for key, _value in delta.do.targets], sight) if delta.do else {}
+        return Shell(
+            tuple(
+                "[ ! -e {0} ] || echo {1} > {0}".format(shlex.quote(sysctl.PROC + key), value)
+                for key, value in sysctl.restoring(before)
+            )
+        )
+
+    def warnings(self, want: Held, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+        return sentences(self.overridden(self.targets(want, scene), scene, sight))
+
+    def overridden(self, switches: Switches, scene: Scene, sight: Sight) -> t.Tuple[sysctl.Other, ...]:
+        """Lines of other files that set these switches to other values."""
+        own = [sysctl_file(name) for name in (scene.instance, *(other.instance for other in scene.others))]
+        return sysctl.other_writers(switches, sight, own)
+
+    def boot(self, want: Held, scene: Scene) -> t.Mapping[str, str]:
+        text = "".join("{0} {1}\n".format(*switch) for switch in want.values)
+        return {".sysctl": text} if text else {}
+
+    def files(self, want: Held, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
+        """Settings of single interfaces, which udev applies whenever the interface appears."""
+        lines = ["-{0} = {1}\n".format(*switch) for switch in want.values if switch[0].endswith("/accept_ra")]
+        text = "# Written by the Ansible collection ipmasq.linux.\n" + "".join(lines)
+        return {sysctl_file(scene.instance): (text, 0o644)} if lines else {}
+
+    def drift(self, known: Held, scene: Scene, sight: Sight) -> t.List[str]:
+        return [
+            "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
+            for each in sysctl.changes(self.targets(known, scene), sight)
+        ]
+
+
+def sysctl_file(instance: str) -> str:
+    return "/etc/sysctl.d/90-ipmasq-{0}.conf".format(instance)
+
+
+def sentences(others: t.Iterable[sysctl.Other]) -> t.Tuple[str, ...]:
+    return tuple(
+        "{0} line {1} sets {2} to {3}: applying that file undoes this; remove the line".format(
+            other.file, other.line, other.key, other.value
+        )
+        for other in others
+    )
+
+
+def _dropped(old: Switches, new: Switches) -> t.Set[str]:
+    kept = dict(new)
+    return {key for key, _value in old if key not in kept}
+
+
+def _signed(change: sysctl.Change) -> t.Tuple[str, str]:
+    return "- {0} = {1}".format(change.key, change.before), "+ {0} = {1}".format(change.key, change.after)
+
+
+def _check(targets: Switches, sight: Sight) -> None:
+    """Raises GatewayError if a switch has not kept its value."""
+    wrong = sysctl.changes(targets, sight)
+    if wrong:
+        raise GatewayError("{0}: is {1} again after writing {2}".format(wrong[0].key, wrong[0].before, wrong[0].after))
+
+
+SWITCHES = _SwitchesPart("switches", Held())

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What the rules need to know about the rest of the host: managed links, other default routes, other instances.
+
+These are patterns, not names: rows that depended on the links of one run would change without a change of options.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._base.net import matches_name
+from .._base.values import is_plain_link, shorten
+from .._facts.links import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
+from .resolved import Around
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.errors import Problems
+    from .._facts.links import Facts, Interface
+    from .._intent.gateway import Gateway
+    from .._intent.neighbour import Neighbour
+    from .._intent.sides import Lan, Wan
+    from .resolved import Resolved
+
+
+def around(
+    lans: t.Sequence[Lan], wans: t.Sequence[Wan], facts: Facts, neighbours: t.Iterable[Neighbour] = ()
+) -> Around:
+    declared = [name for lan in lans for name in lan.interfaces] + [wan.interface for wan in wans]
+    others = [
+        interface
+        for interface in facts.interfaces
+        if is_plain_link(interface.name) and not _among(interface.name, declared) and interface.name != "lo"
+    ]
+    managed = managed_links() + TUNNEL_LINKS
+    ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
+    named = [each for each in others if _among(each.name, managed)]
+    return Around(
+        managed=managed
+        + tuple(
+            sorted(each.name for each in others if each not in named and _is_vpn(each) and each.name not in ways_out)
+        ),
+        apart=tuple(sorted(each.name for each in named if not manager_of(each) or each.name in ways_out)),
+        ways_out=ways_out,
+        neighbours=tuple(neighbours),
+    )
+
+
+def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
+    """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone."""
+    named = {other.partition("/")[0] for lan in gateway.named_lans for other in lan.reaches if "/" in other}
+    return [each for each in neighbours if each.instance in named or gateway.undeclared == "leave"]
+
+
+def _among(name: str, patterns: t.Iterable[str]) -> bool:
+    return any(matches_name(pattern, name) for pattern in patterns)
+
+
+def _is_vpn(interface: Interface) -> bool:
+    """A tunnel of any name. One without an address is a default device of a kernel module."""
+    return interface.kind in TUNNELS and interface.kind != "ppp" and bool(interface.addresses)
+
+
+def check_reaches(gateway: Resolved, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:
+    """Check references to other instances' LANs against what these instances have applied."""
+    known = ["{0}/{1}".format(each.instance, name) for each in neighbours for name, _links in each.lans]
+    for index, lan in enumerate(gateway.lans):
+        for other in lan.reaches:
+            if "/" in other and other not in known:
+                problems.add(
+                    "lans[{0}] '{1}'".format(index, shorten(lan.name)),
+                    "reaches '{0}', which is not a LAN of another instance on this host (known LANs: {1}); apply that "
+                    "instance first".format(shorten(other), ", ".join(shorten(name) for name in known) or "none"),
+                )
+
+
+def reached(gateway: Resolved, lan: Lan) -> t.Tuple[str, ...]:
+    """The interfaces of LANs of other instances that a LAN may open connections to."""
+    return tuple(
+        link
+        for each in gateway.around.neighbours
+        for name, links in each.lans
+        if "{0}/{1}".format(each.instance, name) in lan.reaches
+        for link in links
+    )

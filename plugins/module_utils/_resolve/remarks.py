@@ -1,0 +1,131 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Findings on the host that are probably not intended: not errors, but one sentence each."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._base.net import family_of, matches_name
+from .._base.values import overlaps, shorten
+from .._facts.links import manager_of
+from .choice import rogue_links
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._facts.links import Facts, Interface
+    from .._intent.neighbour import Neighbour
+    from .resolved import Resolved, ResolvedLan
+
+#: Names listed in one sentence.
+MOST_NAMED = 5
+
+
+def dangers(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Warnings for every run, as long as the cause lasts."""
+    open_ways = _ways_out(gateway, facts) if gateway.undeclared == "leave" else []
+    return [
+        "{0} has a default route but is not a WAN, and undeclared is leave: what LANs send through it is not "
+        "translated; add it to wans".format(names)
+        for names in open_ways
+    ] + [
+        "LAN {0}: a host there sends router advertisements (there is an IPv6 default route through {1}); {1} stays a "
+        "LAN and does not become a WAN; find that host".format(lan.name, name)
+        for lan in gateway.lans
+        for name in rogue_links(facts, [each.name for each in _links(lan, facts)])
+        if any(matches_name(pattern, name) for pattern in lan.interfaces)
+    ]
+
+
+def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] = ()) -> t.List[str]:
+    """Warnings for the first run, and again when something has changed."""
+    closed_ways = _ways_out(gateway, facts) if gateway.undeclared == "drop" else []
+    found = _absent(gateway, facts) + [
+        "{0} has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should".format(names)
+        for names in closed_ways
+    ]
+    elsewhere = [name for each in neighbours for name in each.links]
+    return found + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
+
+
+def _links(lan: ResolvedLan, facts: Facts) -> t.List[Interface]:
+    return [each for pattern in lan.interfaces for each in facts.meant_by(pattern)]
+
+
+def _patterns(gateway: Resolved) -> t.List[str]:
+    wans = [wan.interface for wan in gateway.wans]
+    return wans + [name for lan in gateway.lans for name in lan.interfaces]
+
+
+def _absent(gateway: Resolved, facts: Facts) -> t.List[str]:
+    places = [("WAN", wan.interface) for wan in gateway.wans]
+    places += [("LAN " + lan.name, name) for lan in gateway.lans for name in lan.interfaces]
+    return [
+        "{0}: link {1} does not exist now; its rules take effect once it appears".format(place, name)
+        for place, name in places
+        if not facts.meant_by(name)
+    ]
+
+
+def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Links with a default route that are not WANs, as one text; an empty list if there are none."""
+    wans = [wan.interface for wan in gateway.wans]
+    lans = [each.name for lan in gateway.lans for each in _links(lan, facts)]
+    names = [
+        name
+        for name in facts.default_routes
+        if not any(matches_name(pattern, name) for pattern in wans) and name not in rogue_links(facts, lans)
+    ]
+    return [_listed(names) for _once in names[:1]]
+
+
+def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
+    """Links that are neither WAN nor LAN. Links without hosts behind them (loopback, dummy) do not count."""
+    known = [*_patterns(gateway), *elsewhere]
+    left = gateway.undeclared == "leave"
+    names = [
+        "{0} ({1})".format(shorten(each.name), each.behind[0] if each.behind else each.addresses[0])
+        for each in facts.interfaces
+        if each.addresses
+        and each.kind != "dummy"
+        and each.name not in facts.default_routes
+        and not manager_of(each)
+        and not any(matches_name(pattern, each.name) for pattern in known)
+    ]
+    so = (
+        "the gateway filters nothing between it and WANs or LANs"
+        if left
+        else "new connections between it and WANs or LANs are dropped"
+    )
+    more = "" if left else ", or set undeclared to leave"
+    return [
+        "{0}: neither WAN nor LAN, so {1}; add it to lans if it is a LAN{2}".format(_listed(names), so, more)
+        for _once in names[:1]
+    ]
+
+
+def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Networks of a LAN's links that are missing from the LAN: packets from there are dropped as spoofed."""
+    families = {family_of(net) for lan in gateway.lans for net in lan.networks}
+    found = []
+    for lan in gateway.lans:
+        if lan.follows or not lan.spoof_check:
+            continue
+        for link in _links(lan, facts):
+            theirs = [net for net in link.networks if family_of(net) in families]
+            inside = {pair[0] for pair in overlaps(theirs, lan.networks)}
+            found += [
+                "LAN {0}: {1} has {2}, which is not in the LAN's networks; packets from there are dropped as "
+                "spoofed".format(lan.name, shorten(link.name), net)
+                for net in theirs
+                if net not in inside
+            ]
+    return found
+
+
+def _listed(names: t.Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (" and {0} more".format(more) if more > 0 else "")

@@ -1,0 +1,385 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""A change that is rolled back unless somebody keeps it: the controller's new connection, or the module itself.
+
+Shell scripts under /run/ipmasq contain everything needed for a rollback and for keeping the change. They are written
+before anything is loaded. Neither script needs Python or Ansible, and a reboot is a rollback, too: it clears /run, and
+/etc/ipmasq has what was kept last. A timer (for a change that awaits confirmation) or a guard (for a change that does
+not: it watches the module's process) ends a change that nobody else ends. Each claims the change by renaming one file;
+only one of them can succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import shlex
+import typing as t
+import uuid
+from dataclasses import dataclass
+
+from .._base import codec
+from .._base.errors import GatewayError, printable
+from .._base.host import RUN_FOLDER
+from .._base.origin import Origin, origin, utc
+from .scripts import BACK, FORGOTTEN, PROOF, SAYS, UNFINISHED, Keeping, Prepared, Restoring, confirm_script, scripts
+from .timer import Confirmation, start_guard, start_timer, stop_timer, unit_of, waiting
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host, Sight
+
+#: What callers need of the other two files.
+__all__ = ("BACK", "PROOF", "Confirmation", "Keeping", "Prepared", "Restoring", "unit_of", "waiting")
+FOLDER = RUN_FOLDER
+#: Seconds that a rollback may take: it may wait for the iptables lock, per family and filter.
+LONGEST = 120
+#: Seconds that a module may take for a change without confirmation.
+GUARD = 300
+
+
+def folder_of(instance: str) -> str:
+    return posixpath.join(FOLDER, instance)
+
+
+def last_of(instance: str) -> str:
+    return folder_of(instance) + ".last"
+
+
+def owed_of(instance: str) -> str:
+    """Exists while a kept change has not yet deleted the connections that it made wrong."""
+    return folder_of(instance) + ".owed"
+
+
+def proof_of(instance: str) -> str:
+    """The last proof of a kept change, or of gateway_probe, as JSON."""
+    return folder_of(instance) + "." + PROOF
+
+
+def last_proof(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
+    """The last proof since the host was booted; None if there is none."""
+    try:
+        found = json.loads(host.read(proof_of(instance)) or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def check_free(instance: str, host: Sight) -> None:
+    """Allow only one change at a time: an instance may remove what another one needs."""
+    check_others(instance, host)
+    if not host.exists(folder_of(instance)):
+        return
+    until = _pending(instance, host).get("until")
+    if until:
+        raise GatewayError(
+            "instance: a change to '{0}' awaits confirmation until {1}; wait, or confirm or revert it with "
+            "gateway_confirm".format(instance, until)
+        )
+    raise GatewayError(
+        "instance: another change to '{0}' is in progress; wait until it is done (if no process is "
+        "running, remove {1})".format(instance, folder_of(instance))
+    )
+
+
+def check_others(instance: str, host: Sight) -> None:
+    for path in host.find(FOLDER + "/*/change.json"):
+        other = posixpath.basename(posixpath.dirname(path))
+        if other != instance and not other.startswith(".") and not other.endswith(".gone"):
+            raise GatewayError("instance: a change to '{0}' is in progress; wait until it is done".format(other))
+
+
+def await_others(seconds: int, host: Sight) -> None:
+    """Wait for changes in progress, of any instance. If one remains, the usual refusal follows."""
+    for _second in range(seconds):
+        if not host.find(FOLDER + "/[a-z]*/change.json"):
+            return
+        host.sleep(1)
+
+
+def _pending(instance: str, host: Sight) -> t.Dict[str, t.Any]:
+    try:
+        return dict(json.loads(host.read(folder_of(instance) + "/change.json") or "{}"))
+    except (ValueError, TypeError):
+        return {}
+
+
+def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, host: Host) -> Confirmation:
+    """Start a change, which ends by ``disarm``, by ``keep`` or ``finish``, or by itself.
+
+    Returns what identifies the change: ``pending``, or a token of its own if it awaits no confirmation.
+    """
+    folder = folder_of(instance)
+    known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
+    staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
+    by = origin(host)
+    texts = scripts(folder, known.token, _why(known, by), prepared)
+    texts["change.json"] = json.dumps(_described(known, prepared.keeping, by, host)) + "\n"
+    if pending:
+        said = "confirmed {0}, over a new connection".format(by.words)
+        texts["confirm"] = confirm_script(folder, known.token, said, unit_of(instance))
+    try:
+        host.remove_tree(staged)
+        host.make_folder(staged)
+        for name, text in texts.items():
+            host.write(posixpath.join(staged, name), text, 0o600)
+        for name in ("undecided", "armed"):
+            host.write(posixpath.join(staged, name), "", 0o600)
+        # Start the timer before anything is changed, so that no crash leaves a change without one.
+        if pending:
+            start_timer(instance, folder + "/timer", known, host)
+        else:
+            start_guard(instance, folder + "/timer", staged, known, host)
+        if not host.rename(staged, folder):
+            check_free(instance, host)
+            raise GatewayError("{0}: cannot be made".format(folder))
+    except BaseException:
+        host.remove_tree(staged)
+        raise
+    try:
+        check_others(instance, host)
+    except GatewayError:
+        disarm(instance, known, host)
+        raise
+    return known
+
+
+def _why(known: Confirmation, by: Origin) -> str:
+    """The reason for a rollback that nobody requested, quoted for the shell."""
+    if not known.until:
+        return shlex.quote("the run {0} was interrupted".format(by.words))
+    return shlex.quote("nobody confirmed the change {0} before {1}".format(by.words, known.until))
+
+
+def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Sight) -> t.Dict[str, t.Any]:
+    return {
+        "token": known.token,
+        "until": known.until,
+        "commit": keeping.commit,
+        "deadline": utc(host.now() + known.seconds),
+        "by": codec.plain(by),
+    }
+
+
+def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, str]]:
+    """A change that awaits confirmation, for people: without the token, which would let anyone confirm it."""
+    pending = _pending(instance, host)
+    if not pending.get("until"):
+        return None
+    try:
+        known = codec.shaped(Origin, pending.get("by", {}))
+    except (TypeError, AttributeError):
+        return None
+    return {"until": str(pending.get("deadline", "")), "user": known.user, "from": known.address, "at": known.at}
+
+
+def disarm(instance: str, known: Confirmation, host: Host) -> None:
+    """Remove what was prepared for a change, and its timer."""
+    if _pending(instance, host).get("token") != known.token:
+        return
+    if known.until:
+        stop_timer(instance, host)
+    # Atomically, because half of a rollback would be worse than none.
+    host.rename(folder_of(instance), folder_of(instance) + ".gone")
+    host.remove_tree(folder_of(instance) + ".gone")
+
+
+def end_unmade(instance: str, known: Confirmation, host: Host) -> bool:
+    """End a change before anything was changed; False if the timer is ending it."""
+    claimed = _claim(instance, known, host)
+    if claimed:
+        disarm(instance, known, host)
+    return claimed
+
+
+def check_armed(instance: str, known: Confirmation, host: Sight) -> None:
+    """Raises GatewayError if the deadline passed before the change was made."""
+    if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
+        raise GatewayError(
+            "the change was rolled back before it was complete: it took longer than its {0} s, or a service reloaded "
+            "the rules meanwhile".format(known.seconds)
+        )
+
+
+def leave(instance: str, name: str, text: str, host: Host) -> None:
+    """Put a file into the folder of the change."""
+    host.write(posixpath.join(folder_of(instance), name), text, 0o600)
+
+
+def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> None:
+    """The change is made and may be confirmed from now on. Raises GatewayError if the timer was faster.
+
+    ``forget`` is the shell text that then deletes connections that have become wrong.
+    """
+    check_armed(instance, known, host)
+    if forget:
+        leave(instance, "forget", forget, host)
+    leave(instance, "ready", "", host)
+
+
+def _claim(instance: str, known: Confirmation, host: Host) -> bool:
+    """Claim a change to roll it back: False if the timer is doing so, or has done so."""
+    if _pending(instance, host).get("token") != known.token:
+        return False
+    folder = folder_of(instance)
+    return any(host.rename("{0}/{1}".format(folder, name), folder + "/reverting") for name in ("armed", "confirming"))
+
+
+def _await_end(instance: str, known: Confirmation, host: Sight) -> bool:
+    """Whether the timer has finished its rollback."""
+    for _each in range(2 * LONGEST):
+        if _pending(instance, host).get("token") != known.token:
+            return True
+        host.sleep(0.5)
+    return False
+
+
+def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, host: Host) -> str:
+    """Roll back a change that has failed. Returns why that failed, too, as text; empty if it succeeded.
+
+    ``prepared`` is what it was armed with. The caller forgets connections, because it can judge each of them.
+    """
+    pending = _pending(instance, host)
+    if not _claim(instance, known, host):
+        # The timer was faster. What was done since must still be undone.
+        if not _await_end(instance, known, host):
+            return "its timer has started to roll the change back and does not finish; inspect the host"
+        known = arm(instance, None, prepared, host)
+        pending = _pending(instance, host)
+        _claim(instance, known, host)
+    return _restore(instance, pending, why, host, FORGOTTEN)
+
+
+def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> t.Tuple[str, ...]:
+    """Make a change permanent that needs no confirmation; returns warnings.
+
+    ``said`` is the text for the journal. Raises GatewayError if the change cannot be written.
+    """
+    check_armed(instance, known, host)
+    if not host.rename(folder_of(instance) + "/armed", folder_of(instance) + "/confirming"):
+        check_armed(instance, known, host)
+    kept = _keep(instance, known.token, said, host)
+    if kept.problem:
+        raise GatewayError("the change could not be written to disk: {0}".format(kept.problem))
+    return kept.warnings
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The result of the script that keeps a change."""
+
+    problem: str = ""  # why the change was not kept
+    warnings: t.Tuple[str, ...] = ()
+
+
+def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
+    """Run the script that keeps a change. It is also kept if the script was killed after the decision, or another
+    process kept it.
+    """
+    script = folder_of(instance) + "/keep"
+    commit = _pending(instance, host).get("commit", "")
+    done = host.run(["sh", script, said])
+    if done.rc not in (0, UNFINISHED) and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
+        done = host.run(["sh", script, said])
+    err = " ".join(done.err.split())
+    if done.rc == UNFINISHED or _known(instance, token, host).was == "unfinished":
+        text = "the change is made and stays, but could not be written to disk completely ({0}); at the next boot "
+        return Kept("", ((text + "this host stays closed until that is fixed: run this again").format(err),))
+    if done.rc == 0 or _known(instance, token, host).was == "confirmed":
+        return Kept("", warned(done.err))
+    return Kept(err or "exit code {0}".format(done.rc))
+
+
+def warned(err: str) -> t.Tuple[str, ...]:
+    """The warnings in what the script that keeps a change has written to its standard error."""
+    lines = [line[len(SAYS) :] for line in err.splitlines() if line.startswith(SAYS)]
+    return tuple(line + "; check it before the next boot" for line in lines)
+
+
+@dataclass(frozen=True)
+class Answer:
+    changed: bool
+    was: str  # pending, confirmed, reverted, failed, unfinished; empty if that change is unknown
+    at: str = ""  # when it ended, as text
+    warnings: t.Tuple[str, ...] = ()
+
+
+def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
+    """Confirm or roll back a pending change: the one with this token or, without a token, any."""
+    folder = folder_of(instance)
+    pending = _pending(instance, sight)
+    if not pending.get("until") or (token and pending["token"] != token):
+        return _known(instance, token, sight)
+    host = sight.acting()
+    if not host:
+        return Answer(True, "pending")
+    if keep_it and not host.exists(folder + "/ready"):
+        raise GatewayError(
+            "instance: the change to '{0}' is not complete yet, or its module has died; wait, or revert it now".format(
+                instance
+            )
+        )
+    claimed = "confirming" if keep_it else "reverting"
+    # A confirmation that has begun may be finished by anyone; its script waits for others, and does nothing twice.
+    begun = keep_it and host.exists(folder + "/confirming")
+    if not begun and not host.rename(folder + "/armed", "{0}/{1}".format(folder, claimed)):
+        return _outcome(instance, pending["token"], host)
+    if keep_it:
+        kept = _keep(instance, pending["token"], "confirmed " + origin(host).words, host)
+        if kept.problem:
+            host.rename(folder + "/confirming", folder + "/reverting")
+            back = _restore(instance, pending, "it could not be written to disk: " + kept.problem, host)
+            raise GatewayError(
+                "the change works, but could not be written to disk ({0}); {1}".format(
+                    kept.problem, back or "it was rolled back"
+                )
+            )
+        stop_timer(instance, host)
+        return Answer(True, "pending", warnings=kept.warnings)
+    back = _restore(instance, pending, "reverted " + origin(host).words, host)
+    if back:
+        raise GatewayError(back)
+    return Answer(True, "pending")
+
+
+def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host, *words: str) -> str:
+    """Roll back. Returns why that failed, as text; empty if it succeeded."""
+    done = host.run(["sh", folder_of(instance) + "/restore", why, *words])
+    # It tries several times, and says the same each time.
+    said = "; ".join(dict.fromkeys(line.strip() for line in done.err.splitlines())) or "exit code {0}".format(done.rc)
+    if done.rc != 0 and _pending(instance, host).get("token") == pending["token"]:
+        again = "at {0}".format(pending["until"]) if pending["until"] else "once this run has ended"
+        return "it is not rolled back yet ({0}); its timer tries again {1}".format(said, again)
+    stop_timer(instance, host)
+    if done.rc == 0 or _known(instance, pending["token"], host).was == "reverted":
+        return ""
+    return "rollback failed; inspect the host: {0}".format(said)
+
+
+def _outcome(instance: str, token: str, host: Sight) -> Answer:
+    """Wait for the outcome of a change that another process is ending."""
+    for _each in range(2 * LONGEST):
+        known = _known(instance, token, host)
+        if known.was:
+            return known
+        if _pending(instance, host).get("token") != token:
+            # The outcome is written before the folder is removed.
+            return _known(instance, token, host)
+        host.sleep(0.5)
+    raise GatewayError(
+        "instance: another process is ending the change to '{0}' and does not finish; inspect the host".format(instance)
+    )
+
+
+def answering(host: Sight) -> str:
+    """This host's own name; a new connection may have reached another host."""
+    return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
+
+
+def _known(instance: str, token: str, host: Sight) -> Answer:
+    """The outcome of the last change, if it has this token."""
+    last, outcome, at = [*(host.read(last_of(instance)) or "").split(), "", "", ""][:3]
+    return Answer(False, outcome, at) if last and (not token or last == token) else Answer(False, "")

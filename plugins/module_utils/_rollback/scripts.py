@@ -1,0 +1,284 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The scripts that end a change: the timer's, the rollback's, and the one that keeps it.
+
+To keep a change, every file is first written under a temporary name. Then one file, INSTANCE.commit, is put in place.
+From then on, the change is kept, and any process that finds that file (after a power failure, the loader at boot) moves
+the others.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+import typing as t
+from dataclasses import dataclass, field
+
+from .._base.journal import SAY
+from .._base.lock import SHELL as LOCK
+
+#: Seconds that another process may take to end a change before the timer does it.
+PATIENCE = 10
+#: Suffix of a change's file that is not yet in its place.
+PART = ".ipmasq-new"
+HEAD = """\
+#!/bin/sh
+# Written by the Ansible collection ipmasq.linux for one change; removed once it is confirmed or rolled back.
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+umask 022
+cd {folder} || exit 0
+{say}"""
+#: The timer's script.
+TIMER_TEXT = """\
+# The timer of an earlier change may wake up here, too.
+[ "$1" = '{token}' ] || exit 0
+back() {{
+    until sh ./restore; do
+        [ -e change.json ] || exit 1
+        sleep 1
+    done
+    exit 0
+}}
+if mv armed reverting 2> /dev/null; then
+    back
+fi
+# Another process came first. If it died midway, finish its work.
+waited=0
+while [ -e change.json ] && [ $waited -lt {patience} ]; do
+    sleep 1
+    waited=$((waited + 1))
+done
+while [ -e confirming ]; do
+    sh ./keep && exit 0
+    # A decided change stays; an undecided one that cannot be written is rolled back.
+    [ -e change.json ] || exit 1
+    [ -e decided ] || [ -e {commit} ] || mv confirming reverting
+    sleep 1
+done
+[ ! -e reverting ] || back
+"""
+#: For the controller's new connection. Whatever this does not finish, gateway_confirm does. Its last word is the proof
+#: that it was this script that ended well.
+CONFIRM_TEXT = """\
+[ "$1" = '{token}' ] && [ -e ready ] && mv armed confirming 2> /dev/null || exit 1
+sh ./keep {said} || exit 1
+[ ! -e /run/systemd/system ] || systemctl --no-block stop {unit}.timer
+echo {token}
+"""
+#: These two scripts and the loader never run at the same time; the second one finds nothing to do.
+ALONE = (
+    LOCK
+    + """\
+lock || exit 1
+[ -e change.json ] || exit 0
+"""
+)
+#: Another process may hold a lock for long, so this is retried; every line may run several times.
+RESTORE_END = """\
+tries=$(cat tries 2> /dev/null || echo 0)
+if [ $failed != 0 ] && [ "$tries" -lt {tries} ]; then
+    echo $((tries + 1)) > tries && sleep 3 && exec sh ./restore "$1" "$2"
+fi
+why=${{1:-{why}}}
+if [ $failed = 0 ]; then
+    outcome=reverted
+    say "{instance}: rolled back: $why"
+else
+    outcome=failed
+    say "{instance}: not rolled back completely; inspect this host: $why"
+fi
+echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
+[ ! -e back ] || [ "$2" = {forgotten} ] || mv -f back {folder}.forget
+cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
+"""
+KEEP_END = """\
+[ ! -e owed ] || mv -f owed {folder}.owed
+[ ! -e forget ] || mv -f forget {folder}.forget
+rm -f {folder}.proof
+[ ! -e proof ] || mv -f proof {folder}.proof
+outcome=confirmed
+if [ -e {commit} ]; then
+    outcome=unfinished
+    echo "not every file is in its place (see {commit})" >&2
+    say "{instance}: kept, but not every file is in its place; at the next boot this host stays closed"
+else
+    say "{instance}: ${{1:-kept; the run that decided this ended before it could report it}}"
+fi
+echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
+cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
+"""
+#: Connections are deleted without the lock, while nobody waits for this shell, and in a unit that does not end with it.
+FORGET = """\
+if [ -e {folder}.forget ]; then
+    exec 9>&-
+    [ -e /run/systemd/system ] && systemd-run --quiet /bin/sh {folder}.forget 2> /dev/null ||
+        setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
+fi
+"""
+#: The file that says which connections a rollback deletes, and the word of a caller that deletes them itself.
+BACK = "back"
+#: The file with the outcome of a change's proof.
+PROOF = "proof"
+FORGOTTEN = "forgotten"
+EXIT = "exit $failed\n"
+KEPT = "[ $outcome = confirmed ] || exit {unfinished}\n"
+#: The prefix of a script's messages to its caller, in addition to the journal.
+SAYS = "ipmasq warns: "
+#: Exit code: the change is kept, but not all of it is on disk.
+UNFINISHED = 3
+TRIES = 10
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What makes a change permanent."""
+
+    commit: str  # the file that decides it
+    files: t.Mapping[str, t.Tuple[str, int]] = field(default_factory=dict)
+    stale: t.Tuple[str, ...] = ()
+    before: t.Tuple[str, ...] = ()  # shell lines to run before the files are moved
+    after: t.Tuple[str, ...] = ()
+    folder: str = ""  # removed at the end if it is empty
+    owing: str = ""  # what a later run needs to delete connections that have become wrong
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """A rollback: shell lines, and the files that they use."""
+
+    lines: t.Tuple[str, ...]
+    files: t.Mapping[str, str]
+
+
+class Prepared(t.NamedTuple):
+    """Both ends of a change."""
+
+    restoring: Restoring
+    keeping: Keeping
+
+
+#: A step that fails is named, and the next ones are tried all the same.
+FAILING_TEXT = """\
+failed=0
+failing() {
+    failed=1
+    echo "'$1' has failed" >&2
+}
+"""
+
+
+def scripts(folder: str, token: str, why: str, prepared: Prepared) -> t.Dict[str, str]:
+    """The files of a change by name, beside its description. ``why``: the reason for a rollback that nobody requested,
+    quoted for the shell.
+    """
+    restoring, keeping = prepared
+    head = HEAD.format(folder=folder, say=SAY)
+    commit = shlex.quote(keeping.commit)
+    words = {"folder": folder, "token": token, "tries": TRIES, "instance": posixpath.basename(folder), "why": why}
+    words.update(commit=commit, unfinished=UNFINISHED, forgotten=FORGOTTEN)
+    found = {
+        "timer": head + TIMER_TEXT.format(token=token, patience=PATIENCE, commit=commit),
+        "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
+        "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET + KEPT).format(**words),
+        "commit": _commit_text(keeping),
+    }
+    found.update(restoring.files)
+    if keeping.owing:
+        found["owed"] = keeping.owing
+    found.update({"new.{0}".format(number): text for number, (text, _mode) in enumerate(keeping.files.values())})
+    return found
+
+
+def confirm_script(folder: str, token: str, said: str, unit: str) -> str:
+    """``said`` is for the journal; ``unit`` is that of the timer."""
+    head = HEAD.format(folder=folder, say=SAY)
+    return head + CONFIRM_TEXT.format(token=token, said=shlex.quote(said), unit=unit)
+
+
+def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
+    lines = ["{0} || failing {1}".format(line, shlex.quote(line)) for line in restoring.lines]
+    lines += ["if [ -e undecided ]; then", "rm -f {0}".format(_words(_parts(keeping))), *_put_back(keeping), "fi"]
+    return FAILING_TEXT + "".join(line + "\n" for line in lines)
+
+
+#: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance.
+FREE_TEXT = """\
+give_up() {{
+    [ $# = 0 ] || echo "$1 cannot be replaced" >&2
+    rm -f {parts}
+    exit 1
+}}
+free() {{
+    [ -e "$1" ] || return 0
+    [ ! -d "$1" ] || return 1
+    if ln "$1" "$1{old}" 2> /dev/null; then
+        rm -f "$1{old}"
+    else
+        mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
+        [ ! -e "$1" ] || rm -f "$1{old}"
+        return 1
+    fi
+}}
+"""
+OLD = ".ipmasq-old"
+
+
+def _put_back(keeping: Keeping) -> t.List[str]:
+    """Undo what ``free`` has left if it was killed: a second name of a file, or a file under that name alone."""
+    olds = _words(path + OLD for path in [*keeping.files, *keeping.stale])
+    one = '[ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv -f "$old" "${old%.*}"'
+    return ["for old in {0}; do {1}; done".format(olds, one)] if olds else []
+
+
+def _keep_text(keeping: Keeping) -> str:
+    """Write all files under temporary names, then the file that decides, and then move everything into place."""
+    staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
+    modes = [mode for _text, mode in keeping.files.values()] + [0o600]
+    parts = _parts(keeping)
+    lines = ["if [ -e undecided ]; then"]
+    # Few processes: each one costs the host about a millisecond, and a change has ten files.
+    folders = dict.fromkeys(posixpath.dirname(part) for part in parts)
+    lines.append("mkdir -p {0} && rm -f {1} || give_up".format(_words(folders), _words(parts)))
+    lines += ["cp {0} {1} || give_up".format(name, shlex.quote(part)) for name, part in zip(staged, parts)]
+    for mode in dict.fromkeys(modes):
+        alike = [part for part, each in zip(parts, modes) if each == mode]
+        lines.append("chmod {0:o} {1} || give_up".format(mode, _words(alike)))
+    lines += _put_back(keeping)
+    lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in [*keeping.files, *keeping.stale]]
+    lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
+    lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
+    lines += ["mv undecided decided", "fi"]
+    # What still cannot be moved at the second attempt is moved at the next boot.
+    lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
+    says = 'echo "{0}has failed:" {1} >&2'
+    lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
+    return FREE_TEXT.format(parts=_words(parts), old=OLD) + "".join(line + "\n" for line in lines)
+
+
+def _parts(keeping: Keeping) -> t.List[str]:
+    return [path + PART for path in [*keeping.files, keeping.commit]]
+
+
+def _commit_text(keeping: Keeping) -> str:
+    """May run several times: a file that was moved is no longer there to be moved again."""
+    lines = ["# Written by the Ansible collection ipmasq.linux; removed once every file of a change is in its place."]
+    lines += ["{0} || true".format(line) for line in keeping.before]
+    for path in keeping.files:
+        part = shlex.quote(path + PART)
+        lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
+    lines += ["rm -f {0} || exit 1".format(shlex.quote(path)) for path in keeping.stale]
+    folders = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
+    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(folders)]
+    lines.append("rm -f {0}".format(shlex.quote(keeping.commit)))
+    if keeping.folder:
+        lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
+    return "".join(line + "\n" for line in lines)
+
+
+def _words(values: t.Iterable[str]) -> str:
+    return " ".join(shlex.quote(value) for value in values)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Who ends a change that nobody else ends: a timer, or a guard that watches the module's process."""
+
+from __future__ import annotations
+
+import shlex
+import time
+import typing as t
+import uuid
+from dataclasses import dataclass
+
+from .._base.errors import GatewayError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host
+
+
+#: The guard's command: it waits at most this long, while that process lives and its change exists.
+GUARD_TEXT = (
+    "n=0; while [ -d /proc/{pid} ] && [ $n -lt {seconds} ] && [ -e {staged} -o -e {script} ]; "
+    "do sleep 1; n=$((n + 1)); done; rm -rf {staged}; [ ! -e {script} ] || exec sh {script} {token}"
+)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """How long a change awaits confirmation before it is rolled back, and its token."""
+
+    seconds: int
+    token: str
+    until: str  # for people
+    host: str = ""  # this host's own name
+
+
+def waiting(seconds: int, host: str = "") -> Confirmation:
+    until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+    return Confirmation(seconds, uuid.uuid4().hex, until, host)
+
+
+def unit_of(instance: str) -> str:
+    return "ipmasq-rollback-" + instance
+
+
+def start_timer(instance: str, script: str, known: Confirmation, host: Host) -> None:
+    """Run the script with the change's token once its time is over."""
+    if host.exists("/run/systemd/system"):
+        unit = unit_of(instance)
+        host.run(["systemctl", "reset-failed", unit + ".service", unit + ".timer"])
+        words = "Rollback of the NAT gateway's change to {0}, unless confirmed until {1}".format(instance, known.until)
+        after = ["--on-active={0}".format(known.seconds), "--timer-property=AccuracySec=100ms"]
+        command = "[ ! -e {0} ] || exec sh {0} {1}".format(script, known.token)
+        if _systemd_run(unit, words, after, ["/bin/sh", "-c", command], host):
+            return
+    _session("sleep {0}; [ ! -e {1} ] || exec sh {1} {2}".format(known.seconds, script, known.token), host)
+
+
+def start_guard(instance: str, script: str, staged: str, known: Confirmation, host: Host) -> None:
+    """Like the timer, but it wakes up when this process has ended.
+
+    ``staged`` is the folder of the change until its own folder, with the script, is there.
+    """
+    words = {"seconds": known.seconds, "staged": staged, "script": script, "token": known.token}
+    watch = GUARD_TEXT.format(pid=host.pid(), **words)
+    if host.exists("/run/systemd/system"):
+        # A separate unit for each change: the previous one may not have noticed yet that its process has ended.
+        unit = "{0}-{1}".format(unit_of(instance), known.token[:8])
+        title = "Watch over the NAT gateway's change to {0}".format(instance)
+        if _systemd_run(unit, title, [], ["/bin/sh", "-c", watch], host):
+            return
+    _session(watch, host)
+
+
+def _systemd_run(unit: str, words: str, options: t.List[str], command: t.List[str], host: Host) -> bool:
+    # If it is killed, it starts again and finishes its work.
+    restart = "--property=Restart=on-failure"
+    described = ["--unit=" + unit, "--description=" + words]
+    return host.run(["systemd-run", "--quiet", *described, restart, *options, *command]).rc == 0
+
+
+def _session(command: str, host: Host) -> None:
+    """Start a process in its own session, without our open files."""
+    done = host.run(["sh", "-c", "setsid sh -c {0} < /dev/null > /dev/null 2>&1 &".format(shlex.quote(command))])
+    if done.rc != 0:
+        raise GatewayError("the rollback timer could not be started: {0}".format(done.err.strip()))
+
+
+def stop_timer(instance: str, host: Host) -> None:
+    """Stop the systemd timer; other timers find nothing to do when they wake up."""
+    if host.exists("/run/systemd/system"):
+        host.run(["systemctl", "stop", unit_of(instance) + ".timer"])

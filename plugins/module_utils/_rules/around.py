@@ -1,0 +1,378 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The borders of a gateway: undeclared links, sources that a WAN cannot have, other instances on the host.
+
+Each instance decides about packets from its own links. It marks what it accepts before any instance filters, so that
+the others need not know it, regardless of the order in which they were applied.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .._base.net import by_family, family_of, network
+from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, less
+from .._intent.conflicts import is_pinhole
+from .._resolve.around import reached
+from .._resolve.inside import followed
+from .chains import (
+    ARRIVE,
+    DROP,
+    EGRESS,
+    FORWARD,
+    GUARD,
+    MASQUERADE,
+    OUTSIDE,
+    REACHES,
+    REJECT,
+    RETURN,
+    UNDECLARED,
+    UNSEEN,
+    declared,
+    lan_interfaces,
+    wan_interfaces,
+)
+from .icmp_errors import RELATED, REWRITTEN
+from .model import REACH, Action, Chain, Match, Rule
+from .nat import let_in, translations
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent.items import Masquerade
+    from .._resolve.resolved import Resolved
+
+#: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
+NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
+#: The kernel refuses it on a wire, until something sets route_localnet (kube-proxy does).
+LOOPBACK = ("127.0.0.0/8",)
+MARK = Action("mark", size=REACH)
+#: Packets of a flow that is known, and what is said about it.
+KNOWN = ("related", "established")
+LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
+#: Chains reached only from those above.
+ASKED = Chain("outside-new", "", OUTSIDE.stage)
+NEW = Chain("reaches-new", "", REACHES.stage)
+OUT = Chain("reaches-out", "", REACHES.stage)
+MANAGED = Chain("undeclared-managed")
+ELSEWHERE = Chain("undeclared-other")
+CLAIMED = Chain("claimed")
+
+
+def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
+    """The links through which no private source may leave."""
+    return wan_interfaces(gateway) + (gateway.around.ways_out if gateway.undeclared == "drop" else ())
+
+
+# --- What a WAN claims ----------------------------------------------------------------------------------------------
+
+
+def spoofed(gateway: Resolved, chain: str) -> t.List[Rule]:
+    """RFC 2827: a WAN never sends with a LAN's source, not even inside a known flow."""
+    rules = []
+    for family, own in _checked_networks(gateway).items():
+        broad = _covering(own)
+        for wan in wan_interfaces(gateway):
+            match = Match(family, iif=(wan,), source=broad)
+            action = Action("jump", CLAIMED.name) if len(broad) < len(own) else DROP
+            rules.append(Rule(chain, match, action, "spoofed/" + wan))
+    return rules
+
+
+def claimed(gateway: Resolved) -> t.List[Rule]:
+    """Checked only if a source may be a LAN's, so packets from the Internet are compared with few networks."""
+    return [
+        Rule(CLAIMED.name, Match(family, iif=(wan,), source=own), DROP, "spoofed/" + wan)
+        for family, own in _checked_networks(gateway).items()
+        if len(_covering(own)) < len(own)
+        for wan in wan_interfaces(gateway)
+    ]
+
+
+def _checked_networks(gateway: Resolved) -> t.Dict[str, t.Tuple[str, ...]]:
+    return by_family(net for lan in gateway.lans if lan.spoof_check for net in lan.networks)
+
+
+def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
+    """Fewer networks that cover all of these, if possible."""
+    if len(networks) <= 4:
+        return networks
+    private = [network(net) for net in NEVER_OUTSIDE]
+    broad = []
+    for net in networks:
+        parsed = network(net)
+        holding = (each for each in private if each.version == parsed.version and parsed.subnet_of(each))
+        broad.append(str(next(holding, parsed)))
+    return next(iter(by_family(broad).values()))
+
+
+# --- What a WAN asks for ----------------------------------------------------------------------------------------------
+
+
+def outside(gateway: Resolved) -> t.List[Rule]:
+    """From a WAN, a private address of this host is unreachable unless it belongs to that WAN.
+
+    This covers port forwards and services of the gateway itself: replies would leave with that address as the source.
+    """
+    new = Match(iif=wan_interfaces(gateway), ct_state=("new",))
+    rules = [
+        Rule(OUTSIDE.name, new, Action("jump", ASKED.name), "closed"),
+        # A site behind an IPsec policy has no link of its own.
+        Rule(ASKED.name, Match(decrypted=True), RETURN, "closed"),
+    ]
+    taken = [ports for forward in gateway.port_forwards for ports in forward.port]
+    rules += [
+        Rule(ASKED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
+        for port in gateway.controller_ports
+        if not any(first <= port <= last for first, last in taken)
+    ]
+    rules += [
+        Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
+        for wan in wan_interfaces(gateway)
+    ]
+    named = by_family(_named(gateway))
+    for family, nets in by_family(_never_asked(gateway)).items():
+        asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
+        rules.append(Rule(ASKED.name, asked, DROP, "closed"))
+    return rules + _astray(gateway)
+
+
+def _astray(gateway: Resolved) -> t.List[Rule]:
+    """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
+
+    Only private ones: the route to a public source may use another WAN. Multicast may come from anywhere.
+    """
+    if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
+        return []
+    groups = {"ip": ("224.0.0.0/4",), "ip6": ("ff00::/8",)}
+    return [
+        Rule(
+            ASKED.name,
+            Match(family, iif=(wan,), source=nets, not_destination=groups[family], astray=True),
+            DROP,
+            "spoofed/" + wan,
+        )
+        for family, nets in by_family(net for net in followed(gateway) if is_private(net)).items()
+        for wan in wan_interfaces(gateway)
+    ]
+
+
+def _never_asked(gateway: Resolved) -> t.Tuple[str, ...]:
+    if gateway.undeclared == "drop":
+        return NEVER_OUTSIDE + LOOPBACK
+    return LOOPBACK + tuple(net for lan in gateway.lans for net in lan.networks if is_private(net))
+
+
+def _named(gateway: Resolved) -> t.List[str]:
+    """Private addresses that an item makes reachable from outside, on whichever link they are."""
+    found = [net for forward in gateway.port_forwards for net in forward.destination]
+    found += [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
+    return [net for net in found if is_private(net)]
+
+
+# --- Between what is declared and what is not -----------------------------------------------------------------------
+
+
+def undeclared(gateway: Resolved) -> t.List[Rule]:
+    """Packets that arrive here have one declared link and are not yet decided."""
+    here, key = UNDECLARED.name, "undeclared"
+    rules = [Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
+    lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
+    established, *errors = _answers(wans)
+    if gateway.undeclared == "leave":
+        links = other_links(gateway)
+        return [established, *rules, *errors, *_isolated(gateway, links)] if links else []
+    # Conntrack does not know these packets, so they are not translated.
+    rules += [
+        Rule(here, Match(family, oif=wans, source=nets, ct_state=("invalid", "untracked")), DROP, "guard")
+        for family, nets in by_family(NEVER_OUTSIDE).items()
+    ]
+    rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
+    rules += _of_a_lan(gateway) + _private_of_known(wans)
+    rules += [established, *errors]
+    # Let in by another program's DNAT, such as a published container port.
+    rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
+    rules.append(Rule(here, Match(iif=wans), DROP, key))
+    rules.append(Rule(here, Match(), Action("goto", ELSEWHERE.name), key))
+    return rules + _managed(around.apart, around.managed, ELSEWHERE.name, "iif") + _from_lans(gateway)
+
+
+def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
+    """ICMP errors are about any flow whose addresses and ports their sender knows.
+
+    They pass if they come from the Internet, or if conntrack gives them the source of the flow. Another instance marks
+    those from its LANs.
+    """
+    here = UNDECLARED.name
+    known = [Match(ct_state=("established",)), Match(iif=wans, ct_state=RELATED), *REWRITTEN]
+    return [Rule(here, match, RETURN, "answers") for match in known]
+
+
+def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
+    """What belongs to a LAN uses no other link, even in an open flow, unless the link is left to its manager.
+
+    A forward's server may lose its link, and a route to it lead elsewhere. Nor does another link speak in such a flow,
+    neither for a host of the LAN nor for one on the Internet. Another instance, which may not be known yet, opens flows
+    that nothing translates.
+    """
+    here, key, wans = UNDECLARED.name, "undeclared", wan_interfaces(gateway)
+    links = other_links(gateway)
+    rules = [Rule(here, Match(iif=links, ct_state=("established",)), RETURN, "answers")] if links else []
+    inside = by_family(net for lan in gateway.lans for net in lan.networks)
+    for family, nets in inside.items():
+        coming = Match(family, iif=wans, destination=nets, direction="original")
+        rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
+    for family, nets in _checked_networks(gateway).items():
+        claimed = Match(family, source=nets, ct_state=KNOWN)
+        rules.append(Rule(here, claimed, Action("goto", ELSEWHERE.name), key))
+    to_lan = Match(oif=lan_interfaces(gateway), ct_state=KNOWN)
+    for into in (replace(to_lan, direction="reply"), replace(to_lan, translated=True)):
+        rules.append(Rule(here, into, Action("goto", ELSEWHERE.name), key))
+    return rules
+
+
+def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
+    """The route of an open flow may have changed to a WAN, where nothing translates it.
+
+    Packets that another instance exempts are marked, so they do not arrive here.
+    """
+    here, known = UNDECLARED.name, Match(oif=wans, ct_state=KNOWN)
+    return [
+        Rule(here, replace(known, mapped=True, direction="original"), RETURN, "answers"),
+        Rule(here, replace(known, translated=True, direction="reply"), RETURN, "answers"),
+        *(
+            Rule(here, replace(known, family=f, source=nets), DROP, "guard")
+            for f, nets in by_family(NEVER_OUTSIDE).items()
+        ),
+    ]
+
+
+def _from_lans(gateway: Resolved) -> t.List[Rule]:
+    """An established flow may not use a link that a new one may not use: its route may have moved there.
+
+    Answers may leave through a link that other instances know, but not through one with a default route.
+    """
+    here, key, around = MANAGED.name, "undeclared", gateway.around
+    rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []
+    answers = (Match(ct_state=("established",), direction="reply"), *REWRITTEN)
+    rules += [Rule(here, match, RETURN, "answers") for match in answers]
+    return rules + _managed(around.apart, around.managed, here, "oif")
+
+
+def _managed(apart: t.Tuple[str, ...], managed: t.Tuple[str, ...], chain: str, side: str) -> t.List[Rule]:
+    """The links that are left to their managers, on one side of the packet; no others."""
+    key = "undeclared"
+    rules = [Rule(chain, _by(side, apart), DROP, key)] if apart else []
+    return [*rules, Rule(chain, _by(side, managed), RETURN, "managed"), Rule(chain, Match(), DROP, key)]
+
+
+def _by(side: str, names: t.Tuple[str, ...]) -> Match:
+    return Match(iif=names) if side == "iif" else Match(oif=names)
+
+
+def other_links(gateway: Resolved) -> t.Tuple[str, ...]:
+    own = declared(gateway)
+    links = (link for each in gateway.around.neighbours for link in each.links)
+    return tuple(dict.fromkeys(link for link in links if link not in own))
+
+
+def _isolated(gateway: Resolved, links: t.Tuple[str, ...]) -> t.List[Rule]:
+    """Undeclared links are left alone; links of another instance count as declared."""
+    here, wans = UNDECLARED.name, wan_interfaces(gateway)
+    return [
+        Rule(here, Match(iif=wans, oif=links, translated=True), RETURN, "isolation"),
+        Rule(here, Match(iif=wans, oif=links), DROP, "isolation"),
+        Rule(here, Match(oif=links), REJECT, "isolation"),
+        Rule(here, Match(iif=links), DROP, "isolation"),
+    ]
+
+
+# --- What this instance answers for ---------------------------------------------------------------------------------
+
+
+def unmarked() -> t.List[Rule]:
+    """A mark is valid only for the pass through the hooks in which a rule set it.
+
+    The kernel keeps it on a packet from a tunnel, whose outer packet was for the gateway itself, and marked.
+    """
+    return [Rule(ARRIVE.name, Match(mark=LET_THROUGH), Action("unmark", size=REACH), "reach")]
+
+
+def reaches(gateway: Resolved) -> t.List[Rule]:
+    """Mark new connections from this instance's own links, about which it decides, and errors about these.
+
+    The mark is not a verdict, so connections that it drops later are marked, too.
+    """
+    lans, wans, key = lan_interfaces(gateway), wan_interfaces(gateway), "reach"
+    rules = [
+        Rule(REACHES.name, Match(ct_state=("new", "related")), Action("jump", NEW.name), key),
+        Rule(NEW.name, Match(oif=wans), Action("jump", OUT.name), key),
+    ]
+    # Other instances check the mark of every packet, because its route may have changed.
+    rules += [
+        Rule(REACHES.name, replace(match, ct_state=KNOWN), MARK, key)
+        for item in gateway.nat
+        if item.action == "exempt"
+        for match, _action in translations(gateway, item)
+    ]
+    for lan in gateway.lans:
+        others = reached(gateway, lan)
+        if others:
+            rules.append(Rule(NEW.name, Match(iif=lan.interfaces, oif=others), MARK, key))
+            back = Match(iif=others, oif=lan.interfaces, ct_state=RELATED)
+            rules.append(Rule(NEW.name, back, MARK, key))
+    for forward in gateway.port_forwards:
+        # Translated packets need no mark.
+        if is_pinhole(gateway, forward):
+            rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
+    return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
+
+
+def _to_a_lan(gateway: Resolved) -> t.List[Rule]:
+    """No new flow to a LAN's network leaves through a WAN, where a router advertisement may have set a route to it."""
+    inside = [net for lan in gateway.lans for net in lan.networks if family_of(net) == "ip6"]
+    kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
+    return [
+        Rule(OUT.name, Match(family, destination=nets), DROP, "guard")
+        for family, nets in by_family(less(inside, kept)).items()
+    ]
+
+
+def unseen(gateway: Resolved) -> t.List[Rule]:
+    """Drop untranslated private sources of any network of the host.
+
+    Packets marked by this or another instance are excluded: the LANs' guard checks them, or an item exempts them.
+    """
+    if gateway.undeclared == "leave":
+        return []
+    match = Match(oif=ways_out(gateway), mark=NOT_LET_THROUGH, foreign=True, untranslated=True)
+    return [
+        Rule(UNSEEN.name, replace(match, family=family, source=nets), DROP, "guard")
+        for family, nets in by_family(NEVER_OUTSIDE).items()
+    ]
+
+
+# --- One line ---------------------------------------------------------------------------------------------------------
+
+
+def closing(item: Masquerade, translated: t.Iterable[Match]) -> t.List[Rule]:
+    """Close what a line leaves open: what its WAN opens, and its sources on any other WAN.
+
+    The engine puts these rules after those of other items, and drops after accepts.
+    """
+    wan, key = (item.out_interface,), item.key
+    rules = [
+        Rule(FORWARD.name, Match(iif=wan, ct_state=("related", "established")), RETURN, key),
+        Rule(FORWARD.name, Match(iif=wan, translated=True), RETURN, key),
+        Rule(FORWARD.name, Match(iif=wan), DROP, key),
+    ]
+    rules += [Rule(EGRESS.name, match, Action("expect_nat", nat=MASQUERADE), key) for match in translated]
+    inside = by_family(NEVER_OUTSIDE)
+    for family, nets in by_family(item.source).items():
+        # Inner networks and VPNs have private destinations.
+        rules.append(Rule(EGRESS.name, Match(family, source=nets, destination=inside[family]), RETURN, key))
+        rules.append(Rule(EGRESS.name, Match(family, source=nets), GUARD, key))
+    return rules

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What stays closed when all other rules are flushed: a gateway's essential guarantees, repeated in a few rules.
+
+The kernel consults NAT chains about the first packet of a flow only, and ours, after all others, only if nobody has
+translated its source. Therefore these rules see what remains untranslated after a flush, and the few flows that are
+never translated; they accept the latter as the gateway's own rules do. What a LAN may open outside, how often, and what
+passes between undeclared links is up to the gateway's own rules alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .._intent.conflicts import is_pinhole
+from .._resolve.around import reached
+from .around import LET_THROUGH, NOT_LET_THROUGH, other_links, unmarked, unseen, ways_out
+from .chains import DROP, EGRESS, PROTECTED, RETURN, declared, lan_interfaces, wan_interfaces
+from .compile import multicast
+from .follow import EGRESS_ROUTED, egress_routed
+from .input import chain_protected
+from .model import Action, Chain, Match, Rule, RuleSet
+from .nat import egress, let_in
+
+if t.TYPE_CHECKING:
+    from .._resolve.resolved import Resolved
+
+FENCE = Chain("fence", "postrouting", "fence")
+FENCE_INPUT = Chain("fence-input", "input", "fence")
+FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
+#: New, untranslated flows from elsewhere.
+BEGIN = Chain("begin")
+OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
+KEY = "fence"
+
+
+def compile_fence(gateway: Resolved) -> RuleSet:
+    """The fence of a resolved gateway."""
+    outside, lans = ways_out(gateway), lan_interfaces(gateway)
+    # Packets of this host have one of its addresses. So have the outer packets of a tunnel, which the kernel shows as
+    # coming from the tunnel's own interface (since Linux 5.7).
+    rules = [Rule(FENCE.name, Match(ct_state=("new",), foreign=True), Action("jump", BEGIN.name), KEY)]
+    if outside:
+        rules.append(Rule(BEGIN.name, Match(oif=outside), Action("jump", EGRESS.name), KEY))
+        rules.append(Rule(BEGIN.name, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
+    if lans:
+        rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
+    rules += egress(gateway, outside) + egress_routed(gateway)
+    rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
+    rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
+    # After a flush nobody else clears the mark, which the rules above trust.
+    rules += [
+        replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",))) for rule in unmarked()
+    ]
+    # After the translation, no expect_nat is needed.
+    rules = [
+        replace(rule, action=DROP) if rule.action.kind == "guard" else rule
+        for rule in rules
+        if rule.action.kind != "expect_nat"
+    ]
+    filled = {rule.chain for rule in rules}
+    inner = (BEGIN, OUTSIDE, INSIDE, EGRESS, EGRESS_ROUTED, PROTECTED)
+    chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE) if each.name in filled]
+    chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
+    return RuleSet(gateway.instance, tuple(chains), tuple(rules))
+
+
+def _from_outside(gateway: Resolved) -> t.List[Rule]:
+    """Closed, except for what another program's DNAT accepts, and what our own rules open without DNAT."""
+    here, wans = OUTSIDE.name, wan_interfaces(gateway)
+    opened = _pinholes(gateway) + multicast(gateway)
+    rules = [
+        Rule(here, Match(translated=True), RETURN, "managed"),
+        Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
+        *(replace(rule, chain=here, action=RETURN) for rule in opened if set(rule.match.iif) <= set(wans)),
+    ]
+    if gateway.undeclared == "leave":
+        return [*rules, Rule(here, Match(oif=declared(gateway) + other_links(gateway)), DROP, "closed")]
+    if wans:
+        rules.append(Rule(here, Match(iif=wans), DROP, "closed"))
+    if ways_out(gateway) != wans:
+        # Undeclared traffic from a link with a default route that is not a WAN is not ours to close.
+        rules.append(Rule(here, Match(oif=declared(gateway)), DROP, "undeclared"))
+    return rules
+
+
+def _from_inside(gateway: Resolved) -> t.List[Rule]:
+    """LANs are isolated. Private sources towards other links have been checked before."""
+    here, lans = INSIDE.name, lan_interfaces(gateway)
+    rules = [Rule(here, Match(translated=True), RETURN, "managed")]
+    for lan in gateway.lans:
+        others = tuple(name for other in gateway.lans if other.name in lan.reaches for name in other.interfaces)
+        inside = lan.interfaces + others + reached(gateway, lan)
+        rules.append(Rule(here, Match(iif=lan.interfaces, oif=inside), RETURN, "lan/" + lan.name))
+    opened = [rule for rule in _pinholes(gateway) if set(rule.match.iif) <= set(lans)]
+    rules += [replace(rule, chain=here, action=RETURN) for rule in opened]
+    return [*rules, Rule(here, Match(oif=lans), DROP, "isolation")] if lans else []
+
+
+def _pinholes(gateway: Resolved) -> t.List[Rule]:
+    """Rules that open a server at its own address."""
+    forwards = (forward for forward in gateway.port_forwards if is_pinhole(gateway, forward))
+    return [rule for forward in forwards for rule in let_in(gateway, forward)]
+
+
+def _input(gateway: Resolved) -> t.List[Rule]:
+    """Packets from outside to the gateway itself, if it is protected."""
+    if gateway.input != "protect":
+        return []
+    jump, here, wans = Action("jump", PROTECTED.name), FENCE_INPUT.name, wan_interfaces(gateway)
+    rules = [Rule(here, Match(iif=wans, ct_state=("new",)), jump, KEY)] if wans else []
+    undeclared = tuple(name for name in ways_out(gateway) if name not in wans)
+    if undeclared:
+        # Unless it belongs to another instance.
+        rules.append(Rule(here, Match(iif=undeclared, ct_state=("new",), mark=NOT_LET_THROUGH), jump, KEY))
+    return rules + chain_protected(gateway)

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Compile the filter for packets to the gateway itself."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._base.net import by_family
+from .._facts.links import managed_links
+from .chains import (
+    DROP,
+    INPUT,
+    INVALID,
+    OWN,
+    PROTECTED,
+    REJECT,
+    RETURN,
+    address_matches,
+    declared,
+    lan_interfaces,
+    wan_interfaces,
+    with_protocols,
+)
+from .model import REACH, Action, Match, Rule
+from .nat import closed_inside, let_in_here
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._resolve.resolved import Resolved
+
+#: RFC 792 and RFC 4443: echo requests and errors. RFC 1256: router advertisement and solicitation. RFC 4890 section
+#: 4.4.1, what an IPv6 host needs: neighbour discovery, router advertisement and solicitation, multicast listener
+#: discovery, and multicast router discovery (RFC 4286, where IPv4 uses IGMP).
+ICMP_NEEDED = {
+    "ip": ("icmp", (3, 8, 9, 10, 11, 12)),
+    "ip6": ("icmpv6", (1, 2, 3, 4, 128, 130, 131, 132, 133, 134, 135, 136, 143, 151, 152, 153)),
+}
+#: Those of them that conntrack calls invalid, because it expects neither replies nor requests: valid_new in
+#: nf_conntrack_proto_icmp.c, noct_valid_new in nf_conntrack_proto_icmpv6.c (measured, Linux 6.18).
+ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
+#: Replies of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
+DHCP_CLIENT = {"ip": 68, "ip6": 546}
+
+
+def chain_own(gateway: Resolved) -> t.List[Rule]:
+    """Before any instance filters: this instance decides about its own links, whatever others protect."""
+    return [Rule(OWN.name, Match(iif=declared(gateway), ct_state=("new",)), Action("mark", size=REACH), "reach")]
+
+
+def chain_input(gateway: Resolved) -> t.List[Rule]:
+    """Packets to the gateway itself. With ``protect``, every link is filtered that is not a LAN and not managed."""
+    invalid = Match(iif=declared(gateway), ct_state=("invalid",))
+    rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
+    rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway)) + _in_place_of_servers(gateway)
+    if gateway.input != "protect":
+        return rules
+    # A WAN or an undeclared link may have a name like a manager's link.
+    protected = Action("goto", PROTECTED.name)
+    rules += [
+        Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
+        Rule(INPUT.name, Match(iif=wan_interfaces(gateway)), protected, "input"),
+        Rule(INPUT.name, Match(mark=(REACH, REACH)), RETURN, "reach"),
+    ]
+    if gateway.around.apart:
+        rules.append(Rule(INPUT.name, Match(iif=gateway.around.apart), protected, "input"))
+    left_alone = lan_interfaces(gateway) + ("lo",) + managed_links()
+    return rules + [
+        Rule(INPUT.name, Match(iif=left_alone), RETURN, "input"),
+        Rule(INPUT.name, Match(), protected, "input"),
+    ]
+
+
+def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
+    """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
+    outside = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
+    return [
+        Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
+        for family, nets in outside.items()
+        for links, action, key in (
+            (wan_interfaces(gateway), DROP, "closed"),
+            (lan_interfaces(gateway), REJECT, "isolation"),
+        )
+        if links
+    ]
+
+
+def chain_invalid() -> t.List[Rule]:
+    known = [Match(family, protocol=protocol, icmp_type=types) for family, (protocol, types) in ICMP_UNKNOWN.items()]
+    rules = [Rule(INVALID.name, match, RETURN, "input") for match in known]
+    return [*rules, Rule(INVALID.name, Match(), DROP, "invalid")]
+
+
+def chain_protected(gateway: Resolved) -> t.List[Rule]:
+    """What the gateway accepts on a protected link. Accepted packets continue to other programs' rules."""
+    if gateway.input != "protect":
+        return []
+    let_in = [Match("ip", protocol="igmp")]
+    for family in ("ip", "ip6"):
+        protocol, types = ICMP_NEEDED[family]
+        let_in.append(Match(family, protocol=protocol, icmp_type=types))
+        client = DHCP_CLIENT[family]
+        let_in.append(Match(family, protocol="udp", port=((client, client),)))
+    rules = [Rule(PROTECTED.name, match, RETURN, "input") for match in let_in]
+    rules += [
+        Rule(PROTECTED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
+        for port in gateway.controller_ports
+    ]
+    for item in gateway.input_allow:
+        for match in address_matches(item.source, item.destination, iif=(item.wan,) if item.wan else ()):
+            asked = with_protocols(match, item)
+            rules += [Rule(PROTECTED.name, each, RETURN, "input_allow/" + item.name) for each in asked]
+    for forward in gateway.port_forwards:
+        if set(forward.to) & set(gateway.own_servers):
+            rules += let_in_here(gateway, forward)
+    return [*rules, Rule(PROTECTED.name, Match(), DROP, "protected")]

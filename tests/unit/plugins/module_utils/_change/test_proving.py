@@ -1,0 +1,116 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a proof decides about a change; proofs with packets are in tests/integration/test_proof_of_a_change.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import forgetting, proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Report, Result
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+
+OLD, NEW = (forgetting.encoded(Resolved(wans=(), lans=(), mss=mss)) for mss in ("keep", "pmtu"))
+SENT = Result("reach", "office reaches the Internet", (), "broken", "nothing came out of ppp0")
+LATER = Result("closed", "office is closed", (), "broken", "something came out of lan0")
+SOUND = Result("reach", "guests reach the Internet", (), "holds")
+LOST = Result("reach", "lab reaches the Internet", (), "unmeasurable", "lab0 is down")
+
+
+@pytest.fixture
+def host():
+    return fakes.FakeHost()
+
+
+@pytest.fixture
+def proofs(monkeypatch):
+    """What each proof in turn finds; the gateways that were proven."""
+    found, asked = [], []
+
+    def prove(gateway, _facts, _host, longest=15.0, _beside=()):
+        asked.append((gateway.mss, longest))
+        return Report(tuple(found.pop(0)), 0.3)
+
+    monkeypatch.setattr(proving, "prove", prove)
+    return found, asked
+
+
+def test_a_promise_that_breaks_fails_the_change(host, proofs):
+    found, asked = proofs
+    found += [[SENT, SOUND], [SOUND]]
+    proven = proving.Proving("required", OLD, NEW)
+    proven.prepare("default", host)
+    with pytest.raises(proving.Unproven) as caught:
+        proven.after(30, host)
+    said = "proof: office reaches the Internet is broken: nothing came out of ppp0"
+    assert caught.value.problems == (said, proving.KEPT_ALL_THE_SAME)
+    assert not proven.excuses(caught.value, host)
+    assert asked == [("pmtu", 7.5), ("keep", 15.0)]
+
+
+def test_what_is_as_broken_without_the_change_is_excused(host, proofs):
+    found, asked = proofs
+    found += [[SENT], [SENT, LATER], [SENT]]
+    proven = proving.Proving("required", OLD, NEW)
+    with pytest.raises(proving.Unproven) as caught:
+        proven.after(None, host)
+    assert proven.excuses(caught.value, host)
+    assert proven.after(None, host) == ("proof: " + proving.sentence(SENT),)
+    # The next run knows that something is broken, so it measures first.
+    host.write("/run/ipmasq/default.proof", '{"broken": ["x"]}', 0o600)
+    later = proving.Proving("required", OLD, NEW)
+    found += [[SENT], [SENT, LATER]]
+    later.prepare("default", host)
+    with pytest.raises(proving.Unproven) as caught:
+        later.after(None, host)
+    assert caught.value.problems[0] == "proof: " + proving.sentence(LATER)
+    assert not later.excuses(caught.value, host)
+    assert [mss for mss, _longest in asked] == ["pmtu", "keep", "pmtu", "keep", "pmtu"]
+
+
+def test_nothing_excuses_a_first_run_or_another_error(host, proofs):
+    found, _asked = proofs
+    found += [[SENT]]
+    first = proving.Proving("required", None, NEW)
+    with pytest.raises(proving.Unproven) as caught:
+        first.after(None, host)
+    assert not first.excuses(caught.value, host)
+    assert not proving.Proving("required", OLD, NEW).excuses(ValueError(), host)
+
+
+def test_many_are_counted(host, proofs):
+    many = [Result("reach", "lan {0}".format(number), (), "broken", "x") for number in range(30)]
+    proofs[0].append(many)
+    with pytest.raises(proving.Unproven) as caught:
+        proving.Proving("required", None, NEW).after(None, host)
+    assert len(caught.value.problems) == proving.MOST_TOLD + 2
+    assert caught.value.problems[-2] == "and 20 more promises"
+
+
+@pytest.mark.parametrize(("mode", "after"), [("off", NEW), ("required", None), ("required", {"items": {}})])
+def test_nothing_is_sent_where_nothing_is_to_be_proven(host, proofs, mode, after):
+    host.write("/run/ipmasq/default.proof", '{"broken": ["x"]}', 0o600)
+    proven = proving.Proving(mode, OLD, after)
+    proven.prepare("default", host)
+    assert proven.after(None, host) == () and proven.report is None and proven.notes == ()
+    assert proofs[1] == []
+
+
+def test_what_cannot_be_measured_is_one_sentence_for_each_reason(host, proofs):
+    proofs[0].append([LOST, LOST, SOUND])
+    proven = proving.Proving("required", None, NEW)
+    assert proven.after(None, host) == ()
+    assert proven.notes == ("proof: 2 of 3 promises cannot be measured: lab0 is down",)
+    counts = {"holds": 1, "broken": 0, "unmeasurable": 2}
+    assert proven.record(host) == {"at": "2026-11-28T10:20:30Z", "seconds": 0.3, "counts": counts, "broken": []}
+
+
+def test_a_bug_in_the_proof_is_told_and_fails_nothing(host, monkeypatch):
+    monkeypatch.setattr(proving, "prove", lambda *_words: 1 // 0)
+    proven = proving.Proving("required", OLD, NEW)
+    assert proven.after(None, host) == ()
+    (note,) = proven.notes
+    assert note.startswith("proof: the proof broke off, which is a bug in ipmasq.linux")

@@ -1,0 +1,273 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run that changed nothing is repeated from its questions; any difference causes a whole run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, persist, repeat, wanting
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.controller import Reach
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params, tried
+
+SEEN = "/run/ipmasq/default.seen"
+TOOLS = {"nft": fakes.NFT, "iptables-nft": fakes.IPTABLES_NFT, "iptables-legacy": fakes.IPTABLES_LEGACY}
+LANS = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "fd00:1::/64"]}]
+
+
+class Run:
+    """Runs of the module's step on a host in memory; ``whole`` counts the complete ones."""
+
+    def __init__(self, host):
+        self.host, self.whole = host, 0
+
+    def __call__(self, check_mode=False, **given):
+        given.setdefault("lans", LANS)
+        params = gateway_params(**given)
+
+        def step(host):
+            self.whole += 1
+            return engine.apply_gateway(gateway_from_params(params), "auto", host).to_dict()
+
+        return repeat.repeated(params, fakes.seen(self.host, check_mode), step)
+
+
+@pytest.fixture(params=list(TOOLS))
+def run(request):
+    """After two runs: one that changed something, one that changed nothing."""
+    made = Run(fakes.FakeHost(TOOLS[request.param]))
+    assert made()["changed"]
+    assert not made()["changed"]
+    assert made.whole == 2
+    return made
+
+
+def test_the_third_run_is_the_second_again(run):
+    before = run.host.snapshot()
+    first, second = run(), run(check_mode=True)
+    assert run.whole == 2
+    assert not first["changed"]
+    assert first == second
+    assert run.host.snapshot() == before
+
+
+def test_the_questions_are_all_put_again(run):
+    asked = [words for kind, words, _answer in json.loads(run.host.files[SEEN])["asked"] if kind == "ask"]
+    run.host.calls.clear()
+    run()
+    assert asked
+    assert run.host.calls == asked
+
+
+def test_any_other_answer_brings_the_whole_run_back(run):
+    text = run.host.files[SEEN]
+    for place in tried(range(len(json.loads(text)["asked"]))):
+        seen = json.loads(text)
+        seen["asked"][place][2] = "0" * 64
+        run.host.files[SEEN] = json.dumps(seen)
+        before = run.whole
+        run()
+        assert run.whole == before + 1, seen["asked"][place]
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda host: host.files.update({"/proc/sys/net/ipv4/ip_forward": "0\n"}),
+        lambda host: host.files.update({persist.LOADER: "true\n"}),
+        lambda host: host.files.pop("/etc/ipmasq/default.json"),
+        lambda host: host.modes.update({"/etc/ipmasq/default.json": 0o644}),
+        lambda host: (
+            [each.tables["nat"].get("IPMASQ-SRCNAT", ("", []))[1].clear() for each in host.iptables.values()],
+            host.nft.tables.pop("ipmasq", None),
+        ),
+    ],
+    ids=["switch", "loader", "state", "mode", "rules"],
+)
+def test_drift_is_found_and_mended(run, drift):
+    drift(run.host)
+    assert run()["changed"]
+    assert SEEN not in run.host.files
+    assert not run()["changed"]
+
+
+def test_other_options_are_another_run(run):
+    assert run(mss="keep")["changed"]
+    assert run()["changed"]
+
+
+def test_other_code_is_another_run(run, monkeypatch):
+    monkeypatch.setattr(repeat, "code_parts", lambda: ["another"])
+    run()
+    assert run.whole == 3
+
+
+def test_another_ssh_port_is_another_run(run, monkeypatch):
+    run(input="protect")
+    run(input="protect")
+    before = run.whole
+    run(input="protect")
+    assert run.whole == before
+    monkeypatch.setattr(repeat, "reach", lambda _host: Reach(2222, (22,)))
+    run(input="protect")
+    assert run.whole == before + 1
+
+
+def test_operators_by_different_ports_are_one(run, monkeypatch):
+    """Where both are open anyway. With a list of the user's own, each is asked whether it would be cut off."""
+
+    def come_by(port):
+        for module in (repeat, wanting):
+            monkeypatch.setattr(module, "reach", lambda _host: Reach(port, (22, 2222)))
+
+    for given in ({}, {"input_controller_ports": [22, 2222]}):
+        come_by(22)
+        run(input="protect", **given)
+        run(input="protect", **given)
+        before, rows = run.whole, run.host.files["/etc/ipmasq/default.json"]
+        for port in (22, 2222, None):
+            come_by(port)
+            assert not run(input="protect", **given)["changed"]
+            assert run.host.files["/etc/ipmasq/default.json"] == rows
+        assert run.whole == before + (2 if given else 0)
+
+
+def test_check_mode_writes_nothing_down():
+    made = Run(fakes.FakeHost())
+    made()
+    made(check_mode=True)
+    assert SEEN not in made.host.files
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', '{"key": "x", "asked": 1}', "null"])
+def test_a_damaged_list_is_no_list(run, text):
+    run.host.files[SEEN] = text
+    assert not run()["changed"]
+    assert run.whole == 3
+
+
+def test_a_folder_that_cannot_be_written_to_costs_time_only(run):
+    del run.host.files[SEEN]
+    write = run.host.write
+
+    def full(path, text, mode):
+        if path == SEEN:
+            raise GatewayError("no space left on device")
+        write(path, text, mode)
+
+    run.host.write = full
+    assert not run()["changed"]
+    assert not run()["changed"]
+    assert run.whole == 4
+
+
+def test_a_remark_is_a_warning_once():
+    """And again once it has not been so for a while. Check mode records nothing."""
+    host, told = fakes.FakeHost(), "/run/ipmasq/default.told"
+
+    def tell(*remarks, check_mode=False):
+        result = {"notes": ["n"], "warnings": ["w"], "remarks": list(remarks)}
+        found = repeat.tell(result, "default", fakes.seen(host, check_mode))
+        assert "remarks" not in found
+        return found["notes"][1:], found["warnings"][1:]
+
+    assert tell("a", check_mode=True) == ([], ["a"])
+    assert told not in host.files
+    assert tell("a") == ([], ["a"])
+    assert tell("a") == (["a"], [])
+    assert tell("a", "b") == (["a"], ["b"])
+    events = len(host.events)
+    assert tell("a", "b") == (["a", "b"], [])
+    assert len(host.events) == events
+    assert tell() == ([], [])
+    assert told not in host.files
+    assert tell("b") == ([], ["b"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[", "7"])
+def test_what_was_told_may_be_damaged(text):
+    host = fakes.FakeHost(files={"/run/ipmasq/default.told": text})
+    assert repeat.tell({"remarks": ["a"]}, "default", host)["warnings"] == ["a"]
+
+
+def test_a_wrong_instance_has_no_file():
+    host = fakes.FakeHost()
+    host.read = None
+    assert repeat.repeated({"instance": "../../etc/shadow"}, host, lambda _host: {"changed": False})
+
+
+@pytest.mark.parametrize(
+    "words, one, other",
+    [
+        (
+            ["nft", "-j", "list", "table", "inet", "ipmasq"],
+            '[{"counter": {"packets": 1, "bytes": 40}}, {"accept": null}]',
+            '[{"counter": {"packets": 20, "bytes": 8000}}, {"accept": null}]',
+        ),
+        (
+            ["iptables-nft-save", "-c"],
+            "# Generated on Monday\n:FORWARD DROP [1:40]\n[2:80] -A FORWARD -j X\n",
+            "# Generated on Tuesday\n:FORWARD DROP [7:4]\n[12:680] -A FORWARD -j X\n",
+        ),
+        (
+            ["ip", "-j", "-d", "addr", "show"],
+            '{"valid_life_time":86363,"preferred_life_time":14363,"gc_timer":12.88}',
+            '{"valid_life_time":86360,"preferred_life_time":14360,"gc_timer":3.01}',
+        ),
+        (
+            ["ip", "-j", "-6", "route", "show", "table", "all", "match", "2000::/4"],
+            '[{"dst":"default","dev":"eth4","protocol":"ra","metric":1024,"expires":99}]',
+            '[{"dst":"default","dev":"eth4","protocol":"ra","metric":1024,"expires":1798}]',
+        ),
+    ],
+)
+def test_what_only_counts_or_runs_down_is_no_difference(words, one, other):
+    assert is_steady(words)
+    answers = [repeat._steady("ask", words, Done(0, text, "")) for text in (one, other)]
+    assert answers[0] == answers[1]
+    assert answers[0] != repeat._steady("ask", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
+
+
+def test_what_looks_like_a_counter_in_a_log_prefix_is_a_difference():
+    line = '[2:80] -A X -j LOG --log-prefix "[{0}:2] closed: "\n[2:80] -A X -j LOG --log-prefix [{0}:2]\n'
+    answers = [repeat._steady("ask", ["iptables-nft-save", "-c"], Done(0, line.format(n), "")) for n in (1, 7)]
+    assert answers[0] != answers[1]
+
+
+def test_of_the_memory_only_its_size_counts():
+    answers = [
+        repeat._steady("read", ["/proc/meminfo"], "MemTotal: {0} kB\nMemFree: {1} kB\n".format(*each))
+        for each in ((8, 1), (8, 2), (9, 2))
+    ]
+    assert answers[0] == answers[1]
+    assert answers[1] != answers[2]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda host: host.ask(["nft", "-c", "-j", "-f", "-"], stdin='{"nftables": []}'),
+        lambda host: host.ask(["conntrack", "-L", "-f", "ipv4"]),
+        lambda host: host.acting(),
+    ],
+)
+def test_what_cannot_be_asked_again_spoils_the_record(question):
+    listener = repeat.Listener(fakes.FakeHost())
+    listener.ask(["nft", "-j", "list", "chains"])
+    assert not listener.spoiled
+    question(listener)
+    assert listener.spoiled
+
+
+def test_what_stands_for_the_code_is_steady():
+    assert repeat.code_parts() == repeat.code_parts()
+    assert "repeat.py" in [part[0] for part in repeat.code_parts()]

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the rules know about the rest of the host."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, Problems
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.around import around, check_reaches, reached
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
+
+LANS = (ResolvedLan("office", ("lan0",), ("192.168.1.0/24",), ("two/guests", "three/lab")),)
+WANS = (ResolvedWan("ppp*"),)
+TWO = Neighbour("two", (("guests", ("guest0", "guest1")), ("lab", ("lab0",))), ("ppp0",))
+
+
+def link(name, kind="", address="10.9.9.1"):
+    return Interface(name, kind=kind, addresses=(address,) if address else ())
+
+
+def seen(*links, ways_out=()):
+    return around(LANS, WANS, Facts(links, tuple(Route(name) for name in ways_out)))
+
+
+def test_what_is_left_alone_does_not_depend_on_what_is_there():
+    """Networks that a manager makes or removes change no row."""
+    there = [link(name) for name in ("docker0", "virbr0", "br-0123456789ab")] + [link("wg0", "wireguard")]
+    assert seen(*there) == seen()
+    assert {"docker*", "virbr*", "br-a*", "wg*", "tun*"} <= set(seen().managed)
+
+
+@pytest.mark.parametrize(
+    ("interface", "managed"),
+    [
+        (link("home", "wireguard"), True),
+        (link("tunl0", "ipip", ""), False),  # brought along by a module of the kernel
+        (link("vpn0", "ppp"), False),  # a WAN as often as not
+        (link("eth9"), False),
+        (link("lan0", "gre"), False),  # declared
+        (link("w;reboot", "tun"), False),
+    ],
+)
+def test_tunnels_of_any_name(interface, managed):
+    assert set(seen(interface).managed) - set(seen().managed) == ({interface.name} if managed else set())
+
+
+def test_what_is_only_called_like_that_is_apart():
+    found = seen(link("br-dmz"), link("br-lan"), link("tun-left"), link("docker0"), link("wg1", "wireguard"))
+    assert found.apart == ("br-dmz", "tun-left")
+
+
+def test_a_way_out_is_never_left_alone():
+    found = seen(
+        link("wg0", "wireguard"), link("home", "wireguard"), link("eth9"), ways_out=("ppp0", "wg0", "home", "eth9")
+    )
+    assert found.ways_out == ("eth9", "home", "wg0")
+    assert found.apart == ("wg0",)
+    assert "home" not in found.managed
+
+
+def test_lans_of_other_instances():
+    gateway = Resolved(lans=LANS, wans=WANS, around=around(LANS, WANS, Facts(()), [TWO]))
+    assert reached(gateway, LANS[0]) == ("guest0", "guest1")
+    assert TWO.links == ("guest0", "guest1", "lab0", "ppp0")
+    problems = Problems()
+    check_reaches(gateway, [TWO], problems)
+    with pytest.raises(GatewayError) as raised:
+        problems.raise_if_any()
+    assert raised.value.problems == (
+        "lans[0] 'office': reaches 'three/lab', which is not a LAN of another instance on this host (known LANs: "
+        "two/guests, two/lab); apply that instance first",
+    )

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A likely mistake gets one sentence, and the usual case none."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+WAN = Interface("wan0", networks=("203.0.113.0/24",), addresses=("203.0.113.2",))
+LAN = Interface("lan0", networks=("192.168.1.0/24",), addresses=("192.168.1.1",))
+OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
+OUT = Route("wan0")
+
+
+def told(links, routes=(OUT,), **options):
+    options = {"wans": [{"interface": "wan0"}], "lans": [OFFICE], **options}
+    return resolve(gateway_from_params(gateway_params(**options)), Facts(tuple(links), tuple(routes)))
+
+
+def link(name, network, **more):
+    return Interface(name, networks=(network,), addresses=(network.replace("0/24", "1"),), **more)
+
+
+DROPPED = (
+    "new connections between it and WANs or LANs are dropped; add it to lans if it is a LAN, or set undeclared to leave"
+)
+#: links, routes, options, sentences
+TEST_REMARKS = {
+    "nothing": ([WAN, LAN, Interface("lo"), Interface("eth9")], [OUT], {}, []),
+    "a WAN that is not there": (
+        [WAN, LAN],
+        [OUT],
+        {"wans": [{"interface": "wan00"}]},
+        [
+            "WAN: link wan00 does not exist now; its rules take effect once it appears",
+            "wan0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should",
+        ],
+    ),
+    "a LAN that is not there": (
+        [WAN],
+        [OUT],
+        {},
+        ["LAN office: link lan0 does not exist now; its rules take effect once it appears"],
+    ),
+    "a default route through a tunnel": (
+        [WAN, LAN, link("wg0", "10.9.0.0/24", kind="wireguard")],
+        [OUT, Route("wg0", table="51820")],
+        {},
+        ["wg0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should"],
+    ),
+    "a management network": (
+        [WAN, LAN, link("mgmt0", "10.9.9.0/24"), Interface("mgmt1", addresses=("10.8.8.8",))],
+        [OUT],
+        {},
+        ["mgmt0 (10.9.9.0/24), mgmt1 (10.8.8.8): neither WAN nor LAN, so " + DROPPED],
+    ),
+    "many": (
+        [WAN, LAN, *(link("v{0}".format(n), "10.9.{0}.0/24".format(n)) for n in range(7))],
+        [OUT],
+        {},
+        [
+            "v0 (10.9.0.0/24), v1 (10.9.1.0/24), v2 (10.9.2.0/24), v3 (10.9.3.0/24), v4 (10.9.4.0/24) and 2 more: "
+            "neither WAN nor LAN, so " + DROPPED
+        ],
+    ),
+    "somebody else's": (
+        [WAN, LAN, link("docker0", "172.17.0.0/24"), link("tun0", "10.8.0.0/24", kind="tun"),
+         link("lo1", "10.7.0.0/24", kind="dummy")],
+        [OUT], {}, [],
+    ),
+    "networks that are others": (
+        [WAN, link("lan0", "192.168.9.0/24")],
+        [OUT],
+        {},
+        [
+            "LAN office: lan0 has 192.168.9.0/24, which is not in the LAN's networks; packets from there are dropped "
+            "as spoofed"
+        ],
+    ),
+    "IPv6 that is not forwarded": (
+        [WAN, Interface("lan0", networks=("192.168.1.0/24", "fd00:1::/64"), addresses=("192.168.1.1", "fd00:1::1"))],
+        [OUT], {}, [],
+    ),
+    "a LAN that trusts its sources": (
+        [WAN, link("lan0", "192.168.9.0/24")], [OUT], {"lans": [dict(OFFICE, spoof_check=False)]}, [],
+    ),
+    "a LAN whose networks are its link's": (
+        [WAN, link("lan0", "192.168.9.0/24")], [OUT], {"lans": [{"name": "office", "interfaces": ["lan0"]}]}, [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TEST_REMARKS)
+def test_remarks(case):
+    links, routes, options, wanted = TEST_REMARKS[case]
+    found = told(links, routes, **options)
+    assert list(found.remarks) == wanted
+    assert found.warnings == ()
+
+
+def test_an_advertisement_in_a_lan_is_a_danger():
+    found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra")])
+    assert found.warnings == (
+        "LAN office: a host there sends router advertisements (there is an IPv6 default route through lan0); lan0 "
+        "stays a LAN and does not become a WAN; find that host",
+    )
+    assert found.remarks == ()
+
+
+def test_what_is_left_open_is_a_danger_at_each_run():
+    found = told([WAN, LAN, link("mgmt0", "10.9.9.0/24")], [OUT, Route("wan1")], undeclared="leave")
+    assert found.warnings == (
+        "wan1 has a default route but is not a WAN, and undeclared is leave: what LANs send through it is not "
+        "translated; add it to wans",
+    )
+    assert found.remarks == (
+        "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so the gateway filters nothing between it and WANs or LANs; add it "
+        "to lans if it is a LAN",
+    )
+
+
+def test_links_of_other_instances_are_no_news():
+    neighbours = [Neighbour("two", lans=(("mgmt", ("mgmt*",)),), wans=("wan1",))]
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[OFFICE]))
+    facts = Facts((WAN, LAN, link("mgmt0", "10.9.9.0/24")), (OUT,))
+    assert resolve(gateway, facts, neighbours=neighbours).remarks == ()
+    # Nor are they chosen.
+    found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
+    assert [lan.name for lan in found.gateway.lans] == ["lan0"]
+    assert "mgmt0: not used as a LAN: it belongs to instance two" in found.notes

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What reaches the gateway itself, packet by packet, on the neutral rules that both backends render."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import REACH
+from ansible_collections.ipmasq.linux.tests.unit.packet import Packet, trace
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
+HERE, FAR = "192.0.2.1", "198.51.100.9"
+#: A WAN with a name like one of Docker's bridges.
+WANS = [{"interface": "wan0"}, {"interface": "br-0wan"}]
+
+
+def compiled(ports=(22,), addresses=(), there=(), **given):
+    options = dict(wans=WANS, lans=[LAN], input="protect")
+    options.update(given)
+    facts = Facts((Interface("lan0", addresses=addresses), *map(Interface, there)))
+    gateway = resolve(gateway_from_params(gateway_params(**options)), facts).gateway
+    return compile_gateway(replace(gateway, controller_ports=ports))
+
+
+@pytest.mark.parametrize(
+    ("iif", "verdict"),
+    [
+        ("wan0", "drop"), ("br-0wan", "drop"), ("mgmt0", "drop"), ("wg0", "drop"), ("tun3", "drop"), ("br-lan", "drop"),
+        ("lan0", "accept"), ("lo", "accept"), ("docker0", "accept"), ("virbr7", "accept"),
+        ("br-0123456789ab", "accept"),
+    ],
+)  # fmt: skip
+def test_which_links_are_protected(iif, verdict):
+    packet = Packet(iif, "", FAR, HERE, protocol="udp", port=53)
+    assert trace(compiled(), packet).verdict == verdict
+    assert trace(compiled(input="open"), packet).verdict == "accept"
+    # What answers the gateway is let in everywhere.
+    assert trace(compiled(), replace(packet, ct_state="established")).verdict == "accept"
+    assert trace(compiled(), replace(packet, protocol="tcp", port=22)).verdict == "accept"
+
+
+def test_a_link_that_only_looks_like_a_managers_is_protected():
+    """The user's own bridge with a name like Docker's, if it exists when this runs."""
+    packet = Packet("br-dmz", "", FAR, HERE, protocol="udp", port=53)
+    assert trace(compiled(), packet).verdict == "accept"
+    assert trace(compiled(there=("br-dmz",)), packet).verdict == "drop"
+
+
+def test_instances_leave_each_others_links_alone():
+    """A packet from a link of one instance is marked before any of them filters."""
+    own = {rule.match.iif: rule.action for rule in compiled().rules if rule.chain == "own"}
+    assert {(iif, action.kind, action.size) for iif, action in own.items()} == {
+        (("lan0", "wan0", "br-0wan"), "mark", REACH)
+    }
+    rules = [rule for rule in compiled().rules if rule.chain == "input"]
+    wans, marked = (
+        next(index for index, rule in enumerate(rules) if wanted(rule.match))
+        for wanted in (lambda match: match.iif == ("wan0", "br-0wan"), lambda match: match.mark == (REACH, REACH))
+    )
+    assert wans < marked and rules[marked].action.kind == "return"
+
+
+def test_what_is_allowed_on_one_wan_and_on_every_link():
+    allow = [{"name": "all", "protocol": ["udp"], "port": ["53"]}]
+    one = [dict(allow[0], wan="wan0")]
+    for iif, where in (("wan0", (allow, one)), ("mgmt0", (allow,)), ("br-0wan", (allow,))):
+        for items in (allow, one):
+            decided = trace(compiled(input_allow=items), Packet(iif, "", FAR, HERE, protocol="udp", port=53))
+            assert decided.verdict == ("accept" if items in where else "drop")
+
+
+@pytest.mark.parametrize("addresses", [(), ("192.168.1.1",)])
+def test_a_server_that_is_the_gateway_itself_is_let_in(addresses):
+    """It is one of the gateway's addresses, or a host of the LAN, which no packet for the gateway concerns."""
+    forward = {"name": "web", "port": ["8443"], "to": ["192.168.1.1"], "to_port": 80}
+    ruleset = compiled(port_forwards=[forward], addresses=addresses)
+    rules = [rule for rule in ruleset.rules if rule.chain == "protected" and rule.key == "port_forward/web"]
+    assert [(rule.match.translated, rule.match.iif, rule.match.port) for rule in rules] == (
+        [(True, ("wan0", "br-0wan"), ((80, 80),))] if addresses else []
+    )
+
+
+@pytest.mark.parametrize("mode", ["open", "protect"])
+def test_invalid_is_dropped_on_declared_links(mode):
+    for iif, verdict in (("wan0", "drop"), ("lan0", "drop"), ("docker0", "accept")):
+        assert trace(compiled(input=mode), Packet(iif, "", FAR, HERE, ct_state="invalid")).verdict == verdict
