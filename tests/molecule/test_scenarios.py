@@ -21,7 +21,7 @@ ALL = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 NEIGHBOURS = [name for name in ALL if name.startswith("neighbour_")]
 #: What molecule merges before a scenario's own file: what all share, and what those with a neighbour share.
 BASE = ("--base-config", ".config/molecule/config.yml")
-NEIGHBOUR_BASE = (*BASE, "--base-config", "molecule/shared/neighbour.yml")
+NEIGHBOUR_BASE = (*BASE, "--base-config", ".config/molecule/neighbour.yml")
 SCENARIOS = [name for name in ALL if name not in (*NEIGHBOURS, "vm")]
 STEP = re.compile(r"(?:INFO|ERROR|WARNING|CRITICAL).*|(?:PLAY|TASK) \[.*")
 
