@@ -40,7 +40,7 @@ FULL = os.environ.get("IPMASQ_FAULTS") == "full"
 
 
 class FaultHost(SandboxHost):
-    """The step with this number, counted over processes, files and switches, fails in this way."""
+    """The step with this number, counted over processes, files, folders and switches, fails in this way."""
 
     kind, number, count, what = "", 0, 0, ""
 
@@ -78,6 +78,15 @@ class FaultHost(SandboxHost):
 
     def write_switch(self, path, value):
         self._step("switch " + path, lambda: super(FaultHost, self).write_switch(path, value), lambda: _full(path))
+
+    def remove(self, path):
+        self._step("remove " + path, lambda: super(FaultHost, self).remove(path), lambda: _full(path))
+
+    def remove_tree(self, path):
+        self._step("remove " + path, lambda: super(FaultHost, self).remove_tree(path), lambda: None)
+
+    def make_folder(self, path):
+        return self._step("make " + path, lambda: super(FaultHost, self).make_folder(path), lambda: _full(path))
 
     def rename(self, path, to):
         return self._step("rename " + path, lambda: super(FaultHost, self).rename(path, to), lambda: False)

@@ -104,7 +104,7 @@ def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
         "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)".format(link) for link in closed
     ]
     drift += [
-        "~ {0}: differs from what was written".format(path)
+        "~ {0}: differs from what was written".format(path) if host.exists(path) else "- {0}: gone".format(path)
         for path in persist.outdated(persist.files_of(known, PARTS, scene, host), host)
     ]
     return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))

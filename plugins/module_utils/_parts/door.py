@@ -233,7 +233,7 @@ def restoring_lines(instance: str, stem: str, host: Sight) -> t.List[str]:
     zones = {shlex.quote(name.replace("*", "+")): shlex.quote(zone) for name, zone in _zones(host).items()}
     path = path_of(instance)
     return [
-        "{{ if [ -e {0} ]; then cp {0} {1}; else rm -f {1}; fi; }}".format(stem, path),
+        "{{ if [ -e {0} ]; then cp {0} {1} && chmod 644 {1}; else rm -f {1}; fi; }}".format(stem, path),
         "{0} --reload > /dev/null".format(CMD),
         *(again.format(CMD, name, zone) for name, zone in zones.items()),
     ]

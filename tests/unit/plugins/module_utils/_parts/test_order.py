@@ -20,7 +20,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import NO
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
-PATH, STATE = "/srv/banner", "/etc/ipmasq/default.json"
+PATH, SHARED, STATE = "/srv/banner", "/srv/banner.md", "/etc/ipmasq/default.json"
 LANS = [{"name": "lan", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}]
 
 
@@ -37,7 +37,7 @@ class _Banner(Part[Banner]):
     idle = False  # it says that it has done its work, and has not
 
     def places(self, instance):
-        return ("/srv/banner.md",)
+        return (SHARED,)
 
     def want(self, gateway, was, scene, sight):
         first = was.first if was.text else sight.read(PATH) or ""
@@ -57,7 +57,8 @@ class _Banner(Part[Banner]):
         return ("the banner was painted",) if delta.do else ()
 
     def restore(self, delta, was, want, scene, sight):
-        return Shell(("cp banner " + PATH,), {"banner": sight.read(PATH) or ""}) if delta.do else Shell()
+        lines = ("cp banner {0} && chmod 644 {0}".format(PATH),)
+        return Shell(lines, {"banner": sight.read(PATH) or ""}) if delta.do else Shell()
 
     def settle(self, want, scene):
         return ("ring the bell",) if want.text else ()
@@ -79,7 +80,7 @@ def banner(monkeypatch):
 
 
 def apply(host, check=False, **options):
-    lans = [dict(LANS[0], name=options.pop("lan", "lan"))]
+    lans = options.pop("lans", None) or [dict(LANS[0], name=options.pop("lan", "lan"))]
     gateway = gateway_from_params(gateway_params(lans=lans, **options))
     return engine.apply_gateway(gateway, "auto", fakes.seen(host, check))
 
@@ -108,6 +109,20 @@ def test_a_part_comes_is_kept_drifts_and_goes(banner):
     removing.remove_instance("default", host)
     assert host.files[PATH] == "first"
     assert not [path for path in host.files if path.startswith(("/etc/ipmasq/", "/srv/banner.md"))]
+
+
+def test_a_file_of_two_instances_goes_with_the_last(banner, monkeypatch):
+    monkeypatch.setattr(_Banner, "files", lambda _self, want, _scene: {SHARED: ("hello\n", 0o644)} if want.text else {})
+    host = fakes.FakeHost()
+    apply(host)
+    apply(host, instance="second", lans=[dict(LANS[0], interfaces=["lan1"], networks=["192.168.2.0/24"])])
+    removing.remove_instance("second", host)
+    assert host.files[SHARED] == "hello\n"
+    del host.files[SHARED]
+    assert "- {0}: gone".format(SHARED) in info.gateway_info("default", host)["drift"]
+    apply(host)
+    removing.remove_instance("default", host)
+    assert SHARED not in host.files
 
 
 def test_what_a_part_refuses_stops_the_run_before_anything_is_touched(banner):
@@ -141,5 +156,8 @@ def test_its_shell_is_in_the_scripts_that_end_a_change(banner):
 
     host.write = noted
     apply(host)
-    assert "cp banner /srv/banner || failing" in scripts["restore"] and scripts["banner"] == "first"
+    assert (
+        "cp banner /srv/banner && chmod 644 /srv/banner || failing" in scripts["restore"]
+        and scripts["banner"] == "first"
+    )
     assert "ring the bell || echo" in scripts["keep"]
