@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Carry out a change, as a whole or not at all: arm the rollback, make each part, verify, prove, keep."""
+"""Carry out a change: make each part, verify it, prove it, and what happens to connections."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
-from .._base import journal, origin
 from .._base.errors import GatewayError
 from .._init import service, shut as shutting
 from .._parts.part import FOLDER, stem
 from .._rollback import rollback
+from .._rollback.transaction import Transaction
 from . import change as changes, persist, proving
 from .telling import told
 
@@ -24,8 +24,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
     from .._rollback.rollback import Confirmation
     from .change import Change, Move
-
-AS_BEFORE = "the host is as it was before"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def carry_out(change: Change, sight: Sight, terms: Terms) -> t.Tuple[str, ...]:
     host = sight.acting()
     if not host:
         return ()
-    step = _Transaction(change, host, terms)
+    step = _Carrying(change, host, terms)
     try:
         warnings = step.run()
     except proving.Unproven as error:
@@ -69,39 +67,23 @@ def carry_out(change: Change, sight: Sight, terms: Terms) -> t.Tuple[str, ...]:
     return warnings + _boot_warnings(change, terms.pending, host)
 
 
-class _Transaction:
-    """A change as a whole, or not at all."""
+class _Carrying(Transaction):
+    """All parts in their turn, proven with packets."""
 
     def __init__(self, change: Change, host: Host, terms: Terms) -> None:
-        self._change, self._host, self._terms = change, host, terms
-        self._instance = change.scene.instance
-        self._by = origin.origin(host).words
+        self._change, self._terms = change, terms
         self._shut = shutting.shut_links(host)
         restoring = _restoring(change, self._shut, terms.aftermath.back, host)
-        self._prepared = rollback.Prepared(restoring, _keeping(change, terms.aftermath.owing))
-        self._known: t.Optional[Confirmation] = None
+        prepared = rollback.Prepared(restoring, _keeping(change, terms.aftermath.owing))
+        super().__init__(change.scene.instance, terms.pending, prepared, host)
         self._begun: t.List[Move] = []
 
-    def run(self) -> t.Tuple[str, ...]:
-        """Returns warnings. An error says whether the host is as it was before."""
-        change, host = self._change, self._host
-        self._known, self._begun = None, []
-        if change.cuts:
-            self._terms.proven.prepare(self._instance, host)
-        try:
-            self._known = rollback.arm(self._instance, self._terms.pending, self._prepared, host)
-            warnings = self._make()
-            rollback.check_armed(self._instance, self._known, host)
-            self._verify()
-            return warnings + self._prove() + self._keep(self._known)
-        except BaseException as error:
-            # Also a bug of ours, or the end of the process.
-            failed = error if isinstance(error, GatewayError) else GatewayError("it was interrupted")
-            failed.add(self._end(journal.failed(self._by, failed.problems)))
-            raise
+    def prepare(self) -> None:
+        self._begun = []
+        if self._change.cuts:
+            self._terms.proven.prepare(self._instance, self._host)
 
-    def _make(self) -> t.Tuple[str, ...]:
-        """Part by part. Returns warnings."""
+    def make(self) -> t.Tuple[str, ...]:
         warnings: t.Tuple[str, ...] = ()
         for move in self._change.turns:
             if move.delta.do is not None:
@@ -111,16 +93,14 @@ class _Transaction:
         shutting.unshut(self._shut, self._host)
         return warnings
 
-    def _verify(self) -> None:
-        """Check that the host now has what was asked for."""
+    def verify(self) -> None:
         moves = [move for move in self._change.moves if move.delta.do is not None]
         if moves:
             scene = changes.again(self._change.scene, moves, self._host)
             for move in moves:
                 move.part.verify(move.was, move.want, scene, self._host)
 
-    def _prove(self) -> t.Tuple[str, ...]:
-        """By packets, while the rollback is armed. Returns warnings."""
+    def prove(self) -> t.Tuple[str, ...]:
         proven, pending = self._terms.proven, self._terms.pending
         if not self._change.cuts:
             return ()
@@ -129,30 +109,13 @@ class _Transaction:
             rollback.leave(self._instance, rollback.PROOF, json.dumps(proven.record(self._host)), self._host)
         return warnings
 
-    def _keep(self, known: Confirmation) -> t.Tuple[str, ...]:
-        """Keep the change, or let it be confirmed. Returns warnings."""
-        said = journal.changed(self._by, told(self._change), known.until)
-        if not self._terms.pending:
-            return rollback.keep(self._instance, known, self._host, said)
-        rollback.ready(self._instance, known, self._host, self._terms.aftermath.kept())
-        self._host.log(journal.line(self._instance, said))
-        return ()
+    def lines(self) -> t.Sequence[str]:
+        return told(self._change)
 
-    def _end(self, why: str) -> str:
-        """End a change that has failed; the journal gets the reason. Returns what the host is now, for the user."""
-        host, known = self._host, self._known
-        if not known or (self._untouched() and rollback.end_unmade(self._instance, known, host)):
-            host.log(journal.line(self._instance, why))
-            return AS_BEFORE
-        try:
-            left = rollback.take_back(self._instance, known, self._prepared, why, host)
-        except GatewayError as error:
-            left = "the host is not as it was before; inspect it: " + "; ".join(error.problems)
-        if not left:
-            self._terms.aftermath.undone(host)
-        return left or AS_BEFORE
+    def forgetting(self) -> str:
+        return self._terms.aftermath.kept()
 
-    def _untouched(self) -> bool:
+    def untouched(self) -> bool:
         """Whether the first step has failed as a whole. What held a lock may hold it longer than a rollback tries."""
         if self._shut or len(self._begun) > 1:
             return False
@@ -162,6 +125,9 @@ class _Transaction:
         except GatewayError:
             return False
         return all(delta == move.delta for move, delta in left)
+
+    def undone(self) -> None:
+        self._terms.aftermath.undone(self._host)
 
 
 def _restoring(change: Change, shut: shutting.Shut, back: str, host: Sight) -> rollback.Restoring:

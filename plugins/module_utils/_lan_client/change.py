@@ -14,7 +14,6 @@ import shlex
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .._base import journal
 from .._base.errors import GatewayError, Problems
 from .._base.host import check_root
 from .._base.origin import origin
@@ -24,6 +23,7 @@ from .._managers.seen import Route, read_seen
 from .._managers.select import MANAGERS, by_hand, manager_of
 from .._parts.part import Scene
 from .._rollback import rollback
+from .._rollback.transaction import Transaction
 from . import state as states
 from .choice import choose, places, read_wish
 from .resolver import FILE, MANAGER, RESOLVED, RESOLVER, saved, searched, way_of
@@ -39,7 +39,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 PARTS: t.Tuple[Part[t.Any], ...] = (ROUTES, RESOLVER)
 COMMIT = FOLDER + "/commit"
-AS_BEFORE = "the host is as it was before"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
     pending = confirmation if change.cuts else None
     host = sight.acting()
     if host and change.changed:
-        warnings = _Carrying(change, pending, host).out()
+        warnings = _Carrying(change, pending, host).run()
         result["warnings"] = result.get("warnings", []) + list(warnings)
         result.update(pending_values(pending, sight))
     return result
@@ -280,16 +279,18 @@ def _diff(lines: t.Sequence[str]) -> t.Dict[str, str]:
 # ---- the change ------------------------------------------------------------------------------------------------------
 
 
-class _Carrying:
-    """Carries a change out; if a step fails, all of it is rolled back."""
+class _Carrying(Transaction):
+    """Routes first, while the files of managers follow once the change is kept."""
 
     def __init__(self, change: Change, pending: t.Optional[Confirmation], host: Host) -> None:
-        self._change, self._pending, self._host = change, pending, host
-        self._known: t.Optional[Confirmation] = None
-        self._scene = Scene(INSTANCE)
-        lines = [line for part, delta, was, want in self._parts() for line in self._restore(part, delta, was, want)]
-        self._prepared = rollback.Prepared(rollback.Restoring(tuple(lines), {}), change.keeping)
-        self._by = origin(host).words
+        self._change, self._scene = change, Scene(INSTANCE)
+        lines = [
+            line
+            for part, delta, was, want in self._parts()
+            for line in part.restore(delta, was, want, self._scene, host).lines
+        ]
+        prepared = rollback.Prepared(rollback.Restoring(tuple(lines), {}), change.keeping)
+        super().__init__(INSTANCE, pending, prepared, host)
 
     def _parts(self) -> t.List[t.Tuple[Part[t.Any], Delta, t.Any, t.Any]]:
         change = self._change
@@ -299,38 +300,14 @@ class _Carrying:
             if part.name in change.deltas
         ]
 
-    def _restore(self, part: Part[t.Any], delta: Delta, was: t.Any, want: t.Any) -> t.Tuple[str, ...]:
-        return part.restore(delta, was, want, self._scene, self._host).lines
-
-    def out(self) -> t.Tuple[str, ...]:
-        host = self._host
-        try:
-            self._known = rollback.arm(INSTANCE, self._pending, self._prepared, host)
-            for part, delta, _was, want in self._parts():
-                part.apply(delta, want, self._scene, host)
-            rollback.check_armed(INSTANCE, self._known, host)
-            for part, _delta, was, want in self._parts():
-                part.verify(was, want, self._scene, host)
-            return self._keep(self._known)
-        except BaseException as error:
-            failed = error if isinstance(error, GatewayError) else GatewayError("it was interrupted")
-            failed.add(self._end(journal.failed(self._by, failed.problems)))
-            raise
-
-    def _keep(self, known: Confirmation) -> t.Tuple[str, ...]:
-        said = journal.changed(self._by, self._change.lines, known.until)
-        if not self._pending:
-            return rollback.keep(INSTANCE, known, self._host, said)
-        rollback.ready(INSTANCE, known, self._host)
-        self._host.log(journal.line(INSTANCE, said))
+    def make(self) -> t.Tuple[str, ...]:
+        for part, delta, _was, want in self._parts():
+            part.apply(delta, want, self._scene, self._host)
         return ()
 
-    def _end(self, why: str) -> str:
-        if not self._known:
-            self._host.log(journal.line(INSTANCE, why))
-            return AS_BEFORE
-        try:
-            left = rollback.take_back(INSTANCE, self._known, self._prepared, why, self._host)
-        except GatewayError as error:
-            left = "the host is not as it was before; inspect it: " + "; ".join(error.problems)
-        return left or AS_BEFORE
+    def verify(self) -> None:
+        for part, _delta, was, want in self._parts():
+            part.verify(was, want, self._scene, self._host)
+
+    def lines(self) -> t.Sequence[str]:
+        return self._change.lines
