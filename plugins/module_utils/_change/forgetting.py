@@ -207,10 +207,15 @@ class Forgetting:
     def forget(self, found: Found, host: Host) -> t.Tuple[str, ...]:
         """Delete them. Warnings report what remains."""
         left = conntrack.forget(found, host) if found.count else 0
-        host.remove(self._path)
-        return warnings(found) + (
-            ("{0} of {1} connections that began under other rules remain".format(left, found.count),) if left else ()
-        )
+        told = warnings(found)
+        if left:
+            told += ("{0} of {1} connections that began under other rules remain".format(left, found.count),)
+        try:
+            host.remove(self._path)
+        except GatewayError as error:
+            # The change is kept by now, so this must not fail it.
+            told += ("{0}; the next run looks for connections of this change once more".format(error),)
+        return told
 
 
 def _address(pair: t.Tuple[str, str]) -> str:

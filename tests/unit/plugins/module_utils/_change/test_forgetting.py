@@ -10,6 +10,7 @@ import json
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, forgetting
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows.conntrack import Found
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
@@ -113,3 +114,17 @@ def test_what_could_not_be_looked_at_is_told():
     assert forgetting.warnings(Found()) == ()
     assert forgetting.warnings(Found(looked=False))[0].startswith("connections cannot be listed on this host")
     assert forgetting.warnings(Found(whole=False))[0].startswith("there was not enough time")
+
+
+class Stuck(fakes.FakeHost):
+    def remove(self, path):
+        raise GatewayError(path + ": cannot be removed: Read-only file system")
+
+
+def test_a_list_that_cannot_be_removed_fails_no_change_that_is_kept():
+    compiled, facts = (None, None), None
+    connections = forgetting.Forgetting("default", None, None, True, Stuck(), compiled=compiled, facts=facts)
+    assert connections.forget(Found(), Stuck()) == (
+        "/run/ipmasq/default.owed: cannot be removed: Read-only file system; the next run looks for connections of "
+        "this change once more",
+    )
