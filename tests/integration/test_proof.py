@@ -283,7 +283,7 @@ def test_xdp_is_told(nft, wires, verdict, mode):
     xdp.attach("wan0", verdict, mode)
     report = proved(nft)
     assert report.counts["broken"] == 0
-    assert [note for note in report.notes if note.startswith("an XDP program at wan0 decides first")]
+    assert [note for note in report.notes if note.startswith("an XDP program on wan0 sees what arrives first")]
 
 
 def test_an_open_door_is_found(nft, wires):

@@ -23,6 +23,12 @@ NEEDED = {
 }
 
 
+def each_problem(table):
+    """A test of each row: options of gateway, and the one problem that they have."""
+    ids = ["{0} {1}".format(number, each[1][:50]) for number, each in enumerate(table)]
+    return pytest.mark.parametrize(("given", "problem"), table, ids=ids)
+
+
 def lan(name="a", interfaces=("lan0",), networks=("192.168.1.0/24",), **more):
     found = dict(name=name, interfaces=list(interfaces), **more)
     if networks is not None:

@@ -4,4 +4,4 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Questions to a host and texts go in; its answers, networks, and the errors of all stages come out."""
+"""Text and questions for a host go in; parsed values, its answers and errors come out."""

@@ -16,7 +16,7 @@ from .._base.host import check_root
 from .._parts.part import stem
 from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
-from .._rollback import rollback
+from .._rollback import transaction
 from . import persist
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -53,13 +53,7 @@ def others(instance: str, host: Sight) -> t.Tuple[State, ...]:
 
 def finish_decided(instance: str, host: Sight) -> None:
     """Finish a first change that was decided before a power failure, when no loader existed to finish it."""
-    commit = stem(instance) + persist.COMMIT
-    if not host.is_root() or not host.exists(commit) or host.exists(rollback.folder_of(instance)):
-        return
-    acting = host.acting()
-    done = acting.run(["sh", commit]) if acting else None
-    if done and done.rc != 0:
-        raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))
+    transaction.finish_decided(instance, stem(instance) + persist.COMMIT, host)
 
 
 def refuse_items(state: t.Optional[State], instance: str) -> None:

@@ -243,11 +243,6 @@ class _Judge:
         words = "{0} leads it to {1} port {2}".format(who, " or ".join(servers[:4]), port)
         return Said(True, words, key, come, sides[0], tuple(sides[1:8]))
 
-    def _server_port(self, item: PortForward) -> int:
-        port = self.packet.dport
-        first = next(first for first, last in item.port if first <= port <= last)
-        return port if item.to_port is None else item.to_port + port - first
-
     def _mapped(self, item: NatItem, sources: t.Tuple[str, ...]) -> Said:
         inner = self.aims.inner(item)
         side = self.planner.after(inner)

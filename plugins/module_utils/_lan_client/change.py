@@ -23,7 +23,7 @@ from .._managers.seen import Route, read_seen
 from .._managers.select import MANAGERS, by_hand, manager_of
 from .._parts.part import Scene
 from .._rollback import rollback
-from .._rollback.transaction import Transaction
+from .._rollback.transaction import Transaction, finish_decided
 from . import state as states
 from .choice import choose, places, read_wish
 from .resolver import FILE, MANAGER, RESOLVED, RESOLVER, saved, searched, way_of
@@ -75,7 +75,7 @@ def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
     check_root(sight)
     confirmation = waiting(params, sight)
     rollback.check_free(INSTANCE, sight)
-    _finish_decided(sight)
+    finish_decided(INSTANCE, COMMIT, sight)
     seen, known = read_seen(sight), states.read(sight)
     was = known.parts if known else Parts()
     want = Want() if params["state"] == "absent" else _want(params, seen, was, sight)
@@ -100,15 +100,6 @@ def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
         result["warnings"] = result.get("warnings", []) + list(warnings)
         result.update(pending_values(pending, sight))
     return result
-
-
-def _finish_decided(sight: Sight) -> None:
-    """Finish a change that was decided before a power failure."""
-    host = sight.acting()
-    if host and host.exists(COMMIT) and not host.exists(rollback.folder_of(INSTANCE)):
-        done = host.run(["sh", COMMIT])
-        if done.rc != 0:
-            raise GatewayError("{0}: an earlier change could not be finished: {1}".format(COMMIT, done.err.strip()))
 
 
 def _values(sent: Sent) -> t.Dict[str, str]:

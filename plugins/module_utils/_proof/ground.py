@@ -68,7 +68,7 @@ def _link(raw: t.Mapping[str, t.Any]) -> Link:
     up = "UP" in flags and "LOWER_UP" in flags
     ethernet = raw.get("link_type") == "ether" and "NOARP" not in flags
     header = 14 if raw.get("link_type") == "ether" else 0
-    return Link(raw["ifname"], up, ethernet, int(raw.get("mtu", 1500)), header)
+    return Link(raw["ifname"], up, ethernet, int(raw.get("mtu", 1500)), header, bool(raw.get("xdp")))
 
 
 def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
@@ -237,13 +237,12 @@ def before_bridges(names: t.Iterable[str], facts: Facts, host: Host) -> t.List[s
     return [told.format(table, ", ".join(bridges)) for table in dict.fromkeys(each["table"] for each in rules)]
 
 
-def before_links(names: t.Iterable[str], facts: Facts, host: Host) -> t.List[str]:
-    """XDP programs, which decide about what a wire brings before the kernel makes a packet of it: here none comes."""
+def before_links(names: t.Iterable[str], facts: Facts, ground: Ground) -> t.List[str]:
+    """XDP programs on these interfaces or below them, which the probe's packets do not cross: they arrive later."""
     known, count = set(names), 0
     while count < len(known):
         count = len(known)
         known |= {each.parent for each in facts.interfaces if each.name in known and each.parent}
         known |= {each.name for each in facts.interfaces if each.master in known}
-    told = "an XDP program at {0} decides first about what comes in, and nobody has tried it: ip link show {0}"
-    listed = asked(host, "ip", "-j", "link", "show")
-    return [told.format(each["ifname"]) for each in listed if each.get("xdp") and each.get("ifname") in known]
+    told = "an XDP program on {0} sees what arrives first, and the proof does not cover it; see 'ip link show {0}'"
+    return [told.format(link.name) for link in ground.links.values() if link.xdp and link.name in known]

@@ -111,6 +111,7 @@ class Link:
     ethernet: bool = True  # its neighbours are found by ARP and NDP
     mtu: int = 1500
     header: int = 0  # bytes before the IP packet, as nft's fwd leaves them
+    xdp: bool = False  # a program sees what arrives before the kernel builds a packet
     lacks: str = ""  # why nothing can be measured here
 
 

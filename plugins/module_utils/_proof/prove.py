@@ -81,7 +81,7 @@ def _proved(gateway: Resolved, facts: Facts, beside: t.Sequence[str], run: Run) 
     ground = replace(ground, ways=grounds.ways(ground, targets(Oracle(gateway, ground)), run.host))
     run.loop.build(ground, places)
     promised, notes = promises(Oracle(gateway, ground))
-    notes = notes + grounds.before_bridges(places, facts, run.host) + grounds.before_links(places, facts, run.host)
+    notes = notes + grounds.before_bridges(places, facts, run.host) + grounds.before_links(places, facts, ground)
     talks = [Talk(promise, next(run.numbers), ground.magic) for promise in promised]
     alive = _talk(talks, run)
     silent = grounds.silent(

@@ -4,4 +4,4 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""The shell that rolls a change back, and that which keeps it, go in; scripts with a timer come out."""
+"""Shell lines that roll a change back or keep it go in; scripts and a timer come out."""

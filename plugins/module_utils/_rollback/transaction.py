@@ -19,7 +19,7 @@ from .._base.origin import origin
 from . import rollback
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._base.host import Host
+    from .._base.host import Host, Sight
     from .rollback import Confirmation, Prepared
 
 AS_BEFORE = "the host is as it was before"
@@ -102,3 +102,13 @@ class Transaction:
         if not left:
             self.undone()
         return left or AS_BEFORE
+
+
+def finish_decided(instance: str, commit: str, sight: Sight) -> None:
+    """Finish a change that was decided before a power failure, where no loader has done so."""
+    if not sight.is_root() or not sight.exists(commit) or sight.exists(rollback.folder_of(instance)):
+        return
+    host = sight.acting()
+    done = host.run(["sh", commit]) if host else None
+    if done and done.rc != 0:
+        raise GatewayError("{0}: an earlier change could not be finished: {1}".format(commit, done.err.strip()))

@@ -9,7 +9,16 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.tests.unit.intents import ADDRESS, NEEDED, SPEC, WAN, lan, nat, problems_of
+from ansible_collections.ipmasq.linux.tests.unit.intents import (
+    ADDRESS,
+    NEEDED,
+    SPEC,
+    WAN,
+    each_problem,
+    lan,
+    nat,
+    problems_of,
+)
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 #: options of gateway, its one problem
@@ -119,11 +128,7 @@ TEST_PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("given", "problem"),
-    TEST_PROBLEMS,
-    ids=["{0} {1}".format(number, each[1][:50]) for number, each in enumerate(TEST_PROBLEMS)],
-)
+@each_problem(TEST_PROBLEMS)
 def test_problem(given, problem):
     assert problems_of(gateway_from_params, gateway_params(**given)) == [problem]
 

@@ -13,6 +13,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import F
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import ground
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Ground, Link
 from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.resolving import resolved
 
 
 class Host:
@@ -118,9 +119,10 @@ def test_rules_at_the_ports_of_a_bridge_are_told(monkeypatch, kind, listed, told
     assert all(note.startswith("rules of table bridge filter come before br0, ") for note in notes)
 
 
-def test_xdp_at_an_interface_or_below_it_is_told():
+def test_xdp_on_an_interface_or_below_it_is_told():
     stacked = (Interface("wan0", parent="bond0"), Interface("bond0"), Interface("eth1", master="bond0"))
     listed = [{"ifname": name, "xdp": {"mode": 1}} for name in ("wan0", "eth1", "eth9")] + [{"ifname": "lan0"}]
     facts = Facts((*stacked, Interface("eth9")))
-    notes = ground.before_links(["lan0", "wan0"], facts, Host(**{"ip link show": listed}))
-    assert [note[:31] for note in notes] == ["an XDP program at wan0 decides ", "an XDP program at eth1 decides "]
+    surveyed = ground.survey(resolved().gateway, facts, Host(**{"ip link show": listed}))
+    notes = ground.before_links(["lan0", "wan0"], facts, surveyed)
+    assert [note[:29] for note in notes] == ["an XDP program on wan0 sees w", "an XDP program on eth1 sees w"]
