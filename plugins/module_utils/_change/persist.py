@@ -223,7 +223,8 @@ def endings(parts: Parts) -> t.List[str]:
 
 def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host: Sight) -> t.List[str]:
     """Files of this instance that it no longer needs, and the common ones once no instance remains."""
-    shared = {path for other in scene.others for part in parts for path in part.files(part.of(other), scene)}
+    seen = [(other, replace(scene, instance=other.instance)) for other in scene.others]
+    shared = {path for other, theirs in seen for part in parts for path in part.files(part.of(other), theirs)}
     paths = [stem(scene.instance) + ending for ending in endings(parts)]
     paths += [path for part in parts for path in part.places(scene.instance) if path not in shared]
     others = [name for name in instances(host) if name != scene.instance]

@@ -125,6 +125,16 @@ def test_a_file_of_two_instances_goes_with_the_last(banner, monkeypatch):
     assert SHARED not in host.files
 
 
+def test_a_file_of_one_instance_goes_with_it(banner, monkeypatch):
+    monkeypatch.setattr(_Banner, "places", lambda _self, instance: ("/srv/" + instance,))
+    monkeypatch.setattr(_Banner, "files", lambda _self, _want, scene: {"/srv/" + scene.instance: ("hello\n", 0o644)})
+    host = fakes.FakeHost()
+    apply(host)
+    apply(host, instance="second", lans=[dict(LANS[0], interfaces=["lan1"], networks=["192.168.2.0/24"])])
+    removing.remove_instance("second", host)
+    assert "/srv/second" not in host.files and host.files["/srv/default"] == "hello\n"
+
+
 def test_what_a_part_refuses_stops_the_run_before_anything_is_touched(banner):
     host = fakes.FakeHost()
     before = host.snapshot()
