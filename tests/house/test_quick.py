@@ -1,0 +1,93 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What makes the programs that tests use quick changes nothing of what they do."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import typing as t
+import zipfile
+
+import pytest
+from project import OUR_PROGRAMS, ROOT
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+Payload = dict[str, bytes]
+ASKED = json.dumps({"wans": ["eth0"], "lans": [{"name": "office", "interfaces": ["eth0"]}]})
+
+
+class Sender:
+    """Sends our module gateway to this machine, which refuses what it is asked for, and shows which files were sent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.quick = folder, folder / "tests/quick"
+        self.kept = folder / ".cache/built-modules"
+        shutil.copytree(ROOT / "tests/quick", self.quick)
+        self.collection = folder / "collections/ansible_collections/ipmasq/linux"
+        for name in ("plugins", "meta"):
+            shutil.copytree(ROOT / name, self.collection / name)
+        shutil.copy(ROOT / "galaxy.yml", self.collection)
+
+    def send(self, *, quick: bool = True, **env: str) -> Payload:
+        sent = self.folder / "sent"
+        shutil.rmtree(sent, ignore_errors=True)
+        words = ["ansible", "localhost", "-c", "local", "--check", "-m", "ipmasq.linux.gateway", "-a", ASKED]
+        env = {
+            "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"),
+            "ANSIBLE_HOME": str(self.folder / "home"),
+            "ANSIBLE_KEEP_REMOTE_FILES": "1",
+            "ANSIBLE_REMOTE_TMP": str(sent),
+            "PATH": f"{OUR_PROGRAMS}:{os.environ['PATH']}",
+            **({"PYTHONPATH": str(self.quick)} if quick else {}),
+            **env,
+        }
+        done = subprocess.run(words, cwd=self.folder, env=env, text=True, capture_output=True, check=False)
+        assert "is also WAN" in done.stdout, done.stdout + done.stderr
+        (program,) = sent.glob("*/AnsiballZ_gateway.py")
+        match = re.search(r"zip_data='([^']+)'", program.read_text())
+        assert match
+        with zipfile.ZipFile(io.BytesIO(base64.b64decode(match[1]))) as archive:
+            return {each.filename: archive.read(each) for each in archive.infolist()}
+
+
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory) -> Sender:
+    return Sender(tmp_path_factory.mktemp("quick"))
+
+
+def test_a_kept_module_is_what_ansible_builds(sender: Sender) -> None:
+    plain = sender.send(quick=False)
+    assert not sender.kept.exists()
+    assert len(plain) > 150
+    assert sender.send() == plain
+    (kept,) = sender.kept.iterdir()
+    first = kept.stat().st_ino
+    assert sender.send() == plain
+    assert kept.stat().st_ino == first
+
+    # Other content of the same length, with the time that the file had before.
+    path = "plugins/module_utils/_base/host.py"
+    place = sender.collection / path
+    times = place.stat()
+    place.write_text(place.read_text().replace("Copyright (c) 2026", "Copyright (c) 2027"))
+    os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed = sender.send()
+    assert [name for name in plain if changed[name] != plain[name]] == [f"ansible_collections/ipmasq/linux/{path}"]
+    assert len(list(sender.kept.iterdir())) == 1 and not kept.exists()
+
+
+def test_what_others_add_is_not_kept(sender: Sender, tmp_path: Path) -> None:
+    """A user's folder of module_utils comes before Ansible's own."""
+    shutil.rmtree(sender.kept, ignore_errors=True)
+    sender.send(ANSIBLE_MODULE_UTILS=str(tmp_path))
+    assert not sender.kept.exists()
