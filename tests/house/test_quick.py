@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import typing as t
 import zipfile
 
@@ -91,3 +92,31 @@ def test_what_others_add_is_not_kept(sender: Sender, tmp_path: Path) -> None:
     shutil.rmtree(sender.kept, ignore_errors=True)
     sender.send(ANSIBLE_MODULE_UTILS=str(tmp_path))
     assert not sender.kept.exists()
+
+
+def test_a_kept_compilation_is_that_of_the_same_content(sender: Sender) -> None:
+    compiled = sender.folder / ".cache/compiled-archives"
+    shutil.rmtree(compiled, ignore_errors=True)
+
+    def told(name: str, answer: str) -> str:
+        """What a function of an archive answers, and in which file it says to be."""
+        archive = sender.folder / name
+        with zipfile.ZipFile(archive, "w") as new:
+            new.writestr("inside.py", f"def told():\n    return {answer!r}\n")
+        program = "import sys, inside; print(inside.told(), inside.told.__code__.co_filename)"
+        env = {"PYTHONPATH": f"{sender.quick}:{archive}"}
+        done = subprocess.run([sys.executable, "-c", program], env=env, text=True, capture_output=True, check=True)
+        assert not done.stderr
+        return done.stdout.replace(str(sender.folder), "")
+
+    assert told("one.zip", "yes") == "yes /one.zip/inside.py\n"
+    (kept,) = compiled.glob("*/*")
+    assert told("two.zip", "yes") == "yes /two.zip/inside.py\n"
+    assert told("one.zip", "not") == "not /one.zip/inside.py\n"
+    assert len(list(compiled.glob("*/*"))) == 2
+    # What is kept is used, and what is damaged is not.
+    other = next(place for place in compiled.glob("*/*") if place != kept)
+    shutil.copy(other, kept)
+    assert told("one.zip", "yes") == "not /one.zip/inside.py\n"
+    kept.write_bytes(other.read_bytes()[:20])
+    assert told("one.zip", "yes") == "yes /one.zip/inside.py\n"
