@@ -142,6 +142,8 @@ def test_a_neighbour_that_loads_its_rules_again_opens_nothing(neighbour: str) ->
     machine = Machine(image_with("bookworm," + package), "ipmasq-fence-beside", systemd=True)
     try:
         machine.sh(WIRE + "; ip route add default via 198.51.100.1; " + ENDS)
+        # docker wants a network, and nothing here is networkd's: it would wait for two minutes.
+        machine.sh("systemctl mask --runtime --quiet systemd-networkd-wait-online")
         machine.sh("systemctl start " + neighbour)
         assert "+ fence: stands" in machine.apply(**GATEWAY)["differences"]
         if neighbour == "netfilter-persistent":
