@@ -202,7 +202,7 @@ class SandboxHost(Host):
         self.writes.append(path)
         if SCRIPT.fullmatch(path):
             # What the shell will run has to stay in the folder of this host.
-            text = re.sub(r"/(etc|run)/", lambda found: self.place(found.group()), text)
+            text = re.sub(r"/(etc|run|var/lib)/", lambda found: self.place(found.group()), text)
         super().write(self.place(path), text, mode)
 
     def mode(self, path):

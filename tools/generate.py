@@ -53,7 +53,7 @@ DESCRIPTION = [
 ROLE_ONLY = {
     "gateway_install": {
         "description": "Whether to install nftables (or iptables), iproute2 and conntrack if nft or ip is missing, "
-        "and tc if a change cannot be proven without it.",
+        "dnsmasq if LANs have services, and tc if a change cannot be proven without it.",
         "type": "raw",
         "default": True,
     }

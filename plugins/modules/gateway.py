@@ -122,6 +122,38 @@ options:
           - Without the check, a source outside all LANs' networks is neither translated nor stopped by the guard.
         type: bool
         default: true
+      dhcp:
+        description:
+          - Whether hosts of this LAN get IPv4 addresses from the gateway, with the gateway as their router and the
+            domain O(dns_domain).
+          - V(true) gives out a range of the LAN's network for 12 hours, of V(192.168.1.0/24) from V(192.168.1.100) to
+            V(192.168.1.250). The gateway's own addresses and reserved ones are left out of every range.
+          - Otherwise a dictionary of C(range), C(lease), C(reserve) and C(options), each of which may be omitted.
+          - C(range) is one range or a list of them, such as V(192.168.1.100-192.168.1.199).
+          - C(lease) is a time such as V(45m), V(12h) or V(7d), or V(infinite).
+          - C(reserve) is a list of hosts, each with C(mac), C(address) and an optional C(name).
+          - C(options) is a dictionary of DHCP options, by their names in dnsmasq (such as C(ntp-server)) or by their
+            numbers.
+          - The server is a dnsmasq of our own, which serves only the LANs that have O(lans[].dhcp), O(lans[].ra) or
+            O(lans[].dns). Its leases outlive changes and reboots.
+        type: raw
+      ra:
+        description:
+          - How hosts of this LAN get IPv6 addresses and their IPv6 route. With V(slaac), the gateway advertises the
+            networks of the interface, and hosts choose their addresses; with V(managed), they get addresses by DHCPv6;
+            with V(off), the gateway advertises nothing.
+          - If omitted, V(slaac) with O(lans[].dhcp) if an interface of the LAN has an IPv6 network of /64, otherwise
+            V(off).
+        type: str
+        choices: [slaac, managed, 'off']
+      dns:
+        description:
+          - Whether the gateway answers DNS questions of this LAN. It knows the names of hosts that have a lease or a
+            reservation, and asks O(dns_upstream) for all others.
+          - Answers from outside that contain private addresses are refused (DNS rebinding), and questions for private
+            addresses never leave.
+          - If omitted, V(true) with O(lans[].dhcp), unless its options contain C(dns-server).
+        type: bool
   nat:
     description:
       - NAT items in order; the first that matches decides. An item that can never match is refused.
@@ -525,6 +557,18 @@ options:
       - A run through an SSH port that is not in the list is refused.
     type: list
     elements: int
+  dns_upstream:
+    description:
+      - The servers that the DNS of LANs asks, each an address with an optional port, such as V(9.9.9.9) or
+        V(127.0.0.1#5335).
+      - If omitted, those in C(/etc/resolv.conf) of the gateway, also when they change.
+    type: list
+    elements: str
+  dns_domain:
+    description:
+      - The domain of hosts in LANs that have services. Questions for it never leave the gateway.
+      - If omitted, C(home.arpa), which RFC 8375 reserves for this.
+    type: str
   helpers:
     description:
       - Conntrack helpers for services that fail behind NAT without one. They apply to connections from LANs and to port

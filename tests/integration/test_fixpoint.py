@@ -120,6 +120,8 @@ def golden_cases():
             if isinstance(params, dict) and params.get("lans") and params.get("wans"):
                 if "neighbours" in document:
                     continue  # Another instance must exist first: test_undeclared.py.
+                if any(lan.get("dhcp") for lan in params["lans"]):
+                    continue  # dnsmasq has to run: test_lan_services.py.
                 known = tuple(argspec.merge(argspec.INSTANCE, argspec.GATEWAY))
                 found["golden-" + path.relative_to(GOLDEN).as_posix()] = {k: v for k, v in params.items() if k in known}
     return found

@@ -321,6 +321,8 @@ class FakeHost(Host):
             return self._nft(list(argv), stdin)
         if argv[0] == "conntrack":
             return Done(0, self.connections if argv[1] == "-L" else "", "")
+        if argv[0] == "dnsmasq":
+            return Done(0, "", "dnsmasq: syntax check OK.\n")
         if argv[0] == "systemctl":
             return self._systemctl(list(argv))
         if list(argv) == ["iptables", "--version"]:
@@ -514,13 +516,26 @@ class FakeHost(Host):
         error = tables.restore(stdin or "", commit)
         return Done(1 if error else 0, "", error)
 
+    def _serve(self, instance: str, starts: bool) -> None:
+        """dnsmasq of an instance runs, or does not."""
+        pid = "/run/ipmasq-services/{0}.pid".format(instance)
+        if starts:
+            self.files.update({pid: "4711\n", "/proc/4711": ""})
+            self.files["/proc/4711/cmdline"] = "dnsmasq\0--conf-file=/run/ipmasq-services/{0}.conf\0".format(instance)
+        else:
+            for path in (pid, "/proc/4711", "/proc/4711/cmdline"):
+                self.files.pop(path, None)
+
     def _systemctl(self, argv: t.List[str]) -> Done:
         if " ".join(argv[:2]) in self.answers:
             return self.answers[" ".join(argv[:2])]
         enabled = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
         if not self._event("systemctl", *argv[1:]):
             return Done(1, "", "Failed to connect to bus")
-        if argv[1] == "enable":
+        server = re.fullmatch(r"ipmasq-services@(\w+)\.service", argv[-1])
+        if server:
+            self._serve(server.group(1), argv[1] in ("start", "restart"))
+        elif argv[1] == "enable":
             self.files[enabled] = ""
         elif argv[1] == "disable":
             self.files.pop(enabled, None)

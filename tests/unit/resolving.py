@@ -56,7 +56,7 @@ def read_resolved(params):
     gateway, found = read_gateway(params)
     wans = tuple(ResolvedWan(wan.interface, wan.mss) for wan in gateway.named_wans)
     lans = tuple(
-        ResolvedLan(lan.name, lan.interfaces, lan.named_networks, lan.reaches, lan.spoof_check)
+        ResolvedLan(lan.name, lan.interfaces, lan.named_networks, lan.reaches, lan.spoof_check, lan.services)
         for lan in gateway.named_lans
     )
     return resolved_from(gateway, wans=wans, lans=lans), found

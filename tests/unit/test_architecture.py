@@ -29,8 +29,8 @@ MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 
 #: The stages of module_utils, in their turn. A file imports from its own folder and from those before it.
 FOLDERS = (
-    "_base", "_facts", "_intent", "_resolve", "_rules", "_backend", "_flows", "_init", "_rollback", "_parts", "_proof",
-    "_explain", "_change", "_managers", "_lan_client", "_client",
+    "_base", "_facts", "_intent", "_resolve", "_rules", "_backend", "_flows", "_init", "_services", "_rollback",
+    "_parts", "_proof", "_explain", "_change", "_managers", "_lan_client", "_client",
 )  # fmt: skip
 #: Standard library that does I/O: only the seam may have it.
 OUTSIDE = {

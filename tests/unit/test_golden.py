@@ -33,6 +33,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import g
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.fence import compile_fence
+from ansible_collections.ipmasq.linux.plugins.module_utils._services.dnsmasq import config
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import (
     forward_params,
@@ -46,8 +47,11 @@ yaml = pytest.importorskip("yaml", reason="golden cases are YAML, and this Pytho
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/gateway.yml"))
 FILES = {".nft": "nftables.json", ".iptables": "iptables.rules", ".ip6tables": "ip6tables.rules"}
-#: In some cases only: what nft takes as text, what a backend says that cannot do it, the fence of a whole gateway.
-SOMETIMES = {".late.nft": "nftables.late", ".refused": "iptables.refused", ".fence.nft": "fence.nft"}
+#: In some cases only: what nft takes as text, what a backend says that cannot do it, the fence of a whole gateway, and
+#: what dnsmasq reads.
+SOMETIMES = {
+    ".late.nft": "nftables.late", ".refused": "iptables.refused", ".fence.nft": "fence.nft", ".dnsmasq": "dnsmasq.conf",
+}  # fmt: skip
 MAKE = {
     "masquerade": lambda options: masquerade_from_params(masquerade_params(**options)),
     "forward": lambda options: forward_from_params(forward_params(**options)),
@@ -95,7 +99,8 @@ def _gateway(case: dict, backend: str) -> dict:
         assert backend == "iptables"
         return {".refused": "".join(problem + "\n" for problem in error.problems)}
     files = BACKENDS[backend].boot(BACKENDS[backend].render(ruleset), "./x", gateway.instance).files
-    return dict(files, **{".fence.nft": fence_text(compile_fence(gateway))})
+    served = config(gateway, "dnsmasq")
+    return dict(files, **{".fence.nft": fence_text(compile_fence(gateway))}, **({".dnsmasq": served} if served else {}))
 
 
 def _items(case: dict, backend: str) -> dict:

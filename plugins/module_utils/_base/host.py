@@ -58,6 +58,7 @@ READING = (
     ("nft", "-c"), ("nft", "-V"),
     ("ip", "-o", "address", "show"),
     ("conntrack", "-L"), ("conntrack", "-S"),
+    ("dnsmasq", "--test"),
     ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"),
     ("firewall-cmd", "--permanent", "--get-"), ("firewall-cmd", "--direct", "--get-"),
     ("firewall-cmd", "--permanent", "--direct", "--get-"),

@@ -22,6 +22,8 @@ FILTER_ACTIONS = ("accept", "reject", "drop")
 HAIRPIN_SOURCES = ("external", "gateway")
 BALANCES = ("round_robin", "source")
 INPUTS = ("open", "protect")
+#: How hosts of a LAN get IPv6 addresses: by themselves, from the gateway, or not from it.
+RA_MODES = ("slaac", "managed", "off")
 #: Events that can be logged.
 LOGGED = ("invalid", "spoofed", "isolation", "closed", "undeclared", "outbound", "bogons", "guard", "protected")
 #: What happens to new connections between declared and undeclared links.

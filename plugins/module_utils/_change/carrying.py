@@ -149,7 +149,7 @@ def _keeping(change: Change, owing: str) -> rollback.Keeping:
     scene, upkeep = change.scene, change.upkeep
     before, after = service.lines(scene.init, upkeep.outdated, upkeep.stale, upkeep.enable)
     for move in change.moves:
-        after += move.part.settle(move.want, scene)
+        after += move.part.settle(move.was, move.want, scene)
     return rollback.Keeping(
         commit=stem(scene.instance) + persist.COMMIT,
         files={path: upkeep.files[path] for path in upkeep.outdated},

@@ -17,11 +17,13 @@ from .._backend.select import select
 from .._base.errors import GatewayError
 from .._facts.controller import Kept, Reach, kept_open, reach, refusal
 from .._facts.links import read_facts
+from .._facts.resolvers import resolvers
 from .._init import service
 from .._intent.neighbour import Neighbour
 from .._parts.declaration import DECLARATION, Declaration
 from .._parts.part import Scene, parts_of
 from .._parts.rules import RULES
+from .._parts.services import check_servable
 from .._resolve.choice import NOTHING
 from .._resolve.inside import forwarded_families
 from .._resolve.resolve import resolve
@@ -73,6 +75,8 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     earlier.refuse_items(state, gateway.instance)
     choice = select(host, requested, RULES.of(state).programs)
     facts = read_facts(host)
+    if gateway.serves:
+        facts = replace(facts, resolvers=resolvers(host))
     neighbours = [DECLARATION.of(other).roles for other in known.others if other.owner == "gateway"]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
@@ -83,6 +87,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
         drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
     gateway = only_sound(resolved.gateway)
+    check_servable(gateway, service.init_of(host), host)
     found = _foreign_drops(choice, gateway, host)
     overruling = _overruling(choice, requested, found, host)
     if overruling is not choice:

@@ -95,6 +95,7 @@ class Facts:
     interfaces: t.Tuple[Interface, ...]
     routes: t.Tuple[Route, ...] = ()  # all default routes that policy routing rules refer to, the best first
     carriers: t.Tuple[str, ...] = ()  # links that carry kernel PPPoE sessions
+    resolvers: t.Tuple[str, ...] = ()  # the host's DNS servers; read only for a gateway that has DNS
 
     @property
     def default_routes(self) -> t.Tuple[str, ...]:

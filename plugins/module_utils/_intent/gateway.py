@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .nat import NatItem
+from .services import NO_DNS, NO_SERVICES
 from .timers import DEFAULT_TIMEOUTS
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -19,6 +20,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .helper import HelperItem
     from .multicast import Multicast
     from .outbound import Outbound
+    from .services import Dns
     from .sides import Lan, Wan
     from .timers import Timeouts
     from .traffic import Traffic
@@ -47,6 +49,7 @@ class Gateway:
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()
     input_controller_ports: t.Optional[t.Tuple[int, ...]] = None  # None: every port of an SSH server
+    dns: Dns = NO_DNS
     helpers: t.Tuple[HelperItem, ...] = ()
     conntrack_max: str = "keep"  # keep, auto, or a number of connections
     timeouts: Timeouts = DEFAULT_TIMEOUTS
@@ -64,6 +67,11 @@ class Gateway:
     @property
     def named_lans(self) -> t.Tuple[Lan, ...]:
         return self.lans or ()
+
+    @property
+    def serves(self) -> bool:
+        """Whether LANs may have services."""
+        return any(lan.services != NO_SERVICES for lan in self.named_lans)
 
     def sound(self, kind: str) -> t.List[t.Tuple[int, t.Any]]:
         """The valid items of a list with their indexes."""

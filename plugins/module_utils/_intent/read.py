@@ -23,6 +23,7 @@ from .input import read_allow, read_controller_ports
 from .multicast import read_multicast
 from .nat import read_nat
 from .outbound import read_outbound
+from .services import Dns, read_domain, read_services, read_upstream
 from .sides import read_lan, read_mss, read_wan
 from .timers import DEFAULT_TIMEOUTS, read_timeouts
 
@@ -48,13 +49,19 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
     problems = Problems()
     check_instance(params["instance"], problems)
     wans, lans = params.get("wans"), params.get("lans")
+    served = Problems()
     profile = params["profile"]
     mss = read_mss("mss", params["mss"], problems)
     gateway = Gateway(
         instance=params["instance"],
         choice=params["choice"],
         wans=None if wans is None else tuple(read_wan(index, wan, mss, problems) for index, wan in enumerate(wans)),
-        lans=None if lans is None else tuple(read_lan(index, lan, problems) for index, lan in enumerate(lans)),
+        lans=None
+        if lans is None
+        else tuple(
+            replace(read_lan(index, lan, problems), services=read_services(index, lan, served))
+            for index, lan in enumerate(lans)
+        ),
         nat=read_nat(params.get("nat"), profile, problems),
         port_forwards=tuple(
             read_port_forward(index, raw, problems) for index, raw in enumerate(params.get("port_forwards") or ())
@@ -73,6 +80,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
             read_allow(index, raw, problems) for index, raw in enumerate(params.get("input_allow") or ())
         ),
         input_controller_ports=read_controller_ports(params.get("input_controller_ports"), problems),
+        dns=Dns(read_upstream(params.get("dns_upstream"), served), read_domain(params.get("dns_domain"), served)),
         helpers=tuple(read_helper(index, raw, problems) for index, raw in enumerate(params.get("helpers") or ())),
         conntrack_max=_conntrack_max(params["conntrack_max"], problems),
         timeouts=read_timeouts("timeouts", DEFAULT_TIMEOUTS, params.get("timeouts"), problems),
@@ -87,9 +95,10 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         problems.add("input_controller_ports", "has no effect while input is open; set input to protect")
     check_references(gateway, problems)
     if any(where.startswith(("instance", "lans", "wans")) for where in problems.places):
-        problems.raise_if_any()
+        raise GatewayError(*problems.found, *served.found)
     unsound = frozenset(found for where in problems.places for found in ITEM.findall(where))
-    return replace(gateway, unsound=unsound), tuple(problems.found)
+    # A service that is invalid by itself is left out, and the rest is checked against the host.
+    return replace(gateway, unsound=unsound), tuple(problems.found + served.found)
 
 
 def _conntrack_max(raw: str, problems: Problems) -> str:

@@ -12,10 +12,12 @@ import typing as t
 from dataclasses import dataclass
 
 from .._base.values import check_interface, check_name, is_network, read_networks, shorten
+from .services import NO_SERVICES, describe_services
 from .wording import listed
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.errors import Problems
+    from .services import LanServices
 
 #: The largest private block is fc00::/7.
 SHORTEST_LAN = 7
@@ -36,6 +38,7 @@ class Lan:
     networks: t.Optional[t.Tuple[str, ...]] = None
     reaches: t.Tuple[str, ...] = ()
     spoof_check: bool = True
+    services: LanServices = NO_SERVICES
 
     @property
     def named_networks(self) -> t.Tuple[str, ...]:
@@ -89,11 +92,12 @@ def read_lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
 
 
 def describe_lan(lan: Lan) -> str:
-    return "{0} on {1}, reaches {2}{3}".format(
+    return "{0} on {1}, reaches {2}{3}{4}".format(
         listed(lan.named_networks),
         listed(lan.interfaces),
         listed(lan.reaches, "no other LAN"),
         "" if lan.spoof_check else ", sources not checked",
+        describe_services(lan.services),
     )
 
 

@@ -167,7 +167,7 @@ class _AddressesPart(Part[Addresses]):
         lines = [gone.format(*pair) for pair in found.add] + [" ".join(adding(*pair)) for pair in found.remove]
         return Shell(tuple(lines))
 
-    def settle(self, want: Addresses, scene: Scene) -> t.Tuple[str, ...]:
+    def settle(self, was: Addresses, want: Addresses, scene: Scene) -> t.Tuple[str, ...]:
         # A link that appeared while the change was pending has not been set up.
         return ("sh {0}{1}".format(stem(scene.instance), ENDING),) if want.needed else ()
 

@@ -93,7 +93,7 @@ class _FlowtablePart(Part[Flowtable]):
         # The table is created anew, with its devices.
         return Shell((_serve(scene.instance),) if was.devices else ())
 
-    def settle(self, want: Flowtable, scene: Scene) -> t.Tuple[str, ...]:
+    def settle(self, was: Flowtable, want: Flowtable, scene: Scene) -> t.Tuple[str, ...]:
         # A link that appeared while the change was pending has not joined.
         return (_serve(scene.instance),) if want.devices else ()
 

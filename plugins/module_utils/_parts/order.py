@@ -6,7 +6,8 @@
 
 """The parts of a gateway, in the order in which a change makes them; a removal goes the other way.
 
-Forwarding is turned on last, once the rules have loaded, and off before they are removed.
+Forwarding is turned on once the rules have loaded, and off before they are removed. Services come last: they must not
+answer before the rules are there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from .fence import FENCE
 from .flowtable import FLOWTABLE
 from .modules import MODULES
 from .rules import RULES
+from .services import SERVICES
 from .switches import SWITCHES
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .part import Part
 
-PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES)
+PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES, SERVICES)

@@ -133,7 +133,7 @@ class Part(Kind[V]):
         """What will undo it, told in every run."""
         return ()
 
-    def settle(self, want: V, scene: Scene) -> t.Tuple[str, ...]:
+    def settle(self, was: V, want: V, scene: Scene) -> t.Tuple[str, ...]:
         """Lines of shell to run once the change is kept and its files are in place."""
         return ()
 

@@ -19,6 +19,7 @@ from .added import added_addresses
 from .around import around, check_reaches, concerning
 from .check_forwards import check_forwards
 from .check_nat import check_addresses, check_one_to_one, check_outside, check_prefixes, check_reach, check_shadowed
+from .check_services import with_services
 from .choice import NOTHING, Choosing, remembered
 from .inside import followed
 from .missed import Missed
@@ -58,7 +59,7 @@ def resolve(
     choosing = Choosing(facts, known, neighbours, problems, notes)
     sides = _Sides(facts, known, kernel_name, choosing, problems)
     wans = sides.wans(gateway)
-    lans = sides.lans(gateway, wans)
+    lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
@@ -142,7 +143,9 @@ class _Sides:
             names = tuple(self._kernel_name.declared(where, name) for name in lan.interfaces)
             networks = self._networks(where, replace(lan, interfaces=names)) if lan.networks is None else lan.networks
             follows = lan.networks is None
-            found.append(ResolvedLan(lan.name, names, networks, lan.reaches, lan.spoof_check, follows))
+            found.append(
+                ResolvedLan(lan.name, names, networks, lan.reaches, lan.spoof_check, lan.services, follows=follows)
+            )
         return tuple(found)
 
     def _networks(self, where: str, lan: Lan) -> t.Tuple[str, ...]:

@@ -21,6 +21,7 @@ from .._intent.input import describe_allow
 from .._intent.multicast import describe_multicast
 from .._intent.nat import describe_nat
 from .._intent.outbound import describe_outbound
+from .._intent.services import describe_dns
 from .._intent.sides import Lan, Wan, describe_lan, describe_mss
 from .._intent.timers import describe_timeouts
 from .._intent.wording import listed
@@ -95,6 +96,7 @@ def describe_gateway(gateway: Resolved) -> t.List[str]:
         final = ", no other" if gateway.input_controller_ports is not None else ""
         lines.append("input: protected, open for SSH: {0}{1}".format(ports, final))
     lines += ["input_allow {0}: {1}".format(item.name, describe_allow(item)) for item in gateway.input_allow]
+    lines += describe_dns(gateway.dns)
     lines += ["helper {0}: {1}".format(item.name, describe_helper(item)) for item in gateway.helpers]
     if gateway.conntrack_max != "keep":
         lines.append("conntrack_max: {0}".format(gateway.conntrack_max))

@@ -18,15 +18,19 @@ from .._intent.multicast import Multicast
 from .._intent.nat import NatItem
 from .._intent.neighbour import Neighbour
 from .._intent.outbound import Outbound
+from .._intent.services import Dhcp, Dns, LanServices, Reservation
 from .._intent.traffic import Traffic
 from .resolved import Around, Resolved, ResolvedLan, ResolvedWan
 
 CLASSES: t.Dict[str, type] = {
     "Around": Around,
+    "Dhcp": Dhcp,
+    "Dns": Dns,
     "Forward": Forward,
     "Gateway": Resolved,
     "HelperItem": HelperItem,
     "Lan": ResolvedLan,
+    "LanServices": LanServices,
     "Masquerade": Masquerade,
     "Multicast": Multicast,
     "NatItem": NatItem,
@@ -34,6 +38,7 @@ CLASSES: t.Dict[str, type] = {
     "Outbound": Outbound,
     "PortForward": PortForward,
     "PortForwardItem": PortForwardItem,
+    "Reservation": Reservation,
     "Traffic": Traffic,
     "Wan": ResolvedWan,
 }

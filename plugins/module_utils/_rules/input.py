@@ -28,6 +28,7 @@ from .chains import (
 )
 from .model import REACH, Action, Match, Rule
 from .nat import closed_inside, let_in_here
+from .services import services
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
@@ -56,6 +57,7 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
     rules = [Rule(INPUT.name, invalid, Action("jump", INVALID.name), "input")]
     rules += closed_inside(gateway, INPUT.name, lan_interfaces(gateway)) + _in_place_of_servers(gateway)
+    rules += services(gateway)
     if gateway.input != "protect":
         return rules
     # A WAN or an undeclared link may have a name like a manager's link.

@@ -105,7 +105,10 @@ PROBLEMS = [
     ({"lans": 7}, ["gateway_lans: '7' is not a list; write an item as {name: …, interfaces: …}"]),
     (
         {"lans": [dict(LAN, zone=1)]},
-        ["gateway_lans[0] 'lan': has no option zone; the options are interfaces, name, networks, reaches, spoof_check"],
+        [
+            "gateway_lans[0] 'lan': has no option zone; the options are dhcp, dns, "
+            "interfaces, name, networks, ra, reaches, spoof_check"
+        ],
     ),
     ({"ipv6": "nat66"}, ["gateway_ipv6: 'nat66' is not one of route, masquerade, prefix"]),
     ({"input": "Protected"}, ["gateway_input: 'Protected' is not one of open, protect; did you mean protect?"]),

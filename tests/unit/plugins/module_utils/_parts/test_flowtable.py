@@ -53,7 +53,7 @@ def test_the_table_that_a_rollback_creates_anew_gets_its_devices():
     line = "sh /etc/ipmasq/default.offload.links"
     assert FLOWTABLE.restore(delta, WANTED, Flowtable(), scene, host).lines == (line,)
     assert FLOWTABLE.restore(delta, Flowtable(), WANTED, scene, host).lines == ()
-    assert (FLOWTABLE.settle(WANTED, scene), FLOWTABLE.settle(Flowtable(), scene)) == ((line,), ())
+    assert (FLOWTABLE.settle(WANTED, WANTED, scene), FLOWTABLE.settle(WANTED, Flowtable(), scene)) == ((line,), ())
 
 
 def test_what_boot_and_each_new_link_run():

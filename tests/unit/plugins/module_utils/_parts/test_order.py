@@ -60,7 +60,7 @@ class _Banner(Part[Banner]):
         lines = ("cp banner {0} && chmod 644 {0}".format(PATH),)
         return Shell(lines, {"banner": sight.read(PATH) or ""}) if delta.do else Shell()
 
-    def settle(self, want, scene):
+    def settle(self, was, want, scene):
         return ("ring the bell",) if want.text else ()
 
     def boot(self, want, scene):

@@ -175,7 +175,12 @@ OTHERWISE = {
         "networks": ["192.168.3.0/24"],
         "reaches": ["b"],
         "spoof_check": False,
+        "dhcp": {"lease": "1h"},
+        "ra": "managed",
+        "dns": True,
     },
+    "dns_upstream": ["9.9.9.9"],
+    "dns_domain": "office.example",
     "nat": dict(
         TRAFFIC,
         action="exempt",

@@ -39,8 +39,8 @@ def test_names_stay():
         ],
     }
     assert set(CLASSES) == {
-        "Around", "Forward", "Gateway", "HelperItem", "Lan", "Masquerade", "Multicast", "NatItem", "Neighbour",
-        "Outbound", "PortForward", "PortForwardItem", "Traffic", "Wan",
+        "Around", "Dhcp", "Dns", "Forward", "Gateway", "HelperItem", "Lan", "LanServices", "Masquerade", "Multicast",
+        "NatItem", "Neighbour", "Outbound", "PortForward", "PortForwardItem", "Reservation", "Traffic", "Wan",
     }  # fmt: skip
 
 

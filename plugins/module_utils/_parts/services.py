@@ -1,0 +1,184 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""The services of the LANs: one dnsmasq of our own for each instance.
+
+A change writes its configuration below ``/run``, where the unit reads it, and restarts it; leases are in a file and
+outlive that. Once the change is kept, ``/etc/ipmasq`` has the configuration for the next boot, when the loader starts
+the unit.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._base.errors import GatewayError, MissingProgram, first_lines, printable
+from .._init.units import PENDING_SERVICES, SERVICES_TEXT, SERVICES_UNIT, services_of
+from .._services.dnsmasq import LEASES, RUN, config
+from .part import NOTHING, Delta, Part, Shell
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host, Sight
+    from .._init.service import Init
+    from .._resolve.resolved import Resolved
+    from .part import Scene
+
+ENDING = ".dnsmasq"
+#: The earlier configuration, in the folder of a change.
+BEFORE = "services"
+
+
+@dataclass(frozen=True)
+class Services:
+    text: str = ""  # for dnsmasq; empty: no LAN has services
+
+
+def conf_of(instance: str) -> str:
+    return "{0}/{1}.conf".format(RUN, instance)
+
+
+def check_servable(gateway: Resolved, init: t.Optional[Init], sight: Sight) -> None:
+    """Raises GatewayError if nothing here can serve a LAN."""
+    if not any(lan.services for lan in gateway.lans):
+        return
+    if not sight.which("dnsmasq"):
+        raise MissingProgram(
+            "dnsmasq", "dnsmasq is not installed, and LANs have dhcp, ra or dns; install the package dnsmasq-base"
+        )
+    if init is None or init.name != "systemd" or not sight.exists("/run/systemd/system"):
+        raise GatewayError(
+            "lans: dhcp, ra and dns need systemd, which does not run on this host; leave them out, and serve the LANs "
+            "by other means"
+        )
+
+
+def runs(instance: str, sight: Sight) -> bool:
+    """Whether the process that the unit has started lives."""
+    pid = (sight.read("{0}/{1}.pid".format(RUN, instance)) or "").strip()
+    if not pid.isdigit() or not sight.exists("/proc/" + pid):
+        return False
+    return "ipmasq-services/{0}.conf".format(instance) in (sight.read("/proc/{0}/cmdline".format(pid)) or "")
+
+
+class _ServicesPart(Part[Services]):
+    """After the rules, which keep it from WANs, and after the switches: nothing else depends on it."""
+
+    endings = (ENDING,)
+
+    def places(self, instance: str) -> t.Tuple[str, ...]:
+        return (SERVICES_UNIT,)
+
+    def want(
+        self, gateway: Resolved, was: Services, scene: Scene, sight: Sight
+    ) -> t.Tuple[Services, t.Tuple[str, ...]]:
+        known = any(line.startswith("dnsmasq:") for line in (sight.read("/etc/passwd") or "").splitlines())
+        return Services(config(gateway, "dnsmasq" if known else "nobody")), ()
+
+    def salvage(self, instance: str, sight: Sight) -> Services:
+        return Services(sight.read("/etc/ipmasq/{0}{1}".format(instance, ENDING)) or "")
+
+    def plan(self, was: Services, want: Services, scene: Scene, sight: Sight) -> Delta:
+        live = sight.read(conf_of(scene.instance)) or ""
+        if live != want.text:
+            line = (
+                "+ services: dnsmasq {0}" if not live else "~ services: dnsmasq {0}" if want.text else "- services: {0}"
+            )
+            return Delta(
+                (line.format(_links(want.text) or "dnsmasq"),), want, cuts=True, drifted=bool(live) and was == want
+            )
+        if want.text and not runs(scene.instance, sight):
+            return Delta(("~ services: dnsmasq runs again",), want, drifted=True)
+        return NOTHING
+
+    def check(self, delta: Delta, sight: Sight) -> None:
+        if delta.do and delta.do.text:
+            tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=delta.do.text)
+            if tried.rc != 0:
+                raise GatewayError("lans: dnsmasq refuses its configuration: " + printable(first_lines(tried.err)))
+
+    def apply(self, delta: Delta, want: Services, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        if delta.do is None:
+            return ()
+        instance, unit = scene.instance, services_of(scene.instance)
+        if not want.text:
+            host.run(["systemctl", "stop", unit])
+            host.remove(conf_of(instance))
+            return ()
+        host.write(conf_of(instance), want.text, 0o600)
+        if not host.exists(SERVICES_UNIT):
+            host.write(PENDING_SERVICES, SERVICES_TEXT, 0o644)
+            host.run(["systemctl", "daemon-reload"])
+        if host.run(["systemctl", "restart", unit]).rc != 0:
+            raise GatewayError(
+                "dnsmasq for LANs does not start: {0} (journalctl -u {1})".format(_why(unit, host), unit)
+            )
+        return ()
+
+    def restore(self, delta: Delta, was: Services, want: Services, scene: Scene, sight: Sight) -> Shell:
+        if delta.do is None:
+            return Shell()
+        path, unit = conf_of(scene.instance), services_of(scene.instance)
+        before = sight.read(path)
+        if before:
+            lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), "systemctl restart " + unit]
+            return Shell(tuple(lines), {BEFORE: before})
+        lines = [
+            "{{ systemctl stop {0} 2> /dev/null || ! systemctl --quiet is-active {0}; }}".format(unit),
+            "rm -f {0}".format(path),
+        ]
+        if not sight.exists(SERVICES_UNIT):
+            lines.append(UNPEND)
+        return Shell(tuple(lines))
+
+    def settle(self, was: Services, want: Services, scene: Scene) -> t.Tuple[str, ...]:
+        if want.text:
+            return (UNPEND,)
+        if not was.text:
+            return ()
+        return (
+            "rm -f {0}/{1}.leases {2}/{1}.pid".format(LEASES, scene.instance, RUN),
+            "{{ rmdir {0} {1} 2> /dev/null || true; }}".format(LEASES, RUN),
+        )
+
+    def boot(self, want: Services, scene: Scene) -> t.Mapping[str, str]:
+        return {ENDING: want.text} if want.text else {}
+
+    def boot_lines(self, want: Services, scene: Scene) -> t.Tuple[str, ...]:
+        """Without it, the host is a gateway still."""
+        return ("systemctl --no-block start {0} || true".format(services_of(scene.instance)),) if want.text else ()
+
+    def files(self, want: Services, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
+        return {SERVICES_UNIT: (SERVICES_TEXT, 0o644)} if want.text else {}
+
+    def drift(self, known: Services, scene: Scene, sight: Sight) -> t.List[str]:
+        path = conf_of(scene.instance)
+        found = []
+        if (sight.read(path) or "") != known.text:
+            found.append("~ services: {0} is not what was applied".format(path))
+        if known.text and not runs(scene.instance, sight):
+            found.append("- services: dnsmasq does not run (systemctl status {0})".format(services_of(scene.instance)))
+        return found
+
+
+#: Of a unit that is no longer pending. If there is none, this starts nothing.
+UNPEND = "{{ [ ! -e {0} ] || {{ rm -f {0} && systemctl daemon-reload; }}; }}".format(PENDING_SERVICES)
+
+
+def _links(text: str) -> str:
+    """The links that a configuration names, for people."""
+    named = [line.partition("=")[2] for line in text.splitlines() if line.startswith("interface=")]
+    return "on " + ", ".join(named) if named else ""
+
+
+def _why(unit: str, host: Host) -> str:
+    """dnsmasq's last words."""
+    said = host.run(["journalctl", "-q", "-u", unit, "-n", "20", "-o", "cat"]).out
+    words = [line.partition("dnsmasq: ")[2].strip() for line in said.splitlines() if line.startswith("dnsmasq: ")]
+    return printable(words[-1]) if words else "no message"
+
+
+SERVICES = _ServicesPart("services", Services())

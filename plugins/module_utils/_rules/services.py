@@ -1,0 +1,59 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Who may ask the gateway for addresses and names: the LANs that get them, and never a WAN."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .chains import ACCEPT, DROP, INPUT, REJECT, wan_interfaces
+from .model import Match, Rule
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._resolve.resolved import Resolved
+    from .model import Action
+
+DNS, DHCP, DHCP6 = ((53, 53),), ((67, 67),), ((547, 547),)
+#: RFC 4861: router solicitation.
+SOLICITATION = (133,)
+
+
+def services(gateway: Resolved) -> t.List[Rule]:
+    """In the chain for packets to the gateway itself, whatever ``input`` is.
+
+    What is accepted passes the rules of ufw and others in the same table.
+    """
+    served = [lan for lan in gateway.lans if lan.services]
+    if not served:
+        return []
+    rules = []
+    wans = wan_interfaces(gateway)
+    if wans:
+        closed = [
+            Match("ip", iif=wans, protocol="udp", port=DHCP),
+            Match("ip6", iif=wans, protocol="udp", port=DHCP6),
+            # A server of the user's own at an address of the WAN is none of ours.
+            *(Match(iif=wans, protocol=each, port=DNS, elsewhere=True) for each in ("udp", "tcp")),
+        ]
+        rules += [Rule(INPUT.name, match, DROP, "closed") for match in closed]
+    names = any(lan.services.dns for lan in served)
+    for lan in served:
+        if lan.services.dhcp:
+            rules.append(_opened(Match("ip", iif=lan.interfaces, protocol="udp", port=DHCP)))
+        if lan.services.announced:
+            rules.append(_opened(Match("ip6", iif=lan.interfaces, protocol="udp", port=DHCP6)))
+            rules.append(_opened(Match("ip6", iif=lan.interfaces, protocol="icmpv6", icmp_type=SOLICITATION)))
+        if names:
+            # dnsmasq answers questions on each of its links.
+            action = ACCEPT if lan.services.dns else REJECT
+            asked = [Match(iif=lan.interfaces, protocol=each, port=DNS) for each in ("udp", "tcp")]
+            rules += [_opened(match, action) for match in asked]
+    return rules
+
+
+def _opened(match: Match, action: Action = ACCEPT) -> Rule:
+    return Rule(INPUT.name, match, action, "services")

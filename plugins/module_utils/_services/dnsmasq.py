@@ -1,0 +1,122 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""dnsmasq's configuration: the addresses of the LANs that have services, and nothing else of this host.
+
+https://thekelleys.org.uk/dnsmasq/docs/dnsmasq-man.html
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._intent.services import HOME
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._resolve.resolved import Resolved, ResolvedLan
+
+#: Of a running dnsmasq; a reboot clears it.
+RUN = "/run/ipmasq-services"
+#: Of its leases, which survive everything but the removal of the gateway.
+LEASES = "/var/lib/ipmasq"
+#: The lifetime of an advertised prefix, in seconds. RFC 9096 section 3.3: preferred for at most 2700, so that a prefix
+#: that was lost in a reboot is forgotten soon. One that vanishes while dnsmasq runs is announced as deprecated.
+PREFIX = 2700
+
+COMMON = """\
+# Written by the Ansible collection ipmasq.linux for instance {instance}. Changes are overwritten.
+user={user}
+pid-file={run}/{instance}.pid
+dhcp-leasefile={leases}/{instance}.leases
+bind-dynamic
+except-interface=lo
+no-hosts
+domain={domain}
+"""
+NAMES = """\
+local=/{domain}/
+expand-hosts
+domain-needed
+bogus-priv
+stop-dns-rebind
+dns-loop-detect
+cache-size=1000
+dns-forward-max=1000
+"""
+#: Such a name would make browsers of the LAN take their proxy settings from any host that takes it (VU#598349).
+DHCP = """\
+dhcp-authoritative
+dhcp-lease-max={most}
+dhcp-option=option:domain-search,{domain}
+dhcp-name-match=set:ipmasq-wpad,wpad
+dhcp-ignore-names=tag:ipmasq-wpad
+"""
+ANNOUNCED = """\
+enable-ra
+quiet-ra
+dhcp-option=option6:domain-search,{domain}
+"""
+
+
+def config(gateway: Resolved, user: str) -> str:
+    """The whole file; empty if no LAN has services."""
+    served = [lan for lan in gateway.lans if lan.services]
+    if not served:
+        return ""
+    words = {
+        "instance": gateway.instance,
+        "user": user,
+        "run": RUN,
+        "leases": LEASES,
+        "domain": gateway.dns.domain or HOME,
+        "most": sum(lan.services.dhcp.most for lan in served if lan.services.dhcp),
+    }
+    found = COMMON.format(**words)
+    if any(lan.services.dns for lan in served):
+        found += NAMES.format(**words) + "".join(_upstream(gateway.dns.upstream))
+    else:
+        found += "port=0\n"
+    if words["most"]:
+        found += DHCP.format(**words)
+    if any(lan.services.announced for lan in served):
+        found += ANNOUNCED.format(**words)
+    return found + "".join(line + "\n" for lan in served for line in _lan(lan, gateway.dns.domain or HOME))
+
+
+def _upstream(servers: t.Sequence[str]) -> t.List[str]:
+    """Without servers, dnsmasq reads /etc/resolv.conf and follows it. It leaves out its own addresses."""
+    return ["no-resolv\n"] * bool(servers) + ["server={0}\n".format(each) for each in servers]
+
+
+def _lan(lan: ResolvedLan, domain: str) -> t.List[str]:
+    tag, services = "lan-" + lan.name, lan.services
+    lines = ["", "# LAN " + lan.name] + ["interface={0}".format(name) for name in lan.interfaces]
+    dhcp = services.dhcp
+    if dhcp:
+        lines += ["dhcp-range=set:{0},{1},{2}".format(tag, each.replace("-", ","), dhcp.lease) for each in dhcp.range]
+        lines += [
+            "dhcp-host={0}".format(",".join(filter(None, (each.mac, each.address, each.name)))) for each in dhcp.reserve
+        ]
+        if services.dns:
+            # Otherwise a name would be known only while it has a lease.
+            named = [each for each in dhcp.reserve if each.name]
+            lines += ["host-record={0},{0}.{1},{2}".format(each.name, domain, each.address) for each in named]
+        else:
+            # Otherwise dnsmasq names itself where another LAN has DNS. What the options say comes after it and wins.
+            lines.append("dhcp-option=tag:{0},option:dns-server".format(tag))
+        lines += ["dhcp-option=tag:{0},{1},{2}".format(tag, _option(name), value) for name, value in dhcp.options]
+    if services.announced:
+        span = "::" if services.ra == "slaac" else "::1000,::ffff"
+        mode = "ra-stateless,64,{0}".format(PREFIX) if services.ra == "slaac" else "64,{0}".format(PREFIX)
+        for name in lan.interfaces:
+            lines.append("dhcp-range=set:{0},{1},constructor:{2},{3}".format(tag, span, name, mode))
+        if not services.dns:
+            lines.append("dhcp-option=tag:{0},option6:dns-server".format(tag))
+    return lines
+
+
+def _option(name: str) -> str:
+    return name if name.isdigit() else "option:" + name

@@ -1,0 +1,415 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A bare client gets an address, a route and names from the real dnsmasq; nobody else does.
+
+systemd is not the first process here, so a program of the test starts and stops what the unit would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+
+import pytest
+import sandbox
+from helpers import GUESTS, OFFICE, Gate
+from sandbox import sh
+from topology import GATE4, GATE6, WAN4
+from unhurried import patience, wait_until
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+
+UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
+#: What the unit makes systemd do. The configuration that it hands over has its paths in the folder of the test.
+SYSTEMCTL = r"""#!/bin/sh
+root=ROOT
+run=$root/run/ipmasq-services
+wants=$root/etc/systemd/system/sysinit.target.wants
+name=$(echo "$*" | sed -n 's/.*ipmasq-services@\([a-z0-9_]*\).*/\1/p')
+alive() { [ -e "/proc/$(cat $run/$name.pid 2> /dev/null)/exe" ]; }
+stop() {
+    alive && kill "$(cat $run/$name.pid)"
+    while alive; do sleep 0.02; done
+    rm -f $run/$name.pid
+}
+case "$*" in
+*ipmasq-services@*) ;;
+enable*) mkdir -p $wants && : > $wants/ipmasq.service; exit ;;
+disable*) rm -f $wants/ipmasq.service; exit ;;
+*) exit 0 ;;
+esac
+unit=ipmasq-services@.service
+[ -e $root/etc/systemd/system/$unit ] || [ -e $root/run/systemd/system/$unit ] || exit 5
+case "$*" in
+*is-active*) alive; exit ;;
+*restart*) stop ;;
+*stop*) stop; exit ;;
+*) ! alive || exit 0 ;;
+esac
+mkdir -p $run $root/var/lib/ipmasq
+[ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf
+sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
+exec dnsmasq --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err
+"""
+JOURNALCTL = "#!/bin/sh\ncat ROOT/dnsmasq.err\n"
+#: What udhcpc has been given.
+TOLD = "#!/bin/sh\n[ $1 = bound ] && echo ip=$ip router=$router dns=$dns domain=$domain search=$search lease=$lease\n"
+SERVED = dict(OFFICE, dhcp=True)
+LANS = [SERVED, GUESTS]
+WAITS = rollback.Confirmation(3600, "token", "14:05:30")
+WANS = [{"interface": "wan0"}]
+#: What a client sees if nobody answers, or if the kernel or our reject does.
+SILENT = ("timeout", "Connection refused", "No route to host", "Network is unreachable")
+LAPTOP = "52:54:00:12:34:56"
+
+
+class ServedHost(sandbox.SandboxHost):
+    """A host whose dnsmasq is started by that program."""
+
+    def __init__(self, root, **options) -> None:
+        super().__init__(root, **options)
+        self.put("/run/systemd/system/x", "")
+        self.put("/bin/systemctl", SYSTEMCTL.replace("ROOT", str(root)))
+        self.put("/bin/journalctl", JOURNALCTL.replace("ROOT", str(root)))
+        self.put("/bin/systemd-run", "#!/bin/sh\nexit 1\n")
+        for path in (root / "bin").iterdir():
+            path.chmod(0o755)
+
+    def write(self, path, text, mode):
+        if sandbox.SCRIPT.fullmatch(path):
+            text = text.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root))
+        super().write(path, text, mode)
+
+    @property
+    def server(self) -> int:
+        return int(self.read("/run/ipmasq-services/default.pid") or 0)
+
+    def boot_anew(self) -> None:
+        """What is below /run is gone, and the loader starts what it has to."""
+        sh("systemctl stop ipmasq-services@default.service")
+        sh("rm -rf {0}/run; mkdir -p {0}/run/systemd/system".format(self.root))
+        loader = self.read("/etc/ipmasq/boot")
+        moved = re.sub(r"/(etc|run)/(?=ipmasq)", lambda found: self.place(found.group()), loader)
+        sh(moved.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root)))
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Debian's dnsmasq and udhcpc, unpacked: neither is started on this machine."""
+    folder = tmp_path_factory.mktemp("dnsmasq")
+    done = subprocess.run([str(UNPACK), str(folder), "dnsmasq-base", "udhcpc"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def dnsmasq(programs):
+    return programs / "bin/dnsmasq"
+
+
+@pytest.fixture
+def gate(backend, tmp_path, dnsmasq, monkeypatch):
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    made = Gate(backend, tmp_path, ServedHost)
+    (tmp_path / "bin/dnsmasq").symlink_to(dnsmasq)
+    monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(tmp_path, sandbox.PATH))
+    yield made
+    for path in (tmp_path / "run/ipmasq-services").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(path.read_text()), signal.SIGKILL)
+
+
+#: What is the same beside the rules of every backend.
+ON_NFT = pytest.mark.parametrize("backend", ["nft"])
+
+
+def bare(net, node):
+    """A client without any address."""
+    net.nodes[node].sh("ip addr flush dev up0; ip route flush table main; ip link set up0 address " + LAPTOP
+                       if node == "office" else "ip addr flush dev up0; ip route flush table main")  # fmt: skip
+
+
+def leased(net, node, programs, tmp_path, name="laptop"):
+    """What a client is given; None if nobody answers."""
+    script = tmp_path / "told"
+    script.write_text(TOLD)
+    script.chmod(0o755)
+    (busybox,) = [path for path in programs.glob("root/**/busybox") if path.is_file() and os.access(path, os.X_OK)]
+    with net.inside(node):
+        done = subprocess.run(
+            [busybox, "udhcpc", "-i", "up0", "-f", "-n", "-q", "-t", "4", "-T", "1", "-O", "search", "-x",
+             "hostname:" + name, "-s", script],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    given = re.search(r"^ip=.*$", done.stdout, re.M)
+    return dict(pair.partition("=")[::2] for pair in given.group().split()) if given else None
+
+
+def query(name, kind=1):
+    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split("."))
+    return b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + labels + b"\0" + struct.pack("!HH", kind, 1)
+
+
+def asked(net, node, server, name, kind=1, wait=0.0):
+    """The answer of a DNS server: addresses, the name of an error, or "timeout"."""
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with net.socket(node, family, socket.SOCK_DGRAM) as client:
+        client.settimeout(wait or patience())
+        try:
+            client.connect((server, 53))
+            client.send(query(name, kind))
+            answer = client.recv(2000)
+        except TimeoutError:
+            return "timeout"
+        except OSError as error:
+            return error.strerror
+    code, count = answer[3] & 15, struct.unpack("!H", answer[6:8])[0]
+    if code:
+        return {2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}[code]
+    size = 4 if kind == 1 else 16
+    ends = [answer[len(answer) - size * (each + 1) - 12 * each :][:size] for each in range(count)]
+    return [socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, each) for each in ends]
+
+
+@contextlib.contextmanager
+def provider(net, dnsmasq, *records):
+    """A DNS server at the other end of the WAN."""
+    with net.inside("wan"):
+        server = subprocess.Popen(
+            [dnsmasq, "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=nobody",
+             "--pid-file=", *("--address=/{0}/{1}".format(*each) for each in records)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    try:
+        wait_until(
+            lambda: asked(net, "wan", "127.0.0.1", records[0][0], wait=0.2) != "Connection refused", "the provider"
+        )
+        yield
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def drift(gate):
+    """Nobody here holds the fence."""
+    return [line for line in gate.info()["drift"] if not line.startswith("- fence")]
+
+
+def unlike(result):
+    return [line for line in result.to_dict()["differences"] if "fence" not in line]
+
+
+def serve(gate, **options):
+    given = dict({"wans": WANS, "lans": LANS, "dns_upstream": [WAN4]}, **options)
+    return gate.apply(**given)
+
+
+@pytest.mark.parametrize("door", ["open", "protect"])
+def test_a_bare_client_gets_address_route_and_names(gate, net, programs, dnsmasq, tmp_path, door):
+    done = serve(gate, input=door, dns_domain="office.example").to_dict()
+    assert "+ services: dnsmasq on lan0" in done["differences"]
+    bare(net, "office")
+    given = leased(net, "office", programs, tmp_path)
+    assert given["router"] == given["dns"] == "192.168.1.1"
+    assert (given["domain"], given["search"], given["lease"]) == ("office.example", "office.example", "43200")
+    assert 100 <= int(given["ip"].rpartition(".")[2]) <= 250
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0; ip route add default via 192.168.1.1".format(given["ip"]))
+    with provider(net, dnsmasq, ("www.example", "9.9.9.9"), ("evil.example", "192.168.1.20")):
+        assert asked(net, "office", "192.168.1.1", "www.example") == ["9.9.9.9"]
+        assert asked(net, "office", "192.168.1.1", "laptop.office.example") == [given["ip"]]
+        assert asked(net, "office", "192.168.1.1", "evil.example") == [], "a name of the Internet leads into the LAN"
+        assert asked(net, "office", "192.168.1.1", "9.1.168.192.in-addr.arpa", 12) == "NXDOMAIN"
+    assert unlike(serve(gate, input=door, dns_domain="office.example")) == []
+    assert drift(gate) == []
+
+
+def test_nobody_else_is_answered(gate, net, programs, tmp_path):
+    """Neither on the WAN, at any address of the gateway, nor in the other LAN, nor on its loopback."""
+    serve(gate)
+    for node in ("guest", "wan"):
+        bare(net, node)
+        assert leased(net, node, programs, tmp_path) is None
+    net.nodes["wan"].sh("ip addr add {0}/24 dev up0; ip -6 addr add 2001:db8:ff::1/64 dev up0 nodad; "
+                        "ip route add 192.168.1.0/24 via {1}; ip -6 route add fd00:1::/64 via {2}"
+                        .format(WAN4, GATE4, GATE6))  # fmt: skip
+    net.nodes["guest"].sh("ip addr add 192.168.2.10/24 dev up0; ip route add default via 192.168.2.1")
+    for node, server in (
+        ("wan", GATE4), ("wan", GATE6), ("wan", "192.168.1.1"), ("wan", "fd00:1::1"),
+        ("guest", "192.168.2.1"), ("guest", "192.168.1.1"), ("gate", "127.0.0.1"),
+    ):  # fmt: skip
+        assert asked(net, node, server, "laptop", wait=0.3) in SILENT, (node, server)
+    assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
+
+
+@ON_NFT
+def test_a_lan_with_addresses_and_no_names(gate, net, programs, tmp_path):
+    """dnsmasq listens on each of its links, so a rule closes the one that has no DNS."""
+    serve(gate, lans=[SERVED, dict(GUESTS, dhcp={"options": {"dns-server": "9.9.9.9"}, "lease": "1h"})])
+    bare(net, "guest")
+    given = leased(net, "guest", programs, tmp_path)
+    assert (given["router"], given["dns"], given["lease"]) == ("192.168.2.1", "9.9.9.9", "3600")
+    net.nodes["guest"].sh("ip addr add {0}/24 dev up0; ip route add default via 192.168.2.1".format(given["ip"]))
+    assert asked(net, "guest", "192.168.2.1", "laptop", wait=0.5) in SILENT
+    assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
+
+
+@ON_NFT
+def test_a_reservation_comes_and_leases_stay(gate, net, programs, tmp_path):
+    serve(gate)
+    bare(net, "office")
+    first = leased(net, "office", programs, tmp_path)["ip"]
+    known = gate.host.read("/var/lib/ipmasq/default.leases")
+    assert first in known
+    reserve = [{"mac": "52:54:00:00:00:09", "address": "192.168.1.20", "name": "nas"}]
+    done = serve(gate, lans=[dict(OFFICE, dhcp={"reserve": reserve}), GUESTS]).to_dict()
+    assert "~ services: dnsmasq on lan0" in done["differences"]
+    assert gate.host.read("/var/lib/ipmasq/default.leases").splitlines()[0] == known.splitlines()[0]
+    assert leased(net, "office", programs, tmp_path)["ip"] == first
+    net.nodes["office"].sh("ip link set up0 address 52:54:00:00:00:09; ip addr add 192.168.1.30/24 dev up0")
+    assert asked(net, "office", "192.168.1.1", "nas.home.arpa") == ["192.168.1.20"]
+    assert leased(net, "office", programs, tmp_path)["ip"] == "192.168.1.20"
+
+
+def prefixes(net, node):
+    """The addresses that a host made from advertisements: address to whether it may be used for new connections."""
+    shown = net.nodes[node].sh("ip -6 -o addr show dev up0 scope global")
+    found = re.findall(r"inet6 (\S+)/64 .*?dynamic.*?valid_lft \d+sec preferred_lft (\d+)sec", shown)
+    return {str(ipaddress.ip_interface(address + "/64").network): int(left) > 0 for address, left in found}
+
+
+@ON_NFT
+def test_ipv6_by_advertisements_and_a_prefix_that_goes(gate, net):
+    """RFC 9096: an address from a prefix that the gateway lost is no longer used."""
+    net.nodes["office"].sh("ip -6 addr flush dev up0; ip -6 route flush table main; ip link set up0 down; "
+                           "sysctl -qw net.ipv6.conf.up0.accept_ra=1; ip link set up0 up")  # fmt: skip
+    serve(gate)
+    wait_until(lambda: prefixes(net, "office") == {"fd00:1::/64": True}, "addresses of prefixes")
+    assert "default via fe80" in net.nodes["office"].sh("ip -6 route")
+    sh("ip -6 addr add fd00:9::1/64 dev lan0 nodad; ip -6 addr del fd00:1::1/64 dev lan0")
+    wanted = {"fd00:1::/64": False, "fd00:9::/64": True}
+    wait_until(lambda: prefixes(net, "office") == wanted, "addresses of prefixes")
+
+
+@ON_NFT
+def test_a_link_that_comes_later_is_served(gate, net, programs, tmp_path):
+    serve(gate, lans=[dict(OFFICE, interfaces=["lan0", "lan9"], dhcp=True), GUESTS])
+    net.nodes["office"].sh("ip link del up0")
+    sh("ip link add lan9 type veth peer name up0 netns {0}; ip addr add 192.168.1.1/24 dev lan9; ip link set lan9 up"
+       .format(net.nodes["office"].path))  # fmt: skip
+    net.nodes["office"].sh("ip link set up0 up")
+    assert leased(net, "office", programs, tmp_path)["router"] == "192.168.1.1"
+
+
+@ON_NFT
+def test_a_change_that_nobody_confirms_is_taken_back(gate, net, programs, tmp_path):
+    serve(gate)
+    before = gate.host.snapshot()
+    gate.apply(wans=WANS, lans=[dict(OFFICE, dhcp={"range": "192.168.1.60-192.168.1.69"}), GUESTS],
+               dns_upstream=[WAN4], confirmation=WAITS)  # fmt: skip
+    bare(net, "office")
+    assert leased(net, "office", programs, tmp_path)["ip"].startswith("192.168.1.6")
+    sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
+    assert {**gate.host.snapshot(), "files": 0} == {**before, "files": 0}
+    assert "192.168.1.100,192.168.1.250" in gate.host.read("/run/ipmasq-services/default.conf")
+    sh("rm -f " + gate.host.place("/var/lib/ipmasq/default.leases"))
+    sh("systemctl restart ipmasq-services@default.service")
+    assert int(leased(net, "office", programs, tmp_path)["ip"].rpartition(".")[2]) >= 100
+
+
+def test_a_first_change_that_nobody_confirms_leaves_nothing(gate, net):
+    gate.apply(wans=WANS, lans=LANS, dns_upstream=[WAN4], confirmation=WAITS)
+    assert gate.host.server
+    sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
+    assert asked(net, "office", "192.168.1.1", "laptop", wait=0.5) in SILENT
+    left = [str(path.relative_to(gate.host.root)) for path in gate.host.root.rglob("*ipmasq-services*")]
+    assert [path for path in left if not path.endswith("run/ipmasq-services")] == []
+
+
+def test_absent_leaves_nothing(gate, net, programs, tmp_path):
+    serve(gate)
+    bare(net, "office")
+    assert leased(net, "office", programs, tmp_path)
+    assert gate.host.read("/var/lib/ipmasq/default.leases")
+    gate.absent()
+    assert asked(net, "office", "192.168.1.1", "laptop", wait=0.5) in (
+        "timeout",
+        "Connection refused",
+        "Network is unreachable",
+    )
+    left = [path for path in gate.host.root.rglob("*") if "ipmasq" in str(path.relative_to(gate.host.root))]
+    assert [
+        path
+        for path in left
+        if not str(path).endswith((".moved", ".last", "/run/ipmasq", ".lock", "/run/ipmasq-services"))
+    ] == []
+
+
+@ON_NFT
+def test_it_is_there_after_a_boot(gate, net, programs, tmp_path):
+    serve(gate)
+    bare(net, "office")
+    given = leased(net, "office", programs, tmp_path)["ip"]
+    gate.host.boot_anew()
+    wait_until(lambda: gate.host.server, "dnsmasq runs after a boot")
+    assert leased(net, "office", programs, tmp_path)["ip"] == given
+    assert unlike(serve(gate)) == []
+
+
+@ON_NFT
+def test_drift_is_seen_and_mended(gate, net):
+    serve(gate)
+    os.kill(gate.host.server, signal.SIGKILL)
+    wait_until(lambda: not os.path.exists("/proc/{0}".format(gate.host.server)), "dnsmasq is gone")
+    assert drift(gate) == ["- services: dnsmasq does not run (systemctl status ipmasq-services@default.service)"]
+    assert unlike(serve(gate))
+    assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
+    conf = "/run/ipmasq-services/default.conf"
+    gate.host.put(conf, gate.host.read(conf) + "log-queries\n")
+    assert drift(gate) == ["~ services: {0} is not what was applied".format(conf)]
+    assert unlike(serve(gate))
+    gate.host.put("/etc/systemd/system/ipmasq-services@.service", "[Unit]\n")
+    assert drift(gate)
+    assert unlike(serve(gate))
+    assert drift(gate) == []
+
+
+@ON_NFT
+def test_a_port_that_is_taken_takes_the_change_back(gate, net):
+    before = gate.host.snapshot()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("192.168.1.1", 53))
+        with pytest.raises(GatewayError, match=r"192\.168\.1\.1: Address already in use"):
+            serve(gate)
+    after = gate.host.snapshot()
+    assert (after["rules"], after["switches"]) == (before["rules"], before["switches"])
+    assert not gate.host.exists("/etc/ipmasq/default.json")
+
+
+def test_check_mode_touches_nothing(gate, net):
+    before = gate.host.snapshot()
+    told = gate.apply(check=True, wans=WANS, lans=LANS, dns_upstream=[WAN4]).to_dict()
+    assert "+ services: dnsmasq on lan0" in told["differences"]
+    assert gate.host.snapshot() == before
+
+
+@ON_NFT
+def test_without_dnsmasq_the_role_is_told_what_to_install(gate, net):
+    gate.host.without = ("dnsmasq",)
+    before = gate.host.snapshot()
+    with pytest.raises(GatewayError, match="install the package dnsmasq-base") as caught:
+        serve(gate)
+    assert caught.value.program == "dnsmasq"
+    assert gate.host.snapshot() == before

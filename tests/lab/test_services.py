@@ -1,0 +1,70 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""LANs are served under the real systemd, in its sandbox: over crashes, reboots, and until the gateway is removed."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from test_inits import WIRE, Machine, image_with
+
+CLIENT = "; ip netns add client; ip link set p1 netns client name up0; ip -n client link set up0 address "
+CLIENT += "52:54:00:12:34:56 up; "
+CLIENT += "ip address add fd00:1::1/64 dev lan0 nodad"
+GATEWAY = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["lan0"], "dhcp": True}]}
+UPSTREAM = {"dns_upstream": ["198.51.100.1"]}
+ASK = "ip netns exec client busybox udhcpc -i up0 -f -n -q -t 8 -T 1 -x hostname:laptop -s /told"
+TOLD = "printf '#!/bin/sh\\n[ $1 = bound ] && echo $ip $router $dns\\n' > /told; chmod 755 /told"
+RUNS = "for n in $(seq 100); do sleep 0.3; kill -0 $(cat /run/ipmasq-services/default.pid) && exit; done; exit 1"
+#: A domain name server is asked by bash alone; the answer to a name that nobody has is NXDOMAIN.
+LOOKUP = "ip -n client addr replace {0}/24 dev up0; ip netns exec client busybox nslookup {1} 192.168.1.1 2>&1 || true"
+
+
+@pytest.fixture(params=["bookworm", "trixie"])
+def machine(request: t.Any) -> t.Iterator[Machine]:
+    image = image_with(request.param + ",dnsmasq-base,udhcpc")
+    made = Machine(image, "ipmasq-services-" + request.param, systemd=True)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def leased(machine: Machine) -> list[str]:
+    return machine.sh(TOLD + "; " + ASK).split()
+
+
+def differences(machine: Machine) -> list[str]:
+    """Of services. Links that come back after a boot have other switches, too."""
+    found = machine.apply(confirm_timeout=0, **GATEWAY, **UPSTREAM)["differences"]
+    return [line for line in found if "services" in line]
+
+
+def test_a_lan_is_served_by_a_unit_of_its_own(machine: Machine) -> None:
+    machine.sh(WIRE + CLIENT)
+    before = machine.sh("find /etc /var/lib -type f -o -type l | sort")
+    done = machine.apply(confirm_timeout=0, **GATEWAY, **UPSTREAM)
+    assert "+ services: dnsmasq on lan0" in done["differences"], done
+    address, router, dns = leased(machine)
+    assert router == dns == "192.168.1.1"
+    assert address in machine.sh(LOOKUP.format(address, "laptop.home.arpa"))
+    user = machine.sh("ps -o user= -p $(cat /run/ipmasq-services/default.pid)").strip()
+    assert user == "dnsmasq", "it has dropped its privileges"
+    assert machine.sh("stat -c '%U %a' /var/lib/ipmasq/default.leases").split()[0] in ("root", "dnsmasq")
+
+    machine.sh("kill -9 $(cat /run/ipmasq-services/default.pid)")
+    machine.sh(RUNS)
+    assert differences(machine) == []
+
+    machine.boot()
+    machine.sh(WIRE + CLIENT)
+    machine.sh(RUNS)
+    assert leased(machine)[0] == address, "leases survive a reboot"
+    assert differences(machine) == []
+
+    machine.apply(state="absent", confirm_timeout=0)
+    assert machine.sh("systemctl list-units --all --no-legend 'ipmasq-*' | grep -v rollback || true").strip() == ""
+    assert machine.sh("find /etc /var/lib -type f -o -type l | sort") == before

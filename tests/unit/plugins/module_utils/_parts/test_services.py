@@ -1,0 +1,166 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""dnsmasq comes, is kept, drifts and goes; tests/integration/test_lan_services.py shows it with the real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, MissingProgram
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._init.units import SERVICES_UNIT
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Scene
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.services import SERVICES, Services
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+CONF, KEPT = "/run/ipmasq-services/default.conf", "/etc/ipmasq/default.dnsmasq"
+UNIT = "ipmasq-services@default.service"
+
+
+def host_with(*programs, **more):
+    return fakes.FakeHost((*fakes.NFT, "dnsmasq", *programs), **more)
+
+
+def apply(host, check=False, dhcp=True, **more):
+    lans = [dict({"name": "lan", "interfaces": ["lan0"]}, **({"dhcp": dhcp} if dhcp else {}))]
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "ppp0"}], lans=lans, **more))
+    return engine.apply_gateway(gateway, "auto", fakes.seen(host, check))
+
+
+def differences(result):
+    return [line for line in result.to_dict()["differences"] if " services: " in line]
+
+
+def test_it_comes_is_kept_and_goes():
+    host = host_with()
+    before = host.snapshot()
+    assert differences(apply(host, check=True)) == ["+ services: dnsmasq on lan0"]
+    assert host.snapshot() == before
+    assert differences(apply(host)) == ["+ services: dnsmasq on lan0"]
+    assert host.files[CONF] == host.files[KEPT] and "interface=lan0" in host.files[KEPT]
+    assert host.modes[CONF] == 0o600 and SERVICES_UNIT in host.files
+    assert "systemctl --no-block start {0} || true".format(UNIT) in host.files["/etc/ipmasq/default.load"]
+    host.frozen = True
+    assert not apply(host).changed
+    assert gateway_info("default", host)["as_applied"]
+    host.frozen = False
+    assert differences(apply(host, dhcp={"lease": "1h"})) == ["~ services: dnsmasq on lan0"]
+    removing.remove_instance("default", host)
+    assert not [path for path in (CONF, KEPT, SERVICES_UNIT) if path in host.files]
+    assert ("systemctl", "stop", UNIT) in host.events
+
+
+def test_a_gateway_without_services_touches_nothing_of_them():
+    host = host_with()
+    assert differences(apply(host, dhcp=None)) == []
+    assert not [path for path in host.files if "services" in path or "dnsmasq" in path]
+    assert not [event for event in host.events if UNIT in event]
+
+
+def test_services_go_and_the_gateway_stays():
+    host = host_with()
+    apply(host)
+    assert differences(apply(host, dhcp=None)) == ["- services: dnsmasq"]
+    assert not [path for path in (CONF, KEPT, SERVICES_UNIT) if path in host.files]
+
+
+def test_the_rules_are_there_before_it_answers_and_go_after_it():
+    host = host_with()
+    apply(host)
+    starts = host.events.index(("systemctl", "restart", UNIT))
+    assert host.events.index(("load", "nft")) < starts
+    host.events.clear()
+    removing.remove_instance("default", host)
+    assert host.events.index(("systemctl", "stop", UNIT)) < host.events.index(("load", "nft"))
+
+
+def test_drift_of_the_process_and_of_the_file():
+    host = host_with()
+    apply(host)
+    host.files = {path: text for path, text in host.files.items() if not path.startswith("/proc/4711")}
+    said = "- services: dnsmasq does not run (systemctl status {0})".format(UNIT)
+    assert gateway_info("default", host)["drift"] == [said]
+    done = apply(host)
+    assert differences(done) == ["~ services: dnsmasq runs again"] and done.change.drifted
+    host.files["/proc/4711/cmdline"] = "dnsmasq\0-C\0/etc/dnsmasq.conf\0"
+    assert gateway_info("default", host)["drift"] == [said]
+    apply(host)
+    host.files[CONF] += "log-queries\n"
+    assert gateway_info("default", host)["drift"] == ["~ services: {0} is not what was applied".format(CONF)]
+    assert apply(host).change.drifted and "log-queries" not in host.files[CONF]
+
+
+def test_what_a_lost_state_has_left_is_known():
+    host = host_with(files={KEPT: "interface=lan0\n"})
+    assert SERVICES.salvage("default", host) == Services("interface=lan0\n")
+    assert SERVICES.salvage("other", host) == Services()
+
+
+def test_the_user_of_dnsmasq_is_the_one_that_this_host_has():
+    host = host_with(files={"/etc/passwd": "root:x:0:0\ndnsmasq:x:101:65534::/var/lib/misc:/usr/sbin/nologin\n"})
+    apply(host)
+    assert "user=dnsmasq\n" in host.files[KEPT]
+    host = host_with()
+    apply(host)
+    assert "user=nobody\n" in host.files[KEPT]
+
+
+def test_what_is_missing():
+    host = fakes.FakeHost()
+    with pytest.raises(MissingProgram, match="install the package dnsmasq-base") as caught:
+        apply(host)
+    assert caught.value.program == "dnsmasq"
+    host = host_with()
+    del host.files["/run/systemd/system/x"]
+    with pytest.raises(GatewayError, match=r"^lans: dhcp, ra and dns need systemd"):
+        apply(host)
+
+
+def test_what_dnsmasq_refuses_is_said_before_anything_is_touched():
+    host = host_with()
+    before = host.snapshot()
+    host.answers["dnsmasq --test"] = Done(1, "", "dnsmasq: bad option at line 3 of stdin\n")
+    with pytest.raises(GatewayError, match="refuses its configuration: dnsmasq: bad option at line 3 of stdin"):
+        apply(host)
+    assert host.snapshot() == before
+
+
+def test_one_that_does_not_start_takes_the_change_back():
+    host = host_with("journalctl")
+    host.answers = {
+        "systemctl restart " + UNIT: Done(1, "", "Job failed"),
+        "journalctl": Done(0, "starting\ndnsmasq: failed to create listening socket for 192.168.1.1\nend\n", ""),
+    }
+    with pytest.raises(GatewayError, match="does not start: failed to create listening socket for 192"):
+        apply(host)
+    assert not host.nft.tables
+    host.answers["journalctl"] = Done(1, "", "")
+    with pytest.raises(GatewayError, match=r"does not start: no message \(journalctl -u ipmasq-services@default"):
+        apply(host)
+
+
+def test_the_rollback_brings_back_what_was_there():
+    delta, scene = SERVICES.plan(Services(), Services("new\n"), Scene("default"), host_with()), Scene("default")
+    fresh = SERVICES.restore(delta, Services(), Services("new\n"), scene, host_with())
+    assert [line.split()[0] for line in fresh.lines] == ["{", "rm", "{"] and not fresh.files
+    host = host_with(files={CONF: "old\n", SERVICES_UNIT: ""})
+    later = SERVICES.restore(delta, Services("old\n"), Services("new\n"), scene, host)
+    assert later.files == {"services": "old\n"}
+    assert later.lines == ("cp services {0} && chmod 600 {0}".format(CONF), "systemctl restart " + UNIT)
+    nothing = SERVICES.restore(
+        SERVICES.plan(Services(), Services(), scene, host_with()), Services(), Services(), scene, host
+    )
+    assert not nothing.lines
+
+
+def test_leases_go_with_the_services_only():
+    scene, there = Scene("default"), Services("x\n")
+    assert SERVICES.settle(Services(), Services(), scene) == ()
+    assert not [line for line in SERVICES.settle(there, there, scene) if "leases" in line]
+    assert "rm -f /var/lib/ipmasq/default.leases" in SERVICES.settle(there, Services(), scene)[0]
