@@ -237,8 +237,9 @@ def integration(outcome: Outcome) -> None:
 
 
 def in_labs(outcome: Outcome, *arguments: str) -> None:
-    """Tests that talk to a lab's nodes thousands of times; see tests/quick/podman."""
-    pytest(outcome, *arguments, PATH=f"{QUICK}:{os.environ['PATH']}")
+    """Tests that talk to a lab's nodes thousands of times; see tests/quick."""
+    connection = {"IPMASQ_LAB_CONNECTION": "quick", "ANSIBLE_CONNECTION_PLUGINS": str(QUICK / "connection")}
+    pytest(outcome, *arguments, PATH=f"{QUICK}:{os.environ['PATH']}", **connection)
 
 
 def lab(outcome: Outcome) -> None:

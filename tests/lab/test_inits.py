@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ FILES = "find /etc -type f | grep -v -e mtab -e resolv -e adjtime -e '/etc/.pwd'
 FILES += "; find /etc -type l | sort"
 #: insserv writes the same dependencies in another order after a service has come and gone.
 FILES += "; cat /etc/init.d/.depend.* 2> /dev/null | tr ' ' '\\n' | sort"
+CONNECTION = os.environ.get("IPMASQ_LAB_CONNECTION", "containers.podman.podman")
 #: Only for what starts a container: without options, tests/quick/podman answers "exec" at once.
 RUNC = ("--runtime", "runc")
 
@@ -84,7 +86,7 @@ class Machine:
     def apply(self, **options: t.Any) -> dict[str, t.Any]:
         done = subprocess.run(
             [
-                "ansible", "all", "-i", f"{self.name},", "-c", "containers.podman.podman", "-m", "ipmasq.linux.gateway",
+                "ansible", "all", "-i", f"{self.name},", "-c", CONNECTION, "-m", "ipmasq.linux.gateway",
                 "-a", json.dumps(options), "-e", "ansible_python_interpreter=/usr/bin/python3",
             ],
             text=True, capture_output=True, check=False,

@@ -171,3 +171,42 @@ def test_the_quick_podman_of_the_tests_gives_what_podman_gives(lab: Lab) -> None
     assert lab.wire("reboot", "gw")[0] == 0
     command = ("exec", node, "readlink", "/proc/self/ns/net")
     assert told(QUICK / "podman", *command) == told(itself, *command)
+
+
+#: What a module sees of where it runs, and what it answers.
+MODULE = """
+import os
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({})
+spaces = {name: os.readlink("/proc/self/ns/" + name) for name in os.listdir("/proc/self/ns") if name != "cgroup"}
+module.exit_json(answer="first", env=dict(os.environ), place=os.getcwd(), ids=os.getresuid(), spaces=spaces)
+"""
+
+
+def test_the_quick_connection_of_the_tests_gives_what_podman_gives(lab: Lab) -> None:
+    quick, inventory = lab.folder / "tests/quick", lab.folder / "lab/inventory.yml"
+    shutil.copytree(QUICK, quick)
+    told = lab.folder / "library/told.py"
+    told.parent.mkdir()
+    env = {**os.environ, "ANSIBLE_LIBRARY": str(told.parent), "ANSIBLE_CONNECTION_PLUGINS": str(quick / "connection")}
+
+    def run(module: str, connection: str) -> list[str]:
+        argv = ["ansible", "all", "-i", str(inventory), "-m", module, "-e", f"ansible_connection={connection}", "-o"]
+        done = subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return sorted(done.stdout.splitlines())
+
+    told.write_text(MODULE)
+    kept = lab.folder / ".cache/compiled-modules"
+    for module in ("told", "ipmasq.linux.gateway_info"):
+        plain = run(module, "containers.podman.podman")
+        assert len(plain) == 2 and len(list(kept.glob(f"*.{module.rpartition('.')[2]}-*"))) == 0
+        assert run(module, "quick") == plain
+        (here,) = kept.glob(f"*.{module.rpartition('.')[2]}-*")
+        compiled = here.stat().st_ino
+        # The second time with what the first has compiled, also on a host that has not seen it.
+        lab.sh("branch", "rm -r /var/cache/ipmasq-quick")
+        assert run(module, "quick") == plain
+        assert here.stat().st_ino == compiled
+    told.write_text(MODULE.replace("first", "other"))
+    assert all('"answer": "other"' in line for line in run("told", "quick"))

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 COLLECTION = Path(__file__).resolve().parents[2]
+CONNECTION = os.environ.get("IPMASQ_LAB_CONNECTION", "containers.podman.podman")
 LAB = f"lanclient{os.getpid()}"
 
 # All clients in one network. The gateway serves DNS, so the resolver is tested in use.
@@ -180,6 +181,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     try:
         up = here.ansible(*words)
         assert up.rc == 0, up.out
+        known = folder / "lab/inventory.yml"
+        known.write_text(known.read_text().replace("containers.podman.podman", CONNECTION))
         # A DNS server, and a resolver with lines to keep.
         here.sh("gateway", "systemd-run -q dnsmasq -k --no-resolv --address=/www.example.org/203.0.113.1")
         for node in CLIENTS:
