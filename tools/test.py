@@ -14,13 +14,18 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import unit_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -36,6 +41,8 @@ COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(CACHE / "c
 QUICK = ROOT / "tests" / "quick"
 #: Stages at once. Twice the two cores that CI has, because stages with labs mostly wait for their hosts.
 AT_ONCE = 4
+#: A stage may run several commands side by side.
+COUNTING = threading.Lock()
 #: Which begins first: what waits, and then what computes, the longest first; it fills every gap.
 ORDER = ("lab", "molecule", "lan_client", "integration", "unit", "house", "sanity", "lint")
 #: Stages that wait: a core is theirs as soon as they need it, and the others get what is left.
@@ -100,8 +107,8 @@ def summarise(outcomes: list[Outcome]) -> None:
         print(f"=== {', '.join(f'{number} {word}' for word, number in total.items())} in {seconds:.2f}s ===")
 
 
-def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
-    """A command of a stage, its output passed on as it comes; pytest's closing line is counted."""
+def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> int:
+    """A command of a stage, its output passed on as it comes: how many tests pytest's closing line says have passed."""
     say(outcome, "$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
     paths = [str(QUICK), *filter(None, [env.pop("PYTHONPATH", "")])]
     env = {**os.environ, **COMPILED, "PYTHONPATH": os.pathsep.join(paths), **env}
@@ -120,16 +127,25 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> None:
         outcome.ok = False
         outcome.notes.append("failed: " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
         outcome.notes += broken[:20]
-    for number, word in COUNTS.findall(last):
-        outcome.counts[word] = outcome.counts.get(word, 0) + int(number)
+    counts = {word: int(number) for number, word in COUNTS.findall(last)}
+    with COUNTING:
+        for word, number in counts.items():
+            outcome.counts[word] = outcome.counts.get(word, 0) + number
+    return counts.get("passed", 0)
+
+
+def side_by_side(*works: Callable[[], None]) -> None:
+    """Parts of a stage that do not need one another."""
+    with ThreadPoolExecutor(max_workers=len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
 
 
 def pytest(outcome: Outcome, *arguments: str, **env: str) -> None:
     """Run tests. If none of them passes, because all were skipped, nothing was shown, and the stage fails."""
-    before = outcome.counts.get("passed", 0)
     env["PYTHONPATH"] = f"{CACHE}/collections:{ROOT}/tests"
-    run(outcome, sys.executable, "-m", "pytest", *arguments, cwd=ROOT, **env)
-    if outcome.ok and outcome.counts.get("passed", 0) == before:
+    passed = run(outcome, sys.executable, "-m", "pytest", *arguments, cwd=ROOT, **env)
+    if outcome.ok and not passed:
         outcome.ok = False
         outcome.notes.append("no test passed: " + " ".join(arguments))
 
@@ -204,7 +220,10 @@ def answers(url: str) -> bool:
 
 
 def unit(outcome: Outcome) -> None:
-    pytest(outcome, "tests/unit", "-q", "-n", "2")
+    side_by_side(lambda: pytest(outcome, "tests/unit", "-q", "-n", "2"), lambda: other_pythons(outcome))
+
+
+def other_pythons(outcome: Outcome) -> None:
     for member in unit_matrix.MEMBERS:
         interpreter = unit_matrix.find_interpreter(member.python)
         if not interpreter:
@@ -224,16 +243,22 @@ def integration(outcome: Outcome) -> None:
     # Each apply writes its state and waits for the disk; in memory this costs nothing. What passed is removed at once,
     # because podman walks through all of /dev to inspect a container or to enter it.
     memory = Path("/dev/shm/ipmasq-integration")  # noqa: S108 - a folder of this run alone
-    where = (
-        [f"--basetemp={memory}", "-o", "tmp_path_retention_policy=failed"] if os.access(memory.parent, os.W_OK) else []
-    )
+    if os.access(memory.parent, os.W_OK):
+        memory.mkdir(exist_ok=True)
+    files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
+    # Most of the time they wait for an answer that should not come, or for a timer.
     try:
-        # Most of the time they wait for an answer that should not come, or for a timer.
-        pytest(outcome, "tests/integration", "-q", "-n", "4", *where)
-        files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
-        pytest(outcome, *files, "-q", "-n", "4", *where, IPMASQ_TOOLS="trixie")
+        side_by_side(
+            lambda: pytest(outcome, "tests/integration", "-q", "-n", "4", *in_memory(memory / "all")),
+            lambda: pytest(outcome, *files, "-q", "-n", "2", *in_memory(memory / "trixie"), IPMASQ_TOOLS="trixie"),
+        )
     finally:
         shutil.rmtree(memory, ignore_errors=True)
+
+
+def in_memory(folder: Path) -> list[str]:
+    """Arguments of pytest for tests that keep their files in this folder."""
+    return [f"--basetemp={folder}", "-o", "tmp_path_retention_policy=failed"] if folder.parent.is_dir() else []
 
 
 def in_labs(outcome: Outcome, *arguments: str) -> None:
