@@ -28,6 +28,7 @@ from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._services import discover
 
 UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
 #: What the unit makes systemd do. The configuration that it hands over has its paths in the folder of the test.
@@ -125,6 +126,7 @@ def gate(backend, tmp_path, dnsmasq, monkeypatch):
         each.chmod(0o755)
     made = Gate(backend, tmp_path, ServedHost)
     (tmp_path / "bin/dnsmasq").symlink_to(dnsmasq)
+    monkeypatch.setattr(discover, "SECONDS", 0.3)
     monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(tmp_path, sandbox.PATH))
     yield made
     for path in (tmp_path / "run/ipmasq-services").glob("*.pid"):
@@ -387,15 +389,77 @@ def test_drift_is_seen_and_mended(gate, net):
 
 
 @ON_NFT
-def test_a_port_that_is_taken_takes_the_change_back(gate, net):
+@pytest.mark.parametrize("place", ["192.168.1.1", "0.0.0.0"])
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_who_holds_the_port_is_named(gate, net, place, kind):
     before = gate.host.snapshot()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-        holder.bind(("192.168.1.1", 53))
-        with pytest.raises(GatewayError, match=r"192\.168\.1\.1: Address already in use"):
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind((place, 53))
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        said = r"held by \S+ \(PID {0}\).*; let it listen at other addresses only, stop it, or set dns to false"
+        with pytest.raises(GatewayError, match=said.format(os.getpid())):
             serve(gate)
+    assert gate.host.snapshot() == before
+
+
+@ON_NFT
+def test_one_that_holds_the_port_at_other_addresses_does_not_matter(gate, net, dnsmasq):
+    """systemd-resolved at 127.0.0.53, libvirt's dnsmasq on its bridge."""
+    sh("ip link add virbr0 type bridge; ip addr add 192.168.122.1/24 dev virbr0; ip link set virbr0 up")
+    others = ["--interface=virbr0", "--bind-interfaces", "--except-interface=lo", "--port=53", "--pid-file=",
+              "--dhcp-range=192.168.122.2,192.168.122.254", "--dhcp-leasefile=/dev/null", "--user=nobody"]  # fmt: skip
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolved:
+        resolved.bind(("127.0.0.53", 53))
+        libvirt = subprocess.Popen([dnsmasq, "--no-daemon", "--conf-file=/dev/null", *others],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            wait_until(lambda: asked(net, "gate", "192.168.122.1", "x", wait=0.2) != "Connection refused", "libvirt's")
+            serve(gate)
+            assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
+            assert libvirt.poll() is None
+        finally:
+            libvirt.kill()
+            libvirt.wait()
+
+
+@ON_NFT
+def test_another_dhcp_server_in_the_lan_is_named(gate, net, dnsmasq, monkeypatch):
+    monkeypatch.setattr(discover, "SECONDS", 4.0)
+    before = gate.host.snapshot()
+    with net.inside("office"):
+        other = subprocess.Popen(
+            [dnsmasq, "--no-daemon", "--conf-file=/dev/null", "--port=0", "--user=nobody", "--pid-file=",
+             "--dhcp-range=192.168.1.30,192.168.1.40", "--dhcp-leasefile=/dev/null"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: ":67 " in net.nodes["office"].sh("ss -lnu"), "the other server")
+        with pytest.raises(GatewayError, match=r"another DHCP server answers on lan0 \(192\.168\.1\.10\); turn it off"):
+            serve(gate)
+        assert gate.host.snapshot() == before
+        serve(gate, lans=[dict(OFFICE, dns=True), GUESTS])
+    finally:
+        other.kill()
+        other.wait()
+
+
+@ON_NFT
+def test_one_that_does_not_start_takes_the_change_back(gate, net):
+    before = gate.host.snapshot()
+    program = gate.host.root / "bin/dnsmasq"
+    real = program.resolve()
+    program.unlink()
+    program.write_text('#!/bin/sh\ncase "$*" in *--test*) exit 0 ;; esac\necho "dnsmasq: cannot start" >&2; exit 2\n')
+    program.chmod(0o755)
+    with pytest.raises(GatewayError, match="does not start: cannot start"):
+        serve(gate)
     after = gate.host.snapshot()
     assert (after["rules"], after["switches"]) == (before["rules"], before["switches"])
     assert not gate.host.exists("/etc/ipmasq/default.json")
+    program.unlink()
+    program.symlink_to(real)
+    serve(gate)
 
 
 def test_check_mode_touches_nothing(gate, net):

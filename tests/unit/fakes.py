@@ -345,6 +345,9 @@ class FakeHost(Host):
         assert argv[3:-1] == ["route", "show", "table", "main", "dev"]
         return [each for each in routes if each.get("dev") == argv[-1] and "table" not in each]
 
+    def frames(self, link: str) -> t.Any:
+        raise OSError("no such device: " + link)
+
     def which(self, program: str) -> str:
         return "/usr/sbin/" + program if program in self.programs else ""
 

@@ -29,7 +29,7 @@ from .errors import GatewayError, MissingProgram
 if t.TYPE_CHECKING:  # pragma: no cover
     from ansible.module_utils.basic import AnsibleModule
 
-    from .sockets import Netlink
+    from .sockets import Frames, Netlink
 
 
 #: State of changes in progress and of runs that found nothing to do. A reboot clears it.
@@ -166,6 +166,11 @@ class Host(Sight):
 
     def acting(self) -> t.Optional[Host]:
         return self
+
+    def frames(self, link: str) -> Frames:
+        from .sockets import Frames  # noqa: PLC0415 - as above
+
+        return Frames(link)
 
     def log(self, line: str) -> None:
         """Write one line to the host's journal, if there is one."""

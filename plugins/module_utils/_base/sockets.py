@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Sockets to the kernel's netfilter; ``host`` loads this file only if somebody asks for one."""
+"""Sockets to the kernel's netfilter and to links; ``host`` loads this file only if somebody asks for one."""
 
 from __future__ import annotations
 
@@ -76,3 +76,26 @@ class Listing(Netlink):
 
     def receive(self) -> bytes:
         return self._kernel.receive()
+
+
+class Frames:
+    """All IPv4 frames of a link, before any filter. Every method may raise OSError."""
+
+    KIND = 0x0800
+
+    def __init__(self, link: str) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(getattr(socket, "AF_PACKET", 17), kind, socket.htons(self.KIND))
+        self._socket.bind((link, self.KIND))
+        self.mac: bytes = self._socket.getsockname()[4]
+
+    def send(self, frame: bytes) -> None:
+        self._socket.send(frame)
+
+    def heard(self, seconds: float) -> bytes:
+        """A frame; empty if none has come in that time."""
+        ready = select.select([self._socket], [], [], seconds)[0]
+        return self._socket.recv(1 << 16) if ready else b""
+
+    def close(self) -> None:
+        self._socket.close()

@@ -150,8 +150,8 @@ def _reservations(where: str, raw: t.Any, problems: Problems) -> t.Tuple[Reserva
         plain = mac.strip().lower().replace("-", ":")
         sound = len(problems.found)
         if not MAC.match(plain):
-            problems.add(place, "mac '{0}' is not a hardware address; write it in quotes: '{1}'".format(
-                shorten(mac), "52:54:00:12:34:56"))  # fmt: skip
+            told = "mac '{0}' is not a hardware address; write it in quotes: '52:54:00:12:34:56'"
+            problems.add(place, told.format(shorten(mac)))
         if not _is_ipv4(address):
             problems.add(place, "address '{0}' is not an IPv4 address; write 192.168.1.20".format(shorten(address)))
         if name and not HOST.match(name):
@@ -182,8 +182,8 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
     for key, given in raw.items():
         name, value = str(key), ",".join(str(each) for each in _listed(given))
         if name not in OPTIONS and not (name.isascii() and name.isdigit() and 1 <= int(name) <= 254):
-            problems.add(where, "{0} is not a DHCP option; write a name such as ntp-server, or a number from 1 to 254"
-                .format(shorten(name)))  # fmt: skip
+            told = "{0} is not a DHCP option; write a name such as ntp-server, or a number from 1 to 254"
+            problems.add(where, told.format(shorten(name)))
         elif not value.isprintable() or not value.isascii() or '"' in value:
             problems.add(where, "{0}: '{1}' must be printable ASCII without quotes".format(name, shorten(value)))
         else:
@@ -240,8 +240,8 @@ def describe_services(services: LanServices) -> str:
     dhcp = services.dhcp
     if dhcp:
         found.append("DHCP {0} for {1}".format(listed(dhcp.range, "from its networks"), dhcp.lease))
-        found += ["{0} is {1}{2}".format(each.mac, each.address, " " + each.name if each.name else "")
-                  for each in dhcp.reserve]  # fmt: skip
+        named = [(each, " " + each.name if each.name else "") for each in dhcp.reserve]
+        found += ["{0} is {1}{2}".format(each.mac, each.address, name) for each, name in named]
         found += ["DHCP option {0} {1}".format(*pair) for pair in dhcp.options]
     if services.announced:
         found.append("router advertisements ({0})".format(services.ra))

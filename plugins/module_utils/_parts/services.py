@@ -17,7 +17,9 @@ import typing as t
 from dataclasses import dataclass
 
 from .._base.errors import GatewayError, MissingProgram, first_lines, printable
+from .._facts.holders import ANY, holders
 from .._init.units import PENDING_SERVICES, SERVICES_TEXT, SERVICES_UNIT, services_of
+from .._services.discover import servers
 from .._services.dnsmasq import LEASES, RUN, config
 from .part import NOTHING, Delta, Part, Shell
 
@@ -35,6 +37,17 @@ BEFORE = "services"
 @dataclass(frozen=True)
 class Services:
     text: str = ""  # for dnsmasq; empty: no LAN has services
+    dhcp: t.Tuple[str, ...] = ()  # links on which it gives out addresses: names and patterns
+    dns: t.Tuple[str, ...] = ()  # and those on which it answers questions
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a change does, and where nobody else may do the same: links with the gateway's addresses."""
+
+    text: str
+    dhcp: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # of links on which it is new
+    dns: t.Tuple[str, ...] = ()  # addresses
 
 
 def conf_of(instance: str) -> str:
@@ -76,7 +89,9 @@ class _ServicesPart(Part[Services]):
         self, gateway: Resolved, was: Services, scene: Scene, sight: Sight
     ) -> t.Tuple[Services, t.Tuple[str, ...]]:
         known = any(line.startswith("dnsmasq:") for line in (sight.read("/etc/passwd") or "").splitlines())
-        return Services(config(gateway, "dnsmasq" if known else "nobody")), ()
+        dhcp = tuple(name for lan in gateway.lans if lan.services.dhcp for name in lan.interfaces)
+        dns = tuple(name for lan in gateway.lans if lan.services.dns for name in lan.interfaces)
+        return Services(config(gateway, "dnsmasq" if known else "nobody"), dhcp, dns), ()
 
     def salvage(self, instance: str, sight: Sight) -> Services:
         return Services(sight.read("/etc/ipmasq/{0}{1}".format(instance, ENDING)) or "")
@@ -87,18 +102,23 @@ class _ServicesPart(Part[Services]):
             line = (
                 "+ services: dnsmasq {0}" if not live else "~ services: dnsmasq {0}" if want.text else "- services: {0}"
             )
-            return Delta(
-                (line.format(_links(want.text) or "dnsmasq"),), want, cuts=True, drifted=bool(live) and was == want
-            )
+            new = want.text and tuple(name for name in want.dhcp if name not in was.dhcp or not was.text)
+            told = (line.format(_links(want.text) or "dnsmasq"),)
+            drifted = bool(live) and was == want
+            return Delta(told, _doing(want, new or (), scene), cuts=True, drifted=drifted)
         if want.text and not runs(scene.instance, sight):
-            return Delta(("~ services: dnsmasq runs again",), want, drifted=True)
+            return Delta(("~ services: dnsmasq runs again",), _doing(want, (), scene), drifted=True)
         return NOTHING
 
     def check(self, delta: Delta, sight: Sight) -> None:
-        if delta.do and delta.do.text:
-            tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=delta.do.text)
-            if tried.rc != 0:
-                raise GatewayError("lans: dnsmasq refuses its configuration: " + printable(first_lines(tried.err)))
+        if not delta.do or not delta.do.text:
+            return
+        tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=delta.do.text)
+        if tried.rc != 0:
+            raise GatewayError("lans: dnsmasq refuses its configuration: " + printable(first_lines(tried.err)))
+        problems = _held(delta.do, sight) + _served_by_others(delta.do, sight)
+        if problems:
+            raise GatewayError(*problems)
 
     def apply(self, delta: Delta, want: Services, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         if delta.do is None:
@@ -166,6 +186,37 @@ class _ServicesPart(Part[Services]):
 
 #: Of a unit that is no longer pending. If there is none, this starts nothing.
 UNPEND = "{{ [ ! -e {0} ] || {{ rm -f {0} && systemctl daemon-reload; }}; }}".format(PENDING_SERVICES)
+
+
+def _doing(want: Services, new: t.Collection[str], scene: Scene) -> Doing:
+    if not scene.facts:
+        return Doing(want.text)
+    dhcp = {link.name: link.addresses for name in new for link in scene.facts.meant_by(name)}
+    dns = [address for name in want.dns for link in scene.facts.meant_by(name) for address in link.addresses]
+    return Doing(want.text, tuple(sorted(dhcp.items())), tuple(dns))
+
+
+def _held(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:
+    """Who keeps dnsmasq from answering questions."""
+    said = "lans: port 53 of {0} is held by {1}; let it listen at other addresses only, stop it, or set dns to false"
+    return tuple(
+        said.format("every address" if each.address in ANY else each.address, printable(str(each)))
+        for each in (holders(53, doing.dns, sight) if doing.dns else ())
+        if not ours(each.pid, sight)
+    )
+
+
+def ours(pid: str, sight: Sight) -> bool:
+    """Whether this process is the dnsmasq of an instance."""
+    return bool(pid) and RUN[1:] + "/" in (sight.read("/proc/{0}/cmdline".format(pid)) or "")
+
+
+def _served_by_others(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:
+    """Two servers give out the same addresses, and clients take the answer that comes first."""
+    host = sight.acting()
+    said = "lans: another DHCP server answers on {0} ({1}); turn it off there, or leave dhcp out"
+    found = servers(dict(doing.dhcp), host) if host and doing.dhcp else {}
+    return tuple(said.format(link, ", ".join(addresses)) for link, addresses in sorted(found.items()))
 
 
 def _links(text: str) -> str:

@@ -12,8 +12,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import G
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.holders import Holder
 from ansible_collections.ipmasq.linux.plugins.module_utils._init.units import SERVICES_UNIT
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts import services
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.services import SERVICES, Services
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -129,6 +131,39 @@ def test_what_dnsmasq_refuses_is_said_before_anything_is_touched():
     with pytest.raises(GatewayError, match="refuses its configuration: dnsmasq: bad option at line 3 of stdin"):
         apply(host)
     assert host.snapshot() == before
+
+
+def test_who_holds_the_port_is_named_before_anything_is_touched(monkeypatch):
+    host = host_with()
+    before = host.snapshot()
+    found = [Holder("0.0.0.0", "812", "named", "named.service")]
+    monkeypatch.setattr(services, "holders", lambda _port, addresses, _host: found * ("192.168.1.1" in addresses))
+    for check in (True, False):
+        with pytest.raises(GatewayError) as caught:
+            apply(host, check=check)
+        assert caught.value.problems == (
+            "lans: port 53 of every address is held by named (PID 812) of named.service; let it listen at other "
+            "addresses only, stop it, or set dns to false",
+        )
+    assert host.snapshot() == before
+    apply(host, dhcp={"options": {"dns-server": "9.9.9.9"}})
+    host.files["/proc/812/cmdline"] = "dnsmasq\0--conf-file=/run/ipmasq-services/other.conf\0"
+    assert apply(host).changed
+
+
+def test_another_server_is_looked_for_on_links_that_are_new(monkeypatch):
+    asked, found = [], {}
+    monkeypatch.setattr(services, "servers", lambda links, _host: asked.append(links) or found)
+    host = host_with()
+    apply(host, check=True)
+    assert asked == []
+    apply(host)
+    apply(host, dhcp={"lease": "1h"})
+    assert asked == [{"lan0": ("192.168.1.1",)}]
+    host, found["lan0"] = host_with(), ["192.168.1.254", "192.168.1.253"]
+    with pytest.raises(GatewayError, match=r"on lan0 \(192.168.1.254, 192.168.1.253\); turn it off there, or leave"):
+        apply(host)
+    assert CONF not in host.files and not host.nft.tables
 
 
 def test_one_that_does_not_start_takes_the_change_back():

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Which processes hold a port at addresses of this host. Reads /proc, because minimal hosts have no ss."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+import typing as t
+from dataclasses import dataclass
+
+from .._base.errors import GatewayError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Sight
+
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6")
+#: Column st: TCP_LISTEN, and of UDP sockets that are not connected TCP_CLOSE; include/net/tcp_states.h
+WAITING = ("0A", "07")
+ANY = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Holder:
+    address: str  # one of ANY: every address
+    pid: str  # empty: a process that we may not see, or the kernel
+    name: str = ""
+    unit: str = ""  # of systemd
+
+    def __str__(self) -> str:
+        named = " of ".join(filter(None, (self.name and "{0} (PID {1})".format(self.name, self.pid), self.unit)))
+        return named or "a process that is not visible here"
+
+
+def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Holder]:
+    """Those that keep another process from listening at one of these addresses, each once."""
+    held: t.Dict[str, str] = {}
+    for table in TABLES:
+        for line in _read(host, table).splitlines()[1:]:
+            fields = line.split()
+            place, _colon, number = fields[1].partition(":")
+            address = _address(place)
+            if int(number, 16) == port and fields[3] in WAITING and _concerns(address, addresses):
+                held["socket:[{0}]".format(fields[9])] = address
+    if not held:
+        return []
+    found: t.Dict[str, Holder] = {}
+    for path in host.find("/proc/[0-9]*"):
+        pid = path.split("/")[2]
+        for each in (held.get(host.link(file)) for file in host.find("/proc/{0}/fd/*".format(pid))):
+            if each and pid not in found:
+                found[pid] = Holder(each, pid, _text(host, pid, "comm").strip(), _unit(_text(host, pid, "cgroup")))
+    return list(found.values()) or [Holder(next(iter(held.values())), "")]
+
+
+def _concerns(address: str, addresses: t.Collection[str]) -> bool:
+    """A socket of IPv6 that is bound to no address takes IPv4 as well, as a rule."""
+    return address in addresses or address == "::" or (address in ANY and any("." in each for each in addresses))
+
+
+def _address(place: str) -> str:
+    """The address consists of 32-bit words in this machine's byte order."""
+    words = [bytes.fromhex(place[at : at + 8]) for at in range(0, len(place), 8)]
+    octets = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    return str(ipaddress.ip_address(octets))
+
+
+def _unit(cgroup: str) -> str:
+    units = re.findall(r"/([^/\s]+\.service)", cgroup)
+    return units[-1] if units else ""
+
+
+def _text(host: Sight, pid: str, name: str) -> str:
+    return _read(host, "/proc/{0}/{1}".format(pid, name))
+
+
+def _read(host: Sight, path: str) -> str:
+    """Empty if the process has ended or is hidden."""
+    try:
+        return host.read(path) or ""
+    except GatewayError:
+        return ""

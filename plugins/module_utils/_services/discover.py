@@ -1,0 +1,123 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Ask a link whether somebody else gives out addresses there: RFC 2131.
+
+A discovery is what a client without an address sends, but many servers try the address with a ping before they answer,
+for up to three seconds. An inform is answered at once. Neither takes an address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import struct
+import typing as t
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host
+    from .._base.sockets import Frames
+
+SECONDS = 4.0
+NUMBER = 0x69706D71  # of our messages: "ipmq"
+COOKIE = b"\x63\x82\x53\x63"
+DISCOVER, OFFER, ACK, INFORM = 1, 2, 5, 8
+ANY, ALL = "0.0.0.0", "255.255.255.255"
+IPV4, UDP, CLIENT, SERVER = 0x0800, 17, 68, 67
+BOOTP = "!BBBBIHH4s4s4s4s16s192x"
+
+
+def servers(links: t.Mapping[str, t.Collection[str]], host: Host) -> t.Dict[str, t.List[str]]:
+    """The addresses of servers that answer, by link. ``links`` has the gateway's own addresses on each of them.
+
+    A link that cannot be asked is left out.
+    """
+    asking = []
+    for link, own in links.items():
+        try:
+            frames = host.frames(link)
+        except OSError:
+            continue
+        asking.append((link, own, frames))
+        _ask(frames, [each for each in own if ":" not in each])
+    found: t.Dict[str, t.List[str]] = {}
+    deadline = host.clock() + SECONDS
+    while asking and host.clock() < deadline:
+        for link, own, frames in asking:
+            server = answered(_heard(frames))
+            if server and server not in own and server not in found.get(link, ()):
+                found.setdefault(link, []).append(server)
+    for _link, _own, frames in asking:
+        frames.close()
+    return found
+
+
+def _ask(frames: Frames, own: t.Sequence[str]) -> None:
+    """Nobody hears it on a link that is down."""
+    with contextlib.suppress(OSError):
+        frames.send(message(frames.mac, DISCOVER, ANY))
+        for address in own:
+            frames.send(message(frames.mac, INFORM, address))
+
+
+def _heard(frames: Frames) -> bytes:
+    try:
+        return frames.heard(0.1)
+    except OSError:
+        return b""
+
+
+def message(mac: bytes, kind: int, source: str) -> bytes:
+    """A whole frame to everybody."""
+    here, nobody = _packed(source), bytes(4)
+    flags = 0x8000 if kind == DISCOVER else 0
+    head = struct.pack(BOOTP, 1, 1, 6, 0, NUMBER, 0, flags, here, nobody, nobody, nobody, mac)
+    wishes = bytes([53, 1, kind, 55, 2, 1, 3, 255])
+    body = head + COOKIE + wishes + bytes(60 - len(wishes))
+    datagram = struct.pack("!HHHH", CLIENT, SERVER, 8 + len(body), 0) + body
+    start = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, UDP, 0) + here + _packed(ALL)
+    start = start[:10] + struct.pack("!H", _checksum(start)) + start[12:]
+    return b"\xff" * 6 + mac + struct.pack("!H", IPV4) + start + datagram
+
+
+def answered(frame: bytes) -> str:
+    """The server that has sent this, if it is an answer to us; otherwise empty."""
+    packet = frame[14:]
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != UDP:
+        return ""
+    datagram = packet[(packet[0] & 15) * 4 :]
+    body = datagram[8:]
+    if len(body) < 240 or struct.unpack("!HH", datagram[:4]) != (SERVER, CLIENT):
+        return ""
+    if body[0] != 2 or struct.unpack("!I", body[4:8])[0] != NUMBER or body[236:240] != COOKIE:
+        return ""
+    options = _options(body[240:])
+    if options.get(53) not in (bytes([OFFER]), bytes([ACK])):
+        return ""
+    server = options.get(54, b"")
+    return str(ipaddress.IPv4Address(server if len(server) == 4 else packet[12:16]))
+
+
+def _options(data: bytes) -> t.Dict[int, bytes]:
+    found: t.Dict[int, bytes] = {}
+    while len(data) > 1 and data[0] != 255:
+        if data[0] == 0:
+            data = data[1:]
+            continue
+        found[data[0]] = data[2 : 2 + data[1]]
+        data = data[2 + data[1] :]
+    return found
+
+
+def _packed(address: str) -> bytes:
+    return ipaddress.IPv4Address(address).packed
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack("!10H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
