@@ -144,7 +144,15 @@ class _Sides:
             networks = self._networks(where, replace(lan, interfaces=names)) if lan.networks is None else lan.networks
             follows = lan.networks is None
             found.append(
-                ResolvedLan(lan.name, names, networks, lan.reaches, lan.spoof_check, lan.services, follows=follows)
+                ResolvedLan(
+                    name=lan.name,
+                    interfaces=names,
+                    networks=networks,
+                    reaches=lan.reaches,
+                    spoof_check=lan.spoof_check,
+                    services=lan.services,
+                    follows=follows,
+                )
             )
         return tuple(found)
 
