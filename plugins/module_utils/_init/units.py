@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Units of systemd: they run the loader at boot, hold the fence, serve links that appear, and serve LANs."""
+"""Units of systemd: they run the loader at boot, hold the fence, and serve links that appear."""
 
 from __future__ import annotations
 
@@ -16,10 +16,6 @@ FENCE_UNIT = SYSTEMD + "ipmasq-fence.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
 LINK_UNIT = SYSTEMD + "ipmasq-links@.service"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
-SERVICES_NAME = "ipmasq-services@.service"
-SERVICES_UNIT = SYSTEMD + SERVICES_NAME
-#: The same, until the change is kept.
-PENDING_SERVICES = "/run/systemd/system/" + SERVICES_NAME
 UNIT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
 [Unit]
@@ -99,45 +95,3 @@ RULE_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
 ACTION=="add|move", SUBSYSTEM=="net", RUN+="/bin/systemctl --no-block restart ipmasq-links@%k.service"
 """
-#: Of each instance. The loader starts it, so it needs no symlink. Its first start after a boot takes the configuration
-#: that was kept, and every other one that which a change has left.
-SERVICES_TEXT = """\
-[Unit]
-Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
-Documentation=https://github.com/ipmasq/linux
-After=ipmasq.service network.target
-StartLimitIntervalSec=0
-
-[Service]
-Type=forking
-PIDFile=/run/ipmasq-services/%i.pid
-ExecStartPre=/bin/sh -c '[ -e /run/ipmasq-services/%i.conf ] || cp /etc/ipmasq/%i.dnsmasq /run/ipmasq-services/%i.conf'
-ExecStart=/usr/bin/env dnsmasq --conf-file=/run/ipmasq-services/%i.conf
-Restart=always
-RestartSec=1
-RuntimeDirectory=ipmasq-services
-RuntimeDirectoryPreserve=yes
-StateDirectory=ipmasq
-UMask=0027
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN
-NoNewPrivileges=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectControlGroups=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-"""
-
-
-def services_of(instance: str) -> str:
-    return SERVICES_NAME.replace("@", "@" + instance)

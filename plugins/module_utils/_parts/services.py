@@ -13,19 +13,22 @@ the unit.
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass
 
 from .._base.errors import GatewayError, MissingProgram, first_lines, printable
 from .._facts.holders import ANY, holders
-from .._init.units import PENDING_SERVICES, SERVICES_TEXT, SERVICES_UNIT, services_of
+from .._init.serving import PATHS, serving
 from .._services.discover import servers
 from .._services.dnsmasq import LEASES, RUN, config
+from . import door
 from .part import NOTHING, Delta, Part, Shell
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
     from .._init.service import Init
+    from .._init.serving import Serving
     from .._resolve.resolved import Resolved
     from .part import Scene
 
@@ -62,10 +65,10 @@ def check_servable(gateway: Resolved, init: t.Optional[Init], sight: Sight) -> N
         raise MissingProgram(
             "dnsmasq", "dnsmasq is not installed, and LANs have dhcp, ra or dns; install the package dnsmasq-base"
         )
-    if init is None or init.name != "systemd" or not sight.exists("/run/systemd/system"):
+    if init is None or (init.name == "systemd" and not sight.exists("/run/systemd/system")):
         raise GatewayError(
-            "lans: dhcp, ra and dns need systemd, which does not run on this host; leave them out, and serve the LANs "
-            "by other means"
+            "lans: nobody on this host starts services, so dhcp, ra and dns are not possible; leave them out, and "
+            "serve the LANs by other means"
         )
 
 
@@ -83,7 +86,7 @@ class _ServicesPart(Part[Services]):
     endings = (ENDING,)
 
     def places(self, instance: str) -> t.Tuple[str, ...]:
-        return (SERVICES_UNIT,)
+        return PATHS
 
     def want(
         self, gateway: Resolved, was: Services, scene: Scene, sight: Sight
@@ -123,45 +126,55 @@ class _ServicesPart(Part[Services]):
     def apply(self, delta: Delta, want: Services, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         if delta.do is None:
             return ()
-        instance, unit = scene.instance, services_of(scene.instance)
+        instance, by = scene.instance, serving(scene.init)
         if not want.text:
-            host.run(["systemctl", "stop", unit])
+            host.run(by.stop.format(instance).split())
             host.remove(conf_of(instance))
             return ()
         host.write(conf_of(instance), want.text, 0o600)
-        if not host.exists(SERVICES_UNIT):
-            host.write(PENDING_SERVICES, SERVICES_TEXT, 0o644)
-            host.run(["systemctl", "daemon-reload"])
-        if host.run(["systemctl", "restart", unit]).rc != 0:
-            raise GatewayError(
-                "dnsmasq for LANs does not start: {0} (journalctl -u {1})".format(_why(unit, host), unit)
-            )
+        if not by.reread or not host.exists(by.path):
+            host.write(by.pending, by.text, by.mode)
+        if by.reread and not host.exists(by.path):
+            host.run(by.reread.split())
+        done = host.run(by.restart.format(instance).split())
+        if done.rc != 0:
+            said = _why(host.run(by.log.format(instance).split()).out)
+            told = "dnsmasq for LANs does not start: {0} ({1})"
+            raise GatewayError(told.format(said, by.status.format(instance)))
         return ()
 
     def restore(self, delta: Delta, was: Services, want: Services, scene: Scene, sight: Sight) -> Shell:
         if delta.do is None:
             return Shell()
-        path, unit = conf_of(scene.instance), services_of(scene.instance)
+        path, by = conf_of(scene.instance), serving(scene.init)
         before = sight.read(path)
         if before:
-            lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), "systemctl restart " + unit]
+            lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), by.restart.format(scene.instance)]
             return Shell(tuple(lines), {BEFORE: before})
-        lines = [
-            "{{ systemctl stop {0} 2> /dev/null || ! systemctl --quiet is-active {0}; }}".format(unit),
-            "rm -f {0}".format(path),
-        ]
-        if not sight.exists(SERVICES_UNIT):
-            lines.append(UNPEND)
+        lines = [by.stopped.format(scene.instance), "rm -f {0}".format(path)]
+        if by.reread and not sight.exists(by.path):
+            lines.append(_unpend(by))
         return Shell(tuple(lines))
 
+    def warnings(self, want: Services, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+        """Our rules cannot accept what firewalld rejects in its own table."""
+        if not want.text or not door.runs(sight):
+            return ()
+        needed = {
+            name: [word for word in ("dhcp", "dns") if name in getattr(want, word)] for name in want.dhcp + want.dns
+        }
+        return tuple(said for name, words in needed.items() for said in _kept_out(name, words, sight))
+
     def settle(self, was: Services, want: Services, scene: Scene) -> t.Tuple[str, ...]:
+        by = serving(scene.init)
         if want.text:
-            return (UNPEND,)
+            return (_unpend(by),) if by.reread else ()
         if not was.text:
             return ()
         return (
-            "rm -f {0}/{1}.leases {2}/{1}.pid".format(LEASES, scene.instance, RUN),
-            "{{ rmdir {0} {1} 2> /dev/null || true; }}".format(LEASES, RUN),
+            "rm -f {0}/{1}.leases {2}/{1}.pid {2}/{1}.log".format(LEASES, scene.instance, RUN),
+            "{{ ls {0}/*.conf > /dev/null 2>&1 || rm -rf {0}; }}".format(RUN),
+            "{{ rmdir {0} 2> /dev/null || true; }}".format(LEASES),
         )
 
     def boot(self, want: Services, scene: Scene) -> t.Mapping[str, str]:
@@ -169,10 +182,11 @@ class _ServicesPart(Part[Services]):
 
     def boot_lines(self, want: Services, scene: Scene) -> t.Tuple[str, ...]:
         """Without it, the host is a gateway still."""
-        return ("systemctl --no-block start {0} || true".format(services_of(scene.instance)),) if want.text else ()
+        return (serving(scene.init).boot.format(scene.instance),) if want.text else ()
 
     def files(self, want: Services, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
-        return {SERVICES_UNIT: (SERVICES_TEXT, 0o644)} if want.text else {}
+        by = serving(scene.init)
+        return {by.path: (by.text, by.mode)} if want.text else {}
 
     def drift(self, known: Services, scene: Scene, sight: Sight) -> t.List[str]:
         path = conf_of(scene.instance)
@@ -180,12 +194,28 @@ class _ServicesPart(Part[Services]):
         if (sight.read(path) or "") != known.text:
             found.append("~ services: {0} is not what was applied".format(path))
         if known.text and not runs(scene.instance, sight):
-            found.append("- services: dnsmasq does not run (systemctl status {0})".format(services_of(scene.instance)))
+            status = serving(scene.init).status.format(scene.instance)
+            found.append("- services: dnsmasq does not run ({0})".format(status))
         return found
 
 
-#: Of a unit that is no longer pending. If there is none, this starts nothing.
-UNPEND = "{{ [ ! -e {0} ] || {{ rm -f {0} && systemctl daemon-reload; }}; }}".format(PENDING_SERVICES)
+def _kept_out(name: str, words: t.Sequence[str], sight: Sight) -> t.List[str]:
+    """What firewalld's zone of a link lacks."""
+    zone = sight.ask([door.CMD, "--get-zone-of-interface=" + name.replace("*", "+")]).out.strip()
+    zone = zone or sight.ask([door.CMD, "--get-default-zone"]).out.strip()
+    told = sight.ask([door.CMD, "--info-zone=" + zone]).out
+    there = re.search(r"^ *services: (.*)$", told, re.M)
+    missing = [word for word in words if word not in (there.group(1).split() if there else ())]
+    if not missing or re.search(r"^ *target: ACCEPT$", told, re.M):
+        return []
+    option = " ".join("--add-service=" + word for word in missing)
+    command = "firewall-cmd --permanent --zone={0} {1} && firewall-cmd --reload".format(zone, option)
+    return ["firewalld: zone {0} of {1} does not let in {2}: {3}".format(zone, name, " and ".join(missing), command)]
+
+
+def _unpend(by: Serving) -> str:
+    """A unit is no longer pending. If there is none, this starts nothing."""
+    return "{{ [ ! -e {0} ] || {{ rm -f {0} && {1}; }}; }}".format(by.pending, by.reread)
 
 
 def _doing(want: Services, new: t.Collection[str], scene: Scene) -> Doing:
@@ -225,9 +255,8 @@ def _links(text: str) -> str:
     return "on " + ", ".join(named) if named else ""
 
 
-def _why(unit: str, host: Host) -> str:
+def _why(said: str) -> str:
     """dnsmasq's last words."""
-    said = host.run(["journalctl", "-q", "-u", unit, "-n", "20", "-o", "cat"]).out
     words = [line.partition("dnsmasq: ")[2].strip() for line in said.splitlines() if line.startswith("dnsmasq: ")]
     return printable(words[-1]) if words else "no message"
 

@@ -13,7 +13,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Don
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.holders import Holder
-from ansible_collections.ipmasq.linux.plugins.module_utils._init.units import SERVICES_UNIT
+from ansible_collections.ipmasq.linux.plugins.module_utils._init.serving import (
+    SCRIPT,
+    SCRIPT_TEXT,
+    UNIT as SERVICES_UNIT,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import services
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Scene
@@ -86,7 +90,7 @@ def test_drift_of_the_process_and_of_the_file():
     host = host_with()
     apply(host)
     host.files = {path: text for path, text in host.files.items() if not path.startswith("/proc/4711")}
-    said = "- services: dnsmasq does not run (systemctl status {0})".format(UNIT)
+    said = "- services: dnsmasq does not run (journalctl -u {0})".format(UNIT)
     assert gateway_info("default", host)["drift"] == [said]
     done = apply(host)
     assert differences(done) == ["~ services: dnsmasq runs again"] and done.change.drifted
@@ -120,8 +124,24 @@ def test_what_is_missing():
     assert caught.value.program == "dnsmasq"
     host = host_with()
     del host.files["/run/systemd/system/x"]
-    with pytest.raises(GatewayError, match=r"^lans: dhcp, ra and dns need systemd"):
+    with pytest.raises(GatewayError, match=r"^lans: nobody on this host starts services, so dhcp, ra and dns are not"):
         apply(host)
+
+
+def test_without_systemd_it_is_a_script():
+    host = host_with("update-rc.d", files={"/etc/init.d": "", "/etc/inittab": ""})
+    del host.files["/run/systemd/system/x"]
+    host.files.update({"/run/ipmasq-services/default.pid": "4711\n", "/proc/4711": ""})
+    host.files["/proc/4711/cmdline"] = "dnsmasq\0--conf-file=/run/ipmasq-services/default.conf\0"
+    assert differences(apply(host)) == ["+ services: dnsmasq on lan0"]
+    control = ["sh", "/run/ipmasq-services/control"]
+    assert control + ["restart", "default"] in host.calls
+    assert host.files["/run/ipmasq-services/control"] == host.files[SCRIPT] == SCRIPT_TEXT
+    assert host.modes[SCRIPT] == 0o700 and SERVICES_UNIT not in host.files
+    assert "sh ./services start default || true" in host.files["/etc/ipmasq/default.load"]
+    assert differences(apply(host)) == []
+    removing.remove_instance("default", host)
+    assert control + ["stop", "default"] in host.calls and SCRIPT not in host.files and CONF not in host.files
 
 
 def test_what_dnsmasq_refuses_is_said_before_anything_is_touched():
@@ -192,6 +212,41 @@ def test_the_rollback_brings_back_what_was_there():
         SERVICES.plan(Services(), Services(), scene, host_with()), Services(), Services(), scene, host
     )
     assert not nothing.lines
+
+
+@pytest.mark.parametrize(
+    ("zone", "services", "target", "said"),
+    [
+        (
+            "public",
+            "ssh dns",
+            "default",
+            ["zone public of lan0 does not let in dhcp: firewall-cmd --permanent --zone=public"],
+        ),
+        (
+            "",
+            "ssh",
+            "default",
+            ["zone fallback of lan0 does not let in dhcp and dns: firewall-cmd --permanent --zone=fallback"],
+        ),
+        ("public", "dhcp dhcpv6 dns", "default", []),
+        ("trusted", "", "ACCEPT", []),
+    ],
+)
+def test_firewalld_has_to_let_clients_in(zone, services, target, said):
+    host = host_with("firewall-cmd")
+    info = "{0} (active)\n  target: {1}\n  services: {2}\n  ports: \n".format(zone, target, services)
+    host.answers = {
+        "firewall-cmd --state": Done(0, "running\n", ""),
+        "firewall-cmd --get-zone-of-interface=lan0": Done(0 if zone else 2, zone + "\n" if zone else "", ""),
+        "firewall-cmd --get-default-zone": Done(0, "fallback\n", ""),
+        "firewall-cmd --info-zone={0}".format(zone or "fallback"): Done(0, info, ""),
+    }
+    found = SERVICES.warnings(Services("x", ("lan0",), ("lan0",)), Scene("default"), host)
+    assert [each.split(": ", 1)[1][: len(start)] for each, start in zip(found, said)] == said
+    assert len(found) == len(said)
+    assert SERVICES.warnings(Services(), Scene("default"), host) == ()
+    assert SERVICES.warnings(Services("x", ("lan0",)), Scene("default"), host_with()) == ()
 
 
 def test_leases_go_with_the_services_only():

@@ -1,0 +1,156 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""What runs the dnsmasq of an instance: a unit of systemd, or a script. The loader starts it, so it needs no symlink.
+
+Its first start after a boot takes the configuration that was kept, and every other one that which a change has left.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .units import SYSTEMD
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .service import Init
+
+NAME = "ipmasq-services@.service"
+UNIT, SCRIPT = SYSTEMD + NAME, "/etc/ipmasq/services"
+#: Below /run, until the change is kept.
+PENDING_UNIT, PENDING_SCRIPT = "/run/systemd/system/" + NAME, "/run/ipmasq-services/control"
+SERVICES_TEXT = """\
+[Unit]
+Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
+Documentation=https://github.com/ipmasq/linux
+After=ipmasq.service network.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=forking
+PIDFile=/run/ipmasq-services/%i.pid
+ExecStartPre=/bin/sh -c '[ -e /run/ipmasq-services/%i.conf ] || cp /etc/ipmasq/%i.dnsmasq /run/ipmasq-services/%i.conf'
+ExecStart=/usr/bin/env dnsmasq --conf-file=/run/ipmasq-services/%i.conf
+Restart=always
+RestartSec=1
+RuntimeDirectory=ipmasq-services
+RuntimeDirectoryPreserve=yes
+StateDirectory=ipmasq
+UMask=0027
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN
+NoNewPrivileges=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+"""
+#: A shell loop restarts it if it dies. They form one process group, which must end before the next one starts.
+SCRIPT_TEXT = """\
+# Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart INSTANCE
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+run=/run/ipmasq-services
+group=$run/$2.group
+
+lives() {
+    [ -e $group ] && kill -s 0 -- "-$(cat $group)" 2> /dev/null
+}
+stop() {
+    ! lives || kill -s TERM -- "-$(cat $group)"
+    tries=50
+    while lives && [ $tries -gt 0 ]; do
+        sleep 0.1 2> /dev/null || sleep 1
+        tries=$((tries - 1))
+    done
+    rm -f $group $run/$2.pid
+}
+start() {
+    ! lives || return 0
+    mkdir -p $run /var/lib/ipmasq || exit 1
+    [ "$0" = $run/control ] || cp "$0" $run/control || exit 1
+    [ -e $run/$2.conf ] || cp /etc/ipmasq/$2.dnsmasq $run/$2.conf || exit 1
+    rm -f $run/$2.pid
+    # The process that started this may hold the lock.
+    setsid sh -c 'while :; do dnsmasq --keep-in-foreground --conf-file="$0"; sleep 1; done' $run/$2.conf \
+        < /dev/null > $run/$2.log 2>&1 9>&- &
+    echo $! > $group
+    tries=50
+    until [ -s $run/$2.pid ] && kill -s 0 "$(cat $run/$2.pid)" 2> /dev/null; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { stop "$@"; cat $run/$2.log >&2; exit 1; }
+        sleep 0.1 2> /dev/null || sleep 1
+    done
+}
+
+case "$1" in
+start) start "$@" ;;
+stop) stop "$@" ;;
+restart) stop "$@"; start "$@" ;;
+*) echo "usage: $0 start|stop|restart INSTANCE" >&2; exit 3 ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How an init runs it. Commands are words for a shell, with the instance to fill in."""
+
+    path: str
+    pending: str
+    text: str
+    mode: int
+    restart: str
+    stop: str
+    stopped: str  # for a shell, also if it never ran
+    boot: str
+    log: str  # prints what it said
+    status: str  # for people
+    reread: str = ""  # once there is another text
+
+
+_SYSTEMD = Serving(
+    UNIT,
+    PENDING_UNIT,
+    SERVICES_TEXT,
+    0o644,
+    "systemctl restart ipmasq-services@{0}.service",
+    "systemctl stop ipmasq-services@{0}.service",
+    "{{ systemctl stop ipmasq-services@{0}.service 2> /dev/null || "
+    "! systemctl --quiet is-active ipmasq-services@{0}.service; }}",
+    "systemctl --no-block start ipmasq-services@{0}.service || true",
+    "journalctl -q -u ipmasq-services@{0}.service -n 20 -o cat",
+    "journalctl -u ipmasq-services@{0}.service",
+    reread="systemctl daemon-reload",
+)
+_SHELL = Serving(
+    SCRIPT,
+    PENDING_SCRIPT,
+    SCRIPT_TEXT,
+    0o700,
+    "sh /run/ipmasq-services/control restart {0}",
+    "sh /run/ipmasq-services/control stop {0}",
+    "{{ [ ! -e /run/ipmasq-services/control ] || sh /run/ipmasq-services/control stop {0}; }}",
+    "sh ./services start {0} || true",
+    "cat /run/ipmasq-services/{0}.log",
+    "/run/ipmasq-services/{0}.log",
+)
+PATHS = (UNIT, SCRIPT)
+
+
+def serving(init: t.Optional[Init]) -> Serving:
+    return _SYSTEMD if init is None or init.name == "systemd" else _SHELL

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The script that runs dnsmasq where there is no systemd, with a program in its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._init import service, serving
+
+if t.TYPE_CHECKING:
+    import pathlib
+
+DNSMASQ = """#!/bin/sh
+[ -e ROOT/broken ] && { echo "dnsmasq: cannot start" >&2; exit 2; }
+echo $$ > ROOT/run/ipmasq-services/default.pid
+exec sleep 100
+"""
+pytestmark = pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid")
+
+
+class Machine:
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        for folder in ("bin", "etc/ipmasq"):
+            (root / folder).mkdir(parents=True)
+        (root / "bin/dnsmasq").write_text(DNSMASQ.replace("ROOT", str(root)))
+        (root / "bin/dnsmasq").chmod(0o755)
+        (root / "etc/ipmasq/default.dnsmasq").write_text("kept\n")
+        text = serving.SCRIPT_TEXT.replace("\nPATH=", "\nPATH={0}/bin:".format(root))
+        for path in ("/run/ipmasq-services", "/var/lib/ipmasq", "/etc/ipmasq"):
+            text = text.replace(path, str(root) + path)
+        self.script = root / "etc/ipmasq/services"
+        self.script.write_text(text)
+
+    def does(self, word, script=None):
+        words = ["sh", str(script or self.script), word, "default"]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    @property
+    def folder(self):
+        return self.root / "run/ipmasq-services"
+
+    @property
+    def pid(self):
+        return int((self.folder / "default.pid").read_text())
+
+    def lives(self):
+        try:
+            os.kill(self.pid, 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+@pytest.fixture
+def machine(tmp_path):
+    made = Machine(tmp_path)
+    yield made
+    made.does("stop")
+
+
+def test_it_starts_with_what_was_kept_and_restarts_with_what_a_change_left(machine):
+    assert machine.does("start").returncode == 0 and machine.lives()
+    assert (machine.folder / "default.conf").read_text() == "kept\n"
+    first = machine.pid
+    assert machine.does("start").returncode == 0 and machine.pid == first
+    (machine.folder / "default.conf").write_text("changed\n")
+    assert machine.does("restart", machine.folder / "control").returncode == 0
+    assert machine.pid != first and machine.lives()
+    assert (machine.folder / "default.conf").read_text() == "changed\n"
+    last = machine.pid
+    assert machine.does("stop").returncode == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
+    assert not (machine.folder / "default.pid").exists()
+
+
+def test_it_comes_back_after_a_crash(machine):
+    machine.does("start")
+    first = machine.pid
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (machine.pid == first or not machine.lives()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert machine.pid != first and machine.lives()
+
+
+def test_one_that_does_not_start_says_why(machine):
+    (machine.root / "broken").write_text("")
+    done = machine.does("start")
+    assert done.returncode == 1 and "dnsmasq: cannot start" in done.stderr
+    assert not (machine.folder / "default.group").exists()
+
+
+def test_other_words_are_refused(machine):
+    assert machine.does("reload").returncode == 3
+
+
+def test_which_init_takes_which():
+    assert serving.serving(None).path == serving.UNIT == service.SERVICES
+    for name in ("OpenRC", "sysvinit"):
+        init = service.Init(name, {}, {}, (), "", "", {}, "", ())
+        assert serving.serving(init).path == serving.SCRIPT
