@@ -140,7 +140,18 @@ def test_a_name_that_is_no_utf_8_comes_back_as_it_was(tmp_path):
 # --- What only looks
 
 
-ACTS = {"run", "log", "write", "write_switch", "remove", "make_folder", "rename", "remove_tree", "remove_folder"}
+ACTS = {
+    "run",
+    "log",
+    "write",
+    "write_switch",
+    "remove",
+    "make_folder",
+    "rename",
+    "remove_tree",
+    "remove_folder",
+    "frames",
+}
 
 
 def public(kind):
