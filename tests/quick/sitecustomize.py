@@ -7,6 +7,7 @@
 Ansible's programs keep most of what they load and end soon: to look for garbage as often as Python does by itself costs
 them up to a tenth of their processor time. Each of them finds out anew which files a module consists of (see
 built_modules.py), and each module comes as an archive, whose files Python compiles anew: half of its processor time.
+While Ansible waits for a host, it looks for an answer a thousand times each second.
 """
 
 from __future__ import annotations
@@ -60,30 +61,39 @@ def keep(place: str, content: bytes) -> None:
         pass  # somebody else's folder
 
 
-class BuildsModules:
-    """Waits for the part of Ansible that puts modules together; most programs never import it."""
+def build_once(module_common: t.Any) -> None:
+    import built_modules  # noqa: PLC0415 - every Python would pay for it
 
-    NAME = "ansible.executor.module_common"
+    built_modules.hasten(module_common)
+
+
+def wait_calmly(constants: t.Any) -> None:
+    constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01
+
+
+class Parts:
+    """Waits for parts of Ansible; most programs never import them."""
+
+    def __init__(self) -> None:
+        self.hastened = {"ansible.executor.module_common": build_once, "ansible.constants": wait_calmly}
 
     def find_spec(self, name: str, _path: t.Any = None, _target: t.Any = None) -> t.Any:
-        if name != self.NAME:
+        hasten = self.hastened.pop(name, None)
+        if hasten is None:
             return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec  # noqa: PLC0415 - every Python would pay for it
+        from importlib.util import find_spec  # noqa: PLC0415 - as above
 
         spec: t.Any = find_spec(name)
         load = spec.loader.exec_module
 
         def load_and_hasten(module: t.Any) -> None:
             load(module)
-            import built_modules  # noqa: PLC0415 - as above
-
-            built_modules.hasten(module)
+            hasten(module)
 
         spec.loader.exec_module = load_and_hasten
         return spec
 
 
-sys.meta_path.insert(0, BuildsModules())
+sys.meta_path.insert(0, Parts())
 if hasattr(zipimport, "_compile_source"):  # it is Python's own since 3.8
     keep_what_is_compiled()
