@@ -133,13 +133,13 @@ def settled(gate: Gate, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def in_child(gate: Gate, act, kind: str, number: int) -> tuple:
+def in_child(gate: Gate, act, kind: str, number: int, host_kind: type = FaultHost) -> tuple:
     """Do this in a separate process: (how it ended, the step that failed, error)."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         host = gate.host
-        host.__class__, host.kind, host.number, host.count = FaultHost, kind, number, 0
+        host.__class__, host.kind, host.number, host.count = host_kind, kind, number, 0
         ended, error = "done", ""
         try:
             act()
