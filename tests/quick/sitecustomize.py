@@ -5,14 +5,16 @@
 """Every Python that make test starts imports this first.
 
 Ansible's programs keep most of what they load and end soon: to look for garbage as often as Python does by itself costs
-them up to a tenth of their processor time. Each of them finds out anew which files a module consists of (see
-built_modules.py), and each module comes as an archive, whose files Python compiles anew: half of its processor time.
-While Ansible waits for a host, it looks for an answer a thousand times each second.
+them up to a tenth of their processor time, and to look through everything at their end as much or more. Each of them
+finds out anew which files a module consists of (see built_modules.py), and each module comes as an archive, whose files
+Python compiles anew: half of its processor time. While Ansible waits for a host, it looks for an answer a thousand
+times each second.
 """
 
 from __future__ import annotations
 
 import _imp
+import atexit
 import gc
 import marshal
 import os
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import typing as t
 
 gc.set_threshold(50_000, 20, 100)
+# Registered first, so it runs last: what is there at the end is no longer looked at.
+atexit.register(gc.freeze)
 
 QUICK = os.path.dirname(os.path.abspath(__file__))
 #: By the version of Python: another one has other bytecode.
