@@ -12,6 +12,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Don
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import fence
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -50,6 +51,23 @@ def test_it_comes_with_the_gateway_and_is_asked_for_by_one_process():
     host.answers["nft -j list chain inet"] = Done(1, "", "Error: No such file or directory\n")
     assert gateway_info("default", host)["fence"] == {"stands": False, "why_not": ""}
     assert "~ fence: stands again" in apply(host, check_mode=True).to_dict()["differences"]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("tracking", [True, False])
+def test_check_mode_does_not_load_connection_tracking(monkeypatch, check_mode, tracking):
+    host = host_with()
+    (host.files.setdefault if tracking else host.files.pop)("/proc/sys/" + conntrack.MAX, "65536\n")
+    tried, answer = [], host.ask
+
+    def ask(argv, stdin=None):
+        tried.extend([stdin] * (list(argv[:2]) == ["nft", "-c"]))
+        return answer(argv, stdin)
+
+    monkeypatch.setattr(host, "ask", ask)
+    assert "+ fence: stands" in apply(host, check_mode).to_dict()["differences"]
+    (text,) = tried
+    assert "{ flags owner; }" in text and ("add rule" in text) == (tracking or not check_mode)
 
 
 def test_it_goes_with_the_gateway():
