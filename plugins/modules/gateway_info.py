@@ -225,6 +225,18 @@ lans:
       description: Whether its networks come from its links and follow them.
       type: bool
       sample: false
+    dhcp:
+      description: What its hosts get by DHCP, with the ranges that were chosen; empty without DHCP.
+      type: dict
+      sample: {"range": ["192.168.1.100-192.168.1.250"], "lease": "12h", "reserve": [], "options": {}}
+    ra:
+      description: How its hosts get IPv6 addresses from the gateway.
+      type: str
+      sample: "slaac"
+    dns:
+      description: Whether the gateway answers its DNS questions.
+      type: bool
+      sample: true
     packets:
       description: Packets counted by its rules.
       type: int

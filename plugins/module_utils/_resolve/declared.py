@@ -15,6 +15,9 @@ from .._intent.items import Forward, Masquerade, PortForwardItem
 from . import stored
 from .resolved import Resolved
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent.services import Dhcp
+
 Json = t.Dict[str, t.Any]
 Counters = t.Mapping[str, t.Mapping[str, t.Any]]
 #: Lists of items, and the prefix of their rules' keys.
@@ -62,6 +65,9 @@ def lists(
                 reaches=list(lan.reaches),
                 spoof_check=lan.spoof_check,
                 follows=lan.follows,
+                dhcp=_dhcp(lan.services.dhcp),
+                ra=lan.services.ra or "off",
+                dns=bool(lan.services.dns),
                 **_counted(counters, "lan/" + lan.name),
             )
             for lan in known.lans
@@ -76,6 +82,14 @@ def lists(
             _item(item, _counted(counters, item.key)) for item in single if isinstance(item, of)
         ]
     return found
+
+
+def _dhcp(dhcp: t.Optional[Dhcp]) -> Json:
+    """With the ranges that are given out: without the gateway's own addresses and reserved ones."""
+    if dhcp is None:
+        return {}
+    reserve = [{"mac": each.mac, "address": each.address, "name": each.name} for each in dhcp.reserve]
+    return {"range": list(dhcp.range), "lease": dhcp.lease, "reserve": reserve, "options": dict(dhcp.options)}
 
 
 def _counted(counters: Counters, key: str) -> Json:

@@ -59,7 +59,7 @@ def test_lists_of_items_with_what_they_counted():
     assert found["wans"] == [{"interface": "ppp*", "mss": "1400"}]
     assert found["lans"][0] == {
         "name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"], "reaches": ["guests"],
-        "spoof_check": True, "follows": False, **counted,
+        "spoof_check": True, "follows": False, "dhcp": {}, "ra": "off", "dns": False, **counted,
     }  # fmt: skip
     assert found["nat"][1]["port"] == ["5060", "8000-8010"] and found["nat"][1]["to_port"] == "20000-20999"
     assert (found["nat"][2]["to_port"], found["nat"][2]["timeouts"]) == (None, {"udp": 60})
@@ -80,6 +80,23 @@ def test_what_the_state_remembers_is_what_is_returned():
     assert [item["name"] for item in info["nat"]] == ["vpn", "some", "rest"]
     assert {each["name"]: each["role"] for each in info["interfaces"]} == {
         "ppp0": "wan", "lan0": "lan", "guest0": "lan",
+    }  # fmt: skip
+
+
+def test_services_of_a_lan_are_returned_as_they_were_chosen():
+    nas = {"mac": "52:54:00:12:34:56", "address": "192.168.1.120", "name": "nas"}
+    served = {"name": "office", "interfaces": ["lan0"], "dhcp": {"reserve": [nas], "options": {"42": "192.168.1.1"}}}
+    links = [fakes.link("ppp0", "203.0.113.1/32"), fakes.link("lan0", "192.168.1.1/24")]
+    host = fakes.FakeHost((*fakes.NFT, "dnsmasq"), links=links)
+    params = gateway_params(wans=[{"interface": "ppp0"}], lans=[served])
+    engine.apply_gateway(gateway_from_params(params), "auto", host)
+    info = gateway_info("default", host)
+    assert returned.faults(returned.documented("gateway_info"), info) == []
+    (lan,) = info["lans"]
+    assert (lan["ra"], lan["dns"]) == ("off", True)
+    assert lan["dhcp"] == {
+        "range": ["192.168.1.100-192.168.1.119", "192.168.1.121-192.168.1.250"], "lease": "12h", "reserve": [nas],
+        "options": {"42": "192.168.1.1"},
     }  # fmt: skip
 
 
