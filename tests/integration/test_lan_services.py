@@ -242,6 +242,8 @@ def test_a_bare_client_gets_address_route_and_names(gate, net, programs, dnsmasq
 def test_nobody_else_is_answered(gate, net, programs, tmp_path):
     """Neither on the WAN, at any address of the gateway, nor in the other LAN, nor on its loopback."""
     serve(gate)
+    wait_until(lambda: "proto ra" in net.nodes["office"].sh("ip -6 route"), "an advertisement in the LAN")
+    assert not [node for node in ("guest", "wan") if "proto ra" in net.nodes[node].sh("ip -6 route")]
     for node in ("guest", "wan"):
         bare(net, node)
         assert leased(net, node, programs, tmp_path) is None
