@@ -21,7 +21,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.nam
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.backend import Nftables
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.expressions import table
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.steps import files_of
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
@@ -78,7 +77,8 @@ def listed(root: str, command: str, stdin: str, late: str = "") -> str:
 def test_read_back_as_it_was_meant(root: str, programs: str, case: str) -> None:
     known = test_golden.load(case)
     gateway = gateway_from_params(gateway_params(**known["gateway"]))
-    ruleset = compile_gateway(resolve(gateway, Facts((), ()), neighbours=test_golden.neighbours(known)).gateway)
+    facts, neighbours = test_golden.facts(known), test_golden.neighbours(known)
+    ruleset = compile_gateway(resolve(gateway, facts, neighbours=neighbours).gateway)
     backend = BACKENDS[programs]
     rows = backend.render(ruleset)
     texts = files_of(backend.steps(rows, (), gateway.instance))

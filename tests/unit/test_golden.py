@@ -83,15 +83,19 @@ def neighbours(case: dict) -> list:
     ]
 
 
-def _gateway(case: dict, backend: str) -> dict:
+def facts(case: dict) -> Facts:
+    """The host of a case."""
     raw = case.get("facts", {})
     interfaces = (
         Interface(name=each["name"], **{key: tuple(each[key]) for key in each if key != "name"})
         for each in raw.get("interfaces", ())
     )
-    facts = Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
+    return Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))
+
+
+def _gateway(case: dict, backend: str) -> dict:
     gateway = gateway_from_params(gateway_params(**case["gateway"]))
-    gateway = resolve(gateway, facts, neighbours=neighbours(case)).gateway
+    gateway = resolve(gateway, facts(case), neighbours=neighbours(case)).gateway
     ruleset = compile_gateway(gateway)
     try:
         check_supported(ruleset, BACKENDS[backend])
