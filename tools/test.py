@@ -249,8 +249,8 @@ def integration(outcome: Outcome) -> None:
     # Most of the time they wait for an answer that should not come, or for a timer.
     try:
         side_by_side(
-            lambda: pytest(outcome, "tests/integration", "-q", "-n", "4", *in_memory(memory / "all")),
-            lambda: pytest(outcome, *files, "-q", "-n", "2", *in_memory(memory / "trixie"), IPMASQ_TOOLS="trixie"),
+            lambda: pytest(outcome, "tests/integration", "-q", "-n", "8", *in_memory(memory / "all")),
+            lambda: pytest(outcome, *files, "-q", "-n", "3", *in_memory(memory / "trixie"), IPMASQ_TOOLS="trixie"),
         )
     finally:
         shutil.rmtree(memory, ignore_errors=True)
