@@ -107,7 +107,7 @@ def listed(addresses: t.Any) -> list[str]:
 
 def is_address(text: str) -> bool:
     try:
-        return bool(ipaddress.ip_address(text))
+        return "%" not in text and bool(ipaddress.ip_address(text))
     except ValueError:
         return False
 

@@ -260,6 +260,32 @@ def test_nobody_else_is_answered(gate, net, programs, tmp_path):
 
 
 @ON_NFT
+def test_a_guest_takes_no_leases_of_another_lan(gate, net):
+    """Not by the address of a relay, which it makes up."""
+    pool = ["192.168.1.{0}".format(100 + number) for number in range(3)]
+    serve(gate, lans=[dict(OFFICE, dhcp={"range": pool[0] + "-" + pool[-1]}), dict(GUESTS, dhcp=True)])
+    with net.socket("guest", socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("192.168.2.10", 68))
+        for number, address in enumerate([*pool, "192.168.2.130"]):
+            relay = "192.168.1.250" if address in pool else "192.168.2.10"
+            client.sendto(request(bytes([2, 0, 0, 0, 9, number]), relay, address), ("192.168.2.1", 67))
+
+    def leases():
+        return re.findall(r"^[0-9]+ \S+ (\S+) ", gate.host.read("/var/lib/ipmasq/default.leases") or "", re.MULTILINE)
+
+    # Its own LAN's range is for it, so it was heard.
+    wait_until(lambda: "192.168.2.130" in leases(), "the last lease")
+    assert leases() == ["192.168.2.130"]
+
+
+def request(mac, relay, wanted):
+    """DHCPREQUEST, as a relay passes it on."""
+    addresses = bytes(12) + socket.inet_aton(relay)
+    head = struct.pack("!BBBBIHH16s16s192x", 1, 1, 6, 1, 1, 0, 0, addresses, mac)
+    return head + discover.COOKIE + bytes([53, 1, 3, 50, 4]) + socket.inet_aton(wanted) + b"\xff" + bytes(60)
+
+
+@ON_NFT
 def test_a_lan_with_addresses_and_no_names(gate, net, programs, tmp_path):
     """dnsmasq listens on each of its links, so a rule closes the one that has no DNS."""
     serve(gate, lans=[SERVED, dict(GUESTS, dhcp={"options": {"dns-server": "9.9.9.9"}, "lease": "1h"})])

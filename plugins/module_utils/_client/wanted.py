@@ -130,7 +130,7 @@ def is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return text.isprintable()  # as a zone, ipaddress accepts any text since Python 3.9
 
 
 def _is_name(text: str) -> bool:

@@ -27,7 +27,7 @@ SERVICES_TEXT = """\
 [Unit]
 Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
 Documentation=https://github.com/ipmasq/linux
-After=ipmasq.service network.target
+After=network.target
 StartLimitIntervalSec=0
 
 [Service]
@@ -64,6 +64,7 @@ SCRIPT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart INSTANCE
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+umask 022
 run=/run/ipmasq-services
 group=$run/$2.group
 
@@ -77,6 +78,7 @@ stop() {
         sleep 0.1 2> /dev/null || sleep 1
         tries=$((tries - 1))
     done
+    ! lives || { echo "dnsmasq does not end" >&2; exit 1; }
     rm -f $group $run/$2.pid
 }
 start() {

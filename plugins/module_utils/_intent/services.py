@@ -24,6 +24,8 @@ MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST = re.compile(LABEL + r"\Z", re.IGNORECASE)
 DOMAIN = re.compile(r"{0}(?:\.{0})*\Z".format(LABEL), re.IGNORECASE)
+#: What dnsmasq takes for a lease time, or for an order to give no address, in place of a name.
+KEYWORD = re.compile(r"(?:ignore|infinite|[0-9]+[mhdw]?)\Z", re.IGNORECASE)
 #: Seconds, or a number with a unit; dnsmasq raises what is shorter than two minutes.
 LEASE = re.compile(r"(?:infinite|([1-9][0-9]{0,8})([mhdw]?))\Z", re.ASCII)
 SECONDS = {"": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -40,6 +42,8 @@ OPTIONS = (
     "sip-server", "classless-static-route", "tftp-server-address",
 )  # fmt: skip
 DNS_SERVER = ("dns-server", "6")
+#: Of a DHCP option, in characters, so that its line is not too long for dnsmasq; a list of 50 addresses has fewer.
+LONGEST_VALUE = 800
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ def _reservations(where: str, raw: t.Any, problems: Problems) -> t.Tuple[Reserva
             problems.add(place, "address '{0}' is not an IPv4 address; write 192.168.1.20".format(shorten(address)))
         if name and not HOST.match(name):
             problems.add(place, "name '{0}' is not a host name; use letters, digits and '-'".format(shorten(name)))
+        elif KEYWORD.match(name):
+            problems.add(place, "name '{0}' has another meaning for dnsmasq; choose another name".format(name))
         if len(problems.found) == sound:
             found.append(Reservation(plain, address, name))
     for what in ("mac", "address", "name"):
@@ -186,6 +192,9 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
             problems.add(where, told.format(shorten(name)))
         elif not value.isprintable() or not value.isascii() or '"' in value:
             problems.add(where, "{0}: '{1}' must be printable ASCII without quotes".format(name, shorten(value)))
+        elif len(value) > LONGEST_VALUE:
+            told = "{0}: {1} characters are too many; write at most {2}"
+            problems.add(where, told.format(name, len(value), LONGEST_VALUE))
         else:
             found.append((name, value))
     return tuple(found)
@@ -196,6 +205,12 @@ def read_upstream(raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tup
     found = []
     for each in raw or ():
         given = SERVER.match(each.strip())
+        if "%" in each:
+            # ipaddress accepts any text as a zone since Python 3.9, and dnsmasq does not start without that link.
+            problems.add(
+                "dns_upstream", "{0} has a zone; name a server that every link can reach".format(shorten(each))
+            )
+            continue
         try:
             address = ipaddress.ip_address(given.group(1) if given else "")
             if not 1 <= int((given and given.group(2)) or 53) <= 65535 or address.is_multicast or not int(address):

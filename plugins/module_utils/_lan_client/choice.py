@@ -54,8 +54,9 @@ class Chosen:
 
 
 def is_address(text: str, version: int = 0) -> bool:
+    """Without a zone: since Python 3.9, ipaddress accepts any text as one, also more lines for a file."""
     try:
-        return ipaddress.ip_address(text).version == version or not version
+        return "%" not in text and ipaddress.ip_address(text).version in ((version,) if version else (4, 6))
     except ValueError:
         return False
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._base.errors import GatewayError
+from .._base.values import shorten
 from .._intent.services import HOME
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -49,11 +51,16 @@ dns-forward-max=1000
 #: Such a name would make browsers of the LAN take their proxy settings from any host that takes it (VU#598349).
 DHCP = """\
 dhcp-authoritative
-dhcp-lease-max={most}
 dhcp-option=option:domain-search,{domain}
 dhcp-name-match=set:ipmasq-wpad,wpad
+dhcp-name-match=set:ipmasq-wpad,wpad.*
 dhcp-ignore-names=tag:ipmasq-wpad
 """
+#: The ranges limit how many leases there are. This number also counts IPv6 and leases of earlier ranges, and dnsmasq
+#: does not start if its file has more of them, or refuses one LAN because of another.
+LEASE_MAX = 1000000
+#: dnsmasq takes what follows the 1,024th character of a line for another line (2.90; MAXDNAME in src/config.h).
+LONGEST_LINE = 1000
 ANNOUNCED = """\
 enable-ra
 quiet-ra
@@ -72,18 +79,24 @@ def config(gateway: Resolved, user: str) -> str:
         "run": RUN,
         "leases": LEASES,
         "domain": gateway.dns.domain or HOME,
-        "most": sum(lan.services.dhcp.most for lan in served if lan.services.dhcp),
     }
     found = COMMON.format(**words)
     if any(lan.services.dns for lan in served):
         found += NAMES.format(**words) + "".join(_upstream(gateway.dns.upstream))
     else:
         found += "port=0\n"
-    if words["most"]:
+    ranges = [lan.services.dhcp for lan in served if lan.services.dhcp]
+    if ranges or any(lan.services.ra == "managed" for lan in served):
+        found += "dhcp-lease-max={0}\n".format(LEASE_MAX + sum(dhcp.most for dhcp in ranges))
+    if ranges:
         found += DHCP.format(**words)
     if any(lan.services.announced for lan in served):
         found += ANNOUNCED.format(**words)
-    return found + "".join(line + "\n" for lan in served for line in _lan(lan, gateway.dns.domain or HOME))
+    found += "".join(line + "\n" for lan in served for line in _lan(lan, gateway.dns.domain or HOME))
+    for line in found.splitlines():
+        if len(line) > LONGEST_LINE:
+            raise GatewayError("lans: a line for dnsmasq is too long: " + shorten(line))
+    return found
 
 
 def _upstream(servers: t.Sequence[str]) -> t.List[str]:
@@ -96,7 +109,11 @@ def _lan(lan: ResolvedLan, domain: str) -> t.List[str]:
     lines = ["", "# LAN " + lan.name] + ["interface={0}".format(name) for name in lan.interfaces]
     dhcp = services.dhcp
     if dhcp:
-        lines += ["dhcp-range=set:{0},{1},{2}".format(tag, each.replace("-", ","), dhcp.lease) for each in dhcp.range]
+        lines += [
+            "dhcp-range={0}set:{1},{2},{3}".format(link, tag, each.replace("-", ","), dhcp.lease)
+            for each in dhcp.range
+            for link in _arrivals(lan)
+        ]
         lines += [
             "dhcp-host={0}".format(",".join(filter(None, (each.mac, each.address, each.name)))) for each in dhcp.reserve
         ]
@@ -109,13 +126,25 @@ def _lan(lan: ResolvedLan, domain: str) -> t.List[str]:
             lines.append("dhcp-option=tag:{0},option:dns-server".format(tag))
         lines += ["dhcp-option=tag:{0},{1},{2}".format(tag, _option(name), value) for name, value in dhcp.options]
     if services.announced:
-        span = "::" if services.ra == "slaac" else "::1000,::ffff"
+        span = "::" if services.ra == "slaac" else "::1000,::1fff"
         mode = "ra-stateless,64,{0}".format(PREFIX) if services.ra == "slaac" else "64,{0}".format(PREFIX)
         for name in lan.interfaces:
-            lines.append("dhcp-range=set:{0},{1},constructor:{2},{3}".format(tag, span, name, mode))
+            lines.append("dhcp-range={0}set:{1},{2},constructor:{3},{4}".format(_arrival(name), tag, span, name, mode))
         if not services.dns:
             lines.append("dhcp-option=tag:{0},option6:dns-server".format(tag))
     return lines
+
+
+def _arrivals(lan: ResolvedLan) -> t.List[str]:
+    return list(dict.fromkeys(_arrival(name) for name in lan.interfaces))
+
+
+def _arrival(name: str) -> str:
+    """Only requests that arrive on this link get these addresses, whatever LAN a relay's address in them names.
+
+    dnsmasq sets the link's name as a tag. It cannot compare a pattern with it.
+    """
+    return "" if "*" in name else "tag:{0},".format(name)
 
 
 def _option(name: str) -> str:

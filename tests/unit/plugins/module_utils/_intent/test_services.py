@@ -75,6 +75,8 @@ def test_everything_that_can_be_written():
         ({"reserve": [dict(NAS, mac=9012345)]}, "reserve[0]: mac '9012345' is not a hardware address; write it in q"),
         ({"reserve": [dict(NAS, address="fd00::1")]}, "reserve[0]: address 'fd00::1' is not an IPv4 address"),
         ({"reserve": [dict(NAS, name="a.b")]}, "reserve[0]: name 'a.b' is not a host name"),
+        ({"reserve": [dict(NAS, name="ignore")]}, "reserve[0]: name 'ignore' has another meaning for dnsmasq"),
+        ({"reserve": [dict(NAS, name="120")]}, "reserve[0]: name '120' has another meaning for dnsmasq"),
         ({"reserve": [NAS, dict(NAS, address="192.168.1.21", name="b")]}, "mac 52:54:00:ab:cd:01 is reserved twice"),
         ({"reserve": [NAS, dict(NAS, mac="52:54:00:ab:cd:02", name="b")]}, "address 192.168.1.20 is reserved twice"),
         ({"reserve": [NAS, dict(NAS, mac="52:54:00:ab:cd:02", address="192.168.1.3")]}, "name nas is reserved twice"),

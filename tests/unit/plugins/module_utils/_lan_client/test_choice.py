@@ -94,6 +94,8 @@ TEST_PROBLEMS = [
     ),
     ({}, {"gateways": gateways("192.168.1.300")}, "gateway_addresses of gw: '192.168.1.300' is not an IP address"),
     ({}, {"dns": ["dns.example.org"]}, "dns: 'dns.example.org' is not an IP address"),
+    ({}, {"dns": ["fd00::53%x\nnameserver 6.6.6.6"]}, "dns: 'fd00::53%x\\nnameserver 6.6.6.6' is not an IP address"),
+    ({}, {"gateways": gateways("fd00::1%x\ny")}, "gateway_addresses of gw: 'fd00::1%x\\ny' is not an IP address"),
 ]
 
 

@@ -27,8 +27,8 @@ HOST = Facts(
 
 def resolved(office, guests, **more):
     lans = [
-        dict(name="office", interfaces=["lan0"], **office),
-        dict(name="guests", interfaces=["guest0"], **guests),
+        {"name": "office", "interfaces": ["lan0"], **office},
+        {"name": "guests", "interfaces": ["guest0"], **guests},
     ]
     params = gateway_params(wans=[{"interface": "wan0"}], lans=lans, **more)
     return resolve(gateway_from_params(params), HOST).gateway

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -47,13 +48,54 @@ def test_only_links_of_served_lans_are_named_and_never_the_loopback():
 
 @pytest.mark.parametrize(
     ("ra", "dhcp_range"),
-    [("slaac", "::,constructor:lan0,ra-stateless,64,2700"), ("managed", "::1000,::ffff,constructor:lan0,64,2700")],
+    [
+        ("slaac", "tag:lan0,set:lan-office,::,constructor:lan0,ra-stateless,64,2700"),
+        ("managed", "tag:lan0,set:lan-office,::1000,::1fff,constructor:lan0,64,2700"),
+    ],
 )
 def test_advertisements(ra, dhcp_range):
     found = lines({"ra": ra})
-    assert "enable-ra" in found and "dhcp-range=set:lan-office," + dhcp_range in found
+    assert "enable-ra" in found and "dhcp-range=" + dhcp_range in found
     assert "dhcp-option=tag:lan-office,option6:dns-server" in found
     assert "dhcp-option=tag:lan-office,option6:dns-server" not in lines({"ra": ra, "dns": True})
+
+
+def test_addresses_are_for_requests_from_their_own_links():
+    """What a relay's address in a request says does not count. dnsmasq cannot compare the link with a pattern."""
+    found = lines({"dhcp": True, "interfaces": ["lan0", "lan1*"]}, {"dhcp": True})
+    ranges = {line.partition(",192.")[0] for line in found if line.startswith("dhcp-range=") and ",192." in line}
+    office = {"dhcp-range=tag:lan0,set:lan-office", "dhcp-range=set:lan-office"}
+    assert ranges == {*office, "dhcp-range=tag:guest0,set:lan-guests"}
+
+
+def test_no_server_has_a_zone():
+    for server in ("fe80::1%lan0", "fe80::1%lan0\ninterface=wan0"):
+        with pytest.raises(GatewayError, match="has a zone; name a server that every link can reach"):
+            lines({"dns": True}, dns_upstream=[server])
+
+
+def test_one_lan_does_not_use_up_the_leases_of_another():
+    """dnsmasq counts leases of both families together, with those that are left of earlier ranges."""
+    for given in ({"dhcp": True}, {"ra": "managed"}, {"dhcp": True, "ra": "managed"}):
+        (most,) = (line for line in lines(given) if line.startswith("dhcp-lease-max="))
+        assert int(most.partition("=")[2]) >= 1000000
+    assert not [line for line in lines({"dns": True}) if line.startswith("dhcp-lease-max=")]
+
+
+def test_no_line_is_so_long_that_dnsmasq_makes_two_of_it():
+    padding = "0" * (1024 - len("dhcp-option=tag:lan-office,option:mtu,"))
+    with pytest.raises(GatewayError, match=r"options: mtu: \d+ characters are too many; write at most 800"):
+        lines(served(options={"mtu": padding + "dhcp-script=/bin/sh"}))
+    assert max(map(len, lines(served(options={"mobile-ip-home": ["192.168.100.100"] * 50}), dns_domain=LONG))) < 1000
+    whole = resolved(served(options={"252": "x" * 800}), {})
+    (office, guests) = whole.lans
+    dhcp = dataclasses.replace(office.services.dhcp, options=(("252", "x" * 1000),))
+    longer = dataclasses.replace(office, services=dataclasses.replace(office.services, dhcp=dhcp))
+    with pytest.raises(GatewayError, match="a line for dnsmasq is too long"):
+        config(dataclasses.replace(whole, lans=(longer, guests)), "nobody")
+
+
+LONG = ".".join(["x" * 62] * 4)
 
 
 def test_what_the_host_asks_is_followed_unless_servers_are_named():
