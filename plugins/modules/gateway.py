@@ -657,7 +657,7 @@ options:
         replies, what another program's DNAT lets in from a WAN (a published port of a container), and traffic from
         container, VM and VPN links to LANs and WANs. These links are known by names such as C(docker0),
         C(br-0123456789ab), C(virbr0), C(wg0) and C(tun0); tunnels with other names are known by their kind. A link with
-        a default route never counts as one of them.
+        a default route when the module runs never counts as one of them.
       - With V(leave), such links are not filtered, except those of other instances.
       - Traffic between two undeclared links is never filtered.
     type: str
