@@ -64,9 +64,10 @@ _value:
   elements: dict
 """
 
-import ipaddress
 import json
 import typing as t
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.net import is_address
 
 Json = dict[str, t.Any]
 
@@ -103,13 +104,6 @@ def at(values: list[t.Any] | None, index: int) -> t.Any:
 def listed(addresses: t.Any) -> list[str]:
     """A variable may be a single address."""
     return [str(each) for each in ([addresses] if isinstance(addresses, str) else addresses or [])]
-
-
-def is_address(text: str) -> bool:
-    try:
-        return "%" not in text and bool(ipaddress.ip_address(text))
-    except ValueError:
-        return False
 
 
 class Answer(t.NamedTuple):

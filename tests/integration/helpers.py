@@ -49,6 +49,23 @@ ONE_LAN = {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}
 TWO_LANS = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
 
 
+class ServiceHost(SandboxHost):
+    """A host with programs of its own in place of systemd's; ROOT in them is its folder."""
+
+    def __init__(self, root, programs, **options) -> None:
+        super().__init__(root, **options)
+        self.put("/run/systemd/system/x", "")
+        for name, text in {"systemd-run": "#!/bin/sh\nexit 1\n", **programs}.items():
+            self.put("/bin/" + name, text.replace("ROOT", str(root)))
+        for path in (root / "bin").iterdir():
+            path.chmod(0o755)
+
+    def write(self, path, text, mode):
+        if sandbox.SCRIPT.fullmatch(path):
+            text = text.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root))
+        super().write(path, text, mode)
+
+
 class Gate:
     """The gateway under test: the engine, with one backend, on a SandboxHost."""
 

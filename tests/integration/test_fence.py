@@ -19,7 +19,7 @@ import time
 
 import pytest
 import sandbox
-from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_gateway
 from sandbox import sh
 from test_marks import marked
 from test_undeclared import closed
@@ -62,21 +62,11 @@ esac
 """
 
 
-class FencedHost(sandbox.SandboxHost):
+class FencedHost(ServiceHost):
     """A host whose services are started by that program."""
 
     def __init__(self, root, **options) -> None:
-        super().__init__(root, **options)
-        self.put("/run/systemd/system/x", "")
-        self.put("/bin/systemctl", SYSTEMCTL.replace("ROOT", str(root)))
-        self.put("/bin/systemd-run", "#!/bin/sh\nexit 1\n")
-        for path in (root / "bin").iterdir():
-            path.chmod(0o755)
-
-    def write(self, path, text, mode):
-        if sandbox.SCRIPT.fullmatch(path):
-            text = text.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root))
-        super().write(path, text, mode)
+        super().__init__(root, {"systemctl": SYSTEMCTL}, **options)
 
     def systemctl(self, words: str) -> None:
         sh("{0}/bin/systemctl {1}".format(self.root, words))

@@ -22,7 +22,7 @@ import subprocess
 import pytest
 import sandbox
 from faults import FULL, KINDS, FaultHost, in_child, quick_guard, settled
-from helpers import GUESTS, OFFICE, Gate
+from helpers import GUESTS, OFFICE, Gate, ServiceHost
 from sandbox import sh
 from topology import GATE4, GATE6, WAN4
 from unhurried import patience, wait_until
@@ -75,22 +75,11 @@ SILENT = ("timeout", "Connection refused", "No route to host", "Network is unrea
 LAPTOP = "52:54:00:12:34:56"
 
 
-class ServedHost(sandbox.SandboxHost):
+class ServedHost(ServiceHost):
     """A host whose dnsmasq is started by that program."""
 
     def __init__(self, root, **options) -> None:
-        super().__init__(root, **options)
-        self.put("/run/systemd/system/x", "")
-        self.put("/bin/systemctl", SYSTEMCTL.replace("ROOT", str(root)))
-        self.put("/bin/journalctl", JOURNALCTL.replace("ROOT", str(root)))
-        self.put("/bin/systemd-run", "#!/bin/sh\nexit 1\n")
-        for path in (root / "bin").iterdir():
-            path.chmod(0o755)
-
-    def write(self, path, text, mode):
-        if sandbox.SCRIPT.fullmatch(path):
-            text = text.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root))
-        super().write(path, text, mode)
+        super().__init__(root, {"systemctl": SYSTEMCTL, "journalctl": JOURNALCTL}, **options)
 
     @property
     def server(self) -> int:

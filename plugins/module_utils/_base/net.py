@@ -27,6 +27,17 @@ def network(text: str) -> t.Any:
     return ipaddress.ip_network(text)
 
 
+def is_address(text: str, version: int = 0) -> bool:
+    """Whether this is an address without a zone, of this IP version if one is given.
+
+    Since Python 3.9, ipaddress accepts any text as a zone, also further lines for a file.
+    """
+    try:
+        return "%" not in text and ipaddress.ip_address(text).version in ((version,) if version else (4, 6))
+    except ValueError:
+        return False
+
+
 def is_suffix(entry: str) -> bool:
     """Whether a server is given as an address suffix with a mask, such as ::11/::ffff:ffff:ffff:ffff."""
     return ":" in entry.partition("/")[2]

@@ -31,6 +31,7 @@ from .units import (
     LINKS_TEXT,
     LINKS_UNIT,
     RULE_TEXT,
+    SERVICES_UNIT,
     SYSTEMD,
     UNIT,
     UNIT_TEXT,
@@ -41,8 +42,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .drop_ins import Files
 
 LOADER = "/etc/ipmasq/boot"
-#: Of dnsmasq; see serving.
-SERVICES = SYSTEMD + "ipmasq-services@.service"
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Sight) -> F
 
 
 #: Whatever may have been written here, to be removed with the last instance.
-ALL = (UNIT, SCRIPT, SERVICES, *drop_ins.ALL)
+ALL = (UNIT, SCRIPT, SERVICES_UNIT, *drop_ins.ALL)
 ALL_FENCE = (FENCE_UNIT, FENCE_SCRIPT)
 ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 

@@ -14,15 +14,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .units import SYSTEMD
+from .units import SERVICES_UNIT
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .service import Init
 
-NAME = "ipmasq-services@.service"
-UNIT, SCRIPT = SYSTEMD + NAME, "/etc/ipmasq/services"
+UNIT, SCRIPT = SERVICES_UNIT, "/etc/ipmasq/services"
 #: Below /run, until the change is kept.
-PENDING_UNIT, PENDING_SCRIPT = "/run/systemd/system/" + NAME, "/run/ipmasq-services/control"
+PENDING_UNIT, PENDING_SCRIPT = UNIT.replace("/etc/", "/run/", 1), "/run/ipmasq-services/control"
 SERVICES_TEXT = """\
 [Unit]
 Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i

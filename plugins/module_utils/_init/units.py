@@ -15,6 +15,7 @@ UNIT = SYSTEMD + "ipmasq.service"
 FENCE_UNIT = SYSTEMD + "ipmasq-fence.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
 LINK_UNIT = SYSTEMD + "ipmasq-links@.service"
+SERVICES_UNIT = SYSTEMD + "ipmasq-services@.service"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
 UNIT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.

@@ -14,6 +14,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .._base.net import is_address
 from .._base.values import ends_of, read_addresses, shorten
 from .wording import listed
 
@@ -156,7 +157,7 @@ def _reservations(where: str, raw: t.Any, problems: Problems) -> t.Tuple[Reserva
         if not MAC.match(plain):
             told = "mac '{0}' is not a hardware address; write it in quotes: '52:54:00:12:34:56'"
             problems.add(place, told.format(shorten(mac)))
-        if not _is_ipv4(address):
+        if not is_address(address, 4):
             problems.add(place, "address '{0}' is not an IPv4 address; write 192.168.1.20".format(shorten(address)))
         if name and not HOST.match(name):
             problems.add(place, "name '{0}' is not a host name; use letters, digits and '-'".format(shorten(name)))
@@ -169,13 +170,6 @@ def _reservations(where: str, raw: t.Any, problems: Problems) -> t.Tuple[Reserva
         for value in dict.fromkeys(value for value in values if values.count(value) > 1):
             problems.add(where, "{0} {1} is reserved twice; remove one of the two".format(what, value))
     return tuple(found)
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        return ipaddress.ip_address(text).version == 4
-    except ValueError:
-        return False
 
 
 def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str, str], ...]:
@@ -208,7 +202,8 @@ def read_upstream(raw: t.Optional[t.Sequence[str]], problems: Problems) -> t.Tup
         if "%" in each:
             # ipaddress accepts any text as a zone since Python 3.9, and dnsmasq does not start without that link.
             problems.add(
-                "dns_upstream", "{0} has a zone; name a server that every link can reach".format(shorten(each))
+                "dns_upstream",
+                "{0} has a zone; name a server by a global or unique local address".format(shorten(each)),
             )
             continue
         try:

@@ -12,6 +12,7 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, field
 
+from .._base.net import is_address
 from .._managers.seen import VERSIONS
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -51,14 +52,6 @@ class Chosen:
     interface: str = ""
     notes: t.Tuple[str, ...] = ()
     ask: t.Tuple[str, ...] = ()  # gateways whose addresses are not known yet
-
-
-def is_address(text: str, version: int = 0) -> bool:
-    """Without a zone: since Python 3.9, ipaddress accepts any text as one, also more lines for a file."""
-    try:
-        return "%" not in text and ipaddress.ip_address(text).version in ((version,) if version else (4, 6))
-    except ValueError:
-        return False
 
 
 def read_wish(params: t.Mapping[str, t.Any], problems: Problems) -> Wish:

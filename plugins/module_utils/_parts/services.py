@@ -75,9 +75,12 @@ def check_servable(gateway: Resolved, init: t.Optional[Init], sight: Sight) -> N
 def runs(instance: str, sight: Sight) -> bool:
     """Whether the process that the unit has started lives."""
     pid = (sight.read("{0}/{1}.pid".format(RUN, instance)) or "").strip()
-    if not pid.isdigit() or not sight.exists("/proc/" + pid):
-        return False
-    return "ipmasq-services/{0}.conf".format(instance) in (sight.read("/proc/{0}/cmdline".format(pid)) or "")
+    return pid.isdigit() and conf_of(instance) in _cmdline(pid, sight)
+
+
+def _cmdline(pid: str, sight: Sight) -> str:
+    """Empty if there is no such process."""
+    return sight.read("/proc/{0}/cmdline".format(pid)) or ""
 
 
 class _ServicesPart(Part[Services]):
@@ -105,10 +108,10 @@ class _ServicesPart(Part[Services]):
             line = (
                 "+ services: dnsmasq {0}" if not live else "~ services: dnsmasq {0}" if want.text else "- services: {0}"
             )
-            new = want.text and tuple(name for name in want.dhcp if name not in was.dhcp or not was.text)
+            new = [name for name in want.dhcp if name not in was.dhcp or not was.text]
             told = (line.format(_links(want.text) or "dnsmasq"),)
             drifted = bool(live) and was == want
-            return Delta(told, _doing(want, new or (), scene), cuts=True, drifted=drifted)
+            return Delta(told, _doing(want, new, scene), cuts=True, drifted=drifted)
         if want.text and not runs(scene.instance, sight):
             return Delta(("~ services: dnsmasq runs again",), _doing(want, (), scene), drifted=True)
         return NOTHING
@@ -239,7 +242,7 @@ def _held(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:
 
 def ours(pid: str, sight: Sight) -> bool:
     """Whether this process is the dnsmasq of an instance."""
-    return bool(pid) and RUN[1:] + "/" in (sight.read("/proc/{0}/cmdline".format(pid)) or "")
+    return bool(pid) and RUN + "/" in _cmdline(pid, sight)
 
 
 def _served_by_others(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:

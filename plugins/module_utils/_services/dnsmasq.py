@@ -56,8 +56,8 @@ dhcp-name-match=set:ipmasq-wpad,wpad
 dhcp-name-match=set:ipmasq-wpad,wpad.*
 dhcp-ignore-names=tag:ipmasq-wpad
 """
-#: The ranges limit how many leases there are. This number also counts IPv6 and leases of earlier ranges, and dnsmasq
-#: does not start if its file has more of them, or refuses one LAN because of another.
+#: The ranges limit how many leases there are. dnsmasq compares this number with those of all LANs, of both families and
+#: of earlier ranges: if there are more, it does not start, or one LAN gets no leases because of another.
 LEASE_MAX = 1000000
 #: dnsmasq takes what follows the 1,024th character of a line for another line (2.90; MAXDNAME in src/config.h).
 LONGEST_LINE = 1000

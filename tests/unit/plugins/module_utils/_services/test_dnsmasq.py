@@ -70,7 +70,7 @@ def test_addresses_are_for_requests_from_their_own_links():
 
 def test_no_server_has_a_zone():
     for server in ("fe80::1%lan0", "fe80::1%lan0\ninterface=wan0"):
-        with pytest.raises(GatewayError, match="has a zone; name a server that every link can reach"):
+        with pytest.raises(GatewayError, match="has a zone; name a server by a global or unique local address"):
             lines({"dns": True}, dns_upstream=[server])
 
 
