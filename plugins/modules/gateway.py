@@ -658,6 +658,9 @@ options:
         container, VM and VPN links to LANs and WANs. These links are known by names such as C(docker0),
         C(br-0123456789ab), C(virbr0), C(wg0) and C(tun0); tunnels with other names are known by their kind. A link with
         a default route when the module runs never counts as one of them.
+      - Because a tunnel may get a default route later, LANs and these links reach each other only with addresses on the
+        link's side that are private (RFC 1918, RFC 4193, C(100.64.0.0/10)), or in a public network that the last run
+        has found there.
       - With V(leave), such links are not filtered, except those of other instances.
       - Traffic between two undeclared links is never filtered.
     type: str

@@ -68,7 +68,7 @@ def test_what_is_in_it(installed: Installed) -> None:
 
 def test_it_is_small(installed: Installed) -> None:
     """Galaxy refuses 20 MB; ours is text."""
-    assert installed.tarball.stat().st_size < 600_000
+    assert installed.tarball.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)

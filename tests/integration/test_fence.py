@@ -22,7 +22,7 @@ import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_gateway
 from sandbox import sh
 from test_marks import marked
-from test_undeclared import closed
+from test_undeclared import closed, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, send, udp
 from unhurried import wait_until
@@ -320,6 +320,19 @@ def test_protect_holds_through_a_flush(gate, net):
     assert net.tcp("wan", "gate", GATE4, 22) == WAN4
     assert net.ping("wan", GATE4) and net.ping("wan", "2001:db8:ff::2")
     assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+
+
+@ON_TWO
+def test_a_tunnel_with_a_default_route_stays_closed_through_a_flush(gate, net):
+    gate.apply(**TWO_LANS, ipv6="masquerade")
+    there4, there6 = third(net, "tun7", "far", "10.7.7", "fd07")
+    sh("ip route replace default via {0}; ip -6 route replace default via {1}".format(there4, there6))
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    assert through_a_tunnel(net) == ([], [])
+    assert net.tcp("office", "far", there4) == OFFICE4
+    gate.host.systemctl("stop ipmasq-fence.service")
+    came, left = through_a_tunnel(net)
+    assert came and left, "without a fence it would have been the same"
 
 
 @ON_TWO

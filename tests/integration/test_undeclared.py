@@ -233,6 +233,38 @@ def test_a_name_like_a_managers_is_not_enough(gate, net):
         closed(net, "office", node, address)
 
 
+A_WAY_OUT = "~ tun7: has got a default route since the last run, whose rules take it for a link without one"
+
+
+def through_a_tunnel(net) -> tuple:
+    """Which strangers' packets reach the office from a node behind tun7, and which of the office's that node."""
+    sh("for f in all tun7; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    strangers, ours = ("8.8.8.8", "2600::1"), (OFFICE4, OFFICE6)
+    with Sniffer(net, "office") as inside, Sniffer(net, "far") as outside:
+        send(net, "far", [udp(*pair) for pair in zip(strangers, ours, strict=True)], "tun7")
+        send(net, "office", [udp(*pair) for pair in zip(ours, ("9.9.9.9", "2600::9"), strict=True)])
+        came = [str(source) for source, _protocol in inside.sources(SOON)]
+        left = [str(source) for source, _protocol in outside.sources(0)]
+    return [each for each in came if each in strangers], [each for each in left if each in ours]
+
+
+def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
+    """Sites behind it are reached as before. The Internet behind it is not, nor does it reach anything."""
+    gate.apply(**TWO_LANS, ipv6="masquerade")
+    there4, there6 = third(net, "tun7", "far", "10.7.7", "fd07")
+    for leads_outside in (False, True):
+        if leads_outside:
+            sh("ip route replace default via {0}; ip -6 route replace default via {1}".format(there4, there6))
+        assert net.tcp("far", "office", OFFICE4) == there4
+        assert net.tcp("office", "far", there6) == OFFICE6
+        assert through_a_tunnel(net) == ([], [])
+        said = [line for line in gate.info()["drift"] if "tun7" in line]
+        assert said == [A_WAY_OUT] * leads_outside
+    gate.apply(**TWO_LANS, ipv6="masquerade")
+    assert net.tcp("far", "office", OFFICE4, timeout=SOON) == "timeout"
+    assert not [line for line in gate.info()["drift"] if "tun7" in line]
+
+
 # --- What a WAN claims to be ----------------------------------------------------------------------------------------
 
 

@@ -465,9 +465,9 @@ def odd_packets(source: str, target: str) -> dict:
     return found
 
 
-def send(topology: Topology, node: str, packets: list) -> None:
-    """Past the node's own IP stack: an odd packet is to leave as it is."""
-    gateway = hardware_address(topology, "gate", CLIENTS[node][0])
+def send(topology: Topology, node: str, packets: list, link: str = "") -> None:
+    """Past the node's own IP stack: an odd packet is to leave as it is. ``link``: the gateway's, if it is no LAN's."""
+    gateway = hardware_address(topology, "gate", link or CLIENTS[node][0])
     with topology.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))
         ours = raw.getsockname()[4]

@@ -31,6 +31,8 @@ INTERFACE_LENGTH = 15
 
 PRIVATE = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+#: RFC 6598, for a provider's translation; Tailscale uses it, too.
+SHARED = ipaddress.ip_network("100.64.0.0/10")
 #: IPv4-mapped and IPv4-compatible addresses (RFC 4291 section 2.5.5) never appear on the wire, and every tool prints
 #: them differently.
 EMBEDDED = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("::/96"))

@@ -26,9 +26,10 @@ from .._parts.part import Scene
 from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
 from .._resolve import declared
+from .._resolve.around import new_ways_out
 from .._rollback import rollback
 from .._rules.rows import Plan
-from . import forgetting, persist
+from . import earlier, forgetting, persist
 from .change import enabled
 from .state import State
 
@@ -49,10 +50,12 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
     state = persist.read_state(host, instance)
     known = state or State(instance, owner="")
     rules, told = RULES.of(known), DECLARATION.of(known)
+    gateway = declared.read(told.intent)
     choice = select(host, "auto" if rules.programs else requested, rules.programs)
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
+    counters = _counters(live)
     scene = Scene(
         instance,
         choice.backend,
@@ -62,8 +65,7 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
         init=service.init_of(host),
         interfaces=told.interfaces,
     )
-    counters, gateway = _counters(live), declared.read(told.intent)
-    drift = _drift(known, scene, host)
+    drift = _drift(known, scene, host) + _new_ways_out(gateway, instance, facts, host)
     return {
         "changed": False,
         "applied": state is not None,
@@ -108,6 +110,15 @@ def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
         for path in persist.outdated(persist.files_of(known, PARTS, scene, host), host)
     ]
     return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))
+
+
+def _new_ways_out(gateway: t.Optional[Resolved], instance: str, facts: Facts, host: Sight) -> t.List[str]:
+    """Rules are made for the default routes that a run finds."""
+    beside = [name for other in earlier.others(instance, host) for name in DECLARATION.of(other).interfaces]
+    return [
+        "~ {0}: has got a default route since the last run, whose rules take it for a link without one".format(name)
+        for name in (new_ways_out(gateway, facts, beside) if gateway else ())
+    ]
 
 
 def _who(applied: Origin) -> t.Dict[str, str]:

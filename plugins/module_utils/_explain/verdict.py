@@ -10,12 +10,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._base.net import matches_name
 from .._base.values import is_private
 from .._intent.conflicts import is_pinhole
 from .._proof.model import Come, within
 from .._proof.oracle import Oracle, matches
 from .._proof.places import is_public, of_family, request
+from .._resolve.around import sites_of
 from .aims import Aims
 from .trip import HERE, LAN, NOWHERE, OTHER, WAN, Side
 
@@ -71,7 +71,7 @@ class _Judge:
 
     def _elsewhere(self, out: Side) -> Said:
         """Nowhere, or to a link that is not declared."""
-        return Said(False, out.why, out=out) if out.kind == NOWHERE else self._undeclared(out)
+        return Said(False, out.why, out=out) if out.kind == NOWHERE else self._undeclared(out, self.packet.target)
 
     def _hairpin(self) -> t.Optional[Said]:
         for item in self.aims.forwards(""):
@@ -141,19 +141,19 @@ class _Judge:
         kept = [net for item in self.gateway.nat if item.action == "exempt" for net in item.destination]
         return bool(kept) and within(self.packet.target, kept)
 
-    def _undeclared(self, out: Side) -> Said:
-        """From a declared link to one that is not."""
+    def _undeclared(self, out: Side, beyond: str) -> Said:
+        """Between a declared link and one that is not. ``beyond``: the address behind the latter."""
         if self.gateway.undeclared == "leave":
             return Said(None, "{0} is not declared, and undeclared: leave leaves that alone".format(out.link), out=out)
-        if self._managed(out.link):
+        if self.gateway.around.leaves(out.link):
+            if LAN in (self.trip.inn.kind, self.trip.out.kind) and not within(beyond, sites_of(self.gateway)):
+                words = "{0} is left to its manager only for private networks, and for public ones that were behind it "
+                words += "at the last run; {1} is in none of them, so {0} may be a way to the Internet; declare {0}"
+                return Said(False, words.format(out.link, beyond), out=out)
             return Said(None, "{0} belongs to a container, VM or VPN manager, which decides".format(out.link), out=out)
         words = "{0} is neither a WAN nor a LAN, and new connections between it and what is declared are dropped; "
         more = "declare {0}, or set undeclared: leave"
         return Said(False, (words + more).format(out.link), out=out)
-
-    def _managed(self, link: str) -> bool:
-        around = self.gateway.around
-        return link not in around.apart and any(matches_name(pattern, link) for pattern in around.managed)
 
     # --- From outside -------------------------------------------------------------------------------------------------
 
@@ -213,13 +213,13 @@ class _Judge:
     def from_other(self) -> Said:
         inn, out = self.trip.inn, self.trip.out
         if out.kind == HERE:
-            closed = self.gateway.input == "protect" and not self._managed(inn.link)
+            closed = self.gateway.input == "protect" and not self.gateway.around.leaves(inn.link)
             open_words = "it is for this gateway itself, which is open there"
             return self._protected(inn.link, self._controller()) if closed else Said(True, open_words, out=out)
         if out.kind == OTHER:
             words = "neither {0} nor {1} is declared, so the declaration says nothing about it"
             return Said(None, words.format(inn.link, out.link), out=out)
-        return Said(False, out.why, out=out) if out.kind == NOWHERE else self._undeclared(inn)
+        return Said(False, out.why, out=out) if out.kind == NOWHERE else self._undeclared(inn, self.packet.source)
 
     def _controller(self) -> bool:
         return self.packet.protocol == "tcp" and self.packet.dport in self.gateway.controller_ports

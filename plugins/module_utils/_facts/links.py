@@ -68,7 +68,7 @@ class Interface:
     networks: t.Tuple[str, ...] = ()  # of its global-scope addresses
     addresses: t.Tuple[str, ...] = ()
     dynamic: t.Tuple[str, ...] = ()  # addresses with a lifetime, from DHCP or router advertisements
-    routed: t.Tuple[str, ...] = ()  # networks routed to a link that has only /32 addresses
+    routed: t.Tuple[str, ...] = ()  # networks routed to a tunnel, or to a link that has only /32 addresses
     master: str = ""  # the bridge, bond or VRF whose port it is
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
     parent: str = ""  # the lower link of a VLAN or another stacked link
@@ -230,17 +230,20 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
 
 
 def _with_routed(interface: Interface, host: Sight) -> Interface:
-    """For a link with only /32 addresses (as in many clouds), the routes show the networks behind it."""
-    if interface.name == "lo" or not interface.addresses or interface.networks:
+    """The routes show the networks behind a tunnel, or behind a link with only /32 addresses (as in many clouds)."""
+    tunnel = interface.kind in TUNNELS
+    if interface.name == "lo" or not interface.addresses or (interface.networks and not tunnel):
         return interface
+    # VPNs have routes in tables of their own (Tailscale: 52).
+    table = "all" if tunnel else "main"
     found = []
     for family in sorted({family_of(address) for address in interface.addresses}):
         option, _half = HALF[family]
-        listed = _asked(host, "routes", option, "route", "show", "table", "main", "dev", interface.name)
+        listed = _asked(host, "routes", option, "route", "show", "table", table, "dev", interface.name)
         found += [
             network(each["dst"]) for each in listed if each.get("type", "unicast") == "unicast" and _somewhere(each)
         ]
-    return replace(interface, routed=tuple(str(net) for net in found))
+    return replace(interface, routed=tuple(dict.fromkeys(str(net) for net in found)))
 
 
 def _somewhere(route: t.Mapping[str, t.Any]) -> bool:

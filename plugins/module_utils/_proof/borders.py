@@ -10,8 +10,9 @@ from __future__ import annotations
 import typing as t
 
 from .._base.net import matches_name
-from .._base.values import is_plain_link, overlaps
+from .._base.values import is_plain_link, less, overlaps
 from .._facts.links import PROBES, TUNNEL_LINKS, manager_of
+from .._resolve.around import sites_of
 from .model import Come, Promise, Step
 from .places import (
     CLOSED,
@@ -71,12 +72,15 @@ def links(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.Dict[st
 
 
 def _managed(link: Interface, gateway: Resolved, facts: Facts) -> t.Optional[bool]:
-    """None where the rules cannot know it: the link has come, or has got a default route, since they were made."""
+    """None where the rules cannot know it.
+
+    The link has come, or has got a default route or a public network, since they were made.
+    """
     around, way_out = gateway.around, link.name in facts.default_routes
     theirs = bool(manager_of(link)) or _among(link.name, TUNNEL_LINKS)
-    if link.name in around.apart or not _among(link.name, around.managed):
+    if not around.leaves(link.name):
         return None if theirs and not way_out and link.name not in around.apart else False
-    return True if theirs and not way_out else None
+    return True if theirs and not way_out and not less(link.networks, sites_of(gateway)) else None
 
 
 def _among(name: str, patterns: t.Iterable[str]) -> bool:

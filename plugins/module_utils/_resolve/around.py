@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import matches_name
-from .._base.values import is_plain_link, shorten
+from .._base.net import by_family, matches_name
+from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, shorten
 from .._facts.links import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
 from .resolved import Around
 
@@ -26,11 +26,16 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.sides import Lan, Wan
     from .resolved import Resolved
 
+#: Networks that a VPN, a container or a virtual machine may have without being a way to the Internet.
+SITES = tuple(str(net) for net in (*PRIVATE, SHARED, UNIQUE_LOCAL))
+#: A link that leads to more public networks than this one does not lead to a site.
+MOST_BEHIND = 64
+
 
 def around(
     lans: t.Sequence[Lan], wans: t.Sequence[Wan], facts: Facts, neighbours: t.Iterable[Neighbour] = ()
 ) -> Around:
-    declared = [name for lan in lans for name in lan.interfaces] + [wan.interface for wan in wans]
+    declared = _declared(lans, wans)
     others = [
         interface
         for interface in facts.interfaces
@@ -39,21 +44,49 @@ def around(
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
     named = [each for each in others if _among(each.name, managed)]
+    vpns = [each for each in others if each not in named and _is_vpn(each) and each.name not in ways_out]
+    apart = tuple(sorted(each.name for each in named if not manager_of(each) or each.name in ways_out))
     return Around(
-        managed=managed
-        + tuple(
-            sorted(each.name for each in others if each not in named and _is_vpn(each) and each.name not in ways_out)
-        ),
-        apart=tuple(sorted(each.name for each in named if not manager_of(each) or each.name in ways_out)),
+        managed=managed + tuple(sorted(each.name for each in vpns)),
+        apart=apart,
         ways_out=ways_out,
+        behind=tuple(net for each in (*named, *vpns) if each.name not in apart for net in _few(public_behind(each))),
         neighbours=tuple(neighbours),
     )
+
+
+def public_behind(interface: Interface) -> t.Tuple[str, ...]:
+    """The networks behind a link that are not private."""
+    found = by_family(less([*interface.networks, *interface.routed], SITES))
+    return tuple(net for nets in found.values() for net in nets)
+
+
+def _few(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
+    return networks if len(networks) <= MOST_BEHIND else ()
+
+
+def sites_of(gateway: Resolved) -> t.Tuple[str, ...]:
+    """What LANs reach through links that are left to a manager, and what reaches LANs from there."""
+    return SITES + gateway.around.behind
+
+
+def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.List[str]:
+    """Undeclared links that have got a default route since the rules were made.
+
+    ``beside``: links of other instances, which these answer for.
+    """
+    known = [*_declared(gateway.lans, gateway.wans), *gateway.around.ways_out, *beside]
+    return [] if gateway.undeclared == "leave" else [each for each in facts.default_routes if not _among(each, known)]
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
     """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone."""
     named = {other.partition("/")[0] for lan in gateway.named_lans for other in lan.reaches if "/" in other}
     return [each for each in neighbours if each.instance in named or gateway.undeclared == "leave"]
+
+
+def _declared(lans: t.Iterable[Lan], wans: t.Iterable[Wan]) -> t.List[str]:
+    return [name for lan in lans for name in lan.interfaces] + [wan.interface for wan in wans]
 
 
 def _among(name: str, patterns: t.Iterable[str]) -> bool:

@@ -13,6 +13,7 @@ import typing as t
 from .._base.net import family_of, matches_name
 from .._base.values import overlaps, shorten
 from .._facts.links import manager_of
+from .around import MOST_BEHIND, public_behind
 from .choice import rogue_links
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -48,7 +49,7 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
         for names in closed_ways
     ]
     elsewhere = [name for each in neighbours for name in each.links]
-    return found + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
+    return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
 def _links(lan: ResolvedLan, facts: Facts) -> t.List[Interface]:
@@ -80,6 +81,19 @@ def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
         if not any(matches_name(pattern, name) for pattern in wans) and name not in rogue_links(facts, lans)
     ]
     return [_listed(names) for _once in names[:1]]
+
+
+def _broad(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Tunnels with so many routes (by a routing protocol) that they may lead anywhere."""
+    words = (
+        "{0} leads to more than {1} public networks, and LANs reach none of them through it; add {0} to wans if they "
+        "should"
+    )
+    return [
+        words.format(each.name, MOST_BEHIND)
+        for each in facts.interfaces
+        if gateway.undeclared == "drop" and gateway.around.leaves(each.name) and len(public_behind(each)) > MOST_BEHIND
+    ]
 
 
 def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, fields, replace
 
+from .._base.net import matches_name
 from .._intent.forward import describe_port_forward
 from .._intent.gateway import ITEM_KINDS, Gateway
 from .._intent.helper import describe_helper
@@ -51,7 +52,12 @@ class Around:
     managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found in this run
     apart: t.Tuple[str, ...] = ()  # links with such names that are not theirs, or that have a default route
     ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
+    behind: t.Tuple[str, ...] = ()  # networks beyond the private ones that managed links led to in this run
     neighbours: t.Tuple[Neighbour, ...] = ()
+
+    def leaves(self, link: str) -> bool:
+        """Whether a link that is not declared is left to its manager."""
+        return link not in self.apart and any(matches_name(pattern, link) for pattern in self.managed)
 
 
 @dataclass(frozen=True)

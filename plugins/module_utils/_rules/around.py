@@ -38,6 +38,7 @@ from .chains import (
     wan_interfaces,
 )
 from .icmp_errors import RELATED, REWRITTEN
+from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
 from .nat import let_in, translations
 
@@ -57,8 +58,6 @@ LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
-MANAGED = Chain("undeclared-managed")
-ELSEWHERE = Chain("undeclared-other")
 CLAIMED = Chain("claimed")
 
 
@@ -147,11 +146,10 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
     """
     if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
         return []
-    groups = {"ip": ("224.0.0.0/4",), "ip6": ("ff00::/8",)}
     return [
         Rule(
             ASKED.name,
-            Match(family, iif=(wan,), source=nets, not_destination=groups[family], astray=True),
+            Match(family, iif=(wan,), source=nets, not_destination=GROUPS[family], astray=True),
             DROP,
             "spoofed/" + wan,
         )
@@ -197,7 +195,7 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
     rules.append(Rule(here, Match(iif=wans), DROP, key))
     rules.append(Rule(here, Match(), Action("goto", ELSEWHERE.name), key))
-    return rules + _managed(around.apart, around.managed, ELSEWHERE.name, "iif") + _from_lans(gateway)
+    return rules + left_to_managers(around, ELSEWHERE.name, "iif") + _from_lans(gateway) + sites(gateway)
 
 
 def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
@@ -259,18 +257,7 @@ def _from_lans(gateway: Resolved) -> t.List[Rule]:
     rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []
     answers = (Match(ct_state=("established",), direction="reply"), *REWRITTEN)
     rules += [Rule(here, match, RETURN, "answers") for match in answers]
-    return rules + _managed(around.apart, around.managed, here, "oif")
-
-
-def _managed(apart: t.Tuple[str, ...], managed: t.Tuple[str, ...], chain: str, side: str) -> t.List[Rule]:
-    """The links that are left to their managers, on one side of the packet; no others."""
-    key = "undeclared"
-    rules = [Rule(chain, _by(side, apart), DROP, key)] if apart else []
-    return [*rules, Rule(chain, _by(side, managed), RETURN, "managed"), Rule(chain, Match(), DROP, key)]
-
-
-def _by(side: str, names: t.Tuple[str, ...]) -> Match:
-    return Match(iif=names) if side == "iif" else Match(oif=names)
+    return rules + left_to_managers(around, here, "oif")
 
 
 def other_links(gateway: Resolved) -> t.Tuple[str, ...]:

@@ -21,8 +21,6 @@ from . import follow
 from .around import (
     ASKED,
     CLAIMED,
-    ELSEWHERE,
-    MANAGED,
     NEW,
     OUT,
     claimed,
@@ -74,6 +72,7 @@ from .claims import arrivals, within
 from .icmp_errors import ERRORS, dispatched, errors, errors_chain
 from .input import chain_input, chain_invalid, chain_own, chain_protected
 from .late import offload, timers
+from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
 from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 
@@ -128,7 +127,9 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
-    chains += [chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED, ELSEWHERE) if chain.name in filled]
+    chains += [
+        chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES) if chain.name in filled
+    ]
     for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
         rules += _lan(gateway, lan)

@@ -24,6 +24,7 @@ from .chains import DROP, EGRESS, PROTECTED, RETURN, declared, lan_interfaces, w
 from .compile import multicast
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
+from .managed import from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
 from .nat import egress, let_in
 
@@ -35,7 +36,7 @@ FENCE_INPUT = Chain("fence-input", "input", "fence")
 FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
 #: New, untranslated flows from elsewhere.
 BEGIN = Chain("begin")
-OUTSIDE, INSIDE = Chain("from-outside"), Chain("from-inside")
+OUTSIDE, INSIDE, OTHERS = Chain("from-outside"), Chain("from-inside"), Chain("from-others")
 KEY = "fence"
 
 
@@ -50,6 +51,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         rules.append(Rule(BEGIN.name, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
     if lans:
         rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
+        rules += _from_others(gateway)
     rules += egress(gateway, outside) + egress_routed(gateway)
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
@@ -64,7 +66,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         if rule.action.kind != "expect_nat"
     ]
     filled = {rule.chain for rule in rules}
-    inner = (BEGIN, OUTSIDE, INSIDE, EGRESS, EGRESS_ROUTED, PROTECTED)
+    inner = (BEGIN, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED)
     chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE) if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, tuple(chains), tuple(rules))
@@ -99,7 +101,25 @@ def _from_inside(gateway: Resolved) -> t.List[Rule]:
         rules.append(Rule(here, Match(iif=lan.interfaces, oif=inside), RETURN, "lan/" + lan.name))
     opened = [rule for rule in _pinholes(gateway) if set(rule.match.iif) <= set(lans)]
     rules += [replace(rule, chain=here, action=RETURN) for rule in opened]
-    return [*rules, Rule(here, Match(oif=lans), DROP, "isolation")] if lans else []
+    if not lans:
+        return []
+    rules.append(Rule(here, Match(oif=lans), DROP, "isolation"))
+    if gateway.undeclared == "leave":
+        return rules
+    rules.append(Rule(here, Match(oif=wan_interfaces(gateway)), RETURN, KEY))
+    # Through another instance's WAN, if that lets it. Any other link may have a default route by now.
+    rules.append(Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"))
+    return rules + to_sites(gateway, here)
+
+
+def _from_others(gateway: Resolved) -> t.List[Rule]:
+    """From other links, LANs are reached by sites alone, or by what another instance lets through."""
+    if gateway.undeclared == "leave":
+        return []
+    here = OTHERS.name
+    rules = [Rule(BEGIN.name, Match(oif=lan_interfaces(gateway)), Action("goto", here), KEY)]
+    rules += [Rule(here, match, RETURN, "reach") for match in (Match(translated=True), Match(mark=LET_THROUGH))]
+    return rules + from_sites(gateway, here)
 
 
 def _pinholes(gateway: Resolved) -> t.List[Rule]:

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ansible_collections.ipmasq.linux.tests.unit.explained import GUESTS, OFFICE, ROADS, verdict
+from ansible_collections.ipmasq.linux.plugins.module_utils._explain.verdict import said
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around
+from ansible_collections.ipmasq.linux.tests.unit.explained import GUESTS, OFFICE, ROADS, planner, trip, verdict
 
 CLIENT = "192.168.1.5"
 WEB = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "to_port": 8443}
@@ -164,6 +168,30 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
 def test_what_the_declaration_says(asked, params, passes, words):
     found = verdict(*asked, **params)
     assert (found.passes, found.words) == (passes, words)
+
+
+@pytest.mark.parametrize(
+    ("asked", "passes"),
+    [
+        ((CLIENT, "10.8.0.7", "80"), None),
+        (("10.8.0.7", CLIENT, "80"), None),
+        ((CLIENT, "8.8.8.8", "80"), False),
+        (("8.8.8.8", CLIENT, "80"), False),
+        # Its manager decides about what goes through a WAN.
+        (("8.8.8.8", "9.9.9.9", "80"), None),
+    ],
+)
+def test_a_tunnel_is_left_alone_for_sites(asked, passes):
+    roads = {**ROADS, "10.8.0.0/24": {"dev": "tun0"}, "8.8.8.8/32": {"dev": "tun0"}}
+    made = planner(roads)
+    made.gateway = replace(made.gateway, around=Around(managed=("tun*",)))
+    found = said(made, trip(made, *asked)[0])
+    words = {
+        None: "tun0 belongs to a container, VM or VPN manager, which decides",
+        False: "tun0 is left to its manager only for private networks, and for public ones that were behind it at the "
+        "last run; 8.8.8.8 is in none of them, so tun0 may be a way to the Internet; declare tun0",
+    }
+    assert (found.passes, found.words) == (passes, words[passes])
 
 
 def test_a_source_that_is_in_no_network_of_its_lan():

@@ -76,6 +76,7 @@ def test_read_facts():
         "ip -j -d addr show",
         "ip -j -4 route show table all match 0.0.0.0/1",
         "ip -j -6 route show table all match 2000::/4",
+        "ip -j -4 route show table all dev wg0",
     ]
     assert all(is_steady(call) for call in host.calls)
     assert [each.name for each in facts.interfaces] == ["lo", "enp0s31f6", "ppp0", "wg0", "enp0s31f6.100", "eth7"]
@@ -165,6 +166,21 @@ def test_the_routes_of_a_link_with_a_host_address_tell_what_is_behind_it():
     assert out.routed == ()
     assert host.calls[-1] == ["ip", "-j", "-4", "route", "show", "table", "main", "dev", "ens10"]
     assert sum(call[-1] == "ppp0" for call in host.calls) == 0
+
+
+def test_the_routes_of_a_tunnel_tell_the_sites_behind_it():
+    """Also those of a table of its own, as Tailscale has them."""
+    host = fakes.FakeHost(links=[fakes.link("ppp0", "203.0.113.1/32"), fakes.link("ts0", "100.64.0.1/32", kind="tun")])
+    host.links.append(fakes.link("wg0", "10.8.0.1/24", "2001:db8:8::1/64", kind="wireguard"))
+    host.routes["-4"] += [
+        fakes.route("ts0", dst="198.51.100.0/24", table="52"),
+        fakes.route("ts0", dst="100.64.0.1", table="local", type="local"),
+        fakes.route("wg0", dst="10.8.0.0/24"),
+    ]
+    host.routes["-6"] += [fakes.route("wg0", dst="2001:db8:9::/48"), fakes.route("wg0", dst="ff00::/8")]
+    _out, tailscale, wireguard = read_facts(host).interfaces
+    assert tailscale.routed == ("198.51.100.0/24",)
+    assert wireguard.routed == ("10.8.0.0/24", "2001:db8:9::/48")
 
 
 TEST_PRIVATE = [

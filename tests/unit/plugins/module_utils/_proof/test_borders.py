@@ -39,6 +39,7 @@ def link(name, net="10.9.9.0/24", **more):
         (link("br-1an"), False),
         # The rules cannot know what has come since they were made.
         (link("vpn2", kind="wireguard"), None),
+        (link("tun0", "198.51.100.0/24", kind="tun"), None),
         (link("dockeroo"), True),
         # No network of its own, a port, the host itself, the probe, declared, of another instance, the LAN's network.
         (link("mgmt0", ""), "none"),

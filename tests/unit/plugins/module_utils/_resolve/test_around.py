@@ -6,12 +6,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, Problems
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.around import around, check_reaches, reached
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.around import (
+    MOST_BEHIND,
+    around,
+    check_reaches,
+    new_ways_out,
+    reached,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 
 LANS = (ResolvedLan("office", ("lan0",), ("192.168.1.0/24",), ("two/guests", "three/lab")),)
@@ -61,6 +69,31 @@ def test_a_way_out_is_never_left_alone():
     assert found.ways_out == ("eth9", "home", "wg0")
     assert found.apart == ("wg0",)
     assert "home" not in found.managed
+
+
+@pytest.mark.parametrize(
+    ("networks", "routed", "behind"),
+    [
+        (("10.8.0.0/24", "fd00:8::/64"), ("100.64.0.0/10",), ()),
+        (("2001:db8:8::/64", "198.51.100.0/25"), ("198.51.100.128/25",), ("198.51.100.0/24", "2001:db8:8::/64")),
+        ((), tuple("198.51.{0}.0/30".format(number) for number in range(MOST_BEHIND)), MOST_BEHIND),
+        # A routing protocol's full table belongs to no site.
+        ((), tuple("198.51.{0}.0/30".format(number) for number in range(MOST_BEHIND + 1)), ()),
+    ],
+)
+def test_the_public_networks_behind_a_tunnel(networks, routed, behind):
+    found = seen(replace(link("wg0", "wireguard"), networks=networks, routed=routed)).behind
+    assert (len(found) if isinstance(behind, int) else found) == behind
+    # Those of links that are not left alone do not count.
+    assert seen(replace(link("eth9"), networks=networks, routed=routed)).behind == ()
+    assert seen(replace(link("wg0", "wireguard"), networks=networks, routed=routed), ways_out=("wg0",)).behind == ()
+
+
+def test_ways_out_that_have_come_since():
+    gateway = Resolved(lans=LANS, wans=WANS, around=replace(seen(), ways_out=("eth9",)))
+    routes = tuple(Route(name) for name in ("ppp0", "lan0", "eth9", "tun0", "wan9"))
+    assert new_ways_out(gateway, Facts((), routes), ["wan*"]) == ["tun0"]
+    assert new_ways_out(replace(gateway, undeclared="leave"), Facts((), routes), []) == []
 
 
 def test_lans_of_other_instances():

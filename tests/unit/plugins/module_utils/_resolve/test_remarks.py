@@ -32,6 +32,7 @@ def link(name, network, **more):
 DROPPED = (
     "new connections between it and WANs or LANs are dropped; add it to lans if it is a LAN, or set undeclared to leave"
 )
+MANY = tuple("198.51.{0}.0/30".format(number) for number in range(65))
 #: links, routes, options, sentences
 TEST_REMARKS = {
     "nothing": ([WAN, LAN, Interface("lo"), Interface("eth9")], [OUT], {}, []),
@@ -55,6 +56,15 @@ TEST_REMARKS = {
         [OUT, Route("wg0", table="51820")],
         {},
         ["wg0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should"],
+    ),
+    "a tunnel with the routes of the Internet": (
+        [WAN, LAN, link("tun0", "10.8.0.0/24", kind="tun", routed=MANY)],
+        [OUT],
+        {},
+        [
+            "tun0 leads to more than 64 public networks, and LANs reach none of them through it; add tun0 to wans if "
+            "they should"
+        ],
     ),
     "a management network": (
         [WAN, LAN, link("mgmt0", "10.9.9.0/24"), Interface("mgmt1", addresses=("10.8.8.8",))],

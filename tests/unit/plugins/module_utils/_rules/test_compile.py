@@ -103,6 +103,14 @@ TRACES = {
     ),
     "container to the lan": (Packet("docker0", "lan0", "172.17.0.2", PC), "accept", "172.17.0.2", "managed"),
     "lan to a container": (Packet("lan0", "docker0", PC, "172.17.0.2"), "accept", PC, "managed"),
+    # A tunnel may get a default route after the run.
+    "a site behind a tunnel to the lan": (Packet("tun0", "lan0", "10.7.7.7", PC), "accept", "10.7.7.7", "managed"),
+    "lan to a site behind a tunnel": (Packet("lan0", "tun0", PC, "100.64.7.7"), "accept", PC, "managed"),
+    "the internet behind a tunnel to the lan": (Packet("tun0", "lan0", FAR, PC), "drop", "", "undeclared"),
+    "lan to the internet behind a tunnel": (Packet("lan0", "tun0", PC, FAR), "drop", "", "undeclared"),
+    "lan to the ipv6 internet behind a tunnel": (Packet("lan0", "tun0", PC6, FAR6), "drop", "", "undeclared"),
+    "lan to a group behind a tunnel": (Packet("lan0", "tun0", PC, "239.1.1.1"), "accept", PC, "managed"),
+    "a tunnel, to the wan": (Packet("tun0", "ppp0", FAR, FAR), "accept", FAR, "managed"),
     "answers between a container and the lan": (
         Packet("docker0", "lan0", "172.17.0.2", PC, "established"), "accept", "172.17.0.2", "answers",
     ),
