@@ -569,6 +569,20 @@ options:
       - The domain of hosts in LANs that have services. Questions for it never leave the gateway.
       - If omitted, C(home.arpa), which RFC 8375 reserves for this.
     type: str
+  metrics:
+    description:
+      - V(textfile) writes the counters and the state of this gateway for Prometheus each minute, as
+        C(ipmasq-INSTANCE.prom) in O(metrics_folder), where node_exporter reads it.
+      - V(none) writes nothing, and removes what was written.
+    type: str
+    choices: [none, textfile]
+    default: none
+  metrics_folder:
+    description:
+      - The folder of node_exporter's textfile collector (C(--collector.textfile.directory)). It is made if it is
+        missing.
+      - If omitted, C(/var/lib/prometheus/node-exporter), which is that of Debian's package prometheus-node-exporter.
+    type: str
   helpers:
     description:
       - Conntrack helpers for services that fail behind NAT without one. They apply to connections from LANs and to port

@@ -371,7 +371,8 @@ class FakeHost(Host):
         return self.files.get(path)
 
     def exists(self, path: str) -> bool:
-        return path in self.files or any(known.startswith(path + "/") for known in self.files)
+        inside = (path[:-1] if path.endswith("/.") else path + "/") if path != "/" else path
+        return path in self.files or any(known.startswith(inside) for known in self.files)
 
     def link(self, path: str) -> str:
         return self.files.get(path, "")
@@ -532,6 +533,8 @@ class FakeHost(Host):
     def _systemctl(self, argv: t.List[str]) -> Done:
         if " ".join(argv[:2]) in self.answers:
             return self.answers[" ".join(argv[:2])]
+        if argv[1] == "is-active":
+            return Done(0, "active\n", "")
         enabled = "/etc/systemd/system/sysinit.target.wants/ipmasq.service"
         if not self._event("systemctl", *argv[1:]):
             return Done(1, "", "Failed to connect to bus")

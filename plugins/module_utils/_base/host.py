@@ -50,7 +50,7 @@ STEADY = (
     ("nft", "-j", "list"),
     ("ip", "-j"),
     ("iptables", "--version"),
-    ("ipset", "list"), ("ipset", "save"),
+    ("ipset", "list"), ("ipset", "save"), ("systemctl", "is-active", "ipmasq-"),
     ("firewall-cmd", "--state"), ("firewall-cmd", "--get-"), ("firewall-cmd", "--info-"),
 )  # fmt: skip
 READING = (

@@ -29,6 +29,8 @@ LOGGED = ("invalid", "spoofed", "isolation", "closed", "undeclared", "outbound",
 #: What happens to new connections between declared and undeclared links.
 UNDECLARED = ("drop", "leave")
 OFFLOADS = ("none", "software")
+#: Whether metrics are written, and as what.
+METRICS = ("none", "textfile")
 #: How NAT addresses reach this host: they are on an interface, a router sends them here, or we add them.
 TO_ADDRESS = ("existing", "routed", "add")
 #: ct states in the order in which both tools print them.

@@ -21,6 +21,7 @@ from .._facts.resolvers import resolvers
 from .._init import service
 from .._intent.neighbour import Neighbour
 from .._parts.declaration import DECLARATION, Declaration
+from .._parts.metrics import check_measurable
 from .._parts.part import Scene, parts_of
 from .._parts.rules import RULES
 from .._parts.services import check_servable
@@ -87,7 +88,9 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
         drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
     gateway = only_sound(resolved.gateway)
-    check_servable(gateway, service.init_of(host), host)
+    init = service.init_of(host)
+    check_servable(gateway, init, host)
+    check_measurable(gateway, init, host)
     found = _foreign_drops(choice, gateway, host)
     overruling = _overruling(choice, requested, found, host)
     if overruling is not choice:

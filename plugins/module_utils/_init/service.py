@@ -30,6 +30,8 @@ from .units import (
     LINKS_RULE,
     LINKS_TEXT,
     LINKS_UNIT,
+    METRICS_TIMER,
+    METRICS_UNIT,
     RULE_TEXT,
     SERVICES_UNIT,
     SYSTEMD,
@@ -148,7 +150,7 @@ def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Sight) -> F
 
 
 #: Whatever may have been written here, to be removed with the last instance.
-ALL = (UNIT, SCRIPT, SERVICES_UNIT, *drop_ins.ALL)
+ALL = (UNIT, SCRIPT, SERVICES_UNIT, METRICS_UNIT, METRICS_TIMER, *drop_ins.ALL)
 ALL_FENCE = (FENCE_UNIT, FENCE_SCRIPT)
 ALL_LINKS = (LINKS_UNIT, LINK_UNIT, LINKS_RULE, LINKS_SCRIPT)
 

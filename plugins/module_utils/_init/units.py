@@ -16,6 +16,8 @@ FENCE_UNIT = SYSTEMD + "ipmasq-fence.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"
 LINK_UNIT = SYSTEMD + "ipmasq-links@.service"
 SERVICES_UNIT = SYSTEMD + "ipmasq-services@.service"
+METRICS_UNIT = SYSTEMD + "ipmasq-metrics@.service"
+METRICS_TIMER = SYSTEMD + "ipmasq-metrics@.timer"
 LINKS_RULE = "/etc/udev/rules.d/90-ipmasq.rules"
 UNIT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.

@@ -22,6 +22,7 @@ from .._base.words import (
     IPV6_MODES,
     LOGGED,
     MAPPINGS,
+    METRICS,
     NAT_ACTIONS,
     OFFLOADS,
     PROFILES,
@@ -151,6 +152,8 @@ GATEWAY: Spec = {
     "log": {"type": "list", "elements": "str", "default": [], "choices": list(LOGGED)},
     "log_prefix": {"type": "str", "default": "ipmasq "},
     "log_rate": {"type": "str", "default": "10/minute"},
+    "metrics": {"type": "str", "default": "none", "choices": list(METRICS)},
+    "metrics_folder": {"type": "str"},
 }
 NEIGHBOURS: Spec = {"foreign_drops": {"type": "str", "default": "refuse", "choices": ["refuse", "warn"]}}
 PROOF: Spec = {"proof": {"type": "str", "default": "required", "choices": ["required", "report", "off"]}}

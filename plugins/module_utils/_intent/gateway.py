@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .metrics import NO_METRICS
 from .nat import NatItem
 from .services import NO_DNS, NO_SERVICES
 from .timers import DEFAULT_TIMEOUTS
@@ -18,6 +19,7 @@ from .timers import DEFAULT_TIMEOUTS
 if t.TYPE_CHECKING:  # pragma: no cover
     from .forward import PortForward
     from .helper import HelperItem
+    from .metrics import Metrics
     from .multicast import Multicast
     from .outbound import Outbound
     from .services import Dns
@@ -57,6 +59,7 @@ class Gateway:
     log: t.Tuple[str, ...] = ()
     log_prefix: str = "ipmasq "
     log_rate: str = "10/minute"
+    metrics: Metrics = NO_METRICS
     unsound: t.FrozenSet[str] = frozenset()  # invalid items, such as "nat[2]"
 
     @property

@@ -20,6 +20,7 @@ from .forward import read_port_forward
 from .gateway import ITEM_KINDS, Gateway
 from .helper import read_helper
 from .input import read_allow, read_controller_ports
+from .metrics import read_metrics
 from .multicast import read_multicast
 from .nat import read_nat
 from .outbound import read_outbound
@@ -88,6 +89,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         log=tuple(event for event in LOGGED if event in (params.get("log") or ())),
         log_prefix=_log_prefix(params["log_prefix"], problems),
         log_rate=check_rate("log_rate", params["log_rate"], problems) or Gateway.log_rate,
+        metrics=read_metrics(params["metrics"], params.get("metrics_folder"), problems),
     )
     if gateway.input_allow and gateway.input == "open":
         problems.add("input_allow", "has no effect while input is open; set input to protect")

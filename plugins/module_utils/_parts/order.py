@@ -18,6 +18,7 @@ from .addresses import ADDRESSES
 from .door import DOOR
 from .fence import FENCE
 from .flowtable import FLOWTABLE
+from .metrics import METRICS
 from .modules import MODULES
 from .rules import RULES
 from .services import SERVICES
@@ -26,4 +27,4 @@ from .switches import SWITCHES
 if t.TYPE_CHECKING:  # pragma: no cover
     from .part import Part
 
-PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES, SERVICES)
+PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES, SERVICES, METRICS)

@@ -19,6 +19,7 @@ from .._intent.forward import describe_port_forward
 from .._intent.gateway import ITEM_KINDS, Gateway
 from .._intent.helper import describe_helper
 from .._intent.input import describe_allow
+from .._intent.metrics import describe_metrics
 from .._intent.multicast import describe_multicast
 from .._intent.nat import describe_nat
 from .._intent.outbound import describe_outbound
@@ -112,4 +113,5 @@ def describe_gateway(gateway: Resolved) -> t.List[str]:
     if gateway.log:
         words = (listed(gateway.log), gateway.log_rate, gateway.log_prefix)
         lines.append("log: {0}, up to {1} each, as '{2}'".format(*words))
+    lines += describe_metrics(gateway.metrics)
     return lines

@@ -14,6 +14,7 @@ from .._base import codec
 from .._intent.forward import PortForward
 from .._intent.helper import HelperItem
 from .._intent.items import Forward, Masquerade, PortForwardItem
+from .._intent.metrics import Metrics
 from .._intent.multicast import Multicast
 from .._intent.nat import NatItem
 from .._intent.neighbour import Neighbour
@@ -32,6 +33,7 @@ CLASSES: t.Dict[str, type] = {
     "Lan": ResolvedLan,
     "LanServices": LanServices,
     "Masquerade": Masquerade,
+    "Metrics": Metrics,
     "Multicast": Multicast,
     "NatItem": NatItem,
     "Neighbour": Neighbour,

@@ -158,6 +158,7 @@ EVERYTHING = {
     "input_allow": [{"name": "i", "protocol": ["tcp"], "port": ["80"]}],
     "helpers": [{"name": "ftp"}],
     "log": ["closed"],
+    "metrics": "textfile",
 }
 TRAFFIC = {
     "name": "x",
@@ -181,6 +182,8 @@ OTHERWISE = {
     },
     "dns_upstream": ["9.9.9.9"],
     "dns_domain": "office.example",
+    "metrics": "none",
+    "metrics_folder": "/var/lib/node_exporter",
     "nat": dict(
         TRAFFIC,
         action="exempt",

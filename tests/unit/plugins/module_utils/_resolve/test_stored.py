@@ -39,8 +39,9 @@ def test_names_stay():
         ],
     }
     assert set(CLASSES) == {
-        "Around", "Dhcp", "Dns", "Forward", "Gateway", "HelperItem", "Lan", "LanServices", "Masquerade", "Multicast",
-        "NatItem", "Neighbour", "Outbound", "PortForward", "PortForwardItem", "Reservation", "Traffic", "Wan",
+        "Around", "Dhcp", "Dns", "Forward", "Gateway", "HelperItem", "Lan", "LanServices", "Masquerade", "Metrics",
+        "Multicast", "NatItem", "Neighbour", "Outbound", "PortForward", "PortForwardItem", "Reservation", "Traffic",
+        "Wan",
     }  # fmt: skip
 
 

@@ -1,0 +1,305 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The metrics say what the packets did, on every backend; and promtool accepts them.
+
+systemd is not the first process here, so a program of the test starts and stops what the timer would.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+import sandbox
+from helpers import GUESTS, OFFICE, Gate, ServiceHost
+from sandbox import sh
+from topology import GATE4, WAN4
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+
+UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
+#: What the units make systemd do: the service runs at once when its timer starts.
+SYSTEMCTL = r"""#!/bin/sh
+root=ROOT
+wants=$root/etc/systemd/system/sysinit.target.wants
+name=$(echo "$*" | sed -n 's/.*ipmasq-metrics@\([a-z0-9_]*\)\.timer.*/\1/p')
+case "$*" in
+enable*) mkdir -p $wants && : > $wants/ipmasq.service; exit ;;
+disable*) rm -f $wants/ipmasq.service; exit ;;
+esac
+[ -n "$name" ] || exit 0
+case "$*" in
+is-active*) [ -e $root/run/timer-$name ]; exit ;;
+stop*) rm -f $root/run/timer-$name; exit ;;
+esac
+[ -e $root/etc/systemd/system/ipmasq-metrics@.timer ] || exit 5
+: > $root/run/timer-$name
+exec sh $root/etc/ipmasq/metrics write $name
+"""
+LANS = [OFFICE, GUESTS]
+WANS = [{"interface": "wan0"}]
+WEB = {"name": "web", "port": ["8080"], "to": ["192.168.1.10"], "to_port": 80}
+WAITS = rollback.Confirmation(3600, "token", "14:05:30")
+SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.M)
+ON_NFT = pytest.mark.parametrize("backend", ["nft"])
+
+
+class MeteredHost(ServiceHost):
+    """A host whose collector is started by that program."""
+
+    def __init__(self, root, **options) -> None:
+        super().__init__(root, {"systemctl": SYSTEMCTL}, **options)
+
+
+@pytest.fixture
+def gate(backend, tmp_path, monkeypatch):
+    made = Gate(backend, tmp_path, MeteredHost)
+    monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(tmp_path, sandbox.PATH))
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "textfiles"
+
+
+@pytest.fixture(scope="session")
+def promtool(tmp_path_factory):
+    """Debian's, unpacked: no Prometheus is started on this machine."""
+    place = tmp_path_factory.mktemp("prometheus")
+    done = subprocess.run([str(UNPACK), str(place), "prometheus"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return place / "bin/promtool"
+
+
+def metered(gate, folder, **options):
+    given = dict({"wans": WANS, "lans": LANS, "metrics": "textfile", "metrics_folder": str(folder)}, **options)
+    return gate.apply(**given)
+
+
+def written(gate, folder, instance="default"):
+    """The samples of a new file, by name and labels."""
+    sh("sh {0} write {1}".format(gate.host.place("/etc/ipmasq/metrics"), instance))
+    text = (folder / "ipmasq-{0}.prom".format(instance)).read_text()
+    found = {}
+    for name, labels, value in SAMPLE.findall(text):
+        pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
+        assert pairs.pop("gateway") == instance
+        key = (name[len("ipmasq_") :], *sorted(pairs.items()))
+        assert key not in found, "twice: {0}".format(key)
+        found[key] = float(value)
+    return found
+
+
+def of(samples, name, **labels):
+    (value,) = [each for key, each in samples.items() if key[0] == name and labels.items() <= dict(key[1:]).items()]
+    return value
+
+
+def checked(promtool, text):
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_counters_are_what_the_packets_did(gate, net, folder, promtool):
+    done = metered(gate, folder, port_forwards=[WEB]).to_dict()
+    assert "metrics: textfile in {0}\n".format(folder) in done["diff"]["after"]
+    (file,) = folder.iterdir()
+    assert (file.name, file.stat().st_mode & 0o777) == ("ipmasq-default.prom", 0o644)
+    assert checked(promtool, file.read_text()) == (0, "")
+    assert checked(promtool, file.read_text().replace("_total", ""))[0] != 0
+    before = written(gate, folder)
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    assert net.tcp("wan", "office", GATE4, port=8080, timeout=1).startswith("refused")
+    net.tcp("wan", "guest", "192.168.2.10", timeout=0.2)
+    net.tcp("guest", "office", "192.168.1.10", timeout=0.2)
+    after = written(gate, folder)
+
+    def rose(name, **labels):
+        return of(after, name, **labels) - of(before, name, **labels)
+
+    assert rose("item_packets_total", kind="nat", item="default", action="masquerade") == 1
+    # SYN, ACK, data, ACK and FIN of a client; what comes back is an answer.
+    assert rose("item_packets_total", kind="lan", item="office", action="accept") >= 4
+    assert rose("item_bytes_total", kind="lan", item="office", action="accept") >= 4 * 40
+    assert rose("item_packets_total", kind="answers", action="accept") >= 4
+    assert rose("item_packets_total", kind="port_forward", item="web", action="dnat") == 1
+    assert rose("item_packets_total", kind="port_forward", item="web", action="accept") == 1
+    assert rose("stopped_packets_total", reason="closed") >= 1
+    assert rose("stopped_packets_total", reason="isolation") >= 1
+    assert rose("stopped_packets_total", reason="guard") == 0
+    assert of(after, "build_info", version="1.0.0", backend=gate.programs) == 1
+    assert of(after, "conntrack_entries") > 0
+    assert of(after, "conntrack_entries_limit") == int(sh("cat /proc/sys/net/netfilter/nf_conntrack_max"))
+    assert abs(of(after, "applied_timestamp_seconds") - file.stat().st_mtime) < 120
+    counted = {each["name"]: each["packets"] for each in gate.info()["counters"]}
+    assert of(after, "item_packets_total", kind="nat") == counted["nat/default"]
+
+
+def test_whatever_somebody_changes_is_told(gate, net, folder):
+    metered(gate, folder)
+    parts = ("rules", "switches", "files")
+
+    def as_applied():
+        return {what: of(written(gate, folder), "as_applied", what=what) for what in parts}
+
+    assert as_applied() == dict.fromkeys(parts, 1)
+    if gate.programs == "nft":
+        sh("nft insert rule inet ipmasq forward accept")
+    else:
+        sh("{0} -I IPMASQ-FORWARD -j ACCEPT".format(gate.tool()))
+    assert as_applied() == {"rules": 0, "switches": 1, "files": 1}
+    assert not gate.info()["as_applied"]
+    metered(gate, folder)
+    assert as_applied() == dict.fromkeys(parts, 1)
+    # A counter, and a link that comes and goes, change nothing.
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    sh("ip link add more0 type veth peer name more1; ip link del more0")
+    assert as_applied() == dict.fromkeys(parts, 1)
+    sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
+    gate.host.put("/etc/ipmasq/default.sysctl", "")
+    assert as_applied() == {"rules": 1, "switches": 1, "files": 0}
+    metered(gate, folder)
+    sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
+    assert as_applied() == {"rules": 1, "switches": 0, "files": 1}
+
+
+@pytest.mark.parametrize("backend", ["iptables-nft", "iptables-legacy"])
+def test_a_rule_of_others_that_decides_first_is_told(gate, net, folder):
+    metered(gate, folder)
+    sh("{0} -I FORWARD -s 192.0.2.1 -j LOG".format(gate.tool()))
+    assert of(written(gate, folder), "as_applied", what="rules") == 1
+    sh("{0} -I FORWARD -j ACCEPT".format(gate.tool()))
+    assert of(written(gate, folder), "as_applied", what="rules") == 0
+
+
+@ON_NFT
+def test_the_order_in_which_a_set_is_listed_changes_nothing(gate, net, folder):
+    """Rules that somebody has saved and loaded again, the elements of their sets in another order."""
+    metered(gate, folder, lans=[dict(OFFICE, networks=["192.168.1.0/24", "10.1.0.0/16", "fd00:1::/64"]), GUESTS])
+    listed = sh("nft list table inet ipmasq")
+    turned = re.sub(r"\{ ([^{}]*) \}", lambda found: "{ " + ", ".join(found.group(1).split(", ")[::-1]) + " }", listed)
+    assert turned != listed
+    loader = gate.host.root / "turned"
+    loader.write_text("delete table inet ipmasq\n" + turned)
+    sh("nft -f {0}".format(loader))
+    assert of(written(gate, folder), "as_applied", what="rules") == 1
+    loader.write_text("delete table inet ipmasq\n" + turned.replace("192.168.1.0/24", "192.168.3.0/24"))
+    sh("nft -f {0}".format(loader))
+    assert of(written(gate, folder), "as_applied", what="rules") == 0
+
+
+@ON_NFT
+def test_a_change_that_waits_and_is_rolled_back(gate, net, folder):
+    metered(gate, folder)
+    before = gate.host.snapshot()
+    metered(gate, folder, port_forwards=[WEB], metrics_folder=str(folder / "more"), confirmation=WAITS)
+    waiting = written(gate, folder)
+    assert of(waiting, "change_pending") == 1
+    assert not [key for key in waiting if key[0] == "as_applied" and ("what", "rules") in key]
+    assert not (folder / "more").exists()
+    sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
+    after = written(gate, folder)
+    assert of(after, "change_pending") == 0
+    assert of(after, "as_applied", what="rules") == 1
+    assert {**gate.host.snapshot(), "files": 0} == {**before, "files": 0}
+
+
+@ON_NFT
+def test_absent_leaves_nothing(gate, net, folder):
+    metered(gate, folder)
+    metered(gate, folder, instance="other", wans=[{"interface": "up1"}], lans=[dict(GUESTS, interfaces=["up2"])])
+    assert sorted(each.name for each in folder.iterdir()) == ["ipmasq-default.prom", "ipmasq-other.prom"]
+    assert of(written(gate, folder, "other"), "as_applied", what="rules") == 1
+    gate.absent()
+    assert [each.name for each in folder.iterdir()] == ["ipmasq-other.prom"]
+    assert of(written(gate, folder, "other"), "as_applied", what="files") == 1
+    gate.absent("other")
+    assert not folder.exists()
+    left = [str(path.relative_to(gate.host.root)) for path in gate.host.root.rglob("*")]
+    assert [path for path in left if "metrics" in path or "timer" in path or path.endswith(".loaded")] == []
+
+
+@ON_NFT
+def test_metrics_go_and_the_gateway_stays(gate, net, folder):
+    folder.mkdir()
+    (folder / "others.prom").write_text("up 1\n")
+    metered(gate, folder)
+    # Nobody here holds the fence.
+    assert not [line for line in metered(gate, folder).to_dict()["differences"] if "fence" not in line]
+    moved = folder / "below"
+    assert metered(gate, folder, metrics_folder=str(moved)).changed
+    assert [each.name for each in folder.iterdir() if each.is_file()] == ["others.prom"]
+    assert [each.name for each in moved.iterdir()] == ["ipmasq-default.prom"]
+    gate.apply(wans=WANS, lans=LANS)
+    assert [each.name for each in folder.iterdir()] == ["others.prom"]
+    assert not gate.host.exists("/etc/ipmasq/metrics") and not gate.host.exists("/run/timer-default")
+    assert gate.host.exists("/etc/ipmasq/boot")
+
+
+@ON_NFT
+def test_drift_of_the_timer_is_seen_and_mended(gate, net, folder):
+    metered(gate, folder)
+    sh("systemctl stop ipmasq-metrics@default.timer")
+    told = "- metrics: not written (systemctl status ipmasq-metrics@default.timer)"
+    assert told in gate.info()["drift"]
+    assert "~ metrics: written again" in metered(gate, folder, check=True).to_dict()["differences"]
+    assert "~ metrics: written again" in metered(gate, folder).to_dict()["differences"]
+    assert told not in gate.info()["drift"]
+    gate.host.put("/etc/ipmasq/metrics", "exit 0\n")
+    assert "~ /etc/ipmasq/metrics: differs from what was written" in gate.info()["drift"]
+    assert metered(gate, folder).changed
+
+
+@ON_NFT
+def test_check_mode_touches_nothing(gate, net, folder):
+    before = gate.host.snapshot()
+    assert metered(gate, folder, check=True).changed
+    assert gate.host.snapshot() == before and not folder.exists()
+
+
+def test_after_a_boot(gate, net, folder):
+    metered(gate, folder)
+    gate.host.remove("/run/ipmasq/default.loaded")
+    assert not [key for key in written(gate, folder) if ("what", "rules") in key]
+    done = gate.host.boot()
+    assert done.returncode == 0, done.stderr
+    assert of(written(gate, folder), "as_applied", what="rules") == 1
+
+
+@ON_NFT
+def test_ports_of_a_pool_and_their_limit(gate, net, folder):
+    pool = {"name": "pool", "action": "snat", "to": ["203.0.113.20-203.0.113.21"], "to_address": "add"}
+    metered(gate, folder, nat=[pool])
+    before = written(gate, folder)
+    addresses = ("203.0.113.20", "203.0.113.21")
+    assert [of(before, "nat_ports_used", address=each, protocol="udp") for each in addresses] == [0, 0]
+    for port in (5301, 5302, 5303):
+        assert net.udp("office", "wan", WAN4, port=port) in addresses
+    after = written(gate, folder)
+    assert sum(of(after, "nat_ports_used", address=each, protocol="udp") for each in addresses) == 3
+    assert of(after, "nat_ports_used", address="203.0.113.20", protocol="tcp") == 0
+
+
+@ON_NFT
+def test_whoever_owns_the_folder_gains_nothing(gate, net, folder, tmp_path):
+    """The file that others read is replaced, never written through a link; what cannot be written is an error."""
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    folder.mkdir()
+    (folder / "ipmasq-default.prom").symlink_to(precious)
+    metered(gate, folder)
+    assert precious.read_text() == "x"
+    assert not (folder / "ipmasq-default.prom").is_symlink()
+    (folder / "ipmasq-default.prom").unlink()
+    (folder / "ipmasq-default.prom").mkdir()
+    collector = gate.host.place("/etc/ipmasq/metrics")
+    done = subprocess.run(["sh", collector, "write", "default"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "is a folder" in done.stderr
+    assert [each.name for each in folder.iterdir()] == ["ipmasq-default.prom"]
+    assert not list(pathlib.Path(gate.host.place("/run/ipmasq")).glob(".metrics.*"))
