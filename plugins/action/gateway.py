@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import ConfirmingAction
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.repeating import RepeatingAction
 
 
-class ActionModule(ConfirmingAction):
+class ActionModule(RepeatingAction):
     MODULE = "gateway"

@@ -870,7 +870,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import repeated, tell
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import tell
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import repeated
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 if t.TYPE_CHECKING:  # pragma: no cover

@@ -66,7 +66,7 @@ class ConfirmingAction(ActionBase):
         self._task.args, problems = read(MODULES[self.MODULE], self._task.args, named)
         if problems:
             return {**result, **self._failed("\n".join(problems)), "problems": problems}
-        result.update(self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars))
+        result.update(self._module(task_vars))
         self._leave_out_long_lists()
         if result.get("problems") and self._in_role():
             result["problems"] = [in_words_of_the_role(each, self.ROLE) for each in result["problems"]]
@@ -78,6 +78,11 @@ class ConfirmingAction(ActionBase):
         ended = self._confirm(result["instance"], pending, task_vars)
         warnings = [*result.get("warnings", ()), *ended.get("warnings", ())]
         return {**result, **ended, **({"warnings": warnings} if warnings else {})}
+
+    def _module(self, task_vars: t.Optional[t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
+        """The result of the module."""
+        done: t.Dict[str, t.Any] = self._execute_module(module_name="ipmasq.linux." + self.MODULE, task_vars=task_vars)
+        return done
 
     def _in_role(self) -> bool:
         """Whether the options are variables of our role, so that messages must use these names."""

@@ -15,13 +15,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import shutil
 import syslog
-import tempfile
 import time
-import traceback
 import typing as t
-import zipfile
 from abc import ABC, abstractmethod
 
 from .errors import GatewayError, MissingProgram
@@ -36,6 +32,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
 RUN_FOLDER = "/run/ipmasq"
 #: The tag of our journal lines.
 TAG = "ipmasq"
+#: In the environment of a module: the key of its task, for the script that answers the same task next time.
+TASK = "IPMASQ_TASK"
+#: Where programs are that PATH may lack.
+SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")
+#: Programs answer in English.
+SPOKEN = {"LC_ALL": "C", "LANGUAGE": "C"}
 
 
 class Done(t.NamedTuple):
@@ -155,6 +157,9 @@ class Sight(ABC):
 class Host(Sight):
     """A host that may also be changed."""
 
+    #: The key of the task that a module runs for; empty if nobody asked to be answered without the module next time.
+    task = ""
+
     @abstractmethod
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         """Run one process under ``LC_ALL=C`` without a shell. A missing program gives rc 127."""
@@ -185,6 +190,8 @@ class Host(Sight):
 
     def write(self, path: str, text: str, mode: int) -> None:
         """Replace a whole file atomically: after a crash it has the old text or the new, never a part."""
+        import tempfile  # noqa: PLC0415 - a run that finds nothing to do needs neither this nor shutil
+
         folder = os.path.dirname(path)
         try:
             _make_folders(folder, 0o700 if folder == RUN_FOLDER else 0o755)
@@ -230,6 +237,8 @@ class Host(Sight):
         return True
 
     def remove_tree(self, path: str) -> None:
+        import shutil  # noqa: PLC0415 - as above
+
         shutil.rmtree(path, ignore_errors=True)
 
     def remove_folder(self, path: str) -> None:
@@ -307,6 +316,7 @@ class AnsibleHost(Host):
         self._module = module
         # With it, programs take an option behind an operand for another operand: "systemctl enable --quiet" fails.
         os.environ.pop("POSIXLY_CORRECT", None)
+        self.task = os.environ.pop(TASK, "")
 
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         program = self.which(argv[0])
@@ -323,7 +333,8 @@ class AnsibleHost(Host):
             [program] + list(argv[1:]),
             data=stdin or (None if stdin is None else "\n"),  # with "", the program would wait for ours
             binary_data=True,  # otherwise a newline is appended, which nft -j reads as a second document
-            environ_update={"LC_ALL": "C", "LANGUAGE": "C"},
+            environ_update=SPOKEN,
+            expand_user_and_vars=False,  # a link may be named $HOME
             handle_exceptions=False,
         )
         return t.cast("t.Tuple[int, str, str]", result)
@@ -336,30 +347,13 @@ class AnsibleHost(Host):
         syslog.syslog(syslog.LOG_NOTICE, line)
 
     def which(self, program: str) -> str:
-        found = self._module.get_bin_path(program, opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin"])
+        found = self._module.get_bin_path(program, opt_dirs=list(SBIN))
         return t.cast("str", found or "")
 
 
 def check_root(host: Sight) -> None:
     if not host.is_root():
         raise GatewayError("this needs root; add 'become: true' to the task or play")
-
-
-def code_parts() -> t.List[t.List[t.Any]]:
-    """What identifies our code: each file with a value that changes when the file does."""
-    archive = getattr(globals().get("__loader__"), "archive", "")
-    if archive:
-        # Ansible packs a module's files; the checksums of the members are stable, that of the archive is not.
-        with zipfile.ZipFile(archive) as pack:
-            parts = pack.infolist()
-        return sorted([each.filename, each.CRC] for each in parts if each.filename.startswith("ansible_collections/"))
-    found = []
-    for folder, _folders, names in os.walk(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))):
-        for name in names:
-            if name.endswith(".py"):
-                known = os.stat(os.path.join(folder, name))
-                found.append([name, known.st_size, known.st_mtime_ns])
-    return sorted(found)
 
 
 #: Longer lists in options are not returned with the result; the caller has them.
@@ -387,6 +381,8 @@ def run_module(module: AnsibleModule, step: t.Callable[[Sight], t.Dict[str, t.An
         values = dict(getattr(error, "values", {}), changed=False)
         module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), **missing, **values)
     except Exception as error:  # pylint: disable=broad-except
+        import traceback  # noqa: PLC0415 - as above
+
         module.fail_json(
             msg="this is a bug in ipmasq.linux, please report it: {0}: {1}".format(type(error).__name__, error),
             exception=traceback.format_exc(),

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Host, Onlooker, Sight, reads
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import is_steady
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
@@ -151,6 +151,7 @@ ACTS = {
     "remove_tree",
     "remove_folder",
     "frames",
+    "task",
 }
 
 

@@ -20,6 +20,9 @@ print(sorted(name.rpartition(".")[2] for name in names if not name.rpartition(".
 """
 
 
+REPEATING = ["again", "argspec", "asked", "controller", "errors", "host", "local", "pack", "repeat", "words"]
+
+
 def test_helpers():
     assert tuple(helpers.HELPERS) == words.HELPERS
 
@@ -29,6 +32,6 @@ def test_timers_are_switches_of_conntrack():
 
 
 def test_who_repeats_a_run_loads_little():
-    """The other twenty-odd files take longer than all of the run."""
+    """The other files, more than a hundred, take longer than all of the run. The script loads fewer: test_again.py."""
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['argspec', 'controller', 'errors', 'host', 'repeat', 'words']"
+    assert done.stdout.strip() == str(REPEATING)

@@ -11,9 +11,8 @@ import json
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, persist, repeat, wanting
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import controller
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.controller import Reach
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -117,7 +116,7 @@ def test_another_ssh_port_is_another_run(run, monkeypatch):
     before = run.whole
     run(input="protect")
     assert run.whole == before
-    monkeypatch.setattr(repeat, "reach", lambda _host: Reach(2222, (22,)))
+    monkeypatch.setattr(controller, "reach", lambda _host: Reach(2222, (22,)))
     run(input="protect")
     assert run.whole == before + 1
 
@@ -126,7 +125,7 @@ def test_operators_by_different_ports_are_one(run, monkeypatch):
     """Where both are open anyway. With a list of the user's own, each is asked whether it would be cut off."""
 
     def come_by(port):
-        for module in (repeat, wanting):
+        for module in (controller, wanting):
             monkeypatch.setattr(module, "reach", lambda _host: Reach(port, (22, 2222)))
 
     for given in ({}, {"input_controller_ports": [22, 2222]}):
@@ -148,8 +147,10 @@ def test_check_mode_writes_nothing_down():
     assert SEEN not in made.host.files
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', '{"key": "x", "asked": 1}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"options": 1}', "null", "no result"])
 def test_a_damaged_list_is_no_list(run, text):
+    if text == "no result":
+        text = json.dumps(dict(json.loads(run.host.files[SEEN]), result=None))
     run.host.files[SEEN] = text
     assert not run()["changed"]
     assert run.whole == 3
@@ -170,86 +171,10 @@ def test_a_folder_that_cannot_be_written_to_costs_time_only(run):
     assert run.whole == 4
 
 
-def test_a_remark_is_a_warning_once():
-    """And again once it has not been so for a while. Check mode records nothing."""
-    host, told = fakes.FakeHost(), "/run/ipmasq/default.told"
-
-    def tell(*remarks, check_mode=False):
-        result = {"notes": ["n"], "warnings": ["w"], "remarks": list(remarks)}
-        found = repeat.tell(result, "default", fakes.seen(host, check_mode))
-        assert "remarks" not in found
-        return found["notes"][1:], found["warnings"][1:]
-
-    assert tell("a", check_mode=True) == ([], ["a"])
-    assert told not in host.files
-    assert tell("a") == ([], ["a"])
-    assert tell("a") == (["a"], [])
-    assert tell("a", "b") == (["a"], ["b"])
-    events = len(host.events)
-    assert tell("a", "b") == (["a", "b"], [])
-    assert len(host.events) == events
-    assert tell() == ([], [])
-    assert told not in host.files
-    assert tell("b") == ([], ["b"])
-
-
-@pytest.mark.parametrize("text", ["", "{", "[", "7"])
-def test_what_was_told_may_be_damaged(text):
-    host = fakes.FakeHost(files={"/run/ipmasq/default.told": text})
-    assert repeat.tell({"remarks": ["a"]}, "default", host)["warnings"] == ["a"]
-
-
 def test_a_wrong_instance_has_no_file():
     host = fakes.FakeHost()
     host.read = None
     assert repeat.repeated({"instance": "../../etc/shadow"}, host, lambda _host: {"changed": False})
-
-
-@pytest.mark.parametrize(
-    "words, one, other",
-    [
-        (
-            ["nft", "-j", "list", "table", "inet", "ipmasq"],
-            '[{"counter": {"packets": 1, "bytes": 40}}, {"accept": null}]',
-            '[{"counter": {"packets": 20, "bytes": 8000}}, {"accept": null}]',
-        ),
-        (
-            ["iptables-nft-save", "-c"],
-            "# Generated on Monday\n:FORWARD DROP [1:40]\n[2:80] -A FORWARD -j X\n",
-            "# Generated on Tuesday\n:FORWARD DROP [7:4]\n[12:680] -A FORWARD -j X\n",
-        ),
-        (
-            ["ip", "-j", "-d", "addr", "show"],
-            '{"valid_life_time":86363,"preferred_life_time":14363,"gc_timer":12.88}',
-            '{"valid_life_time":86360,"preferred_life_time":14360,"gc_timer":3.01}',
-        ),
-        (
-            ["ip", "-j", "-6", "route", "show", "table", "all", "match", "2000::/4"],
-            '[{"dst":"default","dev":"eth4","protocol":"ra","metric":1024,"expires":99}]',
-            '[{"dst":"default","dev":"eth4","protocol":"ra","metric":1024,"expires":1798}]',
-        ),
-    ],
-)
-def test_what_only_counts_or_runs_down_is_no_difference(words, one, other):
-    assert is_steady(words)
-    answers = [repeat._steady("ask", words, Done(0, text, "")) for text in (one, other)]
-    assert answers[0] == answers[1]
-    assert answers[0] != repeat._steady("ask", words, Done(0, one.replace("4", "5").replace("accept", "drop"), "x"))
-
-
-def test_what_looks_like_a_counter_in_a_log_prefix_is_a_difference():
-    line = '[2:80] -A X -j LOG --log-prefix "[{0}:2] closed: "\n[2:80] -A X -j LOG --log-prefix [{0}:2]\n'
-    answers = [repeat._steady("ask", ["iptables-nft-save", "-c"], Done(0, line.format(n), "")) for n in (1, 7)]
-    assert answers[0] != answers[1]
-
-
-def test_of_the_memory_only_its_size_counts():
-    answers = [
-        repeat._steady("read", ["/proc/meminfo"], "MemTotal: {0} kB\nMemFree: {1} kB\n".format(*each))
-        for each in ((8, 1), (8, 2), (9, 2))
-    ]
-    assert answers[0] == answers[1]
-    assert answers[1] != answers[2]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +193,48 @@ def test_what_cannot_be_asked_again_spoils_the_record(question):
     assert listener.spoiled
 
 
-def test_what_stands_for_the_code_is_steady():
-    assert repeat.code_parts() == repeat.code_parts()
-    assert "repeat.py" in [part[0] for part in repeat.code_parts()]
+# --- The script that asks without the module --------------------------------------------------------------------------
+
+SCRIPT = "/run/ipmasq/default.again"
+
+
+def test_only_a_run_for_a_task_leaves_a_script(run):
+    assert SCRIPT not in run.host.files
+    run.host.task = "key"
+    run(check_mode=True)
+    assert SCRIPT not in run.host.files
+    run()
+    assert '[ "$1" = key ] || exit 3' in run.host.files[SCRIPT]
+    assert run.host.modes[SCRIPT] == 0o600
+
+
+def test_a_change_removes_it_and_so_does_what_cannot_be_asked_again(run):
+    run.host.task = "key"
+    run()
+    run(mss="keep")
+    assert SCRIPT not in run.host.files and SEEN not in run.host.files
+    run(mss="keep")
+    assert SCRIPT in run.host.files
+
+    def spoiling(host):
+        host.ask(["conntrack", "-L"])
+        return {"changed": False}
+
+    repeat.repeated(gateway_params(lans=LANS), run.host, spoiling)
+    assert SCRIPT not in run.host.files and SEEN not in run.host.files
+
+
+def test_a_full_disk_is_no_reason_to_fail(run, monkeypatch):
+    run.host.task = "key"
+
+    def full(path, text, mode):
+        raise GatewayError("no space left on device")
+
+    monkeypatch.setattr(run.host, "write", full)
+    assert not run()["changed"] and SCRIPT not in run.host.files
+
+
+def test_without_a_python_there_is_no_script(run, monkeypatch):
+    run.host.task = "key"
+    monkeypatch.setattr(repeat.sys, "executable", "")
+    assert not run()["changed"] and SCRIPT not in run.host.files

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.values import is_private
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import (
     Facts,
     Interface,

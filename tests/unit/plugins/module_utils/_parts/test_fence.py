@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import fence

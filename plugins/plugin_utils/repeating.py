@@ -1,0 +1,102 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
+
+"""Ask a host whether the last run of the same task would have the same result, before the module is packed and sent.
+
+The module leaves a script on the host that asks what it has asked (``module_utils/_change/again``). That is one
+command; a module is an archive of more than 200 files on the controller, and their imports on the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import re
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import TASK
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import place
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import ConfirmingAction
+
+PLUGINS = pathlib.Path(__file__).resolve().parents[1]
+#: Names that the module accepts; for any other, it says what is wrong.
+INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
+Variables = t.Optional[t.Dict[str, t.Any]]
+
+
+def code() -> str:
+    """A digest of everything that a module may consist of."""
+    found = hashlib.sha256()
+    for path in sorted([*PLUGINS.glob("module_utils/**/*.py"), *PLUGINS.glob("modules/*.py")]):
+        text = path.read_bytes()
+        found.update("{0} {1}\n".format(path.relative_to(PLUGINS), len(text)).encode())
+        found.update(text)
+    return found.hexdigest()
+
+
+#: Computed here, because Ansible loads the plugin once and then makes a process for each host.
+CODE = code()
+
+
+class RepeatingAction(ConfirmingAction):
+    def _module(self, task_vars: Variables) -> t.Dict[str, t.Any]:
+        instance = str(self._task.args.get("instance", "default"))
+        key = "" if self._task.args.get("state") == "absent" or not INSTANCE.match(instance) else self._key(task_vars)
+        if not key:
+            return super()._module(task_vars)
+        result = self._again(place(instance, "again"), key)
+        if result is not None:
+            return result
+        with self._environment(**{TASK: key}):
+            return super()._module(task_vars)
+
+    def _key(self, task_vars: Variables) -> str:
+        """Of whatever may change the result, except for the host; empty if it cannot be known."""
+        python = (task_vars or {}).get("ansible_python_interpreter")
+        try:
+            known = json.dumps([self._task.args, str(python), CODE], sort_keys=True)
+        except (TypeError, ValueError):
+            return ""
+        return hashlib.sha256(known.encode()).hexdigest()
+
+    def _again(self, script: str, key: str) -> t.Optional[t.Dict[str, t.Any]]:
+        """The result, if the host says that it is the same as before."""
+        words = [self._compute_environment_string(), "sh", script, key, "check" if self._task.check_mode else "run"]
+        try:
+            done = self._low_level_execute_command(" ".join(filter(None, words)))
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError:
+            return None  # the module fails in the same way
+        if done.get("rc") != 0:
+            return None
+        for line in str(done.get("stdout", "")).splitlines():
+            first, _space, text = line.partition(" ")
+            if first == key:
+                with contextlib.suppress(ValueError):
+                    return self._shown(json.loads(text))
+        return None
+
+    def _shown(self, result: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
+        if not isinstance(result, dict) or result.get("changed") is not False:
+            return None
+        hidden = () if self._task.diff else ("diff",)
+        # Names with this prefix are for Ansible itself, which takes them from no module either.
+        return {name: value for name, value in result.items() if name not in hidden and not name.startswith("_ansible")}
+
+    @contextlib.contextmanager
+    def _environment(self, **more: str) -> t.Iterator[None]:
+        """What the module finds in its environment, besides what the task says."""
+        before = self._task.environment
+        self._task.environment = [*(before if isinstance(before, list) else [before]), more]
+        try:
+            yield
+        finally:
+            self._task.environment = before
