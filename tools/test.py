@@ -230,13 +230,12 @@ def unit(outcome: Outcome) -> None:
 
 
 def other_pythons(outcome: Outcome) -> None:
-    for member in unit_matrix.MEMBERS:
-        interpreter = unit_matrix.find_interpreter(member.python)
+    for member, interpreter, tests in unit_matrix.members():
         if not interpreter:
             outcome.notes.append(f"not run: this machine has no Python {member.python} (for core {member.core})")
             continue
         say(outcome, f"Python {member.python}, ansible-core {member.core}")
-        command, env = unit_matrix.command(member, interpreter, ROOT)
+        command, env = unit_matrix.command(member, interpreter, tests, ROOT)
         env = {**env, "IPMASQ_EXAMPLES": "25"}  # examples from hypothesis; these runs are about the Python version
         run(outcome, *command, cwd=ROOT, **env)
 

@@ -5,6 +5,8 @@
 """Unit tests of module code on every supported Python and ansible-core that this machine has.
 
 A Python that is too old for a controller still runs modules: for it, ansible-core's module_utils come from the wheel.
+The oldest and the newest Python run all tests. What exists in both exists in those between them, which only run what
+depends on ansible-core: the modules.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ class Member:
 
 #: Each supported Python and core once. 2.17 runs modules on 3.7 and later, 2.19 on 3.8, 2.21 on 3.9.
 MEMBERS = (Member("3.7", "2.17"), Member("3.9", "2.19"), Member("3.13", "2.21"))
+#: Nothing but modules imports ansible-core: test_architecture.py.
+MODULES = ("tests/unit/plugins/modules",)
+ALL = ("tests/unit/plugins/module_utils", *MODULES)
 
 
 def find_interpreter(version: str) -> str:
@@ -43,7 +48,15 @@ def find_interpreter(version: str) -> str:
     return ""
 
 
-def command(member: Member, interpreter: str, root: Path) -> tuple[list[str], dict[str, str]]:
+def members() -> list[tuple[Member, str, tuple[str, ...]]]:
+    """With the path of each Python, empty if this machine lacks it, and the tests that it runs."""
+    found = [(member, find_interpreter(member.python)) for member in MEMBERS]
+    present = [member for member, interpreter in found if interpreter]
+    ends = (present[:1], present[-1:])
+    return [(member, interpreter, ALL if [member] in ends else MODULES) for member, interpreter in found]
+
+
+def command(member: Member, interpreter: str, tests: tuple[str, ...], root: Path) -> tuple[list[str], dict[str, str]]:
     """The command that runs the tests, and its environment. Creates the virtual environment if it is missing."""
     folder = root / ".cache" / "unit" / f"{member.python}-{member.core}"
     python = folder / "bin" / "python"
@@ -54,8 +67,7 @@ def command(member: Member, interpreter: str, root: Path) -> tuple[list[str], di
         _pip(python, "install", "--no-compile", *member.packages)
         stamp.write_text(wanted, encoding="ascii")
     paths = [root / ".cache" / "collections", root / "tests", _core(member.core, root)]
-    arguments = ["-m", "pytest", "-q", "tests/unit/plugins/module_utils", "tests/unit/plugins/modules"]
-    return [str(python), *arguments], {"PYTHONPATH": os.pathsep.join(str(path) for path in paths)}
+    return [str(python), "-m", "pytest", "-q", *tests], {"PYTHONPATH": os.pathsep.join(str(path) for path in paths)}
 
 
 def _core(version: str, root: Path) -> Path:
