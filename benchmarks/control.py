@@ -515,15 +515,15 @@ class Bench:
     def budgets(self, quick: bool) -> list[dict[str, t.Any]]:
         converged = min(self.rounds)
         found = [
-            self.budget(f"`site.yml` on a converged gateway ({converged} entries)", converged, NOOP, 1.5),
+            self.budget(f"`site.yml` on a converged gateway ({converged} entries)", converged, NOOP, 1.3),
             self.budget("`site.yml`, 1,000 entries, first run", 1_000, FIRST, 2.5),
-            self.budget("`site.yml`, 1,000 entries, no-op", 1_000, NOOP, 2.0),
+            self.budget("`site.yml`, 1,000 entries, no-op", 1_000, NOOP, 1.6),
         ]
         if quick:
             return found
         modules = self.expenses[converged][f"{OURS}, {NOOP}"]["modules"]
         one = measure.budget("modules that a converged gateway runs, against one", self.exactly(modules), at_most=1)
-        most = self.budget("`site.yml`, 10,000 entries, no-op", 10_000, NOOP, 4.0)
+        most = self.budget("`site.yml`, 10,000 entries, no-op", 10_000, NOOP, 3.5)
         return [*found[:1], one, *found[1:], most, self.against_common(50, 10), self.against_common(1_000, 100)]
 
     def budget(self, what: str, count: int, name: str, limit: float) -> dict[str, t.Any]:

@@ -35,7 +35,7 @@ STRATEGY, FORKS = "linear", 5
 MATRIX_SIZE = 50
 MATRIX = [("linear", 5), ("linear", 50), ("free", 50)]
 PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
-LIMITS = {NOOP: 1.5, CHANGE: 3.0}
+LIMITS = {NOOP: 1.3, CHANGE: 2.5}
 #: Sizes of a fleet that no machine here can hold.
 COMPUTED = (1_000, 10_000)
 NAME = "bench-fleet"

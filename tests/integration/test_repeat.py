@@ -11,7 +11,7 @@ import re
 import typing as t
 
 import pytest
-from test_playbooks import PROGRAM, box, yaml  # noqa: F401 - a fixture
+from test_playbooks import PROGRAM, box, yaml  # noqa: F401 - a fixture  # pylint: disable=unused-import
 
 DECLARED = {
     "wans": [{"interface": "wan0"}],

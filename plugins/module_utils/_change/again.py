@@ -47,5 +47,5 @@ def main(instance: str, options: str, task: str, mode: str) -> None:
     except Exception:  # pylint: disable=broad-except
         result = None  # the module reports what is wrong
     if result is None:
-        sys.exit(DIFFERENT)
+        raise SystemExit(DIFFERENT)
     sys.stdout.write("{0} {1}\n".format(task, json.dumps(result)))
