@@ -674,7 +674,8 @@ options:
         a default route when the module runs never counts as one of them.
       - Because a tunnel may get a default route later, LANs and these links reach each other only with addresses on the
         link's side that are private (RFC 1918, RFC 4193, C(100.64.0.0/10)), or in a public network that the last run
-        has found there.
+        has found there. Links to more than 64 public networks, or to one broader than /8 (IPv6 /16), count as links to
+        the Internet, not to a site.
       - With V(leave), such links are not filtered, except those of other instances.
       - Traffic between two undeclared links is never filtered.
     type: str

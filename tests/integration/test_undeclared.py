@@ -265,6 +265,42 @@ def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
     assert not [line for line in gate.info()["drift"] if "tun7" in line]
 
 
+def tunnel(net) -> tuple:
+    """tun7 is a tunnel, to the kernel, too; the addresses of the node at its far end."""
+    net._node("far")
+    under = "ip addr add 169.254.9.{0}/30 dev under; ip link set under up; "
+    made = "ip link add {0} type vxlan id 5 dstport 4789 local 169.254.9.{1} remote 169.254.9.{2}; "
+    made += "ip addr add 10.7.7.{1}/24 dev {0}; ip addr add fd07::{1}/64 dev {0} nodad; ip link set {0} up"
+    sh("ip link add under type veth peer name under netns {0}; ".format(net.nodes["far"].path))
+    sh(under.format(1) + made.format("tun7", 1, 2))
+    net.nodes["far"].sh(under.format(2) + made.format("up0", 2, 1))
+    net.nodes["far"].sh("ip route add default via 10.7.7.1; ip -6 route add default via fd07::1")
+    net._awake("far", "10.7.7.1", "fd07::1")
+    return "10.7.7.2", "fd07::2"
+
+
+#: The Internet without private networks, as AllowedIPs of WireGuard are often written: some of 30 networks, and IPv6.
+NOT_PRIVATE = ("8.0.0.0/7", "11.0.0.0/8", "12.0.0.0/6"), ("2000::/5", "2800::/5", "3000::/4")
+
+
+def test_a_tunnel_to_all_but_private_networks_is_closed(gate, net):
+    there = tunnel(net)
+    for nets, address in zip(NOT_PRIVATE, there, strict=True):
+        for each in nets:
+            sh("ip route add {0} via {1}".format(each, address))
+    told = gate.apply(**TWO_LANS, ipv6="masquerade").remarks
+    assert net.tcp("far", "office", OFFICE4) == there[0]
+    assert net.tcp("office", "far", there[1]) == OFFICE6
+    assert through_a_tunnel(net) == ([], [])
+    assert [line for line in told if line.startswith("tun7 leads to much of the Internet, and LANs reach no public ")]
+    # A site that has a public network is none of that.
+    sh("; ".join("ip route del " + each for nets in NOT_PRIVATE for each in nets))
+    sh("ip route add 8.8.8.0/24 via {0}; ip route add 9.9.9.0/24 via {0}".format(there[0]))
+    sh("ip route add 2600::/48 via {0}".format(there[1]))
+    gate.apply(**TWO_LANS, ipv6="masquerade")
+    assert through_a_tunnel(net) == (["8.8.8.8", "2600::1"], [OFFICE4, OFFICE6] * 2)
+
+
 # --- What a WAN claims to be ----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import by_family, matches_name
+from .._base.net import by_family, family_of, matches_name, network
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, shorten
 from .._facts.links import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
 from .resolved import Around
@@ -28,8 +28,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Networks that a VPN, a container or a virtual machine may have without being a way to the Internet.
 SITES = tuple(str(net) for net in (*PRIVATE, SHARED, UNIQUE_LOCAL))
-#: A link that leads to more public networks than this one does not lead to a site.
+#: A link that leads to more public networks than this, or to one with a shorter prefix, does not lead to a site.
 MOST_BEHIND = 64
+SHORTEST = {"ip": 8, "ip6": 16}
 
 
 def around(
@@ -50,7 +51,12 @@ def around(
         managed=managed + tuple(sorted(each.name for each in vpns)),
         apart=apart,
         ways_out=ways_out,
-        behind=tuple(net for each in (*named, *vpns) if each.name not in apart for net in _few(public_behind(each))),
+        behind=tuple(
+            net
+            for each in (*named, *vpns)
+            if each.name not in apart and not leads_anywhere(each)
+            for net in public_behind(each)
+        ),
         neighbours=tuple(neighbours),
     )
 
@@ -61,8 +67,13 @@ def public_behind(interface: Interface) -> t.Tuple[str, ...]:
     return tuple(net for nets in found.values() for net in nets)
 
 
-def _few(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
-    return networks if len(networks) <= MOST_BEHIND else ()
+def leads_anywhere(interface: Interface) -> bool:
+    """Whether a link without a default route leads to most of the Internet nevertheless.
+
+    A routing protocol may have set the routes, or a WireGuard client whose AllowedIPs leave out private networks.
+    """
+    found = public_behind(interface)
+    return len(found) > MOST_BEHIND or any(network(net).prefixlen < SHORTEST[family_of(net)] for net in found)
 
 
 def sites_of(gateway: Resolved) -> t.Tuple[str, ...]:

@@ -13,7 +13,7 @@ import typing as t
 from .._base.net import family_of, matches_name
 from .._base.values import overlaps, shorten
 from .._facts.links import manager_of
-from .around import MOST_BEHIND, public_behind
+from .around import leads_anywhere
 from .choice import rogue_links
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -84,15 +84,14 @@ def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 
 def _broad(gateway: Resolved, facts: Facts) -> t.List[str]:
-    """Tunnels with so many routes (by a routing protocol) that they may lead anywhere."""
+    """Tunnels with so many or so broad routes that they may lead anywhere."""
     words = (
-        "{0} leads to more than {1} public networks, and LANs reach none of them through it; add {0} to wans if they "
-        "should"
+        "{0} leads to much of the Internet, and LANs reach no public network through it; add {0} to wans if they should"
     )
     return [
-        words.format(each.name, MOST_BEHIND)
+        words.format(each.name)
         for each in facts.interfaces
-        if gateway.undeclared == "drop" and gateway.around.leaves(each.name) and len(public_behind(each)) > MOST_BEHIND
+        if gateway.undeclared == "drop" and gateway.around.leaves(each.name) and leads_anywhere(each)
     ]
 
 

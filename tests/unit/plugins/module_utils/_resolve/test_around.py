@@ -79,6 +79,12 @@ def test_a_way_out_is_never_left_alone():
         ((), tuple("198.51.{0}.0/30".format(number) for number in range(MOST_BEHIND)), MOST_BEHIND),
         # A routing protocol's full table belongs to no site.
         ((), tuple("198.51.{0}.0/30".format(number) for number in range(MOST_BEHIND + 1)), ()),
+        ((), ("20.0.0.0/8", "2400::/16"), ("20.0.0.0/8", "2400::/16")),
+        # AllowedIPs that leave out private networks, in one family or the other.
+        ((), ("8.0.0.0/7", "11.0.0.0/8", "198.51.100.0/24"), ()),
+        ((), ("2000::/3", "198.51.100.0/24"), ()),
+        # Whatever is private does not make a route a broad one.
+        ((), ("10.0.0.0/7",), ("11.0.0.0/8",)),
     ],
 )
 def test_the_public_networks_behind_a_tunnel(networks, routed, behind):

@@ -62,8 +62,8 @@ TEST_REMARKS = {
         [OUT],
         {},
         [
-            "tun0 leads to more than 64 public networks, and LANs reach none of them through it; add tun0 to wans if "
-            "they should"
+            "tun0 leads to much of the Internet, and LANs reach no public network through it; add tun0 to wans if they "
+            "should"
         ],
     ),
     "a management network": (
