@@ -11,6 +11,7 @@ import socket
 import struct
 import typing as t
 
+import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
 from topology import CLIENTS, WAN4, WAN6, Sniffer, hardware_address, udp
@@ -105,6 +106,28 @@ def said(sniffer: Sniffer) -> list:
         for each in sniffer.packets()
         if AFTER in each
     ]
+
+
+# --- Flows without an answer ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["tun7", "guest0"])
+def test_a_flow_without_an_answer_does_not_take_its_source_to_a_wan(gate, net, way):
+    """A log that is sent to another LAN or a site of a VPN: for conntrack it is a new flow with every packet."""
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, reaches=["guests"]), GUESTS])
+    links = {"tun7": ("10.7.7.2", "fd07::2"), "guest0": CLIENTS["guest"][1:]}
+    link(net, "tun7", "site", "10.7.7", "fd07")
+    sh("ip route add 10.50.0.0/24 via {0}; ip -6 route add fd50::/64 via {1}".format(*links[way]))
+    sent = [udp(OFFICE4, "10.50.0.9"), udp(OFFICE6, "fd50::9")]
+    with Sniffer(net) as outside, Sniffer(net, {"tun7": "site", "guest0": "guest"}[way]) as inside:
+        for packet in sent:
+            send_from(net, "office", "lan0", packet)
+        assert {address for address, _protocol in inside.leaks()} >= {OFFICE4, OFFICE6}
+        sh("ip link set {0} down".format(way))
+        assert leads_by("wan0", "10.50.0.9", "fd50::9")
+        for packet in sent * 2:
+            send_from(net, "office", "lan0", packet)
+        assert outside.leaks() == []
 
 
 # --- Links that nobody declared -------------------------------------------------------------------------------------

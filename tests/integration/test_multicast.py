@@ -13,8 +13,9 @@ import contextlib
 import socket
 import struct
 
-from helpers import TWO_LANS
-from topology import WAN4, WAN6
+import pytest
+from helpers import GUESTS, OFFICE, TWO_LANS
+from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer
 from unhurried import patience
 
 GROUP4, OTHER4, GROUP6 = "239.1.2.3", "239.77.0.1", "ff1e::5"
@@ -29,11 +30,11 @@ def index_of(link):
 
 
 @contextlib.contextmanager
-def routed4(source, groups, into=("lan0", "guest0")):
-    """From wan0 to these links, like igmpproxy."""
+def routed4(source, groups, into=("lan0", "guest0"), come="wan0"):
+    """From one link to others, like igmpproxy."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP) as router:
         router.setsockopt(socket.IPPROTO_IP, INIT, 1)
-        for vif, link in enumerate(("wan0", *into)):
+        for vif, link in enumerate((come, *into)):
             entry = struct.pack("=HBBIi4x", vif, USE_IFINDEX, 1, 0, index_of(link))
             router.setsockopt(socket.IPPROTO_IP, ADD_VIF, entry)
         for group in groups:
@@ -94,3 +95,26 @@ def test_groups_that_are_named_come_in(gate, net):
         assert arrives(net, "office", GROUP6)
         assert not arrives(net, "office", OTHER4)
         assert not arrives(net, "guest", GROUP4)
+
+
+@pytest.mark.parametrize("into", [("wan0", "guest0"), ("guest0", "wan0")])
+def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
+    """Several links get copies of one packet, and whatever is decided about the first holds for the flow.
+
+    The kernel begins with the last link.
+    """
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, reaches=["guests"]), GUESTS])
+    office = CLIENTS["office"][1]
+    with (
+        routed4(office, [GROUP4], into, "lan0"),
+        Sniffer(net) as outside,
+        Sniffer(net, "guest") as inside,
+        net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(office))
+        for _each in range(3):
+            sender.sendto(b"tv", (GROUP4, PORT))
+        assert into[-1] == "wan0" or office in [str(source) for source, _protocol in inside.sources()]
+        left = [str(source) for source, protocol in outside.sources() if protocol == socket.IPPROTO_UDP]
+    assert left == ([GATE4] * 3 if into[-1] == "wan0" else [])

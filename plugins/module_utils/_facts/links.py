@@ -68,7 +68,7 @@ class Interface:
     networks: t.Tuple[str, ...] = ()  # of its global-scope addresses
     addresses: t.Tuple[str, ...] = ()
     dynamic: t.Tuple[str, ...] = ()  # addresses with a lifetime, from DHCP or router advertisements
-    routed: t.Tuple[str, ...] = ()  # networks routed to a tunnel, or to a link that has only /32 addresses
+    routed: t.Tuple[str, ...] = ()  # networks routed to a manager's link, or to one that has only /32 addresses
     master: str = ""  # the bridge, bond or VRF whose port it is
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
     parent: str = ""  # the lower link of a VLAN or another stacked link
@@ -230,12 +230,12 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
 
 
 def _with_routed(interface: Interface, host: Sight) -> Interface:
-    """The routes show the networks behind a tunnel, or behind a link with only /32 addresses (as in many clouds)."""
-    tunnel = interface.kind in TUNNELS
-    if interface.name == "lo" or not interface.addresses or (interface.networks and not tunnel):
+    """The routes show the networks behind a manager's link, or a link with only /32 addresses (as in many clouds)."""
+    managed = bool(manager_of(interface))
+    if interface.name == "lo" or not interface.addresses or (interface.networks and not managed):
         return interface
     # VPNs have routes in tables of their own (Tailscale: 52).
-    table = "all" if tunnel else "main"
+    table = "all" if managed else "main"
     found = []
     for family in sorted({family_of(address) for address in interface.addresses}):
         option, _half = HALF[family]

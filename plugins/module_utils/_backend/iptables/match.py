@@ -79,6 +79,8 @@ def limit_text(rate: str) -> str:
 
 
 NEW = ["-m", "conntrack", "--ctstate", "NEW"]
+#: The first packet of a connection.
+BEGINNING = [*NEW, "!", "--ctstatus", "CONFIRMED"]
 #: Before the NAT, the first packet of a connection shows nothing: packets that others will translate pass here, too.
 #: The next packet of a known, untranslated connection can be recognized.
 UNTRANSLATED = ["-m", "conntrack", "--ctstate", "NEW", "--ctstatus", "CONFIRMED"]

@@ -13,7 +13,7 @@ import typing as t
 
 from ..._base.net import without_length
 from ..._rules.model import split_wildcards
-from .match import NEW, TRACKED, other_matches, port_words
+from .match import BEGINNING, TRACKED, other_matches, port_words
 from .names import PROTOCOLS
 from .quoting import join_words
 from .target import redirections, target_of, translations
@@ -97,7 +97,7 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
         ways = _leaving(rule.match.leaves_as) if rule.match.leaves_as else GUARDS
         return [(middle + words, target_of(action, family, target)) for words in ways] if table == "mangle" else []
     if kind == "expect_nat" and table == "mangle":
-        return [(middle + NEW, ["-j", "RETURN"])]
+        return [(middle + BEGINNING, ["-j", "RETURN"])]
     if kind == "expect_nat":
         return [(middle + words, end) for words, end in translations(t.cast("Action", action.nat), family)]
     if kind in ("masquerade", "snat", "netmap", "hairpin"):
@@ -122,13 +122,16 @@ def _leaving(networks: t.Iterable[str]) -> t.Iterable[t.List[str]]:
 #: began without translation, and new connections that no NAT item matches. It must pass new connections that an item
 #: matches. For these, the half in nat, after the NAT items, repeats the same items, in case somebody removed them. "!
 #: --ctstate SNAT" is a second match, because one match cannot express both.
+#:
+#: A connection without an answer stays NEW, but only its first packet is translated: later ones, whose route may have
+#: moved here, are what the first one was. So is a copy of a multicast packet that another link got first.
 GUARDS: t.Tuple[t.List[str], ...] = (
-    ["-m", "conntrack", "--ctstate", "INVALID,NEW,UNTRACKED"],
+    ["-m", "conntrack", "--ctstate", "INVALID,UNTRACKED"],
     [
         "-m",
         "conntrack",
         "--ctstate",
-        "RELATED,ESTABLISHED",
+        "NEW,RELATED,ESTABLISHED",
         "--ctdir",
         "ORIGINAL",
         "-m",

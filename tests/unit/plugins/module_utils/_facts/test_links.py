@@ -183,6 +183,13 @@ def test_the_routes_of_a_tunnel_tell_the_sites_behind_it():
     assert wireguard.routed == ("10.8.0.0/24", "2001:db8:9::/48")
 
 
+def test_the_routes_of_a_managers_bridge_tell_the_networks_behind_it():
+    """A provider's addresses that are routed to virtual machines."""
+    host = fakes.FakeHost(links=[fakes.link("virbr0", "192.168.122.1/24"), fakes.link("lan0", "192.168.1.1/24")])
+    host.routes["-4"] += [fakes.route(name, dst="198.51.100.7") for name in ("virbr0", "lan0")]
+    assert [each.routed for each in read_facts(host).interfaces] == [("198.51.100.7/32",), ()]
+
+
 TEST_PRIVATE = [
     ("10.0.0.0/8", True),
     ("10.255.0.0/16", True),

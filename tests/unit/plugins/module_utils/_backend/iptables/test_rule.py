@@ -19,9 +19,9 @@ def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
     """Row by row: what a guard in mangle must contain, because it cannot see the result of NAT."""
     texts = [row.text for row in V4.render(small()) if row.chain == "ip mangle IPMASQ-EGRESS"][1:]
     assert [(text.split("-m comment")[0].strip(), text.split(" -j ")[1]) for text in texts] == [
-        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW", "RETURN"),
-        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate INVALID,NEW,UNTRACKED", "DROP"),
-        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate RELATED,ESTABLISHED --ctdir ORIGINAL "
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW ! --ctstatus CONFIRMED", "RETURN"),
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate INVALID,UNTRACKED", "DROP"),
+        ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW,RELATED,ESTABLISHED --ctdir ORIGINAL "
          "-m conntrack ! --ctstate SNAT", "DROP"),
         ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY "
          "-m conntrack ! --ctstate DNAT", "DROP"),
@@ -212,7 +212,7 @@ def test_guard_expects_each_translation_in_its_own_words():
     note = NOTE.replace("nat/x", "guard")
     texts = [(row.chain.split()[1], row.text.replace(note, "")) for row in rows if "--dport" in row.text]
     assert texts == [
-        ("mangle", first + "-m conntrack --ctstate NEW -j RETURN"),
+        ("mangle", first + "-m conntrack --ctstate NEW ! --ctstatus CONFIRMED -j RETURN"),
         ("nat", first + CLUSTER.format(1) + " " + SOURCE + POOL[0] + " --persistent"),
         ("nat", first + CLUSTER.format(2) + " " + SOURCE + POOL[1]),
     ]
