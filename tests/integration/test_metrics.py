@@ -12,16 +12,19 @@ from __future__ import annotations
 import pathlib
 import re
 import subprocess
+import urllib.request
 
 import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, Gate, ServiceHost
 from sandbox import sh
 from topology import GATE4, WAN4
+from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
-UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UNPACK = ROOT / "tools/unpack"
 #: What the units make systemd do: the service runs at once when its timer starts.
 SYSTEMCTL = r"""#!/bin/sh
 root=ROOT
@@ -69,12 +72,18 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def promtool(tmp_path_factory):
-    """Debian's, unpacked: no Prometheus is started on this machine."""
+def prometheus(tmp_path_factory):
+    """Debian's programs, unpacked: none is started on this machine."""
     place = tmp_path_factory.mktemp("prometheus")
-    done = subprocess.run([str(UNPACK), str(place), "prometheus"], capture_output=True, text=True, check=False)
+    words = [str(UNPACK), str(place), "prometheus", "prometheus-node-exporter"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return place / "bin/promtool"
+    return place / "bin"
+
+
+@pytest.fixture
+def promtool(prometheus):
+    return prometheus / "promtool"
 
 
 def metered(gate, folder, **options):
@@ -112,6 +121,8 @@ def test_counters_are_what_the_packets_did(gate, net, folder, promtool):
     (file,) = folder.iterdir()
     assert (file.name, file.stat().st_mode & 0o777) == ("ipmasq-default.prom", 0o644)
     assert checked(promtool, file.read_text()) == (0, "")
+    assert 'ipmasq_change_pending{gateway="default"} 0\n' in file.read_text(), "the change is not over yet"
+    assert 'ipmasq_as_applied{gateway="default",what="rules"} 1\n' in file.read_text()
     assert checked(promtool, file.read_text().replace("_total", ""))[0] != 0
     before = written(gate, folder)
     assert net.tcp("office", "wan", WAN4) == GATE4
@@ -303,3 +314,37 @@ def test_whoever_owns_the_folder_gains_nothing(gate, net, folder, tmp_path):
     assert done.returncode == 1 and "is a folder" in done.stderr
     assert [each.name for each in folder.iterdir()] == ["ipmasq-default.prom"]
     assert not list(pathlib.Path(gate.host.place("/run/ipmasq")).glob(".metrics.*"))
+
+
+@ON_NFT
+def test_node_exporter_reads_two_instances(gate, net, folder, prometheus):
+    """It refuses a whole file if a name, a type or a text differs from that of another file."""
+    metered(gate, folder)
+    metered(gate, folder, instance="other", wans=[{"interface": "up1"}], lans=[dict(GUESTS, interfaces=["up2"])])
+    words = [prometheus / "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
+             "--collector.textfile.directory={0}".format(folder), "--web.listen-address=127.0.0.1:9100"]  # fmt: skip
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as exporter:
+        try:
+            wait_until(metrics_page, "the page of node_exporter")
+            seen = metrics_page()
+        finally:
+            exporter.kill()
+    assert "node_textfile_scrape_error 0" in seen
+    for instance in ("default", "other"):
+        assert 'ipmasq_as_applied{{gateway="{0}",what="rules"}} 1'.format(instance) in seen
+
+
+def metrics_page():
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:9100/metrics", timeout=patience()) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+def test_the_alerts(promtool):
+    done = subprocess.run(
+        [promtool, "test", "rules", "alerts_test.yml"], cwd=ROOT / "examples/monitoring",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

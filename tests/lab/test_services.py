@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""LANs are served under real inits, systemd's sandbox included: over crashes, reboots, until the gateway is removed."""
+"""LANs are served, and metrics written, under real inits, systemd's sandbox included: over crashes, reboots, until the
+gateway is removed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ CLIENT = "; ip netns add client; ip link set p1 netns client name up0; ip -n cli
 CLIENT += "52:54:00:12:34:56 up; "
 CLIENT += "ip address add fd00:1::1/64 dev lan0 nodad"
 GATEWAY = {"wans": [{"interface": "wan0"}], "lans": [{"name": "office", "interfaces": ["lan0"], "dhcp": True}]}
-UPSTREAM = {"dns_upstream": ["198.51.100.1"]}
+UPSTREAM = {"dns_upstream": ["198.51.100.1"], "metrics": "textfile"}
+FILE = "/var/lib/prometheus/node-exporter/ipmasq-default.prom"
+METRICS = "for n in $(seq 100); do sleep 0.3; [ -s {0} ] && exec cat {0}; done; exit 1".format(FILE)
+AGAIN = "systemctl list-timers --no-legend ipmasq-metrics@default.timer"
 ASK = "ip netns exec client busybox udhcpc -i up0 -f -n -q -t 8 -T 1 -x hostname:laptop -s /told"
 TOLD = "printf '#!/bin/sh\\n[ $1 = bound ] && echo $ip $router $dns\\n' > /told; chmod 755 /told"
 RUNS = "for n in $(seq 100); do sleep 0.3; kill -0 $(cat /run/ipmasq-services/default.pid) && exit; done; exit 1"
@@ -47,9 +52,9 @@ def leased(machine: Machine) -> list[str]:
 
 
 def differences(machine: Machine) -> list[str]:
-    """Of services. Links that come back after a boot have other switches, too."""
+    """Of services and metrics. Links that come back after a boot have other switches, too."""
     found = machine.apply(confirm_timeout=0, **GATEWAY, **UPSTREAM)["differences"]
-    return [line for line in found if "services" in line]
+    return [line for line in found if "services" in line or "metrics" in line]
 
 
 def test_a_lan_is_served_until_the_gateway_goes(machine: Machine) -> None:
@@ -76,12 +81,20 @@ def test_a_lan_is_served_until_the_gateway_goes(machine: Machine) -> None:
     machine.sh(RUNS)
     assert differences(machine) == []
 
+    machine.sh("({0}); rm {1}".format(METRICS, FILE))
+    assert not machine.systemd or " left" in machine.sh(AGAIN)
     machine.boot()
     machine.sh(WIRE + CLIENT)
     machine.sh(RUNS)
     assert leased(machine)[0] == address, "leases survive a reboot"
+    told = machine.sh(METRICS)
+    assert 'ipmasq_as_applied{gateway="default",what="rules"} 1' in told
+    assert 'ipmasq_dhcp_leases{gateway="default",lan="office",range="192.168.1.100-192.168.1.250"} 1' in told
     assert differences(machine) == []
 
     machine.apply(state="absent", confirm_timeout=0)
     assert machine.sh("pgrep -x dnsmasq || true") == "" and machine.sh("ls -d /run/ipmasq-services || true") == ""
+    assert (
+        machine.sh("pgrep -f 'metrics [w]rite' || true") == "" and machine.sh("ls -d /var/lib/prometheus || true") == ""
+    )
     assert machine.sh("find /etc /var/lib -type f -o -type l | sort") == before

@@ -88,9 +88,13 @@ uptime() {
     read -r seconds _ < /proc/uptime
     echo "$seconds"
 }
-# Whether the live rules are those that were loaded. Nobody can tell while a change is under way.
+# Whether a change is under way. Once it is decided to keep it, what is loaded is what was applied.
+undecided() {
+    [ -d "$run/$1" ] && [ ! -e "$run/$1/decided" ]
+}
+# Whether the live rules are those that were loaded. Nobody can say while a change is under way.
 rules_as_applied() {
-    [ -e "$run/$1.loaded" ] && [ ! -d "$run/$1" ] || return 0
+    [ -e "$run/$1.loaded" ] && ! undecided "$1" || return 0
     { read -r known; read -r tools; } < "$run/$1.loaded"
     [ "$tools" = "$(tools)" ] || return 0
     as=0
@@ -98,7 +102,7 @@ rules_as_applied() {
     echo "as_applied what=\"rules\" $as"
 }
 switches_as_applied() {
-    [ -e "$here/$1.sysctl" ] && [ ! -d "$run/$1" ] || return 0
+    [ -e "$here/$1.sysctl" ] && ! undecided "$1" || return 0
     as=1
     while read -r key wanted; do
         [ ! -e "/proc/sys/$key" ] || [ "$(tr -s '\t' ' ' < "/proc/sys/$key")" = "$wanted" ] || as=0
@@ -138,7 +142,7 @@ collected() {
     at=$(epoch "$(sed -n 's/^  "at": "\([^"]*\)",*$/\1/p' "$state")")
     [ -z "$at" ] || echo "applied_timestamp_seconds $at"
     pending=0
-    [ ! -d "$run/$1" ] || pending=1
+    ! undecided "$1" || [ ! -e "$run/$1/ready" ] || pending=1
     echo "change_pending $pending"
     listed "$1" > "$work/rules"
     rules_as_applied "$1" "$work/rules"

@@ -80,6 +80,34 @@ class Machine:
         return {re.sub(r'gateway="default",?', "", key)[len("ipmasq_") :]: value for key, _space, value in samples}
 
 
+def full(machine):
+    """With everything that there can be."""
+    nat = '\t\tcounter packets 1 bytes 1 {0} comment "ipmasq:default/{1}"\n'
+    rules = [("masquerade", "nat/default"), ("dnat ip to 192.168.1.5", "port_forward/web"), ("accept", "outbound/web")]
+    rules += [("drop", reason) for reason in ("guard", "invalid", "spoofed/wan0", "isolation", "undeclared")]
+    machine.put("rules", NFT % "".join(nat.format(*each) for each in rules))
+    machine.conf("address 203.0.113.20", "range office 192.168.1.10-192.168.1.19")
+    for path in ("nf_conntrack_count", "nf_conntrack_max"):
+        machine.put("bin/" + path, "1000\n")
+    machine.put("bin/connections", "")
+    text = (machine.root / "etc/ipmasq/metrics").read_text()
+    for path in ("/proc/sys/net/netfilter/", "/proc/net/nf_conntrack"):
+        text = text.replace(
+            path, str(machine.root / "bin") + "/" * path.endswith("/") + "/connections" * (not path.endswith("/"))
+        )
+    machine.put("etc/ipmasq/metrics", text)
+    proof = {
+        "at": "2026-11-29T13:00:00Z",
+        "counts": {"holds": 31, "broken": 1, "unmeasurable": 4},
+        "broken": ["x is broken: y"],
+    }
+    machine.put("run/ipmasq/default.proof", json.dumps(proof))
+    assert machine.does("record").returncode == 0
+    machine.put("etc/ipmasq/default.sysctl", "net/ipv4/ip_forward 1\n")
+    machine.written()
+    return machine
+
+
 @pytest.fixture
 def machine(tmp_path):
     return Machine(tmp_path)
@@ -221,3 +249,11 @@ def test_without_systemd_a_loop_writes_them(machine):
         with pytest.raises(ProcessLookupError):
             os.killpg(each, 0)
     assert not group.exists()
+
+
+def test_every_metric_is_written(tmp_path):
+    """tests/house/test_monitoring.py compares alerts and dashboard with this."""
+    lines = (full(Machine(tmp_path)).folder / "ipmasq-default.prom").read_text().splitlines()
+    assert {line.split()[2] for line in lines if line.startswith("# TYPE")} == {
+        "ipmasq_" + name for name in samples.METRICS
+    }
