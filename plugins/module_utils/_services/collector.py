@@ -117,10 +117,11 @@ files_as_applied() {
 ports_used() {
     grep -q '^address ' "$conf" || return 0
     [ "$(cat /proc/sys/net/netfilter/nf_conntrack_count)" -le MOST_CONNECTIONS ] || return 0
-    if [ -e /proc/net/nf_conntrack ]; then
-        awk 'PORTS' "$conf" /proc/net/nf_conntrack
-    elif command -v conntrack > /dev/null; then
+    # Some kernels go through the whole table again for each page of the file below /proc.
+    if command -v conntrack > /dev/null; then
         conntrack -L 2> /dev/null | awk 'PORTS' "$conf" -
+    elif [ -e /proc/net/nf_conntrack ]; then
+        awk 'PORTS' "$conf" /proc/net/nf_conntrack
     fi
 }
 leases_used() {

@@ -64,6 +64,15 @@ class Machine:
     def put(self, path, text):
         (self.root / path).write_text(text)
 
+    def connections(self, count, *lines):
+        """In place of what the kernel tracks."""
+        for name in ("nf_conntrack_count", "nf_conntrack_max"):
+            self.put("bin/" + name, "{0}\n".format(count))
+        self.put("connections", "".join(line + "\n" for line in lines))
+        self.program("conntrack", "cat {0}/connections".format(self.root))
+        text = (self.root / "etc/ipmasq/metrics").read_text()
+        self.put("etc/ipmasq/metrics", text.replace("/proc/sys/net/netfilter", str(self.root / "bin")))
+
     def program(self, name, text):
         self.put("bin/" + name, "#!/bin/sh\n{0}\n".format(text))
         (self.root / "bin" / name).chmod(0o755)
@@ -87,15 +96,7 @@ def full(machine):
     rules += [("drop", reason) for reason in ("guard", "invalid", "spoofed/wan0", "isolation", "undeclared")]
     machine.put("rules", NFT % "".join(nat.format(*each) for each in rules))
     machine.conf("address 203.0.113.20", "range office 192.168.1.10-192.168.1.19")
-    for path in ("nf_conntrack_count", "nf_conntrack_max"):
-        machine.put("bin/" + path, "1000\n")
-    machine.put("bin/connections", "")
-    text = (machine.root / "etc/ipmasq/metrics").read_text()
-    for path in ("/proc/sys/net/netfilter/", "/proc/net/nf_conntrack"):
-        text = text.replace(
-            path, str(machine.root / "bin") + "/" * path.endswith("/") + "/connections" * (not path.endswith("/"))
-        )
-    machine.put("etc/ipmasq/metrics", text)
+    machine.connections(1000)
     proof = {
         "at": "2026-11-29T13:00:00Z",
         "counts": {"holds": 31, "broken": 1, "unmeasurable": 4},
@@ -200,6 +201,23 @@ def test_leases_of_each_range(machine):
     }
     (machine.root / "var/lib/ipmasq/default.leases").unlink()
     assert machine.written()['dhcp_leases{lan="office",range="192.168.1.30"}'] == "0"
+
+
+UDP = "udp 17 29 src=192.168.1.{0} dst=9.9.9.9 sport=5{1} dport=53 src=9.9.9.9 dst={2} sport=53 dport={1} mark=0 use=1"
+TCP = UDP.replace("udp 17 29", "tcp 6 431999 ESTABLISHED").replace(" mark", " [ASSURED] mark")
+
+
+def test_ports_of_each_address_once(machine):
+    """Two clients have the same port if they talk to different servers."""
+    machine.conf("address 203.0.113.20", "address 203.0.113.21")
+    lines = [(UDP, 5, 1024, "203.0.113.20"), (UDP, 6, 1024, "203.0.113.20"), (UDP, 5, 1025, "203.0.113.20"),
+             (TCP, 5, 1024, "203.0.113.20"), (UDP, 5, 1024, "203.0.113.99")]  # fmt: skip
+    machine.connections(5, *(form.format(*rest) for form, *rest in lines))
+    found = machine.written()
+    name = 'nat_ports_used{{address="203.0.113.2{0}",protocol="{1}"}}'
+    assert [found[name.format(*each)] for each in ((0, "tcp"), (0, "udp"), (1, "tcp"), (1, "udp"))] == list("1200")
+    machine.connections(samples.MOST_CONNECTIONS + 1)
+    assert not [key for key in machine.written() if key.startswith("nat_ports_used")]
 
 
 def test_an_update_of_the_tools_is_no_drift(machine):
