@@ -130,6 +130,24 @@ def test_a_flow_without_an_answer_does_not_take_its_source_to_a_wan(gate, net, w
         assert outside.leaks() == []
 
 
+def test_nor_does_one_of_a_container(gate, net):
+    """Its manager's masquerade is not asked again either."""
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    link(net, "docker0", "container", "10.8.8", "fd08")
+    link(net, "tun7", "site", "10.7.7", "fd07")
+    sh("ip route add 10.50.0.0/24 via 10.7.7.2; ip -6 route add fd50::/64 via fd07::2")
+    sent = [udp("10.8.8.2", "10.50.0.9"), udp("fd08::2", "fd50::9")]
+    with Sniffer(net) as outside, Sniffer(net, "site") as inside:
+        for packet in sent:
+            send_from(net, "container", "docker0", packet)
+        assert {address for address, _protocol in inside.leaks()} >= {"10.8.8.2", "fd08::2"}
+        sh("ip link set tun7 down")
+        assert leads_by("wan0", "10.50.0.9", "fd50::9")
+        for packet in sent * 2:
+            send_from(net, "container", "docker0", packet)
+        assert outside.leaks() == []
+
+
 # --- Links that nobody declared -------------------------------------------------------------------------------------
 
 

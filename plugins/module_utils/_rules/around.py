@@ -59,6 +59,7 @@ ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
+AGAIN = Chain("undeclared-again")
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -245,6 +246,10 @@ def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
             Rule(here, replace(known, family=f, source=nets), DROP, "guard")
             for f, nets in by_family(NEVER_OUTSIDE).items()
         ),
+        # A flow without an answer stays new.
+        Rule(here, Match(oif=wans, ct_state=("new",), again=True), Action("jump", AGAIN.name), "undeclared"),
+        Rule(AGAIN.name, Match(mapped=True), RETURN, "answers"),
+        *(Rule(AGAIN.name, Match(f, source=nets), DROP, "guard") for f, nets in by_family(NEVER_OUTSIDE).items()),
     ]
 
 

@@ -19,6 +19,7 @@ from .._resolve.around import reached
 from .._resolve.inside import followed, inside_of, sources_of
 from . import follow
 from .around import (
+    AGAIN,
     ASKED,
     CLAIMED,
     NEW,
@@ -128,7 +129,9 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [
-        chain for chain in (ASKED, NEW, OUT, CLAIMED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES) if chain.name in filled
+        chain
+        for chain in (ASKED, NEW, OUT, CLAIMED, AGAIN, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+        if chain.name in filled
     ]
     for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]

@@ -82,6 +82,7 @@ class Match:
     astray: bool = False  # the route to the source does not lead to the input interface
     elsewhere: bool = False  # the destination is not an address of the input interface
     decrypted: bool = False  # the packet came out of IPsec
+    again: bool = False  # not the first packet of its flow
     foreign: bool = False  # the source is not an address of this host
     untranslated: bool = False  # the source of this new flow is not translated; implied by a stage, or stated
 

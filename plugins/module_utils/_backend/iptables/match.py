@@ -93,6 +93,7 @@ WORDS = {
     "astray": ["-m", "rpfilter", "--invert"],
     "elsewhere": ELSEWHERE,
     "decrypted": ["-m", "policy", "--dir", "in", "--pol", "ipsec"],
+    "again": ["-m", "conntrack", "--ctstatus", "CONFIRMED"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
     "untranslated": UNTRANSLATED,
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],

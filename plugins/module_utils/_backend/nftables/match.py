@@ -89,6 +89,7 @@ WORDS = {
     "routed": compare({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True),
     "astray": compare({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False),
     "foreign": compare({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
+    "again": compare({"ct": {"key": "status"}}, "confirmed", "in"),
     "translated": compare({"ct": {"key": "status"}}, "dnat", "in"),
     "mapped": compare({"ct": {"key": "status"}}, "snat", "in"),
     "decrypted": compare({"meta": {"key": "ipsec"}}, True),
