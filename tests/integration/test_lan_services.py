@@ -44,6 +44,11 @@ stop() {
     while alive; do sleep 0.02; done
     rm -f $run/$name.pid
 }
+reserved() {
+    for word in host name; do
+        sed -n "s/^#$word //p" $run/$name.conf > $run/$name.${word}s && chmod 644 $run/$name.${word}s
+    done
+}
 case "$*" in
 *ipmasq-services@*) ;;
 enable*) mkdir -p $wants && : > $wants/ipmasq.service; exit ;;
@@ -54,12 +59,14 @@ unit=ipmasq-services@.service
 [ -e $root/etc/systemd/system/$unit ] || [ -e $root/run/systemd/system/$unit ] || exit 5
 case "$*" in
 *is-active*) alive; exit ;;
+*reload-or-restart*) reserved; if alive; then kill -s HUP "$(cat $run/$name.pid)"; exit; fi ;;
 *restart*) stop ;;
 *stop*) stop; exit ;;
 *) ! alive || exit 0 ;;
 esac
 mkdir -p $run $root/var/lib/ipmasq
 [ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf
+reserved
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
 exec dnsmasq --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err
 """
@@ -112,7 +119,8 @@ def dnsmasq(programs):
 
 @pytest.fixture
 def gate(backend, tmp_path, dnsmasq, monkeypatch):
-    for each in (tmp_path, *tmp_path.parents[:2]):
+    # dnsmasq reads reservations as a user of its own.
+    for each in (tmp_path, *(path for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-")))):
         each.chmod(0o755)
     made = Gate(backend, tmp_path, ServedHost)
     (tmp_path / "bin/dnsmasq").symlink_to(dnsmasq)
@@ -291,16 +299,34 @@ def test_a_reservation_comes_and_leases_stay(gate, net, programs, tmp_path):
     serve(gate)
     bare(net, "office")
     first = leased(net, "office", programs, tmp_path)["ip"]
-    known = gate.host.read("/var/lib/ipmasq/default.leases")
+    known, server = gate.host.read("/var/lib/ipmasq/default.leases"), gate.host.server
     assert first in known
     reserve = [{"mac": "52:54:00:00:00:09", "address": "192.168.1.20", "name": "nas"}]
-    done = serve(gate, lans=[dict(OFFICE, dhcp={"reserve": reserve}), GUESTS]).to_dict()
-    assert "~ services: dnsmasq on lan0" in done["differences"]
+    reserved = [dict(OFFICE, dhcp={"reserve": reserve}), GUESTS]
+    net.nodes["office"].sh("ip addr add 192.168.1.30/24 dev up0")
+    # If nobody confirms it, it is rolled back in the same way.
+    serve(gate, lans=reserved, confirmation=WAITS)
+    wait_until(lambda: known_as(net, "nas") == ["192.168.1.20"], "the reserved name")
+    sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
+    wait_until(lambda: known_as(net, "nas") == "NXDOMAIN", "the reserved name has gone")
+    done = serve(gate, lans=reserved).to_dict()
+    assert "+ services: reserved 52:54:00:00:00:09,192.168.1.20,nas" in done["differences"]
+    assert gate.host.server == server
     assert gate.host.read("/var/lib/ipmasq/default.leases").splitlines()[0] == known.splitlines()[0]
     assert leased(net, "office", programs, tmp_path)["ip"] == first
-    net.nodes["office"].sh("ip link set up0 address 52:54:00:00:00:09; ip addr add 192.168.1.30/24 dev up0")
-    assert asked(net, "office", "192.168.1.1", "nas.home.arpa") == ["192.168.1.20"]
+    net.nodes["office"].sh("ip link set up0 address 52:54:00:00:00:09")
+    wait_until(lambda: known_as(net, "nas.home.arpa") == known_as(net, "nas") == ["192.168.1.20"], "the reserved name")
     assert leased(net, "office", programs, tmp_path)["ip"] == "192.168.1.20"
+    # Nobody else gets it, though it is in the range.
+    inside = [dict(reserve[0], address="192.168.1.60")]
+    narrow = dict(OFFICE, dhcp={"range": "192.168.1.60-192.168.1.61", "reserve": inside})
+    serve(gate, lans=[narrow, GUESTS])
+    net.nodes["office"].sh("ip link set up0 address 52:54:00:00:00:0a")
+    assert leased(net, "office", programs, tmp_path)["ip"] == "192.168.1.61"
+
+
+def known_as(net, name):
+    return asked(net, "office", "192.168.1.1", name)
 
 
 def prefixes(net, node):

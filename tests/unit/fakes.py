@@ -540,7 +540,7 @@ class FakeHost(Host):
             return Done(1, "", "Failed to connect to bus")
         server = re.fullmatch(r"ipmasq-services@(\w+)\.service", argv[-1])
         if server:
-            self._serve(server.group(1), argv[1] in ("start", "restart"))
+            self._serve(server.group(1), argv[1] in ("start", "restart", "reload-or-restart"))
         elif argv[1] == "enable":
             self.files[enabled] = ""
         elif argv[1] == "disable":

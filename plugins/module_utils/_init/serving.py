@@ -22,6 +22,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
 UNIT, SCRIPT = SERVICES_UNIT, "/etc/ipmasq/services"
 #: Below /run, until the change is kept.
 PENDING_UNIT, PENDING_SCRIPT = UNIT.replace("/etc/", "/run/", 1), "/run/ipmasq-services/control"
+#: What dnsmasq reads anew when it is told to. By then it has a user of its own, so telling it takes the privileges that
+#: the unit gives up ("+" keeps them).
+RESERVED = " && ".join(
+    'sed -n "s/^#{0} //p" INSTANCE.conf > INSTANCE.{0}s && chmod 644 INSTANCE.{0}s'.format(word)
+    for word in ("host", "name")
+)
 SERVICES_TEXT = """\
 [Unit]
 Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
@@ -33,7 +39,9 @@ StartLimitIntervalSec=0
 Type=forking
 PIDFile=/run/ipmasq-services/%i.pid
 ExecStartPre=/bin/sh -c '[ -e /run/ipmasq-services/%i.conf ] || cp /etc/ipmasq/%i.dnsmasq /run/ipmasq-services/%i.conf'
+ExecStartPre=/bin/sh -c 'cd /run/ipmasq-services && RESERVED'
 ExecStart=/usr/bin/env dnsmasq --conf-file=/run/ipmasq-services/%i.conf
+ExecReload=+/bin/sh -c 'cd /run/ipmasq-services && RESERVED && kill -s HUP $MAINPID'
 Restart=always
 RestartSec=1
 RuntimeDirectory=ipmasq-services
@@ -57,10 +65,10 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
-"""
+""".replace("RESERVED", RESERVED.replace("INSTANCE", "%i"))
 #: A shell loop restarts it if it dies. They form one process group, which must end before the next one starts.
 SCRIPT_TEXT = """\
-# Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart INSTANCE
+# Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart|reload INSTANCE
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022
@@ -69,6 +77,9 @@ group=$run/$2.group
 
 lives() {
     [ -e $group ] && kill -s 0 -- "-$(cat $group)" 2> /dev/null
+}
+reserved() {
+    (cd $run && RESERVED)
 }
 stop() {
     ! lives || kill -s TERM -- "-$(cat $group)"
@@ -85,6 +96,7 @@ start() {
     mkdir -p $run /var/lib/ipmasq || exit 1
     [ "$0" = $run/control ] || cp "$0" $run/control || exit 1
     [ -e $run/$2.conf ] || cp /etc/ipmasq/$2.dnsmasq $run/$2.conf || exit 1
+    reserved "$@" || exit 1
     rm -f $run/$2.pid
     # The process that started this may hold the lock.
     setsid sh -c 'while :; do dnsmasq --keep-in-foreground --conf-file="$0"; sleep 1; done' $run/$2.conf \
@@ -102,9 +114,10 @@ case "$1" in
 start) start "$@" ;;
 stop) stop "$@" ;;
 restart) stop "$@"; start "$@" ;;
-*) echo "usage: $0 start|stop|restart INSTANCE" >&2; exit 3 ;;
+reload) if lives; then reserved "$@" && kill -s HUP "$(cat $run/$2.pid)"; else start "$@"; fi ;;
+*) echo "usage: $0 start|stop|restart|reload INSTANCE" >&2; exit 3 ;;
 esac
-"""
+""".replace("RESERVED", RESERVED.replace("INSTANCE", "$2"))
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ class Serving:
     text: str
     mode: int
     restart: str
+    reload: str  # starts it if it does not run
     stop: str
     stopped: str  # for a shell, also if it never ran
     boot: str
@@ -130,6 +144,7 @@ _SYSTEMD = Serving(
     SERVICES_TEXT,
     0o644,
     "systemctl restart ipmasq-services@{0}.service",
+    "systemctl reload-or-restart ipmasq-services@{0}.service",
     "systemctl stop ipmasq-services@{0}.service",
     "{{ systemctl stop ipmasq-services@{0}.service 2> /dev/null || "
     "! systemctl --quiet is-active ipmasq-services@{0}.service; }}",
@@ -144,6 +159,7 @@ _SHELL = Serving(
     SCRIPT_TEXT,
     0o700,
     "sh /run/ipmasq-services/control restart {0}",
+    "sh /run/ipmasq-services/control reload {0}",
     "sh /run/ipmasq-services/control stop {0}",
     "{{ [ ! -e /run/ipmasq-services/control ] || sh /run/ipmasq-services/control stop {0}; }}",
     "sh ./services start {0} || true",

@@ -6,22 +6,22 @@
 
 """The services of the LANs: one dnsmasq of our own for each instance.
 
-A change writes its configuration below ``/run``, where the unit reads it, and restarts it; leases are in a file and
-outlive that. Once the change is kept, ``/etc/ipmasq`` has the configuration for the next boot, when the loader starts
-the unit.
+A change writes its configuration below ``/run``, where the unit reads it, and restarts it, or reloads it if only
+reservations differ; leases are in a file and outlive that. Once the change is kept, ``/etc/ipmasq`` has the
+configuration for the next boot, when the loader starts the unit.
 """
 
 from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._base.errors import GatewayError, MissingProgram, first_lines, printable
 from .._facts.holders import ANY, holders
 from .._init.serving import PATHS, serving
 from .._services.discover import servers
-from .._services.dnsmasq import LEASES, RUN, config
+from .._services.dnsmasq import HOST, LEASES, RUN, as_options, config, reread, started_with
 from . import door
 from .part import NOTHING, Delta, Part, Shell
 
@@ -51,6 +51,7 @@ class Doing:
     text: str
     dhcp: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # of links on which it is new
     dns: t.Tuple[str, ...] = ()  # addresses
+    reload: bool = False  # instead of a restart
 
 
 def conf_of(instance: str) -> str:
@@ -111,7 +112,10 @@ class _ServicesPart(Part[Services]):
             new = [name for name in want.dhcp if name not in was.dhcp or not was.text]
             told = (line.format(_links(want.text) or "dnsmasq"),)
             drifted = bool(live) and was == want
-            return Delta(told, _doing(want, new, scene), cuts=True, drifted=drifted)
+            doing = _doing(want, new, scene)
+            if live and started_with(live) == started_with(want.text) and runs(scene.instance, sight):
+                return Delta(_reserved(live, want.text), replace(doing, reload=True), cuts=True, drifted=drifted)
+            return Delta(told, doing, cuts=True, drifted=drifted)
         if want.text and not runs(scene.instance, sight):
             return Delta(("~ services: dnsmasq runs again",), _doing(want, (), scene), drifted=True)
         return NOTHING
@@ -119,7 +123,7 @@ class _ServicesPart(Part[Services]):
     def check(self, delta: Delta, sight: Sight) -> None:
         if not delta.do or not delta.do.text:
             return
-        tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=delta.do.text)
+        tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=as_options(delta.do.text))
         if tried.rc != 0:
             raise GatewayError("lans: dnsmasq refuses its configuration: " + printable(first_lines(tried.err)))
         problems = _held(delta.do, sight) + _served_by_others(delta.do, sight)
@@ -140,7 +144,7 @@ class _ServicesPart(Part[Services]):
             host.write(by.pending, by.text, by.mode)
         if by.reread and not host.exists(by.path):
             host.run(by.reread.split())
-        done = host.run(by.restart.format(instance).split())
+        done = host.run((by.reload if delta.do.reload else by.restart).format(instance).split())
         if done.rc != 0:
             said = _why(host.run(by.log.format(instance).split()).out)
             told = "dnsmasq for LANs does not start: {0} ({1})"
@@ -153,7 +157,8 @@ class _ServicesPart(Part[Services]):
         path, by = conf_of(scene.instance), serving(scene.init)
         before = sight.read(path)
         if before:
-            lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), by.restart.format(scene.instance)]
+            again = by.reload if delta.do.reload else by.restart
+            lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), again.format(scene.instance)]
             return Shell(tuple(lines), {BEFORE: before})
         lines = [by.stopped.format(scene.instance), "rm -f {0}".format(path)]
         if by.reread and not sight.exists(by.path):
@@ -176,7 +181,9 @@ class _ServicesPart(Part[Services]):
         if not was.text:
             return ()
         return (
-            "rm -f {0}/{1}.leases {2}/{1}.pid {2}/{1}.log".format(LEASES, scene.instance, RUN),
+            "rm -f {0}/{1}.leases {2}/{1}.pid {2}/{1}.log {2}/{1}.hosts {2}/{1}.names".format(
+                LEASES, scene.instance, RUN
+            ),
             "{{ ls {0}/*.conf > /dev/null 2>&1 || rm -rf {0}; }}".format(RUN),
             "{{ rmdir {0} 2> /dev/null || true; }}".format(LEASES),
         )
@@ -215,6 +222,23 @@ def _kept_out(name: str, words: t.Sequence[str], sight: Sight) -> t.List[str]:
     option = " ".join("--add-service=" + word for word in missing)
     command = "firewall-cmd --permanent --zone={0} {1} && firewall-cmd --reload".format(zone, option)
     return ["firewalld: zone {0} of {1} does not let in {2}: {3}".format(zone, name, " and ".join(missing), command)]
+
+
+def _reserved(live: str, text: str) -> t.Tuple[str, ...]:
+    """What a reload brings, for people."""
+    before, after = reread(live), reread(text)
+    return (
+        *(
+            "- services: reserved {0}".format(line[len(HOST) :])
+            for line in before
+            if line not in after and HOST in line
+        ),
+        *(
+            "+ services: reserved {0}".format(line[len(HOST) :])
+            for line in after
+            if line not in before and HOST in line
+        ),
+    ) or ("~ services: reservations",)
 
 
 def _unpend(by: Serving) -> str:

@@ -65,16 +65,16 @@ class _Serving:
         nets = self._networks()
         if not nets:
             return dhcp
-        taken = {int(ipaddress.ip_address(each)) for each in self._own if ":" not in each}
-        taken |= {int(ipaddress.ip_address(each.address)) for each in dhcp.reserve}
+        own = {int(ipaddress.ip_address(each)) for each in self._own if ":" not in each}
+        reserved = {int(ipaddress.ip_address(each.address)) for each in dhcp.reserve}
         self._check_reservations(dhcp, nets)
         if dhcp.range and not self._check_ranges(dhcp, nets):
             return dhcp
         wanted = spans(dhcp.range) or [_chosen(net) for net in nets]
-        left = tuple(each for span in wanted for each in _around(span, taken))
-        if not left:
+        if not any(_around(span, own | reserved) for span in wanted):
             self._add("dhcp", "every address of its range is the gateway's own or reserved; give it a larger range")
-        return replace(dhcp, range=left)
+        # dnsmasq itself leaves out reserved addresses, and takes another reservation without a restart.
+        return replace(dhcp, range=tuple(each for span in wanted for each in _around(span, own)))
 
     def _networks(self) -> t.List[Net]:
         """The IPv4 networks in which clients get addresses: of each link the first one that has room."""

@@ -28,6 +28,10 @@ LEASES = "/var/lib/ipmasq"
 #: that was lost in a reboot is forgotten soon. One that vanishes while dnsmasq runs is announced as deprecated.
 PREFIX = 2700
 
+#: dnsmasq reads reservations and their names anew without a restart, but only from files of their own. These lines,
+#: which are comments for dnsmasq, are the content of these files; whatever starts it writes them (_init/serving.py).
+HOST, NAME = "#host ", "#name "
+
 COMMON = """\
 # Written by the Ansible collection ipmasq.linux for instance {instance}. Changes are overwritten.
 user={user}
@@ -40,6 +44,7 @@ domain={domain}
 """
 NAMES = """\
 local=/{domain}/
+addn-hosts={run}/{instance}.names
 expand-hosts
 domain-needed
 bogus-priv
@@ -51,6 +56,7 @@ dns-forward-max=1000
 #: Such a name would make browsers of the LAN take their proxy settings from any host that takes it (VU#598349).
 DHCP = """\
 dhcp-authoritative
+dhcp-hostsfile={run}/{instance}.hosts
 dhcp-option=option:domain-search,{domain}
 dhcp-name-match=set:ipmasq-wpad,wpad
 dhcp-name-match=set:ipmasq-wpad,wpad.*
@@ -87,7 +93,7 @@ def config(gateway: Resolved, user: str) -> str:
         found += "port=0\n"
     ranges = [lan.services.dhcp for lan in served if lan.services.dhcp]
     if ranges or any(lan.services.ra == "managed" for lan in served):
-        found += "dhcp-lease-max={0}\n".format(LEASE_MAX + sum(dhcp.most for dhcp in ranges))
+        found += "dhcp-lease-max={0}\n".format(LEASE_MAX)
     if ranges:
         found += DHCP.format(**words)
     if any(lan.services.announced for lan in served):
@@ -97,6 +103,21 @@ def config(gateway: Resolved, user: str) -> str:
         if len(line) > LONGEST_LINE:
             raise GatewayError("lans: a line for dnsmasq is too long: " + shorten(line))
     return found
+
+
+def reread(text: str) -> t.List[str]:
+    """The lines that dnsmasq takes by a reload."""
+    return [line for line in text.splitlines() if line.startswith((HOST, NAME))]
+
+
+def started_with(text: str) -> t.List[str]:
+    """The lines that need a restart."""
+    return [line for line in text.splitlines() if not line.startswith((HOST, NAME))]
+
+
+def as_options(text: str) -> str:
+    """The same as one file, in which dnsmasq can check everything."""
+    return text.replace("\n" + HOST, "\ndhcp-host=")
 
 
 def _upstream(servers: t.Sequence[str]) -> t.List[str]:
@@ -114,13 +135,11 @@ def _lan(lan: ResolvedLan, domain: str) -> t.List[str]:
             for each in dhcp.range
             for link in _arrivals(lan)
         ]
-        lines += [
-            "dhcp-host={0}".format(",".join(filter(None, (each.mac, each.address, each.name)))) for each in dhcp.reserve
-        ]
+        lines += [HOST + ",".join(filter(None, (each.mac, each.address, each.name))) for each in dhcp.reserve]
         if services.dns:
             # Otherwise a name would be known only while it has a lease.
             named = [each for each in dhcp.reserve if each.name]
-            lines += ["host-record={0},{0}.{1},{2}".format(each.name, domain, each.address) for each in named]
+            lines += [NAME + "{2} {0}.{1} {0}".format(each.name, domain, each.address) for each in named]
         else:
             # Otherwise dnsmasq names itself where another LAN has DNS. What the options say comes after it and wins.
             lines.append("dhcp-option=tag:{0},option:dns-server".format(tag))

@@ -22,8 +22,10 @@ if t.TYPE_CHECKING:
 
 DNSMASQ = """#!/bin/sh
 [ -e ROOT/broken ] && { echo "dnsmasq: cannot start" >&2; exit 2; }
+trap 'echo > ROOT/told' HUP
+sleep 100 &
 echo $$ > ROOT/run/ipmasq-services/default.pid
-exec sleep 100
+while kill -s 0 $! 2> /dev/null; do wait $!; done
 """
 pytestmark = pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid")
 
@@ -103,7 +105,27 @@ def test_one_that_does_not_start_says_why(machine):
 
 
 def test_other_words_are_refused(machine):
-    assert machine.does("reload").returncode == 3
+    assert machine.does("again").returncode == 3
+
+
+def test_reservations_are_read_without_a_restart(machine):
+    machine.does("start")
+    first, (hosts, names) = machine.pid, (machine.folder / "default.hosts", machine.folder / "default.names")
+    assert (hosts.read_text(), names.read_text()) == ("", "")
+    (machine.folder / "default.conf").write_text("kept\n#host 52:54,192.168.1.20,nas\n#name 192.168.1.20 nas.x nas\n")
+    assert machine.does("reload", machine.folder / "control").returncode == 0
+    assert hosts.read_text() == "52:54,192.168.1.20,nas\n" and names.read_text() == "192.168.1.20 nas.x nas\n"
+    assert hosts.stat().st_mode & 0o777 == names.stat().st_mode & 0o777 == 0o644
+    assert machine.pid == first and wait_for((machine.root / "told").exists)
+    machine.does("stop")
+    assert machine.does("reload").returncode == 0 and machine.lives()
+
+
+def wait_for(true):
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return true()
 
 
 def test_which_init_takes_which():

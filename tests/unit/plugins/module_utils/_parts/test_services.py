@@ -62,6 +62,22 @@ def test_it_comes_is_kept_and_goes():
     assert ("systemctl", "stop", UNIT) in host.events
 
 
+def test_reservations_come_and_go_by_a_reload():
+    host = host_with()
+    apply(host)
+    reload = ("systemctl", "reload-or-restart", UNIT)
+    one = {"mac": "52:54:00:12:34:56", "address": "192.168.1.120", "name": "nas"}
+    for reserve, sign in (([one], "+"), ([], "-")):
+        host.events.clear()
+        told = differences(apply(host, dhcp={"reserve": reserve}))
+        assert told == [sign + " services: reserved 52:54:00:12:34:56,192.168.1.120,nas"]
+        assert reload in host.events and ("systemctl", "restart", UNIT) not in host.events
+        assert host.files[CONF] == host.files[KEPT]
+    # One that does not run is started.
+    host.files = {path: text for path, text in host.files.items() if not path.startswith("/proc/4711")}
+    assert differences(apply(host, dhcp={"reserve": [one]})) == ["~ services: dnsmasq on lan0"]
+
+
 def test_a_gateway_without_services_touches_nothing_of_them():
     host = host_with()
     assert differences(apply(host, dhcp=None)) == []

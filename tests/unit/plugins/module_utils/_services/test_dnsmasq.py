@@ -110,9 +110,9 @@ def served(**given):
 
 KEYS = re.compile(
     r"(user|pid-file|dhcp-leasefile|except-interface|domain|local|cache-size|dns-forward-max|dhcp-lease-max|dhcp-option|"
-    r"dhcp-name-match|dhcp-ignore-names|server|interface|dhcp-range|dhcp-host|host-record)=[ -~]+|bind-dynamic|"
+    r"dhcp-name-match|dhcp-ignore-names|server|interface|dhcp-range|dhcp-hostsfile|addn-hosts)=[ -~]+|bind-dynamic|"
     r"no-hosts|enable-ra|quiet-ra|expand-hosts|domain-needed|bogus-priv|stop-dns-rebind|dns-loop-detect|no-resolv|"
-    r"dhcp-authoritative|# [ -~]+|"
+    r"dhcp-authoritative|# [ -~]+|#(host|name) [ -~]+|"
 )
 
 
