@@ -36,7 +36,7 @@ def as_version_1(state: State) -> t.Dict[str, t.Any]:
             "found": parts["addresses"]["found"],
             "offload": parts["flowtable"]["devices"],
         },
-        "door": door.to_xml(state.instance) if door else "",
+        "door": next(iter(door.texts(state.instance).values()), ""),
         "fence": parts["fence"]["text"],
         "unfenced": parts["fence"]["unfenced"],
         "switches": parts["switches"]["values"],

@@ -30,8 +30,8 @@ UNTOUCHED_CHAIN = re.compile(r":[A-Z]+ ACCEPT")
 COUNTERS = re.compile(r"\[\d+:\d+\]")
 # Docker's veth links have a new name after each start.
 CABLE = re.compile(r"\bveth[0-9a-f]{7}\b")
-# Changed by the kernel itself.
-MOVING_SYSCTL = re.compile(r"^net\.netfilter\.nf_conntrack_count ")
+# Changed by the kernel itself: it makes the key when somebody first listens for TCP Fast Open, as dnsmasq does.
+MOVING_SYSCTL = re.compile(r"^net\.(netfilter\.nf_conntrack_count|ipv4\.tcp_fastopen_key) ")
 
 
 def lines(text: str) -> list[str]:

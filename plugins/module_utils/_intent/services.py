@@ -43,6 +43,10 @@ OPTIONS = (
     "sip-server", "classless-static-route", "tftp-server-address",
 )  # fmt: skip
 DNS_SERVER = ("dns-server", "6")
+#: Numbers that the network, the lease or the protocol itself decides, so that dnsmasq ignores a value, or sends a wrong
+#: one: netmask, broadcast, requested address, lease time, overload, message type, server, parameters, message, size,
+#: client and relay agent (RFC 2132, RFC 3046).
+DECIDED = (1, 28, 50, 51, 52, 53, 54, 55, 56, 57, 61, 82)
 #: Of a DHCP option, in characters, so that its line is not too long for dnsmasq; a list of 50 addresses has fewer.
 LONGEST_VALUE = 800
 
@@ -184,6 +188,9 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
         if name not in OPTIONS and not (name.isascii() and name.isdigit() and 1 <= int(name) <= 254):
             told = "{0} is not a DHCP option; write a name such as ntp-server, or a number from 1 to 254"
             problems.add(where, told.format(shorten(name)))
+        elif name.isdigit() and int(name) in DECIDED:
+            told = "{0}: the gateway decides this option by the LAN's network, range and lease; leave it out"
+            problems.add(where, told.format(name))
         elif not value.isprintable() or not value.isascii() or '"' in value:
             problems.add(where, "{0}: '{1}' must be printable ASCII without quotes".format(name, shorten(value)))
         elif len(value) > LONGEST_VALUE:

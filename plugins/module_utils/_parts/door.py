@@ -4,13 +4,15 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""A firewalld policy that accepts what our own rules accept.
+"""firewalld policies that accept what our own rules accept.
 
 The last rule of firewalld's forward chain rejects, and an accept in another table cannot undo that. Therefore, where
 firewalld (0.9 or later) runs, each instance gets a firewalld policy: it accepts packets from the LANs' networks that go
 from the zones of its LANs to those of its WANs and of LANs that may be reached. Our own rules still decide what really
 passes, and whatever either of them refuses is refused. Replies and port forwards pass firewalld without a policy (``ct
 state established,related`` and ``ct status dnat``).
+
+A LAN that is served (DHCP, router advertisements, DNS) gets a second policy, from its zone to this host.
 
 A new policy requires a reload, which loses runtime-only settings; in that case the run is refused.
 https://firewalld.org/documentation/man-pages/firewalld.policy.html
@@ -22,7 +24,7 @@ import html
 import re
 import shlex
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._base.errors import GatewayError
 from .._base.net import matches_name
@@ -38,7 +40,9 @@ FOLDER = "/etc/firewalld/policies"
 CMD = "firewall-cmd"
 #: Before the policies that firewalld ships with, and before users' own at -1 and above.
 PRIORITY = -100
-ANY = "ANY"
+ANY, HOST = "ANY", "HOST"
+#: The earlier policies, in the folder of a change; in the order of paths_of.
+BEFORE = ("policy", "policy-services")
 #: Runtime-only settings that a reload keeps.
 KEPT = re.compile(r"^ *interfaces:.*$| \((?:default, |default|active|, )+\)", re.M)
 
@@ -50,27 +54,47 @@ class Policy:
     ingress: t.Tuple[str, ...] = ()
     egress: t.Tuple[str, ...] = ()
     sources: t.Tuple[str, ...] = ()
+    served: t.Tuple[str, ...] = ()  # zones of LANs with services
+    services: t.Tuple[str, ...] = ()  # of these LANs, as firewalld names them
 
     def __bool__(self) -> bool:
         return bool(self.ingress)
 
-    def to_xml(self, instance: str) -> str:
-        lines = ['<?xml version="1.0" encoding="utf-8"?>']
-        lines.append('<policy priority="{0}" target="CONTINUE">'.format(PRIORITY))
-        lines.append("  <short>{0}</short>".format(name_of(instance)))
-        lines.append("  <description>Written by the Ansible collection ipmasq.linux: its LANs go out.</description>")
-        lines += ['  <ingress-zone name="{0}"/>'.format(html.escape(zone)) for zone in self.ingress]
-        lines += ['  <egress-zone name="{0}"/>'.format(html.escape(zone)) for zone in self.egress]
-        for source in self.sources:
-            family = "ipv6" if ":" in source else "ipv4"
-            lines += ['  <rule family="{0}">'.format(family), '    <source address="{0}"/>'.format(source)]
-            lines += ["    <accept/>", "  </rule>"]
-        return "".join(line + "\n" for line in lines) + "</policy>\n"
+    def texts(self, instance: str) -> t.Dict[str, str]:
+        """Path to XML."""
+        found = {}
+        if self.ingress:
+            rules = []
+            for source in self.sources:
+                family = "ipv6" if ":" in source else "ipv4"
+                rules += ['<rule family="{0}">'.format(family), '  <source address="{0}"/>'.format(source)]
+                rules += ["  <accept/>", "</rule>"]
+            ends = self.ingress, self.egress
+            found[path_of(name_of(instance))] = _xml(name_of(instance), "its LANs go out", ends, rules)
+        if self.served:
+            rules = ['<service name="{0}"/>'.format(each) for each in self.services]
+            ends = self.served, (HOST,)
+            found[path_of(serving_name(instance))] = _xml(serving_name(instance), "its LANs are served", ends, rules)
+        return found
 
     @property
     def line(self) -> str:
-        """The policy as text for people."""
-        return "{0} to {1} from {2}".format(", ".join(self.ingress), ", ".join(self.egress), ", ".join(self.sources))
+        """The policies as text for people."""
+        there = [", ".join(each) for each in (self.ingress, self.egress, self.sources, self.services, self.served)]
+        return "{0} to {1} from {2}".format(*there) + ("; {3} from {4}".format(*there) if self.served else "")
+
+
+Ends = t.Tuple[t.Tuple[str, ...], t.Tuple[str, ...]]
+
+
+def _xml(name: str, what: str, ends: Ends, rules: t.Iterable[str]) -> str:
+    lines = ['<?xml version="1.0" encoding="utf-8"?>']
+    lines.append('<policy priority="{0}" target="CONTINUE">'.format(PRIORITY))
+    lines.append("  <short>{0}</short>".format(name))
+    lines.append("  <description>Written by the Ansible collection ipmasq.linux: {0}.</description>".format(what))
+    lines += ['  <ingress-zone name="{0}"/>'.format(html.escape(zone)) for zone in ends[0]]
+    lines += ['  <egress-zone name="{0}"/>'.format(html.escape(zone)) for zone in ends[1]]
+    return "".join(line + "\n" for line in [*lines, *("  " + rule for rule in rules), "</policy>"])
 
 
 def name_of(instance: str) -> str:
@@ -78,17 +102,29 @@ def name_of(instance: str) -> str:
     return "ipmasq-" + instance
 
 
-def read_xml(text: str) -> Policy:
-    """The policy that ``to_xml`` wrote; none in any other text."""
-    ingress, egress, sources = (
-        tuple(html.unescape(word) for word in re.findall(r'<{0}="([^"]*)"'.format(tag), text))
-        for tag in ("ingress-zone name", "egress-zone name", "source address")
+def serving_name(instance: str) -> str:
+    """A policy towards the host itself can have no other egress zone."""
+    return "serves-" + instance
+
+
+def read_xml(out: str, served: str = "") -> Policy:
+    """What both policies say; nothing of any other text."""
+    return Policy(
+        *(_words(out, tag) for tag in ("ingress-zone name", "egress-zone name", "source address")),
+        *(_words(served, tag) for tag in ("ingress-zone name", "service name")),
     )
-    return Policy(ingress, egress, sources)
 
 
-def path_of(instance: str) -> str:
-    return "{0}/{1}.xml".format(FOLDER, name_of(instance))
+def _words(text: str, tag: str) -> t.Tuple[str, ...]:
+    return tuple(html.unescape(word) for word in re.findall(r'<{0}="([^"]*)"'.format(tag), text))
+
+
+def path_of(name: str) -> str:
+    return "{0}/{1}.xml".format(FOLDER, name)
+
+
+def paths_of(instance: str) -> t.Tuple[str, str]:
+    return path_of(name_of(instance)), path_of(serving_name(instance))
 
 
 def runs(host: Sight) -> bool:
@@ -104,10 +140,15 @@ def policy_for(gateway: Resolved, host: Sight) -> t.Tuple[Policy, t.Tuple[str, .
     outside = [wan.interface for wan in gateway.wans]
     outside += [name for lan in lans if lan.name in reached for name in lan.interfaces]
     homeless = [name for name in dict.fromkeys(inside + outside) if not _zones_of([name], known)]
+    links = [name for lan in lans if lan.services for name in lan.interfaces]
+    served = tuple(sorted({zone for name in links for zone in _zones_of([name], known)}))
     policy = Policy(
         ingress=_zones_of(inside, known) or (ANY,),
         egress=_zones_of(outside, known) or (ANY,),
         sources=tuple(dict.fromkeys([network for lan in lans for network in lan.networks] + list(followed(gateway)))),
+        # Not for any zone: that would be the WAN's, too.
+        served=served,
+        services=services_of(gateway) if served else (),
     )
     notes = [
         "firewalld: {0} is not assigned to a zone, so the policy applies to any zone; assign it to narrow that".format(
@@ -116,6 +157,17 @@ def policy_for(gateway: Resolved, host: Sight) -> t.Tuple[Policy, t.Tuple[str, .
         for name in homeless
     ]
     return policy, tuple(notes)
+
+
+def services_of(gateway: Resolved) -> t.Tuple[str, ...]:
+    """What clients of its LANs need, as firewalld names it."""
+    there = [lan.services for lan in gateway.lans]
+    needed = {
+        "dhcp": any(each.dhcp for each in there),
+        "dhcpv6": any(each.announced for each in there),
+        "dns": any(each.dns for each in there),
+    }
+    return tuple(name for name, wanted in needed.items() if wanted)
 
 
 def _zones_of(names: t.Sequence[str], known: t.Mapping[str, str]) -> t.Tuple[str, ...]:
@@ -162,26 +214,41 @@ def _text(words: str) -> str:
 
 
 def live(host: Sight, instance: str) -> t.Optional[Policy]:
-    """The live policy of this instance."""
-    done = host.ask([CMD, "--info-policy=" + name_of(instance)])
-    if done.rc != 0:
+    """The live policies of this instance, as one value."""
+    out, served = (_info(host, name) for name in (name_of(instance), serving_name(instance)))
+    if not out and not served:
         return None
-    values = {}
-    for line in done.out.splitlines():
-        key, _colon, value = line.strip().partition(":")
-        values[key] = value.split()
-    sources = re.findall(r'rule family="ipv[46]" source address="([^"]+)" accept$', done.out, re.M)
-    if values.get("target") != ["CONTINUE"] or values.get("priority") != [str(PRIORITY)]:
-        sources = []
-    zones = [tuple(sorted(values.get(key, ()))) for key in ("ingress-zones", "egress-zones")]
-    return Policy(zones[0], zones[1], tuple(sources))
+    sources = tuple(re.findall(r'rule family="ipv[46]" source address="([^"]+)" accept$', out, re.M))
+    to_host = _values(served, "egress-zones") == (HOST,)
+    return Policy(
+        _values(out, "ingress-zones"),
+        _values(out, "egress-zones"),
+        sources if _ours(out) else (),
+        _values(served, "ingress-zones"),
+        _values(served, "services") if _ours(served) and to_host else (),
+    )
+
+
+def _info(host: Sight, name: str) -> str:
+    """Empty if there is no such policy."""
+    done = host.ask([CMD, "--info-policy=" + name])
+    return done.out if done.rc == 0 else ""
+
+
+def _values(info: str, key: str) -> t.Tuple[str, ...]:
+    found = re.search(r"^ *{0}: *(.*)$".format(key), info, re.M)
+    return tuple(sorted(found.group(1).split())) if found else ()
+
+
+def _ours(info: str) -> bool:
+    return _values(info, "target") == ("CONTINUE",) and _values(info, "priority") == (str(PRIORITY),)
 
 
 def same(one: t.Optional[Policy], other: t.Optional[Policy]) -> bool:
     """firewalld orders rules in its own way."""
     if not one or not other:
         return one == other
-    return (one.ingress, one.egress, {*one.sources}) == (other.ingress, other.egress, {*other.sources})
+    return replace(one, sources=()) == replace(other, sources=()) and {*one.sources} == {*other.sources}
 
 
 def check_reload(host: Sight) -> None:
@@ -209,15 +276,17 @@ def reload(host: Host) -> None:
             _act(host, "--zone=" + zone, "--change-interface=" + word)
 
 
-def put(host: Host, instance: str, text: str) -> None:
-    """Make this the live policy (empty: none). Afterwards the file is as it was before."""
-    path = path_of(instance)
-    before = host.read(path)
+def put(host: Host, instance: str, policy: Policy) -> None:
+    """Make this the live policy (empty: none). Afterwards the files are as they were before."""
+    texts = policy.texts(instance)
+    before = {path: host.read(path) or "" for path in paths_of(instance)}
     try:
-        _place(host, path, text)
+        for path in before:
+            _place(host, path, texts.get(path, ""))
         reload(host)
     finally:
-        _place(host, path, before or "")
+        for path, text in before.items():
+            _place(host, path, text)
 
 
 def _place(host: Host, path: str, text: str) -> None:
@@ -227,13 +296,13 @@ def _place(host: Host, path: str, text: str) -> None:
         host.remove(path)
 
 
-def restoring_lines(instance: str, stem: str, host: Sight) -> t.List[str]:
-    """The rollback as shell, with the earlier policy in the file ``stem`` if there was one."""
+def restoring_lines(instance: str, host: Sight) -> t.List[str]:
+    """The rollback as shell, with the earlier policies in the files ``BEFORE`` if there were any."""
     again = "{0} --get-zone-of-interface={1} > /dev/null 2>&1 || {0} --zone={2} --change-interface={1} > /dev/null"
     zones = {shlex.quote(name.replace("*", "+")): shlex.quote(zone) for name, zone in _zones(host).items()}
-    path = path_of(instance)
+    back = "{{ if [ -e {0} ]; then cp {0} {1} && chmod 644 {1}; else rm -f {1}; fi; }}"
     return [
-        "{{ if [ -e {0} ]; then cp {0} {1} && chmod 644 {1}; else rm -f {1}; fi; }}".format(stem, path),
+        *(back.format(stem, path) for stem, path in zip(BEFORE, paths_of(instance))),
         "{0} --reload > /dev/null".format(CMD),
         *(again.format(CMD, name, zone) for name, zone in zones.items()),
     ]
@@ -243,7 +312,7 @@ class _Door(Part[Policy]):
     """What firewalld must let through."""
 
     def places(self, instance: str) -> t.Tuple[str, ...]:
-        return (path_of(instance),)
+        return paths_of(instance)
 
     def want(self, gateway: Resolved, was: Policy, scene: Scene, sight: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
         if runs(sight):
@@ -252,7 +321,7 @@ class _Door(Part[Policy]):
         return (was if sight.which(CMD) else self.empty), ()
 
     def salvage(self, instance: str, sight: Sight) -> Policy:
-        return read_xml(sight.read(path_of(instance)) or "")
+        return read_xml(*(sight.read(path) or "" for path in paths_of(instance)))
 
     def plan(self, was: Policy, want: Policy, scene: Scene, sight: Sight) -> Delta:
         if not (was or want) or not runs(sight) or same(live(sight, scene.instance), want or None):
@@ -266,18 +335,18 @@ class _Door(Part[Policy]):
 
     def apply(self, delta: Delta, want: Policy, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         if delta.do is not None:
-            put(host, scene.instance, want.to_xml(scene.instance) if want else "")
+            put(host, scene.instance, want)
         return ()
 
     def restore(self, delta: Delta, was: Policy, want: Policy, scene: Scene, sight: Sight) -> Shell:
         if delta.do is None:
             return Shell()
-        before = sight.read(path_of(scene.instance))
-        lines = restoring_lines(scene.instance, "policy", sight)
-        return Shell(tuple(lines), {"policy": before} if before else {})
+        before = {stem: sight.read(path) or "" for stem, path in zip(BEFORE, paths_of(scene.instance))}
+        lines = restoring_lines(scene.instance, sight)
+        return Shell(tuple(lines), {stem: text for stem, text in before.items() if text})
 
     def files(self, want: Policy, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:
-        return {path_of(scene.instance): (want.to_xml(scene.instance), 0o644)} if want else {}
+        return {path: (text, 0o644) for path, text in want.texts(scene.instance).items()}
 
 
 DOOR = _Door("door", Policy())

@@ -211,17 +211,18 @@ class _ServicesPart(Part[Services]):
 
 
 def _kept_out(name: str, words: t.Sequence[str], sight: Sight) -> t.List[str]:
-    """What firewalld's zone of a link lacks."""
-    zone = sight.ask([door.CMD, "--get-zone-of-interface=" + name.replace("*", "+")]).out.strip()
-    zone = zone or sight.ask([door.CMD, "--get-default-zone"]).out.strip()
+    """What the default zone lacks, for a link that is assigned to no zone; those of others have our policy."""
+    if sight.ask([door.CMD, "--get-zone-of-interface=" + name.replace("*", "+")]).out.strip():
+        return []
+    zone = sight.ask([door.CMD, "--get-default-zone"]).out.strip()
     told = sight.ask([door.CMD, "--info-zone=" + zone]).out
     there = re.search(r"^ *services: (.*)$", told, re.M)
     missing = [word for word in words if word not in (there.group(1).split() if there else ())]
     if not missing or re.search(r"^ *target: ACCEPT$", told, re.M):
         return []
-    option = " ".join("--add-service=" + word for word in missing)
-    command = "firewall-cmd --permanent --zone={0} {1} && firewall-cmd --reload".format(zone, option)
-    return ["firewalld: zone {0} of {1} does not let in {2}: {3}".format(zone, name, " and ".join(missing), command)]
+    said = "firewalld: {0} is assigned to no zone, and the default zone, {1}, does not let in {2}: {3}"
+    option = "firewall-cmd --permanent --zone=ZONE --add-interface={0} && firewall-cmd --reload".format(name)
+    return [said.format(name, zone, " and ".join(missing), "assign it to one, and run again ({0})".format(option))]
 
 
 def _reserved(live: str, text: str) -> t.Tuple[str, ...]:

@@ -13,7 +13,7 @@ import pytest
 
 LAB = labtalk.load()
 GATEWAY = LAB.gateways[0]
-DENIED, ALLOWED = 8081, 8082
+DENIED, ALLOWED, DNS = 8081, 8082, 53
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,6 +29,15 @@ def test_the_policy_is_there_at_run_time_and_for_good(when: list[str]) -> None:
     assert "ingress-zones: internal" in shown
     assert "egress-zones: {0}".format("external" if own_zone else "ANY") in shown
     assert 'rule family="ipv4" source address="192.168.1.0/24" accept' in shown
+
+
+@pytest.mark.parametrize("when", [[], ["--permanent"]])
+def test_what_the_gateway_serves_is_let_in_from_its_lan(when: list[str]) -> None:
+    shown = GATEWAY.must("firewall-cmd", *when, "--info-policy=serves-default")
+    assert "ingress-zones: internal" in shown and "egress-zones: HOST" in shown
+    assert "services: dhcp dhcpv6 dns" in shown
+    assert LAB.clients[0].connects(GATEWAY.links["office"][0], DNS)
+    assert not LAB.wan.connects(GATEWAY.links[LAB.wan_network][0], DNS)
 
 
 @pytest.mark.parametrize("address", GATEWAY.links[LAB.wan_network])

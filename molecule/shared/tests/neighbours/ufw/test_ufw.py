@@ -13,7 +13,7 @@ import pytest
 
 LAB = labtalk.load()
 GATEWAY = LAB.gateways[0]
-DENIED, ALLOWED = 8081, 8082
+DENIED, ALLOWED, DNS = 8081, 8082, 53
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,3 +36,10 @@ def test_the_wan_reaches_only_what_ufw_allows(address: str) -> None:
 def test_a_lan_reaches_only_what_ufw_allows(address: str) -> None:
     assert LAB.clients[0].connects(address, ALLOWED)
     assert not LAB.clients[0].connects(address, DENIED)
+
+
+def test_what_the_gateway_serves_is_let_in_from_its_lan() -> None:
+    for address in GATEWAY.links["office"]:
+        assert LAB.clients[0].connects(address, DNS)
+    for address in GATEWAY.links[LAB.wan_network]:
+        assert not LAB.wan.connects(address, DNS)

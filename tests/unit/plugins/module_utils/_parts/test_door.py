@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.services import Dhcp, LanServices
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import door as firewalld
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -36,11 +39,22 @@ def host():
     made.answers.update(
         {
             "firewall-cmd --get-active-zones": Done(0, ZONES, ""),
-            "firewall-cmd --info-policy": Done(0, INFO, ""),
+            "firewall-cmd --info-policy=ipmasq-default": Done(0, INFO, ""),
+            "firewall-cmd --info-policy=serves-default": Done(113, "", "Error: INVALID_POLICY: serves-default"),
             "firewall-cmd --state": Done(0, "running\n", ""),
         }
     )
     return made
+
+
+SERVED = """\
+serves-default (active)
+  priority: -100
+  target: CONTINUE
+  ingress-zones: home
+  egress-zones: HOST
+  services: dns dhcp
+"""
 
 
 def gateway(*lans, wans=("wan0",)):
@@ -64,8 +78,44 @@ def test_an_interface_in_no_zone_is_let_through_by_any(host):
     )
 
 
+def test_a_lan_that_is_served_reaches_this_host(host):
+    services = LanServices(Dhcp(), "slaac", dns=True)
+    lans = (
+        ResolvedLan("office", ("lan0",), ("192.168.1.0/24",), services=services),
+        ResolvedLan("guests", ("guest0",), ("192.168.2.0/24",), services=LanServices(Dhcp())),
+        ResolvedLan("lab", ("wan0",), ("192.168.3.0/24",)),
+    )
+    # The zone of guest0 is not known, and any zone would be the WAN's, too.
+    assert firewalld.policy_for(gateway(*lans), host)[0].served == ("home",)
+    assert firewalld.policy_for(gateway(*lans), host)[0].services == ("dhcp", "dhcpv6", "dns")
+    assert firewalld.policy_for(gateway(*lans[1:]), host)[0].services == ()
+    names = replace(services, dhcp=None, ra="")
+    assert firewalld.services_of(gateway(replace(lans[0], services=names))) == ("dns",)
+
+
+def test_the_policy_towards_this_host_as_xml():
+    policy = replace(WANTED, served=("home",), services=("dhcp", "dns"))
+    out, served = policy.texts("default").values()
+    assert out == next(iter(WANTED.texts("default").values())) and len(WANTED.texts("default")) == 1
+    assert served.splitlines()[1:] == [
+        '<policy priority="-100" target="CONTINUE">',
+        "  <short>serves-default</short>",
+        "  <description>Written by the Ansible collection ipmasq.linux: its LANs are served.</description>",
+        '  <ingress-zone name="home"/>',
+        '  <egress-zone name="HOST"/>',
+        '  <service name="dhcp"/>',
+        '  <service name="dns"/>',
+        "</policy>",
+    ]
+    assert firewalld.read_xml(out, served) == policy and firewalld.read_xml(out) == WANTED
+    assert firewalld.read_xml("") == firewalld.Policy()
+    assert "; dhcp, dns from home" in policy.line and ";" not in WANTED.line
+    # firewalld's limit.
+    assert len(firewalld.serving_name("x" * 10)) == len(firewalld.name_of("x" * 10)) == 17
+
+
 def test_the_policy_as_xml():
-    assert WANTED.to_xml("default").splitlines()[1:] == [
+    assert next(iter(WANTED.texts("default").values())).splitlines()[1:] == [
         '<policy priority="-100" target="CONTINUE">',
         "  <short>ipmasq-default</short>",
         "  <description>Written by the Ansible collection ipmasq.linux: its LANs go out.</description>",
@@ -86,9 +136,15 @@ def test_the_policy_as_xml():
 
 def test_what_firewalld_applies_is_read(host):
     assert firewalld.same(firewalld.live(host, "default"), WANTED)
-    host.answers["firewall-cmd --info-policy"] = Done(0, INFO.replace("CONTINUE", "DROP"), "")
+    host.answers["firewall-cmd --info-policy=serves-default"] = Done(0, SERVED, "")
+    served = replace(WANTED, served=("home",), services=("dhcp", "dns"))
+    assert firewalld.same(firewalld.live(host, "default"), served)
+    host.answers["firewall-cmd --info-policy=serves-default"] = Done(0, SERVED.replace("HOST", "ANY"), "")
+    assert not firewalld.same(firewalld.live(host, "default"), served)
+    host.answers["firewall-cmd --info-policy=serves-default"] = Done(113, "", "")
+    host.answers["firewall-cmd --info-policy=ipmasq-default"] = Done(0, INFO.replace("CONTINUE", "DROP"), "")
     assert not firewalld.same(firewalld.live(host, "default"), WANTED)
-    host.answers["firewall-cmd --info-policy"] = Done(113, "", "Error: INVALID_POLICY: ipmasq-default")
+    host.answers["firewall-cmd --info-policy=ipmasq-default"] = Done(113, "", "Error: INVALID_POLICY: ipmasq-default")
     assert firewalld.live(host, "default") is None
     assert firewalld.same(None, None) and not firewalld.same(None, WANTED)
 
@@ -119,12 +175,13 @@ def test_a_reload_that_would_lose_something_is_refused(host):
         firewalld.check_reload(host)
 
 
-@pytest.mark.parametrize("before", ["", "<policy/>\n"])
+@pytest.mark.parametrize("before", [{}, {"ipmasq-default": "<policy/>\n"}, {"serves-default": "<policy/>\n"}])
 @pytest.mark.parametrize("rc", [0, 1])
 def test_the_file_is_as_before_once_firewalld_has_read_it(host, before, rc):
-    path = firewalld.path_of("default")
-    if before:
-        host.files[path] = before
+    policy = replace(WANTED, served=("home",), services=("dhcp",))
+    paths = firewalld.paths_of("default")
+    host.files.update({firewalld.path_of(name): text for name, text in before.items()})
+    files = dict(host.files)
     seen, again = [], []
     real = host.run
 
@@ -135,18 +192,18 @@ def test_the_file_is_as_before_once_firewalld_has_read_it(host, before, rc):
             again.append(list(argv[1:]))
             return Done(0, "", "")
         if list(argv) == ["firewall-cmd", "--reload"]:
-            seen.append(host.files.get(path))
+            seen.append({path: host.files.get(path) for path in paths})
             return Done(rc, "", "Error: no")
         return real(argv, stdin)
 
     host.run = run
     if rc:
         with pytest.raises(GatewayError, match="firewalld: firewall-cmd --reload says: Error: no"):
-            firewalld.put(host, "default", "<new/>\n")
+            firewalld.put(host, "default", policy)
     else:
-        firewalld.put(host, "default", "<new/>\n")
-    assert seen == ["<new/>\n"]
+        firewalld.put(host, "default", policy)
+    assert seen == [policy.texts("default")]
     # What the reload has put out of its zone.
     lost = [["--zone=home", "--change-interface=tap+"], ["--zone=public", "--change-interface=wan0"]]
     assert again == ([] if rc else lost)
-    assert host.files.get(path, "") == before
+    assert host.files == files
