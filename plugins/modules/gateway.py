@@ -872,7 +872,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import run_module
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import tell
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import repeated
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import forget, repeated
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -895,6 +895,7 @@ def main() -> None:
         confirmation = confirming.waiting(params, host)
         if params["state"] == "absent":
             gone = removing.remove_instance(params["instance"], host, confirmation)
+            forget(params["instance"], host)
             return gone.to_dict(module._verbosity > 0)
         gateway, problems = read_gateway(params)
         result = engine.apply_gateway(

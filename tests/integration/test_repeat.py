@@ -109,8 +109,10 @@ def test_nothing_is_sent_until_something_is_different(box, backend):  # noqa: F8
             play.gateway(name + ", recording")
         play.gateway(name + ", known")
     play.gateway("an option", args={"mss": "keep"})
-    play.gateway("an option, recording", args={"mss": "keep"})
     play.gateway("another option", args={"port_forwards": [dict(DECLARED["port_forwards"][0], port=444)]})
+
+    play.gateway("another option, recording", args={"port_forwards": [dict(DECLARED["port_forwards"][0], port=444)]})
+    play.gateway("removed", args={"state": "absent"})
 
     results, sent, shown = play.run(box)
 
@@ -127,3 +129,4 @@ def test_nothing_is_sent_until_something_is_different(box, backend):  # noqa: F8
         assert results[name]["changed"] is changed, name
         assert not results[name + ", known"]["changed"], name
     assert results["an option"]["changed"] and results["another option"]["changed"]
+    assert not list((box.folder / "run/ipmasq").glob("default.[as]*"))

@@ -92,6 +92,15 @@ def _leave(instance: str, options: str, host: Host) -> None:
         host.write(place(instance, "again"), packed(script, PACKED), 0o600)
 
 
+def forget(instance: str, host: Sight) -> None:
+    """Remove the record and the script of an instance that is removed."""
+    acting = host.acting()
+    for path in filter(None, (place(instance, kind) for kind in ("seen", "again"))):
+        with contextlib.suppress(GatewayError):
+            if acting and acting.exists(path):
+                acting.remove(path)
+
+
 class Listener(Onlooker):
     """Records the questions. Anything but a question that can be repeated spoils the record."""
 

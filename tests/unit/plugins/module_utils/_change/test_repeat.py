@@ -238,3 +238,16 @@ def test_without_a_python_there_is_no_script(run, monkeypatch):
     run.host.task = "key"
     monkeypatch.setattr(repeat.sys, "executable", "")
     assert not run()["changed"] and SCRIPT not in run.host.files
+
+
+def test_who_goes_is_forgotten(run):
+    run.host.task = "key"
+    run()
+    repeat.forget("default", fakes.seen(run.host, True))
+    repeat.forget("../../etc/passwd", run.host)
+    assert SCRIPT in run.host.files and SEEN in run.host.files
+    repeat.forget("default", run.host)
+    assert SCRIPT not in run.host.files and SEEN not in run.host.files
+    events = len(run.host.events)
+    repeat.forget("../../etc/passwd", run.host)
+    assert len(run.host.events) == events
