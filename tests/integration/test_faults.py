@@ -315,7 +315,7 @@ def test_a_full_disk(gate, disk, change, path):
     after = holds(gate)
     place = disk(path)
     filler = place / "filler"
-    for pages in sample(range(200), gate, change, path) if FULL else (0, 1, 3, 7, 12, 20, 60):
+    for pages in sample(range(200), gate, change, path) if FULL else (0, 1, 3, 7, 12, 20, 60, 120):
         become(gate, old)
         free = os.statvfs(place)
         filler.write_bytes(b"x" * (free.f_bavail - pages) * free.f_bsize)
