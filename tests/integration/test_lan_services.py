@@ -489,6 +489,18 @@ def test_another_dhcp_server_in_the_lan_is_named(gate, net, dnsmasq, monkeypatch
 
 
 @ON_NFT
+def test_who_holds_the_port_of_dhcp_is_named(gate, net):
+    before = gate.host.snapshot()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("0.0.0.0", 67))
+        with pytest.raises(GatewayError, match=r"does not start: .*in use; port 67 is held by \S+ \(PID \d+\)"):
+            serve(gate)
+    after = gate.host.snapshot()
+    assert (after["rules"], after["switches"]) == (before["rules"], before["switches"])
+    serve(gate)
+
+
+@ON_NFT
 def test_one_that_does_not_start_takes_the_change_back(gate, net):
     before = gate.host.snapshot()
     program = gate.host.root / "bin/dnsmasq"

@@ -146,7 +146,7 @@ class _ServicesPart(Part[Services]):
             host.run(by.reread.split())
         done = host.run((by.reload if delta.do.reload else by.restart).format(instance).split())
         if done.rc != 0:
-            said = _why(host.run(by.log.format(instance).split()).out)
+            said = _why(host.run(by.log.format(instance).split()).out) + _in_use(host)
             told = "dnsmasq for LANs does not start: {0} ({1})"
             raise GatewayError(told.format(said, by.status.format(instance)))
         return ()
@@ -276,6 +276,15 @@ def _served_by_others(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:
     said = "lans: another DHCP server answers on {0} ({1}); turn it off there, or leave dhcp out"
     found = servers(dict(doing.dhcp), host) if host and doing.dhcp else {}
     return tuple(said.format(link, ", ".join(addresses)) for link, addresses in sorted(found.items()))
+
+
+def _in_use(sight: Sight) -> str:
+    """Who may have kept dnsmasq from starting.
+
+    Not asked before: a DHCP server that is bound to its own link (libvirt's) holds the same port, and does no harm.
+    """
+    there = [str(each) for each in holders(67, ANY[:1], sight) if not ours(each.pid, sight)]
+    return "; port 67 is held by {0}".format(printable(", ".join(there))) if there else ""
 
 
 def _links(text: str) -> str:
