@@ -4,9 +4,10 @@
 
 """A bare machine: Debian's minimal system, git, make, python3 and ca-certificates.
 
-It runs a clone, `make setup`, `make demo`, and the first test of every stage, so that programs that we once installed
-here cannot hide a missing step. With IPMASQ_BARE_ALL=1 it also runs all of `make test`. The machine is a folder with
-its own namespaces for mounts and processes. It shares the network of this machine, because it has to fetch packages.
+It runs a clone, `make setup`, `make demo`, a bench, and the first test of every stage, so that programs that we once
+installed here cannot hide a missing step. With IPMASQ_BARE_ALL=1 it also runs all of `make test`. The machine is a
+folder with its own namespaces for mounts and processes. It shares the network of this machine, because it has to fetch
+packages.
 """
 
 from __future__ import annotations
@@ -105,6 +106,13 @@ def test_demo(machine: Machine) -> None:
     assert said.count("masquerade ───► 198.51.100.2") == 3, said[-4000:]
     assert said.count("masquerade ───► 2001:db8:100::2") == 2, said[-4000:]
     assert "lab ipmasq: gone" in said
+
+
+def test_first_bench(machine: Machine) -> None:
+    """It finds what it needs. Its budgets are for a machine that does nothing else."""
+    said = machine.run("make bench-quick BENCHES=sessions", check=False)
+    assert "bench: installing system packages" in said
+    assert "sessions │ done after" in said, said[-4000:]
 
 
 @pytest.mark.parametrize("stage", sorted(FIRST_TESTS))
