@@ -154,7 +154,8 @@ def test_fixpoint(gate, name):
 
     first = gate.apply(**params)
     assert first.changed and first.change.scene.backend.programs == gate.programs
-    assert gate.live(instance) and {*gate.live(instance)} == {*first.change.scene.plan.desired}
+    live = {*gate.live(instance)}
+    assert live and live == {*first.change.scene.plan.desired}
     second = gate.apply(**params)
     assert not second.changed, second.to_dict()["differences"]
     assert gate.info(instance)["drift"] == []

@@ -71,12 +71,10 @@ def boot_line(save: str, restore: str, file: str, instance: str) -> str:
     """
     return (
         "text=$(sed -n '/^# hold/,/^COMMIT/p' {4}; "
-        'for table in {5}; do sed "/^# hold/,/^COMMIT/d" {4} | grep -q "^[*]$table" || continue; '
+        "for table in $(sed -n '/^# hold/,/^COMMIT/d; s/^[*]//p' {4}); do "
         'echo "*$table"; {0} -t $table | sed -n \'/ --comment "*ipmasq:{1}\\/jump"* -j /s/^-A /-D /p\'; '
-        'sed "/^# hold/,/^COMMIT/d" {4} | sed -n "/^[*]$table/,/^COMMIT/p" | sed 1d; done); '
-        "printf '%s\\n' \"$text\" | {2} -w {3} --noflush".format(
-            save, instance, restore, LOCK_WAIT, file, " ".join(ORDER)
-        )
+        'sed -n "/^# hold/,/^COMMIT/d; /^[*]$table/,/^COMMIT/{{ /^[*]/d; p; }}" {4}; done); '
+        "printf '%s\\n' \"$text\" | {2} -w {3} --noflush".format(save, instance, restore, LOCK_WAIT, file)
     )
 
 
