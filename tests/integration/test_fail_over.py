@@ -148,6 +148,33 @@ def test_nor_does_one_of_a_container(gate, net):
         assert outside.leaks() == []
 
 
+def test_nor_does_one_take_an_undeclared_way_out(gate, net):
+    """From one undeclared link to another, then to a third one, which has a default route; with answers and without."""
+    link(net, "lte0", "lte", "100.64.5", "fd64")
+    sh("ip route add default via 100.64.5.2 metric 900; ip -6 route add default via fd64::2 metric 9000")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    link(net, "docker0", "container", "10.8.8", "fd08")
+    link(net, "tun7", "site", "10.7.7", "fd07")
+    lead("10.7.7", "fd07")
+    sh("ip route add 10.50.0.0/24 via 10.7.7.2; ip -6 route add fd50::/64 via fd07::2")
+    net.nodes["container"].sh("ip addr del {0}/32 dev lo; ip -6 addr del {1}/128 dev lo".format(FAR4, FAR6))
+    sent = [udp("10.8.8.2", "10.50.0.9"), udp("fd08::2", "fd50::9")]
+    with (
+        Sniffer(net, "lte") as outside,
+        flow(net, "container", "10.8.8.2", "site", FAR4) as four,
+        flow(net, "container", "fd08::2", "site", FAR6) as six,
+    ):
+        for packet in sent:
+            send_from(net, "container", "docker0", packet)
+        assert outside.leaks() == []
+        sh("ip link set tun7 down; ip link set wan0 down")
+        assert leads_by("lte0", "10.50.0.9", "fd50::9", FAR4, FAR6)
+        speak(four, six)
+        for packet in sent * 2:
+            send_from(net, "container", "docker0", packet)
+        assert outside.leaks() == []
+
+
 # --- Links that nobody declared -------------------------------------------------------------------------------------
 
 

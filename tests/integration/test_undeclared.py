@@ -383,6 +383,22 @@ def test_a_lan_reaches_one_of_another_instance(gate, net):
         gate.apply(**dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/office"])]))
 
 
+def test_another_instance_whose_lans_have_changed_is_drift(nft):
+    with contextlib.closing(Topology()) as net:
+        nft.apply(**SECOND)
+        reaching = dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/guests"])])
+        nft.apply(**reaching)
+        assert nft.info()["as_applied"]
+        sh("ip link add lab1 type bridge; ip addr add 10.44.0.1/24 dev lab1; ip link set lab1 up")
+        moved = [dict(GUESTS, name="secret"), {"name": "guests", "interfaces": ["lab1"]}]
+        nft.apply(**dict(SECOND, lans=moved))
+        words = "its LANs or WANs have changed since the last run, whose rules know the earlier ones"
+        assert nft.info()["drift"] == ["~ instance two: " + words]
+        nft.apply(**reaching)
+        assert nft.info()["as_applied"]
+        assert net.tcp("office", "guest", GUEST4, timeout=SOON) != OFFICE4
+
+
 def test_instances_are_isolated_where_the_rest_is_left_alone(gate, net):
     gate.apply(undeclared="leave", **ONE_LAN)
     gate.apply(undeclared="leave", **SECOND)

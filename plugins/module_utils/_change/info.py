@@ -65,7 +65,7 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
         init=service.init_of(host),
         interfaces=told.interfaces,
     )
-    drift = _drift(known, scene, host) + _new_ways_out(gateway, instance, facts, host)
+    drift = _drift(known, scene, host) + _since(gateway, instance, facts, host)
     return {
         "changed": False,
         "applied": state is not None,
@@ -112,12 +112,22 @@ def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
     return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))
 
 
-def _new_ways_out(gateway: t.Optional[Resolved], instance: str, facts: Facts, host: Sight) -> t.List[str]:
-    """Rules are made for the default routes that a run finds."""
-    beside = [name for other in earlier.others(instance, host) for name in DECLARATION.of(other).interfaces]
+def _since(gateway: t.Optional[Resolved], instance: str, facts: Facts, host: Sight) -> t.List[str]:
+    """Rules are made for the default routes and for the instances that a run finds."""
+    if not gateway:
+        return []
+    others = [DECLARATION.of(other) for other in earlier.others(instance, host)]
+    ways_out = new_ways_out(gateway, facts, [name for other in others for name in other.interfaces])
+    roles = [other.roles for other in others]
     return [
         "~ {0}: has got a default route since the last run, whose rules take it for a link without one".format(name)
-        for name in (new_ways_out(gateway, facts, beside) if gateway else ())
+        for name in ways_out
+    ] + [
+        "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones".format(
+            each.instance
+        )
+        for each in gateway.around.neighbours
+        if each not in roles
     ]
 
 

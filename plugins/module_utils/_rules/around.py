@@ -60,6 +60,7 @@ NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
 AGAIN = Chain("undeclared-again")
+MOVED = Chain("undeclared-moved")
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -250,6 +251,27 @@ def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
         Rule(here, Match(oif=wans, ct_state=("new",), again=True), Action("jump", AGAIN.name), "undeclared"),
         Rule(AGAIN.name, Match(mapped=True), RETURN, "answers"),
         *(Rule(AGAIN.name, Match(f, source=nets), DROP, "guard") for f, nets in by_family(NEVER_OUTSIDE).items()),
+    ]
+
+
+def moved(gateway: Resolved) -> t.List[Rule]:
+    """The route of a flow between undeclared links may have moved to one with a default route.
+
+    The same as for WANs, but for what began there: hosts behind that link get answers from private addresses.
+    """
+    links, here = gateway.around.ways_out, MOVED.name
+    if not links or gateway.undeclared == "leave":
+        return []
+    later = (Match(oif=links, ct_state=KNOWN), Match(oif=links, ct_state=("new",), again=True))
+    return [
+        *(Rule(FORWARD.name, match, Action("jump", here), "undeclared") for match in later),
+        # What another instance exempts, and what anybody translates.
+        Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
+        Rule(here, Match(mapped=True), RETURN, "answers"),
+        *(
+            Rule(here, Match(f, source=nets, direction="original"), DROP, "guard")
+            for f, nets in by_family(NEVER_OUTSIDE).items()
+        ),
     ]
 
 

@@ -22,10 +22,12 @@ from .around import (
     AGAIN,
     ASKED,
     CLAIMED,
+    MOVED,
     NEW,
     OUT,
     claimed,
     closing,
+    moved,
     outside,
     reaches,
     spoofed,
@@ -130,7 +132,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [
         chain
-        for chain in (ASKED, NEW, OUT, CLAIMED, AGAIN, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+        for chain in (ASKED, NEW, OUT, CLAIMED, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
         if chain.name in filled
     ]
     for lan in gateway.lans:
@@ -223,7 +225,7 @@ def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     rules += [Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in sides]
     # Everything between two declared links is decided by now.
     ends = [Rule(FORWARD.name, Match(oif=side), Action("goto", UNDECLARED.name), "undeclared") for side in sides]
-    return rules + (ends if apart else [])
+    return rules + (ends + moved(gateway) if apart else [])
 
 
 def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:
