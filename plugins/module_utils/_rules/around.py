@@ -257,7 +257,7 @@ def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
 def moved(gateway: Resolved) -> t.List[Rule]:
     """The route of a flow between undeclared links may have moved to one with a default route.
 
-    The same as for WANs, but for what began there: hosts behind that link get answers from private addresses.
+    As for WANs, with one exception: hosts behind that link get answers from private addresses.
     """
     links, here = gateway.around.ways_out, MOVED.name
     if not links or gateway.undeclared == "leave":
