@@ -120,8 +120,8 @@ def dnsmasq(programs):
 @pytest.fixture
 def gate(backend, tmp_path, dnsmasq, monkeypatch):
     # dnsmasq reads reservations as a user of its own.
-    for each in (tmp_path, *(path for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-")))):
-        each.chmod(0o755)
+    for each in (tmp_path, *tmp_path.parents):
+        each.chmod(each.stat().st_mode | 0o011)
     made = Gate(backend, tmp_path, ServedHost)
     (tmp_path / "bin/dnsmasq").symlink_to(dnsmasq)
     monkeypatch.setattr(discover, "SECONDS", 0.3)
