@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .units import METRICS_TIMER, METRICS_UNIT
+from .units import METRICS_TIMER, METRICS_UNIT, SANDBOX
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .service import Init
@@ -20,7 +20,8 @@ COLLECTOR = "/etc/ipmasq/metrics"
 #: How often it runs, in seconds.
 EVERY = 60
 #: The user chooses the folder, so only the system itself is protected. iptables needs CAP_NET_RAW.
-UNIT_TEXT = """\
+UNIT_TEXT = (
+    """\
 # Written by the Ansible collection ipmasq.linux.
 [Unit]
 Description=NAT gateway: metrics of instance %i
@@ -35,20 +36,12 @@ Nice=19
 IOSchedulingClass=idle
 LogLevelMax=notice
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_OVERRIDE
-NoNewPrivileges=yes
 RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6
 ProtectSystem=full
-PrivateDevices=yes
 ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
 """
+    + SANDBOX
+)
 TIMER_TEXT = """\
 # Written by the Ansible collection ipmasq.linux.
 [Unit]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .units import SERVICES_UNIT
+from .units import SANDBOX, SERVICES_UNIT
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .service import Init
@@ -28,7 +28,8 @@ RESERVED = " && ".join(
     'sed -n "s/^#{0} //p" INSTANCE.conf > INSTANCE.{0}s && chmod 644 INSTANCE.{0}s'.format(word)
     for word in ("host", "name")
 )
-SERVICES_TEXT = """\
+SERVICES_TEXT = (
+    """\
 [Unit]
 Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
 Documentation=https://github.com/ipmasq/linux
@@ -49,23 +50,15 @@ RuntimeDirectoryPreserve=yes
 StateDirectory=ipmasq
 UMask=0027
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN
-NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
-PrivateDevices=yes
-ProtectKernelTunables=yes
 ProtectKernelModules=yes
-ProtectControlGroups=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
 RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
 """.replace("RESERVED", RESERVED.replace("INSTANCE", "%i"))
+    + SANDBOX
+)
 #: A shell loop restarts it if it dies. They form one process group, which must end before the next one starts.
 SCRIPT_TEXT = """\
 # Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart|reload INSTANCE

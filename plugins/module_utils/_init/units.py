@@ -41,8 +41,22 @@ ExecStart=/bin/sh /etc/ipmasq/boot
 [Install]
 WantedBy=sysinit.target
 """
+#: The end of every unit that runs more than once: what none of them needs.
+SANDBOX = """\
+NoNewPrivileges=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+"""
 #: Rules that others have saved may hold our table, which nobody but its owner may load: theirs come first.
-FENCE_UNIT_TEXT = """\
+FENCE_UNIT_TEXT = (
+    """\
 # Written by the Ansible collection ipmasq.linux. While it is stopped, a flush of all rules opens this host.
 [Unit]
 Description=NAT gateway: what stays closed while all rules are gone
@@ -62,21 +76,13 @@ Restart=always
 RestartSec=100ms
 RuntimeDirectory=ipmasq-fence
 CapabilityBoundingSet=CAP_NET_ADMIN
-NoNewPrivileges=yes
 RestrictAddressFamilies=AF_NETLINK AF_UNIX
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
-PrivateDevices=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
 """
+    + SANDBOX
+)
 LINKS_TEXT = """\
 # Written by the Ansible collection ipmasq.linux; started {when}.
 [Unit]
