@@ -146,7 +146,8 @@ class _ServicesPart(Part[Services]):
             host.run(by.reread.split())
         done = host.run((by.reload if delta.do.reload else by.restart).format(instance).split())
         if done.rc != 0:
-            said = _why(host.run(by.log.format(instance).split()).out) + _in_use(host)
+            said = _why(host.run(by.log.format(instance).split()).out)
+            said += _in_use(host) if "in use" in said else ""
             told = "dnsmasq for LANs does not start: {0} ({1})"
             raise GatewayError(told.format(said, by.status.format(instance)))
         return ()
@@ -279,7 +280,7 @@ def _served_by_others(doing: Doing, sight: Sight) -> t.Tuple[str, ...]:
 
 
 def _in_use(sight: Sight) -> str:
-    """Who may have kept dnsmasq from starting.
+    """Who may have kept dnsmasq from its port for DHCP.
 
     Not asked before: a DHCP server that is bound to its own link (libvirt's) holds the same port, and does no harm.
     """
