@@ -263,6 +263,9 @@ def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
     gate.apply(**TWO_LANS, ipv6="masquerade")
     assert net.tcp("far", "office", OFFICE4, timeout=SOON) == "timeout"
     assert not [line for line in gate.info()["drift"] if "tun7" in line]
+    gate.apply(**TWO_LANS, ipv6="masquerade", undeclared="leave")
+    came, left = through_a_tunnel(net)
+    assert came and left, "packets that nobody stops do not arrive, so the rules have stopped nothing"
 
 
 def tunnel(net) -> tuple:
