@@ -65,11 +65,6 @@ class Dhcp:
     reserve: t.Tuple[Reservation, ...] = ()
     options: t.Tuple[t.Tuple[str, str], ...] = ()
 
-    @property
-    def most(self) -> int:
-        """How many clients can have an address at the same time."""
-        return len(self.reserve) + sum(last - first + 1 for first, last in spans(self.range))
-
 
 @dataclass(frozen=True)
 class LanServices:
