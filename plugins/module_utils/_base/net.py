@@ -78,6 +78,11 @@ def matches_name(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
+def matches_any(patterns: t.Iterable[str], name: str) -> bool:
+    """Whether an interface is among these names and patterns."""
+    return any(matches_name(pattern, name) for pattern in patterns)
+
+
 def patterns_overlap(one: str, other: str) -> bool:
     """Whether both patterns can match the same interface name."""
     return matches_name(one, other.rstrip("*")) or matches_name(other, one.rstrip("*"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._base.net import matches_name
+from .._base.net import matches_any
 from .._proof.judge import answers
 from .._proof.model import GATEWAY, Culprit
 from .._proof.packets import RST, in_words
@@ -132,7 +132,7 @@ def _came_out(trip: Trip, said: Said, trial: Trial) -> Answer:
 def _led_astray(trip: Trip, trial: Trial) -> bool:
     """An answer reaches the client of a LAN only on that LAN's links. One outside may be reached by several WANs."""
     lan = trip.inn.lan
-    return bool(lan and trial.back and not any(matches_name(each, trial.back.place) for each in lan.interfaces))
+    return bool(lan and trial.back and not matches_any(lan.interfaces, trial.back.place))
 
 
 def _reached(trip: Trip, said: Said, trial: Trial) -> Answer:

@@ -11,7 +11,7 @@ import json
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._base.net import matches_name
+from .._base.net import matches_any, matches_name
 from .._base.values import is_private, overlaps
 from .._proof.model import FAMILY_NAMES, within
 from .._proof.places import outside
@@ -169,7 +169,7 @@ class Planner:
         side = Side(OTHER, way.link, way.hop if known and known.ethernet else "")
         if way.link in self.wans:
             return replace(side, kind=WAN)
-        lans = (lan for lan in self.gateway.lans if any(matches_name(each, way.link) for each in lan.interfaces))
+        lans = (lan for lan in self.gateway.lans if matches_any(lan.interfaces, way.link))
         lan = next(lans, None)
         return replace(side, kind=LAN, lan=lan) if lan else side
 

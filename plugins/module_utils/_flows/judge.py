@@ -13,7 +13,7 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, fields
 
-from .._base.net import is_suffix, matches_name, network
+from .._base.net import is_suffix, matches_any, network
 from .._base.values import ends_of
 from .._rules.model import REACH, VERDICTS, Match
 from .index import Packet, Places, RuleIndex
@@ -61,7 +61,7 @@ class Judge:
         mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)
         inside = [(net, lan.interfaces) for lan in lans for net in lan.networks]
         others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
-            (net, (name,)) for net, name in rules.links if not any(matches_name(pattern, name) for pattern in mine)
+            (net, (name,)) for net, name in rules.links if not matches_any(mine, name)
         ]
         self._lans, self._places = Places(inside), Places(inside + others)
         self._sets: t.Dict[int, Places] = {}
@@ -90,7 +90,7 @@ class Judge:
         return self._places.find(address)
 
     def is_wan(self, link: str) -> bool:
-        return any(matches_name(pattern, link) for pattern in self.wans)
+        return matches_any(self.wans, link)
 
     def right(self, flow: Flow, link: str, certain: bool) -> bool:
         """Whether these rules accept the connection as it is on some path, either for certain or possibly."""

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._backend.nftables import flowtable
-from .._base.net import matches_name
+from .._base.net import matches_any
 from .._base.values import is_plain_link
 from .._facts.links import read_facts
 from .part import NOTHING, Delta, Part, Shell, stem
@@ -46,7 +46,7 @@ def flowtable_of(gateway: Resolved) -> Flowtable:
 def missing(wanted: Flowtable, present: t.Optional[t.Set[str]], facts: Facts) -> t.Tuple[str, ...]:
     """The interfaces that have to join. ``present`` are those in the flowtable; None if there is none."""
     names = sorted({interface.name for interface in facts.interfaces if is_plain_link(interface.name)})
-    meant = [name for name in names if any(matches_name(pattern, name) for pattern in wanted.devices)]
+    meant = [name for name in names if matches_any(wanted.devices, name)]
     return tuple(name for name in meant if name not in (present or ()))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import matches_name
+from .._base.net import matches_any
 from .._base.values import is_plain_link, less, overlaps
 from .._facts.links import PROBES, TUNNEL_LINKS, manager_of
 from .._resolve.around import sites_of
@@ -63,7 +63,7 @@ def links(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.Dict[st
         and not each.master
         and each.name != "lo"
         and not each.name.startswith(PROBES)
-        and not _among(each.name, named)
+        and not matches_any(named, each.name)
         and not overlaps(each.networks, networks)
     ]
     sorts = {each.name: _managed(each, gateway, facts) for each in free}
@@ -77,14 +77,10 @@ def _managed(link: Interface, gateway: Resolved, facts: Facts) -> t.Optional[boo
     The link has come, or has got a default route or a public network, since they were made.
     """
     around, way_out = gateway.around, link.name in facts.default_routes
-    theirs = bool(manager_of(link)) or _among(link.name, TUNNEL_LINKS)
+    theirs = bool(manager_of(link)) or matches_any(TUNNEL_LINKS, link.name)
     if not around.leaves(link.name):
         return None if theirs and not way_out and link.name not in around.apart else False
     return True if theirs and not way_out and not less(link.networks, sites_of(gateway)) else None
-
-
-def _among(name: str, patterns: t.Iterable[str]) -> bool:
-    return any(matches_name(pattern, name) for pattern in patterns)
 
 
 # --- Subjects -------------------------------------------------------------------------------------------------------

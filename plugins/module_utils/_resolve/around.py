@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import by_family, family_of, matches_name, network
+from .._base.net import by_family, family_of, matches_any, network
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, shorten
 from .._facts.links import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
 from .resolved import Around
@@ -40,11 +40,11 @@ def around(
     others = [
         interface
         for interface in facts.interfaces
-        if is_plain_link(interface.name) and not _among(interface.name, declared) and interface.name != "lo"
+        if is_plain_link(interface.name) and not matches_any(declared, interface.name) and interface.name != "lo"
     ]
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
-    named = [each for each in others if _among(each.name, managed)]
+    named = [each for each in others if matches_any(managed, each.name)]
     vpns = [each for each in others if each not in named and _is_vpn(each) and each.name not in ways_out]
     apart = tuple(sorted(each.name for each in named if not manager_of(each) or each.name in ways_out))
     return Around(
@@ -86,8 +86,10 @@ def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.
 
     ``beside``: links of other instances, which these answer for.
     """
+    if gateway.undeclared == "leave":
+        return []
     known = [*_declared(gateway.lans, gateway.wans), *gateway.around.ways_out, *beside]
-    return [] if gateway.undeclared == "leave" else [each for each in facts.default_routes if not _among(each, known)]
+    return [each for each in facts.default_routes if not matches_any(known, each)]
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
@@ -98,10 +100,6 @@ def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Ne
 
 def _declared(lans: t.Iterable[Lan], wans: t.Iterable[Wan]) -> t.List[str]:
     return [name for lan in lans for name in lan.interfaces] + [wan.interface for wan in wans]
-
-
-def _among(name: str, patterns: t.Iterable[str]) -> bool:
-    return any(matches_name(pattern, name) for pattern in patterns)
 
 
 def _is_vpn(interface: Interface) -> bool:

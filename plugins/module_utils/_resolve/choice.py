@@ -15,7 +15,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._base.net import matches_name
+from .._base.net import matches_any, matches_name
 from .._base.values import is_plain_link, is_private, shorten
 from .._facts.links import manager_of
 from .._intent.conflicts import ONE_CARD
@@ -71,11 +71,7 @@ class Choosing:
         facts, known = self._facts, self._known.wans
         inside = [name for lan in gateway.named_lans for name in lan.interfaces]
         advertised = rogue_links(facts, self._known.lans)
-        found = tuple(
-            name
-            for name in facts.default_routes
-            if name not in advertised and not any(matches_name(pattern, name) for pattern in inside)
-        )
+        found = tuple(name for name in facts.default_routes if name not in advertised and not matches_any(inside, name))
         new = [name for name in found if name not in known]
         if known and new:
             self._otherwise("wans", "a default route through {0}".format(_listed(new)), Chosen(known), Chosen(found))

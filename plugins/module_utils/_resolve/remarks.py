@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import family_of, matches_name
+from .._base.net import family_of, matches_any
 from .._base.values import overlaps, shorten
 from .._facts.links import manager_of
 from .around import leads_anywhere
@@ -37,7 +37,7 @@ def dangers(gateway: Resolved, facts: Facts) -> t.List[str]:
         "LAN and does not become a WAN; find that host".format(lan.name, name)
         for lan in gateway.lans
         for name in rogue_links(facts, [each.name for each in _links(lan, facts)])
-        if any(matches_name(pattern, name) for pattern in lan.interfaces)
+        if matches_any(lan.interfaces, name)
     ]
 
 
@@ -76,9 +76,7 @@ def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
     wans = [wan.interface for wan in gateway.wans]
     lans = [each.name for lan in gateway.lans for each in _links(lan, facts)]
     names = [
-        name
-        for name in facts.default_routes
-        if not any(matches_name(pattern, name) for pattern in wans) and name not in rogue_links(facts, lans)
+        name for name in facts.default_routes if not matches_any(wans, name) and name not in rogue_links(facts, lans)
     ]
     return [_listed(names) for _once in names[:1]]
 
@@ -106,7 +104,7 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
         and each.kind != "dummy"
         and each.name not in facts.default_routes
         and not manager_of(each)
-        and not any(matches_name(pattern, each.name) for pattern in known)
+        and not matches_any(known, each.name)
     ]
     so = (
         "the gateway filters nothing between it and WANs or LANs"

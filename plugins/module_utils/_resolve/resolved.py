@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, fields, replace
 
-from .._base.net import matches_name
+from .._base.net import matches_any
 from .._intent.forward import describe_port_forward
 from .._intent.gateway import ITEM_KINDS, Gateway
 from .._intent.helper import describe_helper
@@ -58,7 +58,7 @@ class Around:
 
     def leaves(self, link: str) -> bool:
         """Whether a link that is not declared is left to its manager."""
-        return link not in self.apart and any(matches_name(pattern, link) for pattern in self.managed)
+        return link not in self.apart and matches_any(self.managed, link)
 
 
 @dataclass(frozen=True)
