@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 
 import pytest
 import releases
@@ -16,6 +17,7 @@ from helpers import BACKENDS, Gate
 from topology import Topology
 
 HERE = pathlib.Path(__file__).parent
+UNPACK = HERE.parents[1] / "tools/unpack"
 IMPOSSIBLE = sandbox.can_have_namespaces()
 
 
@@ -50,6 +52,22 @@ def coturn():
             yield lambda name: releases.command(root, root / "usr/bin" / name)
     except releases.NotHere as reason:
         pytest.skip("no coturn: {0}".format(reason))
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """Debian's dnsmasq and udhcpc, unpacked: neither is started on this machine."""
+    folder = tmp_path_factory.mktemp("dnsmasq")
+    done = subprocess.run([str(UNPACK), str(folder), "dnsmasq-base", "udhcpc"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def dnsmasq(programs):
+    return programs / "bin/dnsmasq"
 
 
 @pytest.fixture(autouse=True)

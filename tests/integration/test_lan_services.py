@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -29,10 +28,10 @@ from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
-from ansible_collections.ipmasq.linux.plugins.module_utils._services import discover
+from ansible_collections.ipmasq.linux.plugins.module_utils._services import dhcp, discover
 
-UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
-#: What the unit makes systemd do. The configuration that it hands over has its paths in the folder of the test.
+#: What the unit makes systemd do. The configuration that it hands over has its paths in the folder of the test. Unless
+#: the test asks for it, addresses are not tried for three seconds each before they are offered.
 SYSTEMCTL = r"""#!/bin/sh
 root=ROOT
 run=$root/run/ipmasq-services
@@ -68,7 +67,9 @@ mkdir -p $run $root/var/lib/ipmasq
 [ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf
 reserved
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
-exec dnsmasq --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err
+quick=--no-ping
+[ ! -e $root/ping ] || quick=
+exec dnsmasq $quick --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err
 """
 JOURNALCTL = "#!/bin/sh\ncat ROOT/dnsmasq.err\n"
 #: What udhcpc has been given.
@@ -101,35 +102,25 @@ class ServedHost(ServiceHost):
         sh(moved.replace("\nPATH=", "\nPATH={0}/bin:".format(self.root)))
 
 
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory):
-    """Debian's dnsmasq and udhcpc, unpacked: neither is started on this machine."""
-    folder = tmp_path_factory.mktemp("dnsmasq")
-    done = subprocess.run([str(UNPACK), str(folder), "dnsmasq-base", "udhcpc"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    folder.chmod(0o755)
-    return folder
-
-
-@pytest.fixture
-def dnsmasq(programs):
-    return programs / "bin/dnsmasq"
+@contextlib.contextmanager
+def served(backend, folder, dnsmasq, monkeypatch):
+    # dnsmasq reads reservations as a user of its own.
+    for each in (folder, *folder.parents):
+        each.chmod(each.stat().st_mode | 0o011)
+    made = Gate(backend, folder, ServedHost)
+    (folder / "bin/dnsmasq").symlink_to(dnsmasq)
+    monkeypatch.setattr(discover, "SECONDS", 0.3)
+    monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(folder, sandbox.PATH))
+    yield made
+    for path in (folder / "run/ipmasq-services").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 @pytest.fixture
 def gate(backend, tmp_path, dnsmasq, monkeypatch):
-    # dnsmasq reads reservations as a user of its own.
-    for each in (tmp_path, *tmp_path.parents):
-        each.chmod(each.stat().st_mode | 0o011)
-    made = Gate(backend, tmp_path, ServedHost)
-    (tmp_path / "bin/dnsmasq").symlink_to(dnsmasq)
-    monkeypatch.setattr(discover, "SECONDS", 0.3)
-    monkeypatch.setattr(sandbox, "PATH", "{0}/bin:{1}".format(tmp_path, sandbox.PATH))
-    yield made
-    for path in (tmp_path / "run/ipmasq-services").glob("*.pid"):
-        with contextlib.suppress(ProcessLookupError, ValueError):
-            os.kill(int(path.read_text()), signal.SIGKILL)
+    with served(backend, tmp_path, dnsmasq, monkeypatch) as made:
+        yield made
 
 
 #: What is the same beside the rules of every backend.
@@ -142,7 +133,7 @@ def bare(net, node):
                        if node == "office" else "ip addr flush dev up0; ip route flush table main")  # fmt: skip
 
 
-def leased(net, node, programs, tmp_path, name="laptop"):
+def leased(net, node, programs, tmp_path, name="laptop", tries=4):
     """What a client is given; None if nobody answers."""
     script = tmp_path / "told"
     script.write_text(TOLD)
@@ -150,7 +141,7 @@ def leased(net, node, programs, tmp_path, name="laptop"):
     (busybox,) = [path for path in programs.glob("root/**/busybox") if path.is_file() and os.access(path, os.X_OK)]
     with net.inside(node):
         done = subprocess.run(
-            [busybox, "udhcpc", "-i", "up0", "-f", "-n", "-q", "-t", "4", "-T", "1", "-O", "search", "-x",
+            [busybox, "udhcpc", "-i", "up0", "-f", "-n", "-q", "-t", str(tries), "-T", "1", "-O", "search", "-x",
              "hostname:" + name, "-s", script],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -243,7 +234,7 @@ def test_nobody_else_is_answered(gate, net, programs, tmp_path):
     assert not [node for node in ("guest", "wan") if "proto ra" in net.nodes[node].sh("ip -6 route")]
     for node in ("guest", "wan"):
         bare(net, node)
-        assert leased(net, node, programs, tmp_path) is None
+        assert leased(net, node, programs, tmp_path, tries=2) is None
     net.nodes["wan"].sh("ip addr add {0}/24 dev up0; ip -6 addr add 2001:db8:ff::1/64 dev up0 nodad; "
                         "ip route add 192.168.1.0/24 via {1}; ip -6 route add fd00:1::/64 via {2}"
                         .format(WAN4, GATE4, GATE6))  # fmt: skip
@@ -279,7 +270,7 @@ def request(mac, relay, wanted):
     """DHCPREQUEST, as a relay passes it on."""
     addresses = bytes(12) + socket.inet_aton(relay)
     head = struct.pack("!BBBBIHH16s16s192x", 1, 1, 6, 1, 1, 0, 0, addresses, mac)
-    return head + discover.COOKIE + bytes([53, 1, 3, 50, 4]) + socket.inet_aton(wanted) + b"\xff" + bytes(60)
+    return head + dhcp.COOKIE + bytes([53, 1, 3, 50, 4]) + socket.inet_aton(wanted) + b"\xff" + bytes(60)
 
 
 @ON_NFT

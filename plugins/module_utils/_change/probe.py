@@ -19,7 +19,7 @@ from .._facts.links import read_facts
 from .._parts.declaration import DECLARATION
 from .._proof.blame import ADDED
 from .._proof.model import GATEWAY, HOLDS, Report
-from .._proof.prove import prove
+from .._proof.prove import Extent, prove
 from .._resolve import declared
 from .._rollback import rollback
 from . import persist, proving
@@ -42,8 +42,8 @@ def gateway_probe(instance: str, host: Host) -> t.Dict[str, t.Any]:
     problems.raise_if_any()
     state = persist.read_state(host, instance)
     gateway = declared.read(DECLARATION.of(state).intent)
-    beside = proving.beside(instance, host)
-    report = prove(gateway, read_facts(host), host, beside=beside) if gateway else Report()
+    extent = Extent(beside=proving.beside(instance, host), services=True)
+    report = prove(gateway, read_facts(host), host, extent) if gateway else Report()
     report = _with_drift(report, instance, host)
     if gateway:
         host.write(rollback.proof_of(instance), json.dumps(proving.recorded(report, host)), 0o600)

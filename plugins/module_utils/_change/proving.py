@@ -20,7 +20,7 @@ from .._base.origin import utc
 from .._facts.links import read_facts
 from .._parts.declaration import DECLARATION
 from .._proof.model import UNMEASURABLE, Report
-from .._proof.prove import LONGEST, prove
+from .._proof.prove import LONGEST, Extent, prove
 from .._resolve import declared
 from .._rollback import rollback
 from . import persist
@@ -116,7 +116,7 @@ class Proving:
 def _proved(gateway: Resolved, host: Host, longest: float) -> Report:
     """A bug of ours in the proof does not roll a change back."""
     try:
-        return prove(gateway, read_facts(host), host, longest, beside(gateway.instance, host))
+        return prove(gateway, read_facts(host), host, Extent(longest, beside(gateway.instance, host)))
     except Exception as error:  # pylint: disable=broad-except
         bug = "the proof broke off, which is a bug in ipmasq.linux, please report it: {0}: {1}"
         return Report(notes=(bug.format(type(error).__name__, error),))

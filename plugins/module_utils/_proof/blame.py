@@ -48,6 +48,11 @@ def blame(case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host
     return found or Culprit()
 
 
+def stopped(case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host) -> Culprit:
+    """Who stops a packet that is for this host itself."""
+    return _Judge(case, evidence, flight, host).stopped() or Culprit()
+
+
 _Found = t.Optional[Culprit]
 
 
@@ -59,6 +64,11 @@ class _Judge:
         self._rules = rules.Rules(host)
 
     # --- What is wrong ----------------------------------------------------------------------------------------------
+
+    def stopped(self) -> _Found:
+        if self._end:
+            return self._ended(self._end)
+        return self._rose(counters.STOPS) or self._taken(self._case.place, "ingress")
 
     def lost(self) -> _Found:
         if self._end:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .judge import FIRST_PORT, Talk
+from .judge import Talk
 from .model import Seen
+from .packets import FIRST_PORT
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
@@ -27,6 +28,7 @@ class Run(t.NamedTuple):
     loop: Loop
     until: float
     numbers: t.Iterator[int]  # of conversations, as each has ports of its own
+    instance: str = "default"
 
 
 class Exchange:
@@ -35,6 +37,7 @@ class Exchange:
     def __init__(self, talks: t.Sequence[Talk], run: Run) -> None:
         self._run = run
         self._numbered = {talk.number: talk for talk in talks}
+        self._asking = [talk for talk in talks if talk.promise.asks]
         self.alive: t.Set[str] = set()
 
     def begin(self, talks: t.Iterable[Talk]) -> None:
@@ -53,10 +56,14 @@ class Exchange:
         """Whether anything came out."""
         come = self._run.loop.receive(max(0.0, seconds))
         for place, packet in come:
-            talk = self._owner(packet)
+            seen = Seen(place, packet)
+            talk = next((each for each in self._asking if each.hears(seen)), None)
+            if talk:
+                self._run.loop.forget(packet)  # an offer, for one, is a connection of its own
+            talk = talk or self._owner(packet)
             if talk and talk.sent:
                 self.alive.add(talk.sent[-1].place)
-                if talk.take(Seen(place, packet)):
+                if talk.take(seen):
                     self._send(talk)
         return bool(come)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from . import blame, setting
+from . import answering, blame, setting
+from .asking import Asking
 from .exchange import Exchange
 from .judge import Talk
 from .model import BROKEN, GATEWAY, HOLDS, UNMEASURABLE, Culprit
@@ -35,9 +36,10 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
     ``signs``: what gets through in any case.
     """
     broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
+    first = {at: results[at][0] for at in broken[:MOST]}
     found = [result for _talk, result in results]
     watch = Watch(run.loop, list(run.loop.places), run.host)
-    again = {at: Talk(results[at][0].promise, next(run.numbers), ground.magic) for at in broken[:MOST]}
+    again = {at: type(talk)(talk.promise, next(run.numbers), ground.magic) for at, talk in first.items()}
     groups = [[at] for at in list(again)[:MOST_COUNTED]] if watch.legacy else [list(again)]
     if broken:
         watch.begin(setting.trace(ground, run.loop.places))
@@ -89,8 +91,11 @@ def _send(talks: t.Sequence[Talk], signs: t.Sequence[Talk], run: Run, listen: t.
 def _culprit(talk: Talk, evidence: Evidence, run: Run) -> Culprit:
     if not talk.sent or talk.outcome == HOLDS:
         return Culprit()
+    flights = [flight for flight in evidence.flights if flight.mark == talk.number]
+    flight = flights[-1] if flights else None
+    if isinstance(talk, Asking):
+        return answering.culprit(talk, run.instance, (evidence, flight), run.host)
     last = talk.sent[-1]
     wrong = blame.PASSED if talk.promise.never else blame.CHANGED if talk.came_wrong else blame.LOST
     case = blame.Case(last.packet, last.place, talk.expected, wrong)
-    flights = [flight for flight in evidence.flights if flight.mark == talk.number]
-    return blame.blame(case, evidence, flights[-1] if flights else None, run.host)
+    return blame.blame(case, evidence, flight, run.host)

@@ -11,13 +11,11 @@ import typing as t
 from dataclasses import replace
 
 from .model import BROKEN, HOLDS, UNMEASURABLE, Result, Seen, mss_fits
-from .packets import ACK, ECHO, RST, SYN, Packet, answer, in_words
+from .packets import ACK, ECHO, FIRST_PORT, RST, SYN, Packet, answer, in_words
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .model import Promise, Step
 
-#: The probe's own ports, one for each promise.
-FIRST_PORT = 50000
 #: For a second flow of the same client.
 SECOND_PORT = 57000
 REFUSED = "it was refused"
@@ -62,6 +60,10 @@ class Talk:
         """Whether a packet with this conversation's mark is of it. Others have numbers in these fields, too."""
         ends = {end for each in self.sent for end in (each.packet.source, each.packet.target)}
         return packet.magic == self.magic or bool({packet.source, packet.target} & ends)
+
+    def hears(self, _seen: Seen) -> bool:
+        """Whether this answers a question to a service."""
+        return False
 
     def due(self) -> t.Optional[Seen]:
         """What has to be sent now."""

@@ -192,12 +192,16 @@ class Loop:
     # --- Packets -----------------------------------------------------------------------------------------------------
 
     def send(self, place: str, packet: packets.Packet) -> None:
-        data = packets.build(packet)
         try:
-            os.write(self._pipe, struct.pack("!H", len(data)) + data)
-            os.write(self._tuns[place], data)
+            self.forget(packet)
+            os.write(self._tuns[place], packets.build(packet))
         except OSError as error:
             raise GatewayError("{0}: a probe's packet cannot be sent: {1}".format(place, error.strerror)) from None
+
+    def forget(self, packet: packets.Packet) -> None:
+        """When the proof ends: the connection that a packet began."""
+        data = packets.build(packet)
+        os.write(self._pipe, struct.pack("!H", len(data)) + data)
 
     def receive(self, seconds: float) -> t.List[t.Tuple[str, packets.Packet]]:
         """Everything that has come out, by interface; waits only if there is nothing."""

@@ -15,6 +15,7 @@ from .._base.net import network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
+    from .questions import Question
 
 #: The kind of conversations that only show that an interface is alive, and are not reported.
 ALIVE = "alive"
@@ -89,6 +90,22 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Want:
+    """What an answer has to tell: at least one of the values, and no other; without values, nothing."""
+
+    word: str
+    values: t.Tuple[str, ...] = ()
+    networks: t.Tuple[str, ...] = ()  # addresses in them do as well
+    every: bool = False  # all of the values
+
+    def fits(self, found: t.Sequence[str]) -> bool:
+        if self.every:
+            return set(found) == set(self.values)
+        known = [each in self.values or (bool(self.networks) and within(each, self.networks)) for each in found]
+        return bool(known) == bool(self.values or self.networks) and all(known)
+
+
+@dataclass(frozen=True)
 class Promise:
     """One sentence of the declaration. Either every step holds, or, with ``never``, nothing of the kind comes out."""
 
@@ -102,6 +119,9 @@ class Promise:
     lacks: str = ""  # why it cannot be measured, known beforehand
     excuse: str = ""  # why silence may be right
     yields: str = ""  # why it is not broken by anybody but this gateway
+    asks: t.Optional[Question] = None  # of a service of the gateway itself, in place of steps
+    wants: t.Tuple[Want, ...] = ()  # in its answer
+    slow: bool = False  # whether it may take seconds to answer
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ ECHO = {4: (8, 0), 6: (128, 129)}  # request, reply
 #: ICMP errors that quote a packet: unreachable, too big, time exceeded, parameter problem.
 ERRORS = {4: (3, 11, 12, 5), 6: (1, 2, 3, 4)}
 IP4_LENGTH, IP6_LENGTH, TCP_LENGTH = 20, 40, 20
+#: Where the gateway's own services answer: ports of DNS, DHCP and DHCPv6, and the type of router advertisements.
+SERVICES, ADVERTISEMENT = (53, 67, 547), (6, 134)
+#: The probe's own ports, one for each promise.
+FIRST_PORT = 50000
 #: What follows the magic in a payload.
 TEXT = b"ipmasq.linux probe"
 
@@ -45,6 +49,8 @@ class Packet:
     quoted: t.Optional[Packet] = None
     broken: bool = False  # with a wrong checksum
     body: t.Optional[bytes] = None  # instead of what the protocol would have
+    payload: bytes = b""  # of UDP, or of ICMP behind its checksum, where it is not the probe's own text
+    hops: int = 64
 
     @property
     def version(self) -> int:
@@ -71,7 +77,7 @@ def build(packet: Packet) -> bytes:
     number, body = _body(packet)
     ends = packed(packet.source) + packed(packet.target)
     if packet.version == 6:
-        return struct.pack("!IHBB", 6 << 28 | packet.mark, len(body), number, 64) + ends + body
+        return struct.pack("!IHBB", 6 << 28 | packet.mark, len(body), number, packet.hops) + ends + body
     head = struct.pack("!BBHHHBBH", 0x45, 0, IP4_LENGTH + len(body), packet.mark, 0x4000, 64, number, 0) + ends
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
 
@@ -117,11 +123,13 @@ def _udp(packet: Packet) -> bytes:
 def _icmp(packet: Packet) -> bytes:
     if packet.quoted:
         return struct.pack("!BBHI", packet.kind, packet.code, 0, packet.rest) + build(packet.quoted)
+    if packet.payload:
+        return struct.pack("!BBH", packet.kind, packet.code, 0) + packet.payload
     return struct.pack("!BBHHH", packet.kind, packet.code, 0, packet.sport, 1) + _payload(packet)
 
 
 def _payload(packet: Packet) -> bytes:
-    return struct.pack("!I", packet.magic) + TEXT
+    return packet.payload or struct.pack("!I", packet.magic) + TEXT
 
 
 def parse(data: bytes) -> t.Optional[Packet]:
@@ -155,7 +163,8 @@ def _inner(ends: t.Tuple[str, str], mark: int, number: int, body: bytes) -> Pack
         return Packet(*ends, "tcp", sport, dport, flags, mss, mark, magic, acked)
     if number == 17:
         sport, dport = struct.unpack_from("!HH", body)
-        return Packet(*ends, "udp", sport, dport, 0, 0, mark, _magic(body))
+        payload = body[8:] if sport in SERVICES else b""
+        return Packet(*ends, "udp", sport, dport, 0, 0, mark, _magic(body), payload=payload)
     if number == (58 if version == 6 else 1):
         return _parse_icmp(ends, mark, version, body)
     return Packet(*ends, str(number), mark=mark, magic=_magic(bytes(8) + body))
@@ -166,7 +175,8 @@ def _parse_icmp(ends: t.Tuple[str, str], mark: int, version: int, body: bytes) -
     if kind in ERRORS[version]:
         (rest,) = struct.unpack_from("!I", body, 4)
         return Packet(*ends, "icmp", flags=0, mark=mark, kind=kind, code=code, rest=rest, quoted=parse(body[8:]))
-    return Packet(*ends, "icmp", identifier, 0, 0, 0, mark, _magic(body), kind=kind, code=code)
+    payload = body[4:] if (version, kind) == ADVERTISEMENT else b""
+    return Packet(*ends, "icmp", identifier, 0, 0, 0, mark, _magic(body), kind=kind, code=code, payload=payload)
 
 
 def _magic(body: bytes) -> int:

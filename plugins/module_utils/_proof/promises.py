@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import borders, entering, leaving, staying
+from . import borders, entering, leaving, serving, staying
 from .places import everywhere
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -48,6 +48,18 @@ def _kinds(oracle: Oracle) -> t.List[Kind]:
     ]
 
 
+def _services(oracle: Oracle) -> t.List[Kind]:
+    sides = serving.sides(oracle)
+    return [
+        ("LANs with DHCP", sides, serving.addresses),
+        ("reservations", serving.reserved(oracle), serving.reservations),
+        ("LANs with DNS", sides, serving.names),
+        ("LANs with router advertisements", sides, serving.announcements),
+        ("LANs without services", sides, serving.unserved),
+        ("WANs without services", serving.wans(oracle), serving.beyond),
+    ]
+
+
 def sample(subjects: Subjects) -> t.List[t.Any]:
     """The first ones, and some of the rest, evenly."""
     rest = len(subjects) - FIRST
@@ -56,11 +68,11 @@ def sample(subjects: Subjects) -> t.List[t.Any]:
     return list(subjects[:FIRST]) + [subjects[FIRST + rest * step // SAMPLE] for step in range(SAMPLE)]
 
 
-def promises(oracle: Oracle) -> t.Tuple[t.List[Promise], t.List[str]]:
-    """And a note for each kind that is sampled."""
+def promises(oracle: Oracle, services: bool = False) -> t.Tuple[t.List[Promise], t.List[str]]:
+    """And a note for each kind that is sampled. ``services``: what the gateway gives to its LANs itself, too."""
     found: t.List[Promise] = []
     notes = []
-    for word, subjects, make in _kinds(oracle):
+    for word, subjects, make in _kinds(oracle) + (_services(oracle) if services else []):
         chosen = sample(subjects)
         if len(chosen) < len(subjects):
             notes.append(

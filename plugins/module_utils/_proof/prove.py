@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import replace
 
 from . import borders, ground as grounds
+from .asking import SLOWEST, Asking, ask
 from .exchange import Exchange, Run
 from .inquest import examined
 from .judge import Talk
@@ -34,34 +35,42 @@ AGAIN = (0.2, 0.6)
 QUIET = 0.1
 
 
-def prove(
-    gateway: Resolved, facts: Facts, host: Host, deadline: float = LONGEST, beside: t.Sequence[str] = ()
-) -> Report:
-    """Send a packet for each promise through the host, and see what comes out. ``deadline``: seconds for everything;
-    ``beside``: links of other instances.
-    """
+class Extent(t.NamedTuple):
+    """How far a proof goes."""
+
+    longest: float = LONGEST  # in seconds, of what passes through the host
+    beside: t.Sequence[str] = ()  # links of other instances
+    services: bool = False  # whether those of the gateway itself are asked, too, which takes seconds
+
+
+PACKETS = Extent()
+
+
+def prove(gateway: Resolved, facts: Facts, host: Host, extent: Extent = PACKETS) -> Report:
+    """Send a packet for each promise through the host, and see what comes out."""
     began = host.clock()
     try:
         with Loop(host) as loop:
-            results, notes = _proved(gateway, facts, beside, Run(host, loop, began + deadline, itertools.count(1)))
+            run = Run(host, loop, began + extent.longest, itertools.count(1), gateway.instance)
+            results, notes = _proved(gateway, facts, extent, run)
     except (NoLoop, OSError) as error:
-        results, notes = _unmeasured(gateway, facts, host, str(error))
+        results, notes = _unmeasured(gateway, facts, host, extent.services, str(error))
     return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
 
 
-def _unmeasured(gateway: Resolved, facts: Facts, host: Host, why: str) -> _Proved:
+def _unmeasured(gateway: Resolved, facts: Facts, host: Host, services: bool, why: str) -> _Proved:
     """Every promise that can be named without a loop."""
     bare = grounds.survey(gateway, facts, host)
     bare = grounds.with_lacks(bare, dict.fromkeys(bare.links, why))
-    promised, notes = promises(Oracle(gateway, bare))
+    promised, notes = promises(Oracle(gateway, bare), services)
     return [Talk(promise, 1, 0).close((), ()) for promise in promised], notes
 
 
 _Proved = t.Tuple[t.List["Result"], t.List[str]]
 
 
-def _proved(gateway: Resolved, facts: Facts, beside: t.Sequence[str], run: Run) -> _Proved:
-    ground = replace(grounds.survey(gateway, facts, run.host), loose=borders.links(gateway, facts, beside))
+def _proved(gateway: Resolved, facts: Facts, extent: Extent, run: Run) -> _Proved:
+    ground = replace(grounds.survey(gateway, facts, run.host), loose=borders.links(gateway, facts, extent.beside))
     tried = grounds.candidates(gateway, ground, facts, run.host)
     places = grounds.places(grounds.measured(gateway, ground), run.host)
     # A clsact that comes and goes drops packets for a moment; nobody has declared that this link may be touched.
@@ -80,15 +89,18 @@ def _proved(gateway: Resolved, facts: Facts, beside: t.Sequence[str], run: Run) 
     )
     ground = replace(ground, ways=grounds.ways(ground, targets(Oracle(gateway, ground)), run.host))
     run.loop.build(ground, places)
-    promised, notes = promises(Oracle(gateway, ground))
+    promised, notes = promises(Oracle(gateway, ground), extent.services)
     notes = notes + grounds.before_bridges(places, facts, run.host) + grounds.before_links(places, facts, ground)
-    talks = [Talk(promise, next(run.numbers), ground.magic) for promise in promised]
-    alive = _talk(talks, run)
+    talks = [(Asking if promise.asks else Talk)(promise, next(run.numbers), ground.magic) for promise in promised]
+    asking = [talk for talk in talks if isinstance(talk, Asking)]
+    signs = [talk for talk in talks if talk.promise.kind == ALIVE]
+    alive = _talk([talk for talk in talks if not talk.promise.asks], run)
+    if asking:
+        alive = ask(asking, signs, alive, run._replace(until=run.host.clock() + SLOWEST))
     silent = grounds.silent(
         {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}, run.host
     )
     results = [(talk, talk.close(alive, silent)) for talk in talks if talk.promise.kind != ALIVE]
-    signs = [talk for talk in talks if talk.promise.kind == ALIVE]
     return examined(results, signs, ground, run), notes
 
 

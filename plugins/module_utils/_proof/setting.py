@@ -93,7 +93,9 @@ def _answers(ground: Ground, family: str) -> t.List[t.Tuple[str, int, int]]:
 def _numbers(ground: Ground, family: str) -> t.Tuple[t.Tuple[int, int, int], ...]:
     """Protocol, offset and value."""
     icmp, head = NUMBERS[family][2], 40 if family == "ip6" else 20
+    offers = ((17, head + 12, ground.magic),) if family == "ip" else ()
     return (
+        *offers,  # the transaction of DHCP
         (6, head + 4, ground.magic),  # sequence number
         (6, head + 8, ground.magic + 1 & EVERY),  # acknowledged
         (17, head + 8, ground.magic),

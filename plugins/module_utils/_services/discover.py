@@ -17,17 +17,15 @@ import ipaddress
 import struct
 import typing as t
 
+from . import dhcp
+
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
     from .._base.sockets import Frames
 
 SECONDS = 4.0
 NUMBER = 0x69706D71  # of our messages: "ipmq"
-COOKIE = b"\x63\x82\x53\x63"
-DISCOVER, OFFER, ACK, INFORM = 1, 2, 5, 8
-ANY, ALL = "0.0.0.0", "255.255.255.255"
-IPV4, UDP, CLIENT, SERVER = 0x0800, 17, 68, 67
-BOOTP = "!BBBBIHH4s4s4s4s16s192x"
+IPV4, UDP = 0x0800, 17
 
 
 def servers(links: t.Mapping[str, t.Collection[str]], host: Host) -> t.Dict[str, t.List[str]]:
@@ -58,9 +56,9 @@ def servers(links: t.Mapping[str, t.Collection[str]], host: Host) -> t.Dict[str,
 def _ask(frames: Frames, own: t.Sequence[str]) -> None:
     """Nobody hears it on a link that is down."""
     with contextlib.suppress(OSError):
-        frames.send(message(frames.mac, DISCOVER, ANY))
+        frames.send(message(frames.mac, dhcp.DISCOVER, dhcp.ANY))
         for address in own:
-            frames.send(message(frames.mac, INFORM, address))
+            frames.send(message(frames.mac, dhcp.INFORM, address))
 
 
 def _heard(frames: Frames) -> bytes:
@@ -72,13 +70,10 @@ def _heard(frames: Frames) -> bytes:
 
 def message(mac: bytes, kind: int, source: str) -> bytes:
     """A whole frame to everybody."""
-    here, nobody = _packed(source), bytes(4)
-    flags = 0x8000 if kind == DISCOVER else 0
-    head = struct.pack(BOOTP, 1, 1, 6, 0, NUMBER, 0, flags, here, nobody, nobody, nobody, mac)
-    wishes = bytes([53, 1, kind, 55, 2, 1, 3, 255])
-    body = head + COOKIE + wishes + bytes(60 - len(wishes))
-    datagram = struct.pack("!HHHH", CLIENT, SERVER, 8 + len(body), 0) + body
-    start = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, UDP, 0) + here + _packed(ALL)
+    body = dhcp.request(mac, kind, NUMBER, source)
+    datagram = struct.pack("!HHHH", dhcp.CLIENT_PORT, dhcp.SERVER_PORT, 8 + len(body), 0) + body
+    start = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, UDP, 0) + _packed(source)
+    start += _packed(dhcp.ALL)
     start = start[:10] + struct.pack("!H", _checksum(start)) + start[12:]
     return b"\xff" * 6 + mac + struct.pack("!H", IPV4) + start + datagram
 
@@ -89,27 +84,12 @@ def answered(frame: bytes) -> str:
     if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != UDP:
         return ""
     datagram = packet[(packet[0] & 15) * 4 :]
-    body = datagram[8:]
-    if len(body) < 240 or struct.unpack("!HH", datagram[:4]) != (SERVER, CLIENT):
+    ports = struct.pack("!HH", dhcp.SERVER_PORT, dhcp.CLIENT_PORT)
+    reply = dhcp.reply(datagram[8:]) if datagram[:4] == ports else None
+    if not reply or reply.number != NUMBER:
         return ""
-    if body[0] != 2 or struct.unpack("!I", body[4:8])[0] != NUMBER or body[236:240] != COOKIE:
-        return ""
-    options = _options(body[240:])
-    if options.get(53) not in (bytes([OFFER]), bytes([ACK])):
-        return ""
-    server = options.get(54, b"")
+    server = reply.options.get(dhcp.SERVER, b"")
     return str(ipaddress.IPv4Address(server if len(server) == 4 else packet[12:16]))
-
-
-def _options(data: bytes) -> t.Dict[int, bytes]:
-    found: t.Dict[int, bytes] = {}
-    while len(data) > 1 and data[0] != 255:
-        if data[0] == 0:
-            data = data[1:]
-            continue
-        found[data[0]] = data[2 : 2 + data[1]]
-        data = data[2 + data[1] :]
-    return found
 
 
 def _packed(address: str) -> bytes:

@@ -30,8 +30,8 @@ def proofs(monkeypatch):
     """What each proof in turn finds; the gateways that were proven."""
     found, asked = [], []
 
-    def prove(gateway, _facts, _host, longest=15.0, _beside=()):
-        asked.append((gateway.mss, longest))
+    def prove(gateway, _facts, _host, extent):
+        asked.append((gateway.mss, extent.longest))
         return Report(tuple(found.pop(0)), 0.3)
 
     monkeypatch.setattr(proving, "prove", prove)

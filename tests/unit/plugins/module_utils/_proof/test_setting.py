@@ -45,7 +45,7 @@ def test_nft_has_the_same_filters():
     assert [line for line in lines if "hook egress" in line] == [
         'add chain netdev ipmasq_probe e1 { type filter hook egress device "wan0" priority -500; }'
     ]
-    assert sum(' fwd to "ipmasq-probe1"' in line for line in lines) == 14
+    assert sum(' fwd to "ipmasq-probe1"' in line for line in lines) == 15
     assert any("meta protocol ip6 meta l4proto 58 @th,448,32 0xffffffff" in line for line in lines)
     assert not any(
         " dev wan0 egress" in line or "add dev wan0 clsact" in line for line in setting.filters(GROUND, places)

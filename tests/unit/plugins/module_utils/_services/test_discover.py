@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._services import discover
+from ansible_collections.ipmasq.linux.plugins.module_utils._services import dhcp, discover
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 MAC = b"\x52\x54\0\x12\x34\x56"
@@ -26,7 +26,7 @@ def answer(kind=2, number=discover.NUMBER, server=b"\xc0\xa8\x01\xfe", ports=(67
 
 
 def test_a_message_is_a_whole_frame():
-    frame = discover.message(MAC, discover.INFORM, "192.168.1.1")
+    frame = discover.message(MAC, dhcp.INFORM, "192.168.1.1")
     assert frame[:14] == b"\xff" * 6 + MAC + b"\x08\0"
     assert frame[26:34] == b"\xc0\xa8\x01\x01\xff\xff\xff\xff" and len(frame) >= 342
     words = struct.unpack("!10H", frame[14:34])
