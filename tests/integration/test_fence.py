@@ -24,7 +24,7 @@ from sandbox import sh
 from test_marks import marked
 from test_undeclared import closed, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
-from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, send, udp
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, send, udp
 from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -344,6 +344,39 @@ def test_a_mark_that_came_along_opens_nothing_after_a_flush(gate, net):
     with Sniffer(net) as outside:
         send(net, "office", [udp("10.66.6.6", WAN4), udp("fd66::6", WAN6)])
         assert outside.leaks() == []
+
+
+def heard(net, node: str, sender: str, link: str, packet: bytes) -> list:
+    """What this packet of a sender brings to a node, by its port."""
+    with net.socket(node, socket.AF_INET6, socket.SOCK_DGRAM) as listener:
+        listener.bind(("::", 5353))
+        listener.settimeout(0.4)
+        send(net, sender, [packet], link=link)
+        try:
+            return [listener.recvfrom(100)[1][0]]
+        except TimeoutError:
+            return []
+
+
+@ON_TWO
+def test_nobody_is_this_host_after_a_flush(gate, net):
+    """The kernel drops a foreign packet with an address of the gateway as its source in IPv4 only."""
+    gate.apply(**TWO_LANS)
+    office, guest = CLIENTS["office"][2], CLIENTS["guest"][2]
+    forged = [
+        ("wan", "wan0", GATE6, office),
+        ("guest", "guest0", "fd00:2::1", office),
+        ("office", "lan0", "fd00:1::1", WAN6),
+    ]
+    for state in ("rules", "fence alone", "nothing"):
+        if state == "fence alone":
+            sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+        if state == "nothing":
+            gate.host.systemctl("stop ipmasq-fence.service")
+        came = [heard(net, "wan" if to == WAN6 else "office", node, link, udp(source, to))
+                for node, link, source, to in forged]  # fmt: skip
+        assert came == [[source] if state == "nothing" else [] for _node, _link, source, _to in forged], state
+    assert heard(net, "office", "guest", "guest0", udp(guest, office)) == [guest]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import socket
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer, Topology, ip, send, udp
+from topology import CLIENTS, FIN, GATE4, RST, SYN, WAN4, WAN6, Sniffer, Topology, ip, send, tcp, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -209,6 +209,39 @@ def test_containers_are_left_to_their_manager(gate, net):
         assert len(outside.leaks()) <= (0 if gate.programs == "nft" else 2)
     masqueraded_by_another(gate, "172.17.0.0/16", "docker0")
     assert net.tcp("container", "wan", WAN4) == GATE4
+
+
+def test_a_container_is_not_its_bridge(gate, net):
+    """A packet with the bridge's address is not one of this host, although IPv6 lets it in like one."""
+    _there4, there6 = container(net)
+    bridge = "fd17::1"
+    for stands in (True, False):
+        if stands:
+            gate.apply(**TWO_LANS)
+        else:
+            gate.apply(**TWO_LANS, undeclared="leave")
+        with Sniffer(net) as outside:
+            for port in (40001, 40002):
+                send(net, "container", [udp(bridge, WAN6, port)] * 2, link="docker0")
+            left = [str(source) for source, _protocol in outside.sources(SOON) if str(source) == bridge]
+        assert left == [bridge] * (0 if stands else 4)
+        assert counted(gate, "spoofed") == (4 if stands else 0)
+    # Sooner than a link's neighbour, it is the host itself that sends with that address.
+    gate.apply(**TWO_LANS)
+    assert net.ping("container", bridge)
+    assert net.tcp("container", "office", OFFICE6) == there6
+
+
+def test_what_conntrack_does_not_know_of_a_container_leaves_by_no_link_with_a_default_route(gate, net):
+    """The WAN has another name in the list, so the link that leads outside is undeclared."""
+    there4, there6 = container(net)
+    late = [tcp(there4, WAN4, RST, 40009), tcp(there4, WAN4, SYN | FIN, 40010), tcp(there6, WAN6, RST, 40009)]
+    for declared, undeclared_links in (("wan1", "drop"), ("wan0", "drop"), ("wan1", "leave")):
+        gate.apply(**dict(TWO_LANS, wans=[{"interface": declared}], undeclared=undeclared_links))
+        with Sniffer(net) as outside:
+            send(net, "container", late, link="docker0")
+            left = {str(source) for source, _protocol in outside.sources(SOON)} & {there4, there6}
+        assert left == ({there4, there6} if undeclared_links == "leave" else set()), declared
 
 
 @pytest.mark.parametrize("name", ["br-0123456789ab", "virbr0", "wg7"])

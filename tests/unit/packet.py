@@ -139,7 +139,7 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
         if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
         # Which packets from a WAN are asked about says nothing about them.
-        if chain != "outside":
+        if chain != "outside" or rule.action.kind != "jump":
             path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind
         if kind == "return":
@@ -185,6 +185,10 @@ def _holds(match: Match, packet: Packet) -> bool:
         and not match.routed  # of sources that appeared after the rules; there are none here
         and (not match.mark or (match.mark[1] in packet.marks) == bool(match.mark[0]))
         and (not match.foreign or packet.source not in GATEWAY_ADDRESS.values())
+        and (
+            not match.martian
+            or (packet.source in GATEWAY_ADDRESS.values() and packet.destination not in GATEWAY_ADDRESS.values())
+        )
     )
 
 

@@ -16,7 +16,7 @@ import typing as t
 from dataclasses import replace
 
 from .._base.net import by_family, family_of, network
-from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, less
+from .._base.values import is_private, less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .._resolve.inside import followed
@@ -26,7 +26,11 @@ from .chains import (
     EGRESS,
     FORWARD,
     GUARD,
+    KNOWN,
+    LET_THROUGH,
     MASQUERADE,
+    NEVER_OUTSIDE,
+    NOT_LET_THROUGH,
     OUTSIDE,
     REACHES,
     REJECT,
@@ -41,26 +45,20 @@ from .icmp_errors import RELATED, REWRITTEN
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
 from .nat import let_in, translations
+from .rerouted import private_of_known
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.items import Masquerade
     from .._resolve.resolved import Resolved
 
-#: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
-NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
 #: The kernel refuses it on a wire, until something sets route_localnet (kube-proxy does).
 LOOPBACK = ("127.0.0.0/8",)
 MARK = Action("mark", size=REACH)
-#: Packets of a flow that is known, and what is said about it.
-KNOWN = ("related", "established")
-LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 #: Chains reached only from those above.
 ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
-AGAIN = Chain("undeclared-again")
-MOVED = Chain("undeclared-moved")
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -108,6 +106,17 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
         holding = (each for each in private if each.version == parsed.version and parsed.subnet_of(each))
         broad.append(str(next(holding, parsed)))
     return next(iter(by_family(broad).values()))
+
+
+def martians(gateway: Resolved) -> t.List[Rule]:
+    """Nobody else sends with an address of this host, to others through it.
+
+    Linux checks that for IPv4 only (martian source, fib_validate_source()), and other rules take such packets for this
+    host's own.
+    """
+    links = declared(gateway) if gateway.undeclared == "leave" else ()
+    forged = Match("ip6", iif=links, ct_state=("new",), not_destination=GROUPS["ip6"], martian=True)
+    return [Rule(OUTSIDE.name, forged, DROP, "spoofed")]
 
 
 # --- What a WAN asks for ----------------------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
         for family, nets in by_family(NEVER_OUTSIDE).items()
     ]
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
-    rules += _of_a_lan(gateway) + _private_of_known(wans)
+    rules += _of_a_lan(gateway) + private_of_known(wans)
     rules += [established, *errors]
     # Let in by another program's DNAT, such as a published container port.
     rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
@@ -232,47 +241,6 @@ def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
     for into in (replace(to_lan, direction="reply"), replace(to_lan, translated=True)):
         rules.append(Rule(here, into, Action("goto", ELSEWHERE.name), key))
     return rules
-
-
-def _private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
-    """The route of an open flow may have changed to a WAN, where nothing translates it.
-
-    Packets that another instance exempts are marked, so they do not arrive here.
-    """
-    here, known = UNDECLARED.name, Match(oif=wans, ct_state=KNOWN)
-    return [
-        Rule(here, replace(known, mapped=True, direction="original"), RETURN, "answers"),
-        Rule(here, replace(known, translated=True, direction="reply"), RETURN, "answers"),
-        *(
-            Rule(here, replace(known, family=f, source=nets), DROP, "guard")
-            for f, nets in by_family(NEVER_OUTSIDE).items()
-        ),
-        # A flow without an answer stays new.
-        Rule(here, Match(oif=wans, ct_state=("new",), again=True), Action("jump", AGAIN.name), "undeclared"),
-        Rule(AGAIN.name, Match(mapped=True), RETURN, "answers"),
-        *(Rule(AGAIN.name, Match(f, source=nets), DROP, "guard") for f, nets in by_family(NEVER_OUTSIDE).items()),
-    ]
-
-
-def moved(gateway: Resolved) -> t.List[Rule]:
-    """The route of a flow between undeclared links may have moved to one with a default route.
-
-    As for WANs, with one exception: hosts behind that link get answers from private addresses.
-    """
-    links, here = gateway.around.ways_out, MOVED.name
-    if not links or gateway.undeclared == "leave":
-        return []
-    later = (Match(oif=links, ct_state=KNOWN), Match(oif=links, ct_state=("new",), again=True))
-    return [
-        *(Rule(FORWARD.name, match, Action("jump", here), "undeclared") for match in later),
-        # What another instance exempts, and what anybody translates.
-        Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
-        Rule(here, Match(mapped=True), RETURN, "answers"),
-        *(
-            Rule(here, Match(f, source=nets, direction="original"), DROP, "guard")
-            for f, nets in by_family(NEVER_OUTSIDE).items()
-        ),
-    ]
 
 
 def _from_lans(gateway: Resolved) -> t.List[Rule]:

@@ -12,7 +12,8 @@ import typing as t
 from dataclasses import replace
 
 from .._base.net import by_family
-from .model import Action, Chain, Match
+from .._base.values import PRIVATE, UNIQUE_LOCAL
+from .model import REACH, Action, Chain, Match
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.traffic import Traffic
@@ -44,6 +45,12 @@ EGRESS = Chain("egress", "postrouting", "guard")
 
 ACCEPT, DROP, REJECT, RETURN = Action("accept"), Action("drop"), Action("reject"), Action("return")
 MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_mss")
+
+#: Networks that no Internet router has a route to: RFC 1918, RFC 4193.
+NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
+#: Packets of a flow that is known, and what is said about it.
+KNOWN = ("related", "established")
+LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 
 #: Protocols that differ between the families: by name, the protocol in each family that has it. In IPv6, AH is an
 #: extension header (RFC 4302 section 3.1), and MLD, a part of ICMPv6, replaces IGMP (RFC 3810).

@@ -19,15 +19,13 @@ from .._resolve.around import reached
 from .._resolve.inside import followed, inside_of, sources_of
 from . import follow
 from .around import (
-    AGAIN,
     ASKED,
     CLAIMED,
-    MOVED,
     NEW,
     OUT,
     claimed,
     closing,
-    moved,
+    martians,
     outside,
     reaches,
     spoofed,
@@ -78,6 +76,7 @@ from .late import offload, timers
 from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
 from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
+from .rerouted import AGAIN, MOVED, moved
 
 if t.TYPE_CHECKING:
     from .._intent.items import Forward, Item
@@ -100,7 +99,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway)),
         (follow.FOLLOW_LAN, []),
-        (OUTSIDE, outside(gateway)),
+        (OUTSIDE, martians(gateway) + outside(gateway)),
         (HELPER, _helpers(gateway)),
         (DSTNAT, dstnat(gateway)),
         (REACHES, reaches(gateway)),

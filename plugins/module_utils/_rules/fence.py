@@ -19,8 +19,18 @@ from dataclasses import replace
 
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
-from .around import LET_THROUGH, NOT_LET_THROUGH, other_links, unmarked, unseen, ways_out
-from .chains import DROP, EGRESS, PROTECTED, RETURN, declared, lan_interfaces, wan_interfaces
+from .around import martians, other_links, unmarked, unseen, ways_out
+from .chains import (
+    DROP,
+    EGRESS,
+    LET_THROUGH,
+    NOT_LET_THROUGH,
+    PROTECTED,
+    RETURN,
+    declared,
+    lan_interfaces,
+    wan_interfaces,
+)
 from .compile import multicast
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
@@ -55,9 +65,10 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     rules += egress(gateway, outside) + egress_routed(gateway)
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
-    # After a flush nobody else clears the mark, which the rules above trust.
+    # After a flush nobody else clears the mark, which the rules above trust, or stops what claims to be this host.
     rules += [
-        replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",))) for rule in unmarked()
+        replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",)))
+        for rule in unmarked() + martians(gateway)
     ]
     # After the translation, no expect_nat is needed.
     rules = [

@@ -95,6 +95,7 @@ WORDS = {
     "decrypted": ["-m", "policy", "--dir", "in", "--pol", "ipsec"],
     "again": ["-m", "conntrack", "--ctstatus", "CONFIRMED"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
+    "martian": ["-m", "addrtype", "--src-type", "LOCAL", "!", "--dst-type", "LOCAL"],
     "untranslated": UNTRANSLATED,
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
     "mapped": ["-m", "conntrack", "--ctstate", "SNAT"],

@@ -95,6 +95,10 @@ WORDS = {
     "decrypted": compare({"meta": {"key": "ipsec"}}, True),
     "ipsec": compare({"rt": {"key": "ipsec"}}, True),
 }
+MARTIAN = [
+    compare({"fib": {"result": "type", "flags": ["saddr"]}}, "local"),
+    compare({"fib": {"result": "type", "flags": ["daddr"]}}, "local", "!="),
+]
 LOOKED_UP = {
     "local": compare({"fib": {"result": "type", "flags": ["daddr"]}}, "local"),
     "elsewhere": compare({"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "local", "!="),
@@ -122,6 +126,7 @@ def matches(match: Match, guard: bool = False) -> t.List[Json]:
     expr += _protocol(match) + _asked(match)
     # Last, because these are look-ups, and few packets of other ports get here.
     expr += [said for name, said in LOOKED_UP.items() if getattr(match, name)]
+    expr += MARTIAN if match.martian else []
     if match.rate:
         rate, per = match.rate.split("/")
         expr.append({"limit": {"rate": int(rate), "per": per}})

@@ -138,6 +138,9 @@ TRACES = {
         Packet("wg0", "lan0", PC6, PC6, "established"), "drop", "", "spoofed/wg0",
     ),
     "a lan's source from the wan, to the gateway": (Packet("ppp0", "", PC, WAN4), "drop", "", "spoofed/ppp*"),
+    "an address of this host from a lan": (Packet("lan0", "ppp0", WAN6, FAR6), "drop", "", "spoofed"),
+    "an address of this host from the wan": (Packet("ppp0", "lan0", WAN6, PC6), "drop", "", "spoofed"),
+    "an address of this host from a container": (Packet("docker0", "ppp0", WAN6, FAR6), "drop", "", "spoofed"),
     "ipv6 from a lan that has none": (Packet("wlan0", "ppp0", "fd00:9::9", FAR6), "drop", "", "spoofed/guests"),
 }  # fmt: skip
 
