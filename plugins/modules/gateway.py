@@ -551,9 +551,9 @@ options:
     description:
       - The TCP ports that stay open for SSH with O(input=protect), instead of those found on the host. An empty list
         closes all of them.
-      - If omitted, a port stays open if an SSH server listens on it (sshd, dropbear, a systemd socket), if this run
-        uses it, or if an earlier run kept it. The result therefore does not depend on who runs Ansible, and only this
-        list closes a port.
+      - If omitted, a port stays open if an SSH server of root listens on it (sshd, dropbear, a systemd socket), if this
+        run uses it, or if an earlier run kept it. The result therefore does not depend on who runs Ansible, and only
+        this list closes a port.
       - A run through an SSH port that is not in the list is refused.
     type: list
     elements: int

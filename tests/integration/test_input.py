@@ -187,9 +187,10 @@ def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
 
 #: An SSH server under its own name: it listens on all addresses, and on loopback on another port.
 SSHD = """
-import ctypes, socket, sys, time
+import ctypes, os, socket, sys, time
 ctypes.CDLL(None).prctl(15, b"sshd", 0, 0, 0)  # PR_SET_NAME
-port = int(sys.argv[1])
+port, user = map(int, sys.argv[1:])
+os.setuid(user)
 held = [socket.create_server(("", port)), socket.create_server(("127.0.0.1", port + 1000))]
 print("ready", flush=True)
 time.sleep(60)
@@ -197,8 +198,9 @@ time.sleep(60)
 
 
 @contextlib.contextmanager
-def sshd(port):
-    with subprocess.Popen([sys.executable, "-c", SSHD, str(port)], stdout=subprocess.PIPE, text=True) as server:
+def sshd(port, user=0):
+    argv = [sys.executable, "-c", SSHD, str(port), str(user)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout.readline() == "ready\n"
             yield
@@ -234,22 +236,34 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
             assert done.changed == (came_by == 2222)
             assert not [note for note in done.notes if note.startswith("input")]
             assert open_ports(net, *all_ports) == {22, 2222}
-        assert apply(2022).changed
+        with socket.create_server(("", 2022)):  # of inetd
+            assert apply(2022).changed
     # Both servers are gone, but the administrator has not asked for anything.
-    done = apply(2022)
-    assert not done.changed
-    assert [note for note in done.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
-    assert open_ports(net, *all_ports) == {22, 2222, 2022}
-    with pytest.raises(
-        GatewayError, match="input_controller_ports: this run uses SSH on port 2022, which is not in the list"
-    ):
-        apply(2022, input_controller_ports=[2222])
+    with socket.create_server(("", 2022)):
+        done = apply(2022)
+        assert not done.changed
+        assert [note for note in done.notes if note.startswith("input: port 22, 2222 stays open for SSH as before")]
+        assert open_ports(net, *all_ports) == {22, 2222, 2022}
+        with pytest.raises(
+            GatewayError, match="input_controller_ports: this run uses SSH on port 2022, which is not in the list"
+        ):
+            apply(2022, input_controller_ports=[2222])
     apply(2222, input_controller_ports=[2222])
     assert open_ports(net, *all_ports) == {2222}
     apply(None)
     assert open_ports(net, *all_ports) == {2222}
     apply(None, input_controller_ports=[])
     assert open_ports(net, *all_ports) == set()
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_no_user_opens_a_port(gateway, net, monkeypatch):
+    """Everybody can call a process sshd, let it listen, and say in the environment of sudo that SSH came that way."""
+    monkeypatch.setattr(controller, "_run_port", lambda _host: 31337)
+    with sshd(22), sshd(31337, user=65534):
+        for _run in range(2):
+            gateway.apply(**TWO_LANS, input="protect")
+            assert open_ports(net, 22, 31337) == {22}
 
 
 def test_instances_protect_what_is_no_link_of_another(gateway, net):

@@ -8,6 +8,9 @@
 
 The port of this run is not enough: another operator, or cron, may run next. Therefore every port counts on which an SSH
 server listens, and every port that an earlier run used.
+
+Everybody on this host names processes and sets environments as they like, so both count only with what the kernel
+says: the process and its socket belong to root.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ SOCKET = re.compile(r"^\s*\S*:(\d+)\s+(\S+\.socket\b.*)$", re.MULTILINE)
 OF_SSH = re.compile(r"ssh|dropbear")
 #: Column st of /proc/net/tcp: TCP_LISTEN, include/net/tcp_states.h
 LISTEN = "0A"
+#: Column uid: the user that has opened the socket.
+ROOT = "0"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Kept:
 
 
 def reach(host: Sight) -> Reach:
-    return Reach(_run_port(host), _server_ports(host))
+    listening = _listening(host)
+    run = _run_port(host)
+    return Reach(run if run in listening.values() else None, _server_ports(host, listening))
 
 
 def asks(kind: str, words: t.Sequence[str]) -> bool:
@@ -99,8 +106,8 @@ def refusal(wanted: t.Optional[t.Tuple[int, ...]], found: Reach) -> t.Tuple[str,
 
 
 def _run_port(host: Sight) -> t.Optional[int]:
-    """The SSH server's port of this run. sudo removes SSH_CONNECTION (ssh(1)) from the environment, so parent processes
-    are searched, too.
+    """The SSH server's port of this run, as its user tells it. sudo removes SSH_CONNECTION (ssh(1)) from the
+    environment, so parent processes are searched, too.
     """
     pid = "self"
     for _generation in range(MOST_ANCESTORS):
@@ -114,15 +121,14 @@ def _run_port(host: Sight) -> t.Optional[int]:
     return None
 
 
-def _server_ports(host: Sight) -> t.Tuple[int, ...]:
+def _server_ports(host: Sight, listening: t.Mapping[str, int]) -> t.Tuple[int, ...]:
     """The ports on which SSH servers listen beyond loopback. Reads /proc, because minimal hosts have no ss."""
-    listening = _listening(host)
     if not listening:
         return ()
     found = set()
     for path in host.find(PROCESSES):
         pid = path.split("/")[2]
-        if _text(host, pid, "comm").strip() in SERVERS and not _is_session(host, pid):
+        if _text(host, pid, "comm").strip() in SERVERS and _is_root(host, pid) and not _is_session(host, pid):
             found |= _ports_of(host, pid, listening)
     if _text(host, "1", "comm").strip() == "systemd":
         # systemd itself listens for socket-activated servers (Ubuntu since 22.10), and for other services.
@@ -130,6 +136,11 @@ def _server_ports(host: Sight) -> t.Tuple[int, ...]:
         if held:
             found |= held & {int(port) for port, unit in SOCKET.findall(host.ask(SOCKETS).out) if OF_SSH.search(unit)}
     return tuple(sorted(found))
+
+
+def _is_root(host: Sight, pid: str) -> bool:
+    """Whether root has started the process and is its user; a program with the setuid bit was started by another."""
+    return bool(re.search(r"^Uid:\s+0\s+0\s", _text(host, pid, "status"), re.MULTILINE))
 
 
 def _is_session(host: Sight, pid: str) -> bool:
@@ -150,13 +161,13 @@ def _ports_of(host: Sight, pid: str, listening: t.Mapping[str, int]) -> t.Set[in
 
 
 def _listening(host: Sight) -> t.Dict[str, int]:
-    """TCP sockets that listen for other hosts, named as in /proc/PID/fd, with their ports."""
+    """TCP sockets of root that listen for other hosts, named as in /proc/PID/fd, with their ports."""
     found = {}
     for path in TABLES:
         for line in (_read(host, path)).splitlines()[1:]:
             fields = line.split()
             address, _colon, port = fields[1].partition(":")
-            if fields[3] == LISTEN and not _is_loopback(address):
+            if fields[3] == LISTEN and fields[7] == ROOT and not _is_loopback(address):
                 found["socket:[{0}]".format(fields[9])] = int(port, 16)
     return found
 

@@ -20,19 +20,24 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.controller imp
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+LINE = "   0: {0}:{1:04X} {2}:0000 {3} 00000000:00000000 00:00000000 00000000 {5:5}        0 {4} 1 0 100\n"
 #: As a little-endian machine prints them (Linux 6.18).
 ANY4, LOOP4, ANY6, LOOP6 = "00000000", "0100007F", "0" * 32, "0" * 24 + "01000000"
 ADDRESS4 = "0101A8C0"  # 192.168.1.1
+#: Real, effective, saved and of files, as in /proc/PID/status.
+ROOT, NOBODY, SETUID = "Uid:\t0\t0\t0\t0\n", "Uid:\t65534\t65534\t65534\t65534\n", "Uid:\t1000\t0\t0\t0\n"
 #: What OpenSSH 9.2 calls its server.
 LISTENER = "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"
 
 
-def host_with(**processes):
-    """A host in which process "self" has parents: pid to (parent, environment)."""
+def host_with(port=0, **processes):
+    """A host in which process "self" has parents: pid to (parent, environment); inetd listens at a port."""
     host = fakes.FakeHost(fakes.NFT)
+    if port:
+        host.files["/proc/net/tcp"] = HEAD + LINE.format(ANY4, port, ANY4, "0A", 999, 0)
     for pid, (parent, environ) in processes.items():
         pid = pid.lstrip("p")
-        host.files["/proc/{0}/status".format(pid)] = "Name:\tx\nPPid:\t{0}\nUid:\t0\n".format(parent)
+        host.files["/proc/{0}/status".format(pid)] = "Name:\tx\nPPid:\t{0}\n{1}".format(parent, ROOT)
         host.files["/proc/{0}/environ".format(pid)] = "\0".join(environ) + "\0"
     return host
 
@@ -46,11 +51,12 @@ class Processes:
         self.inode = 1000
         self.add(1, 0, "init")
 
-    def add(self, pid, parent, comm, title="", **sockets):
+    def add(self, pid, parent, comm, title="", uid=ROOT, **sockets):
         """``sockets``: port (with a letter in front) to the address that is listened on."""
         place = "/proc/{0}/".format(pid)
-        texts = {"comm": comm + "\n", "status": "PPid:\t{0}\n".format(parent), "cmdline": title or comm, "environ": ""}
+        texts = {"comm": comm + "\n", "status": "PPid:\t{0}\n".format(parent) + uid, "cmdline": title or comm}
         self.host.files.update({place + name: text for name, text in texts.items()})
+        self.host.files.setdefault(place + "environ", "")
         self.host.files[place + "fd/0"] = "/dev/null"
         self.host.files[place.rstrip("/")] = ""
         for number, (port, address) in enumerate(sockets.items(), 3):
@@ -59,10 +65,9 @@ class Processes:
             self.row(address, int(port[1:]), self.inode)
         return self
 
-    def row(self, address, port, inode, state="0A"):
+    def row(self, address, port, inode, state="0A", uid=0):
         table = "tcp" if len(address) == 8 else "tcp6"
-        line = "   0: {0}:{1:04X} {2}:0000 {3} 00000000:00000000 00:00000000 00000000     0        0 {4} 1 0 100\n"
-        self.rows[table] += line.format(address, port, "0" * len(address), state, inode)
+        self.rows[table] += LINE.format(address, port, "0" * len(address), state, inode, uid)
         self.host.files["/proc/net/" + table] = HEAD + self.rows[table]
 
     @property
@@ -79,13 +84,13 @@ def little_endian(monkeypatch):
 
 
 def test_the_port_of_the_ssh_server():
-    host = host_with(self=(7, ["A=1", "SSH_CONNECTION=192.0.2.1 50022 192.0.2.2 2222"]))
+    host = host_with(2222, self=(7, ["A=1", "SSH_CONNECTION=192.0.2.1 50022 192.0.2.2 2222"]))
     assert reach(host) == Reach(2222, ())
 
 
 def test_sudo_hides_it_but_its_parent_knows():
     connection = "SSH_CONNECTION=2001:db8::1 50022 2001:db8::2 22022"
-    host = host_with(self=(7, ["HOME=/root"]), p7=(5, ["SUDO_UID=1000"]), p5=(4, [connection]))
+    host = host_with(22022, self=(7, ["HOME=/root"]), p7=(5, ["SUDO_UID=1000"]), p5=(4, [connection]))
     assert reach(host).run == 22022
 
 
@@ -187,6 +192,43 @@ def test_what_is_asked_is_known():
     assert asks("read", ["/proc/net/tcp6"]) and asks("find", ["/proc/[0-9]*"])
     assert asks("ask", ["systemctl", "list-sockets", "--no-legend", "--no-pager"])
     assert not asks("ask", ["systemctl", "is-enabled", "ipmasq"]) and not asks("read", ["/proc/net/route"])
+
+
+# --- what users say -----------------------------------------------------------------------------------------------
+
+
+def test_a_process_of_a_user_is_no_server():
+    """Everybody can call a process sshd, and let it listen."""
+    found = Processes().add(10, 1, "sshd", t22=ANY4).add(11, 1, "sshd", uid=NOBODY)
+    found.row(ANY4, 31337, 77, uid=65534)
+    found.host.files["/proc/11/fd/3"] = "socket:[77]"
+    assert found.servers == (22,)
+
+
+@pytest.mark.parametrize("uid", [NOBODY, SETUID, "", "Uid:\t0\t1000\t0\t0\n"])
+def test_a_process_of_a_user_with_a_socket_of_root_is_no_server(uid):
+    """Such as a web server, which got its socket from root."""
+    assert Processes().add(10, 1, "sshd", uid=uid, t443=ANY4).servers == ()
+
+
+def test_a_socket_of_a_user_in_a_process_of_root_is_none_of_a_server():
+    """Links and open files reach programs with the setuid bit: "ln -s /usr/bin/sudo sshd; ./sshd"."""
+    found = Processes().add(10, 1, "sshd", t22=ANY4)
+    found.row(ANY6, 31337, 77, uid=1000)
+    found.host.files["/proc/10/fd/9"] = "socket:[77]"
+    assert found.servers == (22,)
+
+
+@pytest.mark.parametrize("uid", [None, 1000])
+def test_the_port_that_an_environment_tells_counts_if_root_listens_there(uid):
+    """The parents of sudo belong to the user."""
+    found = Processes().add(10, 1, "sshd", t22=ANY4)
+    found.host.files["/proc/self/environ"] = "SSH_CONNECTION=192.0.2.1 50022 192.0.2.2 31337\0"
+    if uid:
+        found.row(ANY4, 31337, 77, uid=uid)
+    assert reach(found.host) == Reach(None, (22,))
+    found.row(ANY4, 31337, 78)
+    assert reach(found.host) == Reach(31337, (22,))
 
 
 # --- what stays open ---------------------------------------------------------------------------------------------
