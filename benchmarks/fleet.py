@@ -44,18 +44,23 @@ ROOM = 60
 IMAGE = "bookworm"
 SSHD = "nsenter --target {pid} --all /usr/sbin/sshd -i -o AuthorizedKeysFile=/etc/ssh/bench.pub"
 SSH = "-o ProxyCommand='{sshd}' -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes"
-#: Both ends of each cable are in the gateway itself: links that are up, to nobody.
+#: At the far ends of the cables, a router and a server that answer: a proof asks for them.
 LINKS = """
+netns add far
 link set dev lo up
-link add name wan0 type veth peer name wan0-far
-link add name lan0 type veth peer name lan0-far
+link add name wan0 type veth peer name wan0-far netns far
+link add name lan0 type veth peer name lan0-far netns far
 address add 198.51.100.2/24 dev wan0
 address add 192.168.1.1/24 dev lan0
-link set dev wan0-far up
-link set dev lan0-far up
 link set dev wan0 up
 link set dev lan0 up
 route add default via 198.51.100.1
+"""
+FAR = """
+address add 198.51.100.1/24 dev wan0-far
+address add 192.168.1.20/24 dev lan0-far
+link set dev wan0-far up
+link set dev lan0-far up
 """
 
 
@@ -121,9 +126,11 @@ class Containers:
         runtime = self.engine.runtime()
         self.wire.must(self.engine.argv(*runtime, "run", "--detach", *flags, *self.engine.limits(), *command))
         pid = self.engine.call("container", "inspect", "--format", "{{.State.Pid}}", name).strip()
-        self.wire.must(["nsenter", "--target", pid, "--net", "ip", "-batch", "-"], LINKS.strip().encode() + b"\n")
+        inside = ["nsenter", "--target", pid, "--all"]
+        self.wire.must([*inside, "ip", "-batch", "-"], LINKS.strip().encode() + b"\n")
+        self.wire.must([*inside, "ip", "-n", "far", "-batch", "-"], FAR.strip().encode() + b"\n")
         prepare = ["sh", "-c", "mkdir -p /run/sshd && ssh-keygen -A && cat > /etc/ssh/bench.pub"]
-        self.wire.must(["nsenter", "--target", pid, "--all", *prepare], self.key.with_suffix(".pub").read_bytes())
+        self.wire.must([*inside, *prepare], self.key.with_suffix(".pub").read_bytes())
         self.pids[name] = int(pid)
 
     def remove(self) -> None:

@@ -7,7 +7,7 @@
 """Ask a host whether the last run of the same task would have the same result, before the module is packed and sent.
 
 The module leaves a script on the host that asks what it has asked (``module_utils/_change/again``). That is one
-command; a module is an archive of more than 200 files on the controller, and their imports on the host.
+command. If the answers differ, the module's code runs without Ansible's archive where that is possible (``direct``).
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import pathlib
 import re
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import TASK
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.again import DIFFERENT
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import place
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import ConfirmingAction
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.direct import PLUGINS, Direct, answered
 
-PLUGINS = pathlib.Path(__file__).resolve().parents[1]
 #: Names that the module accepts; for any other, it says what is wrong.
 INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
 Variables = t.Optional[t.Dict[str, t.Any]]
@@ -48,12 +49,18 @@ CODE = code()
 class RepeatingAction(ConfirmingAction):
     def _module(self, task_vars: Variables) -> t.Dict[str, t.Any]:
         instance = str(self._task.args.get("instance", "default"))
-        key = "" if self._task.args.get("state") == "absent" or not INSTANCE.match(instance) else self._key(task_vars)
+        key = self._key(task_vars) if INSTANCE.match(instance) else ""
         if not key:
             return super()._module(task_vars)
-        result = self._again(place(instance, "again"), key)
+        absent = self._task.args.get("state") == "absent"
+        direct = Direct(self, CODE, task_vars)
+        result, known = self._again("" if absent else place(instance, "again"), key, direct.path)
+        if result is None:
+            result = direct.run(MODULES[self.MODULE], key, "" if absent else key, known)
         if result is not None:
             return result
+        if absent:
+            return super()._module(task_vars)
         with self._environment(**{TASK: key}):
             return super()._module(task_vars)
 
@@ -66,23 +73,19 @@ class RepeatingAction(ConfirmingAction):
             return ""
         return hashlib.sha256(known.encode()).hexdigest()
 
-    def _again(self, script: str, key: str) -> t.Optional[t.Dict[str, t.Any]]:
-        """The result, if the host says that it is the same as before."""
-        words = [self._compute_environment_string(), "sh", script, key, "check" if self._task.check_mode else "run"]
+    def _again(self, script: str, key: str, code: str) -> t.Tuple[t.Optional[t.Dict[str, t.Any]], bool]:
+        """The result, if the host says that it is the same as before, and whether it has our code compiled."""
+        asks = " ".join(["sh", script, key, "check" if self._task.check_mode else "run"]) if script else "false"
+        words = "{0} || {{ [ ! -r {1} ] || echo {1}; exit {2}; }}".format(asks, code, DIFFERENT)
         try:
-            done = self._low_level_execute_command(" ".join(filter(None, words)))
+            done = self._low_level_execute_command((self._compute_environment_string() + " " + words).strip())
         except AnsibleConnectionFailure:
             raise
         except AnsibleError:
-            return None  # the module fails in the same way
-        if done.get("rc") != 0:
-            return None
-        for line in str(done.get("stdout", "")).splitlines():
-            first, _space, text = line.partition(" ")
-            if first == key:
-                with contextlib.suppress(ValueError):
-                    return self._shown(json.loads(text))
-        return None
+            return None, False  # the module fails in the same way
+        lines = str(done.get("stdout", "")).splitlines()
+        result = answered(key, lines) if done.get("rc") == 0 else None
+        return self._shown(result), done.get("rc") == DIFFERENT and code in lines
 
     def _shown(self, result: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
         if not isinstance(result, dict) or result.get("changed") is not False:

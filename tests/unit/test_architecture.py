@@ -41,8 +41,8 @@ OUTSIDE = {
 IO = {"_base/host", "_base/local", "_base/sockets", "_base/pack", "_proof/loop", "_client/wire"}
 MODULE_IMPORTS = {
     "_base/host", "_change/asked", "_change/confirming", "_change/engine", "_change/explaining", "_change/info",
-    "_change/items", "_change/probe", "_change/removing", "_change/repeat", "_client/probe", "_intent/argspec",
-    "_intent/forwarding", "_intent/items", "_intent/read", "_lan_client/change", "_rollback/confirm",
+    "_change/items", "_change/probe", "_change/removing", "_change/repeat", "_change/task", "_client/probe",
+    "_intent/argspec", "_intent/forwarding", "_intent/items", "_intent/read", "_lan_client/change", "_rollback/confirm",
 }  # fmt: skip
 
 UTIL_FILES = {str(path.relative_to(UTILS))[:-3]: path for path in sorted(UTILS.rglob("*.py"))}

@@ -309,6 +309,11 @@ def _make_folders(path: str, mode: int) -> None:
             os.mkdir(path, mode)
 
 
+def write_log(line: str) -> None:
+    syslog.openlog(TAG, 0, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_NOTICE, line)
+
+
 class AnsibleHost(Host):
     """The managed host of an Ansible module."""
 
@@ -341,10 +346,8 @@ class AnsibleHost(Host):
 
     def log(self, line: str) -> None:
         # Set by the task, or by no_target_syslog in Ansible's configuration for every task.
-        if self._module.no_log:
-            return
-        syslog.openlog(TAG, 0, syslog.LOG_DAEMON)
-        syslog.syslog(syslog.LOG_NOTICE, line)
+        if not self._module.no_log:
+            write_log(line)
 
     def which(self, program: str) -> str:
         found = self._module.get_bin_path(program, opt_dirs=list(SBIN))
@@ -368,26 +371,27 @@ def shortened(params: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     }
 
 
-def run_module(module: AnsibleModule, step: t.Callable[[Sight], t.Dict[str, t.Any]]) -> t.NoReturn:
-    """Run a module's step and exit. In check mode, the step gets no host that it could change.
-
-    An error becomes one message with one problem per line.
-    """
+def outcome(step: t.Callable[[Sight], t.Dict[str, t.Any]], host: Sight) -> t.Dict[str, t.Any]:
+    """What a module returns. An error becomes one message with one problem per line."""
     try:
-        host = AnsibleHost(module)
-        result = step(Onlooker(host) if module.check_mode else host)
+        return step(host)
     except GatewayError as error:
         missing = {"missing_programs": [error.program]} if isinstance(error, MissingProgram) else {}
-        values = dict(getattr(error, "values", {}), changed=False)
-        module.fail_json(msg="\n".join(error.problems), problems=list(error.problems), **missing, **values)
+        told = {"msg": "\n".join(error.problems), "problems": list(error.problems), "failed": True, **missing}
+        return {**told, **getattr(error, "values", {}), "changed": False}
     except Exception as error:  # pylint: disable=broad-except
         import traceback  # noqa: PLC0415 - as above
 
-        module.fail_json(
-            msg="this is a bug in ipmasq.linux, please report it: {0}: {1}".format(type(error).__name__, error),
-            exception=traceback.format_exc(),
-            changed=False,
-        )
+        words = "this is a bug in ipmasq.linux, please report it: {0}: {1}".format(type(error).__name__, error)
+        return {"msg": words, "exception": traceback.format_exc(), "failed": True, "changed": False}
+
+
+def run_module(module: AnsibleModule, step: t.Callable[[Sight], t.Dict[str, t.Any]]) -> t.NoReturn:
+    """Run a module's step and exit. In check mode, the step gets no host that it could change."""
+    host = AnsibleHost(module)
+    result = outcome(step, Onlooker(host) if module.check_mode else host)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     if not getattr(module, "_diff", True):

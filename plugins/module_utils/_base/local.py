@@ -16,11 +16,13 @@ import subprocess
 import typing as t
 
 from .errors import GatewayError
-from .host import SBIN, SPOKEN, Done, Host
+from .host import SBIN, SPOKEN, Done, Host, write_log
 
 
 class LocalHost(Host):
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = True) -> None:
+        """``quiet``: without a journal, as for a task with no_log."""
+        self._quiet = quiet
         os.environ.pop("POSIXLY_CORRECT", None)  # as in AnsibleHost
 
     def run(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
@@ -40,6 +42,10 @@ class LocalHost(Host):
             raise GatewayError("{0}: cannot be run: {1}".format(program, error.strerror)) from None
         out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
         return Done(done.returncode, out, err)
+
+    def log(self, line: str) -> None:
+        if not self._quiet:
+            write_log(line)
 
     def which(self, program: str) -> str:
         folders = [*SBIN, *filter(None, os.environ.get("PATH", "").split(os.pathsep))]

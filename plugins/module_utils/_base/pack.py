@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import marshal
 import os
 import typing as t
 import zipfile
@@ -19,7 +21,10 @@ ALWAYS = (1980, 1, 1, 0, 0, 0)
 
 def code_parts() -> t.List[t.List[t.Any]]:
     """What identifies our code: each file with a value that changes when the file does."""
-    archive = getattr(globals().get("__loader__"), "archive", "")
+    loader = globals().get("__loader__")
+    digest, archive = getattr(loader, "digest", ""), getattr(loader, "archive", "")
+    if digest:
+        return [[digest]]  # the controller knows
     if archive:
         # Ansible packs a module's files; the checksums of the members are stable, that of the archive is not.
         with zipfile.ZipFile(archive) as pack:
@@ -35,19 +40,30 @@ def code_parts() -> t.List[t.List[t.Any]]:
 
 
 def packed(before: str, names: t.Iterable[str]) -> str:
-    """These files of module_utils as package ``ipmasq`` in a zip archive, behind a text. To be written as text."""
+    """These files of module_utils, compiled, as package ``ipmasq`` in a zip archive, behind a text.
+
+    To be written as text. Another version of Python refuses them.
+    """
     made = io.BytesIO()
     made.write(before.encode("utf-8"))
     with zipfile.ZipFile(made, "a") as pack:
-        pack.writestr(zipfile.ZipInfo("ipmasq/__init__.py", ALWAYS), b"")
+        pack.writestr(zipfile.ZipInfo("ipmasq/__init__.pyc", ALWAYS), _compiled(compile("", "ipmasq", "exec")))
         for name in names:
-            pack.writestr(zipfile.ZipInfo("ipmasq/{0}.py".format(name), ALWAYS), _source(name))
+            pack.writestr(zipfile.ZipInfo("ipmasq/{0}.pyc".format(name), ALWAYS), _compiled(_code(name)))
     return made.getvalue().decode("utf-8", "surrogateescape")
 
 
-def _source(name: str) -> bytes:
-    # The loader reads files as well as Ansible's archive.
-    return t.cast("bytes", globals()["__loader__"].get_data(os.path.join(_root(), *"{0}.py".format(name).split("/"))))
+def _compiled(code: t.Any) -> bytes:
+    """As a file of Python, without the time of a source, because there is none (PEP 552)."""
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+
+
+def _code(name: str) -> t.Any:
+    """From whatever has loaded this file: Python, Ansible's archive or our own."""
+    full = "{0}.{1}".format(__name__.rpartition("._base.")[0], name.replace("/", "."))
+    full = full[: -len(".__init__")] if full.endswith(".__init__") else full
+    spec = importlib.util.find_spec(full)
+    return t.cast("t.Any", spec).loader.get_code(full)
 
 
 def _root() -> str:

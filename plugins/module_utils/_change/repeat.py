@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 import re
 import shlex
 import sys
 import typing as t
 
 from .._base.errors import GatewayError
-from .._base.host import Onlooker, shortened
+from .._base.host import RUN_FOLDER, Onlooker, shortened
 from .._base.pack import code_parts, packed
 from .._facts.controller import asks
 from .again import PACKED, SCRIPT
@@ -35,6 +36,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.sockets import Netlink
     from .asked import Json
 
+#: The beginning of the names of files with compiled code (``_change/direct``).
+CODE = RUN_FOLDER + "/.code-"
+#: The state files of all instances.
+STATES = "/etc/ipmasq/*.json"
 #: Login data is read by process number; the key contains the answers, and those for _facts/controller.py.
 OWN_PROCESSES = re.compile(r"/proc/(?:self|\d+)/")
 
@@ -93,9 +98,12 @@ def _leave(instance: str, options: str, host: Host) -> None:
 
 
 def forget(instance: str, host: Sight) -> None:
-    """Remove the record and the script of an instance that is removed."""
+    """Remove the record and the script of an instance that is removed; with the last one, the compiled code."""
     acting = host.acting()
-    for path in filter(None, (place(instance, kind) for kind in ("seen", "again"))):
+    paths = [place(instance, kind) for kind in ("seen", "again")]
+    if not [path for path in host.find(STATES) if posixpath.basename(path) != instance + ".json"]:
+        paths += host.find(CODE + "*")
+    for path in filter(None, paths):
         with contextlib.suppress(GatewayError):
             if acting and acting.exists(path):
                 acting.remove(path)

@@ -27,11 +27,15 @@ class Task:
         action = self.action = repeating.RepeatingAction.__new__(repeating.RepeatingAction)
         action.MODULE = "gateway"
         action._task = types.SimpleNamespace(args=args, check_mode=False, diff=False, environment=[{"A": "b c"}])
+        action._connection = types.SimpleNamespace()  # which gives no standard input to commands
         action._compute_environment_string = lambda: "A='b c'"
         action._low_level_execute_command = self._command
         action._execute_module = self._execute
 
     def _command(self, command):
+        assert command.startswith("A='b c' ") and command.endswith(
+            " || {{ [ ! -r {0} ] || echo {0}; exit 3; }}".format(self.code)
+        )
         self.said.append(command)
         if isinstance(self.done, Exception):
             raise self.done
@@ -46,7 +50,11 @@ class Task:
     @property
     def key(self):
         """As the host was given it."""
-        return self.said[-1].split()[-2]
+        return self.said[-1].split()[4]
+
+    @property
+    def code(self):
+        return repeating.Direct(self.action, repeating.CODE, self.variables).path
 
     def run(self):
         before = self.action._task.environment
@@ -65,7 +73,7 @@ def test_what_the_host_knows_is_not_sent():
     task = Task(same)
     assert task.run() == {"changed": False, "instance": "default", "notes": ["ü"]}
     assert task.sent == []
-    assert task.said == ["A='b c' sh /run/ipmasq/default.again {0} run".format(task.key)]
+    assert task.said[0].startswith("A='b c' sh /run/ipmasq/default.again {0} run || ".format(task.key))
     assert len(task.key) == 64
 
 
@@ -73,7 +81,7 @@ def test_check_mode_and_diff_are_told():
     task = Task(same, instance="branch")
     task.action._task.check_mode = task.action._task.diff = True
     assert task.run()["diff"] == RESULT["diff"]
-    assert task.said == ["A='b c' sh /run/ipmasq/branch.again {0} check".format(task.key)]
+    assert task.said[0].startswith("A='b c' sh /run/ipmasq/branch.again {0} check || ".format(task.key))
 
 
 def test_what_only_ansible_may_say_is_left_out():
@@ -112,13 +120,40 @@ def test_who_cannot_be_reached_is_not_asked_twice():
 
 @pytest.mark.parametrize(
     "args",
-    [{"state": "absent"}, {"instance": "../x"}, {"instance": "A"}, {"instance": "a;b"}, {"wans": [object()]}],
-    ids=["absent", "path", "name", "shell", "object"],
+    [{"instance": "../x"}, {"instance": "A"}, {"instance": "a;b"}, {"wans": [object()]}],
+    ids=["path", "name", "shell", "object"],
 )
 def test_what_is_no_question_goes_to_the_module_at_once(args):
     task = Task(same, **args)
     assert task.run() == SENT
     assert task.said == [] and task.sent == [[{"A": "b c"}]]
+
+
+def test_a_removal_is_never_the_same_as_before():
+    task = Task(same, state="absent")
+    assert task.run() == SENT
+    assert task.said[0].startswith("A='b c' false || ")
+    assert task.sent == [[{"A": "b c"}]]
+
+
+def test_the_code_of_the_host_runs_where_the_answers_differ(monkeypatch):
+    asked = []
+
+    def run(direct, spec, key, task, known):
+        asked.append((direct.path, spec["instance"]["type"], key, task, known))
+        return dict(SENT)
+
+    monkeypatch.setattr(repeating.Direct, "run", run)
+    task = Task(lambda _key: {"rc": 3, "stdout": "Welcome!\r\n{0}\r\n".format(task.code), "stderr": ""})
+    assert task.run() == SENT and task.sent == []
+    assert asked == [(task.code, "str", task.key, task.key, True)]
+    # Another file is not this one.
+    task.done = {"rc": 3, "stdout": task.code + "0\n", "stderr": ""}
+    task.run()
+    assert not asked[-1][-1]
+    removal = Task({"rc": 3, "stdout": task.code + "\n", "stderr": ""}, state="absent")
+    removal.run()
+    assert asked[-1][3:] == ("", True)
 
 
 def key(**args):

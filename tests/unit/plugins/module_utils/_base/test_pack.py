@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import pathlib
 import subprocess
@@ -22,23 +23,38 @@ def test_what_stands_for_the_code_is_steady():
     assert "repeat.py" in [part[0] for part in pack.code_parts()]
 
 
-def test_the_archive_has_the_files_as_they_are_behind_the_text():
+def test_the_archive_has_the_files_compiled_behind_the_text(tmp_path):
     text = pack.packed("# ü\n", ["_base/__init__", "_base/errors"])
     assert text == pack.packed("# ü\n", ["_base/__init__", "_base/errors"])
     data = text.encode("utf-8", "surrogateescape")
     assert data.startswith("# ü\n".encode())
     with zipfile.ZipFile(io.BytesIO(data)) as found:
-        assert found.namelist() == ["ipmasq/__init__.py", "ipmasq/_base/__init__.py", "ipmasq/_base/errors.py"]
-        assert found.read("ipmasq/_base/errors.py") == (UTILS / "_base/errors.py").read_bytes()
+        assert found.namelist() == ["ipmasq/__init__.pyc", "ipmasq/_base/__init__.pyc", "ipmasq/_base/errors.pyc"]
+    archive = tmp_path / "archive"
+    archive.write_bytes(data)
+    assert names(archive) == ["GatewayError", "MissingProgram"]
+    # Of another Python, whose code would be something else
+    archive.write_bytes(data.replace(importlib.util.MAGIC_NUMBER, b"\0\0\r\n"))
+    assert names(archive) == "bad magic number"
+
+
+def names(archive):
+    """What a Python of its own finds in the archive."""
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from ipmasq._base import errors; print(*dir(errors))"
+    argv = [sys.executable, "-I", "-S", "-c", program, str(archive)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if "bad magic number" in done.stderr:
+        return "bad magic number"
+    return [name for name in done.stdout.split() if name in ("GatewayError", "MissingProgram")] or done.stderr
 
 
 PROGRAM = """
 import sys
 sys.path.insert(0, {0!r})
 from ansible_collections.ipmasq.linux.plugins.module_utils._base import pack
-assert [part[0].rpartition("/")[2] for part in pack.code_parts()] == ["__init__.py"] * 5 + ["errors.py", "pack.py"]
+assert [part[0].rpartition("/")[2] for part in pack.code_parts()] == ["__init__.py"] * 6 + ["errors.py", "pack.py"]
 assert all(isinstance(part[1], int) for part in pack.code_parts())
-sys.stdout.write(str(len(pack.packed("", ["_base/errors"]))))
+sys.stdout.buffer.write(pack.packed("", ["_base/__init__", "_base/errors"]).encode("utf-8", "surrogateescape"))
 """
 
 
@@ -52,6 +68,16 @@ def test_it_finds_them_in_the_archive_of_a_module(tmp_path):
         for name in ("__init__", "errors", "pack"):
             made.write(str(UTILS / "_base" / (name + ".py")), folder + "_base/" + name + ".py")
         made.writestr("ansible/module_utils/basic.py", "")
-    program = PROGRAM.format(str(archive)).replace("* 5", "* 6")
-    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
-    assert done.stdout == str(len(pack.packed("", ["_base/errors"]))), done.stderr
+    program = PROGRAM.format(str(archive))
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, check=False)
+    assert not done.stderr, done.stderr.decode()
+    (tmp_path / "left").write_bytes(done.stdout)
+    assert names(tmp_path / "left") == ["GatewayError", "MissingProgram"]
+
+
+def test_the_controller_may_know_what_stands_for_the_code(monkeypatch):
+    class Loader:
+        digest = "1f"
+
+    monkeypatch.setattr(pack, "__loader__", Loader())
+    assert pack.code_parts() == [["1f"]]
