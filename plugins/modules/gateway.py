@@ -595,7 +595,7 @@ options:
         description: The service.
         type: str
         required: true
-        choices: [amanda, ftp, h323, irc, netbios-ns, pptp, sip, snmp, tftp]
+        choices: [amanda, ftp, irc, netbios-ns, pptp, sip, snmp, tftp]
       port:
         description: Its ports, instead of the default port.
         type: list

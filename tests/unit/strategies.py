@@ -444,7 +444,7 @@ WRONG: t.Dict[str, t.Any] = {
     "input": _choice("open", "protect"),
     "input_allow": _traffic(*WITHOUT_PORTS),
     "input_controller_ports": st.none() | st.lists(NUMBERS, max_size=2),
-    "helpers": {"name": _choice("ftp", "h323", "sip"), "port": st.none() | st.lists(NUMBERS, max_size=2)},
+    "helpers": {"name": _choice("ftp", "pptp", "sip"), "port": st.none() | st.lists(NUMBERS, max_size=2)},
     "conntrack_max": near("mss") | _choice("keep", "auto", "65536"),
     "timeouts": st.none() | _timeouts("udp", "icmp", "generic", "tcp_syn_sent"),
     "offload": _choice("none", "software"),

@@ -147,7 +147,7 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             del found[name]
     following = [True]
     while following:
-        # An announced connection may have announced another one, as H.323 does.
+        # An announced connection may have announced another one, as that of SIP does.
         following = [name not in found and master in found for name, master, _deletion in announced]
         found.update({name: deletion for (name, _m, deletion), goes in zip(announced, following) if goes})
         following = [goes for goes in following if goes]

@@ -30,8 +30,6 @@ def read_helper(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> H
     for port in raw.get("port") or ():
         if not 1 <= port <= 65535:
             problems.add(where, "port {0} is not in the port range 1-65535".format(port))
-    if raw.get("port") and raw["name"] == "h323":
-        problems.add(where, "port is not valid for h323, whose two services have ports of their own")
     return HelperItem(raw["name"], tuple(sorted(set(raw.get("port") or ()))))
 
 

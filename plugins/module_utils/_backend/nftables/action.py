@@ -30,8 +30,8 @@ def timer_name(rule: Rule) -> str:
 
 
 def helper_name(rule: Rule) -> str:
-    """A name such as sip-udp-ip6, without dots, unlike the kernel's Q.931."""
-    return "-".join((rule.action.target.replace(".", ""), rule.match.protocol, rule.match.family)).lower()
+    """A name such as sip-udp-ip6."""
+    return "{0}-{1}-{2}".format(rule.action.target, rule.match.protocol, rule.match.family)
 
 
 def action_of(rule: Rule) -> t.List[Json]:

@@ -23,10 +23,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.helper import
             {"name": "ftp", "port": [0]},
             "helpers[0] 'ftp': port 0 is not in the port range 1-65535",
         ),
-        (
-            {"name": "h323", "port": [1720]},
-            "helpers[0] 'h323': port is not valid for h323, whose two services have ports of their own",
-        ),
     ],
 )
 def test_problem(raw, problem):

@@ -14,7 +14,7 @@ from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
 def test_the_services_that_break_through_masquerade():
-    assert sorted(HELPERS) == ["amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
+    assert sorted(HELPERS) == ["amanda", "ftp", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
 
 
 @pytest.mark.parametrize("name", sorted(HELPERS))
@@ -28,18 +28,18 @@ def test_each_has_what_a_rule_needs(name):
 
 
 def test_modules_each_once():
-    assert modules_for(["sip", "ftp", "h323", "netbios-ns"]) == ["nf_nat_sip", "nf_nat_ftp", "nf_nat_h323"]
+    assert modules_for(["sip", "ftp", "pptp", "netbios-ns"]) == ["nf_nat_sip", "nf_nat_ftp", "nf_nat_pptp"]
 
 
 def test_all_that_this_kernel_lacks_in_one_message():
     host = fakes.FakeHost(fakes.NFT)
     check_known(["ftp", "sip"], host)
-    host.unknown_helpers = ("netbios-ns", "Q.931")
+    host.unknown_helpers = ("netbios-ns", "pptp")
     with pytest.raises(GatewayError) as caught:
-        check_known(["ftp", "netbios-ns", "h323"], host)
+        check_known(["ftp", "netbios-ns", "pptp"], host)
     assert caught.value.problems == (
         "helpers: 'netbios-ns' is unknown to this kernel; load nf_conntrack_netbios_ns, or leave it out",
-        "helpers: 'h323' is unknown to this kernel; load nf_conntrack_h323, or leave it out",
+        "helpers: 'pptp' is unknown to this kernel; load nf_conntrack_pptp, or leave it out",
     )
 
 
