@@ -91,6 +91,23 @@ class Play:
         return json.loads(json.loads('"{0}"'.format(results))), ran, shown
 
 
+def test_what_writes_metrics_has_died(box):  # noqa: F811
+    """Without systemd, the number of a process that was killed stays where it was."""
+    play = Play("nftables")
+    play.args.update(metrics="textfile", metrics_folder="/run/m")
+    play.shell("mkdir /etc/init.d /etc/rcS.d; touch /etc/inittab /etc/rcS.d/S01ipmasq")
+    for name in ("first", "recording", "known"):
+        play.gateway(name)
+    play.shell("kill -s KILL -- -$(cat /run/ipmasq/default.metering)")
+    play.gateway("checked", check_mode=True)
+    play.gateway("again")
+    play.gateway("removed", args={"state": "absent"})
+    results, sent, _shown = play.run(box)
+    assert "known" not in sent and not results["known"]["changed"]
+    assert results["checked"]["changed"] and results["again"]["changed"]
+    assert "metrics" in " ".join(results["again"]["differences"])
+
+
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])
 def test_nothing_is_sent_until_something_is_different(box, backend):  # noqa: F811
     play = Play(backend)

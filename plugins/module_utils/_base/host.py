@@ -57,18 +57,14 @@ STEADY = (
 )  # fmt: skip
 READING = (
     *STEADY,
-    ("nft", "-c"), ("nft", "-V"),
-    ("ip", "-o", "address", "show"),
-    ("conntrack", "-L"), ("conntrack", "-S"),
-    ("dnsmasq", "--test"),
+    ("nft", "-c"), ("nft", "-V"), ("ip", "-o", "address", "show"),
+    ("conntrack", "-L"), ("conntrack", "-S"), ("dnsmasq", "--test"),
     ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"),
     ("firewall-cmd", "--permanent", "--get-"), ("firewall-cmd", "--direct", "--get-"),
     ("firewall-cmd", "--permanent", "--direct", "--get-"),
-    ("systemctl", "list-"), ("systemctl", "is-active"),
+    ("systemctl", "list-"), ("systemctl", "is-active"), ("nmcli", "-t", "-f", "DEVICE,STATE", "device"),
     ("networkctl", "--no-pager", "-n", "0", "-a", "status"),
-    ("nmcli", "-t", "-f", "DEVICE,STATE", "device"),
-    ("netplan", "get"),
-    ("connmanctl", "services"),
+    ("netplan", "get"), ("connmanctl", "services"),
 )  # fmt: skip
 
 
@@ -98,6 +94,10 @@ class Sight(ABC):
     def acting(self) -> t.Optional[Host]:
         """The host, to act on it; None in check mode."""
         return None
+
+    def aside(self) -> Sight:
+        """This host, to ask what the record of a run (``_change/repeat``) leaves out: who runs it, and from where."""
+        return self
 
     def is_root(self) -> bool:
         return os.geteuid() == 0

@@ -39,7 +39,7 @@ class Origin:
 
 
 def origin(host: Sight) -> Origin:
-    user, address = _login(host)
+    user, address = _login(host.aside())
     return Origin(user, address, utc(host.now()), VERSION)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import json
 import posixpath
-import re
 import shlex
 import sys
 import typing as t
@@ -27,7 +26,6 @@ import typing as t
 from .._base.errors import GatewayError
 from .._base.host import RUN_FOLDER, Onlooker, shortened
 from .._base.pack import code_parts, packed
-from .._facts.controller import asks
 from .again import PACKED, SCRIPT
 from .asked import answered, digest, here, is_steady, place, record, steady
 
@@ -40,8 +38,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 CODE = RUN_FOLDER + "/.code-"
 #: The state files of all instances.
 STATES = "/etc/ipmasq/*.json"
-#: Login data is read by process number; the key contains the answers, and those for _facts/controller.py.
-OWN_PROCESSES = re.compile(r"/proc/(?:self|\d+)/")
 
 
 def repeated(params: t.Mapping[str, t.Any], host: Sight, step: t.Callable[[Sight], Json]) -> Json:
@@ -110,7 +106,7 @@ def forget(instance: str, host: Sight) -> None:
 
 
 class Listener(Onlooker):
-    """Records the questions. Anything but a question that can be repeated spoils the record."""
+    """Records all questions but those ``aside``. Anything but a question that can be repeated spoils the record."""
 
     def __init__(self, host: Sight) -> None:
         super().__init__(host)
@@ -118,8 +114,7 @@ class Listener(Onlooker):
         self.spoiled = False
 
     def _note(self, kind: str, words: t.Sequence[str], answer: t.Any) -> None:
-        if not (asks(kind, words) or (words and OWN_PROCESSES.match(words[0]))):
-            self.asked.append((kind, list(words), digest(answer)))
+        self.asked.append((kind, list(words), digest(answer)))
 
     def _ask(self, kind: str, *words: str) -> t.Any:
         try:
@@ -132,7 +127,7 @@ class Listener(Onlooker):
 
     def ask(self, argv: t.Sequence[str], stdin: t.Optional[str] = None) -> Done:
         done = super().ask(argv, stdin)
-        if stdin is None and (is_steady(argv) or asks("ask", argv)):
+        if stdin is None and is_steady(argv):
             self._note("ask", argv, steady("ask", argv, done))
         else:
             self.spoiled = True
@@ -141,6 +136,9 @@ class Listener(Onlooker):
     def netfilter(self) -> Netlink:
         self.spoiled = True
         return self._host.netfilter()
+
+    def aside(self) -> Sight:
+        return self._host.aside()
 
     def acting(self) -> t.Optional[Host]:
         self.spoiled = True

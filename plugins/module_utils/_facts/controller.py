@@ -64,16 +64,11 @@ class Kept:
 
 
 def reach(host: Sight) -> Reach:
+    """The key of a record has the answer, so its questions do not belong to the record."""
+    host = host.aside()
     listening = _listening(host)
     run = _run_port(host)
     return Reach(run if run in listening.values() else None, _server_ports(host, listening))
-
-
-def asks(kind: str, words: t.Sequence[str]) -> bool:
-    """Whether ``reach`` asks the host this question."""
-    if kind == "ask":
-        return tuple(words) == SOCKETS
-    return bool(words) and words[0] in (PROCESSES, *TABLES)
 
 
 def kept_open(wanted: t.Optional[t.Tuple[int, ...]], earlier: t.Iterable[int], found: Reach) -> Kept:

@@ -99,6 +99,44 @@ def test_drift_is_found_and_mended(run, drift):
     assert not run()["changed"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"metrics": "textfile"}, {"lans": [dict(LANS[0], dhcp=True)]}], ids=["metrics", "dnsmasq"]
+)
+def test_a_process_that_has_died_is_a_difference(options):
+    """Without systemd, its number stays where it was, and only /proc shows that the process is gone."""
+    numbers = {"/run/ipmasq-services/default.pid": "4711\n", "/run/ipmasq/default.metering": "4712\n"}
+    processes = {
+        "/proc/4711/cmdline": "dnsmasq\0--conf-file=/run/ipmasq-services/default.conf\0",
+        "/proc/4712/cmdline": "sh\0-c\0while sh metrics write\0",
+    }
+    sysvinit = {"/etc/init.d": "", "/etc/inittab": "", "/etc/rcS.d/S01ipmasq": ""}
+    run = Run(fakes.FakeHost((*fakes.NFT, "update-rc.d", "dnsmasq"), files={**sysvinit, **numbers, **processes}))
+    del run.host.files["/run/systemd/system/x"]
+    assert run(**options)["changed"] and not run(**options)["changed"]
+    assert not run(**options)["changed"] and run.whole == 2
+    for process in processes:
+        del run.host.files[process]
+    assert run(check_mode=True, **options)["changed"]
+
+
+def test_what_does_not_belong_to_the_record_is_who_runs_it_and_from_where(run):
+    """Every other question does."""
+
+    class Noting(fakes.FakeHost):
+        def read(self, path):
+            self.calls.append(["read", path])
+            return super().read(path)
+
+    noting = Noting()
+    noting.__dict__.update(run.host.__dict__)
+    noting.calls = []
+    listener = repeat.Listener(noting)
+    controller.reach(listener)
+    assert noting.calls and not listener.asked
+    listener.read("/proc/4711/cmdline")
+    assert [words for _kind, words, _answer in listener.asked] == [["/proc/4711/cmdline"]]
+
+
 def test_other_options_are_another_run(run):
     assert run(mss="keep")["changed"]
     assert run()["changed"]

@@ -12,7 +12,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import G
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.controller import (
     Reach,
-    asks,
     kept_open,
     reach,
     refusal,
@@ -185,13 +184,6 @@ def test_systemd_is_asked_only_if_it_listens():
     found = Processes().add(1, 0, "systemd").add(10, 1, "sshd", t22=ANY4)
     assert found.servers == (22,)
     assert not [call for call in found.host.calls if call[0] == "systemctl"]
-
-
-def test_what_is_asked_is_known():
-    """A run that repeats another asks all of it anew (repeat.py), so it need not be written down."""
-    assert asks("read", ["/proc/net/tcp6"]) and asks("find", ["/proc/[0-9]*"])
-    assert asks("ask", ["systemctl", "list-sockets", "--no-legend", "--no-pager"])
-    assert not asks("ask", ["systemctl", "is-enabled", "ipmasq"]) and not asks("read", ["/proc/net/route"])
 
 
 # --- what users say -----------------------------------------------------------------------------------------------
