@@ -50,6 +50,9 @@ MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
 #: Packets of a flow that is known, and what is said about it.
 KNOWN = ("related", "established")
+#: Packets that may be the first of a flow. Conntrack follows neither neighbour nor multicast listener discovery: types
+#: 130 to 136 and 143 of ICMPv6, noct_valid_new in nf_conntrack_proto_icmpv6.c.
+OPENING = ("new", "untracked")
 LET_THROUGH, NOT_LET_THROUGH = (REACH, REACH), (0, REACH)
 
 #: Protocols that differ between the families: by name, the protocol in each family that has it. In IPv6, AH is an

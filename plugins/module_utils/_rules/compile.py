@@ -51,6 +51,7 @@ from .chains import (
     MASQUERADE,
     MSS,
     OFFLOAD,
+    OPENING,
     OUTSIDE,
     OWN,
     PROTECTED,
@@ -286,7 +287,7 @@ def _lan(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
         rules += [Rule(chain, match, Action("jump", TO.name), key) for match in related]
         rules.append(Rule(chain, Match(), DROP, "spoofed/" + lan.name))
     if gateway.drop_bogons:
-        towards = Match(oif=wan_interfaces(gateway), ct_state=("new",))
+        towards = Match(oif=wan_interfaces(gateway), ct_state=OPENING)
         rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))
     rules += closed_inside(gateway, opens) + _outbound(gateway, lan)
     return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in filter(None, allowed)]
@@ -310,7 +311,7 @@ def _outbound(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
                 continue
         key = "outbound/" + item.name
         for each in matches(gateway, item, sources):
-            match = replace(each, ct_state=("new",))
+            match = replace(each, ct_state=OPENING)
             if item.rate:
                 rules.append(Rule(opens_chain(lan), replace(match, rate=item.rate), ACCEPT, key))
                 rules.append(Rule(opens_chain(lan), match, REJECT, key))
@@ -343,7 +344,7 @@ def _bogon_sources(gateway: Resolved) -> t.List[Rule]:
     kept = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
     wans = wan_interfaces(gateway)
     return [
-        Rule(BETWEEN.name, Match(family, iif=wans, source=nets, ct_state=("new",)), DROP, "bogons")
+        Rule(BETWEEN.name, Match(family, iif=wans, source=nets, ct_state=OPENING), DROP, "bogons")
         for family, nets in by_family(less(BOGON_NETWORKS, kept)).items()
     ]
 

@@ -751,6 +751,9 @@ OUTBOUND_TRACES = {
     "elsewhere": ("not there", guest(far="198.51.100.99"), "accept", "lan/guests"),
     "by this": ("not by this", out(PC, VPN, oif="wg0"), "reject", "outbound/this"),
     "by another": ("not by this", out(PC, VPN), "accept", "lan/office"),
+    "what conntrack does not follow": (
+        "ipv6", out(PC6, FAR6, "icmpv6", ct_state="untracked"), "reject", "outbound/six",
+    ),
     "one host": ("one host", out(PC), "reject", "outbound/host"),
     "its neighbour": ("one host", out(MAILER), "accept", "lan/office"),
     "global ipv6": ("ipv6", out(PC6, FAR6), "reject", "outbound/six"),
