@@ -20,7 +20,7 @@ print(sorted(name.rpartition(".")[2] for name in names if not name.rpartition(".
 """
 
 
-REPEATING = ["again", "argspec", "asked", "controller", "errors", "host", "local", "pack", "repeat", "task", "words"]
+REPEATING = ["again", "argspec", "asked", "errors", "host", "local", "pack", "repeat", "task", "words"]
 
 
 def test_helpers():
