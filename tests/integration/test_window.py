@@ -147,6 +147,21 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert load == gate.host.read("/etc/ipmasq/default.load")
 
 
+def test_what_stayed_shut_is_opened_by_a_run_that_finds_nothing_else(gate, net):
+    """A file was damaged and comes from a backup, and another program has turned forwarding on."""
+    gate.apply(**TWO_LANS)
+    load = gate.host.read("/etc/ipmasq/default.load")
+    gate.host.put("/etc/ipmasq/default.load", load + "x\n")
+    assert gate.host.boot().returncode == 1
+    gate.host.put("/etc/ipmasq/default.load", load)
+    sh(FORWARD_ALL)
+    assert net.tcp("office", "wan", WAN4, timeout=0.3) == "timeout"
+    done = gate.apply(**TWO_LANS)
+    assert done.changed and "~ lan0: opened, after the loader had shut it" in done.to_dict()["differences"]
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+    assert not gate.apply(**TWO_LANS).changed and gate.info()["as_applied"]
+
+
 def test_a_service_that_flushes_and_loads_behind_a_closed_gateway(gate, net):
     """What its drop-in does: close, its own command, the loader."""
     gate.apply(**TWO_LANS)

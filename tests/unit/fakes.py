@@ -336,6 +336,11 @@ class FakeHost(Host):
             return self.links
         if argv == ["ip", "-j", "link", "show"]:
             return [dict(each, flags=["UP", "LOWER_UP"], mtu=1500) for each in self.links]
+        if argv[2:4] == ["rule", "del"]:
+            self._event(*argv)
+            gone = {"priority": int(argv[5]), "iif": argv[7], "action": "blackhole"}
+            self.rules = [rule for rule in self.rules if rule != gone]
+            return []
         assert argv[:2] == ["ip", "-j"] and argv[2] in self.routes
         if argv[3:] == ["rule", "show"]:
             return self.rules

@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._base.errors import GatewayError
-from .._init import service, shut as shutting
+from .._init import service
 from .._parts.part import FOLDER, stem
 from .._rollback import rollback
 from .._rollback.transaction import Transaction
@@ -72,8 +72,7 @@ class _Carrying(Transaction):
 
     def __init__(self, change: Change, host: Host, terms: Terms) -> None:
         self._change, self._terms = change, terms
-        self._shut = shutting.shut_links(host)
-        restoring = _restoring(change, self._shut, terms.aftermath.back, host)
+        restoring = _restoring(change, terms.aftermath.back, host)
         prepared = rollback.Prepared(restoring, _keeping(change, terms.aftermath.owing))
         super().__init__(change.scene.instance, terms.pending, prepared, host)
         self._begun: t.List[Move] = []
@@ -89,8 +88,6 @@ class _Carrying(Transaction):
             if move.delta.do is not None:
                 self._begun.append(move)
             warnings += move.part.apply(move.delta, move.want, self._change.scene, self._host)
-        # The loader had shut them because it could not load the rules.
-        shutting.unshut(self._shut, self._host)
         return warnings
 
     def verify(self) -> None:
@@ -117,7 +114,7 @@ class _Carrying(Transaction):
 
     def untouched(self) -> bool:
         """Whether the first step has failed as a whole. What held a lock may hold it longer than a rollback tries."""
-        if self._shut or len(self._begun) > 1:
+        if len(self._begun) > 1:
             return False
         try:
             scene = changes.again(self._change.scene, self._begun, self._host)
@@ -130,7 +127,7 @@ class _Carrying(Transaction):
         self._terms.aftermath.undone(self._host)
 
 
-def _restoring(change: Change, shut: shutting.Shut, back: str, host: Sight) -> rollback.Restoring:
+def _restoring(change: Change, back: str, host: Sight) -> rollback.Restoring:
     """The rollback as shell: each part as it is now, in its turn."""
     shells = [
         (move.part.opens, move.part.restore(move.delta, move.was, move.want, change.scene, host))
@@ -141,7 +138,7 @@ def _restoring(change: Change, shut: shutting.Shut, back: str, host: Sight) -> r
     lines = [line for _opens, shell in shells for line in shell.lines]
     files = {name: text for _opens, shell in shells for name, text in shell.files.items()}
     files.update({rollback.BACK: back} if back else {})
-    return rollback.Restoring(tuple(shutting.restoring_lines(shut) + lines), files)
+    return rollback.Restoring(tuple(lines), files)
 
 
 def _keeping(change: Change, owing: str) -> rollback.Keeping:

@@ -17,7 +17,7 @@ from .._base.host import check_root
 from .._base.values import check_instance
 from .._facts.links import manager_of, read_facts
 from .._flows import conntrack
-from .._init import service, shut
+from .._init import service
 from .._parts import fence, sysctl
 from .._parts.declaration import DECLARATION
 from .._parts.fence import FENCE
@@ -101,10 +101,6 @@ def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
     drift = [line for part in PARTS for line in part.drift(part.of(known), scene, host)]
     if not known.owner:
         return drift
-    closed = dict.fromkeys(link for _family, link in shut.shut_links(host))
-    drift += [
-        "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)".format(link) for link in closed
-    ]
     drift += [
         "~ {0}: differs from what was written".format(path) if host.exists(path) else "- {0}: gone".format(path)
         for path in persist.outdated(persist.files_of(known, PARTS, scene, host), host)

@@ -103,11 +103,6 @@ def unshut(found: Shut, host: Host) -> None:
         host.run(DEL.format(family, PREFERENCE, link).split())
 
 
-def shut(found: Shut, host: Host) -> None:
-    for family, link in found:
-        host.run(ADD.format(family, PREFERENCE, link).split())
-
-
 def restoring_lines(found: Shut) -> t.List[str]:
     """Shell that shuts them again; it is not an error if that is already done."""
     return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, link)) for family, link in found]

@@ -20,6 +20,7 @@ from .fence import FENCE
 from .flowtable import FLOWTABLE
 from .metrics import METRICS
 from .modules import MODULES
+from .opening import OPENING
 from .rules import RULES
 from .services import SERVICES
 from .switches import SWITCHES
@@ -27,4 +28,6 @@ from .switches import SWITCHES
 if t.TYPE_CHECKING:  # pragma: no cover
     from .part import Part
 
-PARTS: t.Tuple[Part[t.Any], ...] = (MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, SWITCHES, SERVICES, METRICS)
+PARTS: t.Tuple[Part[t.Any], ...] = (
+    MODULES, RULES, ADDRESSES, FLOWTABLE, DOOR, FENCE, OPENING, SWITCHES, SERVICES, METRICS,
+)  # fmt: skip

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run opens what the loader has shut; tests/integration/test_window.py shows it with packets."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.opening import WINDOW
+from ansible_collections.ipmasq.linux.tests.unit import fakes
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
+
+LAN0, LAN1 = ({"name": name, "interfaces": [name], "networks": [net]} for name, net in (
+    ("lan0", "192.168.1.0/24"), ("lan1", "192.168.2.0/24"),
+))  # fmt: skip
+OPENED = "~ {0}: opened, after the loader had shut it"
+SHUT = "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)"
+
+
+def apply(host, check=False, lan=LAN0, **more):
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "ppp0"}], lans=[lan], **more))
+    return engine.apply_gateway(gateway, "auto", fakes.seen(host, check))
+
+
+def shut(host, *links):
+    host.rules = [rule for rule in host.rules if rule.get("action") != "blackhole"]
+    host.rules += [{"priority": 6, "iif": link, "action": "blackhole"} for link in links]
+
+
+@pytest.fixture
+def host():
+    made = fakes.FakeHost(links=[fakes.link("lo"), fakes.link("ppp0", "203.0.113.1/32")] + [
+        fakes.link("lan{0}".format(number), "192.168.{0}.1/24".format(number + 1)) for number in range(2)
+    ])  # fmt: skip
+    apply(made)
+    assert not apply(made).changed
+    return made
+
+
+def test_it_is_a_difference_of_its_own(host):
+    """Rules, switches and files are as they were applied: the operator has restored the file that was damaged."""
+    shut(host, "ppp0", "lan0")
+    assert gateway_info("default", host)["drift"] == [SHUT.format("ppp0"), SHUT.format("lan0")]
+    checked = apply(host, check=True)
+    assert checked.changed and checked.change.cuts and checked.change.drifted
+    done = apply(host)
+    assert done.to_dict()["differences"] == [OPENED.format("ppp0"), OPENED.format("lan0")] and done.changed
+    assert not apply(host).changed
+    assert gateway_info("default", host)["as_applied"]
+
+
+def test_a_link_of_another_instance_stays_shut_until_its_own_run(host):
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "lan0", "lan1", "eth9")
+    assert gateway_info("default", host)["drift"] == [SHUT.format("lan0")]
+    assert apply(host).to_dict()["differences"] == [OPENED.format("lan0")]
+    assert not apply(host).changed
+    assert apply(host, lan=LAN1, instance="second").to_dict()["differences"] == [OPENED.format("lan1")]
+    assert {"priority": 6, "iif": "eth9", "action": "blackhole"} in host.rules
+
+
+def test_a_link_that_is_no_longer_declared_is_opened(host):
+    shut(host, "lan0")
+    assert OPENED.format("lan0") in apply(host, lan=LAN1).to_dict()["differences"]
+
+
+@pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
+def test_a_removal_opens_it_whatever_is_lost(host, lost):
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "lan0", "lan1")
+    for ending in lost:
+        del host.files["/etc/ipmasq/default." + ending]
+    removing.remove_instance("default", host)
+    assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lan1"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_the_loader_opens_by_itself_is_not_opened_too_early(host, monkeypatch, ends):
+    """Another service is about to flush and load rules."""
+    shut(host, "lan0")
+    host.files[WINDOW] = "4711\n"
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if ends and len(waited) == 3:
+            del host.files[WINDOW]
+            shut(host)
+
+    monkeypatch.setattr(host, "sleep", sleep)
+    assert apply(host, check=True).changed is not ends
+    assert len(waited) == (3 if ends else 30)
+
+
+def test_a_rollback_shuts_it_before_anything_else(host):
+    shut(host, "lan0")
+    scripts, write = {}, host.write
+
+    def noted(path, text, mode):
+        scripts.update({path.rpartition("/")[2]: text} if path.startswith("/run/ipmasq/") else {})
+        write(path, text, mode)
+
+    host.write = noted
+    apply(host, mss="keep")
+    lines = scripts["restore"].splitlines()
+    (first,) = [number for number, line in enumerate(lines) if "-4 rule add pref 6 iif lan0 blackhole" in line]
+    (loads,) = [number for number, line in enumerate(lines) if "nft -f" in line]
+    assert first < loads
