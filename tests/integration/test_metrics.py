@@ -321,6 +321,45 @@ def test_whoever_owns_the_folder_gains_nothing(gate, net, folder, tmp_path):
 
 
 @ON_NFT
+def test_no_link_leads_the_file_elsewhere(gate, net, folder, tmp_path):
+    """The owner of the folder, or of one above it, makes a link at the worst moment."""
+    metered(gate, folder)
+    collector = gate.host.place("/etc/ipmasq/metrics")
+
+    def write():
+        return subprocess.run(["sh", collector, "write", "default"], capture_output=True, text=True, check=False)
+
+    victim, file = tmp_path / "victim", folder / "ipmasq-default.prom"
+    victim.mkdir()
+    file.unlink(missing_ok=True)
+    file.symlink_to(victim)
+    assert write().returncode == 0
+    assert file.is_file() and not file.is_symlink() and not list(victim.iterdir())
+    (victim / "deeper").mkdir()
+    folder.rename(tmp_path / "gone")
+    conf = pathlib.Path(gate.host.place("/etc/ipmasq/default.metrics"))
+    for above, place in ((folder, folder), (tmp_path / "above", tmp_path / "above/deeper")):
+        above.symlink_to(victim)
+        conf.write_text(re.sub("(?m)^folder .*", "folder {0}".format(place), conf.read_text()))
+        done = write()
+        assert done.returncode == 1 and "{0} is not a folder, or a link to one".format(above) in done.stderr
+        assert [each.name for each in victim.rglob("*")] == ["deeper"]
+
+
+@ON_NFT
+@pytest.mark.parametrize("act", ["record", "write"])
+def test_the_environment_names_nothing_that_is_removed(gate, net, folder, tmp_path, act):
+    metered(gate, folder)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "x").write_text("x")
+    for variable in ("part", "work"):
+        named = str(precious / "x" if variable == "part" else precious)
+        sh("{0}={1} sh {2} {3} default".format(variable, named, gate.host.place("/etc/ipmasq/metrics"), act))
+    assert (precious / "x").read_text() == "x"
+
+
+@ON_NFT
 def test_node_exporter_reads_two_instances(gate, net, folder, prometheus):
     """It refuses a whole file if a name, a type or a text differs from that of another file."""
     metered(gate, folder)

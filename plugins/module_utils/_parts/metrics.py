@@ -17,7 +17,7 @@ import shlex
 import typing as t
 from dataclasses import dataclass
 
-from .._base.errors import GatewayError
+from .._base.errors import GatewayError, printable
 from .._init.metering import COLLECTOR, PATHS, metering
 from .._services.collector import TEXT
 from .._services.metrics import config
@@ -51,6 +51,10 @@ def check_measurable(gateway: Resolved, init: t.Optional[Init], sight: Sight) ->
     for path in _above(gateway.metrics.folder):
         if sight.exists(path) and not sight.exists(path + "/."):
             raise GatewayError("metrics_folder: {0} is not a folder; name another one, or remove it".format(path))
+        to = sight.link(path)
+        if to:
+            said = "metrics_folder: {0} is a link to {1}; name the folder that it leads to"
+            raise GatewayError(said.format(path, printable(to)))
 
 
 class _MetricsPart(Part[Metrics]):

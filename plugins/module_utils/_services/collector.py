@@ -37,6 +37,8 @@ here=$(cd "${0%/*}" && pwd) || exit 1
 run=${here%/etc/ipmasq}/run/ipmasq
 leases=${here%/etc/ipmasq}/var/lib/ipmasq/$2.leases
 conf=$here/$2.metrics
+# What the environment calls so is nobody's to remove.
+part= work=
 
 """
 
@@ -177,7 +179,23 @@ record() {
     { digest "$work/rules" "$1"; tools; } > "$work/loaded"
     mv -f "$work/loaded" "$run/$1.loaded"
 }
-# The owner of the folder must not make root write anywhere else: a new file, whose name nobody can know, is renamed.
+# Go to a folder from the root, each step into a real one, even if somebody exchanges one for a link meanwhile.
+enter() {
+    set -f
+    IFS=/
+    set -- ${1#/}
+    unset IFS
+    set +f
+    at=
+    cd / || exit 1
+    for each; do
+        at=$at/$each
+        [ -e "./$each" ] || [ -L "./$each" ] || mkdir "./$each" || exit 1
+        cd -P "./$each" && [ "$(pwd -P)" = "$at" ] || { say "metrics: $at is not a folder, or a link to one"; exit 1; }
+    done
+}
+# The owner of the folder, or of one above, must not make root write anywhere else: a new file, whose name nobody can
+# know, is renamed to a name that counts as that of a file, whatever it leads to.
 write() {
     [ -e "$conf" ] || exit 0
     begun=$(uptime)
@@ -187,12 +205,13 @@ write() {
     collected "$1" > "$work/found"
     echo "$begun $(uptime)" | awk '{ printf "collection_duration_seconds %.2f\n", $2 - $1 }' >> "$work/found"
     awk -v instance="$1" -v help="$work/help" 'SHAPE' "$work/found" > "$work/text" || exit 1
-    mkdir -p "$folder" || exit 1
-    [ ! -d "$folder/ipmasq-$1.prom" ] || { say "metrics: $folder/ipmasq-$1.prom is a folder"; exit 1; }
-    part=$(mktemp -u "$folder/.ipmasq-$1.XXXXXXXXXX") || exit 1
+    enter "$folder"
+    file=ipmasq-$1.prom
+    [ -L "$file" ] || [ ! -d "$file" ] || { say "metrics: $folder/$file is a folder"; exit 1; }
+    part=$(mktemp -u "./.ipmasq-$1.XXXXXXXXXX") || exit 1
     set -C
     cat "$work/text" > "$part" || exit 1
-    mv -f "$part" "$folder/ipmasq-$1.prom"
+    mv -fT "$part" "$file"
 }
 # Without systemd. The processes form one group.
 group=$run/$2.metering

@@ -120,6 +120,16 @@ def test_a_file_in_place_of_the_folder():
         apply(host, metrics_folder="/srv/textfiles/deeper")
 
 
+def test_a_folder_that_is_a_link_or_below_one_is_refused(monkeypatch):
+    host = fakes.FakeHost()
+    monkeypatch.setattr(host, "link", lambda path: "/etc/cron.d\n" if path == "/srv/textfiles" else "")
+    for folder in ("/srv/textfiles", "/srv/textfiles/deeper"):
+        with pytest.raises(
+            GatewayError, match=r"^metrics_folder: /srv/textfiles is a link to /etc/cron\.d.*; name the"
+        ):
+            apply(host, metrics_folder=folder)
+
+
 def test_only_folders_that_were_made_go_and_only_if_they_are_empty():
     host = fakes.FakeHost(files={"/var/lib/x": ""})
     apply(host)
