@@ -14,7 +14,7 @@ import typing as t
 import uuid
 from dataclasses import dataclass
 
-from .._base.errors import GatewayError
+from .._base.errors import GatewayError, first_lines, printable
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
@@ -25,6 +25,9 @@ GUARD_TEXT = (
     "n=0; while [ -d /proc/{pid} ] && [ $n -lt {seconds} ] && [ -e {staged} -o -e {script} ]; "
     "do sleep 1; n=$((n + 1)); done; rm -rf {staged}; [ ! -e {script} ] || exec sh {script} {token}"
 )
+#: What a shell puts into the background may not have started, without an error; so it says that before anything else.
+RUNS = "echo runs; exec > /dev/null 2>&1; "
+SESSION = 'said=$(setsid sh -c {0} < /dev/null 2>&1 &); [ "$said" = runs ] || {{ echo "$said" >&2; exit 1; }}'
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,14 @@ def _systemd_run(unit: str, words: str, options: t.List[str], command: t.List[st
 
 
 def _session(command: str, host: Host) -> None:
-    """Start a process in its own session, without our open files."""
-    done = host.run(["sh", "-c", "setsid sh -c {0} < /dev/null > /dev/null 2>&1 &".format(shlex.quote(command))])
+    """Start a process in its own session, without our open files. Raises GatewayError unless it says that it runs."""
+    done = host.run(["sh", "-c", SESSION.format(shlex.quote(RUNS + command))])
     if done.rc != 0:
-        raise GatewayError("the rollback timer could not be started: {0}".format(done.err.strip()))
+        raise GatewayError(
+            "the rollback timer could not be started: {0}; without systemd, setsid is needed (util-linux)".format(
+                printable(first_lines(done.err))
+            )
+        )
 
 
 def stop_timer(instance: str, host: Host) -> None:

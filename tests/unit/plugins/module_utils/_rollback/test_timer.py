@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.local import LocalHost
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.timer import (
     Confirmation,
     start_guard,
@@ -41,7 +45,8 @@ def test_by_systemd():
 
 def test_without_systemd(plain):
     start_timer("default", SCRIPT, KNOWN, plain)
-    assert plain.calls[-1][:2] == ["sh", "-c"] and plain.calls[-1][2].startswith("setsid sh -c 'sleep 30;")
+    assert plain.calls[-1][:2] == ["sh", "-c"] and "setsid sh -c 'echo runs;" in plain.calls[-1][2]
+    assert "; sleep 30; [ ! -e " in plain.calls[-1][2]
     before = len(plain.calls)
     stop_timer("default", plain)
     assert len(plain.calls) == before
@@ -57,6 +62,35 @@ def test_neither_of_them_is_an_error(plain):
     plain.answers["sh -c"] = Done(127, "", "setsid: not found")
     with pytest.raises(GatewayError, match="rollback timer could not be started: setsid: not found"):
         start_timer("default", SCRIPT, KNOWN, plain)
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """A folder of programs, and nothing else in PATH; no systemd."""
+    made = tmp_path / "tools"
+    made.mkdir()
+    (made / "sh").symlink_to(shutil.which("sh"))
+    monkeypatch.setenv("PATH", str(made))
+    monkeypatch.setattr(LocalHost, "exists", lambda _self, path: False)
+    return made
+
+
+@pytest.mark.parametrize("text", ["", "#!/bin/sh\necho 'setsid: fork: no memory' >&2\nexit 1\n"])
+def test_one_that_has_not_started_is_an_error(tools, text):
+    """A shell that puts it into the background succeeds, whatever comes of it."""
+    if text:
+        (tools / "setsid").write_text(text)
+        (tools / "setsid").chmod(0o755)
+    with pytest.raises(GatewayError, match=r"^the rollback timer could not be started: .*setsid: .*\(util-linux\)$"):
+        start_guard("default", "/nonexistent/timer", "/nonexistent/staged", KNOWN, LocalHost())
+
+
+def test_one_that_has_started_outlives_whoever_started_it(tools, tmp_path):
+    for name in ("setsid", "rm", "sleep", "touch"):
+        (tools / name).symlink_to(shutil.which(name, path="/usr/bin:/bin"))
+    (tmp_path / "timer").write_text("touch {0}/$1\n".format(tmp_path))
+    start_timer("default", str(tmp_path / "timer"), Confirmation(0, "secret", "14:05:30"), LocalHost())
+    wait_until((tmp_path / "secret").exists, "the timer runs")
 
 
 def test_each_change_has_a_token_of_its_own():
