@@ -22,8 +22,10 @@ from sandbox import sh
 from topology import GATE4, WAN4
 from unhurried import patience, wait_until
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.listing import FINAL
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import metrics
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._services.samples import OURS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNPACK = ROOT / "tools/unpack"
@@ -186,11 +188,23 @@ def test_whatever_somebody_changes_is_told(gate, net, folder):
 
 @pytest.mark.parametrize("backend", ["iptables-nft", "iptables-legacy"])
 def test_a_rule_of_others_that_decides_first_is_told(gate, net, folder):
+    """Whatever the backend takes for one."""
     metered(gate, folder)
-    sh("{0} -I FORWARD -s 192.0.2.1 -j LOG".format(gate.tool()))
+    sh("{0} -I FORWARD -s 192.0.2.1 -j LOG; {0} -N PAST".format(gate.tool()))
     assert of(written(gate, folder), "as_applied", what="rules") == 1
-    sh("{0} -I FORWARD -j ACCEPT".format(gate.tool()))
-    assert of(written(gate, folder), "as_applied", what="rules") == 0
+    for target in ("-j ACCEPT", "-j RETURN", "-g PAST"):
+        sh("{0} -I FORWARD {1}".format(gate.tool(), target))
+        assert of(written(gate, folder), "as_applied", what="rules") == 0
+        assert not gate.info()["as_applied"]
+        sh("{0} -D FORWARD {1}".format(gate.tool(), target))
+
+
+def test_the_collector_knows_what_decides():
+    listing = "*filter\n[0:0] -A FORWARD {0}\n[0:0] -A FORWARD -j IPMASQ-FORWARD\n"
+    for target in sorted(FINAL):
+        text = listing.format("-j " + target)
+        done = subprocess.run(["awk", "-v", "instance=default", OURS], input=text, stdout=-1, text=True, check=True)
+        assert "-j {0}; -A FORWARD -j IPMASQ".format(target) in done.stdout
 
 
 @ON_NFT

@@ -99,7 +99,9 @@ BEGIN { prefix = instance == "default" ? "^IPMASQ-[A-Z]" : "^IPMASQ-" instance "
     target = $0; sub(/.* -j /, "", target); sub(/ .*/, "", target)
     if ($2 ~ prefix) { print; next }
     if (target ~ prefix) { print above[$2] $0; above[$2] = ""; next }
-    if (target ~ /^(ACCEPT|DROP|REJECT|QUEUE|NFQUEUE|MASQUERADE|SNAT|DNAT|NETMAP|REDIRECT|TPROXY)$/) above[$2] = $0 "; "
+    if (/ -g [^ ]+$/) target = "RETURN"
+    if (target ~ /^(ACCEPT|DROP|REJECT|RETURN|QUEUE|NFQUEUE)$/) above[$2] = $0 "; "
+    if (target ~ /^(MASQUERADE|SNAT|DNAT|NETMAP|REDIRECT|TPROXY|SYNPROXY|TARPIT)$/) above[$2] = $0 "; "
 }
 """
 

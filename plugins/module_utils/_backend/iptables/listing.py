@@ -20,10 +20,12 @@ from .quoting import join_words, split_words, word_after
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.rows import Rows
 
-#: Targets that end the evaluation of a kernel chain: above our jump, they decide instead of us.
-FINAL = frozenset(
-    ("ACCEPT", "DROP", "REJECT", "QUEUE", "NFQUEUE", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "REDIRECT", "TPROXY")
-)
+#: Targets that end the evaluation of a kernel chain: above our jump, they decide instead of us. RETURN leaves it to the
+#: chain's policy, and so does, in the end, what goes to another chain (-g). The collector of metrics knows the same.
+FINAL = frozenset((
+    "ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "REDIRECT",
+    "TPROXY", "SYNPROXY", "TARPIT",
+))  # fmt: skip
 #: Separates the listings, so that both families fit in one string.
 MARK = "# family "
 #: In place of a family: what follows is the listing of the sets.
@@ -81,4 +83,5 @@ def _read_rule(arguments: str) -> t.Tuple[str, str, str]:
     if "-p" in words:
         named = words.index("-p") + 1
         words[named] = PROTOCOLS.get(words[named], words[named])
-    return join_words(words), word_after("--comment", words), word_after("-j", words)
+    goes = "-g" in words[-2:-1]
+    return join_words(words), word_after("--comment", words), "RETURN" if goes else word_after("-j", words)

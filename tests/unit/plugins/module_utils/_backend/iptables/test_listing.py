@@ -13,16 +13,22 @@ from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, V4, liste
 
 
 @pytest.mark.parametrize(
-    "target", ["DROP", "REJECT --reject-with icmp-port-unreachable", "MASQUERADE", "SNAT --to 1.2.3.4"]
-)
+    "target",
+    [
+        "-j DROP", "-j REJECT --reject-with icmp-port-unreachable", "-j MASQUERADE", "-j SNAT --to 1.2.3.4",
+        "-j RETURN", "-g OTHER", "-m comment --comment -g -j RETURN",
+    ],
+)  # fmt: skip
 def test_every_final_target_above_our_jump_is_drift(target):
+    """In a kernel chain, RETURN and what comes back from a chain by -g lead to its policy, past our jump."""
     desired = V4.render(small())
     host = loaded(V4, desired)
-    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-o eth0 -j " + target)
+    host.iptables["nft", "ip"].append("nat", "OTHER", "-j LOG")
+    host.iptables["nft", "ip"].insert("nat", "POSTROUTING", "-o eth0 " + target)
     assert Plan(listed(V4, host), desired).changed
 
 
-@pytest.mark.parametrize("text", ["-j LOG", "-o eth0 -j OTHER", "-o eth0", "-g OTHER"])
+@pytest.mark.parametrize("text", ["-j LOG", "-o eth0 -j OTHER", "-o eth0", "-m comment --comment -g -j LOG"])
 def test_foreign_rules_that_decide_nothing_are_no_drift(text):
     desired = V4.render(small())
     host = loaded(V4, desired)
