@@ -116,7 +116,8 @@ def role_spec() -> str:
         "author": ["ipmasq.linux contributors"],
         "options": role_options(variable_of),
     }
-    return HEADER.format("gateway") + dumped({"argument_specs": {"main": main}})
+    # Not of the entry point main: Ansible would template and copy every option before a task that checks nothing.
+    return HEADER.format("gateway") + dumped({"argument_specs": {"apply": main}})
 
 
 def client_options() -> Option:
@@ -163,6 +164,8 @@ def role_arguments() -> str:
     """What is null is left out, because templates of ansible-core before 2.19 turn it into text."""
     line = '    {0}: "{{{{ omit if gateway_{0} is none else gateway_{0} }}}}"\n'
     names = [name[len("gateway_") :] for name in role_options(option_of) if name not in ROLE_ONLY]
+    long = importlib.import_module(COLLECTION + ".module_utils._intent.argspec").LONG
+    names = [name for name in names if name not in long]
     return "".join(line.format(name) for name in names)
 
 

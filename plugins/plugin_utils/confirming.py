@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -21,7 +23,7 @@ from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import shortened
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import GATEWAY, LAN_CLIENT, MODULES
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import GATEWAY, LAN_CLIENT, LONG, MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.rollback import folder_of, warned
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.arguments import (
     BESIDE,
@@ -38,6 +40,8 @@ SSH_ARGS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 SHORT = "/tmp"  # noqa: S108 - for folders of our own
 #: The options that say what a module sets up.
 NEEDLESS = {"gateway": GATEWAY, "lan_client": LAN_CLIENT}
+#: Where a template begins.
+TEMPLATED = re.compile(r"\{[{%#]")
 #: Seconds after the deadline in which to ask for the outcome of the change.
 GRACE = 30
 PAUSE = 1
@@ -59,6 +63,8 @@ class ConfirmingAction(ActionBase):
             known = map(self._variable, [*MODULES[self.ROLE], *BESIDE[self.ROLE]])
             for sentence in mistyped(self._variable(""), known, task_vars or {}):
                 display.warning(sentence)
+            if self._task.args.get("state") != "absent":
+                self._task.args = {**self._task.args, **self._long(task_vars or {})}
         if self._task.args.get("state") == "absent":
             # Removal does not depend on the other options, valid or not.
             needless = NEEDLESS.get(self.MODULE, {})
@@ -91,6 +97,26 @@ class ConfirmingAction(ActionBase):
 
     def _variable(self, option: str) -> str:
         return variable(option, self.ROLE)
+
+    def _long(self, task_vars: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+        """The options that may have thousands of items, from the role's variables.
+
+        Ansible's templates look at each value of a list, which takes longer than all the rest of a run.
+        """
+        given = {option: task_vars.get(self._variable(option)) for option in LONG if option in MODULES[self.MODULE]}
+        return {
+            option: self._templated(value)
+            for option, value in given.items()
+            if value is not None and option not in self._task.args
+        }
+
+    def _templated(self, value: t.Any) -> t.Any:
+        """The value without templates. As JSON, it is clear at once whether there are any."""
+        try:
+            text = json.dumps(value)
+        except (TypeError, ValueError):
+            return self._templar.template(value)  # a secret, or a date
+        return self._templar.template(value) if TEMPLATED.search(text) else json.loads(text)
 
     def _confirm(
         self, instance: str, pending: t.Mapping[str, t.Any], task_vars: t.Optional[t.Dict[str, t.Any]]

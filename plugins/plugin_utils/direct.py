@@ -42,7 +42,7 @@ START = (
     "exec(sys.stdin.buffer.read({0}), names); names['sent']({1})"
 )
 #: Connection plugins that give standard input to commands, but not to Ansible's own pipelining.
-READING = ("containers.podman.podman",)
+READING = ("podman",)
 #: These become plugins leave no standard input to the command.
 NO_INPUT = ("su", "machinectl")
 Result = t.Dict[str, t.Any]
@@ -68,6 +68,11 @@ def answered(key: str, lines: t.Iterable[str]) -> t.Any:
     return None
 
 
+def _last(name: str) -> str:
+    """A plugin's name without its collection."""
+    return name.rpartition(".")[2]
+
+
 class Direct:
     """``code`` is a digest of everything that a module may consist of."""
 
@@ -91,14 +96,14 @@ class Direct:
     def _possible(self) -> bool:
         connection = self._action._connection
         become = getattr(connection, "become", None)
-        name = str(getattr(become, "name", "")).rpartition(".")[2]
-        reads = getattr(connection, "has_pipelining", False) or getattr(connection, "transport", "") in READING
-        reads = reads and getattr(become, "pipelining", True) and name not in NO_INPUT
+        reads = getattr(connection, "has_pipelining", False) or _last(getattr(connection, "transport", "")) in READING
+        reads = reads and getattr(become, "pipelining", True) and _last(getattr(become, "name", "")) not in NO_INPUT
         return bool(reads and not C.DEFAULT_KEEP_REMOTE_FILES and not self._action._task.async_val)
 
     def _options(self, spec: t.Mapping[str, t.Any], key: str, task: str) -> t.Optional[bytes]:
         """None if there is something to say about the options: the module says it."""
-        read = ArgumentSpecValidator(spec).validate(dict(self._action._task.args))
+        # It copies the options, which takes long with the origins that ansible-core 2.19 gives to each value.
+        read = ArgumentSpecValidator(spec).validate(json.loads(json.dumps(self._action._task.args)))
         if read.error_messages or read.unsupported_parameters or read._warnings or read._deprecations:
             return None
         quiet = self._action._task.no_log or C.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=self._vars)

@@ -45,12 +45,13 @@ names["compiled"](found)
 class Archive(SourcelessFileLoader):
     """Finds and loads all of our files. They are in memory, because a newer run may replace the file meanwhile."""
 
+    #: Whether the host has no such file yet.
+    new = True
+
     def __init__(self, digest: str, codes: t.Dict[str, bytes], sources: t.Mapping[str, str]) -> None:
         super().__init__(PACKAGE, PACKAGE)
         #: What identifies the code.
         self.digest = digest
-        #: Whether the host has no such file yet.
-        self.new = bool(sources)
         self._codes, self._sources = codes, sources
 
     def find_spec(self, name: str, _path: t.Any = None, _target: t.Any = None) -> t.Optional[ModuleSpec]:
@@ -64,10 +65,10 @@ class Archive(SourcelessFileLoader):
         return self._code(self._key(fullname))
 
     def to_keep(self) -> bytes:
-        """Everything compiled, as a file that ``START`` reads."""
-        for key in self._sources:
-            self._code(key)
-        kept = {"python": sys.version, "digest": self.digest, "codes": self._codes}
+        """What was needed, compiled, and the other sources, as a file that ``START`` reads."""
+        self._code("_base/boot")
+        left = {key: text for key, text in self._sources.items() if key not in self._codes}
+        kept = {"python": sys.version, "digest": self.digest, "codes": self._codes, "sources": left}
         data = zlib.compress(marshal.dumps(kept), 1)
         return END + hashlib.sha256(data).hexdigest().encode("ascii") + data
 
@@ -94,7 +95,9 @@ def sent(length: int) -> None:
 
 def compiled(found: t.Mapping[str, t.Any]) -> None:
     """Run what is in a file, with the options from standard input."""
-    _run(Archive(found["digest"], found["codes"], {}))
+    archive = Archive(found["digest"], found["codes"], found["sources"])
+    archive.new = False
+    _run(archive)
 
 
 def _run(archive: Archive) -> None:

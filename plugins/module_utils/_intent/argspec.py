@@ -242,6 +242,8 @@ LAN_CLIENT: Spec = {
 
 #: Items that may be given by one of their options alone: [wan0] for [{interface: wan0}].
 BARE = {"wans": "interface", "helpers": "name"}
+#: Options of the module gateway that may have thousands of items.
+LONG = ("lans", "nat", "port_forwards", "outbound")
 
 
 def merge(*specs: Spec) -> Spec:

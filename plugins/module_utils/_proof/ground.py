@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,8 @@ OUTSIDE = {
 #: Free addresses are looked for among the last ones of a network.
 CANDIDATES = 6
 OPTION = {"ip": "-4", "ip6": "-6"}
+#: Names of links that ip -batch reads as one word.
+PLAIN = re.compile(r"[\w.:@-]+\Z")
 #: More interfaces are not measured.
 MOST_LINKS = 64
 TOO_MANY = "only {0} interfaces of a host are measured at once".format(MOST_LINKS)
@@ -126,24 +129,53 @@ def ways(
     ground: Ground, others: t.Iterable[t.Tuple[str, str, str]], host: Host
 ) -> t.Dict[t.Tuple[str, str], t.Tuple[str, str]]:
     """Where the routes send what LANs send outside, and to other targets: interface and next hop."""
-    found = {}
-    for (name, family), client in ground.everybody.items():
-        found[name, family] = _way(ground, (name, client, str(network(ground.outside[family])[1])), host)
-    for case in others:
-        found[case[0], case[2]] = _way(ground, case, host)
+    cases = {
+        (name, family): (name, client, str(network(ground.outside[family])[1]))
+        for (name, family), client in ground.everybody.items()
+    }
+    cases.update(((name, target), (name, client, target)) for name, client, target in others)
+    known: t.Dict[t.Tuple[str, str, str], t.Dict[str, t.Any]] = {}
+    for option in OPTION.values():
+        known.update(_at_once(option, [case for case in cases.values() if OPTION[family_of(case[2])] == option], host))
+    found = {key: _way(ground, known.get(case) or _one(case, host), case[2]) for key, case in cases.items()}
     return {key: way for key, way in found.items() if way}
 
 
-def _way(ground: Ground, case: t.Tuple[str, str, str], host: Host) -> t.Optional[t.Tuple[str, str]]:
+def _at_once(
+    option: str, cases: t.Sequence[t.Tuple[str, str, str]], host: Host
+) -> t.Dict[t.Tuple[str, str, str], t.Dict[str, t.Any]]:
+    """Routes by one process; a thousand port forwards lead to hundreds of servers.
+
+    None at all, unless every question has one answer, because nothing else says which one is whose.
+    """
+    cases = [case for case in dict.fromkeys(cases) if case[1] and PLAIN.match(case[0])]
+    lines = ["route get {2} from {1} iif {0}\n".format(*case) for case in cases]
+    done = host.run(["ip", "-j", option, "-batch", "-"], "".join(lines)) if len(lines) > 1 else None
+    if not done or done.rc != 0:
+        return {}
+    try:
+        answers = [json.loads(line, strict=False) for line in done.out.splitlines() if line.strip()]
+    except ValueError:
+        return {}
+    known = [answer[0] for answer in answers if isinstance(answer, list) and len(answer) == 1]
+    whole = len(known) == len(cases) and all(found.get("dst") == case[2] for found, case in zip(known, cases))
+    return dict(zip(cases, known)) if whole else {}
+
+
+def _one(case: t.Tuple[str, str, str], host: Host) -> t.Dict[str, t.Any]:
     name, client, target = case
     question = ("ip", "-j", OPTION[family_of(target)], "route", "get", target)
     # Without the client, when the kernel refuses to route its packets: that is what the proof has to show.
     found = asked(host, *question, "from", client, "iif", name) if client else []
     found = found or asked(host, *question)
-    if not found or not found[0].get("dev"):
+    return found[0] if found else {}
+
+
+def _way(ground: Ground, found: t.Mapping[str, t.Any], target: str) -> t.Optional[t.Tuple[str, str]]:
+    if not found.get("dev"):
         return None
-    hop = found[0].get("gateway") or (found[0].get("via") or {}).get("host") or target
-    return found[0]["dev"], hop if ground.links.get(found[0]["dev"], Link("")).ethernet else ""
+    hop = found.get("gateway") or (found.get("via") or {}).get("host") or target
+    return found["dev"], hop if ground.links.get(found["dev"], Link("")).ethernet else ""
 
 
 # --- Filters of others ----------------------------------------------------------------------------------------------

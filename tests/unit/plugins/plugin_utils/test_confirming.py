@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import types
 from typing import ClassVar
 
 import pytest
@@ -248,3 +249,34 @@ def test_the_way_out_does_not_depend_on_what_else_is_said(monkeypatch, wrong):
         assert result["failed"] and not asked
     else:
         assert result["changed"] and asked == [{"state": "absent", "instance": "lab", "confirm_timeout": 0}]
+
+
+class Templar:
+    @staticmethod
+    def template(value):
+        return ["templated", value]
+
+
+SECRET = object()
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ([{"name": "web", "port": 443, "log": True, "x": None, "source": ["ü"]}], None),
+        ([], None),
+        ("[{'name': 'web'}]", None),
+        ("{{ web + mail }}", True),
+        ([{"name": "web", "to": "{{ server }}"}], True),
+        ([{"name": "{% if x %}a{% endif %}"}], True),
+        ([{"name": "{# a #}b"}], True),
+        ([{"name": SECRET}], True),
+    ],
+)
+def test_long_options_without_templates_are_read_as_they_are(value, read):
+    action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
+    action.MODULE, action._templar = "gateway", Templar
+    action._task = types.SimpleNamespace(args={"nat": ["given"]})
+    found = action._long({"gateway_port_forwards": value, "gateway_nat": ["x"], "gateway_outbound": None})
+    assert found == {"port_forwards": ["templated", value] if read else value}
+    assert action._long({}) == {}

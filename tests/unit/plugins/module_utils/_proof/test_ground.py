@@ -100,6 +100,42 @@ def test_the_way_is_asked_for_as_a_client_goes():
     assert ground.ways(base, [("lan0", "192.168.1.9", "10.9.0.1")], Host()) == {}
 
 
+def answers(*targets):
+    """What ip prints for each line of a batch: one list a line."""
+    return "".join(json.dumps([{"dst": target, "dev": "wan0", "gateway": "203.0.113.1"}]) + "\n" for target in targets)
+
+
+SERVERS = [("lan0", "192.168.1.9", "10.9.0.{0}".format(number)) for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("printed", "each"),
+    [
+        (answers("10.9.0.1", "10.9.0.2"), False),
+        (answers("10.9.0.1"), True),
+        (answers("10.9.0.2", "10.9.0.1"), True),
+        (answers("10.9.0.1", "10.9.0.1", "10.9.0.2"), True),
+        ("[]\n[]\n", True),
+        ("Error", True),
+    ],
+)
+def test_many_ways_are_asked_for_at_once_if_it_is_clear_whose_an_answer_is(printed, each):
+    base = Ground({"lan0": Link("lan0", True), "wan0": Link("wan0", True)})
+    single = {"ip route get 10.9.0.{0}".format(number): [{"dev": "lan0"}] for number in (1, 2)}
+    host = Host(ip=printed) if not each else Host(**single, ip=printed)
+    way = ("lan0", "10.9.0.1") if each else ("wan0", "203.0.113.1")
+    found = ground.ways(base, SERVERS, host)
+    assert [found["lan0", "10.9.0.1"][0], len(found)] == [way[0], 2]
+
+
+def test_a_name_that_a_batch_would_read_otherwise_is_asked_for_by_itself():
+    base = Ground({"lan 0": Link("lan 0", True)})
+    cases = [("lan 0", client, target) for _name, client, target in SERVERS]
+    host = Host(ip=answers("10.9.0.1", "10.9.0.2"), **{"ip route get": [{"dev": "lan 0"}]})
+    host.answers = dict(reversed(list(host.answers.items())))
+    assert {way[0] for way in ground.ways(base, cases, host).values()} == {"lan 0"}
+
+
 RULE = {"rule": {"family": "bridge", "table": "filter", "chain": "FORWARD"}}
 
 
