@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 
@@ -40,23 +41,30 @@ def steps(desired: Rows, live: Rows, instance: str) -> t.Tuple[Step, ...]:
 
 def _transaction(listed: t.Sequence[Row], instance: str) -> str:
     """Add, delete, add: nft before 1.0.7 has no "destroy", and a chain's priority cannot change in place."""
-    place = {"family": "inet", "table": table(instance)}
     whole = {"table": {"family": "inet", "name": table(instance)}}
-    commands: t.List[Json] = [{"add": whole}, {"delete": whole}]
+    commands = [json.dumps({"add": whole}), json.dumps({"delete": whole})]
     if listed:
-        commands.append({"add": whole})
+        commands.append(commands[0])
     # Objects come before the rules that refer to them.
     for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
-        ((kind, body),) = json.loads(row.text).items()
-        if kind == "table":
-            continue
-        if kind == "chain":
-            body = dict(body, name=row.chain)
-        elif kind == "rule":
-            body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
-        commands.append({"add": {kind: dict(body, **place)}})
+        commands += _added(row, row.packets, row.bytes, table(instance))
     # One command per line, because people read this file, too.
-    return '{"nftables": [\n' + ",\n".join(json.dumps(command) for command in commands) + "\n]}\n"
+    return '{"nftables": [\n' + ",\n".join(commands) + "\n]}\n"
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _added(row: Row, _packets: int, _bytes: int, name: str) -> t.Tuple[str, ...]:
+    """The command for a row, with its counters, which do not distinguish rows. A change needs each of them four times:
+    to load it, for the rollback, for the boot, and for the digest of the boot's file.
+    """
+    ((kind, body),) = json.loads(row.text).items()
+    if kind == "table":
+        return ()
+    if kind == "chain":
+        body = dict(body, name=row.chain)
+    elif kind == "rule":
+        body = dict(body, chain=row.chain, expr=_with_counts(body["expr"], row))
+    return (json.dumps({"add": {kind: dict(body, family="inet", table=name)}}),)
 
 
 def _late_text(rows: t.Iterable[Row], instance: str) -> str:
