@@ -15,7 +15,8 @@ HELD = "another change, or the loader, has held /run/ipmasq/.lock for more than 
 #: busybox has no flock at all: there, the lock is a symbolic link that names its owner, created atomically.
 SHELL = """\
 lock() {
-    mkdir -p /run/ipmasq && chmod 700 /run/ipmasq || return 1
+    [ -d /run/ipmasq ] || mkdir -p /run/ipmasq || return 1
+    chmod 700 /run/ipmasq || return 1
     tries=300
     if command -v flock > /dev/null; then
         ( umask 077 && : >> /run/ipmasq/.lock ) || return 1

@@ -99,8 +99,11 @@ cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 KEEP_END = """\
 [ ! -e owed ] || mv -f owed {folder}.owed
 [ ! -e forget ] || mv -f forget {folder}.forget
-rm -f {folder}.proof
-[ ! -e proof ] || mv -f proof {folder}.proof
+if [ -e proof ]; then
+    mv -f proof {folder}.proof
+else
+    [ ! -e {folder}.proof ] || rm -f {folder}.proof
+fi
 outcome=confirmed
 if [ -e {commit} ]; then
     outcome=unfinished
@@ -243,7 +246,9 @@ def _keep_text(keeping: Keeping) -> str:
     lines = ["if [ -e undecided ]; then"]
     # Few processes: each one costs the host about a millisecond, and a change has ten files.
     folders = dict.fromkeys(posixpath.dirname(part) for part in parts)
-    lines.append("mkdir -p {0} && rm -f {1} || give_up".format(_words(folders), _words(parts)))
+    lines += ["[ -d {0} ] || mkdir -p {0} || give_up".format(shlex.quote(folder)) for folder in folders]
+    gone = '[ ! -e "$part" ] && [ ! -L "$part" ] || rm -f "$part" || give_up'
+    lines.append("for part in {0}; do {1}; done".format(_words(parts), gone))
     lines += ["cp {0} {1} || give_up".format(name, shlex.quote(part)) for name, part in zip(staged, parts)]
     for mode in dict.fromkeys(modes):
         alike = [part for part, each in zip(parts, modes) if each == mode]
