@@ -31,7 +31,7 @@ def texts():
 
 def test_everything_is_staged_before_the_first_file_is_replaced():
     lines = texts()["keep"].splitlines()
-    (made,) = (number for number, line in enumerate(lines) if line.startswith("[ -d /etc/ipmasq ] || mkdir -p /etc/ipmasq"))
+    made = lines.index("[ -d /etc/ipmasq ] || mkdir -p /etc/ipmasq || give_up")
     staged = lines.index("cp new.0 '/etc/ipmasq/a b.json.ipmasq-new' || give_up")
     decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
     free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
