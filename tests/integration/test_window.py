@@ -16,11 +16,13 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import time
 
+import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, WAN4
+from topology import CLIENTS, SECOND4, WAN4
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
@@ -145,6 +147,28 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert "blackhole" not in sh("ip rule; ip -6 rule")
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
     assert load == gate.host.read("/etc/ipmasq/default.load")
+
+
+@pytest.mark.parametrize("opened_by", ["a run", "the loader"])
+def test_a_link_that_appears_later_is_shut_by_its_pattern(gate, net, opened_by):
+    """A modem dials once the network is there, after the loader."""
+    gate.apply(**dict(TWO_LANS, wans=[{"interface": "wan*"}]))
+    load = gate.host.read("/etc/ipmasq/default.load")
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    assert gate.host.boot().returncode == 1
+    net.wire_second_wan()
+    sh(FORWARD_ALL)
+    look_up = ["ip", "route", "get", OFFICE4, "from", "198.51.100.9", "iif", "wan1"]
+    shut = [subprocess.run(look_up, capture_output=True, text=True, check=False).stderr]
+    assert net.ping("isp", SECOND4), "the host itself is still there"
+    gate.host.put("/etc/ipmasq/default.load", load)
+    if opened_by == "a run":
+        assert gate.apply(**dict(TWO_LANS, wans=[{"interface": "wan*"}])).changed
+    else:
+        assert gate.host.boot().returncode == 0
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    shut.append(subprocess.run(look_up, capture_output=True, text=True, check=False).stderr)
+    assert "Invalid argument" in shut[0] and "Invalid argument" not in shut[1]
 
 
 def test_what_stayed_shut_is_opened_by_a_run_that_finds_nothing_else(gate, net):

@@ -56,7 +56,7 @@ cd /etc/ipmasq || exit 1
     + """
 closed() {
     say "instance $1: $2; forwarding is off"
-    shut
+    shut all
     rm -f /run/ipmasq/.shut
     echo 0 > /proc/sys/net/ipv4/ip_forward
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding

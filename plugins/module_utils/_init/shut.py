@@ -24,9 +24,12 @@ Shut = t.Tuple[t.Tuple[str, str], ...]
 #: After the table "local" (0), before all other rules.
 PREFERENCE = 6
 FAMILIES = ("-4", "-6")
+#: In place of a link: every link but this one, which stands for the host itself.
+ALL = "lo"
 #: systemd-networkd removes unknown rules unless the kernel made them: networkd.conf(5),
 #: ManageForeignRoutingPolicyRules. busybox lacks this option, but does not run beside networkd.
-ADD = "ip {0} rule add pref {1} iif {2} blackhole protocol kernel"
+ADD = "ip {0} rule add pref {1} {2} blackhole protocol kernel"
+#: The kernel takes this for "not iif lo" as well.
 DEL = "ip {0} rule del pref {1} iif {2} blackhole"
 
 #: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.
@@ -35,7 +38,7 @@ links_to_shut() {
     for list in ./*.shut; do
         [ ! -e "$list" ] || while read -r wanted; do
             case "$wanted" in
-            "" | *[!A-Za-z0-9_.@*-]*) ;;  # not an interface name
+            "" | lo | *[!A-Za-z0-9_.@*-]*) ;;  # not an interface name, or what the host itself sends
             *"*") sed -n 's/^ *\([A-Za-z0-9_.@-]*\):.*/\1/p' /proc/net/dev | while read -r link; do
                 case "$link" in
                 $wanted) echo "$link" ;;
@@ -47,7 +50,13 @@ links_to_shut() {
     done
 }
 
-# Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed.
+shut_off() {
+    ip $1 rule add pref 6 $2 blackhole protocol kernel 2> /dev/null ||
+        ip $1 rule add pref 6 $2 blackhole 2> /dev/null
+}
+
+# Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed. With "all", nor do
+# those from any link, if a pattern stands for links that may appear later.
 shut() {
     for family in -4 -6; do
         case "$(ip $family rule show 2> /dev/null | sed -n 1p)" in
@@ -55,9 +64,9 @@ shut() {
         *) continue ;;
         esac
         for link in $(links_to_shut); do
-            ip $family rule add pref 6 iif "$link" blackhole protocol kernel 2> /dev/null ||
-                ip $family rule add pref 6 iif "$link" blackhole 2> /dev/null
+            [ "$link" = lo ] || shut_off $family "iif $link"
         done
+        [ "$1" != all ] || ! cat ./*.shut 2> /dev/null | grep -q '[*]$' || shut_off $family "not iif lo"
     done
 }
 
@@ -105,4 +114,5 @@ def unshut(found: Shut, host: Host) -> None:
 
 def restoring_lines(found: Shut) -> t.List[str]:
     """Shell that shuts them again; it is not an error if that is already done."""
-    return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, link)) for family, link in found]
+    chosen = ((family, "not iif lo" if link == ALL else "iif " + link) for family, link in found)
+    return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, which)) for family, which in chosen]

@@ -78,9 +78,15 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     own = stem(scene.instance) + ENDING
     ours = [*scene.interfaces, *_named(own, sight)]
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
+    orphans = not scene.interfaces
     return tuple(
-        each for each in found if matches_any(ours, each[1]) or not (scene.interfaces or matches_any(theirs, each[1]))
+        (family, link) for family, link in found if _concerns(ours, link) or (orphans and not _concerns(theirs, link))
     )
+
+
+def _concerns(names: t.Sequence[str], link: str) -> bool:
+    """Whether a link is shut because of these names. All links are because of a pattern."""
+    return any(name.endswith("*") for name in names) if link == shut.ALL else matches_any(names, link)
 
 
 def _named(path: str, sight: Sight) -> t.List[str]:
@@ -88,7 +94,7 @@ def _named(path: str, sight: Sight) -> t.List[str]:
 
 
 def _links(found: Shut) -> t.List[str]:
-    return list(dict.fromkeys(link for _family, link in found))
+    return list(dict.fromkeys("every link" if link == shut.ALL else link for _family, link in found))
 
 
 OPENING = _OpeningPart("opening", Open())

@@ -41,6 +41,8 @@ def test_what_cannot_be_asked_is_not_shut():
 
 
 def test_a_rollback_shuts_what_was_shut():
+    (every,) = shut.restoring_lines((("-6", shut.ALL),))
+    assert every == "{ ip -6 rule add pref 6 not iif lo blackhole protocol kernel 2> /dev/null || true; }"
     (line,) = shut.restoring_lines((("-4", "wan0"),))
     assert line == "{ ip -4 rule add pref 6 iif wan0 blackhole protocol kernel 2> /dev/null || true; }"
     assert shut.text(("ppp*", "lan0")) == "ppp*\nlan0\n"

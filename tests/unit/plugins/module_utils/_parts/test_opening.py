@@ -69,6 +69,15 @@ def test_a_link_that_is_no_longer_declared_is_opened(host):
     assert OPENED.format("lan0") in apply(host, lan=LAN1).to_dict()["differences"]
 
 
+def test_all_links_are_shut_because_of_a_pattern(host):
+    """A gateway whose names are all known leaves that to the instance with the pattern."""
+    shut(host, "lo")
+    assert not apply(host).changed
+    late = dict(LAN1, interfaces=["lan1*"])
+    assert OPENED.format("every link") in apply(host, lan=late, instance="second").to_dict()["differences"]
+    assert not [rule for rule in host.rules if "iif" in rule]
+
+
 @pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
 def test_a_removal_opens_it_whatever_is_lost(host, lost):
     apply(host, lan=LAN1, instance="second")
