@@ -85,6 +85,18 @@ def lab(folder: Path, nodes: list[str]) -> t.Iterator[dict[str, t.Any]]:
         }
         for number, name in enumerate(nodes, 2)
     ]
+    # A proof waits for next hops that do not answer.
+    described += [
+        {
+            "name": name,
+            "release": "bookworm",
+            "interfaces": [{"name": link, "network": link[:-1], "addresses": addresses}],
+        }
+        for name, link, addresses in (
+            ("router", "wan0", ["198.51.100.1"]),
+            ("servers", "lan0", [f"192.168.1.{20 + number}" for number in range(200)]),
+        )
+    ]
     variables = {
         "lab_name": LAB, "lab_directory": str(folder / "lab"), "lab_networks": networks, "lab_nodes": described,
     }  # fmt: skip
