@@ -43,7 +43,8 @@ RETURN = r"""
 _value:
   description:
     - The keys C(rows) (a dictionary for each line), C(lines) (the table, notes and a summary), C(counts), C(notes),
-      C(junit) (XML), and C(verified) (whether at least one promise holds and none is broken).
+      C(junit) (XML), and C(verified) (whether packets have tried at least one promise of each gateway, and none is
+      broken).
   type: dict
 """
 

@@ -15,6 +15,8 @@ from xml.etree import ElementTree as ET
 HOLDS, BROKEN, UNMEASURABLE = OUTCOMES = ("holds", "broken", "unmeasurable")
 #: Longer reasons would make the table unreadable; the JSON has all of them.
 LONGEST = 160
+#: Kinds of lines that are about what was read, without a packet.
+UNTRIED = ("drift", "expected")
 Result = t.Mapping[str, t.Any]
 
 
@@ -83,16 +85,30 @@ def report(entries: t.Sequence[Result], expectations: t.Sequence[Result], search
     rows += expected_rows(entries, expectations, search)
     counts = {outcome: sum(row.outcome == outcome for row in rows) for outcome in OUTCOMES}
     notes = [note for entry in entries for note in _notes(entry)]
-    if not counts[HOLDS] and not counts[BROKEN]:
-        notes.append("nothing was verified: no promise could be measured")
+    silent = _silent(entries, rows)
+    if silent:
+        notes.append("nothing was verified: no promise could be measured on " + ", ".join(silent))
     return {
         "rows": [dict(row._asdict()) for row in rows],
         "counts": counts,
-        "verified": counts[HOLDS] > 0 and not counts[BROKEN],
+        "verified": not silent and not counts[BROKEN],
         "lines": table(rows) + notes + [summary(counts)],
         "notes": notes,
         "junit": junit(rows),
     }
+
+
+def _silent(entries: t.Sequence[Result], rows: t.Sequence[Row]) -> t.List[str]:
+    """The gateways that no packet has tried; all hosts if none has tried any.
+
+    A state that is as applied is nothing that packets have proven. Clients do not say which gateway they have tried.
+    """
+    tried = {row.host for row in rows if row.outcome == BROKEN or (row.outcome == HOLDS and row.kind not in UNTRIED)}
+    if not tried:
+        return [entry["host"] for entry in entries] or ["any host"]
+    if tried & {entry["host"] for entry in entries if entry["kind"] == "client"}:
+        return []
+    return [entry["host"] for entry in entries if entry["kind"] == "gateway" and entry["host"] not in tried]
 
 
 def rows_of(entry: Result) -> t.List[Row]:

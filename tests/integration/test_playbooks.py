@@ -50,7 +50,7 @@ def run(box, playbook, *more):
     argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), str(playbook), *more]
     done = box.inside("env", "ANSIBLE_STDOUT_CALLBACK=json", "HOME=" + str(box.folder), *argv)
     assert done.stdout.startswith("{"), done.stdout + done.stderr
-    tasks = json.loads(done.stdout)["plays"][0]["tasks"]
+    tasks = [task for play in json.loads(done.stdout)["plays"] for task in play["tasks"]]
     return done.returncode, [(task["task"]["name"], task["hosts"]) for task in tasks]
 
 
@@ -60,7 +60,7 @@ def drift(box, *more):
     said = {}
     for _name, hosts in tasks:
         for host, result in hosts.items():
-            if "msg" in result and not result.get("skipped"):
+            if "msg" in result and not result.get("skipped") and (host != "localhost" or result.get("failed")):
                 said.setdefault(host, []).append(result["msg"])
     return rc, said
 
@@ -88,6 +88,16 @@ def test_it_fails_on_drift_and_where_nothing_is_applied(box):
     rc, said = drift(box, "--limit", "gw1")
     open_router = "this host forwards packets without translating or filtering them"
     assert (rc, said["gw1"]) == (2, [["nothing was applied here", open_router]])
+
+
+@pytest.mark.parametrize("playbook", ["drift", "confirm", "verify", "explain"])
+@pytest.mark.parametrize("text", ["[gateway]\ngw1 ansible_connection=local\n", ""])
+def test_it_fails_where_there_is_no_gateway(box, playbook, text):
+    """A group with a typing error, and an inventory that came back empty."""
+    (box.folder / "hosts.ini").write_text(text, encoding="utf-8")
+    rc, tasks = run(box, PLAYBOOKS / (playbook + ".yml"))
+    (result,) = tasks[-1][1].values()
+    assert rc == 2 and "put hosts into the group gateways" in result["msg"]
 
 
 # -- asserts that the pages show

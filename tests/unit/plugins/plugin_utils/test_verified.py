@@ -118,7 +118,20 @@ def test_nothing_measured_is_not_green():
     for hosts in ([], [client(probe=empty)], [client(probe=result("unmeasurable"))]):
         good, _rows, found = told(*hosts)
         assert not good
-        assert "nothing was verified: no promise could be measured" in found["lines"]
+        where = "pc1" if hosts else "any host"
+        assert "nothing was verified: no promise could be measured on " + where in found["lines"]
+
+
+def test_a_gateway_that_no_packet_has_tried_is_not_green():
+    """Its LAN is down, or it has no /dev/net/tun; that it is as applied proves nothing."""
+    untried = gateway("gw2", proof=result("unmeasurable"))
+    said = "nothing was verified: no promise could be measured on gw2"
+    expect = [{"name": "applied", "query": "applied"}]
+    for hosts in ([untried], [gateway(), untried]):
+        good, _rows, found = told(*hosts, expect=expect)
+        assert not good and found["notes"][-1] == said
+    assert told(untried, client())[0], "clients may have tried it"
+    assert not told(gateway(), untried, client(probe=result("unmeasurable")))[0]
 
 
 def test_without_a_server_only_the_loop_counts():
