@@ -27,7 +27,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
     from .sockets import Frames, Netlink
 
-
 #: State of changes in progress and of runs that found nothing to do. A reboot clears it.
 RUN_FOLDER = "/run/ipmasq"
 #: The tag of our journal lines.
@@ -302,11 +301,12 @@ class Onlooker(Sight):
 
 
 def _make_folders(path: str, mode: int) -> None:
-    """os.makedirs applies its mode to the last folder only; the umask decides for its parents."""
+    """os.makedirs applies its mode to the last folder only, and the umask takes from all of them."""
     if not os.path.isdir(path):
         _make_folders(os.path.dirname(path), mode)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, mode)
+            os.chmod(path, mode)
 
 
 def write_log(line: str) -> None:

@@ -111,7 +111,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path, umask):
     HOST.write(str(tmp_path / "a" / "b" / "public"), "x", 0o644)
     assert (HOST.mode(str(tmp_path / "a/b/secret")), HOST.mode(str(tmp_path / "a/b/public"))) == (0o600, 0o644)
     for folder in ("a", "a/b"):
-        assert HOST.mode(str(tmp_path / folder)) == 0o755 & ~umask
+        assert HOST.mode(str(tmp_path / folder)) == 0o755, "dnsmasq gives up root before it reads what is inside"
     assert HOST.make_folder(str(tmp_path / "c" / "d" / "e")) and not HOST.make_folder(str(tmp_path / "c" / "d" / "e"))
     assert {HOST.mode(str(tmp_path / folder)) for folder in ("c", "c/d", "c/d/e")} == {0o700}
 
