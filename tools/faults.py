@@ -21,7 +21,7 @@ TABLE = CACHE / "faults.jsonl"
 BEGIN, END = "<!-- begin: written by make test-faults -->", "<!-- end: written by make test-faults -->"
 #: Folder, and the tests there that record the result of a fault.
 TESTS = {
-    "integration": ["test_faults.py", "test_transactions.py"],
+    "integration": ["test_faults.py", "test_faults_of_services.py", "test_transactions.py"],
     "lab": ["test_confirm.py"],
 }
 COLUMNS = ("before", "after", "closed", "between")

@@ -16,7 +16,6 @@ import urllib.request
 
 import pytest
 import sandbox
-from faults import FULL, KINDS, FaultHost, in_child, quick_guard, settled
 from helpers import GUESTS, OFFICE, Gate, ServiceHost
 from sandbox import sh
 from topology import GATE4, WAN4
@@ -405,53 +404,3 @@ def test_the_alerts(promtool):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-class FaultyHost(FaultHost, MeteredHost):
-    """One step of a change goes wrong."""
-
-
-CHANGES = {"first run": ("", "one"), "change": ("one", "two"), "removal": ("one", "")}
-
-
-def become(gate, folder, name):
-    """With metrics in this folder, or without any."""
-    return metered(gate, folder / name) if name else gate.apply(wans=WANS, lans=LANS)
-
-
-def kept(gate):
-    """What the next boot takes, and whether something writes at present."""
-    text = gate.host.read("/etc/ipmasq/default.metrics")
-    return text, gate.host.exists("/etc/ipmasq/metrics") and gate.host.exists(
-        "/etc/systemd/system/ipmasq-metrics@.timer"
-    )
-
-
-@ON_NFT
-@pytest.mark.parametrize("kind", sorted(KINDS))
-@pytest.mark.parametrize("change", sorted(CHANGES) if FULL else ["change"])
-def test_whichever_step_goes_wrong(gate, net, folder, monkeypatch, change, kind):
-    """Metrics are written as before or as declared, and the next run repairs what is left."""
-    quick_guard(monkeypatch)
-    old, new = CHANGES[change]
-    become(gate, folder, old)
-    before = kept(gate)
-    become(gate, folder, new)
-    after = kept(gate)
-    assert before != after
-    steps = range(1, 1000) if FULL else range(sum(map(ord, kind)) % 12 + 1, 1000, 12)
-    for number in steps:
-        become(gate, folder, old)
-        assert kept(gate) == before
-        ended, what, error, count = in_child(gate, lambda: become(gate, folder, new), kind, number, FaultyHost)
-        assert ended != "crashed", (what, error)
-        settled(gate)
-        found = kept(gate)
-        if ended == "done" and count < number:
-            assert found == after
-            break
-        assert found in (before, after), (number, what, ended, error)
-        assert "could not be undone" not in error
-        become(gate, folder, new)
-        assert kept(gate) == after, "the next run does not repair it"
-        assert gate.host.exists("/run/timer-default") == bool(new)

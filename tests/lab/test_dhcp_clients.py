@@ -68,13 +68,18 @@ CLIENTS = {
     "netplan": ("netplan", [], "/etc/netplan/10-lab.yaml", NETPLAN, "cat /run/systemd/netif/state"),
     "dhcpcd": ("dhcpcd", [], "/etc/dhcpcd.conf", "nodev\nhostname\nallowinterfaces lan0\n", "cat /etc/resolv.conf"),
 }
+#: Plugged into a LAN where addresses of IPv6 are given out, and nothing of IPv4: the same programs and files.
+MANAGED = {"networkd6": "networkd", "dhcpcd6": "dhcpcd"}
 #: Clients of Debian 13; the others have Debian 12.
 NEWER = ("networkd", "nm", "dhcpcd")
 #: Their programs refuse, or complain otherwise.
 MODES = {"networkmanager": "0600", "netplan": "0600"}
 GATEWAY = {
     "gateway_wans": ["wan0"],
-    "gateway_lans": [{"name": "office", "interfaces": ["lan0"], "dhcp": {"lease": "2m"}}],
+    "gateway_lans": [
+        {"name": "office", "interfaces": ["lan0"], "dhcp": {"lease": "2m"}},
+        {"name": "managed", "interfaces": ["lan1"], "ra": "managed", "dns": True},
+    ],
     "gateway_ipv6": "masquerade",
     "gateway_dns_domain": "office.example",
     "gateway_dns_upstream": ["198.51.100.1"],
@@ -91,6 +96,8 @@ print(socket.inet_ntoa(client.recv(999)[-4:]))
 STATE = "ip -4 -o addr show lan0; ip -6 -o addr show lan0 scope global; ip route; ip -6 route"
 #: Name and end of each lease.
 LEASES = "awk '$3 ~ /^192/ {print $4, $1}' /var/lib/ipmasq/default.leases"
+#: Address and end of each lease of IPv6.
+LEASES6 = "awk '$3 ~ /^fd00:2:/ {print $3, $1}' /var/lib/ipmasq/default.leases"
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a lab"),
@@ -98,28 +105,34 @@ pytestmark = [
 ]
 
 
+def computer(name: str, like: str, network: str) -> dict[str, t.Any]:
+    manager, packages, path, text, _told = CLIENTS[like]
+    return {
+        "name": name,
+        "release": "trixie" if like in NEWER else "bookworm",
+        "manager": manager,
+        "packages": packages,
+        "interfaces": [{"name": "lan0", "network": network}],
+        "files": [{"path": path, "content": text, "mode": MODES.get(manager, "0644")}],
+    }
+
+
 def topology(folder: Path) -> dict[str, t.Any]:
     lan = {"name": "office", "prefixes": ["192.168.1.0/24", "fd00:1::/64"]}
+    managed = {"name": "managed", "prefixes": ["192.168.2.0/24", "fd00:2::/64"]}
     wan = {"name": "wan", "prefixes": ["198.51.100.0/24", "2001:db8:100::/64"]}
     outside = {"name": "wan0", "network": "wan", "addresses": ["198.51.100.2", "2001:db8:100::2"]}
     inside = {"name": "lan0", "network": "office", "addresses": ["192.168.1.1", "fd00:1::1"]}
-    gateway = {"name": "gateway", "groups": ["gateways"], "packages": ["dnsmasq-base"], "interfaces": [outside, inside]}
-    clients = [
-        {
-            "name": name,
-            "release": "trixie" if name in NEWER else "bookworm",
-            "manager": manager,
-            "packages": packages,
-            "interfaces": [{"name": "lan0", "network": "office"}],
-            "files": [{"path": path, "content": text, "mode": MODES.get(manager, "0644")}],
-        }
-        for name, (manager, packages, path, text, _told) in CLIENTS.items()
-    ]
+    other = {"name": "lan1", "network": "managed", "addresses": ["192.168.2.1", "fd00:2::1"]}
+    gateway = {"name": "gateway", "groups": ["gateways"], "packages": ["dnsmasq-base"]}
+    gateway["interfaces"] = [outside, inside, other]
+    clients = [computer(name, name, "office") for name in CLIENTS]
+    clients += [computer(name, like, "managed") for name, like in MANAGED.items()]
     provider = {"name": "wan0", "network": "wan", "addresses": ["198.51.100.1", "2001:db8:100::1"]}
     return {
         "lab_name": LAB,
         "lab_directory": str(folder / "lab"),
-        "lab_networks": [wan, lan],
+        "lab_networks": [wan, lan, managed],
         "lab_nodes": [
             {**gateway, "gateway": ["198.51.100.1", "2001:db8:100::1"]},
             *clients,
@@ -154,6 +167,16 @@ class Plugged:
         lines = (line.split() for line in self.sh("gateway", LEASES).splitlines())
         return {name: int(end) for name, end in lines}
 
+    def leases6(self) -> dict[str, int]:
+        lines = (line.split() for line in self.sh("gateway", LEASES6).splitlines())
+        return {str(ipaddress.ip_address(address)): int(end) for address, end in lines}
+
+    def managed(self, name: str) -> str:
+        """The address that the gateway gave out by DHCPv6, once there is a route, too."""
+        state = self.sh(name, STATE)
+        found = re.findall(r"inet6 (fd00:2::1[0-9a-f]{3})/\d+", state)
+        return found[0] if found and re.search(r"default .*via fe80::\S+ dev lan0", state) else ""
+
     def named(self, name: str) -> str:
         """The address that the gateway knows by a name."""
         words = ["podman", "exec", f"{LAB}-nm", "python3", "-c", ASK, name]
@@ -185,7 +208,7 @@ def plugged(tmp_path: Path) -> t.Iterator[Plugged]:
 
 
 def test_each_gets_addresses_routes_and_names_and_keeps_them(plugged: Plugged) -> None:
-    plugged.reboot(*CLIENTS)
+    plugged.reboot(*CLIENTS, *MANAGED)
     for name, (_manager, _packages, _path, _text, told) in CLIENTS.items():
         wait_until(lambda name=name: plugged.ready(name), f"addresses and routes of {name}", 120)
         said = plugged.sh(name, told)
@@ -197,10 +220,24 @@ def test_each_gets_addresses_routes_and_names_and_keeps_them(plugged: Plugged) -
     # Each has told the gateway its name.
     assert {name: plugged.named(f"{name}.office.example") for name in CLIENTS} == addresses
 
+    given = {}
+    for name, like in MANAGED.items():
+        wait_until(lambda name=name: plugged.managed(name), f"the address of {name} by DHCPv6", 120)
+        given[name] = plugged.managed(name)
+        assert "fd00:2::1" in plugged.sh(name, CLIENTS[like][-1]), name
+        assert " 0% packet loss" in plugged.sh(name, "ping -c 1 -W 5 2001:db8:100::1"), name
+    first = plugged.leases6()
+    assert set(first) == set(given.values()) and len(first) == len(MANAGED)
+
     # They renew their leases after a minute, and the gateway has been away meanwhile.
     before = plugged.leases()
     assert set(before) == set(CLIENTS)
     plugged.reboot("gateway")
+    # Those of IPv6 have 22 minutes until then.
+    wait_until(lambda: "default" in plugged.sh("dhcpcd6", "dhcpcd -N lan0; ip -6 route"), "a route after the boot", 60)
+    again = given["dhcpcd6"]
+    wait_until(lambda: plugged.leases6().get(again, 0) > first[again], "a renewed lease of IPv6", 60)
+    assert {name: plugged.managed(name) for name in MANAGED} == given
     wait_until(lambda: all(end > before[name] for name, end in plugged.leases().items()), "renewed leases", 180)
     assert {name: plugged.address(name, 4) for name in CLIENTS} == addresses
     assert [name for name in CLIENTS if not plugged.ready(name)] == []

@@ -166,7 +166,7 @@ def load() -> Lab:
             name=node["name"],
             target=f"{engine}://{topology['name']}-{node['name']}",
             groups=frozenset(node.get("groups") or []),
-            links={link["network"]: tuple(link["addresses"]) for link in node["interfaces"]},
+            links={link["network"]: tuple(link.get("addresses") or ()) for link in node["interfaces"]},
             loopback=tuple(node.get("loopback") or ()),
         )
         for node in topology["nodes"]

@@ -135,9 +135,10 @@ class _ServicesPart(Part[Services]):
             return ()
         instance, by = scene.instance, serving(scene.init)
         if not want.text:
+            # First, as whether anything was done is seen by it.
+            host.remove(conf_of(instance))
             if host.run(by.stop.format(instance).split()).rc != 0 and runs(instance, host):
                 raise GatewayError("dnsmasq for LANs does not stop ({0})".format(by.status.format(instance)))
-            host.remove(conf_of(instance))
             return ()
         host.write(conf_of(instance), want.text, 0o600)
         if not by.reread or not host.exists(by.path):

@@ -92,6 +92,21 @@ def test_services_go_and_the_gateway_stays():
     assert not [path for path in (CONF, KEPT, SERVICES_UNIT) if path in host.files]
 
 
+def test_nothing_is_stopped_where_its_configuration_cannot_be_removed():
+    """Otherwise such a change would look as if it had done nothing, and would not be rolled back."""
+    host = host_with()
+    apply(host)
+    host.events.clear()
+    host.remove = refuse
+    with pytest.raises(GatewayError, match="Read-only"):
+        removing.remove_instance("default", host)
+    assert not [event for event in host.events if UNIT in event]
+
+
+def refuse(path):
+    raise GatewayError(path + ": cannot be removed: Read-only file system")
+
+
 def test_the_rules_are_there_before_it_answers_and_go_after_it():
     host = host_with()
     apply(host)
