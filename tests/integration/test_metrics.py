@@ -22,6 +22,8 @@ from topology import GATE4, WAN4
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables.listing import FINAL
+from ansible_collections.ipmasq.linux.plugins.module_utils._init.scripts import SCRIPT
+from ansible_collections.ipmasq.linux.plugins.module_utils._init.units import UNIT
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import metrics
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._services.samples import OURS
@@ -183,6 +185,22 @@ def test_whatever_somebody_changes_is_told(gate, net, folder):
     metered(gate, folder)
     sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
     assert as_applied() == {"rules": 1, "switches": 0, "files": 1}
+    metered(gate, folder)
+    # What the next boot needs, and links that the loader has shut.
+    unit = next(path for path in (UNIT, SCRIPT) if gate.host.exists(path))
+    for change in (
+        "rm {0}/ipmasq/boot", ": > {0}" + unit[len("/etc") :], "chmod 644 {0}/ipmasq/default.json",
+        "rm -f {0}/systemd/system/sysinit.target.wants/ipmasq.service {0}/rcS.d/S*ipmasq {0}/runlevels/*/ipmasq",
+    ):  # fmt: skip
+        sh(change.format(gate.host.place("/etc")))
+        assert as_applied() == {"rules": 1, "switches": 1, "files": 0}, change
+        metered(gate, folder)
+        assert as_applied() == dict.fromkeys(parts, 1), change
+    sh("ip rule add pref 6 iif lan9 blackhole")
+    assert as_applied() == dict.fromkeys(parts, 1)
+    sh("ip -6 rule add pref 6 iif lan0 blackhole")
+    assert as_applied() == {"rules": 0, "switches": 1, "files": 1}
+    sh("ip rule del pref 6")
 
 
 @pytest.mark.parametrize("backend", ["iptables-nft", "iptables-legacy"])

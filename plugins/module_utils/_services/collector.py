@@ -101,7 +101,32 @@ rules_as_applied() {
     [ "$tools" = "$(tools)" ] || return 0
     as=0
     [ "$known" != "$(digest "$2" "$1")" ] || as=1
+    ! is_shut "$1" || as=0
     echo "as_applied what=\"rules\" $as"
+}
+# Whether the loader has shut a link of this instance, because its rules could not be loaded.
+is_shut() {
+    [ -e "$here/$1.shut" ] || return 1
+    { ip -4 rule show; ip -6 rule show; } 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p' |
+        while read -r link; do
+            while read -r wanted; do
+                case "$link" in
+                $wanted) echo "$link" ;;
+                lo) case "$wanted" in *"*") echo "$link" ;; esac ;;
+                esac
+            done < "$here/$1.shut"
+        done | grep -q .
+}
+# Whether the loader and what runs it at boot are there.
+is_loaded_at_boot() {
+    [ -s "$here/boot" ] || return 1
+    etc=${here%/ipmasq}
+    [ -s "$etc/systemd/system/ipmasq.service" ] || [ -s "$etc/init.d/ipmasq" ] || return 1
+    for each in "$etc"/systemd/system/sysinit.target.wants/ipmasq.service "$etc"/rcS.d/S*ipmasq \
+        "$etc"/runlevels/*/ipmasq; do
+        [ ! -e "$each" ] && [ ! -L "$each" ] || return 0
+    done
+    return 1
 }
 switches_as_applied() {
     [ -e "$here/$1.sysctl" ] && ! undecided "$1" || return 0
@@ -114,6 +139,7 @@ switches_as_applied() {
 files_as_applied() {
     as=0
     ! (cd "$here" && sed '$d' "$1.sums" | sha256sum -c > /dev/null 2>&1) || as=1
+    [ -z "$(find "$here" -name "$1.*" ! -perm 600)" ] && is_loaded_at_boot || as=0
     echo "as_applied what=\"files\" $as"
 }
 ports_used() {
