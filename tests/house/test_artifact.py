@@ -44,6 +44,7 @@ UNWANTED = (
     "molecule/",
     "tools/",
     "tests/",
+    "docs/images/",
     "docs/performance/",
     "pyproject.toml",
 )

@@ -97,7 +97,8 @@ def test_every_annotation_is_needed(pattern: str) -> None:
 
 
 def test_nothing_private() -> None:
-    found = {short(path): PRIVATE.findall(read(path)) for path in TEXTS if path != Path(__file__)}
+    texts = [path for path in TEXTS if path.suffix != ".png" and path != Path(__file__)]
+    found = {short(path): PRIVATE.findall(read(path)) for path in texts}
     assert {name: hits for name, hits in found.items() if hits} == {}
 
 
