@@ -19,6 +19,7 @@ import time
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, wire_gateway
 from sandbox import sh
+from test_undeclared import relay
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import patience, slowness, wait_until
 
@@ -128,21 +129,23 @@ def wire_container(net):
     """)
 
 
-def wire_vpn(net):
+@pytest.fixture
+def vpn(net):
     """A network behind a tunnel: its far end is not a neighbour, only the routes lead there."""
     net._node("far")
-    net._link("under0", "far", "10.8.0.1/24", "fd08::1/64", "10.8.0.2/24", "fd08::2/64")
-    tunnel = "ip link add vpn0 type vxlan id 5 remote 10.8.0.{1} dstport 4789; ip addr add 10.9.0.{0}/24 dev vpn0; "
-    tunnel += "ip link set vpn0 up; ip route add {2} via 10.9.0.{1}"
+    ended = relay(net, "vpn0", "far", "vpn0")
+    tunnel = "ip addr add 10.9.0.{0}/24 dev vpn0; ip link set vpn0 up; ip route add {2} via 10.9.0.{1}"
     sh(tunnel.format(1, 2, "10.99.0.0/16"))
     net.nodes["far"].sh("ip addr add 10.99.0.10/32 dev lo; " + tunnel.format(2, 1, "default"))
     net._awake("far", "10.9.0.1")
+    yield
+    ended.set()
 
 
+@pytest.mark.usefixtures("vpn")
 def test_what_others_have_translated_or_carry_stays(gate, net):
     """One more port forward used to reset a LAN client's connection to a container."""
     wire_container(net)
-    wire_vpn(net)
     gate.apply(**TWO_LANS)
     with (
         connected(net, "office", "container", "192.168.1.1", 8080, at=80) as published,
@@ -156,9 +159,9 @@ def test_what_others_have_translated_or_carry_stays(gate, net):
         assert speaks(published) and speaks(by_vpn)
 
 
+@pytest.mark.usefixtures("vpn")
 def test_a_host_that_routed_before_forgets_what_began_untranslated(gate, net):
     """There are no old rules, so a plain router is assumed; the routes show where a connection went."""
-    wire_vpn(net)
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward; iptables-nft -A FORWARD -m conntrack --ctstate NEW -j ACCEPT")
     sh("conntrack -F 2>/dev/null")
     with (

@@ -230,3 +230,19 @@ def test_an_undeclared_link_takes_no_part_in_a_lans_flows(gate, net):
         # A new flow, and one that was open.
         past_the_stack(net, [udp(*ends, port, 8080) for ends in incoming for port in (40000, 40001)])
         assert speakers(moved) == []
+
+
+def test_nor_in_one_that_is_exempt(gate, net):
+    """A flow that no NAT touches has the LAN's own addresses on both sides."""
+    mgmt(net)
+    sh("for f in all mgmt0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    exempt = [{"name": "site", "action": "exempt", "destination": [WAN4, WAN6]}, {"name": "rest"}]
+    gate.apply(nat=exempt, **TWO_LANS)
+    claimed = [udp(OFFICE4, WAN4, *ASKED), udp(OFFICE6, WAN6, *ASKED)]
+    four, six = (("office", OFFICE4), ("wan", WAN4)), (("office", OFFICE6), ("wan", WAN6))
+    with flow(net, *four), flow(net, *six), Sniffer(net) as outside:
+        outside.packets()
+        past_the_stack(net, claimed, "mgmt", "mgmt0")
+        assert speakers(outside) == []
+        send(net, "office", claimed)
+        assert speakers(outside) == [OFFICE4, OFFICE6]

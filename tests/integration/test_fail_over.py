@@ -175,6 +175,30 @@ def test_nor_does_one_take_an_undeclared_way_out(gate, net):
         assert outside.leaks() == []
 
 
+def test_an_open_flow_does_not_take_a_route_into_another_lan(gate, net):
+    """Isolated LANs stay so when a routing protocol, or a VPN server in one of them, leads there."""
+    link(net, "virbr0", "site", "10.7.7", "fd07")
+    lead("10.7.7", "fd07")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE, GUESTS])
+    guest4, guest6 = CLIENTS["guest"][1:]
+    with (
+        Sniffer(net, "office") as inside,
+        flow(net, "guest", guest4, "site", FAR4) as four,
+        flow(net, "guest", guest6, "site", FAR6) as six,
+    ):
+        lead_into = "ip route replace {0} via {1}; ip -6 route replace {2} via {3}"
+        sh(lead_into.format(FAR4, OFFICE4, FAR6, OFFICE6))
+        speak(four, six)
+        assert said(inside) == []
+    sh("ip route del {0}; ip -6 route del {1}".format(FAR4, FAR6))
+    lead("10.7.7", "fd07")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE, dict(GUESTS, reaches=["office"])])
+    with Sniffer(net, "office") as inside, flow(net, "guest", guest4, "site", FAR4, 7002) as four:
+        sh("ip route replace {0} via {1}".format(FAR4, OFFICE4))
+        speak(four)
+        assert set(said(inside)) == {guest4}
+
+
 # --- Links that nobody declared -------------------------------------------------------------------------------------
 
 

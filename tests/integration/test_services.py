@@ -138,17 +138,6 @@ def said(net, kind, port, message):
             return accepted.recv(4096)
 
 
-def test_irc_dcc_names_the_address_outside(gate, net):
-    """DCC SEND carries the client's address as a number."""
-    number = int.from_bytes(socket.inet_aton(OFFICE4), "big")
-    seen = int.from_bytes(socket.inet_aton(GATE4), "big")
-    offer = b"PRIVMSG friend :\x01DCC SEND file %d 5000 100\x01\r\n" % number
-    gate.apply(**ONE_LAN)
-    assert said(net, socket.SOCK_STREAM, 6667, offer) == offer
-    gate.apply(helpers=[{"name": "irc"}], **ONE_LAN)
-    assert b"DCC SEND file %d " % seen in said(net, socket.SOCK_STREAM, 6667, offer)
-
-
 INVITE = (
     "INVITE sip:friend@{far} SIP/2.0\r\nVia: SIP/2.0/UDP {own}:5060;branch=z9hG4bK1\r\n"
     "From: <sip:me@{own}>;tag=1\r\nTo: <sip:friend@{far}>\r\nCall-ID: 1@{own}\r\nCSeq: 1 INVITE\r\n"
@@ -169,7 +158,7 @@ def test_sip_is_left_alone_without_the_helper_and_translated_with_it(gate, net):
 
 
 def test_every_helper_is_known_here(gate, net):
-    names = ["amanda", "ftp", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
+    names = ["amanda", "ftp", "netbios-ns", "pptp", "sip", "snmp", "tftp"]
     gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN)
     assert not gate.apply(helpers=[{"name": name} for name in names], **ONE_LAN).changed
 

@@ -11,12 +11,17 @@ every network of the host, and rp_filter is as systemd sets it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import select
 import socket
+import struct
+import threading
 
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, FIN, GATE4, RST, SYN, WAN4, WAN6, Sniffer, Topology, ip, send, tcp, udp
+from topology import CLIENTS, FIN, GATE4, GATE6, RST, SECOND4, SYN, WAN4, WAN6, Sniffer, Topology, ip, send, tcp, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -301,26 +306,77 @@ def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
     assert came and left, "packets that nobody stops do not arrive, so the rules have stopped nothing"
 
 
-def tunnel(net) -> tuple:
-    """tun7 is a tunnel, to the kernel, too; the addresses of the node at its far end."""
+@contextlib.contextmanager
+def tunnel(net, kind: str):
+    """A tunnel named tun7, of this kind; the addresses of the node at its far end."""
     net._node("far")
-    under = "ip addr add 169.254.9.{0}/30 dev under; ip link set under up; "
-    made = "ip link add {0} type vxlan id 5 dstport 4789 local 169.254.9.{1} remote 169.254.9.{2}; "
-    made += "ip addr add 10.7.7.{1}/24 dev {0}; ip addr add fd07::{1}/64 dev {0} nodad; ip link set {0} up"
-    sh("ip link add under type veth peer name under netns {0}; ".format(net.nodes["far"].path))
-    sh(under.format(1) + made.format("tun7", 1, 2))
-    net.nodes["far"].sh(under.format(2) + made.format("up0", 2, 1))
-    net.nodes["far"].sh("ip route add default via 10.7.7.1; ip -6 route add default via fd07::1")
+    far = net.nodes["far"]
+    made = "ip addr add 10.7.7.{1}/24 dev {0}; ip addr add fd07::{1}/64 dev {0} nodad; ip link set {0} up; "
+    ended = None
+    if kind == "tun":
+        ended = relay(net, "tun7", "far", "up0")
+    else:
+        under = "ip addr add 169.254.9.{0}/30 dev under; ip link set under up; "
+        under += "ip link add {1} type vxlan id 5 dstport 4789 local 169.254.9.{0} remote 169.254.9.{2}"
+        sh("ip link add under type veth peer name under netns {0}; ".format(far.path) + under.format(1, "tun7", 2))
+        far.sh(under.format(2, "up0", 1))
+    sh(made.format("tun7", 1))
+    far.sh(made.format("up0", 2) + "ip route add default via 10.7.7.1; ip -6 route add default via fd07::1")
     net._awake("far", "10.7.7.1", "fd07::1")
-    return "10.7.7.2", "fd07::2"
+    try:
+        yield "10.7.7.2", "fd07::2"
+    finally:
+        if ended:
+            ended.set()
+
+
+def relay(net, here: str, node: str, there: str) -> threading.Event:
+    """TUN devices here and in a node, and what passes packets between them, like a VPN's daemons; set it to end."""
+    ends = [tun(here)]
+    with net.inside(node):
+        ends.append(tun(there))
+    ended = threading.Event()
+
+    def pass_on() -> None:
+        while not ended.is_set():
+            for ready in select.select(ends, [], [], 0.1)[0]:
+                with contextlib.suppress(OSError):  # the other one is not up yet
+                    os.write(ends[ends[0] == ready], os.read(ready, 65536))
+        for end in ends:
+            os.close(end)
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    return ended
+
+
+def tun(name: str) -> int:
+    """TUNSETIFF with IFF_TUN and IFF_NO_PI, include/uapi/linux/if_tun.h"""
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))
+    return device
 
 
 #: The Internet without private networks, as AllowedIPs of WireGuard are often written: some of 30 networks, and IPv6.
 NOT_PRIVATE = ("8.0.0.0/7", "11.0.0.0/8", "12.0.0.0/6"), ("2000::/5", "2800::/5", "3000::/4")
 
 
+def test_a_tunnel_into_which_anybody_can_send_is_no_vpn(gate, net):
+    """VXLAN does not ask who sends. A warning says so; a TUN device of the same name is left alone."""
+    with tunnel(net, "vxlan") as (there4, there6):
+        told = gate.apply(**TWO_LANS).remarks
+        closed(net, "far", "office", OFFICE4, OFFICE6)
+        closed(net, "office", "far", there4, there6)
+        assert [line for line in told if "tun7 (10.7.7.0/24): neither WAN nor LAN, so new connections" in line]
+        gate.apply(**TWO_LANS, undeclared="leave")
+        assert net.tcp("far", "office", OFFICE4) == there4
+
+
 def test_a_tunnel_to_all_but_private_networks_is_closed(gate, net):
-    there = tunnel(net)
+    with tunnel(net, "tun") as there:
+        check_what_a_broad_tunnel_is(gate, net, there)
+
+
+def check_what_a_broad_tunnel_is(gate, net, there: tuple) -> None:
     for nets, address in zip(NOT_PRIVATE, there, strict=True):
         for each in nets:
             sh("ip route add {0} via {1}".format(each, address))
@@ -380,6 +436,38 @@ def test_a_wan_never_speaks_with_a_lans_source(gate, net):
             with pytest.raises(TimeoutError):
                 each.recvfrom(20)
     assert counted(gate, "spoofed/wan0") == 4
+
+
+@pytest.mark.parametrize("undeclared_links", ["drop", "leave"])
+def test_nor_does_a_container_or_a_wan_of_another_instance(gate, net, undeclared_links):
+    """Past the LAN's outbound rules, with our own NAT, or into another LAN."""
+    container(net)
+    net.wire_second_wan()
+    sh("for f in all docker0 wan1; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    forward = {"name": "syslog", "port": ["5514"], "protocol": ["udp"], "to": [GUEST4]}
+    nothing = [{"name": "nothing", "action": "drop"}]
+    gate.apply(**ONE_LAN, outbound=nothing, undeclared=undeclared_links)
+    second = dict(SECOND, wans=[{"interface": "wan1"}], port_forwards=[forward], undeclared=undeclared_links)
+    gate.apply(**second)
+    with Sniffer(net) as outside, Sniffer(net, "guest") as inside:
+        send(net, "container", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)], link="docker0")
+        send(net, "isp", [udp(OFFICE4, SECOND4, 40001, 5514)], link="wan1")
+        left = {str(source) for source, _protocol in outside.sources(SOON)} & {GATE4, GATE6, OFFICE4, OFFICE6}
+        came = {str(source) for source, _protocol in inside.sources(0)} & {OFFICE4}
+    assert (bool(left), came) == ((True, {OFFICE4}) if undeclared_links == "leave" else (False, set()))
+    assert counted(gate, "spoofed") == (3 if undeclared_links == "drop" else 0)
+
+
+def test_a_client_of_a_vpn_with_an_address_of_a_lan_is_where_its_route_leads(gate, net):
+    gate.apply(**ONE_LAN)
+    there4, _there6 = third(net, "wg0", "roaming", "10.7.7", "fd07")
+    net.nodes["roaming"].sh(
+        "ip addr add 192.168.1.77/32 dev lo; ip route replace default via 10.7.7.1 src 192.168.1.77"
+    )
+    sh("for f in all wg0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    assert net.tcp("roaming", "wan", WAN4, timeout=SOON) == "timeout"
+    sh("ip route add 192.168.1.77 via {0}".format(there4))
+    assert net.tcp("roaming", "wan", WAN4) == GATE4
 
 
 def test_a_lan_whose_sources_are_not_checked_is_left_out(gate, net):

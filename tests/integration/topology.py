@@ -472,7 +472,8 @@ def send(topology: Topology, node: str, packets: list, link: str = "") -> None:
         raw.bind(("up0", 0))
         ours = raw.getsockname()[4]
         for packet in packets:
-            raw.send(gateway + ours + struct.pack("!H", 0x86DD if packet[0] >> 4 == 6 else 0x0800) + packet)
+            kind = struct.pack("!H", 0x86DD if packet[0] >> 4 == 6 else 0x0800)
+            raw.send((gateway + ours + kind if gateway else b"") + packet)  # a TUN device has no addresses
 
 
 def hardware_address(topology: Topology, node: str, link: str) -> bytes:

@@ -219,7 +219,15 @@ IPTABLES_TEXT = """
 """
 IPTABLES_WORDS = dict.fromkeys(IPTABLES_TEXT.split(), 1)
 IPTABLES_WORDS.update(
-    {"!": 0, "--limit-iface-in": 0, "--tcp-flags": 2, "--random-fully": 0, "--persistent": 0, "--clamp-mss-to-pmtu": 0}
+    {
+        "!": 0,
+        "--invert": 0,
+        "--limit-iface-in": 0,
+        "--tcp-flags": 2,
+        "--random-fully": 0,
+        "--persistent": 0,
+        "--clamp-mss-to-pmtu": 0,
+    }
 )
 TARGETS = frozenset(
     ("ACCEPT", "DROP", "REJECT", "RETURN", "MASQUERADE", "SNAT", "DNAT", "NETMAP", "LOG", "TCPMSS", "CT", "MARK")

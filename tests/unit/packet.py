@@ -139,7 +139,7 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
         if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
         # Which packets from a WAN are asked about says nothing about them.
-        if chain != "outside" or rule.action.kind != "jump":
+        if not chain.startswith("outside") or rule.action.kind not in ("jump", "goto", "return"):
             path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind
         if kind == "return":

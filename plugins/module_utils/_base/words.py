@@ -54,4 +54,4 @@ TIMEOUTS = {
     "udp_stream": CONNTRACK + "udp_timeout_stream",
 }
 #: The keys of HELPERS in _intent/helpers.py.
-HELPERS = ("amanda", "ftp", "irc", "netbios-ns", "pptp", "sip", "snmp", "tftp")
+HELPERS = ("amanda", "ftp", "netbios-ns", "pptp", "sip", "snmp", "tftp")

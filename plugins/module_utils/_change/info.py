@@ -15,7 +15,7 @@ from .._backend.select import select
 from .._base.errors import Problems
 from .._base.host import check_root
 from .._base.values import check_instance
-from .._facts.links import manager_of, read_facts
+from .._facts.links import is_left_alone, read_facts
 from .._flows import conntrack
 from .._init import service
 from .._parts import fence, sysctl
@@ -159,7 +159,7 @@ def _interface(name: str, role: str, present: bool, addresses: t.Sequence[str] =
 
 
 def _left(interface: Interface) -> str:
-    return "managed" if manager_of(interface) else "undeclared"
+    return "managed" if is_left_alone(interface) else "undeclared"
 
 
 def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:

@@ -30,6 +30,8 @@ MANAGED = (
     ("cali", "Kubernetes"),
     ("cilium", "Kubernetes"),
     ("kube", "Kubernetes"),
+    ("tunl0", "Kubernetes"),
+    ("vxlan.calico", "Kubernetes"),
     ("nodelocaldns", "Kubernetes"),
     ("weave", "a container network"),
     ("lxcbr", "LXC"),
@@ -43,7 +45,13 @@ MANAGED = (
 #: Docker names its bridges br- and the first twelve hex digits of the network's ID; other br- names are the user's own.
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
-TUNNELS = ("tun", "wireguard", "ppp", "ipip", "sit", "gre", "gretap", "ip6tnl", "vti", "xfrm", "vxlan", "geneve")
+TUNNELS = (
+    "tun", "tap", "wireguard", "ppp", "l2tpeth", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "ip6tnl",
+    "erspan", "vti", "vti6", "xfrm", "vxlan", "geneve",
+)  # fmt: skip
+#: Those of them whose far end has to prove who it is. Into the others, anybody can send who reaches this host. TUN
+#: devices are those of VPN daemons, TAP devices more often those of virtual machines.
+VPNS = ("tun", "wireguard", "vti", "vti6", "xfrm")
 #: Name patterns of tunnels. PPP is not listed, because it is a WAN as often as not.
 TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
 
@@ -119,6 +127,15 @@ def manager_of(interface: Interface) -> str:
         return "the host itself"
     if interface.kind in TUNNELS:
         return "a tunnel ({0})".format(interface.kind)
+    return _by_name(interface)
+
+
+def is_left_alone(interface: Interface) -> bool:
+    """Whether an undeclared link is left to its manager."""
+    return interface.kind in VPNS or bool(_by_name(interface))
+
+
+def _by_name(interface: Interface) -> str:
     for prefix, manager in MANAGED:
         if interface.name.startswith(prefix) and (prefix != "br-" or DOCKER_BRIDGE.match(interface.name)):
             return manager
@@ -174,10 +191,13 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         if "address" not in info
     ]
     details = link.get("linkinfo") or {}
+    kind = details.get("info_kind", "") or ("ppp" if link.get("link_type") == "ppp" else "")
+    if kind == "tun":
+        kind = (details.get("info_data") or {}).get("type") or kind  # "tun" or "tap"
     return Interface(
         name=link["ifname"],
         altnames=tuple(link.get("altnames") or ()),
-        kind=details.get("info_kind", "") or ("ppp" if link.get("link_type") == "ppp" else ""),
+        kind=kind,
         networks=tuple(dict.fromkeys(str(net) for net in networks if net.prefixlen < net.max_prefixlen)),
         addresses=tuple(info["local"] for info in addresses),
         dynamic=tuple(info["local"] for info in addresses if info.get("dynamic")),

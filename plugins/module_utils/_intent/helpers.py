@@ -32,12 +32,11 @@ class Helper:
 
 
 IPV4 = ("ip",)
-#: Common name to the kernel's helpers. Not h323: it does not compare the addresses in a message with the sender's, so
-#: one packet of a client opens a port of any host to a stranger (measured, Linux 6.18).
+#: Common name to the kernel's helpers. Not h323: one packet of a client opens a port of any host to a stranger. Not
+#: irc: a client takes connections of strangers to any port of the gateway (docs/decisions.md).
 HELPERS: t.Dict[str, t.Tuple[Helper, ...]] = {
     "amanda": (Helper("amanda", "udp", 10080, module="nf_nat_amanda"),),
     "ftp": (Helper("ftp", "tcp", 21, module="nf_nat_ftp"),),
-    "irc": (Helper("irc", "tcp", 6667, IPV4, module="nf_nat_irc"),),
     "netbios-ns": (Helper("netbios-ns", "udp", 137, IPV4),),
     "pptp": (Helper("pptp", "tcp", 1723, IPV4, module="nf_nat_pptp"),),
     "sip": (

@@ -11,7 +11,7 @@ import typing as t
 
 from .._base.net import matches_any
 from .._base.values import is_plain_link, less, overlaps
-from .._facts.links import PROBES, TUNNEL_LINKS, manager_of
+from .._facts.links import PROBES, TUNNEL_LINKS, is_left_alone
 from .._resolve.around import sites_of
 from .model import Come, Promise, Step
 from .places import (
@@ -77,7 +77,7 @@ def _managed(link: Interface, gateway: Resolved, facts: Facts) -> t.Optional[boo
     The link has come, or has got a default route or a public network, since they were made.
     """
     around, way_out = gateway.around, link.name in facts.default_routes
-    theirs = bool(manager_of(link)) or matches_any(TUNNEL_LINKS, link.name)
+    theirs = is_left_alone(link) or matches_any(TUNNEL_LINKS, link.name)
     if not around.leaves(link.name):
         return None if theirs and not way_out and link.name not in around.apart else False
     return True if theirs and not way_out and not less(link.networks, sites_of(gateway)) else None

@@ -15,7 +15,7 @@ import typing as t
 
 from .._base.net import by_family, family_of, matches_any, network
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, shorten
-from .._facts.links import TUNNEL_LINKS, TUNNELS, managed_links, manager_of
+from .._facts.links import TUNNEL_LINKS, is_left_alone, managed_links
 from .resolved import Around
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -45,8 +45,10 @@ def around(
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
     named = [each for each in others if matches_any(managed, each.name)]
-    vpns = [each for each in others if each not in named and _is_vpn(each) and each.name not in ways_out]
-    apart = tuple(sorted(each.name for each in named if not manager_of(each) or each.name in ways_out))
+    # A VPN without an address is a default device of a kernel module.
+    unnamed = [each for each in others if each not in named and each.addresses]
+    vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
+    apart = tuple(sorted(each.name for each in named if not is_left_alone(each) or each.name in ways_out))
     return Around(
         managed=managed + tuple(sorted(each.name for each in vpns)),
         apart=apart,
@@ -100,11 +102,6 @@ def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Ne
 
 def _declared(lans: t.Iterable[Lan], wans: t.Iterable[Wan]) -> t.List[str]:
     return [name for lan in lans for name in lan.interfaces] + [wan.interface for wan in wans]
-
-
-def _is_vpn(interface: Interface) -> bool:
-    """A tunnel of any name. One without an address is a default device of a kernel module."""
-    return interface.kind in TUNNELS and interface.kind != "ppp" and bool(interface.addresses)
 
 
 def check_reaches(gateway: Resolved, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:

@@ -12,7 +12,7 @@ import typing as t
 
 from .._base.net import family_of, matches_any
 from .._base.values import overlaps, shorten
-from .._facts.links import manager_of
+from .._facts.links import is_left_alone
 from .around import leads_anywhere
 from .choice import rogue_links
 
@@ -103,7 +103,7 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
         if each.addresses
         and each.kind != "dummy"
         and each.name not in facts.default_routes
-        and not manager_of(each)
+        and not is_left_alone(each)
         and not matches_any(known, each.name)
     ]
     so = (

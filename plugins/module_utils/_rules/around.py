@@ -59,6 +59,7 @@ ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
+STRANGE = Chain("outside-strange", "", OUTSIDE.stage)
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -147,7 +148,25 @@ def outside(gateway: Resolved) -> t.List[Rule]:
     for family, nets in by_family(_never_asked(gateway)).items():
         asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
         rules.append(Rule(ASKED.name, asked, DROP, "closed"))
-    return rules + _astray(gateway)
+    return rules + _astray(gateway) + _strange(gateway)
+
+
+def _strange(gateway: Resolved) -> t.List[Rule]:
+    """A LAN's source comes from the LAN, or from where the route to it leads (a VPN client with an address of the LAN).
+
+    Links of container managers, VPNs and other instances' WANs are asked here, our own WANs in the forward hook.
+    """
+    inside = _checked_networks(gateway)
+    if gateway.undeclared == "leave" or not inside:
+        return []
+    here = STRANGE.name
+    rules = [
+        Rule(OUTSIDE.name, Match(ct_state=("new",)), Action("goto", here), "declared"),
+        Rule(here, Match(iif=declared(gateway)), RETURN, "declared"),
+    ]
+    return rules + [
+        Rule(here, Match(family, source=nets, astray=True), DROP, "spoofed") for family, nets in inside.items()
+    ]
 
 
 def _astray(gateway: Resolved) -> t.List[Rule]:
@@ -295,7 +314,7 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
     ]
     # Other instances check the mark of every packet, because its route may have changed.
     rules += [
-        Rule(REACHES.name, replace(match, ct_state=KNOWN), MARK, key)
+        Rule(REACHES.name, replace(match, ct_state=KNOWN, iif=lans), MARK, key)
         for item in gateway.nat
         if item.action == "exempt"
         for match, _action in translations(gateway, item)

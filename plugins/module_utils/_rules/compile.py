@@ -23,6 +23,7 @@ from .around import (
     CLAIMED,
     NEW,
     OUT,
+    STRANGE,
     claimed,
     closing,
     martians,
@@ -132,7 +133,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [
         chain
-        for chain in (ASKED, NEW, OUT, CLAIMED, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+        for chain in (ASKED, STRANGE, NEW, OUT, CLAIMED, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
         if chain.name in filled
     ]
     for lan in gateway.lans:
@@ -242,7 +243,7 @@ def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:
     ]
     if apart:
         rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
-    rules += dispatched()
+    rules += dispatched(gateway)
     # Before the bogons: providers send from private networks, too.
     rules += multicast(gateway)
     rules += _bogon_sources(gateway)

@@ -14,6 +14,7 @@ Where conntrack rewrites the error as it does the flow, the source is that of th
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family
 from .._intent.conflicts import is_pinhole
@@ -39,10 +40,16 @@ def errors_chain(lan: ResolvedLan) -> str:
     return "errors-" + lan.name
 
 
-def dispatched() -> t.List[Rule]:
-    """Between two declared links."""
+def dispatched(gateway: Resolved) -> t.List[Rule]:
+    """Between two declared links.
+
+    What a LAN may open is accepted before. In the direction in which a flow began, only what is translated goes on into
+    another LAN: the route may have moved there.
+    """
+    known = Match(ct_state=("established",))
+    goes_on = [replace(known, direction="reply"), replace(known, iif=wan_interfaces(gateway))]
     return [
-        Rule(BETWEEN.name, Match(ct_state=("established",)), ACCEPT, KEY),
+        *(Rule(BETWEEN.name, match, ACCEPT, KEY) for match in (*goes_on, replace(known, translated=True))),
         Rule(BETWEEN.name, Match(ct_state=RELATED), Action("goto", ERRORS.name), KEY),
     ]
 

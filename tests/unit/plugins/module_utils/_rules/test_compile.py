@@ -91,7 +91,12 @@ TRACES = {
     "within one lan": (Packet("lan0", "lan1", PC, "192.168.1.11"), "accept", PC, "lan/office"),
     "reaches": (Packet("lan0", "prn0", PC, PRINTER), "accept", PC, "lan/office"),
     "reaches works one way": (Packet("prn0", "lan0", PRINTER, PC), "reject", "", "isolation"),
-    "answers of the reached lan": (Packet("prn0", "lan0", PRINTER, PC, "established"), "accept", PRINTER, "answers"),
+    "answers of the reached lan": (
+        Packet("prn0", "lan0", PRINTER, PC, "established", direction="reply"), "accept", PRINTER, "answers",
+    ),
+    "an open flow whose route has moved into another lan": (
+        Packet("prn0", "lan0", PRINTER, PC, "established"), "reject", "", "isolation",
+    ),
     # 4. Only what was declared
     "between others": (Packet("docker0", "eth9", "172.17.0.2", FAR), "accept", "172.17.0.2", ""),
     "invalid between others": (Packet("docker0", "eth9", "172.17.0.2", FAR, "invalid"), "accept", "172.17.0.2", ""),
