@@ -47,6 +47,11 @@ def gateway_info(instance: str, host: Sight, requested: str = "auto") -> t.Dict[
     problems = Problems()
     check_instance(instance, problems)
     problems.raise_if_any()
+    with persist.reading(instance, host):
+        return _info(instance, host, requested)
+
+
+def _info(instance: str, host: Sight, requested: str) -> t.Dict[str, t.Any]:
     state = persist.read_state(host, instance)
     known = state or State(instance, owner="")
     rules, told = RULES.of(known), DECLARATION.of(known)

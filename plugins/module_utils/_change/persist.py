@@ -12,6 +12,7 @@ loader turns forwarding off and fails: no route is better than an open one.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import typing as t
 from dataclasses import replace
@@ -24,7 +25,7 @@ from .._init import service, shut
 from .._parts import fence
 from .._parts.declaration import DECLARATION
 from .._parts.part import FOLDER, parts_of, stem
-from .state import SALVAGED, State, read, to_raw, to_text
+from .state import MISREAD, SALVAGED, State, damaged, read, to_raw, to_text
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -182,6 +183,25 @@ def instances(host: Sight) -> t.List[str]:
 def read_state(host: Sight, instance: str) -> t.Optional[State]:
     """The state of an instance; None if it has none. A damaged file is an error."""
     return read(stem(instance) + ".json", instance, host)
+
+
+def is_altered(host: Sight, instance: str) -> bool:
+    """Whether a state is not the one that was written. Only the loader looks at that before anything else."""
+    path = stem(instance)
+    text, sums = (host.read(path + ending) for ending in (".json", ".sums"))
+    own = sha256((text or "").encode("utf-8", "surrogatepass")).hexdigest()
+    return text is not None and "{0}  ./{1}.json".format(own, instance) not in (sums or "").splitlines()
+
+
+@contextlib.contextmanager
+def reading(instance: str, host: Sight) -> t.Iterator[None]:
+    """Much of a state is not looked at before it is used. Raises Damaged if an error comes from an altered one."""
+    try:
+        yield
+    except MISREAD as error:
+        if not is_altered(host, instance):
+            raise
+        raise damaged(stem(instance) + ".json", instance, error) from None
 
 
 def signed(new: State, old: t.Optional[State], host: Sight) -> State:

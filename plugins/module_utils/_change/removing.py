@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._backend.iptables import base_chains
 from .._backend.select import all_backends, select
@@ -78,6 +79,9 @@ def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t
         state = persist.read_state(host, instance)
     except GatewayError:
         state = None
+    if state and persist.is_altered(host, instance):
+        # What it says about connections may make no sense; the rest was looked at when it was read.
+        return state.holding(DECLARATION, replace(DECLARATION.of(state), intent=None)), ()
     if state:
         return state, ()
     left = persist.salvaged(host, instance, PARTS)

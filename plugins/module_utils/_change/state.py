@@ -35,6 +35,8 @@ KINDS: t.Tuple[Kind[t.Any], ...] = (DECLARATION, *PARTS)
 #: The owner of a state that was reconstructed from what is left.
 SALVAGED = "salvaged"
 ENCODE = json.JSONEncoder(sort_keys=True).encode
+#: What goes wrong with values that are not what we wrote.
+MISREAD = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 #: The programs that may run the rules of an instance.
 PROGRAMS = ("", "nft", "iptables-nft", "iptables-legacy")
 
@@ -95,11 +97,19 @@ def read(path: str, instance: str, host: Sight) -> t.Optional[State]:
         return None
     try:
         return _parsed(_current(json.loads(text), path), instance)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise GatewayError(
-            "{0}: is damaged ({1}); restore it from a backup, or start over: the module gateway with state=absent and "
-            "instance={2} removes what is left and reports what is lost".format(path, printable(str(error)), instance)
-        ) from None
+    except MISREAD as error:
+        raise damaged(path, instance, error) from None
+
+
+class Damaged(GatewayError):  # noqa: N818 - reads as what it is
+    """A state file is not what was written."""
+
+
+def damaged(path: str, instance: str, why: Exception) -> Damaged:
+    return Damaged(
+        "{0}: is damaged ({1}); restore it from a backup, or start over: the module gateway with state=absent and "
+        "instance={2} removes what is left and reports what is lost".format(path, printable(str(why)), instance)
+    )
 
 
 def _parsed(raw: t.Any, instance: str) -> State:
