@@ -188,6 +188,9 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
             problems.add(where, told.format(name))
         elif not value.isprintable() or not value.isascii() or '"' in value:
             problems.add(where, "{0}: '{1}' must be printable ASCII without quotes".format(name, shorten(value)))
+        elif " #" in value:
+            told = "{0}: what follows ' #' in '{1}' would be a comment for dnsmasq; leave out the blank"
+            problems.add(where, told.format(name, shorten(value)))
         elif len(value) > LONGEST_VALUE:
             told = "{0}: {1} characters are too many; write at most {2}"
             problems.add(where, told.format(name, len(value), LONGEST_VALUE))

@@ -83,6 +83,9 @@ def test_everything_that_can_be_written():
         ({"options": {"ntp": "x"}}, "dhcp: options: ntp is not a DHCP option; write a name such as ntp-server"),
         ({"options": {"255": "x"}}, "dhcp: options: 255 is not a DHCP option"),
         ({"options": {"54": "10.0.0.1"}}, "dhcp: options: 54: the gateway decides this option by the LAN's network"),
+        ({"options": {"66": "boot #1.img"}}, "66: what follows ' #' in 'boot #1.img' would be a comment for dnsmasq"),
+        ({"options": {"66": ["a", " #b"]}}, "66: what follows ' #' in 'a, #b' would be a comment for dnsmasq; leave"),
+        ({"options": {"66": ["#a", "b#c", "#d"]}}, ""),
         ({"options": {"42": "x\ny"}}, "dhcp: options: 42: 'x?y' must be printable ASCII without quotes"),
     ],
 )  # fmt: skip
