@@ -22,7 +22,7 @@ import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, Gate, ServiceHost
 from sandbox import sh
-from topology import GATE4, GATE6, WAN4
+from topology import CLIENTS, GATE4, GATE6, WAN4
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -269,11 +269,31 @@ def test_a_guest_takes_no_leases_of_another_lan(gate, net):
     assert leases() == ["192.168.2.130"]
 
 
-def request(mac, relay, wanted):
+@ON_NFT
+def test_nobody_is_called_what_means_something_else(gate, net):
+    serve(gate)
+    names = ["pc", "wpad", "localhost", "LocalHost", "isatap", "localhost.home.arpa"]
+    relay = CLIENTS["office"][1]
+    with net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((relay, 68))
+        for number, name in enumerate(names):
+            wanted = "192.168.1.{0}".format(150 + number)
+            client.sendto(request(bytes([2, 0, 0, 0, 8, number]), relay, wanted, name), ("192.168.1.1", 67))
+
+    def leases():
+        text = gate.host.read("/var/lib/ipmasq/default.leases") or ""
+        return re.findall(r"^[0-9]+ \S+ 192\.168\.1\.15[0-9] (\S+) ", text, re.MULTILINE)
+
+    wait_until(lambda: len(leases()) == len(names), "a lease for each")
+    assert sorted(leases()) == ["*"] * 5 + ["pc"]
+
+
+def request(mac, relay, wanted, name=""):
     """DHCPREQUEST, as a relay passes it on."""
+    more = bytes([12, len(name)]) + name.encode() if name else b""
     addresses = bytes(12) + socket.inet_aton(relay)
     head = struct.pack("!BBBBIHH16s16s192x", 1, 1, 6, 1, 1, 0, 0, addresses, mac)
-    return head + dhcp.COOKIE + bytes([53, 1, 3, 50, 4]) + socket.inet_aton(wanted) + b"\xff" + bytes(60)
+    return head + dhcp.COOKIE + bytes([53, 1, 3, 50, 4]) + socket.inet_aton(wanted) + more + b"\xff" + bytes(60)
 
 
 @ON_NFT

@@ -53,14 +53,19 @@ dns-loop-detect
 cache-size=1000
 dns-forward-max=1000
 """
-#: Such a name would make browsers of the LAN take their proxy settings from any host that takes it (VU#598349).
+#: Browsers of the LAN would take their proxy settings from any host that calls itself wpad (VU#598349), and Windows its
+#: way to IPv6 from isatap; localhost is this host for everybody (RFC 6761, section 6.3).
 DHCP = """\
 dhcp-authoritative
 dhcp-hostsfile={run}/{instance}.hosts
 dhcp-option=option:domain-search,{domain}
-dhcp-name-match=set:ipmasq-wpad,wpad
-dhcp-name-match=set:ipmasq-wpad,wpad.*
-dhcp-ignore-names=tag:ipmasq-wpad
+dhcp-name-match=set:ipmasq-nobodys,wpad
+dhcp-name-match=set:ipmasq-nobodys,wpad.*
+dhcp-name-match=set:ipmasq-nobodys,localhost
+dhcp-name-match=set:ipmasq-nobodys,localhost.*
+dhcp-name-match=set:ipmasq-nobodys,isatap
+dhcp-name-match=set:ipmasq-nobodys,isatap.*
+dhcp-ignore-names=tag:ipmasq-nobodys
 """
 #: The ranges limit how many leases there are. dnsmasq compares this number with those of all LANs, of both families and
 #: of earlier ranges: if there are more, it does not start, or one LAN gets no leases because of another.
