@@ -100,20 +100,22 @@ _OPENRC = Init(
     "rc-update --quiet delete ipmasq-links default",
     "rc-update --quiet add ipmasq-fence boot",
 )
+#: What somebody has disabled stays so by "defaults" alone.
+ENABLE = "update-rc.d {0} defaults && update-rc.d {0} enable"
 _SYSV = Init(
     "sysvinit",
     {SCRIPT: (SYSV_TEXT, 0o755)},
     {LINKS_SCRIPT: (SYSV_LINKS_TEXT, 0o755)},
     ("/etc/rcS.d/S*ipmasq", "/etc/runlevels/sysinit/ipmasq"),
-    "update-rc.d ipmasq defaults",
+    ENABLE.format("ipmasq"),
     # It looks at the script, so that has to be there still.
     "update-rc.d -f ipmasq remove",
     {FENCE_SCRIPT: (SYSV_FENCE_TEXT, 0o755)},
     "/etc/init.d/ipmasq-fence restart",
     ("/etc/init.d/ipmasq-fence stop", "update-rc.d -f ipmasq-fence remove"),
-    "update-rc.d ipmasq-links defaults",
+    ENABLE.format("ipmasq-links"),
     "update-rc.d -f ipmasq-links remove",
-    "update-rc.d ipmasq-fence defaults",
+    ENABLE.format("ipmasq-fence"),
 )
 
 

@@ -57,7 +57,7 @@ def test_files_are_there_and_go_with_the_last_instance(name):
     [
         ("systemd", "systemctl enable --quiet ipmasq.service", "systemctl disable ipmasq.service"),
         ("OpenRC", "rc-update --quiet add ipmasq boot", "rc-update --quiet delete ipmasq boot"),
-        ("sysvinit", "update-rc.d ipmasq defaults", "update-rc.d -f ipmasq remove"),
+        ("sysvinit", "update-rc.d ipmasq defaults && update-rc.d ipmasq enable", "update-rc.d -f ipmasq remove"),
     ],
 )
 def test_what_it_is_told(name, enable, disable):
