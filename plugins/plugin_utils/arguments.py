@@ -178,7 +178,7 @@ class _Options:
                 check_type_bool(value)
             elif kind == "int":
                 check_type_int(value)
-        except TypeError:
+        except (TypeError, ValueError, OverflowError):  # of "x", and of .nan and .inf
             what = "neither true nor false" if kind == "bool" else "not an integer"
             self._problems.add(where(), "'{0}' is {1}".format(shown, what))
         if choices and str(value).strip() not in choices:
@@ -211,6 +211,6 @@ def _parsed(value: t.Any) -> t.Any:
         for parse in (json.loads, ast.literal_eval):
             try:
                 return parse(value)
-            except (ValueError, SyntaxError):
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
     return value
