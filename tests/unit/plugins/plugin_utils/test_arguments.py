@@ -124,9 +124,9 @@ PROBLEMS = [
     ({"confirm_timeout": "30s"}, ["gateway_confirm_timeout: '30s' is not an integer"]),
     (
         {"confirm_timeout": float("inf"), "timeouts": {"udp": float("nan")}},
-        ["gateway_confirm_timeout: 'inf' is not an integer", "gateway_timeouts: udp: 'nan' is not an integer"],
+        ["gateway_timeouts: udp: 'nan' is not an integer", "gateway_confirm_timeout: 'inf' is not an integer"],
     ),
-    ({"lans": "[" * 5000}, None),
+    pytest.param({"lans": "[" * 5000}, None, id="brackets"),
     ({"timeouts": {"udpstream": 1}}, ["gateway_timeouts: has no option udpstream; did you mean udp_stream?"]),
     ({"timeouts": [60]}, ["gateway_timeouts: '[60]' is not a dictionary"]),
     ({"timeouts": {"udp": "1m"}}, ["gateway_timeouts: udp: '1m' is not an integer"]),
