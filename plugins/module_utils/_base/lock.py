@@ -30,10 +30,17 @@ lock() {
         owner=$(readlink /run/ipmasq/.lock.pid)
         [ "$owner" != "pid:$$" ] || break
         # Remove the lock of a dead owner, one process at a time, so that nobody removes the next owner's lock.
-        if [ -n "$owner" ] && [ ! -d "/proc/${owner#pid:}" ] && mkdir /run/ipmasq/.lock.dead 2> /dev/null; then
-            [ "$(readlink /run/ipmasq/.lock.pid)" != "$owner" ] || rm -f /run/ipmasq/.lock.pid
-            rmdir /run/ipmasq/.lock.dead
-            continue
+        if [ -n "$owner" ] && [ ! -d "/proc/${owner#pid:}" ]; then
+            if ln -s "pid:$$" /run/ipmasq/.lock.dead 2> /dev/null; then
+                [ "$(readlink /run/ipmasq/.lock.pid)" != "$owner" ] || rm -f /run/ipmasq/.lock.pid
+                rm -f /run/ipmasq/.lock.dead
+                continue
+            fi
+            # That process may have been killed, too.
+            remover=$(readlink /run/ipmasq/.lock.dead)
+            if [ -n "$remover" ] && [ ! -d "/proc/${remover#pid:}" ]; then
+                [ "$(readlink /run/ipmasq/.lock.dead)" != "$remover" ] || rm -f /run/ipmasq/.lock.dead
+            fi
         fi
         patience || return 1
     done

@@ -75,6 +75,15 @@ def test_who_died_holds_nothing(shell):
     assert shell("lock && echo mine").communicate()[0] == "mine\n"
 
 
+def test_who_died_while_removing_the_lock_of_a_dead_one_holds_nothing(shell):
+    dead = shell("true")
+    dead.communicate()
+    shell("lock").communicate()
+    for name in (".lock.pid", ".lock.dead"):
+        (shell.folder / name).symlink_to("pid:{0}".format(dead.pid))
+    assert shell("lock && echo mine", tries="20").communicate()[0] == "mine\n"
+
+
 def test_only_root_can_hold_it(shell):
     shell("lock", umask="000").communicate()
     assert shell.folder.stat().st_mode & 0o777 == 0o700
