@@ -188,7 +188,7 @@ def _leaves(value: t.Any, key: str = "") -> t.Iterator[t.Tuple[str, str]]:
 
 
 LATE = re.compile(r"add (ct timeout|chain|rule|flowtable) inet (\w+) ([\w.@-]+)\b(.*)")
-LATE_WORD = re.compile(r'"[A-Za-z0-9][A-Za-z0-9_.@*-]*"|[A-Za-z0-9@][\w.@:/-]*|[{};:,=]|!=|-[0-9]+')
+LATE_WORD = re.compile(r'"[A-Za-z0-9][A-Za-z0-9_.@*-]*"|[A-Za-z0-9@][\w.@:/-]*|[{};:,=&]|!=|-[0-9]+')
 LATE_COMMENT = re.compile(r' comment "([^"]*)"$')
 
 

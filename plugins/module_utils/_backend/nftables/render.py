@@ -17,7 +17,7 @@ from .action import action_of, helper_name, timer_name
 from .expressions import as_ports, as_text, payload, rule_row
 from .flowtable import FLOWTABLE
 from .lookup import Lookup, arranged
-from .match import by_length, matches
+from .match import matches, split
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.model import RuleSet
@@ -134,7 +134,7 @@ def _rows(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
     return [
         rule_row(chain, matches(each, rule.action.kind == "guard") + counted + action_of(rule), ruleset.owner(rule))
         for match in split_wildcards(rule.match)
-        for each in by_length(match)
+        for each in split(match)
     ]
 
 

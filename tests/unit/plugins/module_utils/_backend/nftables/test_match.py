@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
+
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.match import by_length
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables.match import split
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Chain, Match
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.rows import Plan
 from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, SADDR, listed, loaded, match, of_one, told
@@ -20,6 +23,9 @@ NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 
 
 L4PROTO, DPORT = {"meta": {"key": "l4proto"}}, {"payload": {"protocol": "udp", "field": "dport"}}
+
+
+DADDR = {"payload": {"protocol": "ip", "field": "daddr"}}
 
 
 LOCAL = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
@@ -58,7 +64,7 @@ TEST_MATCHES = [
     (Match(protocol="icmpv6"), [match(L4PROTO, 58)]),
     (Match(protocol="udp", port=((53, 53),)), [match(DPORT, 53)]),
     (Match(protocol="udp", port=((53, 60),)), [match(DPORT, {"range": [53, 60]})]),
-    (Match(protocol="udp", port=((5, 5), (7, 9))), [match(DPORT, {"set": [5, {"range": [7, 9]}]})]),
+    (Match(protocol="udp", port=((5, 5), (7, 7))), [match(DPORT, {"set": [5, 7]})]),
     (Match(translated=True), [match({"ct": {"key": "status"}}, "dnat", "in")]),
     (Match(ipsec=True), [match({"rt": {"key": "ipsec"}}, True)]),
     (Match(rate="10/second"), [{"limit": {"rate": 10, "per": "second"}}]),
@@ -66,11 +72,8 @@ TEST_MATCHES = [
     (
         Match("ip", local=True, not_destination=("10.0.0.0/8", "192.168.1.1/32")),
         [
-            match(
-                {"payload": {"protocol": "ip", "field": "daddr"}},
-                {"set": ["192.168.1.1", {"prefix": {"addr": "10.0.0.0", "len": 8}}]},
-                "!=",
-            ),
+            match(DADDR, {"prefix": {"addr": "10.0.0.0", "len": 8}}, "!="),
+            match(DADDR, "192.168.1.1", "!="),
             LOCAL,
         ],
     ),
@@ -84,18 +87,25 @@ def test_match(wanted, parts):
     assert Plan(listed(NFT, loaded(NFT, desired)), desired).differences(NFT.show) == []
 
 
-def test_many_networks_are_a_set_for_each_length_of_which_there_are_many():
-    long = ["10.{0}.1.16/28".format(number) for number in range(70)]
-    few = ["172.16.0.0/12", "192.168.1.0/24"]
-    found = by_length(Match("ip", source=(*MANY, *few[:1], *long), destination=(*long, *few)))
-    assert {(len(each.source), len(each.destination)) for each in found} == {
-        (65, 70),
-        (65, 2),
-        (70, 70),
-        (70, 2),
-        (1, 70),
-        (1, 2),
-    }
-    assert by_length(Match("ip", source=(*MANY, *long), rate="1/second")) == [
-        Match("ip", source=(*MANY, *long), rate="1/second")
-    ]
+def test_no_set_is_a_tree():
+    """The kernel does not exchange trees together with the rules."""
+    networks = ("10.0.0.0/8", "172.16.0.0/12", "192.168.1.0/24", "192.168.2.0/24")
+    ports = ((5, 5), (7, 7), (8, 9))
+    found = split(Match("ip", source=networks, destination=networks[2:], protocol="udp", port=ports, asked=networks))
+    assert {each.source for each in found} == {networks[:1], networks[1:2], networks[2:]}
+    assert {each.destination for each in found} == {networks[2:]}
+    assert {each.port for each in found} == {ports[:2], ports[2:]}
+    # nft takes no mask in front of an address of conntrack.
+    assert {each.asked for each in found} == {(net,) for net in networks}
+    assert len(found) == 3 * 2 * 4
+    # A limit holds for all of them together.
+    assert split(Match("ip", source=networks, rate="1/second")) == [Match("ip", source=networks, rate="1/second")]
+
+
+def test_no_rule_of_a_golden_has_a_tree():
+    files = sorted(pathlib.Path(__file__).parents[4].glob("golden/*/nftables.json"))
+    rules = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if '"rule"' in line]
+    trees = [line for line in rules if re.search(r'"set": \[[^]]*\{"(prefix|range)"', line)]
+    assert len(rules) > 1000
+    # Without its map of ports, a new connection is not translated, and reaches nobody.
+    assert [line for line in trees if '"limit"' not in line and '"vmap"' not in line] == []
