@@ -58,7 +58,7 @@ def test_what_was_told_may_be_damaged(text):
         ),
         (
             ["ip", "-j", "-d", "addr", "show"],
-            '{"valid_life_time":86363,"preferred_life_time":14363,"gc_timer":12.88}',
+            '{"tentative":true,"valid_life_time":86363,"preferred_life_time":14363,"gc_timer":12.88}',
             '{"valid_life_time":86360,"preferred_life_time":14360,"gc_timer":3.01}',
         ),
         (
