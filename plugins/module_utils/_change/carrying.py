@@ -134,7 +134,9 @@ def _restoring(change: Change, back: str, host: Sight) -> rollback.Restoring:
         for move in change.moves
     ]
     if any(shell.bare for _opens, shell in shells):
-        shells.sort(key=lambda pair: not pair[0])
+        # The last one first: while forwarding is off, a host believes the router advertisements of its own dnsmasq, and
+        # gives itself addresses (net.ipv6.conf.*.accept_ra; addrconf_prefix_rcv() does not ask who sent them).
+        shells = [*(pair for pair in shells[::-1] if pair[0]), *(pair for pair in shells if not pair[0])]
     lines = [line for _opens, shell in shells for line in shell.lines]
     files = {name: text for _opens, shell in shells for name, text in shell.files.items()}
     files.update({rollback.BACK: back} if back else {})

@@ -94,7 +94,7 @@ class Part(Kind[V]):
 
     endings: t.Tuple[str, ...] = ()  # of all files that ``boot`` may name
     linked = False  # what it has to do depends on the links that exist
-    opens = False  # it lets packets through, which the other parts make safe
+    opens = False  # it lets packets through, or in, which the other parts make safe
 
     def places(self, instance: str) -> t.Tuple[str, ...]:
         """The paths of all files that ``files`` may name."""

@@ -88,6 +88,7 @@ class _ServicesPart(Part[Services]):
     """After the rules, which keep it from WANs, and after the switches: nothing else depends on it."""
 
     endings = (ENDING,)
+    opens = True
 
     def places(self, instance: str) -> t.Tuple[str, ...]:
         return PATHS

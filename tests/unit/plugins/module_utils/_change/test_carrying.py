@@ -87,9 +87,10 @@ def test_check_mode_asks_and_does_nothing(host):
 @pytest.mark.parametrize("bare", [False, True])
 def test_what_opens_a_bare_host_is_undone_first(host, monkeypatch, bare):
     scripts = scripts_of(host, monkeypatch)
-    carry_out(change(host, _Noted("one", bare=bare), _Noted("two", opens=True)), host, Terms())
+    parts = _Noted("one", bare=bare), _Noted("two", opens=True), _Noted("three", opens=True)
+    carry_out(change(host, *parts), host, Terms())
     lines = [line.split()[1] for line in scripts["restore"].splitlines() if line.startswith("cp ")]
-    assert lines == (["two", "one"] if bare else ["one", "two"])
+    assert lines == (["three", "two", "one"] if bare else ["one", "two", "three"])
 
 
 @pytest.mark.parametrize(("failing", "rolled"), [("one", False), ("two", True)])
