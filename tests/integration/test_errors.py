@@ -15,7 +15,7 @@ import socket
 from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from test_outside import past_the_stack
-from test_undeclared import SECOND, mgmt
+from test_undeclared import SECOND, container, mgmt
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, icmp, send, udp
 from unhurried import patience
 
@@ -246,3 +246,30 @@ def test_nor_in_one_that_is_exempt(gate, net):
         assert speakers(outside) == []
         send(net, "office", claimed)
         assert speakers(outside) == [OFFICE4, OFFICE6]
+
+
+def test_nor_does_a_container_in_any(gate, net):
+    """A link that is left to its manager: not as a client or a server of a LAN, nor as the gateway's name server."""
+    container(net)
+    sh("for f in all docker0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, reaches=["guests"]), GUESTS])
+    guest4, guest6 = CLIENTS["guest"][1:]
+    for client, server, node in (
+        (OFFICE4, guest4, "guest"),
+        (OFFICE6, guest6, "guest"),
+        (OFFICE6, "fd00:1::1", "gate"),
+    ):
+        asking, answer = udp(client, server, *ASKED), udp(server, client, *ASKED[::-1])
+        with (
+            flow(net, ("office", client), (node, server)),
+            Sniffer(net, "office") as inside,
+            Sniffer(net, "guest") as beside,
+        ):
+            inside.packets()
+            beside.packets()
+            past_the_stack(net, [asking, answer], "container", "docker0")
+            assert (speakers(inside), speakers(beside, 0)) == ([], []), server
+            if node == "guest":
+                send(net, "office", [asking])
+                send(net, "guest", [answer])
+                assert (speakers(inside), speakers(beside, 0)) == ([server], [client])

@@ -21,7 +21,24 @@ import threading
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
-from topology import CLIENTS, FIN, GATE4, GATE6, RST, SECOND4, SYN, WAN4, WAN6, Sniffer, Topology, ip, send, tcp, udp
+from topology import (
+    ACK,
+    CLIENTS,
+    FIN,
+    GATE4,
+    GATE6,
+    RST,
+    SECOND4,
+    SYN,
+    WAN4,
+    WAN6,
+    Sniffer,
+    Topology,
+    ip,
+    send,
+    tcp,
+    udp,
+)
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -451,11 +468,12 @@ def test_nor_does_a_container_or_a_wan_of_another_instance(gate, net, undeclared
     gate.apply(**second)
     with Sniffer(net) as outside, Sniffer(net, "guest") as inside:
         send(net, "container", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)], link="docker0")
+        send(net, "container", [tcp(OFFICE4, GUEST4, RST), tcp(OFFICE4, GUEST4, SYN | ACK)], link="docker0")
         send(net, "isp", [udp(OFFICE4, SECOND4, 40001, 5514)], link="wan1")
         left = {str(source) for source, _protocol in outside.sources(SOON)} & {GATE4, GATE6, OFFICE4, OFFICE6}
         came = {str(source) for source, _protocol in inside.sources(0)} & {OFFICE4}
     assert (bool(left), came) == ((True, {OFFICE4}) if undeclared_links == "leave" else (False, set()))
-    assert counted(gate, "spoofed") == (3 if undeclared_links == "drop" else 0)
+    assert counted(gate, "spoofed") == (5 if undeclared_links == "drop" else 0)
 
 
 def test_a_client_of_a_vpn_with_an_address_of_a_lan_is_where_its_route_leads(gate, net):

@@ -115,6 +115,29 @@ def test_rules_are_exchanged_with_what_their_sets_hold(gate, net):
     assert through.count() > 0, "nothing came through, so nothing could leak"
 
 
+@pytest.mark.parametrize("backend", ["nft"])
+def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net):
+    """So many forwards have a map of ports, which is a hash, too."""
+    forwards = [
+        {"name": "f{0}".format(number), "port": [str(9999 + 16 * number)], "protocol": ["udp"], "to": [OFFICE4]}
+        for number in range(80)
+    ]
+    gate.apply(port_forwards=forwards, **TWO_LANS)
+    with (
+        net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as own,
+        net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as server,
+        flood(net, "wan", WAN4, "203.0.113.2"),
+    ):
+        for listener, address in ((own, "203.0.113.2"), (server, OFFICE4)):
+            listener.bind((address, 9999))
+            listener.setblocking(False)
+        for _round in range(ROUNDS):
+            sh("conntrack -F 2> /dev/null")
+            sh("for n in $(seq 50); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+            assert not select.select([own], [], [], 0)[0]
+        assert select.select([server], [], [], 1)[0], "nothing came through, so nothing could go astray"
+
+
 class Intruder:
     """What knocks at a LAN host from the WAN, that knows the way, and what of it comes in."""
 

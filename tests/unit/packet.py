@@ -28,6 +28,10 @@ STAGES = {
 }
 
 
+#: Chains that ask where a packet comes from.
+ASKING = ("outside", "arrive", "strange")
+
+
 @dataclass(frozen=True)
 class Packet:
     """A packet as it arrives. ``oif`` is where its destination is found, after translation; empty: this host.
@@ -138,8 +142,8 @@ def _walk(ruleset: RuleSet, chain: str, packet: Packet, path: t.List[str]) -> t.
         # expect_nat is for a guard that comes before the NAT; this one sees the source itself.
         if rule.chain != chain or rule.action.kind == "expect_nat" or not _holds(rule.match, packet):
             continue
-        # Which packets from a WAN are asked about says nothing about them.
-        if not chain.startswith("outside") or rule.action.kind not in ("jump", "goto", "return"):
+        # Which packets are asked about before they are routed says nothing about them.
+        if not chain.startswith(ASKING) or rule.action.kind not in ("jump", "goto", "return"):
             path.append("{0} {1}".format(chain, rule.key))
         kind = rule.action.kind
         if kind == "return":

@@ -59,7 +59,7 @@ ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
-STRANGE = Chain("outside-strange", "", OUTSIDE.stage)
+STRANGE = Chain("strange", "", ARRIVE.stage)
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -120,6 +120,26 @@ def martians(gateway: Resolved) -> t.List[Rule]:
     return [Rule(OUTSIDE.name, forged, DROP, "spoofed")]
 
 
+def strange(gateway: Resolved) -> t.List[Rule]:
+    """A LAN's source comes from the LAN, or from where the route to it leads (a VPN client with an address of the LAN).
+
+    Links of container managers, VPNs and other instances' WANs are asked here, in open flows, too; our own WANs are in
+    the forward hook, where routes cannot be asked for.
+    """
+    inside = _checked_networks(gateway)
+    if gateway.undeclared == "leave" or not inside:
+        return []
+    jumps = [
+        Rule(ARRIVE.name, Match(family, source=nets), Action("jump", STRANGE.name), "declared")
+        for family, nets in inside.items()
+    ]
+    return [
+        *jumps,
+        Rule(STRANGE.name, Match(iif=declared(gateway)), RETURN, "declared"),
+        *(Rule(STRANGE.name, Match(family, astray=True), DROP, "spoofed") for family in inside),
+    ]
+
+
 # --- What a WAN asks for ----------------------------------------------------------------------------------------------
 
 
@@ -148,25 +168,7 @@ def outside(gateway: Resolved) -> t.List[Rule]:
     for family, nets in by_family(_never_asked(gateway)).items():
         asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
         rules.append(Rule(ASKED.name, asked, DROP, "closed"))
-    return rules + _astray(gateway) + _strange(gateway)
-
-
-def _strange(gateway: Resolved) -> t.List[Rule]:
-    """A LAN's source comes from the LAN, or from where the route to it leads (a VPN client with an address of the LAN).
-
-    Links of container managers, VPNs and other instances' WANs are asked here, our own WANs in the forward hook.
-    """
-    inside = _checked_networks(gateway)
-    if gateway.undeclared == "leave" or not inside:
-        return []
-    here = STRANGE.name
-    rules = [
-        Rule(OUTSIDE.name, Match(ct_state=("new",)), Action("goto", here), "declared"),
-        Rule(here, Match(iif=declared(gateway)), RETURN, "declared"),
-    ]
-    return rules + [
-        Rule(here, Match(family, source=nets, astray=True), DROP, "spoofed") for family, nets in inside.items()
-    ]
+    return rules + _astray(gateway)
 
 
 def _astray(gateway: Resolved) -> t.List[Rule]:

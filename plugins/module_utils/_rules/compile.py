@@ -30,6 +30,7 @@ from .around import (
     outside,
     reaches,
     spoofed,
+    strange,
     undeclared,
     unmarked,
     unseen,
@@ -99,7 +100,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
-        (ARRIVE, unmarked() + follow.marked(gateway)),
+        (ARRIVE, unmarked() + follow.marked(gateway) + strange(gateway)),
         (follow.FOLLOW_LAN, []),
         (OUTSIDE, martians(gateway) + outside(gateway)),
         (HELPER, _helpers(gateway)),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._base.net import by_family
+from .._base.net import by_family, is_suffix
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .chains import ACCEPT, BETWEEN, DROP, lan_interfaces, wan_interfaces
@@ -67,6 +67,8 @@ def errors(gateway: Resolved) -> t.List[Rule]:
         rules.append(Rule(here, Match(iif=lan.interfaces), Action("jump", chain), KEY))
         rules.append(Rule(chain, Match(oif=ends), ACCEPT, "lan/" + lan.name))
     opened = [net for each in gateway.port_forwards if _from_inside(gateway, each) for net in each.to]
+    # Conntrack's original destination cannot be compared with a suffix.
+    opened = [net for net in opened if not is_suffix(net)]
     rules += [
         Rule(here, Match(family, oif=lans, asked=servers), ACCEPT, KEY) for family, servers in by_family(opened).items()
     ]

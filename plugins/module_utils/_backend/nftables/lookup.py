@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The number of ports that share a chain.
 BLOCK = 8
+#: Wider ranges are not in a map, but have a rule each.
+WIDE = 256
 #: The number of chains for all servers.
 CHAINS = 2048
 
@@ -103,17 +105,29 @@ def _has_server(rule: Rule) -> bool:
 
 
 def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
-    """The order within a block is kept."""
+    """The order within a block is kept.
+
+    The map has single ports, because one of ranges would be a tree, which a transaction does not exchange together with
+    the rules (see ``match.split``): new connections to a forwarded port would reach the gateway's own services. Wide
+    ranges have rules of their own.
+    """
     leading, parts = [], []
     for protocol in sorted({rule.match.protocol for rule in rules}):
         mine = [rule for rule in rules if rule.match.protocol == protocol]
         shared = blocks((rule.match.port[0] for rule in mine), BLOCK)
-        targets: t.Dict[Key, str] = {each: "{0}-{1}-{2}".format(chain, protocol, each[0]) for each in shared}
-        chains: t.Dict[str, t.List[Rule]] = {name: [] for name in targets.values()}
+        chains: t.Dict[str, t.List[Rule]] = {}
+        single: t.Dict[Key, str] = {}
+        wide: t.Dict[Key, str] = {}
         for rule in mine:
-            block = block_of(rule.match.port[0], shared)
-            chains[targets[block]].append(rule)
-        leading.append(Lookup(protocol, "", targets))
+            first, last = rule.match.port[0]
+            name = "{0}-{1}-{2}".format(chain, protocol, block_of((first, last), shared)[0])
+            chains.setdefault(name, []).append(rule)
+            if last - first < WIDE:
+                single.update({(port, port): name for port in range(first, last + 1)})
+            else:
+                wide[first, last] = name
+        leading += [Lookup(protocol, "", single)] if single else []
+        leading += [Lookup(protocol, "", {key: name}) for key, name in wide.items()]
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..._rules.model import Action, Chain, Match, Rule, owner, split_wildcards
 from ..._rules.rows import Row
 from .action import action_of, helper_name, timer_name
-from .expressions import as_ports, as_text, payload, rule_row
+from .expressions import as_ports, as_text, compare, payload, rule_row
 from .flowtable import FLOWTABLE
 from .lookup import Lookup, arranged
 from .match import matches, split
@@ -140,6 +140,9 @@ def _rows(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
 
 def _lookup(rule: Lookup) -> t.List[Json]:
     port = payload(rule.protocol, "dport")
+    if len(rule.targets) == 1 and not rule.family:
+        ((known, name),) = rule.targets.items()
+        return [compare(port, as_ports(t.cast("t.Any", known))), {"jump": {"target": name}}]
     key = {"concat": [payload(rule.family, "daddr"), port]} if rule.family else port
     data = [
         [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)), {"jump": {"target": name}}]

@@ -87,6 +87,15 @@ def test_by_server_nothing_is_lost_added_or_out_of_order(servers):
                 assert walked(chains, "between", protocol, port, address) == wanted
 
 
+def test_a_wide_range_has_a_rule_of_its_own():
+    rules = [coming("udp", port, 0, port) for port in range(2000, 2100)] + [coming("udp", 3000, 999, 1)]
+    chains = arranged(rules)
+    maps = [rule for rule in chains["dstnat"] if isinstance(rule, lookup.Lookup)]
+    assert {last - first for each in maps[:1] for first, last in each.targets} == {0}
+    assert [list(each.targets) for each in maps[1:]] == [[(3000, 3999)]]
+    assert walked(chains, "dstnat", "udp", 3500) == rules[-1:]
+
+
 def test_what_does_not_fit_a_map_keeps_its_place():
     answers = Rule("between", Match(ct_state=("established",)), ACCEPT, "answers")
     farm = Rule(
@@ -104,7 +113,7 @@ def test_what_does_not_fit_a_map_keeps_its_place():
     assert kinds[3] == closed
 
 
-def test_one_forward_more_changes_one_chain():
+def test_one_forward_more_changes_its_chain_and_the_map():
     rules = [coming("tcp", 8 * number, 0, number) for number in range(1, 80)]
     before, after = arranged(rules), arranged([*rules, coming("tcp", 81, 0, 99)])
-    assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat-tcp-80"]
+    assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat", "dstnat-tcp-80"]
