@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ipmasq.linux.tests.unit.backends import BOTH, NFT
 from ansible_collections.ipmasq.linux.tests.unit.packet import Packet
 
 from .test_around import FAR, GUEST, OFFICE, PC, TWO, compiled, decided
@@ -52,3 +53,13 @@ def test_errors_of_other_links():
     assert decided(ruleset, error("eth9", "lan0", ROUTER, PC)) == ("drop", ["undeclared"])
     assert decided(ruleset, error("docker0", "lan0", ROUTER, PC)) == ("accept", ["managed"])
     assert decided(ruleset, error("wan0", "eth9", FAR, ROUTER)) == ("accept", ["answers"])
+
+
+@pytest.mark.parametrize("backend", [NFT, BOTH], ids=["nft", "iptables"])
+def test_a_server_with_a_suffix_may_have_a_hairpin(backend):
+    """Conntrack's original destination cannot be compared with a suffix."""
+    office = dict(OFFICE, networks=["192.168.1.0/24", "2001:db8:1::/64"])
+    to = ["::11/::ffff:ffff:ffff:ffff"]
+    forward = {"name": "web", "port": ["443"], "to": to, "hairpin": True}
+    ruleset = compiled(lans=[office, GUESTS], ipv6="route", port_forwards=[forward])
+    assert any("::11" in row.text and "port_forward/web" in row.key for row in backend.render(ruleset))
