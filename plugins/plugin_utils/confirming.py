@@ -164,11 +164,12 @@ class ConfirmingAction(ActionBase):
         if kept is not None:
             return {"was": "pending", "warnings": kept}
         try:
-            answer: t.Dict[str, t.Any] = self._execute_module(
-                module_name="ipmasq.linux.gateway_confirm",
-                module_args={"instance": instance, "token": pending["token"]},
-                task_vars=task_vars,
-            )
+            with self._own_folder():
+                answer: t.Dict[str, t.Any] = self._execute_module(
+                    module_name="ipmasq.linux.gateway_confirm",
+                    module_args={"instance": instance, "token": pending["token"]},
+                    task_vars=task_vars,
+                )
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as error:
@@ -206,6 +207,18 @@ class ConfirmingAction(ActionBase):
             return "", ""
         name, connection, *_rest = [*str(done.get("stdout", "")).splitlines(), "", ""]
         return name.strip(), [*connection.split(), "", "", ""][2]
+
+    @contextlib.contextmanager
+    def _own_folder(self) -> t.Iterator[None]:
+        """A temporary folder on the host that answers this time; Ansible would go on with that of another one."""
+        shell = self._connection._shell
+        before, shell.tmpdir = shell.tmpdir, None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(AnsibleError):
+                self._remove_tmp_path(shell.tmpdir)
+            shell.tmpdir = before
 
     def _leave_out_long_lists(self) -> None:
         """A worker returns its task with the result, which with 10,000 items costs more than the module itself."""

@@ -71,8 +71,10 @@ def test_four_folders_are_enough(installed: Installed, tmp_path: Path, monkeypat
         shutil.copytree(installed.path / folder, bare / folder)
     monkeypatch.setitem(installed.env, "ANSIBLE_COLLECTIONS_PATH", str(tmp_path))
     (installed.folder / "nobody.ini").write_text("[gateways]\n[lan_clients]\n")
-    for playbook in ("site", "drift", "confirm"):
-        installed.run("ansible-playbook", "-i", "nobody.ini", f"ipmasq.linux.{playbook}")
+    installed.run("ansible-playbook", "-i", "nobody.ini", "ipmasq.linux.site")
+    (installed.folder / "here.ini").write_text("[gateways]\nlocalhost ansible_connection=local\n")
+    for playbook in ("drift", "confirm"):
+        installed.run("ansible-playbook", "-i", "here.ini", f"ipmasq.linux.{playbook}", "--list-tasks")
     shown = installed.run("ansible-doc", "--json", *[f"ipmasq.linux.{name}" for name in MODULES])
     assert shown.count(str(bare / "plugins/modules")) >= len(MODULES)
 

@@ -25,7 +25,7 @@ from test_marks import marked
 from test_undeclared import closed, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, send, udp
-from unhurried import wait_until
+from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
@@ -346,11 +346,11 @@ def test_a_mark_that_came_along_opens_nothing_after_a_flush(gate, net):
         assert outside.leaks() == []
 
 
-def heard(net, node: str, sender: str, link: str, packet: bytes) -> list:
+def heard(net, node: str, sender: str, link: str, packet: bytes, wait: float = 0.4) -> list:
     """What this packet of a sender brings to a node, by its port."""
     with net.socket(node, socket.AF_INET6, socket.SOCK_DGRAM) as listener:
         listener.bind(("::", 5353))
-        listener.settimeout(0.4)
+        listener.settimeout(wait)
         send(net, sender, [packet], link=link)
         try:
             return [listener.recvfrom(100)[1][0]]
@@ -373,10 +373,13 @@ def test_nobody_is_this_host_after_a_flush(gate, net):
             sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
         if state == "nothing":
             gate.host.systemctl("stop ipmasq-fence.service")
-        came = [heard(net, "wan" if to == WAN6 else "office", node, link, udp(source, to))
-                for node, link, source, to in forged]  # fmt: skip
+        wait = patience() if state == "nothing" else 0.4
+        came = [
+            heard(net, "wan" if to == WAN6 else "office", node, link, udp(source, to), wait)
+            for node, link, source, to in forged
+        ]
         assert came == [[source] if state == "nothing" else [] for _node, _link, source, _to in forged], state
-    assert heard(net, "office", "guest", "guest0", udp(guest, office)) == [guest]
+    assert heard(net, "office", "guest", "guest0", udp(guest, office), patience()) == [guest]
 
 
 @pytest.mark.parametrize(

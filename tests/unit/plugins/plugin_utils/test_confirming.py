@@ -26,6 +26,7 @@ class Ssh:
     def __init__(self, **options):
         self.options = {"ssh_args": USUAL, "ssh_common_args": "", "ssh_extra_args": None, **options}
         self.resets = []
+        self._shell = types.SimpleNamespace(tmpdir="/tmp/ours")  # noqa: S108 - a name
 
     def get_option(self, name):
         return self.options[name]
@@ -130,6 +131,9 @@ def ends(monkeypatch):
 
         def execute(**options):
             assert options["module_args"] == {"instance": "default", "token": "secret"}
+            # Each connection may reach another host, so none uses a folder of an earlier one.
+            assert action._connection._shell.tmpdir is None
+            action._connection._shell.tmpdir = "/tmp/theirs"  # noqa: S108 - a name
             answer = left.pop(0) if len(left) > 1 else left[0]
             if isinstance(answer, Exception):
                 raise answer
@@ -147,7 +151,12 @@ def ends(monkeypatch):
 
         monkeypatch.setattr(action, "_execute_module", execute)
         monkeypatch.setattr(action, "_low_level_execute_command", low_level)
-        return action._confirm("default", PENDING, {})
+        removed = []
+        monkeypatch.setattr(action, "_remove_tmp_path", removed.append)
+        told = action._confirm("default", PENDING, {})
+        assert set(removed) <= {"/tmp/theirs"}  # noqa: S108 - as above
+        assert action._connection._shell.tmpdir == "/tmp/ours"  # noqa: S108 - as above
+        return told
 
     return confirmed
 

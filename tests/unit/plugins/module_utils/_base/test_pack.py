@@ -35,7 +35,7 @@ def test_the_archive_has_the_files_compiled_behind_the_text(tmp_path):
     assert names(archive) == ["GatewayError", "MissingProgram"]
     # Of another Python, whose code would be something else
     archive.write_bytes(data.replace(importlib.util.MAGIC_NUMBER, b"\0\0\r\n"))
-    assert names(archive) == "bad magic number"
+    assert names(archive) == "refused"
 
 
 def names(archive):
@@ -43,8 +43,9 @@ def names(archive):
     program = "import sys; sys.path.insert(0, sys.argv[1]); from ipmasq._base import errors; print(*dir(errors))"
     argv = [sys.executable, "-I", "-S", "-c", program, str(archive)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if "bad magic number" in done.stderr:
-        return "bad magic number"
+    # Python 3.7 goes on to look for a file that it can read.
+    if "bad magic number" in done.stderr or "can't find module" in done.stderr:
+        return "refused"
     return [name for name in done.stdout.split() if name in ("GatewayError", "MissingProgram")] or done.stderr
 
 

@@ -24,8 +24,13 @@ DNSMASQ = """#!/bin/sh
 [ -e ROOT/broken ] && { echo "dnsmasq: cannot start" >&2; exit 2; }
 trap 'echo > ROOT/told' HUP
 sleep 100 &
+last=$!
 echo $$ > ROOT/run/ipmasq-services/default.pid
-while kill -s 0 $! 2> /dev/null; do wait $!; done
+# A signal just before a wait is seen after it.
+while kill -s 0 $last 2> /dev/null; do
+    sleep 0.2 &
+    wait $!
+done
 """
 pytestmark = pytest.mark.skipif(not shutil.which("setsid"), reason="no setsid")
 
