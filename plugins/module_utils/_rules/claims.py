@@ -47,9 +47,11 @@ def lan_networks(gateway: Resolved, family: str) -> Networks:
 def outside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
     """The clients outside that a forward is for; empty: all; None: nobody, as it names clients inside only."""
     named = by_family(forward.source).get(family, ())
+    if not named:
+        return ()
     inside = lan_networks(gateway, family)
     found = tuple(net for net in named if not any(network(net).subnet_of(network(lan)) for lan in inside))
-    return None if named and not found else found
+    return found or None
 
 
 def inside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
