@@ -83,10 +83,13 @@ def judge(found: dict[str, dict[str, t.Any]]) -> int:
     ]
     for what in late:
         print(f"past its budget by more than {measure.MARGIN - 1:.0%}: {what}", file=sys.stderr)
+    silent = [line for data in found.values() for line in data["budgets"] if measure.is_held(line) is None]
+    for line in silent:
+        print(f"not measured: {line['what']}: {line['why']}", file=sys.stderr)
     broken = [name for name, data in found.items() if data.get("broken")]
     for name in broken:
         print(f"did not run: {name}: {found[name]['broken']}", file=sys.stderr)
-    return 1 if late or broken else 0
+    return 1 if late or silent or broken else 0
 
 
 def plot(results: dict[str, dict[str, t.Any]]) -> None:

@@ -128,6 +128,8 @@ def test_quick_run_fails_past_the_margin_only(capsys: pytest.CaptureFixture) -> 
     assert runner.judge({"data": late}) == 1
     assert "past its budget by more than 25%: bulk" in capsys.readouterr().err
     assert runner.judge({"data": {"broken": "no room", "budgets": []}}) == 1
+    silent = measure.budget("loading", None, at_most=2, why="takes more than 40 s")
+    assert runner.judge({"data": {**DATA, "budgets": [silent]}}) == 1
 
 
 def test_every_bench_has_its_place_on_the_page() -> None:

@@ -72,9 +72,18 @@ def test_four_folders_are_enough(installed: Installed, tmp_path: Path, monkeypat
     monkeypatch.setitem(installed.env, "ANSIBLE_COLLECTIONS_PATH", str(tmp_path))
     (installed.folder / "nobody.ini").write_text("[gateways]\n[lan_clients]\n")
     installed.run("ansible-playbook", "-i", "nobody.ini", "ipmasq.linux.site")
-    (installed.folder / "here.ini").write_text("[gateways]\nlocalhost ansible_connection=local\n")
-    for playbook in ("drift", "confirm"):
-        installed.run("ansible-playbook", "-i", "here.ini", f"ipmasq.linux.{playbook}", "--list-tasks")
+    here = (
+        "localhost ansible_connection=local ansible_become=false ansible_python_interpreter={{ansible_playbook_python}}"
+    )
+    (installed.folder / "here.ini").write_text(f"[gateways]\n{here}\n")
+    refused = "no gateway to ask"
+    for playbook, inventory, told in (
+        ("drift", "nobody.ini", refused),
+        ("confirm", "nobody.ini", refused),
+        ("drift", "here.ini", "nothing was applied here"),
+    ):
+        done = installed.try_to_run("ansible-playbook", "-i", inventory, f"ipmasq.linux.{playbook}")
+        assert done.returncode != 0 and told in done.stdout, done.stdout + done.stderr
     shown = installed.run("ansible-doc", "--json", *[f"ipmasq.linux.{name}" for name in MODULES])
     assert shown.count(str(bare / "plugins/modules")) >= len(MODULES)
 
