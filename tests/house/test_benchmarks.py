@@ -122,7 +122,7 @@ def test_results_are_kept_whole(tmp_path: Path) -> None:
     assert '"bulk": [1.0, 2.0, null]' in text
 
 
-def test_quick_run_fails_past_the_margin_only(capsys: pytest.CaptureFixture) -> None:
+def test_quick_run_fails_past_the_margin_and_on_what_was_not_measured(capsys: pytest.CaptureFixture) -> None:
     assert runner.judge({"data": DATA}) == 0
     late = {**DATA, "budgets": [measure.budget("bulk", measure.Ratio(0.1, 0.1, 0.1), at_least=0.95)]}
     assert runner.judge({"data": late}) == 1

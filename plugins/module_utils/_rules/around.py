@@ -36,8 +36,10 @@ from .chains import (
     REJECT,
     RETURN,
     UNDECLARED,
+    UNKNOWN,
     UNSEEN,
     declared,
+    kept_inside,
     lan_interfaces,
     wan_interfaces,
 )
@@ -110,10 +112,9 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 
 
 def martians(gateway: Resolved) -> t.List[Rule]:
-    """Nobody else sends with an address of this host, to others through it.
+    """Drop packets from elsewhere to elsewhere whose source is an address of this host.
 
-    Linux checks that for IPv4 only (martian source, fib_validate_source()), and other rules take such packets for this
-    host's own.
+    Linux does so for IPv4 only (martian source, fib_validate_source()). Other rules take them for this host's own.
     """
     links = declared(gateway) if gateway.undeclared == "leave" else ()
     forged = Match("ip6", iif=links, ct_state=("new",), not_destination=GROUPS["ip6"], martian=True)
@@ -216,10 +217,7 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
         links = other_links(gateway)
         return [established, *rules, *errors, *_isolated(gateway, links)] if links else []
     # Conntrack does not know these packets, so they are not translated.
-    rules += [
-        Rule(here, Match(family, oif=wans, source=nets, ct_state=("invalid", "untracked")), DROP, "guard")
-        for family, nets in by_family(NEVER_OUTSIDE).items()
-    ]
+    rules += kept_inside(here, Match(oif=wans, ct_state=UNKNOWN))
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
     rules += _of_a_lan(gateway) + private_of_known(wans)
     rules += [established, *errors]
@@ -352,10 +350,7 @@ def unseen(gateway: Resolved) -> t.List[Rule]:
     if gateway.undeclared == "leave":
         return []
     match = Match(oif=ways_out(gateway), mark=NOT_LET_THROUGH, foreign=True, untranslated=True)
-    return [
-        Rule(UNSEEN.name, replace(match, family=family, source=nets), DROP, "guard")
-        for family, nets in by_family(NEVER_OUTSIDE).items()
-    ]
+    return kept_inside(UNSEEN.name, match)
 
 
 # --- One line ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from .._base.net import by_family
 from .._base.values import PRIVATE, UNIQUE_LOCAL
-from .model import REACH, Action, Chain, Match
+from .model import REACH, Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.traffic import Traffic
@@ -50,6 +50,8 @@ MASQUERADE, GUARD, CLAMP = Action("masquerade"), Action("guard"), Action("clamp_
 NEVER_OUTSIDE = tuple(str(net) for net in (*PRIVATE, UNIQUE_LOCAL))
 #: Packets of a flow that is known, and what is said about it.
 KNOWN = ("related", "established")
+#: Packets without a flow: nothing translates them.
+UNKNOWN = ("invalid", "untracked")
 #: Packets that may be the first of a flow. Conntrack follows neither neighbour nor multicast listener discovery: types
 #: 130 to 136 and 143 of ICMPv6, noct_valid_new in nf_conntrack_proto_icmpv6.c.
 OPENING = ("new", "untracked")
@@ -73,6 +75,15 @@ def wan_interfaces(gateway: Resolved, item: t.Optional[Traffic] = None) -> t.Tup
 
 def declared(gateway: Resolved) -> t.Tuple[str, ...]:
     return lan_interfaces(gateway) + wan_interfaces(gateway)
+
+
+def kept_inside(chain: str, *found: Match) -> t.List[Rule]:
+    """Drop these packets if their source is private."""
+    return [
+        Rule(chain, replace(match, family=family, source=nets), DROP, "guard")
+        for family, nets in by_family(NEVER_OUTSIDE).items()
+        for match in found
+    ]
 
 
 def matches(gateway: Resolved, item: Traffic, sources: t.Tuple[str, ...]) -> t.List[Match]:

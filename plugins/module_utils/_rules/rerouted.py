@@ -11,8 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._base.net import by_family
-from .chains import DROP, FORWARD, KNOWN, LET_THROUGH, NEVER_OUTSIDE, RETURN, UNDECLARED
+from .chains import FORWARD, KNOWN, LET_THROUGH, RETURN, UNDECLARED, UNKNOWN, kept_inside
 from .model import Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -31,14 +30,11 @@ def private_of_known(wans: t.Tuple[str, ...]) -> t.List[Rule]:
     return [
         Rule(here, replace(known, mapped=True, direction="original"), RETURN, "answers"),
         Rule(here, replace(known, translated=True, direction="reply"), RETURN, "answers"),
-        *(
-            Rule(here, replace(known, family=f, source=nets), DROP, "guard")
-            for f, nets in by_family(NEVER_OUTSIDE).items()
-        ),
+        *kept_inside(here, known),
         # A flow without an answer stays new.
         Rule(here, Match(oif=wans, ct_state=("new",), again=True), Action("jump", AGAIN.name), "undeclared"),
         Rule(AGAIN.name, Match(mapped=True), RETURN, "answers"),
-        *(Rule(AGAIN.name, Match(f, source=nets), DROP, "guard") for f, nets in by_family(NEVER_OUTSIDE).items()),
+        *kept_inside(AGAIN.name, Match()),
     ]
 
 
@@ -50,17 +46,12 @@ def moved(gateway: Resolved) -> t.List[Rule]:
     links, here = gateway.around.ways_out, MOVED.name
     if not links or gateway.undeclared == "leave":
         return []
-    unknown = ("invalid", "untracked")
-    later = (Match(oif=links, ct_state=(*KNOWN, *unknown)), Match(oif=links, ct_state=("new",), again=True))
+    later = (Match(oif=links, ct_state=(*KNOWN, *UNKNOWN)), Match(oif=links, ct_state=("new",), again=True))
     return [
         *(Rule(FORWARD.name, match, Action("jump", here), "undeclared") for match in later),
         # What another instance exempts, and what anybody translates.
         Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
         Rule(here, Match(mapped=True), RETURN, "answers"),
-        *(
-            Rule(here, replace(match, family=family, source=nets), DROP, "guard")
-            for family, nets in by_family(NEVER_OUTSIDE).items()
-            # Conntrack gives packets that it does not know no direction, and the NAT does not see them.
-            for match in (Match(direction="original"), Match(ct_state=unknown))
-        ),
+        # Packets that conntrack does not know have no direction.
+        *kept_inside(here, Match(direction="original"), Match(ct_state=UNKNOWN)),
     ]
