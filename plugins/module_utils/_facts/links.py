@@ -49,8 +49,8 @@ TUNNELS = (
     "tun", "tap", "wireguard", "ppp", "l2tpeth", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "ip6tnl",
     "erspan", "vti", "vti6", "xfrm", "vxlan", "geneve",
 )  # fmt: skip
-#: Those of them whose far end has to prove who it is. Into the others, anybody can send who reaches this host. TUN
-#: devices are those of VPN daemons, TAP devices more often those of virtual machines.
+#: Those of them whose far end has to prove who it is; the others accept packets from anyone. TUN devices belong to VPN
+#: daemons, and so do TAP devices with such a name; others belong to virtual machines.
 VPNS = ("tun", "wireguard", "vti", "vti6", "xfrm")
 #: Name patterns of tunnels. PPP is not listed, because it is a WAN as often as not.
 TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
@@ -132,7 +132,8 @@ def manager_of(interface: Interface) -> str:
 
 def is_left_alone(interface: Interface) -> bool:
     """Whether an undeclared link is left to its manager."""
-    return interface.kind in VPNS or bool(_by_name(interface))
+    named_so = interface.kind == "tap" and interface.name.startswith("tap")
+    return interface.kind in VPNS or named_so or bool(_by_name(interface))
 
 
 def _by_name(interface: Interface) -> str:

@@ -62,6 +62,13 @@ def test_what_is_only_called_like_that_is_apart():
     assert found.apart == ("br-dmz", "tun-left")
 
 
+def test_a_tap_device_is_a_vpns_only_by_its_name():
+    """OpenVPN calls its own tap0; others belong to virtual machines more often."""
+    found = seen(link("tap0", "tap"), link("fc0", "tap"), link("tun7", "vxlan"))
+    assert found.apart == ("tun7",)
+    assert found.leaves("tap0") and not found.leaves("fc0")
+
+
 def test_a_way_out_is_never_left_alone():
     found = seen(
         link("wg0", "wireguard"), link("home", "wireguard"), link("eth9"), ways_out=("ppp0", "wg0", "home", "eth9")
