@@ -128,6 +128,15 @@ def finish(gate, keep):
     return keep
 
 
+def ended_by_another(gate, script: str, number: int) -> tuple:
+    """Kill the shell that ends a change at a line, and finish; whether it was killed, and the change kept."""
+    flag = kill_at(gate, script, number)
+    kept = finish(gate, keep=script != "restore")
+    killed = flag.exists()
+    flag.unlink(missing_ok=True)
+    return killed, kept
+
+
 @pytest.mark.parametrize("script", ["keep", "commit", "restore"])
 @pytest.mark.parametrize("change", TRIED)
 def test_the_shell_that_ends_a_change_is_killed(gate, change, script):
@@ -141,10 +150,7 @@ def test_the_shell_that_ends_a_change_is_killed(gate, change, script):
     become(gate, old)
     for number in sample(numbers, gate, change, script):
         become(gate, new, WAITS)
-        flag = kill_at(gate, script, number)
-        kept = finish(gate, keep=script != "restore")
-        killed = flag.exists()
-        flag.unlink(missing_ok=True)
+        killed, kept = ended_by_another(gate, script, number)
         found = outcome(gate, before, after)
         if killed:
             record("the shell that ends a change killed (SIGKILL) at each of its lines", found)

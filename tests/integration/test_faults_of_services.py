@@ -19,7 +19,7 @@ from fault_table import record
 from faults import FULL, KINDS, FaultHost, differences, holds, in_child, quick_guard, settled
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from test_faults import WAITS, finish, kill_at, lines_of
+from test_faults import WAITS, ended_by_another, finish, kill_at, lines_of
 from test_lan_services import SERVED, WANS, ServedHost, served
 from test_metrics import SYSTEMCTL
 from topology import WAN4
@@ -146,10 +146,7 @@ def test_the_shell_that_ends_a_change_is_killed(gate, net, change, scripts):
         finish(gate, keep=False)
         for number in numbers if FULL else numbers[len(numbers) // 2 :][:1]:
             become(gate, new, WAITS)
-            flag = kill_at(gate, script, number)
-            kept = finish(gate, keep=script != "restore")
-            killed = flag.exists()
-            flag.unlink(missing_ok=True)
+            killed, kept = ended_by_another(gate, script, number)
             found = compared(gate, before, after)
             if killed:
                 record("with services and metrics, the shell that ends a change killed at each of its lines", found)
