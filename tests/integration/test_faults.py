@@ -159,6 +159,16 @@ def test_the_shell_that_ends_a_change_is_killed(gate, change, script):
         assert holds(gate) == before
 
 
+def kept_until(gate, script: str, number: int) -> bool:
+    """Keep a waiting change up to a line; whether the shell was killed there."""
+    flag = kill_at(gate, script, number)
+    gate.host.rename("/run/ipmasq/default/armed", "/run/ipmasq/default/confirming")
+    gate.host.run(["sh", "/run/ipmasq/default/keep"])
+    killed = flag.exists()
+    flag.unlink(missing_ok=True)
+    return killed
+
+
 @contextlib.contextmanager
 def power_cut(gate):
     """A host that boots: no rules, no /run, the switches of a new kernel, and what is on the disk."""
@@ -206,11 +216,7 @@ def test_the_power_goes_while_a_change_is_being_kept(gate, change, script):
             if old:
                 gate.host.boot()
             become(gate, new, WAITS)
-            flag = kill_at(gate, script, number)
-            gate.host.rename("/run/ipmasq/default/armed", "/run/ipmasq/default/confirming")
-            gate.host.run(["sh", "/run/ipmasq/default/keep"])
-        killed = flag.exists()
-        flag.unlink(missing_ok=True)
+            killed = kept_until(gate, script, number)
         now = booted(gate)
         # Before the first run is kept, nothing exists that would complete it, or clean up.
         rest = (scripts.PART,) if old else (scripts.PART, ".commit")

@@ -19,7 +19,7 @@ from fault_table import record
 from faults import FULL, KINDS, FaultHost, differences, holds, in_child, quick_guard, settled
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from test_faults import WAITS, ended_by_another, finish, kill_at, lines_of
+from test_faults import WAITS, ended_by_another, finish, kept_until, lines_of
 from test_lan_services import SERVED, WANS, ServedHost, served
 from test_metrics import SYSTEMCTL
 from topology import WAN4
@@ -183,11 +183,7 @@ def test_the_power_goes_while_a_change_is_being_kept(gate, net, change, script):
         shutil.copytree(saved, disk, symlinks=True)
         booted(gate)
         become(gate, new, WAITS)
-        flag = kill_at(gate, script, number)
-        gate.host.rename("/run/ipmasq/default/armed", "/run/ipmasq/default/confirming")
-        gate.host.run(["sh", "/run/ipmasq/default/keep"])
-        killed = flag.exists()
-        flag.unlink(missing_ok=True)
+        killed = kept_until(gate, script, number)
         now = booted(gate)
         found = "before" if now == before else "after" if now == after else "between"
         if killed:

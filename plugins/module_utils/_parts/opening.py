@@ -57,7 +57,7 @@ class _OpeningPart(Part[Open]):
         return ()
 
     def restore(self, delta: Delta, was: Open, want: Open, scene: Scene, sight: Sight) -> Shell:
-        # What was shut had no rules as a rule.
+        # What was shut usually has no rules.
         return Shell(tuple(shut.restoring_lines(delta.do)), bare=True) if delta.do else Shell()
 
     def drift(self, known: Open, scene: Scene, sight: Sight) -> t.List[str]:

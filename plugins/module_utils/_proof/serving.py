@@ -40,13 +40,16 @@ Side = t.Tuple["ResolvedLan", str]
 
 def sides(oracle: Oracle) -> t.List[Side]:
     """The LANs with their interfaces, if any LAN is served."""
-    served = any(lan.services for lan in oracle.gateway.lans)
-    return inside(oracle.gateway, oracle.ground) if served else []
+    return inside(oracle.gateway, oracle.ground) if _served(oracle.gateway) else []
 
 
 def wans(oracle: Oracle) -> t.List[str]:
-    served = any(lan.services for lan in oracle.gateway.lans)
-    return outside(oracle.gateway, oracle.ground) if served else []
+    return outside(oracle.gateway, oracle.ground) if _served(oracle.gateway) else []
+
+
+def _served(gateway: Resolved) -> bool:
+    """Whether any LAN is served."""
+    return any(lan.services for lan in gateway.lans)
 
 
 def reserved(oracle: Oracle) -> t.List[t.Tuple[ResolvedLan, str, t.Any]]:
