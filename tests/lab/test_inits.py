@@ -80,7 +80,10 @@ class Machine:
         subprocess.run(["podman", "rm", "--force", "--time", "0", self.name], capture_output=True, check=False)
 
     def boot(self) -> None:
-        self.podman(*RUNC, "restart", "--time", "2", self.name)
+        # "podman restart" gives up on a container that does not die within seconds, as on a busy machine.
+        subprocess.run(["podman", "stop", "--time", "2", self.name], capture_output=True, check=False)
+        self.podman("wait", self.name)
+        self.podman(*RUNC, "start", self.name)
         self.booted()
 
     def apply(self, **options: t.Any) -> dict[str, t.Any]:

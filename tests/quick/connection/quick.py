@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -75,9 +76,14 @@ class Connection(podman.Connection):  # type: ignore[misc]
 def bring(module: str, source: Path, target: Path) -> None:
     """What was compiled last, if it is not there yet: one file for each version of Python."""
     for new in source.glob(module + "-*"):
-        old = target / new.name
-        if not old.exists() or old.stat().st_mtime_ns < new.stat().st_mtime_ns:
-            target.mkdir(parents=True, exist_ok=True)
-            part = target / f".{new.name}.{os.getpid()}"
-            shutil.copy2(new, part)
-            part.replace(old)
+        target.mkdir(parents=True, exist_ok=True)
+        part, old = target / f".{new.name}.{os.getpid()}", target / new.name
+        folder = os.open(target, os.O_RDONLY)
+        try:
+            # Two hosts that compile at the same time bring one after the other, so the last one stays.
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not old.exists() or old.stat().st_mtime_ns < new.stat().st_mtime_ns:
+                shutil.copy2(new, part)
+                part.replace(old)
+        finally:
+            os.close(folder)
