@@ -19,7 +19,7 @@ import time
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, wire_gateway
 from sandbox import sh
-from test_undeclared import relay
+from test_undeclared import mgmt, relay
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import patience, slowness, wait_until
 
@@ -115,6 +115,84 @@ def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
         gate.apply(**NO_MAIL, **TWO_LANS)
         assert speaks(stays)
         assert not speaks(forwarded)
+
+
+def test_connections_to_the_gateway_end_where_it_is_protected_now(gate, net):
+    """Those of WANs and undeclared links; those of LANs, and what SSH needs, stay."""
+    mgmt(net)
+    allow = {"input_allow": [{"name": "web", "port": ["8083"], "protocol": ["tcp"]}]}
+    shut = dict(TWO_LANS, input="protect", input_controller_ports=[8082])
+    gate.apply(**TWO_LANS)
+    with (
+        connected(net, "wan", "gate", GATE4, 8081) as opened,
+        connected(net, "mgmt", "gate", "10.9.9.1", 8085) as from_mgmt,
+        connected(net, "wan", "gate", GATE4, 8082) as controller,
+        connected(net, "wan", "gate", GATE4, 8083) as web,
+        connected(net, "office", "gate", "192.168.1.1", 8086) as inside,
+        connected(net, "gate", "wan", WAN4, 8084) as own,
+    ):
+        assert forgotten(gate.apply(**allow, **shut)) == 2
+        assert not speaks(opened)
+        assert not speaks(from_mgmt)
+        assert speaks(controller) and speaks(web) and speaks(inside) and speaks(own)
+        assert forgotten(gate.apply(**shut)) == 1
+        assert not speaks(web)
+        assert speaks(controller) and speaks(inside) and speaks(own)
+
+
+def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, net):
+    mgmt(net)
+    shut = dict(TWO_LANS, input="protect", input_controller_ports=[8082])
+    gate.apply(**shut)
+    gate.apply(confirmation=WAITS, **TWO_LANS)
+    with (
+        connected(net, "wan", "gate", GATE4, 8081) as opened,
+        connected(net, "mgmt", "gate", "10.9.9.1", 8085) as from_mgmt,
+        connected(net, "wan", "gate", GATE4, 8082) as controller,
+        connected(net, "office", "gate", "192.168.1.1", 8086) as inside,
+        connected(net, "office", "wan", WAN4, 8084) as through,
+    ):
+        assert speaks(opened) and speaks(from_mgmt)
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert not speaks(opened)
+        assert not speaks(from_mgmt)
+        assert speaks(controller) and speaks(inside) and speaks(through)
+
+
+def test_connections_of_undeclared_links_end_where_these_are_closed_now(gate, net):
+    there4, _there6 = mgmt(net)
+    gate.apply(undeclared="leave", **TWO_LANS)
+    with (
+        connected(net, "mgmt", "office", OFFICE4, 8081) as inwards,
+        connected(net, "office", "mgmt", there4, 8082) as outwards,
+        connected(net, "wan", "mgmt", there4, 8083) as from_outside,
+        connected(net, "office", "wan", WAN4, 8084) as through,
+    ):
+        assert forgotten(gate.apply(**TWO_LANS)) == 3
+        assert not speaks(inwards)
+        assert not speaks(outwards)
+        assert not speaks(from_outside)
+        assert speaks(through)
+
+
+def test_connections_of_undeclared_links_that_began_under_a_change_end_with_it(gate, net):
+    there4, _there6 = mgmt(net)
+    gate.apply(**TWO_LANS)
+    gate.apply(confirmation=WAITS, undeclared="leave", **TWO_LANS)
+    with (
+        connected(net, "mgmt", "office", OFFICE4, 8081) as inwards,
+        connected(net, "office", "mgmt", there4, 8082) as outwards,
+        connected(net, "wan", "mgmt", there4, 8083) as from_outside,
+        connected(net, "office", "wan", WAN4, 8084) as through,
+    ):
+        assert speaks(inwards) and speaks(outwards) and speaks(from_outside)
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert not speaks(inwards)
+        assert not speaks(outwards)
+        assert not speaks(from_outside)
+        assert speaks(through)
 
 
 def wire_container(net):

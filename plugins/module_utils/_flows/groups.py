@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from .._base.net import family_of, is_suffix, network
 from .._base.values import addresses_in, hosts_with
 from .._base.words import WITH_PORTS
+from .._rules.chains import INPUT, PROTECTED
 from .flow import NUMBERS, End, Flow
 from .index import Packet
 from .judge import Judge
@@ -43,6 +44,8 @@ FAMILY = {"ip": "ipv4", "ip6": "ipv6"}
 #: The protocols that conntrack(8) knows by name without /etc/protocols.
 KNOWN = ("tcp", "udp", "sctp", "icmp", "icmpv6", "gre")
 NATTED = ("masquerade", "snat", "netmap", "hairpin")
+#: The chains of packets to the host itself.
+HERE = (INPUT.name, PROTECTED.name)
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,24 @@ def groups(now: Rules, then: Rules) -> Groups:
     asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
     sides = _Sides(Judge(now), Judge(then))
     gateways = now.gateway, then.gateway
+    abouts = [about for about, _action in asked] + list(_undeclared(sides, now.gateway))
     found: t.Dict[str, None] = {}
-    for each in asked[:MOST_ASKED]:
-        for source, destination in _ends(each, gateways):
-            found.update(dict.fromkeys(_group(each, source, destination, sides)))
+    for about in abouts[:MOST_ASKED]:
+        if about.chain in HERE:
+            found.update(dict.fromkeys(_to_this_host(about, sides)))
+            continue
+        for source, destination in _ends(about, gateways):
+            found.update(dict.fromkeys(_group(about, source, destination, sides)))
     words = list(found)
-    return Groups(tuple(words[:MOST]), max(0, len(words) - MOST) + max(0, len(asked) - MOST_ASKED))
+    return Groups(tuple(words[:MOST]), max(0, len(words) - MOST) + max(0, len(abouts) - MOST_ASKED))
 
 
 def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
-    """The rules on the packets' path through the host, by match and action."""
+    """The rules on the packets' path through or to the host, by match and action."""
     chains = {
-        chain.name for chain in ruleset.chains if not chain.hook or chain.stage == "nat" or chain.hook == "forward"
+        chain.name
+        for chain in ruleset.chains
+        if not chain.hook or chain.stage == "nat" or chain.hook == "forward" or chain.name in HERE
     }
     kinds = ("accept", "drop", "reject", "return", "dnat", *NATTED)
     return {
@@ -139,9 +148,48 @@ def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.An
     return [each for each in part if each not in named] or part
 
 
-def _ends(asked: t.Tuple[_Asked, Action], gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
+def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[_Asked]:
+    """The packets between undeclared links and others, which no rule names where these are left alone."""
+    if gateway.undeclared != "leave":
+        return
+    inside = [net for lan in gateway.lans for net in lan.networks]
+    for net in dict.fromkeys(net for net, _link in (*sides.now.others, *sides.then.others)):
+        ways = [(near, net) for near in ("", *inside)] + [(net, near) for near in inside]
+        # Another program may translate what leaves with a private source.
+        ways += [] if network(net).is_private else [(net, "")]
+        for source, destination in ways:
+            if family_of(source or net) == family_of(destination or net):
+                yield _Asked("forward", family_of(net), "", "", source, destination, False, "", (0, 0))
+
+
+def _to_this_host(about: _Asked, sides: _Sides) -> t.Iterator[str]:
+    """The arguments for connections to the host's addresses. What others have redirected to it is theirs."""
+    port = about.ports[0]
+    protocol = about.protocol or ("udp" if port else "")
+    families = [about.family or family_of(about.source)] if about.family or about.source else list(FAMILY)
+    for family in families:
+        begin = _first(about.source, sides.local[family]) if about.source else OUTSIDE[family][0]
+        for address in sides.local[family]:
+            flow = Flow(protocol, End(begin, address, 4000, port), End(address, begin, port, 4000))
+            if sides.now.right(flow, about.iif, certain=False) and not sides.then.right(flow, about.iif, certain=False):
+                yield " ".join([*_words(about, family, about.source, address), "-r", address])
+
+
+def _words(about: _Asked, family: str, source: str, destination: str) -> t.List[str]:
+    """The arguments for what a connection was before anybody translated it."""
+    words = ["-f", FAMILY[family]]
+    if about.protocol:
+        words += ["-p", about.protocol if about.protocol in KNOWN else str(NUMBERS[about.protocol])]
+    words += ["-s", source] if source and not about.broad else []
+    words += ["-d", destination] if destination and not about.broad else []
+    first, last = about.ports
+    if not about.broad and first and first == last and about.protocol in WITH_PORTS:
+        words += ["--orig-port-dst", str(first)]
+    return words
+
+
+def _ends(about: _Asked, gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
     """The source and destination networks of these packets; empty for any outside network."""
-    about = asked[0]
     lans = {lan.name: lan for gateway in gateways for lan in gateway.lans}
     inside = {name: lan.networks for lan in lans.values() for name in lan.interfaces}
     owner = about.chain.partition("-")[2] if about.chain.startswith(("lan-", "opens-")) else ""
@@ -172,8 +220,8 @@ def _first(net: str, local: t.Tuple[str, ...]) -> str:
     return str(parsed.network_address)
 
 
-def _group(asked: t.Tuple[_Asked, Action], source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
-    about, now = asked[0], sides.now
+def _group(about: _Asked, source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
+    now = sides.now
     family = about.family or family_of(source or destination or "0.0.0.0")
     far, other = OUTSIDE[family]
     local, outer = sides.local[family], sides.outer[family]
@@ -201,14 +249,7 @@ def _translated(
 ) -> t.Iterator[str]:
     source, destination = between
     now, then, outer = sides.now, sides.then, sides.outer[flow.family]
-    words = ["-f", FAMILY[flow.family]]
-    if about.protocol:
-        words += ["-p", about.protocol if about.protocol in KNOWN else str(NUMBERS[about.protocol])]
-    words += ["-s", source] if source and not about.broad else []
-    words += ["-d", destination] if destination and not about.broad else []
-    first, last = about.ports
-    if not about.broad and first and first == last and about.protocol in WITH_PORTS:
-        words += ["--orig-port-dst", str(first)]
+    words = _words(about, flow.family, source, destination)
     for server, port, more in _servers(flow, redirect):
         if server in now.local:
             continue  # it ends here and is not forwarded

@@ -29,6 +29,8 @@ SEEN = frozenset(
     + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
+#: The hook that all packets meet before it is known where they go.
+FIRST = "prerouting"
 DECIDING = frozenset((*VERDICTS, "return", "jump", "goto", "helper"))
 
 
@@ -49,9 +51,11 @@ class Judge:
     def __init__(self, rules: Rules) -> None:
         self.rules, self.local = rules.ruleset.rules, rules.local
         marking = _marking(rules)
-        # Forwarded packets never carry the marks of input packets.
-        hooks = ("prerouting", "forward")
-        self._marking = [chain.name for chain in rules.ruleset.chains if chain.hook in hooks and chain.name in marking]
+        # Forwarded packets never carry the marks of input packets, nor the other way round.
+        self._marking = {
+            last: [each.name for each in rules.ruleset.chains if each.name in marking and each.hook in (FIRST, last)]
+            for last in ("forward", "input")
+        }
         self._foreign = 0 if rules.alone else REACH
         self._chains: t.Dict[str, RuleIndex] = {}
         for rule in self.rules:
@@ -60,10 +64,11 @@ class Judge:
         lans = rules.gateway.lans
         mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)
         inside = [(net, lan.interfaces) for lan in lans for net in lan.networks]
-        others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
+        #: The networks of undeclared links.
+        self.others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
             (net, (name,)) for net, name in rules.links if not matches_any(mine, name)
         ]
-        self._lans, self._places = Places(inside), Places(inside + others)
+        self._places = Places(inside + self.others)
         self._sets: t.Dict[int, Places] = {}
         self._suffixes: t.Dict[int, bool] = {}
         self._hidden: t.Dict[int, bool] = {}
@@ -83,9 +88,6 @@ class Judge:
     def chain(self, name: str) -> bool:
         return name in self._chains
 
-    def inside(self, address: str) -> bool:
-        return bool(self._lans.find(address))
-
     def links_of(self, address: str) -> t.Tuple[str, ...]:
         return self._places.find(address)
 
@@ -96,8 +98,19 @@ class Judge:
         """Whether these rules accept the connection as it is on some path, either for certain or possibly."""
         beyond = (link,) if link else self.wans
         ways_in = self._places.find(flow.asked.source) or beyond or ("",)
+        if flow.server in self.local:
+            return any(self._enters(flow, iif, certain) for iif in ways_in)
         ways_out = self._places.find(flow.server) or beyond or ("",)
         return any(self._passes(flow, iif, oif, certain) for iif in ways_in for oif in ways_out)
+
+    def _enters(self, flow: Flow, iif: str, certain: bool) -> bool:
+        """The same for a connection to the host itself."""
+        every = all if certain else any
+        asked = Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        here = self.mark(Packet(flow, iif, "", flow.server, flow.server_port), "input")
+        return every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked)) and every(
+            not _stops(rule) for rule in self.walk("input", here)
+        )
 
     def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
         every = all if certain else any
@@ -106,7 +119,7 @@ class Judge:
         return (
             every((rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked))
             and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
-            and every(not rule or rule.action.kind not in ("drop", "reject") for rule in self.walk("forward", there))
+            and every(not _stops(rule) for rule in self.walk("forward", there))
             and every(self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif="")))
         )
 
@@ -135,12 +148,12 @@ class Judge:
                 return found
         return found + [None]
 
-    def mark(self, packet: Packet) -> Packet:
+    def mark(self, packet: Packet, hook: str = "forward") -> Packet:
         """The packet with the marks that our rules set before filtering."""
-        if not self._marking and not self._foreign:
+        if not self._marking[hook] and not self._foreign:
             return packet
         marked, unsure = 0, self._foreign
-        for name in self._marking:
+        for name in self._marking[hook]:
             for bit, sure in self._marks(name, packet, True):
                 marked, unsure = (marked | bit, unsure & ~bit) if sure else (marked, unsure | (bit & ~marked))
         return packet._replace(marked=marked, unsure=unsure)
@@ -233,6 +246,10 @@ def _marking(rules: Rules) -> t.Set[str]:
 @functools.lru_cache(maxsize=1 << 12)
 def _parsed(address: str) -> Address:
     return ipaddress.ip_address(address)
+
+
+def _stops(rule: t.Optional[Rule]) -> bool:
+    return rule is not None and rule.action.kind in ("drop", "reject")
 
 
 def _same_destination(flow: Flow, rule: t.Optional[Rule]) -> bool:

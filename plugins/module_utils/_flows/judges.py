@@ -55,7 +55,7 @@ class Judges:
         self._starts = {size: _boundaries(judges, size, self._local) for size in (4, 16)}
         self._ports = _port_classes(judges)
         self._spots: t.Dict[bytes, t.Tuple[int, bool]] = {}
-        self._inside: t.Dict[int, bool] = {}
+        self._concerned: t.Dict[int, bool] = {}
         self._known: t.Dict[t.Any, bool] = {}
 
     def wrong(self, entry: Entry, helper: str = "", link: str = "") -> bool:
@@ -84,7 +84,7 @@ class Judges:
         return known
 
     def _judge(self, flow: Flow, link: str) -> bool:
-        if flow.asked.source in self._local or flow.server in self._local:
+        if flow.asked.source in self._local:
             return False  # of this host itself
         if self._new.right(flow, link, certain=False):
             return False
@@ -94,7 +94,7 @@ class Judges:
         """The end that is in no known network; None if both are known."""
         ends = (entry.answer_source, entry.source)
         for far, near in (ends, ends[::-1]):
-            if not self._links_of(text_of(far)):
+            if not self._links_of(text_of(far)) and text_of(far) not in self._local:
                 names = [name for name in self._links_of(text_of(near)) if not name.endswith("*")]
                 return Far(text_of(far), text_of(near), names[0] if names else "")
         return None
@@ -109,13 +109,15 @@ class Judges:
         return self._new.is_wan(link)
 
     def _spot(self, address: bytes) -> t.Tuple[int, bool]:
-        """A number shared by all addresses that the rules cannot distinguish, and whether they are in a LAN."""
+        """A number shared by all addresses that the rules cannot distinguish, and whether the rules concern them: in a
+        network of a link that is no WAN, or of this host.
+        """
         size = len(address)
         number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)
-        if number not in self._inside:
+        if number not in self._concerned:
             text = text_of(address)
-            self._inside[number] = any(judge.inside(text) for judge in [*self._old, self._new])
-        found = self._spots[address] = (number, self._inside[number])
+            self._concerned[number] = text in self._local or bool(self._links_of(text))
+        found = self._spots[address] = (number, self._concerned[number])
         return found
 
 

@@ -23,7 +23,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 WAN, OTHER, SERVER = "203.0.113.2", "203.0.113.77", "192.168.1.20"
 LOCAL = (WAN, "192.168.1.1", "192.168.2.1", "172.17.0.1", "2001:db8:ff::2")
-LINKS = (("172.17.0.0/16", "docker0"), ("203.0.113.0/24", "wan0"), ("192.168.1.0/24", "lan0"))
+LINKS = (("172.17.0.0/16", "docker0"), ("10.9.9.0/24", "mgmt0"), ("203.0.113.0/24", "wan0"), ("192.168.1.0/24", "lan0"))
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
 GUESTS = {"name": "guests", "interfaces": ["guest*"], "networks": ["192.168.2.0/24"]}
 SIX = {"name": "six", "interfaces": ["lan6"], "networks": ["2001:db8:1::/64"]}
@@ -50,6 +50,9 @@ def forward(port="443", **more):
 STATIC = {"name": "x", "action": "static", "source": ["192.168.1.20"], "to": [OTHER], "to_address": "routed"}
 NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["25"], "action": "reject"}]}
 REACH = {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]}
+SHUT = {"input": "protect", "input_controller_ports": [22]}
+ALLOW = dict(SHUT, input_allow=[{"name": "x", "protocol": ["tcp"], "port": ["80"]}])
+HOST4, HOST6 = [each for each in LOCAL if ":" not in each], [each for each in LOCAL if ":" in each]
 BOTH = ["-f ipv4 -s 192.168.1.0/24 -q ", "-f ipv4 -s 192.168.2.0/24 -q "]
 
 #: what a change is, options before it and with it, what is forgotten when it is rolled back
@@ -86,6 +89,19 @@ CASES = [
     ("a LAN less", {}, {"lans": [OFFICE]}, []),
     ("exempt", {}, {"nat": [{"name": "x", "action": "exempt", "destination": ["10.0.0.0/8"]}, {"name": "rest"}]},
      ["-f ipv4 -s 192.168.1.0/24 -d 10.0.0.0/8", "-f ipv4 -s 192.168.2.0/24 -d 10.0.0.0/8"]),
+    ("protection less", SHUT, {},
+     ["-f ipv4 -d {0} -r {0}".format(each) for each in HOST4]
+     + ["-f ipv6 -d {0} -r {0}".format(each) for each in HOST6]),
+    ("an open port", SHUT, ALLOW,
+     ["-f ipv4 -p tcp -d {0} --orig-port-dst 80 -r {0}".format(each) for each in HOST4]
+     + ["-f ipv6 -p tcp -d {0} --orig-port-dst 80 -r {0}".format(each) for each in HOST6]),
+    ("protection", {}, SHUT, []),
+    ("an undeclared link, left alone", {}, {"undeclared": "leave"}, [
+        "-f ipv4 -d 10.9.9.0/24", "-f ipv4 -d 172.17.0.0/16",
+        "-f ipv4 -s 10.9.9.0/24 -d 192.168.1.0/24", "-f ipv4 -s 10.9.9.0/24 -d 192.168.2.0/24",
+        "-f ipv4 -s 192.168.1.0/24 -d 10.9.9.0/24", "-f ipv4 -s 192.168.2.0/24 -d 10.9.9.0/24",
+    ]),
+    ("an undeclared link, closed", {"undeclared": "leave"}, {}, []),
     ("the first run", None, {}, [words + WAN for words in BOTH]),
 ]  # fmt: skip
 

@@ -90,6 +90,14 @@ HIGH = nat(to_port="1024-65535")
 STATIC = nat("static", **MAPPED)
 REACH = {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]}
 ALONE = {"lans": [OFFICE]}
+SHUT = {"input": "protect", "input_controller_ports": [22]}
+ONE_OPEN = dict(SHUT, input_allow=[{"name": "x", "protocol": ["tcp"], "port": ["80"]}])
+
+
+def here(port, source=FAR, to=WAN):
+    return back(asked=to, port=port, server=to, server_port=port, source=source)
+
+
 CONTAINER = "172.17.0.2"
 
 #: what it is, the flow, options before and after a change, whether the flow has become wrong
@@ -124,6 +132,15 @@ TEST_FLOWS = [
     ("forwarded to another port now", back(), WEB, OTHER_PORT, True),
     ("forwarded to another server now", back(), WEB, OTHER_SERVER, True),
     ("addressed to the gateway itself", back(server=WAN, server_port=443), WEB, {}, False),
+    ("to the gateway, which is protected now", here(80), {}, SHUT, True),
+    ("to the gateway, which has let it in only before", here(80), ONE_OPEN, SHUT, True),
+    ("to the gateway, which still lets it in", here(80), {}, ONE_OPEN, False),
+    ("to the gateway, by SSH", here(22), {}, SHUT, False),
+    ("to the gateway, which was protected before", here(80), SHUT, WEB, False),
+    ("to the gateway, from a LAN", here(80, source=PC, to="192.168.1.1"), {}, SHUT, False),
+    ("to the gateway, from a container", here(80, source=CONTAINER), {}, SHUT, False),
+    ("to the gateway, redirected by somebody else", back(server=WAN, server_port=80), {}, SHUT, False),
+    ("to the gateway, before there were rules", here(80), None, SHUT, True),
     ("hairpin, as the address outside", back(source=PC, seen=WAN), AROUND, dict(AROUND, **NO_MAIL), False),
     ("hairpin, as the gateway", back(source=PC, seen="192.168.1.1"), AROUND, dict(AROUND, **NO_MAIL), False),
     ("hairpin, untranslated", back(source=PC), AROUND, {}, False),
@@ -187,6 +204,12 @@ def test_marks_are_those_that_the_rules_give():
     assert Judges([open_], closed).wrong(crossing)
     assert not Judges([open_], replace(closed, alone=False)).wrong(crossing)
     assert not Judges([open_], closed).wrong(entry_of(out()))
+    from_outside = entry_of(back(asked="10.9.9.10", server="10.9.9.10", server_port=443))
+    assert Judges([open_], closed).wrong(from_outside)
+    assert not Judges([closed], open_).wrong(from_outside)
+    to_the_gateway = entry_of(here(80, source="10.9.9.10"))
+    assert Judges([open_], replace(rules(SHUT), links=links)).wrong(to_the_gateway)
+    assert not Judges([open_], replace(closed, alone=False)).wrong(to_the_gateway)
 
 
 def test_many_rules():
