@@ -670,10 +670,11 @@ options:
         the host that would leave through a WAN, or through another link with a default route. This does not affect
         replies, what another program's DNAT lets in from a WAN (a published port of a container), and traffic from
         container, VM and VPN links to LANs and WANs. These links are known by names such as C(docker0),
-        C(br-0123456789ab), C(virbr0), C(wg0) and C(tun0); WireGuard, TUN, VTI and XFRM links with other names are known
-        by their kind. A link with a default route when the module runs never counts as one of them, nor does a tunnel
-        that accepts packets from anyone (VXLAN, GENEVE, GRE, IPIP, SIT, L2TP) unless it belongs to Kubernetes, nor a
-        TAP device unless its name begins with C(tap).
+        C(br-0123456789ab), C(virbr0), C(wg0) and C(tun0); WireGuard, TUN, VTI and XFRM links with other names, and
+        those of OpenVPN in the kernel (DCO), are known by their kind. A link with a default route when the module runs
+        never counts as one of them, nor does a tunnel that accepts packets from anyone (VXLAN, GENEVE, GRE, IPIP, SIT,
+        L2TP) unless it belongs to Kubernetes, nor a TAP device unless its name begins with C(tap) or, as ZeroTier's do,
+        with C(zt).
       - Because a tunnel may get a default route later, LANs and these links reach each other only with addresses on the
         link's side that are private (RFC 1918, RFC 4193, C(100.64.0.0/10)), or in a public network that the last run
         has found there. Links to more than 64 public networks, or to one broader than /8 (IPv6 /16), count as links to

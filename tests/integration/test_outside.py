@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 
-from helpers import GUESTS, TWO_LANS
+from helpers import GUESTS, ONE_LAN, TWO_LANS
 from sandbox import sh
 from test_undeclared import SOON, closed, container, mgmt, published_by_another
-from topology import CLIENTS, GATE4, GATE6, WAN4, Sniffer, hardware_address, udp
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, hardware_address, udp
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import prefix
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 GUEST4, GUEST6 = CLIENTS["guest"][1:]
@@ -132,3 +134,13 @@ def test_the_gateway_is_no_server_of_a_network_that_is_mapped(gate, net):
     assert net.tcp("guest", "gate", "203.0.113.33", 9000, timeout=SOON).startswith("refused")
     # By its own address it is there for LANs.
     assert net.tcp("office", "gate", "192.168.1.1", 9000) == OFFICE4
+
+
+def test_nor_of_a_network_whose_prefix_is_translated(gate, net):
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:77::/48 via " + GATE6)
+    item = {"name": "six", "action": "prefix", "source": ["fd00:1::/48"], "to": ["2001:db8:77::/48"]}
+    gate.apply(ipv6="prefix", nat=[{"name": "four"}, dict(item, inbound=True)], **ONE_LAN)
+    ((_inside, mapped),) = prefix.neutral_pairs("fd00:1::/48", "2001:db8:77::/48", ["fd00:1::/64"])
+    there = mapped.partition("/")[0]
+    assert net.tcp("wan", "office", there + "10") == WAN6
+    assert net.tcp("wan", "gate", there + "1", 9000, timeout=SOON) == "timeout"

@@ -233,6 +233,19 @@ def test_containers_are_left_to_their_manager(gate, net):
     assert net.tcp("container", "wan", WAN4) == GATE4
 
 
+def test_a_container_inside_a_lans_networks_is_closed_from_outside(gate, net):
+    """A LAN has all of 172.16.0.0/12 behind its routers, but for what the host has itself."""
+    there4, there6 = container(net)
+    networks = ["192.168.1.0/24", "172.16.0.0/12", "fd00:1::/64", "fd17::/48"]
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, networks=networks), GUESTS])
+    closed(net, "wan", "container", there4, there6)
+    with Sniffer(net, "container") as inside:
+        send(net, "wan", [udp(WAN4, there4, 40005), udp(WAN6, there6, 40005)], link="wan0")
+        assert {str(source) for source, _protocol in inside.sources(SOON)} & {WAN4, WAN6} == set()
+    assert net.tcp("office", "container", there4) == OFFICE4
+    assert net.tcp("office", "container", there6) == OFFICE6
+
+
 def test_a_container_is_not_its_bridge(gate, net):
     """A packet with the bridge's address is not one of this host, although IPv6 lets it in like one."""
     _there4, there6 = container(net)

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._base.errors import GatewayError, MissingProgram
-from .._base.net import family_of, matches_name, network
+from .._base.net import family_of, matches_any, matches_name, network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -47,11 +47,11 @@ DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
 TUNNELS = (
     "tun", "tap", "wireguard", "ppp", "l2tpeth", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "ip6tnl",
-    "erspan", "vti", "vti6", "xfrm", "vxlan", "geneve",
+    "erspan", "vti", "vti6", "xfrm", "vxlan", "geneve", "ovpn", "ovpn-dco", "ovpn-dco-v2", "amneziawg",
 )  # fmt: skip
 #: Those of them whose far end has to prove who it is; the others accept packets from anyone. TUN devices belong to VPN
-#: daemons, and so do TAP devices with such a name; others belong to virtual machines.
-VPNS = ("tun", "wireguard", "vti", "vti6", "xfrm")
+#: daemons, and so do TAP devices with the name of a tunnel; others belong to virtual machines.
+VPNS = ("tun", "wireguard", "vti", "vti6", "xfrm", "ovpn", "ovpn-dco", "ovpn-dco-v2", "amneziawg")
 #: Name patterns of tunnels. PPP is not listed, because it is a WAN as often as not.
 TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", "zt*")
 
@@ -132,7 +132,7 @@ def manager_of(interface: Interface) -> str:
 
 def is_left_alone(interface: Interface) -> bool:
     """Whether an undeclared link is left to its manager."""
-    named_so = interface.kind == "tap" and interface.name.startswith("tap")
+    named_so = interface.kind == "tap" and matches_any(TUNNEL_LINKS, interface.name)
     return interface.kind in VPNS or named_so or bool(_by_name(interface))
 
 

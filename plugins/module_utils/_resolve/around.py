@@ -45,8 +45,7 @@ def around(
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
     named = [each for each in others if matches_any(managed, each.name)]
-    # A VPN without an address is a default device of a kernel module.
-    unnamed = [each for each in others if each not in named and each.addresses]
+    unnamed = [each for each in others if each not in named and not _comes_by_itself(each)]
     vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
     apart = tuple(sorted(each.name for each in named if not is_left_alone(each) or each.name in ways_out))
     return Around(
@@ -61,6 +60,11 @@ def around(
         ),
         neighbours=tuple(neighbours),
     )
+
+
+def _comes_by_itself(interface: Interface) -> bool:
+    """Whether a module of the kernel has made the link, as it does for VTI when it is loaded: nobody uses it yet."""
+    return interface.kind in ("vti", "vti6") and not interface.addresses
 
 
 def public_behind(interface: Interface) -> t.Tuple[str, ...]:

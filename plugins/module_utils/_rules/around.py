@@ -61,6 +61,7 @@ ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
+COMING = Chain("coming")
 STRANGE = Chain("strange", "", ARRIVE.stage)
 
 
@@ -219,13 +220,23 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
     # Conntrack does not know these packets, so they are not translated.
     rules += kept_inside(here, Match(oif=wans, ct_state=UNKNOWN))
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
+    rules.append(Rule(here, Match(iif=wans, ct_state=("new",)), Action("jump", COMING.name), key))
     rules += _of_a_lan(gateway) + private_of_known(wans)
     rules += [established, *errors]
-    # Let in by another program's DNAT, such as a published container port.
-    rules.append(Rule(here, Match(iif=wans, translated=True), RETURN, "managed"))
-    rules.append(Rule(here, Match(iif=wans), DROP, key))
+    rules += _coming(here, Match(iif=wans), "managed") + _coming(COMING.name, Match(), "declared")
     rules.append(Rule(here, Match(), Action("goto", ELSEWHERE.name), key))
     return rules + left_to_managers(around, ELSEWHERE.name, "iif") + _from_lans(gateway) + sites(gateway)
+
+
+def _coming(chain: str, match: Match, key: str) -> t.List[Rule]:
+    """From outside comes what another program's DNAT lets in, such as a published container port.
+
+    New connections are asked first: a LAN's networks may contain those of a manager's link, which LANs reach.
+    """
+    return [
+        Rule(chain, replace(match, translated=True), RETURN, key),
+        Rule(chain, match, DROP, "undeclared"),
+    ]
 
 
 def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:

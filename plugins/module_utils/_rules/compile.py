@@ -21,6 +21,7 @@ from . import follow
 from .around import (
     ASKED,
     CLAIMED,
+    COMING,
     NEW,
     OUT,
     STRANGE,
@@ -134,7 +135,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [
         chain
-        for chain in (ASKED, STRANGE, NEW, OUT, CLAIMED, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+        for chain in (ASKED, STRANGE, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
         if chain.name in filled
     ]
     for lan in gateway.lans:

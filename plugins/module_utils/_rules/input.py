@@ -78,7 +78,7 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
 
 def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
     """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
-    outside = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
+    outside = by_family(net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to)
     return [
         Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
         for family, nets in outside.items()

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, Problems
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import VPNS, Facts, Interface, Route, manager_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.around import (
     MOST_BEHIND,
@@ -51,6 +51,9 @@ def test_what_is_left_alone_does_not_depend_on_what_is_there():
         (link("eth9"), False),
         (link("lan0", "gre"), False),  # declared
         (link("w;reboot", "tun"), False),
+        (link("site", "ovpn-dco-v2"), True),
+        (link("site", "wireguard", ""), True),  # a route without an address is enough
+        (link("ip_vti0", "vti", ""), False),  # brought along by a module of the kernel
     ],
 )
 def test_tunnels_of_any_name(interface, managed):
@@ -63,10 +66,18 @@ def test_what_is_only_called_like_that_is_apart():
 
 
 def test_a_tap_device_is_a_vpns_only_by_its_name():
-    """OpenVPN calls its own tap0; others belong to virtual machines more often."""
-    found = seen(link("tap0", "tap"), link("fc0", "tap"), link("tun7", "vxlan"))
+    """OpenVPN calls its own tap0, and ZeroTier zt and more; others belong to virtual machines more often."""
+    found = seen(link("tap0", "tap"), link("ztabcdef12", "tap"), link("fc0", "tap"), link("tun7", "vxlan"))
     assert found.apart == ("tun7",)
-    assert found.leaves("tap0") and not found.leaves("fc0")
+    assert found.leaves("tap0") and found.leaves("ztabcdef12") and not found.leaves("fc0")
+
+
+@pytest.mark.parametrize("kind", VPNS)
+def test_a_vpn_in_the_kernel_is_left_alone_and_is_no_lan(kind):
+    """OpenVPN with data channel offload calls its link tun0, too."""
+    named = link("tun0", kind)
+    assert seen(named).apart == () and seen(named).leaves("tun0")
+    assert manager_of(named)
 
 
 def test_a_way_out_is_never_left_alone():
