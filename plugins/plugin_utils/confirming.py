@@ -80,8 +80,13 @@ class ConfirmingAction(ActionBase):
         pending = result.get("pending")
         if not pending or self._task.args.get("confirm_by") == "person":
             return result
+        if not _awaited(pending):
+            return {
+                **result,
+                **self._failed("not confirmed: what this host answers is not the gateway module's answer"),
+            }
         del result["pending"]
-        ended = self._confirm(result["instance"], pending, task_vars)
+        ended = self._confirm(str(result.get("instance")), pending, task_vars)
         warnings = [*result.get("warnings", ()), *ended.get("warnings", ())]
         return {**result, **ended, **({"warnings": warnings} if warnings else {})}
 
@@ -190,7 +195,9 @@ class ConfirmingAction(ActionBase):
         None: it has not kept the change, and gateway_confirm finds out why.
         """
         try:
-            done = self._low_level_execute_command("sh {0}/confirm {1}".format(folder_of(instance), token))
+            # Both are a host's words, and by now another host may answer.
+            words = "sh {0}/confirm {1}".format(shlex.quote(folder_of(instance)), shlex.quote(token))
+            done = self._low_level_execute_command(words)
         except AnsibleConnectionFailure:
             raise
         except AnsibleError:
@@ -257,6 +264,14 @@ class ConfirmingAction(ActionBase):
                 finally:
                     for name, words in before.items():
                         connection.set_option(name, words)
+
+
+def _awaited(pending: t.Any) -> bool:
+    """Whether it says all that is needed to confirm a change."""
+    if not isinstance(pending, dict) or isinstance(pending.get("seconds"), bool):
+        return False
+    words = [pending.get("token"), pending.get("until"), pending.get("host", "")]
+    return isinstance(pending.get("seconds"), (int, float)) and all(isinstance(each, str) for each in words)
 
 
 def _place(stack: contextlib.ExitStack) -> str:

@@ -45,6 +45,9 @@ START = (
 READING = ("podman",)
 #: These become plugins leave no standard input to the command.
 NO_INPUT = ("su", "machinectl")
+#: Names of results, and beginnings of names, that Ansible acts on.
+ACTING = (*C.INTERNAL_RESULT_KEYS, "results")
+FOR_ANSIBLE = ("_ansible", "ansible_")
 Result = t.Dict[str, t.Any]
 display = Display()
 
@@ -68,6 +71,25 @@ def answered(key: str, lines: t.Iterable[str]) -> t.Any:
     return None
 
 
+def taken(found: t.Mapping[str, t.Any]) -> Result:
+    """What a host has answered, without what would act on the controller: add_host, facts, and so on.
+
+    Ansible takes these names from no module either, except for facts and statistics, of which ours have none.
+    """
+    kept = {name: value for name, value in found.items() if not name.startswith(FOR_ANSIBLE) and name not in ACTING}
+    wrong = [name for name in ("warnings", "deprecations") if not isinstance(kept.get(name, []), list)]
+    return {name: value for name, value in kept.items() if name not in wrong}
+
+
+def of_its_host(task: t.Any, task_vars: t.Optional[t.Dict[str, t.Any]]) -> t.Dict[str, t.Any]:
+    """The variables of the host on which the task runs.
+
+    With ``delegate_to``, ``task_vars`` are those of another host, whose Python must not run here.
+    """
+    found = task_vars or {}
+    return (found.get("ansible_delegated_vars") or {}).get(task.delegate_to) or {} if task.delegate_to else found
+
+
 def _last(name: str) -> str:
     """A plugin's name without its collection."""
     return name.rpartition(".")[2]
@@ -77,7 +99,10 @@ class Direct:
     """``code`` is a digest of everything that a module may consist of."""
 
     def __init__(self, action: ActionBase, code: str, task_vars: t.Optional[t.Dict[str, t.Any]]) -> None:
-        self._action, self._code, self._vars = action, code, task_vars or {}
+        self._action, self._code = action, code
+        self._vars = of_its_host(action._task, task_vars)
+        #: Ansible itself looks here for what concerns the system log.
+        self._play_vars = task_vars or {}
         self._told = str(self._vars.get("ansible_python_interpreter"))
         #: Of the code and the Python that is asked for.
         self._key = hashlib.sha256("{0} {1}".format(code, self._told).encode()).hexdigest()
@@ -106,11 +131,11 @@ class Direct:
         read = ArgumentSpecValidator(spec).validate(json.loads(json.dumps(self._action._task.args)))
         if read.error_messages or read.unsupported_parameters or read._warnings or read._deprecations:
             return None
-        quiet = self._action._task.no_log or C.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=self._vars)
+        its_task = self._action._task
+        quiet = its_task.no_log or C.config.get_config_value("DEFAULT_NO_TARGET_SYSLOG", variables=self._play_vars)
         asked = {
             "params": read.validated_parameters, "key": key, "task": task, "code": self._key, "quiet": bool(quiet),
-            "check": bool(self._action._task.check_mode), "diff": bool(self._action._task.diff),
-            "verbose": display.verbosity > 0,
+            "check": bool(its_task.check_mode), "diff": bool(its_task.diff), "verbose": display.verbosity > 0,
         }  # fmt: skip
         return json.dumps(asked).encode("utf-8")
 
@@ -140,8 +165,7 @@ class Direct:
         if not isinstance(found, dict):
             display.vv("ipmasq: the module is sent: {0}".format(str(done.get("stderr", ""))[-200:]))
             return None
-        # Names with this prefix are for Ansible itself, which takes them from no module either.
-        return {name: value for name, value in found.items() if not name.startswith("_ansible")}
+        return taken(found)
 
     def _python(self) -> t.Tuple[str, Result]:
         """The Python that Ansible would use, as a word for the shell, and what its choice adds to the result."""

@@ -25,7 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._change.again import 
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import place
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import ConfirmingAction
-from ansible_collections.ipmasq.linux.plugins.plugin_utils.direct import PLUGINS, Direct, answered
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.direct import PLUGINS, Direct, answered, of_its_host, taken
 
 #: Names that the module accepts; for any other, it says what is wrong.
 INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
@@ -66,7 +66,7 @@ class RepeatingAction(ConfirmingAction):
 
     def _key(self, task_vars: Variables) -> str:
         """Of whatever may change the result, except for the host; empty if it cannot be known."""
-        python = (task_vars or {}).get("ansible_python_interpreter")
+        python = of_its_host(self._task, task_vars).get("ansible_python_interpreter")
         try:
             known = json.dumps([self._task.args, str(python), CODE], sort_keys=True)
         except (TypeError, ValueError):
@@ -91,8 +91,7 @@ class RepeatingAction(ConfirmingAction):
         if not isinstance(result, dict) or result.get("changed") is not False:
             return None
         hidden = () if self._task.diff else ("diff",)
-        # Names with this prefix are for Ansible itself, which takes them from no module either.
-        return {name: value for name, value in result.items() if name not in hidden and not name.startswith("_ansible")}
+        return taken({name: value for name, value in result.items() if name not in hidden})
 
     @contextlib.contextmanager
     def _environment(self, **more: str) -> t.Iterator[None]:

@@ -272,12 +272,17 @@ ROLE = """
 """
 
 
-@pytest.mark.parametrize(("family", "package"), [("Debian", "iproute2"), ("RedHat", "iproute-tc")])
-def test_the_role_installs_tc_where_only_it_is_missing(box, family, package):
+def without_tc(box, *managers):
     tc = str(pathlib.Path(shutil.which("tc", path=sandbox.PATH)).resolve())
     box.mounted = "mount --bind /dev/null {0}; ".format(tc)
     (box.folder / "library").mkdir()
-    (box.folder / "library/apk.py").write_text(PACKAGES % tc, encoding="utf-8")
+    for manager in managers:
+        (box.folder / "library" / (manager + ".py")).write_text(PACKAGES % tc, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("family", "package"), [("Debian", "iproute2"), ("RedHat", "iproute-tc")])
+def test_the_role_installs_tc_where_only_it_is_missing(box, family, package):
+    without_tc(box, "apk")
     (box.folder / "role.yml").write_text(ROLE % family, encoding="utf-8")
     # Somebody's rule, so that there is something to find.
     drops = family == "RedHat"
@@ -293,3 +298,50 @@ def test_the_role_installs_tc_where_only_it_is_missing(box, family, package):
     rc, tasks = run(box, box.folder / "role.yml")
     done = {name.rpartition(" : ")[2]: hosts.get("gw1", {}) for name, hosts in tasks}
     assert rc == 0 and "Install tc" not in done
+
+
+# -- the page "From another host"
+
+#: Another host's Python, which the gateway's inventory does not name.
+TRAP = """#!/bin/sh
+echo "$*" >> {0}
+exit 127
+"""
+DELEGATED = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - set_fact: {os_family: RedHat, pkg_mgr: dnf, cacheable: true}
+    - name: Configure each gateway
+      ansible.builtin.include_role:
+        name: ipmasq.linux.gateway
+        apply:
+          delegate_to: "{{ item }}"
+      loop: [gw1]
+      vars:
+        gateway_wans: [{interface: wan0}]
+        gateway_lans: [{name: office, interfaces: [lan0], networks: [192.168.1.0/24]}]
+        gateway_confirm_timeout: 0
+        gateway_backend: nftables
+    - name: Show the family
+      debug:
+        msg: "{{ ansible_facts.os_family }}"
+"""
+
+
+def test_a_gateway_that_another_host_configures_has_nothing_of_that_host(box):
+    trap, told = box.folder / "python3", box.folder / "told"
+    trap.write_text(TRAP.format(told), encoding="utf-8")
+    trap.chmod(0o755)
+    with (box.folder / "hosts.ini").open("a", encoding="utf-8") as hosts:
+        hosts.write("[all]\nlocalhost ansible_connection=local ansible_python_interpreter={0}\n".format(trap))
+    without_tc(box, "apk", "apt", "dnf", "pacman", "zypper")
+    (box.folder / "delegated.yml").write_text(DELEGATED, encoding="utf-8")
+    rc, tasks = run(box, box.folder / "delegated.yml")
+    assert rc == 0, tasks
+    assert not told.exists(), told.read_text(encoding="utf-8")
+    assert box.module("gateway_info")["as_applied"]
+    # Packages have the names of the gateway's distribution, and its facts do not become those of the other host.
+    done = {name.rpartition(" : ")[2]: hosts["localhost"] for name, hosts in tasks}
+    assert done["Install tc"]["installed"] == ["iproute2"]
+    assert done["Show the family"]["msg"] == "RedHat"

@@ -260,6 +260,39 @@ def test_the_way_out_does_not_depend_on_what_else_is_said(monkeypatch, wrong):
         assert result["changed"] and asked == [{"state": "absent", "instance": "lab", "confirm_timeout": 0}]
 
 
+def answers(monkeypatch, **answer):
+    """The result of a task, where the host says this of its change, and what the host is asked then."""
+    action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
+    action.MODULE, action._connection, said = "gateway", Ssh(), []
+    action._task = types.SimpleNamespace(args={}, until=None, _role=None)
+    monkeypatch.setattr(confirming.ActionBase, "run", lambda *_words: {})
+    monkeypatch.setattr(action, "_module", lambda _vars: {"changed": True, "instance": "default", **answer})
+    monkeypatch.setattr(action, "_kept", lambda *words: said.append(words) or [])
+    return action.run(None, {}), said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "x", ["token"], {"token": "secret"}, dict(PENDING, seconds="8"), dict(PENDING, seconds=True),
+        dict(PENDING, token=["x"]), dict(PENDING, until=None), dict(PENDING, host=7),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_answer_of_our_module_is_not_confirmed(monkeypatch, wrong):
+    result, said = answers(monkeypatch, pending=wrong)
+    assert result["failed"] and result["msg"].startswith("not confirmed: ") and not said
+    assert answers(monkeypatch, pending=PENDING)[1] == [("default", "secret")]
+
+
+def test_a_token_is_a_word_and_no_command(monkeypatch):
+    action = confirming.ConfirmingAction.__new__(confirming.ConfirmingAction)
+    said = []
+    monkeypatch.setattr(action, "_low_level_execute_command", lambda words: said.append(words) or NOT_KEPT)
+    action._kept("a; id", "b; id")
+    assert said == ["sh '/run/ipmasq/a; id'/confirm 'b; id'"]
+
+
 class Templar:
     @staticmethod
     def template(value):

@@ -28,7 +28,9 @@ class Action:
     def __init__(self, *answers, variables=PYTHON, **args):
         self.answers, self.said, self.given = list(answers), [], []
         self._connection = types.SimpleNamespace(has_pipelining=True, become=None)
-        self._task = types.SimpleNamespace(args=args, check_mode=False, diff=True, no_log=False, async_val=0)
+        self._task = types.SimpleNamespace(
+            args=args, check_mode=False, diff=True, no_log=False, async_val=0, delegate_to=None
+        )
         self._templar = types.SimpleNamespace(template=lambda text: text)
         self.variables = variables
 
@@ -160,6 +162,61 @@ def test_the_python_is_looked_for_as_ansible_does(monkeypatch):
     assert "/usr/bin/python3.13" in action.said[0]
     # Its warnings go with those of the run.
     assert Action(said(warnings=["w"]), variables=None).run()["warnings"] == ["a future Python", "w"]
+
+
+#: What a host that somebody has taken over may answer, besides the result.
+ACTING = {
+    "add_host": {"host_name": "evil", "groups": ["lan_clients"], "host_vars": {"ansible_connection": "local"}},
+    "add_group": "evil",
+    "ansible_facts": {"ansible_connection": "local", "discovered_interpreter_python": "/opt/x"},
+    "ansible_stats": {"data": {"a": 1}},
+    "_ansible_notify": ["x"],
+    "results": [{"add_host": {"host_name": "evil"}}],
+    "warnings": 7,
+    "deprecations": "x",
+}
+
+
+def test_no_answer_acts_on_the_controller():
+    assert Action(said(**ACTING)).run() == RESULT
+    assert Action(said(**ACTING)).run(known=True) == RESULT
+
+
+def delegated(gateway, **here):
+    """By a host with the variables ``here``, to a gateway."""
+    action = Action(said(), variables={**here, "ansible_delegated_vars": {"gw": gateway, "other": PYTHON}})
+    action._task.delegate_to = "gw"
+    return action
+
+
+def test_on_another_host_runs_the_python_of_that_host():
+    facts = {"discovered_interpreter_python": "/usr/bin/python3.11"}
+    for gateway, python in ((PYTHON, "/opt/python"), ({"ansible_facts": facts}, "/usr/bin/python3.11")):
+        here = {"ansible_facts": {"discovered_interpreter_python": "/home/alice/python"}}
+        action = delegated(gateway, ansible_python_interpreter="/home/alice/python", **here)
+        assert action.run() == RESULT
+        assert action.said[0].startswith("A=b {0} ".format(python))
+    # The code that the host keeps for it is the same as in a task of its own.
+    action = delegated(PYTHON, ansible_python_interpreter="/home/alice/python")
+    assert direct.Direct(action, "a", action.variables).path == direct.Direct(Action(), "a", PYTHON).path
+
+
+def test_on_another_host_the_python_is_looked_for_with_the_variables_of_that_host(monkeypatch):
+    seen = []
+    monkeypatch.setattr(direct, "discover_interpreter", lambda *given: seen.append(given[-1]) or "/usr/bin/python3")
+    gateway = {"ansible_interpreter_python_fallback": ["/usr/bin/python3"]}
+    assert delegated(gateway, **PYTHON).run()["ansible_facts"]["discovered_interpreter_python"] == "/usr/bin/python3"
+    assert seen == [gateway]
+
+
+def test_on_another_host_the_system_log_is_told_as_much_as_by_ansible():
+    for here, quiet in (({}, False), ({"ansible_no_target_syslog": True}, True)):
+        action = delegated(PYTHON, **here)
+        action.run()
+        boot = len((direct.UTILS / "_base/boot.py").read_bytes())
+        unpacked = zlib.decompressobj()
+        unpacked.decompress(action.given[0][boot:])
+        assert json.loads(unpacked.unused_data)["quiet"] is quiet
 
 
 def test_the_files_are_all_that_the_module_imports():

@@ -26,7 +26,9 @@ class Task:
         self.variables = {}
         action = self.action = repeating.RepeatingAction.__new__(repeating.RepeatingAction)
         action.MODULE = "gateway"
-        action._task = types.SimpleNamespace(args=args, check_mode=False, diff=False, environment=[{"A": "b c"}])
+        action._task = types.SimpleNamespace(
+            args=args, check_mode=False, diff=False, environment=[{"A": "b c"}], delegate_to=None
+        )
         action._connection = types.SimpleNamespace()  # which gives no standard input to commands
         action._compute_environment_string = lambda: "A='b c'"
         action._low_level_execute_command = self._command
@@ -85,7 +87,15 @@ def test_check_mode_and_diff_are_told():
 
 
 def test_what_only_ansible_may_say_is_left_out():
-    assert set(Task(lambda key: same(key, _ansible_no_log=True)).run()) == {"changed", "instance", "notes"}
+    acting = {
+        "_ansible_no_log": True,
+        "add_host": {"host_name": "evil", "groups": ["lan_clients"]},
+        "add_group": "evil",
+        "ansible_facts": {"ansible_connection": "local"},
+        "ansible_stats": {"data": {"a": 1}},
+        "results": [{"add_host": {"host_name": "evil"}}],
+    }
+    assert set(Task(lambda key: same(key, **acting)).run()) == {"changed", "instance", "notes"}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +181,15 @@ def test_the_key_is_of_options_code_and_python(monkeypatch):
     monkeypatch.setattr(repeating, "CODE", "another")
     keys.append(key())
     assert len(set(keys)) == len(keys)
+
+
+def test_the_key_is_of_the_python_of_the_host_that_is_asked():
+    gateway, here = ({"ansible_python_interpreter": python} for python in ("/usr/bin/python3", "/opt/python"))
+    task = Task()
+    task.variables = {**here, "ansible_delegated_vars": {"gw": gateway}}
+    task.action._task.delegate_to = "gw"
+    task.run()
+    assert task.key == key(_vars=gateway) != key(_vars=here)
 
 
 def test_every_file_counts_as_code(monkeypatch, tmp_path):
