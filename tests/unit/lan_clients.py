@@ -50,7 +50,7 @@ class Client(Host):
     def __init__(
         self,
         addresses: t.Optional[t.Dict[str, t.List[str]]] = None,
-        routes: t.Sequence[str] = (),
+        routes: t.Sequence[str | Route] = (),
         manager: str = "networkd",
         files: t.Optional[t.Mapping[str, str]] = None,
         network_file: str = "/etc/systemd/network/10-{}.network",
@@ -58,7 +58,7 @@ class Client(Host):
         resolved: bool = False,
     ) -> None:
         self.addresses = ONE_NETWORK if addresses is None else addresses
-        self.live = [Route.parse(route) for route in routes]
+        self.live = [route if isinstance(route, Route) else Route.parse(route) for route in routes]
         self.manager, self.network_file, self.dynamic, self.resolved = manager, network_file, dynamic, resolved
         self.files: t.Dict[str, str] = {"/run/systemd/system/x": "", **(files or {})}
         self.links: t.Dict[str, str] = {}
@@ -118,8 +118,9 @@ class Client(Host):
             return Done(2, "", "RTNETLINK answers: Network is unreachable")
         if text == "ip -j address show":
             return Done(0, json.dumps(self._links()), "")
-        if text.startswith("ip -j"):
-            return Done(0, json.dumps([raw(route) for route in self.live if route.version == int(argv[2][1])]), "")
+        if argv[0] == "ip" and argv[3] == "show":
+            lines = ["{0} \n".format(route) for route in self.live if route.version == int(argv[1][1])]
+            return Done(0, "".join(lines), "")
         if argv[0] == "ip":
             return self._change_route(list(argv))
         if text.startswith("systemctl is-active"):
@@ -152,13 +153,13 @@ class Client(Host):
         return links
 
     def _change_route(self, argv: t.List[str]) -> Done:
-        route = Route.parse(" ".join(argv[4:]))
+        route = Route.parse(" ".join(argv[4:]), int(argv[1][1]))
         same = [each for each in self.live if (each.version, each.metric) == (route.version, route.metric)]
         if argv[3] == "replace":
             self.live = [each for each in self.live if each not in same[:1]] + [route]
         elif argv[3] == "del":
             # Metric 0 is any.
-            gone = sorted((each for each in self.live if each.key[:2] == route.key[:2]), key=lambda each: each.metric)
+            gone = sorted((each for each in self.live if each.key[:3] == route.key[:3]), key=lambda each: each.metric)
             gone = [each for each in gone if route.metric in (0, each.metric)]
             self.live = [each for each in self.live if each not in gone[:1]]
             return Done(0 if gone else 2, "", "")
@@ -207,7 +208,7 @@ class Client(Host):
             return
         words = shlex.split(found[1])
         # "!": only if that route is there
-        there = Route.parse(" ".join(words[4:])).key in [each.key for each in self.live]
+        there = Route.parse(" ".join(words[4:]), int(words[1][1])).key in [each.key for each in self.live]
         if there or not line.startswith("! "):
             self._change_route(words)
 
@@ -269,15 +270,6 @@ class OnlyLooking(Client):
 
     def acting(self) -> None:
         return None
-
-
-def raw(route: Route) -> t.Dict[str, t.Any]:
-    """As the kernel lists it."""
-    found: t.Dict[str, t.Any] = {"dst": "default", "gateway": route.gateway, "dev": route.dev}
-    found.update(protocol=route.protocol, flags=["onlink"] if route.onlink else [])
-    found.update({"metric": route.metric} if route.metric else {})
-    found.update({"prefsrc": route.prefsrc} if route.prefsrc else {})
-    return found
 
 
 def status(files: t.Mapping[str, str]) -> str:

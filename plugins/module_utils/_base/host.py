@@ -56,8 +56,8 @@ STEADY = (
 )  # fmt: skip
 READING = (
     *STEADY,
-    ("nft", "-c"), ("nft", "-V"), ("ip", "-o", "address", "show"),
-    ("conntrack", "-L"), ("conntrack", "-S"), ("dnsmasq", "--test"),
+    ("nft", "-c"), ("nft", "-V"), ("ip", "-o", "address", "show"), ("ip", "-4", "route", "show"),
+    ("ip", "-6", "route", "show"), ("conntrack", "-L"), ("conntrack", "-S"), ("dnsmasq", "--test"),
     ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"),
     ("firewall-cmd", "--permanent", "--get-"), ("firewall-cmd", "--direct", "--get-"),
     ("firewall-cmd", "--permanent", "--direct", "--get-"),

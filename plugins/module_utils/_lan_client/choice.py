@@ -213,7 +213,7 @@ class _Choice:
         return interfaces[0]
 
     def _advertised(self, interface: str) -> bool:
-        return any(route.dev == interface and route.protocol == "ra" for route in self._seen.others(6, ()))
+        return any(interface in route.links and route.protocol == "ra" for route in self._seen.others(6, ()))
 
     def _none_found(self) -> None:
         if not self._wish.candidates:

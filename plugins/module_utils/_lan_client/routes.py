@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .._base.errors import GatewayError, Problems
 from .._managers.manager import is_there
-from .._managers.seen import Route, read_routes
+from .._managers.seen import USUAL, Route, read_routes
 from .._parts.part import NOTHING, Delta, Part, Shell
 from .choice import OPTION, places
 
@@ -24,8 +24,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._parts.part import Scene
     from .choice import Chosen, Wish
 
-#: Without any other default route.
-USUAL = {4: 0, 6: 1024}
 #: The highest priority that the kernel has.
 FIRST = {4: 0, 6: 1}
 
@@ -130,7 +128,7 @@ class RoutesPart(Part[Sent]):
         do = steps(was, want, read_routes(sight))
         if not do:
             return NOTHING
-        overwritten = [route for route in do.before if route not in do.remove and route.gateway]
+        overwritten = [route for route in do.before if route not in do.remove]
         lines = ["- {0}".format(route) for route in (*do.remove, *overwritten)]
         lines += ["+ {0}".format(route) for route in do.add]
         return Delta(tuple(lines), do, cuts=True)
@@ -161,9 +159,7 @@ def _replaced(was: Sent, interface: str, routes: Routes, live: Routes) -> Routes
     taken = {(route.version, route.metric) for route in routes}
     known = {(route.version, route.metric) for route in was.routes} if was.interface == interface else set()
     kept = tuple(each for each in was.replaced if (each.version, each.metric) in taken & known)
-    return kept + tuple(
-        each for each in live if (each.version, each.metric) in taken - known and each.dev == interface and each.gateway
-    )
+    return kept + tuple(each for each in live if (each.version, each.metric) in taken - known and each.dev == interface)
 
 
 ROUTES = RoutesPart("routes", Sent())

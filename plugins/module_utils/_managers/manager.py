@@ -77,12 +77,11 @@ def replacing(routes: Routes, otherwise: str = "status=1") -> t.List[str]:
 
 def is_there(route: Route) -> str:
     """A shell command that succeeds if a route is there."""
-    words = ["ip", "-{0}".format(route.version), "route", "show", "default"]
-    words += ["via", route.gateway, "dev", route.dev] + (["metric", str(route.metric)] if route.metric else [])
-    # For ip, metric 0 is any.
-    return " ".join(shlex.quote(word) for word in words) + (
-        " | grep -q ." if route.metric else " | grep -qv ' metric '"
-    )
+    words = ["ip", "-{0}".format(route.version), "route", "show", "default", *route.via]
+    words += ["dev", route.dev] + (["metric", str(route.metric)] if route.metric else [])
+    # For ip, metric 0 is any, and no gateway, too.
+    found = " ".join(shlex.quote(word) for word in words) + ("" if route.gateway else " | grep -v ' via '")
+    return found + (" | grep -q ." if route.metric else " | grep -qv ' metric '")
 
 
 def until(tests: t.Sequence[str]) -> str:

@@ -20,6 +20,21 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
 
 VERSIONS = (4, 6)
+#: The metric of a default route without any other.
+USUAL = {4: 0, 6: 1024}
+
+
+#: The first word of a route that leads nowhere.
+NOWHERE = ("blackhole", "prohibit", "throw", "unreachable")
+#: What ``ip route`` shows and takes, beside the words that make a route another one.
+BESIDE = (
+    "scope", "mtu", "advmss", "window", "rtt", "rttvar", "ssthresh", "cwnd", "reordering", "hoplimit", "initcwnd",
+    "initrwnd", "features", "quickack", "congctl", "rto_min", "fastopen_no_cookie", "pref",
+)  # fmt: skip
+#: What ``ip route`` shows of a next hop, and does not take.
+STATES = ("dead", "linkdown", "notify", "offload", "pervasive", "rt_offload", "rt_trap", "trap", "unresolved")
+#: A route of the kernel's own has the lowest priority there is, and leads nowhere.
+LAST = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -32,25 +47,37 @@ class Route:
     protocol: str = "static"
     onlink: bool = False
     prefsrc: str = ""
+    family: int = 0  # if the gateway does not tell it: there may be none, as in a tunnel
+    kind: str = ""  # of a route that leads nowhere
+    beside: t.Tuple[str, ...] = ()  # other words, as "mtu 1400", and at last several next hops
 
     @property
     def version(self) -> int:
-        return 6 if ":" in self.gateway else 4
+        return self.family or (6 if ":" in self.gateway else 4)
 
     @property
-    def key(self) -> t.Tuple[str, str, int]:
-        return (self.gateway, self.dev, self.metric)
+    def key(self) -> t.Tuple[int, str, str, int]:
+        return (self.version, self.gateway, self.dev, self.metric)
+
+    @property
+    def links(self) -> t.Tuple[str, ...]:
+        """Of several next hops, those of each."""
+        return (self.dev, *(self.beside[place + 1] for place, word in enumerate(self.beside) if word == "dev"))
+
+    @property
+    def via(self) -> t.List[str]:
+        family = ["inet6"] if ":" in self.gateway and self.version == 4 else []
+        return ["via", *family, self.gateway] if self.gateway else []
 
     @property
     def words(self) -> t.List[str]:
         """As the program ``ip route`` takes and shows them."""
-        words = ["default"]
-        words += ["via", self.gateway] if self.gateway else []
+        words = [*([self.kind] if self.kind else []), "default", *self.via]
         words += ["dev", self.dev] if self.dev else []
         words += ["proto", self.protocol] if self.protocol else []
         words += ["src", self.prefsrc] if self.prefsrc else []
         words += ["metric", str(self.metric)] if self.metric else []
-        return words + (["onlink"] if self.onlink else [])
+        return words + (["onlink"] if self.onlink else []) + list(self.beside)
 
     def __str__(self) -> str:
         return " ".join(self.words)
@@ -63,27 +90,39 @@ class Route:
         return " ".join(shlex.quote(word) for word in self.command(action))
 
     @classmethod
-    def parse(cls, text: str) -> Route:
+    def parse(cls, text: str, version: int = 0) -> Route:
+        """As ``ip route`` shows it. Its JSON lacks what is locked, and units. ``version`` 0: that of the gateway."""
         words = text.split()
-        pairs = dict(zip(words[1::2], words[2::2]))
+        kind = words.pop(0) if words[:1] and words[0] in NOWHERE else ""
+        pairs: t.Dict[str, str] = {}
+        beside: t.List[str] = []
+        onlink = False
+        while words:
+            word = words.pop(0)
+            onlink = onlink or word == "onlink"
+            if word == "nexthop":
+                beside += [word, *(each for each in words if each not in STATES)]
+                break
+            if word in BESIDE:
+                value = words[: 2 if words[:1] == ["lock"] else 1]
+                del words[: len(value)]
+                # It is always locked, and ip does not take the word.
+                value = value[1:] if word == "rto_min" and len(value) == 2 else value
+                beside += [word, *value] if [word, *value] != ["pref", "medium"] else []
+            elif word in ("via", "dev", "proto", "src", "metric") and words:
+                del words[: 1 if word == "via" and words[0] in ("inet", "inet6") else 0]
+                pairs[word] = words.pop(0)
+        gateway = pairs.get("via", "")
         return cls(
-            gateway=pairs.get("via", ""),
+            gateway=gateway,
             dev=pairs.get("dev", ""),
             metric=int(pairs.get("metric", 0)),
             protocol=pairs.get("proto", ""),
-            onlink=words[-1] == "onlink",
+            onlink=onlink,
             prefsrc=pairs.get("src", ""),
-        )
-
-    @classmethod
-    def of_kernel(cls, raw: t.Mapping[str, t.Any]) -> Route:
-        return cls(
-            gateway=raw.get("gateway") or raw.get("via", {}).get("host", ""),
-            dev=raw.get("dev", ""),
-            metric=int(raw.get("metric", 0)),
-            protocol=raw.get("protocol", ""),
-            onlink="onlink" in raw.get("flags", []),
-            prefsrc=raw.get("prefsrc", ""),
+            family=version if version != (6 if ":" in gateway else 4) else 0,
+            kind=kind,
+            beside=tuple(beside),
         )
 
 
@@ -124,8 +163,9 @@ class Seen:
     macs: t.Mapping[str, str]
 
     def others(self, version: int, ours: t.Collection[t.Tuple[str, str]]) -> t.List[Route]:
-        """The default routes except those by these gateways and interfaces."""
+        """The default routes except those by these gateways and interfaces, and those that are for want of another."""
         found = [route for route in self.routes if route.version == version]
+        found = [route for route in found if not route.kind or route.metric <= USUAL[version]]
         return [route for route in found if (route.gateway, route.dev) not in ours]
 
 
@@ -147,10 +187,10 @@ def read_seen(sight: Sight) -> Seen:
 def read_routes(sight: Sight) -> Routes:
     found: t.List[Route] = []
     for version in VERSIONS:
-        # A host without IPv6 has no answer.
-        out = sight.ask(["ip", "-j", "-{0}".format(version), "route", "show", "default"]).out
-        found += [Route.of_kernel(raw) for raw in json.loads(out.strip() or "[]")]
-    return tuple(found)
+        # A host without IPv6 has no answer. Several next hops of a route are on lines of their own.
+        out = sight.ask(["ip", "-{0}".format(version), "route", "show", "default"]).out.replace("\n\t", " ")
+        found += [Route.parse(line, version) for line in out.splitlines() if line.strip()]
+    return tuple(route for route in found if route.metric != LAST)
 
 
 def _addresses(links: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[Address]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
 from ansible_collections.ipmasq.linux.tests.unit.lan_clients import TWO_NETWORKS, Client
 
 
@@ -115,8 +116,12 @@ def test_problems_come_together():
     assert len(caught.value.problems) == 3
 
 
-def test_router_advertisements_are_kept():
-    client = Client(routes=["default via fe80::9 dev lan0 proto ra metric 1024"])
+TWO_ROUTERS = "default proto ra metric 1024 nexthop via fe80::1 dev lan0 weight 1 nexthop via fe80::2 dev lan0 weight 1"
+
+
+@pytest.mark.parametrize("route", ["default via fe80::9 dev lan0 proto ra metric 1024", TWO_ROUTERS])
+def test_router_advertisements_are_kept(route):
+    client = Client(routes=[Route.parse(route, 6)])
     done = client.apply(check_mode=True)
     assert done["gateway6"] == ""
     assert done["notes"] == ["IPv6 is left unchanged: lan0 learns its default route from router advertisements"]

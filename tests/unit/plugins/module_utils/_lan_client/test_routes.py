@@ -74,6 +74,42 @@ def test_ipv6_is_outranked_by_its_metric():
     assert "default via fd00:1::1 dev lan0 proto static metric 1023" in client.routes()
 
 
+TUNNEL = {"addresses": {"lan0": ["192.168.1.11/24", "fd00:1::11/64"], "wg0": ["fd00:9::1/64"]}}
+
+
+@pytest.mark.parametrize(("metric", "ours"), [(1024, 1023), (50, 49)])
+def test_an_ipv6_route_without_a_gateway_is_refused_or_outranked(metric, ours):
+    """As of a tunnel. It is none of IPv4."""
+    other = Route.parse("default dev wg0 metric {0}".format(metric), 6)
+    client = Client(routes=[other], **TUNNEL)
+    with pytest.raises(GatewayError, match="already has the IPv6 default route `{0}`".format(other)):
+        client.apply(gateway="none", gateway6="fd00:1::254")
+    client.apply(gateway="none", gateway6="fd00:1::254", replace_default=True)
+    won = "default via fd00:1::254 dev lan0 proto static metric {0}".format(ours)
+    assert client.routes() == [str(other), won]
+    client.apply(state="absent")
+    client.apply(gateway="192.168.1.1", gateway6="none")
+    assert client.routes() == [str(other), OURS[0]]
+
+
+def test_a_replaced_route_comes_back_with_all_its_words():
+    before = "default via 192.168.1.254 dev lan0 mtu lock 1400 advmss 1300 initcwnd 20"
+    client = Client(routes=[before], manager="ifupdown")
+    client.apply(replace_default=True, gateway6="none")
+    assert client.routes() == OURS[:1]
+    client.apply(state="absent")
+    assert client.routes() == [before]
+
+
+def test_a_replaced_route_without_a_gateway_comes_back():
+    before = "default dev lan0 scope link"
+    client = Client(routes=[before], manager="ifupdown")
+    done = client.apply(replace_default=True, gateway6="none")
+    assert done["differences"][:2] == ["- " + before, "+ " + OURS[0]]
+    client.apply(state="absent")
+    assert client.routes() == [before]
+
+
 def test_another_gateway_than_last_time():
     client = Client()
     client.apply()
