@@ -21,6 +21,7 @@ import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_gateway
 from sandbox import sh
+from test_bridges import FRAMES, bridged, hears
 from test_marks import marked
 from test_undeclared import closed, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
@@ -406,3 +407,18 @@ def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):
     assert sentence.format(why) in done.notes
     assert made.info()["fence"] == {"stands": False, "why_not": why}
     assert not made.apply(**ONE_LAN).changed
+
+
+@ON_NFT
+def test_the_fence_leaves_bridged_frames_alone(gate, net):
+    """Behind the rules it sees them without the port that they came from. After a flush, those of a WAN pass."""
+    bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", ("192.168.1.20/24", "fd00:1::20/64"))
+    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", ("203.0.113.50/24", "2001:db8:ff::50/64"))
+    lan = dict(OFFICE, interfaces=["br-lan0"], networks=["192.168.1.0/24", "fd00:1::/64"])
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[lan])
+    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4]
+    assert net.tcp("wan", "vm", "203.0.113.50") == WAN4
+    sh("nft flush ruleset")
+    assert net.tcp("wan", "vm", "203.0.113.50") == WAN4
+    net.nodes["vm"].sh("ip route add 192.168.0.0/16 via " + GATE4)
+    closed(net, "vm", "office", OFFICE4)

@@ -25,6 +25,9 @@ INIT, ADD_VIF, ADD_MFC = 200, 202, 204
 USE_IFINDEX = 8
 
 
+TV = [{"name": "tv", "group": ["239.1.0.0/16", "ff1e::/64"]}]
+
+
 def index_of(link):
     return socket.if_nametoindex(link)
 
@@ -90,7 +93,7 @@ def test_groups_that_are_named_come_in(gate, net):
     with routed4(WAN4, [GROUP4, OTHER4]), routed6(WAN6, GROUP6):
         gate.apply(**TWO_LANS)
         assert not arrives(net, "office", GROUP4)
-        gate.apply(**TWO_LANS, multicast=[{"name": "tv", "group": ["239.1.0.0/16", "ff1e::/64"], "lan": ["office"]}])
+        gate.apply(**TWO_LANS, multicast=[dict(TV[0], lan=["office"])])
         assert arrives(net, "office", GROUP4)
         assert arrives(net, "office", GROUP6)
         assert not arrives(net, "office", OTHER4)
@@ -118,3 +121,14 @@ def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
         assert into[-1] == "wan0" or office in [str(source) for source, _protocol in inside.sources()]
         left = [str(source) for source, protocol in outside.sources() if protocol == socket.IPPROTO_UDP]
     assert left == ([GATE4] * 3 if into[-1] == "wan0" else [])
+
+
+def test_of_an_instance_that_shares_its_wan(gate, net):
+    """The others leave to it what it lets in, whichever was applied last."""
+    two = {"instance": "two", "wans": [{"interface": "wan0"}], "lans": [GUESTS], "multicast": TV}
+    with routed4(WAN4, [GROUP4, OTHER4]), routed6(WAN6, GROUP6, "guest0"):
+        for turn in (two, {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}, two):
+            gate.apply(**turn)
+            assert arrives(net, "guest", GROUP4) and arrives(net, "guest", GROUP6)
+            assert not arrives(net, "guest", OTHER4)
+            assert not arrives(net, "office", GROUP4)

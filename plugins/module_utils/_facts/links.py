@@ -132,8 +132,11 @@ def manager_of(interface: Interface) -> str:
 
 def is_left_alone(interface: Interface) -> bool:
     """Whether an undeclared link is left to its manager."""
-    named_so = interface.kind == "tap" and matches_any(TUNNEL_LINKS, interface.name)
-    return interface.kind in VPNS or named_so or bool(_by_name(interface))
+    return _is_vpn(interface) or bool(_by_name(interface))
+
+
+def _is_vpn(interface: Interface) -> bool:
+    return interface.kind in VPNS or (interface.kind == "tap" and matches_any(TUNNEL_LINKS, interface.name))
 
 
 def _by_name(interface: Interface) -> str:
@@ -252,13 +255,15 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
 
 def _with_routed(interface: Interface, host: Sight) -> Interface:
     """The routes show the networks behind a manager's link, or a link with only /32 addresses (as in many clouds)."""
-    managed = bool(manager_of(interface))
-    if interface.name == "lo" or not interface.addresses or (interface.networks and not managed):
+    managed, vpn = bool(manager_of(interface)), _is_vpn(interface)
+    if interface.name == "lo" or not (interface.addresses or vpn) or (interface.networks and not managed):
         return interface
-    # VPNs have routes in tables of their own (Tailscale: 52).
+    # VPNs have routes in tables of their own (Tailscale: 52), and to networks of both families without any address.
     table = "all" if managed else "main"
     found = []
-    for family in sorted({family_of(address) for address in interface.addresses}):
+    for family in HALF if vpn else sorted({family_of(address) for address in interface.addresses}):
+        if family == "ip6" and not host.exists("/proc/sys/net/ipv6"):
+            continue
         option, _half = HALF[family]
         listed = _asked(host, "routes", option, "route", "show", "table", table, "dev", interface.name)
         found += [

@@ -59,6 +59,9 @@ def around(
             for net in public_behind(each)
         ),
         neighbours=tuple(neighbours),
+        bridges=tuple(
+            sorted(each.name for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name))
+        ),
     )
 
 

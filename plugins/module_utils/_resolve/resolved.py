@@ -55,6 +55,7 @@ class Around:
     ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
     behind: t.Tuple[str, ...] = ()  # networks beyond the private ones that managed links led to in this run
     neighbours: t.Tuple[Neighbour, ...] = ()
+    bridges: t.Tuple[str, ...] = ()  # declared links that are bridges
 
     def leaves(self, link: str) -> bool:
         """Whether a link that is not declared is left to its manager."""

@@ -20,6 +20,7 @@ from .._base.values import is_private, less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .._resolve.inside import followed
+from .bridged import bridged
 from .chains import (
     ARRIVE,
     DROP,
@@ -46,6 +47,7 @@ from .chains import (
 from .icmp_errors import RELATED, REWRITTEN
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
+from .multicast import multicast
 from .nat import let_in, translations
 from .rerouted import private_of_known
 
@@ -340,6 +342,8 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
         # Translated packets need no mark.
         if is_pinhole(gateway, forward):
             rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
+    rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in multicast(gateway)]
+    rules += [replace(rule, chain=REACHES.name, action=MARK, key=key) for rule in bridged(gateway)]
     return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
 
 

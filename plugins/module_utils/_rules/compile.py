@@ -37,6 +37,7 @@ from .around import (
     unseen,
     ways_out,
 )
+from .bridged import bridged
 from .chains import (
     ACCEPT,
     ARRIVE,
@@ -79,6 +80,7 @@ from .input import chain_input, chain_invalid, chain_own, chain_protected
 from .late import offload, timers
 from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
+from .multicast import multicast
 from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 from .rerouted import AGAIN, MOVED, moved
 
@@ -219,7 +221,7 @@ def _stray(gateway: Resolved) -> t.List[Rule]:
 def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     """Dispatch by origin: invalid packets, packets from a LAN, then by destination."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
-    rules = [Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
+    rules = [*bridged(gateway), Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans:
         # Before replies: a source outside the LAN is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
@@ -255,18 +257,6 @@ def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:
         rules += let_in_static(gateway, item)
     rules.append(Rule(BETWEEN.name, Match(iif=lan_side), REJECT, "isolation"))
     rules.append(Rule(BETWEEN.name, Match(iif=wan_side), DROP, "closed"))
-    return rules
-
-
-def multicast(gateway: Resolved) -> t.List[Rule]:
-    """Groups that a multicast router on this host, such as igmpproxy, forwards from a WAN to a LAN."""
-    rules = []
-    for item in gateway.multicast:
-        lans = (lan for lan in gateway.lans if not item.lan or lan.name in item.lan)
-        into = tuple(name for lan in lans for name in lan.interfaces)
-        wans = (item.wan,) if item.wan else wan_interfaces(gateway)
-        coming = address_matches(item.source, item.group, iif=wans, oif=into)
-        rules += [Rule(BETWEEN.name, match, ACCEPT, "multicast/" + item.name) for match in coming]
     return rules
 
 

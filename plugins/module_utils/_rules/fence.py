@@ -31,11 +31,11 @@ from .chains import (
     lan_interfaces,
     wan_interfaces,
 )
-from .compile import multicast
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
 from .managed import from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
+from .multicast import multicast
 from .nat import egress, let_in
 
 if t.TYPE_CHECKING:

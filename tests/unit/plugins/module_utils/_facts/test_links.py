@@ -77,6 +77,7 @@ def test_read_facts():
         "ip -j -4 route show table all match 0.0.0.0/1",
         "ip -j -6 route show table all match 2000::/4",
         "ip -j -4 route show table all dev wg0",
+        "ip -j -6 route show table all dev wg0",
     ]
     assert all(is_steady(call) for call in host.calls)
     assert [each.name for each in facts.interfaces] == ["lo", "enp0s31f6", "ppp0", "wg0", "enp0s31f6.100", "eth7"]
@@ -181,6 +182,18 @@ def test_the_routes_of_a_tunnel_tell_the_sites_behind_it():
     _out, tailscale, wireguard = read_facts(host).interfaces
     assert tailscale.routed == ("198.51.100.0/24",)
     assert wireguard.routed == ("10.8.0.0/24", "2001:db8:9::/48")
+
+
+def test_a_vpn_leads_to_both_families_without_an_address():
+    host = fakes.FakeHost(links=[fakes.link("wg0", kind="wireguard"), fakes.link("ztabc", "10.8.0.1/24", kind="tap")])
+    host.routes["-4"] += [fakes.route("wg0", dst="198.51.100.0/24")]
+    host.routes["-6"] += [
+        fakes.route(name, dst=dst) for name, dst in (("wg0", "2001:db8:9::/48"), ("ztabc", "2600::/32"))
+    ]
+    assert [each.routed for each in read_facts(host).interfaces] == [
+        ("198.51.100.0/24", "2001:db8:9::/48"),
+        ("2600::/32",),
+    ]
 
 
 def test_the_routes_of_a_managers_bridge_tell_the_networks_behind_it():

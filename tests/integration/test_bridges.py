@@ -1,0 +1,83 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A LAN or a WAN that is a bridge, on a host whose kernel shows bridged frames to the rules, as it does with Docker."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from helpers import OFFICE
+from sandbox import sh
+from test_undeclared import closed
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, addressed, default, hardware_address, udp
+from unhurried import wait_until
+
+SOON = 0.4
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
+NAS4, NAS6, VM4, VM6 = "192.168.1.20", "fd00:1::20", "203.0.113.50", "2001:db8:ff::50"
+#: What hosts of the office say to each other.
+FRAMES = [
+    udp(OFFICE4, NAS4),
+    udp("0.0.0.0", "255.255.255.255", 68, 67),
+    udp("169.254.7.7", "169.254.8.8"),
+    udp("fe80::aaaa", "fe80::bbbb", 5353),
+    udp("::", "ff02::1:ff00:20"),
+]
+
+
+def bridged(net, link, ours, node, theirs):
+    """A bridge in place of a link, with one more port, and a node there."""
+    plug = "ip addr flush dev {0}; ip link add br-{0} type bridge; ip link set {0} master br-{0}; "
+    plug += "for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done"
+    sh(plug.format(link))
+    net._node(node)
+    sh("ip link add p-{0} type veth peer name up0 netns {1}".format(node, net.nodes[node].path))
+    sh("ip link set p-{0} master br-{1} up".format(node, link))
+    net.nodes[node].ip_batch(*addressed("up0", *theirs))
+    sh("; ".join("ip " + line for line in addressed("br-" + link, *ours)))
+    for own in ours:
+        net._awake(node, own.partition("/")[0])
+
+
+def hears(net, source, target, frames):
+    """Which of these packets arrive: by their number, those that one node sends to the other without a route."""
+    ether = hardware_address(net, target, "up0") + hardware_address(net, source, "up0")
+    with net.socket(source, socket.AF_PACKET, socket.SOCK_RAW) as wire, Sniffer(net, target) as heard:
+        wire.bind(("up0", 0))
+        for packet in frames:
+            wire.send(ether + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet)
+        time.sleep(SOON)
+        got = {bytes(packet) for packet in heard.packets(0)}
+    return [number for number, packet in enumerate(frames) if any(packet in each for each in got)]
+
+
+def test_what_hosts_of_one_lan_say_to_each_other_is_not_filtered(gate, net):
+    """They ask for addresses, and find each other, with sources that are in no network of the LAN."""
+    bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
+    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4]
+    lan = dict(OFFICE, interfaces=["br-lan0"], networks=["192.168.1.0/24", "fd00:1::/64"])
+    gate.apply(wans=[{"interface": "wan0"}], lans=[lan])
+    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4]
+    assert net.tcp("office", "nas", NAS4) == OFFICE4
+    # What is routed is checked as ever.
+    with Sniffer(net) as outside:
+        assert hears(net, "office", "wan", [udp("10.1.2.3", WAN4)]) == []
+        assert outside.leaks() == []
+    closed(net, "wan", "nas", NAS4, NAS6)
+
+
+def test_what_is_at_the_bridge_of_a_wan_is_not_behind_the_gateway(gate, net):
+    """A virtual machine with an address of the provider, beside the gateway's own."""
+    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", (VM4 + "/24", VM6 + "/64"))
+    sh("; ".join("ip " + line for line in default(WAN4, WAN6, "replace")))
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[OFFICE])
+    wait_until(lambda: net.ping("vm", WAN4), "the bridge does not forward")
+    assert net.tcp("wan", "vm", VM4) == WAN4
+    assert net.tcp("vm", "wan", WAN4) == VM4
+    assert net.tcp("wan", "vm", VM6) == WAN6
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    net.nodes["vm"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(GATE4, GATE6))
+    closed(net, "vm", "office", OFFICE4, OFFICE6)
