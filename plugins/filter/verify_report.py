@@ -44,7 +44,8 @@ _value:
   description:
     - The keys C(rows) (a dictionary for each line), C(lines) (the table, notes and a summary), C(counts), C(notes),
       C(junit) (XML), and C(verified) (whether packets have tried at least one promise of each gateway, and none is
-      broken).
+      broken). The packets of a client may have gone through any gateway; with several, a note names those on which
+      nothing else was tried.
   type: dict
 """
 

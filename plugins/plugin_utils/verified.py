@@ -17,6 +17,8 @@ HOLDS, BROKEN, UNMEASURABLE = OUTCOMES = ("holds", "broken", "unmeasurable")
 LONGEST = 160
 #: Kinds of lines that are about what was read, without a packet.
 UNTRIED = ("drift", "expected")
+#: With one gateway, they have.
+ONLY_CLIENTS = "{0}: no promise could be measured there, and clients do not say whether they have tried it"
 Result = t.Mapping[str, t.Any]
 
 
@@ -85,7 +87,8 @@ def report(entries: t.Sequence[Result], expectations: t.Sequence[Result], search
     rows += expected_rows(entries, expectations, search)
     counts = {outcome: sum(row.outcome == outcome for row in rows) for outcome in OUTCOMES}
     notes = [note for entry in entries for note in _notes(entry)]
-    silent = _silent(entries, rows)
+    silent, by_clients = _silent(entries, rows)
+    notes += [ONLY_CLIENTS.format(host) for host in by_clients]
     if silent:
         notes.append("nothing was verified: no promise could be measured on " + ", ".join(silent))
     return {
@@ -98,17 +101,20 @@ def report(entries: t.Sequence[Result], expectations: t.Sequence[Result], search
     }
 
 
-def _silent(entries: t.Sequence[Result], rows: t.Sequence[Row]) -> t.List[str]:
-    """The gateways that no packet has tried; all hosts if none has tried any.
+def _silent(entries: t.Sequence[Result], rows: t.Sequence[Row]) -> t.Tuple[t.List[str], t.List[str]]:
+    """The gateways that no packet has tried, and those that only packets of clients may have tried.
 
-    A state that is as applied is nothing that packets have proven. Clients do not say which gateway they have tried.
+    All hosts are of the first kind if no packet has tried any of them. A state that is as applied is nothing that
+    packets have proven. Clients do not say which gateway they have tried.
     """
     tried = {row.host for row in rows if row.outcome == BROKEN or (row.outcome == HOLDS and row.kind not in UNTRIED)}
     if not tried:
-        return [entry["host"] for entry in entries] or ["any host"]
+        return [entry["host"] for entry in entries] or ["any host"], []
+    gateways = [entry["host"] for entry in entries if entry["kind"] == "gateway"]
+    left = [host for host in gateways if host not in tried]
     if tried & {entry["host"] for entry in entries if entry["kind"] == "client"}:
-        return []
-    return [entry["host"] for entry in entries if entry["kind"] == "gateway" and entry["host"] not in tried]
+        return [], left if len(gateways) > 1 else []
+    return left, []
 
 
 def rows_of(entry: Result) -> t.List[Row]:

@@ -186,6 +186,13 @@ def test_whatever_somebody_changes_is_told(gate, net, folder):
     sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
     assert as_applied() == {"rules": 1, "switches": 0, "files": 1}
     metered(gate, folder)
+    # A single link, as NetworkManager and networkd may set it.
+    for switch in ("ipv4/conf/lan0", "ipv6/conf/wan0"):
+        sh("echo 0 > /proc/sys/net/{0}/forwarding".format(switch))
+        assert as_applied() == {"rules": 1, "switches": 0, "files": 1}, switch
+        assert not gate.info()["as_applied"]
+        metered(gate, folder)
+        assert as_applied() == dict.fromkeys(parts, 1)
     # What the next boot needs, and links that the loader has shut.
     unit = next(path for path in (UNIT, SCRIPT) if gate.host.exists(path))
     for change in (

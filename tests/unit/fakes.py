@@ -530,7 +530,12 @@ class FakeHost(Host):
         pid = "/run/ipmasq-services/{0}.pid".format(instance)
         if starts:
             self.files.update({pid: "4711\n", "/proc/4711": ""})
-            self.files["/proc/4711/cmdline"] = "dnsmasq\0--conf-file=/run/ipmasq-services/{0}.conf\0".format(instance)
+            conf = "/run/ipmasq-services/{0}.conf".format(instance)
+            self.files["/proc/4711/cmdline"] = "dnsmasq\0--conf-file={0}\0".format(conf)
+            for word in ("host", "name"):
+                lines = re.findall(r"^#{0} (.*\n)".format(word), self.files.get(conf, ""), re.MULTILINE)
+                path = conf.replace(".conf", ".{0}s".format(word))
+                self.files[path], self.modes[path] = "".join(lines), 0o644
         else:
             for path in (pid, "/proc/4711", "/proc/4711/cmdline"):
                 self.files.pop(path, None)

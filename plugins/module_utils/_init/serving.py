@@ -74,6 +74,12 @@ lives() {
 reserved() {
     (cd $run && RESERVED)
 }
+# This file belongs to the user of dnsmasq, who could have any other process named in it.
+read_pid() {
+    pid=$(cat $run/$2.pid 2> /dev/null)
+    case "$pid" in '' | *[!0-9]*) return 1 ;; esac
+    [ "$(sed 's/.*) //' /proc/$pid/stat 2> /dev/null | cut -d ' ' -f 3)" = "$(cat $group)" ]
+}
 stop() {
     ! lives || kill -s TERM -- "-$(cat $group)"
     tries=50
@@ -96,7 +102,7 @@ start() {
         < /dev/null > $run/$2.log 2>&1 9>&- &
     echo $! > $group
     tries=50
-    until [ -s $run/$2.pid ] && kill -s 0 "$(cat $run/$2.pid)" 2> /dev/null; do
+    until read_pid "$@"; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] || { stop "$@"; cat $run/$2.log >&2; exit 1; }
         sleep 0.1 2> /dev/null || sleep 1
@@ -107,7 +113,7 @@ case "$1" in
 start) start "$@" ;;
 stop) stop "$@" ;;
 restart) stop "$@"; start "$@" ;;
-reload) if lives; then reserved "$@" && kill -s HUP "$(cat $run/$2.pid)"; else start "$@"; fi ;;
+reload) if lives; then reserved "$@" && read_pid "$@" && kill -s HUP $pid; else start "$@"; fi ;;
 *) echo "usage: $0 start|stop|restart|reload INSTANCE" >&2; exit 3 ;;
 esac
 """.replace("RESERVED", RESERVED.replace("INSTANCE", "$2"))

@@ -186,7 +186,9 @@ class _FencePart(Part[Fence]):
     def drift(self, known: Fence, scene: Scene, sight: Sight) -> t.List[str]:
         if not known.text or stands(known.text, sight):
             return []
-        return ["- fence: does not stand (systemctl status ipmasq-fence)"]
+        # Others have no word for it, but one that starts it.
+        other = scene.init and scene.init.name != "systemd" and scene.init.restart_fence
+        return ["- fence: does not stand ({0})".format(other or "systemctl status ipmasq-fence")]
 
 
 def _served(scene: Scene, sight: Sight) -> bool:

@@ -21,7 +21,7 @@ from .._base.errors import GatewayError, MissingProgram, first_lines, printable
 from .._facts.holders import ANY, holders
 from .._init.serving import PATHS, serving
 from .._services.discover import servers
-from .._services.dnsmasq import HOST, LEASES, RUN, as_options, config, reread, started_with
+from .._services.dnsmasq import HOST, LEASES, RUN, as_options, config, reread, reserved, started_with
 from . import door
 from .part import NOTHING, Delta, Part, Shell
 
@@ -119,6 +119,10 @@ class _ServicesPart(Part[Services]):
             return Delta(told, doing, cuts=True, drifted=drifted)
         if want.text and not runs(scene.instance, sight):
             return Delta(("~ services: dnsmasq runs again",), _doing(want, (), scene), drifted=True)
+        differing = _differing(want, scene, sight)
+        if differing:
+            lines = tuple("~ services: {0}".format(path) for path in differing)
+            return Delta(lines, replace(_doing(want, (), scene), reload=True), drifted=True)
         return NOTHING
 
     def check(self, delta: Delta, sight: Sight) -> None:
@@ -207,10 +211,31 @@ class _ServicesPart(Part[Services]):
         found = []
         if (sight.read(path) or "") != known.text:
             found.append("~ services: {0} is not what was applied".format(path))
+        else:
+            differing = _differing(known, scene, sight)
+            found += ["~ services: {0} is not what was applied".format(each) for each in differing]
         if known.text and not runs(scene.instance, sight):
             status = serving(scene.init).status.format(scene.instance)
             found.append("- services: dnsmasq does not run ({0})".format(status))
         return found
+
+
+def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
+    """What dnsmasq and its script read beside its configuration, if that is not what was applied.
+
+    And whatever others than root can write: dnsmasq reads it as root, before it becomes a user of its own.
+    """
+    if not want.text:
+        return []
+    by, path = serving(scene.init), conf_of(scene.instance)
+    texts = {"{0}/{1}{2}".format(RUN, scene.instance, end): text for end, text in reserved(want.text).items()}
+    texts.update({} if by.reread else {by.pending: by.text})
+    found = [each for each, text in texts.items() if (sight.read(each) or "") != text]
+    return found + [each for each in (path, *texts) if each not in found and _open(each, sight)]
+
+
+def _open(path: str, sight: Sight) -> bool:
+    return sight.exists(path) and bool(sight.mode(path) & 0o022)
 
 
 def _kept_out(name: str, words: t.Sequence[str], sight: Sight) -> t.List[str]:

@@ -128,11 +128,24 @@ is_loaded_at_boot() {
     done
     return 1
 }
+# Whether a link does not forward as all should, in a tree of the kernel's switches.
+differs() {
+    value link | while read -r link; do
+        # The name may be a pattern.
+        for each in "/proc/sys/$1"/$link/forwarding; do
+            [ ! -e "$each" ] || [ "$(cat "$each")" = "$2" ] || echo "$each"
+        done
+    done | grep -q .
+}
 switches_as_applied() {
     [ -e "$here/$1.sysctl" ] && ! undecided "$1" || return 0
     as=1
     while read -r key wanted; do
         [ ! -e "/proc/sys/$key" ] || [ "$(tr -s '\t' ' ' < "/proc/sys/$key")" = "$wanted" ] || as=0
+        case $key in
+        net/ipv4/ip_forward) ! differs net/ipv4/conf "$wanted" || as=0 ;;
+        net/ipv6/conf/all/forwarding) ! differs net/ipv6/conf "$wanted" || as=0 ;;
+        esac
     done < "$here/$1.sysctl"
     echo "as_applied what=\"switches\" $as"
 }

@@ -115,6 +115,15 @@ def reread(text: str) -> t.List[str]:
     return [line for line in text.splitlines() if line.startswith((HOST, NAME))]
 
 
+def reserved(text: str) -> t.Dict[str, str]:
+    """The files with these lines, by their endings."""
+    lines = reread(text)
+    return {
+        ending: "".join(line[len(mark) :] + "\n" for line in lines if line.startswith(mark))
+        for ending, mark in ((".hosts", HOST), (".names", NAME))
+    }
+
+
 def started_with(text: str) -> t.List[str]:
     """The lines that need a restart."""
     return [line for line in text.splitlines() if not line.startswith((HOST, NAME))]

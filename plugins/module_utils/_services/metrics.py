@@ -26,6 +26,8 @@ def config(gateway: Resolved, programs: str) -> str:
     if not gateway.metrics.folder:
         return ""
     lines = ["folder " + gateway.metrics.folder, "backend " + programs]
+    links = [wan.interface for wan in gateway.wans] + [name for lan in gateway.lans for name in lan.interfaces]
+    lines += ["link " + name for name in dict.fromkeys(links)]
     lines += ["address " + address for address in addresses(gateway)]
     for lan in gateway.lans:
         for each in lan.services.dhcp.range if lan.services.dhcp else ():

@@ -126,6 +126,23 @@ def test_reservations_are_read_without_a_restart(machine):
     assert machine.does("reload").returncode == 0 and machine.lives()
 
 
+@pytest.mark.parametrize("written", ["{0}", "-{0}", "1 {0}", "", "x"])
+def test_no_other_process_is_told_of_reservations(machine, written):
+    """The user of dnsmasq can write into the file with its number."""
+    machine.does("start")
+    other = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    number = machine.pid
+    try:
+        (machine.folder / "default.pid").write_text(written.format(other.pid))
+        assert machine.does("reload").returncode != 0
+        assert other.poll() is None and not (machine.root / "told").exists()
+    finally:
+        other.kill()
+        other.wait()
+    (machine.folder / "default.pid").write_text(str(number))
+    assert machine.does("reload").returncode == 0 and wait_for((machine.root / "told").exists)
+
+
 def wait_for(true):
     deadline = time.monotonic() + 20
     while not true() and time.monotonic() < deadline:

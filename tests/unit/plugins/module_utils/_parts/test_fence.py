@@ -13,8 +13,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import is_steady
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
+from ansible_collections.ipmasq.linux.plugins.module_utils._init import service
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import fence
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Scene
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -77,6 +79,17 @@ def test_it_goes_with_the_gateway():
     removing.remove_instance("default", host)
     assert ("systemctl", "stop", "ipmasq-fence.service") in host.events
     assert UNIT not in host.files and "/etc/ipmasq/default.fence.nft" not in host.files
+
+
+def test_how_to_bring_it_back_depends_on_the_init():
+    known, host = fence.Fence("table inet ipmasq-fence {}\n"), host_with()
+    for init, way in (
+        (None, "systemctl status ipmasq-fence"),
+        (service.Init("systemd", {}, {}, (), "", "", {}, "x", ()), "systemctl status ipmasq-fence"),
+        (service.Init("OpenRC", {}, {}, (), "", "", {}, "sh /etc/ipmasq/boot fence", ()), "sh /etc/ipmasq/boot fence"),
+    ):
+        found = fence.FENCE.drift(known, Scene("default", init=init), host)
+        assert found == ["- fence: does not stand ({0})".format(way)]
 
 
 def test_a_fence_that_cannot_be_renewed_is_told_and_no_reason_to_go_back():

@@ -41,7 +41,7 @@ def test_it_comes_is_kept_and_goes():
     assert "~ {0}: written".format(CONF) in apply(host, check=True).to_dict()["differences"]
     assert host.snapshot() == before
     assert "metrics: textfile in {0}\n".format(FOLDER) in apply(host).to_dict()["diff"]["after"]
-    assert host.files[CONF].splitlines()[1:] == ["folder " + FOLDER, "backend nft"]
+    assert host.files[CONF].splitlines()[1:] == ["folder " + FOLDER, "backend nft", "link ppp0", "link lan0"]
     assert host.files[COLLECTOR] == TEXT and host.modes[COLLECTOR] == 0o700 and host.modes[CONF] == 0o600
     assert METRICS_TIMER in host.files and METRICS_UNIT in host.files
     load = host.files["/etc/ipmasq/default.load"].splitlines()

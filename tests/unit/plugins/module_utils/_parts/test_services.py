@@ -133,6 +133,60 @@ def test_drift_of_the_process_and_of_the_file():
     assert apply(host).change.drifted and "log-queries" not in host.files[CONF]
 
 
+HOSTS, CONTROL = CONF.replace(".conf", ".hosts"), "/run/ipmasq-services/control"
+NAS = {"reserve": [{"mac": "52:54:00:12:34:56", "address": "192.168.1.20", "name": "nas"}]}
+
+
+def drift(host):
+    return [line for line in gateway_info("default", host)["drift"] if " services: " in line]
+
+
+def without_systemd():
+    host = host_with("update-rc.d", files={"/etc/init.d": "", "/etc/inittab": ""})
+    del host.files["/run/systemd/system/x"]
+    host.run_script = host.run
+
+    def run(argv, stdin=None):
+        if argv[:2] == ["sh", CONTROL]:
+            host._serve(argv[3], argv[2] in ("restart", "reload"))
+        return host.run_script(argv, stdin)
+
+    host.run = run
+    return host
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (HOSTS, lambda host: host.files.update({HOSTS: "52:54:00:12:34:56,192.168.1.66,evil\n"})),
+        (HOSTS, lambda host: host.files.pop(HOSTS)),
+        (CONF.replace(".conf", ".names"), lambda host: host.files.update({CONF.replace(".conf", ".names"): "x\n"})),
+        (CONF, lambda host: host.modes.update({CONF: 0o666})),
+        (HOSTS, lambda host: host.modes.update({HOSTS: 0o664})),
+        (CONTROL, lambda host: host.files.update({CONTROL: host.files[CONTROL] + "#\n"})),
+        (CONTROL, lambda host: host.modes.update({CONTROL: 0o722})),
+    ],
+)
+@pytest.mark.parametrize("init", ["systemd", "sysvinit"])
+def test_what_dnsmasq_reads_beside_its_configuration_is_what_was_applied(init, path, change):
+    host = host_with() if init == "systemd" else without_systemd()
+    apply(host, dhcp=NAS)
+    assert host.files[HOSTS] == "52:54:00:12:34:56,192.168.1.20,nas\n"
+    assert differences(apply(host, dhcp=NAS)) == drift(host) == []
+    if path == CONTROL and init == "systemd":
+        assert CONTROL not in host.files
+        return
+    change(host)
+    assert drift(host) == ["~ services: {0} is not what was applied".format(path)]
+    host.events.clear()
+    host.calls.clear()
+    done = apply(host, dhcp=NAS)
+    assert differences(done) == ["~ services: " + path] and done.change.drifted
+    reload = ["systemctl", "reload-or-restart", UNIT] if init == "systemd" else ["sh", CONTROL, "reload", "default"]
+    assert reload in host.calls
+    assert differences(apply(host, dhcp=NAS)) == drift(host) == []
+
+
 def test_what_a_lost_state_has_left_is_known():
     host = host_with(files={KEPT: "interface=lan0\n"})
     assert SERVICES.salvage("default", host) == Services("interface=lan0\n")

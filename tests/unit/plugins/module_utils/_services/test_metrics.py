@@ -25,6 +25,8 @@ def test_ranges_and_the_folder():
     assert lines(metrics_folder="/srv/textfiles") == [
         "folder /srv/textfiles",
         "backend nft",
+        "link eth0",
+        "link eth1",
         "range office 192.168.1.10-192.168.1.19",
         "range office 192.168.1.30-192.168.1.30",
     ]
