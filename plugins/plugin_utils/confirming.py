@@ -40,6 +40,10 @@ SSH_ARGS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 SHORT = "/tmp"  # noqa: S108 - for folders of our own
 #: The options that say what a module sets up.
 NEEDLESS = {"gateway": GATEWAY, "lan_client": LAN_CLIENT}
+#: Names that the module accepts; for any other, it says what is wrong.
+INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
+#: What a change is confirmed with.
+TOKEN = re.compile(r"\w{1,64}\Z", re.ASCII)
 #: Where a template begins.
 TEMPLATED = re.compile(r"\{[{%#]")
 #: Seconds after the deadline in which to ask for the outcome of the change.
@@ -80,13 +84,13 @@ class ConfirmingAction(ActionBase):
         pending = result.get("pending")
         if not pending or self._task.args.get("confirm_by") == "person":
             return result
-        if not _awaited(pending):
+        if not (_awaited(pending) and INSTANCE.match(str(result.get("instance")))):
             return {
                 **result,
                 **self._failed("not confirmed: what this host answers is not the gateway module's answer"),
             }
         del result["pending"]
-        ended = self._confirm(str(result.get("instance")), pending, task_vars)
+        ended = self._confirm(str(result["instance"]), pending, task_vars)
         warnings = [*result.get("warnings", ()), *ended.get("warnings", ())]
         return {**result, **ended, **({"warnings": warnings} if warnings else {})}
 
@@ -195,7 +199,7 @@ class ConfirmingAction(ActionBase):
         None: it has not kept the change, and gateway_confirm finds out why.
         """
         try:
-            # Both are a host's words, and by now another host may answer.
+            # Both are words of a host, and by now another one may answer.
             words = "sh {0}/confirm {1}".format(shlex.quote(folder_of(instance)), shlex.quote(token))
             done = self._low_level_execute_command(words)
         except AnsibleConnectionFailure:
@@ -271,7 +275,11 @@ def _awaited(pending: t.Any) -> bool:
     if not isinstance(pending, dict) or isinstance(pending.get("seconds"), bool):
         return False
     words = [pending.get("token"), pending.get("until"), pending.get("host", "")]
-    return isinstance(pending.get("seconds"), (int, float)) and all(isinstance(each, str) for each in words)
+    return (
+        isinstance(pending.get("seconds"), (int, float))
+        and all(isinstance(each, str) for each in words)
+        and bool(TOKEN.match(pending["token"]))
+    )
 
 
 def _place(stack: contextlib.ExitStack) -> str:

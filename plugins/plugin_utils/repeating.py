@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -24,11 +23,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import TAS
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.again import DIFFERENT
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.asked import place
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
-from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import ConfirmingAction
+from ansible_collections.ipmasq.linux.plugins.plugin_utils.confirming import INSTANCE, ConfirmingAction
 from ansible_collections.ipmasq.linux.plugins.plugin_utils.direct import PLUGINS, Direct, answered, of_its_host, taken
 
-#: Names that the module accepts; for any other, it says what is wrong.
-INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
 Variables = t.Optional[t.Dict[str, t.Any]]
 
 
@@ -88,7 +85,7 @@ class RepeatingAction(ConfirmingAction):
         return self._shown(result), done.get("rc") == DIFFERENT and code in lines
 
     def _shown(self, result: t.Any) -> t.Optional[t.Dict[str, t.Any]]:
-        if not isinstance(result, dict) or result.get("changed") is not False:
+        if not isinstance(result, dict) or result.get("changed") is not False or result.get("pending"):
             return None
         hidden = () if self._task.diff else ("diff",)
         return taken({name: value for name, value in result.items() if name not in hidden})

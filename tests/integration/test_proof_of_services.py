@@ -16,7 +16,7 @@ import threading
 import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from test_lan_services import provider, serve, served
+from test_lan_services import bare, leased, provider, serve, served
 from test_proof import traces
 from topology import Sniffer
 from unhurried import wait_until
@@ -111,6 +111,57 @@ def test_sound_services_hold_and_no_lease_is_taken(gate, net, dnsmasq):
     leases = gate.host.read("/var/lib/ipmasq/default.leases") or ""
     assert "192.168.1." not in leases and "fd00:" not in leases
     assert left() == before
+
+
+SOUND = {
+    "options by number": {"03": "192.168.1.9", "06": "192.168.1.8"},
+    "options without a value": {"router": "", "domain-name": "", "ntp-server": None},
+}
+
+
+@ON_NFT
+@pytest.mark.parametrize("options", SOUND.values(), ids=SOUND)
+def test_whatever_options_replace_is_no_fault(gate, net, options):
+    named = dict(NAS, name=serving.NOBODY)
+    upstream = {} if "06" in options else {"dns_upstream": ["203.0.113.1"]}
+    serve(gate, lans=[dict(OFFICE, dhcp={"options": options, "reserve": [named]})], **{"dns_upstream": [], **upstream})
+    assert broken(gate) == {}
+
+
+@ON_NFT
+def test_an_old_ipv6_network_is_not_missed(gate, net):
+    """As networkd and dhcpcd leave it for hours, once the provider has given another one."""
+    sh("ip addr add fd00:7::1/64 dev lan0 nodad preferred_lft 0 valid_lft forever")
+    networks = ["192.168.1.0/24", "fd00:1::/64", "fd00:7::/64"]
+    serve(gate, lans=[dict(OFFICE, networks=networks, dhcp=True)])
+    told = "office hears of its IPv6 networks (router advertisements)"
+    assert outcomes(gate)[told]["outcome"] == "holds"
+    # Neither is one that is old already when it comes; but a sound one that dnsmasq does not announce is.
+    sh("ip addr add fd00:8::1/64 dev lan0 nodad preferred_lft 0 valid_lft 1000")
+    assert broken(gate) == {}
+    restart(gate, ("constructor:lan0,ra-stateless", "constructor:lan9,ra-stateless"))
+    assert told in broken(gate)
+
+
+@ON_NFT
+def test_a_range_that_is_used_up_is_no_fault(gate, net, programs, tmp_path):
+    serve(gate, lans=[dict(OFFICE, dhcp={"range": "192.168.1.100"})])
+    bare(net, "office")
+    assert leased(net, "office", programs, tmp_path)["ip"] == "192.168.1.100"
+    found = outcomes(gate)["office gets addresses (DHCP)"]
+    assert (found["outcome"], found["reason"]) == ("unmeasurable", "every address of its range is leased or reserved")
+
+
+@ON_NFT
+def test_a_link_without_a_range_is_not_served(gate, net):
+    sh("ip addr flush dev guest0; ip addr add 192.168.3.1/24 dev guest0")
+    both = {"name": "office", "interfaces": ["lan0", "guest0"], "networks": ["192.168.1.0/24", "192.168.3.0/24"]}
+    serve(gate, lans=[dict(both, dhcp={"range": "192.168.1.100-192.168.1.120", "reserve": [NAS]})])
+    found = outcomes(gate)
+    there = found["office (guest0) gets addresses (DHCP)"]
+    assert (there["outcome"], there["reason"]) == ("unmeasurable", "no range of its DHCP is in a network of guest0")
+    assert [each["outcome"] for each in found.values() if NAS["mac"] in each["name"]] == ["holds"]
+    assert broken(gate) == {}
 
 
 @ON_NFT

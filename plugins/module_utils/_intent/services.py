@@ -178,7 +178,7 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
         problems.add(where, "'{0}' is not a dictionary; write {{ntp-server: 192.168.1.1}}".format(shorten(str(raw))))
         return ()
     found = []
-    for key, given in raw.items():
+    for key, given in ((key, given) for key, given in raw.items() if given is not None):
         name, value = str(key), ",".join(str(each) for each in _listed(given))
         if name not in OPTIONS and not (name.isascii() and name.isdigit() and 1 <= int(name) <= 254):
             told = "{0} is not a DHCP option; write a name such as ntp-server, or a number from 1 to 254"
@@ -195,7 +195,8 @@ def _options(where: str, raw: t.Any, problems: Problems) -> t.Tuple[t.Tuple[str,
             told = "{0}: {1} characters are too many; write at most {2}"
             problems.add(where, told.format(name, len(value), LONGEST_VALUE))
         else:
-            found.append((name, value))
+            # For dnsmasq, 06 is 6.
+            found.append((str(int(name)) if name.isdigit() else name, value))
     return tuple(found)
 
 

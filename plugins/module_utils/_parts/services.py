@@ -130,7 +130,7 @@ class _ServicesPart(Part[Services]):
             return
         tried = sight.ask(["dnsmasq", "--test", "--conf-file=-"], stdin=as_options(delta.do.text))
         if tried.rc != 0:
-            raise GatewayError("lans: dnsmasq refuses its configuration: " + printable(first_lines(tried.err)))
+            raise GatewayError("lans: dnsmasq refuses its configuration: " + _refused(tried.err, delta.do.text))
         problems = _held(delta.do, sight) + _served_by_others(delta.do, sight)
         if problems:
             raise GatewayError(*problems)
@@ -313,6 +313,14 @@ def _in_use(sight: Sight) -> str:
     """
     there = [str(each) for each in holders(67, ANY[:1], sight) if not ours(each.pid, sight)]
     return "; port 67 is held by {0}".format(printable(", ".join(there))) if there else ""
+
+
+def _refused(said: str, text: str) -> str:
+    """What dnsmasq says about a file that nobody has, with the line that it means."""
+    place = re.search(r"at line ([0-9]+) of stdin", said)
+    lines = dict(enumerate(as_options(text).splitlines(), 1))
+    line = lines.get(int(place.group(1)), "") if place else ""
+    return printable(": ".join(filter(None, (first_lines(said), line))))
 
 
 def _links(text: str) -> str:

@@ -13,8 +13,9 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._base.net import family_of, network
+from .._base.net import family_of, is_address, network
 from .._base.values import overlaps
+from .._services.dnsmasq import LEASES
 from .model import Ground, Link
 from .places import families, inside, outside
 
@@ -63,7 +64,31 @@ def survey(gateway: Resolved, facts: Facts, host: Host) -> Ground:
         for family in families(gateway)
     }
     networks = {each.name: each.networks for each in facts.interfaces}
-    return Ground(links, addresses, networks, outside=free, exits=facts.default_routes)
+    served = [lan.services for lan in gateway.lans]
+    deprecated = _deprecated(host) if any(each.announced for each in served) else {}
+    leased = _leased(gateway.instance, host) if any(each.dhcp for each in served) else frozenset()
+    return Ground(links, addresses, networks, deprecated, leased, outside=free, exits=facts.default_routes)
+
+
+def _deprecated(host: Host) -> t.Dict[str, t.FrozenSet[str]]:
+    """The IPv6 networks in which a link has only addresses that are no longer to be used, as of an earlier provider."""
+    found = {}
+    for each in asked(host, "ip", "-j", "-6", "address", "show"):
+        nets: t.Dict[bool, t.Set[str]] = {True: set(), False: set()}
+        for info in each.get("addr_info") or ():
+            if info.get("family") == "inet6" and info.get("local"):
+                own = ipaddress.ip_interface("{0}/{1}".format(info["local"], info.get("prefixlen", 128)))
+                nets[bool(info.get("deprecated"))].add(str(own.network))
+        found[str(each.get("ifname"))] = frozenset(nets[True] - nets[False])
+    return found
+
+
+def _leased(instance: str, host: Host) -> t.FrozenSet[str]:
+    """dnsmasq writes the time at which a lease ends, in seconds, and 0 for one that does not."""
+    lines = [line.split() for line in (host.read("{0}/{1}.leases".format(LEASES, instance)) or "").splitlines()]
+    now = host.now()
+    found = [words[:3] for words in lines if len(words) > 3 and words[0].isdecimal() and is_address(words[2], 4)]
+    return frozenset(address for until, _mac, address in found if not 0 < int(until) < now)
 
 
 def _link(raw: t.Mapping[str, t.Any]) -> Link:

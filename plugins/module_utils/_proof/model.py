@@ -142,6 +142,8 @@ class Ground:
     links: t.Mapping[str, Link] = field(default_factory=dict)
     addresses: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
     networks: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
+    deprecated: t.Mapping[str, t.FrozenSet[str]] = field(default_factory=dict)  # of each interface: old IPv6 networks
+    leased: t.FrozenSet[str] = frozenset()  # addresses that dnsmasq has given to hosts
     clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
     loose: t.Mapping[str, bool] = field(default_factory=dict)  # undeclared links; whether they are left to a manager
     others: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # like clients, of undeclared links

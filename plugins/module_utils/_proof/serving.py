@@ -11,13 +11,14 @@ from __future__ import annotations
 import typing as t
 
 from .._base.net import network
-from .._base.values import networks_of
-from .._intent.services import HOME
-from .model import FAMILY_NAMES, Come, Promise, Want
+from .._base.values import ends_of, networks_of
+from .._intent.services import HOME, spans
+from .model import FAMILY_NAMES, Come, Promise, Want, within
 from .places import called, families, host_outside, inside, lack_inside, lack_of, of_family, outside
 from .questions import ADDRESS, ANSWER, DNS, DOMAIN, FLAGS, NETWORKS, ROUTER, Advertisement, Name, Offer, Solicit
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent.services import Dhcp
     from .._resolve.resolved import Resolved, ResolvedLan
     from .model import Ground
     from .oracle import Oracle
@@ -53,7 +54,20 @@ def _served(gateway: Resolved) -> bool:
 
 
 def reserved(oracle: Oracle) -> t.List[t.Tuple[ResolvedLan, str, t.Any]]:
-    return [(lan, name, each) for lan, name in sides(oracle) if lan.services.dhcp for each in lan.services.dhcp.reserve]
+    """On the links in whose networks the address is; if it is in none, on all of its LAN."""
+    served = [(lan, name) for lan, name in sides(oracle) if lan.services.dhcp]
+    found = []
+    for lan, name in served:
+        others = [each for each in served if each[0] == lan]
+        for each in t.cast("Dhcp", lan.services.dhcp).reserve:
+            near = [link for _lan, link in others if _is_near(oracle.ground, link, each.address)]
+            found += [(lan, name, each)] if name in near or not near else []
+    return found
+
+
+def _is_near(ground: Ground, name: str, addresses: str) -> bool:
+    """Whether an address, or the first one of a range, is in a network of a link."""
+    return within(ends_of(addresses)[0], of_family(ground.networks.get(name, ()), "ip"))
 
 
 def _lacks(ground: Ground, name: str, family: str) -> str:
@@ -79,9 +93,21 @@ def addresses(oracle: Oracle, side: Side) -> t.List[Promise]:
     lacks = _lacks(ground, name, "ip")
     if lacks:
         return [Promise(KIND, told, lacks=lacks)]
-    free = tuple(net for each in dhcp.range for net in networks_of(each))
+    near = [each for each in dhcp.range if _is_near(ground, name, each)]
+    if not near:
+        return [Promise(KIND, told, lacks="no range of its DHCP is in a network of {0}".format(name))]
+    if _is_used_up(near, ground.leased | {each.address for each in dhcp.reserve}):
+        return [Promise(KIND, told, lacks="every address of its range is leased or reserved")]
+    free = tuple(net for each in near for net in networks_of(each))
     wants = (Want(ADDRESS, (), free), *_told(oracle, side))
     return [_promise(told, Offer(name, MAC), wants, slow=True)]
+
+
+def _is_used_up(ranges: t.Sequence[str], taken: t.Collection[str]) -> bool:
+    """Whether every address of these ranges is taken."""
+    numbers, wanted = [first for first, _last in spans(list(taken))], spans(ranges)
+    size = sum(last - first + 1 for first, last in wanted)
+    return size <= len(numbers) and size <= sum(first <= number <= last for number in numbers for first, last in wanted)
 
 
 def _told(oracle: Oracle, side: Side) -> t.Iterator[Want]:
@@ -93,7 +119,7 @@ def _told(oracle: Oracle, side: Side) -> t.Iterator[Want]:
     for word, values in known.items():
         given = [options[key] for key in REPLACED[word] if key in options]
         # For dnsmasq, 0.0.0.0 is itself.
-        written = [each.strip() for value in given for each in value.split(",")]
+        written = [each.strip() for value in given for each in value.split(",") if each.strip()]
         if not given:
             yield Want(word, values)
         elif "0.0.0.0" not in written:
@@ -125,7 +151,10 @@ def names(oracle: Oracle, side: Side) -> t.List[Promise]:
         return []
     domain = oracle.gateway.dns.domain or HOME
     here = (Want(ANSWER, ("NXDOMAIN",)),)
-    known = _asked(oracle, side, "gets answers about names", "{0}.{1}".format(NOBODY, domain), here)
+    nobody, reserved_names = NOBODY, {each.name.lower() for _lan, _name, each in reserved(oracle)}
+    while nobody in reserved_names:
+        nobody += "-x"
+    known = _asked(oracle, side, "gets answers about names", "{0}.{1}".format(nobody, domain), here)
     there = (Want(ANSWER, ("NXDOMAIN", "NOERROR")),)
     asked = _asked(oracle, side, "gets answers from upstream", NOWHERE, there, excuse=NO_UPSTREAM)
     return known + asked[:1]
@@ -161,6 +190,11 @@ def announcements(oracle: Oracle, side: Side) -> t.List[Promise]:
     told = "{0} hears of its IPv6 networks (router advertisements)".format(called(lan, name))
     further = "{0} gets IPv6 addresses (DHCPv6)".format(called(lan, name))
     on_link = tuple(net for net in of_family(ground.networks.get(name, ()), "ip6") if _announced(net))
+    if on_link and set(on_link) <= ground.deprecated.get(name, frozenset()):
+        # Then there is nothing for hosts to use, nor to measure.
+        lacks = "{0} has only IPv6 networks that are deprecated".format(name)
+        return [Promise(KIND, each, lacks=lacks) for each in (told, further)[: 1 + managed]]
+    on_link = tuple(net for net in on_link if net not in ground.deprecated.get(name, ()))
     lacks = _lacks(ground, name, "ip6") or lack_inside(ground, name, "ip6")
     lacks = lacks or ("" if on_link else "{0} has no IPv6 network of 64 bits".format(name))
     if lacks:

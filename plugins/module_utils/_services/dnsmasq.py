@@ -157,7 +157,9 @@ def _lan(lan: ResolvedLan, domain: str) -> t.List[str]:
         else:
             # Otherwise dnsmasq names itself where another LAN has DNS. What the options say comes after it and wins.
             lines.append("dhcp-option=tag:{0},option:dns-server".format(tag))
-        lines += ["dhcp-option=tag:{0},{1},{2}".format(tag, _option(name), value) for name, value in dhcp.options]
+        # Without a value, dnsmasq leaves the option out. It takes a comma for the beginning of one.
+        for name, value in dhcp.options:
+            lines.append(",".join(["dhcp-option=tag:" + tag, _option(name), *([value] if value else [])]))
     if services.announced:
         span = "::" if services.ra == "slaac" else "::1000,::1fff"
         mode = "ra-stateless,64,{0}".format(PREFIX) if services.ra == "slaac" else "64,{0}".format(PREFIX)

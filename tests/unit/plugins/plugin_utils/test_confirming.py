@@ -266,7 +266,7 @@ def answers(monkeypatch, **answer):
     action.MODULE, action._connection, said = "gateway", Ssh(), []
     action._task = types.SimpleNamespace(args={}, until=None, _role=None)
     monkeypatch.setattr(confirming.ActionBase, "run", lambda *_words: {})
-    monkeypatch.setattr(action, "_module", lambda _vars: {"changed": True, "instance": "default", **answer})
+    monkeypatch.setattr(action, "_module", lambda _vars: dict({"changed": True, "instance": "default"}, **answer))
     monkeypatch.setattr(action, "_kept", lambda *words: said.append(words) or [])
     return action.run(None, {}), said
 
@@ -275,7 +275,8 @@ def answers(monkeypatch, **answer):
     "wrong",
     [
         "x", ["token"], {"token": "secret"}, dict(PENDING, seconds="8"), dict(PENDING, seconds=True),
-        dict(PENDING, token=["x"]), dict(PENDING, until=None), dict(PENDING, host=7),
+        dict(PENDING, until=None), dict(PENDING, host=7),
+        *({**PENDING, "token": token} for token in (["x"], "x; id", "x\n", "")),
     ],
     ids=str,
 )  # fmt: skip
@@ -283,6 +284,12 @@ def test_what_is_no_answer_of_our_module_is_not_confirmed(monkeypatch, wrong):
     result, said = answers(monkeypatch, pending=wrong)
     assert result["failed"] and result["msg"].startswith("not confirmed: ") and not said
     assert answers(monkeypatch, pending=PENDING)[1] == [("default", "secret")]
+
+
+@pytest.mark.parametrize("instance", ["../../tmp/x", "a;b", "", None, ["default"]])
+def test_no_other_folder_is_one_of_a_change(monkeypatch, instance):
+    result, said = answers(monkeypatch, pending=PENDING, instance=instance)
+    assert result["failed"] and result["msg"].startswith("not confirmed: ") and not said
 
 
 def test_a_token_is_a_word_and_no_command(monkeypatch):

@@ -110,9 +110,22 @@ def test_what_only_ansible_may_say_is_left_out():
         lambda key: dict(same(key), stdout=key + " {}"),
         lambda key: dict(same(key), stdout=key + " []"),
         lambda key: same(key, changed=True),
+        lambda key: same(key, pending={"token": "x"}),
         AnsibleError("Incorrect sudo password"),
     ],
-    ids=["different", "no script", "no shell", "failed", "another key", "cut", "nothing", "a list", "changed", "sudo"],
+    ids=[
+        "different",
+        "no script",
+        "no shell",
+        "failed",
+        "another key",
+        "cut",
+        "nothing",
+        "a list",
+        "changed",
+        "pending",
+        "sudo",
+    ],
 )
 def test_whatever_else_comes_is_for_the_module(done):
     task = Task(done)

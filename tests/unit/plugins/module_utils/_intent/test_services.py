@@ -39,6 +39,12 @@ def test_nothing_is_nothing(word):
     assert not NO_SERVICES
 
 
+def test_a_number_has_one_form_and_what_is_empty_is_the_default():
+    services, found = read(dhcp={"options": {"06": "9.9.9.9", "042": "x", "router": None, "domain-name": ""}})
+    assert found == [] and services.dhcp
+    assert services.dhcp.options == (("6", "9.9.9.9"), ("42", "x"), ("domain-name", ""))
+
+
 def test_everything_that_can_be_written():
     dhcp = {
         "range": ["192.168.1.50-192.168.1.59", "192.168.1.70"], "lease": 7200, "reserve": [NAS],

@@ -233,8 +233,15 @@ def test_what_dnsmasq_refuses_is_said_before_anything_is_touched():
     host = host_with()
     before = host.snapshot()
     host.answers["dnsmasq --test"] = Done(1, "", "dnsmasq: bad option at line 3 of stdin\n")
-    with pytest.raises(GatewayError, match="refuses its configuration: dnsmasq: bad option at line 3 of stdin"):
+    said = (
+        "refuses its configuration: dnsmasq: bad option at line 3 of stdin: pid-file=/run/ipmasq-services/default.pid$"
+    )
+    with pytest.raises(GatewayError, match=said):
         apply(host)
+    for said in ("bad option at line 999 of stdin", "bad option at line 0 of stdin", "bad option"):
+        host.answers["dnsmasq --test"] = Done(1, "", "dnsmasq: {0}\n".format(said))
+        with pytest.raises(GatewayError, match=said + "$"):
+            apply(host)
     assert host.snapshot() == before
 
 

@@ -87,6 +87,31 @@ def test_neighbours_that_do_not_answer():
     assert ground.silent(hops, Host(ip_neigh=listed)) == {("wan0", "192.0.2.1"), ("wan0", "192.0.2.3")}
 
 
+def test_networks_in_which_every_address_is_old(monkeypatch):
+    def own(local, **more):
+        return dict({"family": "inet6", "local": local, "prefixlen": 64}, **more)
+
+    infos = [own("fd00:7::1", deprecated=True), own("fd00:1::1"), own("fd00:1::2", deprecated=True), own("fe80::1")]
+    host = Host(ip_address_show=[{"ifname": "lan0", "addr_info": infos}, {"ifname": "lo"}])
+    assert ground._deprecated(host) == {"lan0": {"fd00:7::/64"}, "lo": set()}
+
+
+def test_leases_that_have_not_ended():
+    host = Host()
+    lines = ["100 52:54:00:12:34:56 192.168.1.100 a *", "99 52:54:00:12:34:57 192.168.1.101 b *", "duid 00:01"]
+    lines += [
+        "0 52:54:00:12:34:58 192.168.1.102 * *",
+        "200 123 fd00:1::1000 x 00:01",
+        "x",
+        "100 y z z",
+        "²0 a 10.0.0.1 b",
+    ]
+    host.read = {"/var/lib/ipmasq/default.leases": "\n".join(lines)}.get
+    host.now = lambda: 99.5
+    assert ground._leased("default", host) == {"192.168.1.100", "192.168.1.102"}
+    assert ground._leased("other", host) == set()
+
+
 def test_what_is_no_json_is_nothing():
     assert ground.asked(Host(ip_neigh="Usage: ip …"), "ip", "-j", "neigh", "show") == []
     assert ground.asked(Host(), "ip", "-j", "neigh", "show") == []

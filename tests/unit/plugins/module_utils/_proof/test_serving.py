@@ -75,6 +75,44 @@ def test_options_replace_what_dnsmasq_says():
     assert "router" not in wants(itself)
 
 
+def test_options_without_a_value_are_left_out():
+    offer = promised({"dhcp": {"options": {"router": "", "domain-name": ""}}}, {})["office gets addresses (DHCP)"]
+    assert wants(offer)["router"] == wants(offer)["domain"] == ()
+
+
+def test_a_range_that_is_used_up_or_elsewhere():
+    few = {"dhcp": {"range": "192.168.1.100-192.168.1.102", "reserve": [dict(NAS, address="192.168.1.101")]}}
+    for leased, lacks in (
+        ((), ""),
+        (("192.168.1.100",), ""),
+        (("192.168.1.100", "192.168.1.9", "192.168.1.101"), ""),
+        (("192.168.1.100", "192.168.1.102"), "every address of its range is leased or reserved"),
+    ):
+        found = promised(few, {}, replace(SERVED, leased=frozenset(leased)))
+        assert found["office gets addresses (DHCP)"].lacks == lacks
+    elsewhere = replace(SERVED, networks={**SERVED.networks, "lan0": ("10.0.0.0/8",)})
+    found = promised(few, {}, elsewhere)["office gets addresses (DHCP)"]
+    assert found.lacks == "no range of its DHCP is in a network of lan0"
+
+
+def test_old_ipv6_networks_are_not_announced():
+    told = "office hears of its IPv6 networks (router advertisements)"
+    both = replace(SERVED, networks={**SERVED.networks, "lan0": ("192.168.1.0/24", "fd00:1::/64", "fd00:7::/64")})
+    old = replace(both, deprecated={"lan0": frozenset({"fd00:7::/64"})})
+    assert wants(promised({"ra": "slaac"}, {}, both)[told])["networks"] == ("fd00:1::/64", "fd00:7::/64")
+    assert wants(promised({"ra": "slaac"}, {}, old)[told])["networks"] == ("fd00:1::/64",)
+    only = replace(SERVED, deprecated={"lan0": frozenset({"fd00:1::/64"})})
+    found = promised({"ra": "managed"}, {}, only)
+    assert found[told].lacks == found["office gets IPv6 addresses (DHCPv6)"].lacks
+    assert found[told].lacks == "lan0 has only IPv6 networks that are deprecated"
+
+
+def test_a_name_that_is_reserved_is_not_one_that_nobody_has():
+    named = dict(NAS, name="IPMASQ-probe")
+    asked = promised({"dhcp": {"reserve": [named]}}, {})["office gets answers about names (DNS, IPv4)"].asks
+    assert asked.name == "ipmasq-probe-x.home.arpa"
+
+
 def test_what_cannot_be_asked():
     without = {("guest0", "ip"): "192.168.2.253"}
     found = promised({"dhcp": {"reserve": [NAS]}}, {"dns": True}, replace(SERVED, clients=without))

@@ -68,6 +68,12 @@ def test_addresses_are_for_requests_from_their_own_links():
     assert ranges == {*office, "dhcp-range=tag:guest0,set:lan-guests"}
 
 
+def test_an_option_without_a_value_has_no_comma():
+    """dnsmasq would read an address behind it."""
+    found = lines({"dhcp": {"options": {"router": "", "252": "x"}}})
+    assert {"dhcp-option=tag:lan-office,option:router", "dhcp-option=tag:lan-office,252,x"} <= set(found)
+
+
 def test_no_server_has_a_zone():
     for server in ("fe80::1%lan0", "fe80::1%lan0\ninterface=wan0"):
         with pytest.raises(GatewayError, match="has a zone; name a server by a global or unique local address"):
