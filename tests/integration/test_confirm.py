@@ -24,6 +24,8 @@ from sandbox import files, foreign_rules, require_namespace, sh, switches
 from unhurried import slowed
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"
+#: Every Python that make test starts has this in front; see tests/quick.
+QUICK = pathlib.Path(__file__).resolve().parents[1] / "quick"
 PRIVATE = "mount --make-rprivate / && mount --bind $BOX/etc /etc && mount --bind $BOX/run /run && "
 WANS = [{"interface": "wan0"}]
 ONE = {"wans": WANS, "lans": [OFFICE]}
@@ -54,11 +56,12 @@ class Box:
 
     def inside(self, *argv, stdin=None):
         require_namespace()
-        path = os.pathsep.join([str(COLLECTIONS)] + [part for part in sys.path if part.endswith("site-packages")])
+        paths = [str(QUICK), str(COLLECTIONS), *(part for part in sys.path if part.endswith("site-packages"))]
+        compiled = {key: os.environ[key] for key in ("PYTHONPYCACHEPREFIX",) if key in os.environ}
         return subprocess.run(
             ["unshare", "-m", "sh", "-ec", PRIVATE + self.mounted + 'exec "$0" "$@"', *argv],
             input=stdin, capture_output=True, text=True, check=False,
-            env={"BOX": str(self.folder), "PYTHONPATH": path, "PATH": sandbox.PATH},
+            env={"BOX": str(self.folder), "PYTHONPATH": os.pathsep.join(paths), "PATH": sandbox.PATH, **compiled},
         )  # fmt: skip
 
     def module(self, name, **options):
