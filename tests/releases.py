@@ -61,11 +61,11 @@ def _loader(root: pathlib.Path) -> pathlib.Path:
     return sorted([*root.glob("usr/lib/*/ld-*.so*"), *root.glob("lib/*/ld-*.so*")])[0]
 
 
-def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
-    """A folder for PATH with the programs of these files."""
+def provide(root: pathlib.Path, folder: pathlib.Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """A folder for PATH with the programs of these files. Returns what each of them starts: words, and environment."""
+    found = {}
     for name in PROGRAMS:
-        plugins = root / "usr/lib" / _loader(root).parent.name / "xtables"
-        script = ["#!/bin/sh", "export XTABLES_LIBDIR={0}".format(plugins)]
+        more = {"XTABLES_LIBDIR": str(root / "usr/lib" / _loader(root).parent.name / "xtables")}
         path = root / "usr/sbin" / name
         while path.is_symlink():
             target = os.readlink(path)
@@ -74,7 +74,11 @@ def provide(root: pathlib.Path, folder: pathlib.Path) -> None:
         words = command(root, path if path.exists() else root / "bin" / name)
         if path.name.startswith("xtables-"):
             words.append(name.replace("-nft", "").replace("-legacy", ""))
-        script.append('exec {0} "$@"'.format(" ".join(words)))
+        exports = ["export {0}={1}".format(key, value) for key, value in more.items()]
         place = folder / name
-        place.write_text("\n".join(script) + "\n", encoding="utf-8")
+        place.write_text(
+            "\n".join(["#!/bin/sh", *exports, 'exec {0} "$@"\n'.format(" ".join(words))]), encoding="utf-8"
+        )
         place.chmod(0o755)
+        found[name] = (words, more)
+    return found

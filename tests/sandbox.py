@@ -23,6 +23,8 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 #: Where programs are found; tests with the tools of another release put theirs in front.
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+#: What the scripts among these start, by their path, for a start without a shell: words, and more of the environment.
+STARTED: dict[str, tuple[list[str], dict[str, str]]] = {}
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -127,9 +129,10 @@ def sh(command: str, check: bool = True) -> str:
 def ip_batch(*commands: str) -> None:
     """Commands of ip(8), in one process."""
     require_namespace()
+    words, more = STARTED.get(shutil.which("ip", path=PATH) or "", (["ip"], {}))
     done = subprocess.run(
-        ["ip", "-batch", "-"],
-        input="\n".join(commands), capture_output=True, text=True, check=False, env=dict(os.environ, PATH=PATH),
+        [*words, "-batch", "-"],
+        input="\n".join(commands), capture_output=True, text=True, check=False, env=dict(os.environ, PATH=PATH, **more),
     )  # fmt: skip
     assert done.returncode == 0, "\n".join(commands) + "\n" + done.stdout + done.stderr
 
@@ -155,20 +158,22 @@ class SandboxHost(Host):
     def run(self, argv, stdin=None):
         require_namespace()
         self.calls.append(list(argv))
-        if not self.which(argv[0]):
+        program = self.which(argv[0])
+        if not program:
             return Done(127, "", argv[0] + ": not found")
         if argv[0] == "sh":
             argv = [word.replace("/run/ipmasq", self.place("/run/ipmasq")) for word in argv]
         if list(argv) == ["iptables", "--version"] and self.variant:
             return Done(0, "iptables v1.8.9 ({0})\n".format(self.variant.replace("nft", "nf_tables")), "")
+        words, more = STARTED.get(program, (argv[:1], {}))
         done = subprocess.run(
-            list(argv),
+            [*words, *argv[1:]],
             input=stdin,
             capture_output=True,
             text=True,
             errors="surrogateescape",  # as AnsibleModule.run_command does
             check=False,
-            env=dict(os.environ, PATH=PATH, LC_ALL="C", XTABLES_LOCKFILE=str(self.root / "xtables.lock")),
+            env=dict(os.environ, PATH=PATH, LC_ALL="C", XTABLES_LOCKFILE=str(self.root / "xtables.lock"), **more),
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -279,10 +284,12 @@ def switches() -> dict:
 
 
 def _content(path: str) -> bytes:
-    """Of a short file. There are 1,500 switches, read before and after most tests: open() takes three times as long."""
+    """There are 1,500 switches, read before and after most tests: open() takes three times as long, and room for the
+    longest one, which most of them do not need, half as long again."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(handle, 1 << 16)
+        begun = os.read(handle, 512)
+        return begun if len(begun) < 512 else begun + os.read(handle, 1 << 16)
     finally:
         os.close(handle)
 

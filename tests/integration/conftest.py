@@ -54,7 +54,7 @@ def tools(tmp_path_factory):
     try:
         with releases.mounted(release) as root:
             folder = tmp_path_factory.mktemp("tools")
-            releases.provide(root, folder)
+            sandbox.STARTED.update(releases.provide(root, folder))
             sandbox.PATH = "{0}:{1}".format(folder, sandbox.PATH)
             yield
     except releases.NotHere as reason:
