@@ -23,6 +23,8 @@ from .quoting import join_words, word_after
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.rows import Rows
 
+    Tables = t.Mapping[str, t.List[Row]]
+
 #: Precedes the chain that holds new connections back, in the file of a family.
 HOLD = "# hold"
 #: Seconds to wait for the xtables lock; after that it is an error, never a missing rule.
@@ -40,8 +42,9 @@ def steps(desired: Rows, live: Rows, instance: str, restores: t.Mapping[str, str
     desired = tuple(_with_counts(row, counted.get(row)) for row in desired)
     before, after = sets_of(live), sets_of(desired)
     found = [ipset.making(instance, after, before)] if after else []
+    new, old = _by_table(desired), _by_table(live)
     for family, restore in restores.items():
-        text = _family_text(family, desired, live, instance)
+        text = _family_text(family, new, old, hold(family, desired + live, instance))
         if text:
             argv = (restore, "-w", LOCK_WAIT, "--noflush", "--counters")
             found.append(Step(argv, text, "." + FAMILIES[family], refused))
@@ -50,15 +53,21 @@ def steps(desired: Rows, live: Rows, instance: str, restores: t.Mapping[str, str
     return tuple(found)
 
 
-def _family_text(family: str, desired: Rows, live: Rows, instance: str) -> str:
-    held = hold(family, desired + live, instance)
+def _by_table(rows: Rows) -> t.Dict[str, t.List[Row]]:
+    """The rows of each family and table, in their order."""
+    found: t.Dict[str, t.List[Row]] = {}
+    for row in rows:
+        found.setdefault(row.chain.rpartition(" ")[0], []).append(row)
+    return found
+
+
+def _family_text(family: str, new: Tables, old: Tables, held: Rows) -> str:
     sections = [HOLD + "\n" + section("filter", list(held), [])] if held else []
     for table in ORDER:
-        place = "{0} {1} ".format(family, table)
-        old = [row for row in live + held if row.chain.startswith(place)]
-        new = [row for row in desired if row.chain.startswith(place)]
-        if old or new:
-            sections.append(section(table, new, old))
+        place = "{0} {1}".format(family, table)
+        wanted, left = new.get(place, []), old.get(place, []) + (list(held) if table == "filter" else [])
+        if wanted or left:
+            sections.append(section(table, wanted, left))
     return "".join(sections)
 
 

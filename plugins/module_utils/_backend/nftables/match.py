@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from dataclasses import replace
 
@@ -68,22 +69,29 @@ def split(match: Match) -> t.List[Match]:
     """
     if match.rate:
         return [match]  # a limit applies to all of them together
+    parts = (
+        _lengths(match.source),
+        _lengths(match.leaves_as),
+        _lengths(match.destination),
+        _lengths(match.asked, hashed=False),
+        _ports(match.port),
+    )
+    if all(len(each) == 1 for each in parts):
+        return [match]  # as nearly all of them: a copy takes longer than everything else here
     return [
         replace(match, source=source, leaves_as=leaves_as, destination=destination, asked=asked, port=port)
-        for source in _lengths(match.source)
-        for leaves_as in _lengths(match.leaves_as)
-        for destination in _lengths(match.destination)
-        for asked in _lengths(match.asked, hashed=False)
-        for port in _ports(match.port)
+        for source, leaves_as, destination, asked, port in itertools.product(*parts)
     ]
 
 
 def _lengths(networks: t.Tuple[str, ...], hashed: bool = True) -> t.List[t.Tuple[str, ...]]:
     """``hashed``: nft takes a mask in front of a set. Otherwise only addresses form a set."""
+    if len(networks) < 2:
+        return [networks]
     lengths: t.Dict[str, t.List[str]] = {}
     for net in networks:
         lengths.setdefault(net.partition("/")[2] if hashed or is_host(net) else net, []).append(net)
-    return [tuple(nets) for nets in lengths.values()] or [()]
+    return [tuple(nets) for nets in lengths.values()]
 
 
 def _ports(ports: t.Tuple[Ports, ...]) -> t.List[t.Tuple[Ports, ...]]:
