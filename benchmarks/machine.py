@@ -11,6 +11,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def describe() -> dict[str, str]:
     }
     found.update((name, _version(command, pattern)) for name, (command, pattern) in VERSIONS.items())
     return found
+
+
+def in_use(seconds: float = 2.0) -> float:
+    """The share of all processors' time that others use just now, from 0 to 1 (proc_stat(5): all but idle, iowait)."""
+
+    def read() -> tuple[int, int]:
+        ticks = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(ticks), ticks[3] + ticks[4]
+
+    before = read()
+    time.sleep(seconds)
+    whole, idle = (later - earlier for later, earlier in zip(read(), before, strict=True))
+    return 1 - idle / whole if whole else 0.0
 
 
 def _first(pattern: str, path: str) -> str:

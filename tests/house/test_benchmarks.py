@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.ipmasq.linux.benchmarks import __main__ as runner, measure, report
+from ansible_collections.ipmasq.linux.benchmarks import __main__ as runner, machine, measure, report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +138,17 @@ def test_every_bench_has_its_place_on_the_page() -> None:
     text = report.PAGE.read_text(encoding="utf-8")
     for name in ("budgets", *runner.NAMES):
         report.between(text, name, "")
+
+
+def test_a_busy_machine_tells_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(machine, "in_use", lambda: 0.9)
+    monkeypatch.setattr(runner, "run", lambda *_args: pytest.fail("it measures"))
+    assert runner.main(["--quick"]) == 2
+    assert capsys.readouterr().err == "this machine is too busy to tell: 90% of its processors' time is in use\n"
+
+
+def test_what_others_use_is_seen() -> None:
+    with subprocess.Popen(["sh", "-c", "while :; do :; done"]) as spins:
+        used = machine.in_use(0.5)
+        spins.kill()
+    assert 0.4 / (os.cpu_count() or 1) < used <= 1

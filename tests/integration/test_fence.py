@@ -422,3 +422,19 @@ def test_the_fence_leaves_bridged_frames_alone(gate, net):
     assert net.tcp("wan", "vm", "203.0.113.50") == WAN4
     net.nodes["vm"].sh("ip route add 192.168.0.0/16 via " + GATE4)
     closed(net, "vm", "office", OFFICE4)
+
+
+@ON_TWO
+def test_a_transparent_proxy_on_the_gateway_is_let_in(gate, net):
+    """It sends to a server inside with its client's address, which is none of this host's, and comes in by no link."""
+    gate.apply(**TWO_LANS)
+    for client, server, level, option in (
+        ("8.8.8.8", OFFICE4, socket.IPPROTO_IP, 19),  # IP_TRANSPARENT
+        ("2600::1", "fd00:1::10", socket.IPPROTO_IPV6, 75),  # IPV6_TRANSPARENT
+    ):
+        family = socket.AF_INET6 if ":" in client else socket.AF_INET
+        with net.socket("gate", family, socket.SOCK_DGRAM) as proxy, Sniffer(net, "office") as inside:
+            proxy.setsockopt(level, option, 1)
+            proxy.bind((client, 0))
+            proxy.sendto(b"x", (server, 8443))
+            assert client in [str(source) for source, _protocol in inside.sources(0.4)]

@@ -22,7 +22,7 @@ import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, Gate, ServiceHost
 from sandbox import sh
-from topology import CLIENTS, GATE4, GATE6, WAN4
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -248,6 +248,51 @@ def test_nobody_else_is_answered(gate, net, programs, tmp_path):
     ):  # fmt: skip
         assert asked(net, node, server, "laptop", wait=0.3) in SILENT, (node, server)
     assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
+
+
+def test_a_server_of_the_users_own_on_lo_is_there_for_all(gate, net):
+    """A public resolver, and the one that our own DHCP gives to guests; ours is not there for them."""
+    public, private = "192.0.2.53", "10.53.53.53"
+    sh("ip addr add {0}/32 dev lo; ip addr add {1}/32 dev lo".format(public, private))
+    net.nodes["wan"].sh("ip route add {0} via {1}".format(public, GATE4))
+    serve(gate, lans=[dict(OFFICE, dhcp=True), dict(GUESTS, dhcp={"options": {"dns-server": private}})])
+    for node, address in (("wan", public), ("guest", private)):
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with (
+                net.socket("gate", socket.AF_INET, kind) as server,
+                net.socket(node, socket.AF_INET, kind) as client,
+            ):
+                server.bind((address, 53))
+                server.settimeout(patience())
+                client.settimeout(patience())
+                if kind == socket.SOCK_STREAM:
+                    server.listen(1)
+                client.connect((address, 53))
+                if kind == socket.SOCK_DGRAM:
+                    client.send(query("laptop"))
+                    assert server.recv(100) == query("laptop")
+    assert asked(net, "guest", "192.168.2.1", "laptop", wait=0.3) in SILENT
+    assert asked(net, "guest", "192.168.1.1", "laptop", wait=0.3) in SILENT
+
+
+def test_a_relay_of_the_users_own_is_answered_from_the_wan(gate, net):
+    """A relay asks from the port at which servers are asked (RFC 1542 section 4.1.1, RFC 8415 section 7.2)."""
+    serve(gate)
+    for own, server, port in ((GATE4, WAN4, 67), (GATE6, WAN6, 547)):
+        family = socket.AF_INET6 if ":" in own else socket.AF_INET
+        there = net.socket("wan", family, socket.SOCK_DGRAM)
+        with net.socket("gate", family, socket.SOCK_DGRAM) as relay, there:
+            relay.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            relay.bind((own, port))
+            there.bind((server, port))
+            there.settimeout(patience())
+            relay.settimeout(patience())
+            # Nobody who has not been asked says anything.
+            there.sendto(b"unasked", (own, port))
+            relay.sendto(b"relayed", (server, port))
+            assert there.recv(99) == b"relayed"
+            there.sendto(b"answer", (own, port))
+            assert relay.recv(99) == b"answer"
 
 
 @ON_NFT

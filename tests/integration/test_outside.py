@@ -144,3 +144,16 @@ def test_nor_of_a_network_whose_prefix_is_translated(gate, net):
     there = mapped.partition("/")[0]
     assert net.tcp("wan", "office", there + "10") == WAN6
     assert net.tcp("wan", "gate", there + "1", 9000, timeout=SOON) == "timeout"
+
+
+def test_an_address_of_a_vpn_or_of_one_link_is_not_there_for_a_wan(gate, net):
+    """Those of Tailscale (RFC 6598), and of a DNS cache on a link-local address."""
+    sh("ip addr add 100.101.102.1/32 dev lo; ip addr add 169.254.20.10/32 dev lo")
+    net.nodes["wan"].sh("ip route add 100.64.0.0/10 via {0}; ip route add 169.254.20.10/32 via {0}".format(GATE4))
+    for address in ("100.101.102.1", "169.254.20.10"):
+        assert net.tcp("wan", "gate", address, 9000) == WAN4
+    gate.apply(**TWO_LANS)
+    for address in ("100.101.102.1", "169.254.20.10"):
+        assert net.tcp("wan", "gate", address, 9000, timeout=SOON) == "timeout"
+    sh("ip addr add 100.101.102.2/32 dev wan0")
+    assert net.tcp("wan", "gate", "100.101.102.2", 9000) == WAN4

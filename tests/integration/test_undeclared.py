@@ -40,6 +40,7 @@ from topology import (
     udp,
 )
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import prefix
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
@@ -243,6 +244,22 @@ def test_a_container_inside_a_lans_networks_is_closed_from_outside(gate, net):
         send(net, "wan", [udp(WAN4, there4, 40005), udp(WAN6, there6, 40005)], link="wan0")
         assert {str(source) for source, _protocol in inside.sources(SOON)} & {WAN4, WAN6} == set()
     assert net.tcp("office", "container", there4) == OFFICE4
+    assert net.tcp("office", "container", there6) == OFFICE6
+
+
+def test_a_container_inside_a_prefix_that_is_translated_is_closed_from_outside(gate, net):
+    """``inbound`` is false if omitted."""
+    _there4, there6 = third(net, "docker0", "container", "172.17.0", "fd00:1:0:99")
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:77::/48 via " + GATE6)
+    item = {"name": "six", "action": "prefix", "source": ["fd00:1::/48"], "to": ["2001:db8:77::/48"]}
+    lans = [dict(OFFICE, networks=["192.168.1.0/24", "fd00:1::/56"])]
+    ((inside, mapped),) = prefix.neutral_pairs("fd00:1::/48", "2001:db8:77::/48", ["fd00:1:0:99::/64"])
+    assert there6.startswith(inside.partition("/")[0])
+    outside = mapped.partition("/")[0] + "10"
+    for inbound in (False, True):
+        nat = [{"name": "four"}, dict(item, inbound=inbound)]
+        gate.apply(wans=[{"interface": "wan0"}], lans=lans, ipv6="prefix", nat=nat)
+        assert net.tcp("wan", "container", outside, timeout=0 if inbound else SOON) == (WAN6 if inbound else "timeout")
     assert net.tcp("office", "container", there6) == OFFICE6
 
 
@@ -518,6 +535,16 @@ def test_instances_that_share_a_wan(gate, net, turn):
     closed(net, "wan", "guest", GUEST4)
     for options in (ONE_LAN, SECOND):
         assert not gate.apply(**options).changed
+
+
+def test_a_lan_of_another_instance_inside_a_broad_one_keeps_its_flows(gate, net):
+    """One instance has all of 192.168.0.0/16 behind its routers; what it has not is the other's LAN."""
+    broad = {"wans": [{"interface": "wan0"}], "lans": [dict(OFFICE, networks=["192.168.0.0/16", "fd00:1::/64"])]}
+    for turn in (SECOND, broad, SECOND):
+        gate.apply(**turn)
+        assert net.tcp("guest", "wan", WAN4) == GATE4
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    closed(net, "office", "guest", GUEST4)
 
 
 def test_a_lan_reaches_one_of_another_instance(gate, net):

@@ -29,18 +29,24 @@ MANAGED = (
     ("flannel", "Kubernetes"),
     ("cali", "Kubernetes"),
     ("cilium", "Kubernetes"),
+    # Cilium calls links of pods lxc and a number; the bridge of LXC is lxcbr0.
+    ("lxc", "LXC, or Cilium"),
     ("kube", "Kubernetes"),
     ("tunl0", "Kubernetes"),
     ("vxlan.calico", "Kubernetes"),
     ("nodelocaldns", "Kubernetes"),
     ("weave", "a container network"),
-    ("lxcbr", "LXC"),
+    ("cbr0", "Kubernetes"),
+    ("nerdctl", "nerdctl"),
     ("lxdbr", "LXD"),
     ("incusbr", "Incus"),
     ("virbr", "libvirt"),
     ("vnet", "libvirt"),
     ("vmnet", "VMware"),
     ("vboxnet", "VirtualBox"),
+    ("mpqemubr", "Multipass"),
+    ("ve-", "systemd-nspawn"),
+    ("vz-", "systemd-nspawn"),
 )
 #: Docker names its bridges br- and the first twelve hex digits of the network's ID; other br- names are the user's own.
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")

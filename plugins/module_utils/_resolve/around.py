@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.net import by_family, family_of, matches_any, network
-from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, shorten
+from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, overlaps, shorten
 from .._facts.links import TUNNEL_LINKS, is_left_alone, managed_links
 from .resolved import Around
 
@@ -44,6 +44,7 @@ def around(
     ]
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
+    lo = facts.named("lo") if any(lan.services for lan in lans) else None
     named = [each for each in others if matches_any(managed, each.name)]
     unnamed = [each for each in others if each not in named and not _comes_by_itself(each)]
     vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
@@ -59,10 +60,19 @@ def around(
             for net in public_behind(each)
         ),
         neighbours=tuple(neighbours),
+        parts=_parts([net for lan in lans for net in lan.named_networks], others),
         bridges=tuple(
             sorted(each.name for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name))
         ),
+        loopback=lo.addresses if lo else (),
     )
+
+
+def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:
+    """The networks of undeclared links that are smaller than a LAN's network around them."""
+    pairs = overlaps(inside, [net for each in others for net in each.networks])
+    found = (theirs for ours, theirs in pairs if network(theirs).prefixlen > network(ours).prefixlen)
+    return tuple(sorted(set(found)))
 
 
 def _comes_by_itself(interface: Interface) -> bool:

@@ -102,6 +102,7 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
         for each in facts.interfaces
         if each.addresses
         and each.kind != "dummy"
+        and each.name != "lo"
         and each.name not in facts.default_routes
         and not is_left_alone(each)
         and not matches_any(known, each.name)

@@ -55,7 +55,9 @@ class Around:
     ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
     behind: t.Tuple[str, ...] = ()  # networks beyond the private ones that managed links led to in this run
     neighbours: t.Tuple[Neighbour, ...] = ()
+    parts: t.Tuple[str, ...] = ()  # networks of undeclared links inside those of a LAN
     bridges: t.Tuple[str, ...] = ()  # declared links that are bridges
+    loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
 
     def leaves(self, link: str) -> bool:
         """Whether a link that is not declared is left to its manager."""

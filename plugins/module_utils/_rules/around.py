@@ -16,10 +16,9 @@ import typing as t
 from dataclasses import replace
 
 from .._base.net import by_family, family_of, network
-from .._base.values import is_private, less
+from .._base.values import less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
-from .._resolve.inside import followed
 from .bridged import bridged
 from .chains import (
     ARRIVE,
@@ -55,11 +54,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.items import Masquerade
     from .._resolve.resolved import Resolved
 
-#: The kernel refuses it on a wire, until something sets route_localnet (kube-proxy does).
-LOOPBACK = ("127.0.0.0/8",)
+#: So many links are compared one after the other, as iptables does.
+FEW = 16
 MARK = Action("mark", size=REACH)
 #: Chains reached only from those above.
-ASKED = Chain("outside-new", "", OUTSIDE.stage)
 NEW = Chain("reaches-new", "", REACHES.stage)
 OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
@@ -133,78 +131,23 @@ def strange(gateway: Resolved) -> t.List[Rule]:
     inside = _checked_networks(gateway)
     if gateway.undeclared == "leave" or not inside:
         return []
+    links = Match(iif=declared(gateway))
+    if len(links.iif) <= FEW:
+        # Every packet of a LAN passes here, so it is asked for its link only.
+        strays = [Match(family, source=nets, astray=True) for family, nets in inside.items()]
+        return [
+            Rule(ARRIVE.name, links, RETURN, "declared"),
+            *(Rule(ARRIVE.name, each, DROP, "spoofed") for each in strays),
+        ]
     jumps = [
         Rule(ARRIVE.name, Match(family, source=nets), Action("jump", STRANGE.name), "declared")
         for family, nets in inside.items()
     ]
     return [
         *jumps,
-        Rule(STRANGE.name, Match(iif=declared(gateway)), RETURN, "declared"),
+        Rule(STRANGE.name, links, RETURN, "declared"),
         *(Rule(STRANGE.name, Match(family, astray=True), DROP, "spoofed") for family in inside),
     ]
-
-
-# --- What a WAN asks for ----------------------------------------------------------------------------------------------
-
-
-def outside(gateway: Resolved) -> t.List[Rule]:
-    """From a WAN, a private address of this host is unreachable unless it belongs to that WAN.
-
-    This covers port forwards and services of the gateway itself: replies would leave with that address as the source.
-    """
-    new = Match(iif=wan_interfaces(gateway), ct_state=("new",))
-    rules = [
-        Rule(OUTSIDE.name, new, Action("jump", ASKED.name), "closed"),
-        # A site behind an IPsec policy has no link of its own.
-        Rule(ASKED.name, Match(decrypted=True), RETURN, "closed"),
-    ]
-    taken = [ports for forward in gateway.port_forwards for ports in forward.port]
-    rules += [
-        Rule(ASKED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
-        for port in gateway.controller_ports
-        if not any(first <= port <= last for first, last in taken)
-    ]
-    rules += [
-        Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
-        for wan in wan_interfaces(gateway)
-    ]
-    named = by_family(_named(gateway))
-    for family, nets in by_family(_never_asked(gateway)).items():
-        asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)
-        rules.append(Rule(ASKED.name, asked, DROP, "closed"))
-    return rules + _astray(gateway)
-
-
-def _astray(gateway: Resolved) -> t.List[Rule]:
-    """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
-
-    Only private ones: the route to a public source may use another WAN. Multicast may come from anywhere.
-    """
-    if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
-        return []
-    return [
-        Rule(
-            ASKED.name,
-            Match(family, iif=(wan,), source=nets, not_destination=GROUPS[family], astray=True),
-            DROP,
-            "spoofed/" + wan,
-        )
-        for family, nets in by_family(net for net in followed(gateway) if is_private(net)).items()
-        for wan in wan_interfaces(gateway)
-    ]
-
-
-def _never_asked(gateway: Resolved) -> t.Tuple[str, ...]:
-    if gateway.undeclared == "drop":
-        return NEVER_OUTSIDE + LOOPBACK
-    return LOOPBACK + tuple(net for lan in gateway.lans for net in lan.networks if is_private(net))
-
-
-def _named(gateway: Resolved) -> t.List[str]:
-    """Private addresses that an item makes reachable from outside, on whichever link they are."""
-    found = [net for forward in gateway.port_forwards for net in forward.destination]
-    found += [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
-    return [net for net in found if is_private(net)]
 
 
 # --- Between what is declared and what is not -----------------------------------------------------------------------
@@ -225,7 +168,7 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
     rules.append(Rule(here, Match(iif=wans, ct_state=("new",)), Action("jump", COMING.name), key))
     rules += _of_a_lan(gateway) + private_of_known(wans)
     rules += [established, *errors]
-    rules += _coming(here, Match(iif=wans), "managed") + _coming(COMING.name, Match(), "declared")
+    rules += _coming(here, Match(iif=wans), "managed") + _mapped(gateway) + _coming(COMING.name, Match(), "declared")
     rules.append(Rule(here, Match(), Action("goto", ELSEWHERE.name), key))
     return rules + left_to_managers(around, ELSEWHERE.name, "iif") + _from_lans(gateway) + sites(gateway)
 
@@ -238,6 +181,17 @@ def _coming(chain: str, match: Match, key: str) -> t.List[Rule]:
     return [
         Rule(chain, replace(match, translated=True), RETURN, key),
         Rule(chain, match, DROP, "undeclared"),
+    ]
+
+
+def _mapped(gateway: Resolved) -> t.List[Rule]:
+    """What is mapped 1:1 may contain a network of a manager's link, and is closed from outside unless it is opened."""
+    closed = [
+        net for item in gateway.nat if item.action in ("static", "prefix") and not item.inbound for net in item.to
+    ]
+    return [
+        Rule(COMING.name, Match(family, translated=True, asked=nets), DROP, "closed")
+        for family, nets in by_family(closed).items()
     ]
 
 
@@ -267,8 +221,11 @@ def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
         coming = Match(family, iif=wans, destination=nets, direction="original")
         rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
     for family, nets in _checked_networks(gateway).items():
-        claimed = Match(family, source=nets, ct_state=KNOWN)
-        rules.append(Rule(here, claimed, Action("goto", ELSEWHERE.name), key))
+        # Another instance's LAN, for example, may be a part of a LAN that has all of 192.168.0.0/16 behind its routers.
+        own = by_family(less(nets, gateway.around.parts)).get(family)
+        if own:
+            claimed = Match(family, source=own, ct_state=KNOWN)
+            rules.append(Rule(here, claimed, Action("goto", ELSEWHERE.name), key))
     to_lan = Match(oif=lan_interfaces(gateway), ct_state=KNOWN)
     for into in (replace(to_lan, direction="reply"), replace(to_lan, translated=True)):
         rules.append(Rule(here, into, Action("goto", ELSEWHERE.name), key))

@@ -19,7 +19,6 @@ from .._resolve.around import reached
 from .._resolve.inside import followed, inside_of, sources_of
 from . import follow
 from .around import (
-    ASKED,
     CLAIMED,
     COMING,
     NEW,
@@ -28,7 +27,6 @@ from .around import (
     claimed,
     closing,
     martians,
-    outside,
     reaches,
     spoofed,
     strange,
@@ -82,6 +80,7 @@ from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
 from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
+from .outside import ASKED, outside
 from .rerouted import AGAIN, MOVED, moved
 
 if t.TYPE_CHECKING:

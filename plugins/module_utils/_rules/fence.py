@@ -128,7 +128,9 @@ def _from_others(gateway: Resolved) -> t.List[Rule]:
     if gateway.undeclared == "leave":
         return []
     here = OTHERS.name
-    rules = [Rule(BEGIN.name, Match(oif=lan_interfaces(gateway)), Action("goto", here), KEY)]
+    # A transparent proxy on this host sends with the address of its client.
+    routed = Match(oif=lan_interfaces(gateway), forwarded=True)
+    rules = [Rule(BEGIN.name, routed, Action("goto", here), KEY)]
     rules += [Rule(here, match, RETURN, "reach") for match in (Match(translated=True), Match(mark=LET_THROUGH))]
     return rules + from_sites(gateway, here)
 

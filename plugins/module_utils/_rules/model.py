@@ -84,6 +84,7 @@ class Match:
     decrypted: bool = False  # the packet came out of IPsec
     again: bool = False  # not the first packet of its flow
     foreign: bool = False  # the source is not an address of this host
+    forwarded: bool = False  # it came from a link and is routed: neither sent by this host nor bridged
     martian: bool = False  # the source is an address of this host, the destination is not
     untranslated: bool = False  # the source of this new flow is not translated; implied by a stage, or stated
 

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
-from .chains import ACCEPT, DROP, INPUT, REJECT, wan_interfaces
+from .._base.net import by_family
+from .chains import ACCEPT, DROP, INPUT, OPENING, REJECT, wan_interfaces
 from .model import Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -36,10 +38,10 @@ def services(gateway: Resolved) -> t.List[Rule]:
         closed = [
             Match("ip", iif=wans, protocol="udp", port=DHCP),
             Match("ip6", iif=wans, protocol="udp", port=DHCP6),
-            # A server of the user's own at an address of the WAN is none of ours.
-            *(Match(iif=wans, protocol=each, port=DNS, elsewhere=True) for each in ("udp", "tcp")),
+            *(replace(match, iif=wans, elsewhere=True) for match in _questions(gateway)),
         ]
-        rules += [Rule(INPUT.name, match, DROP, "closed") for match in closed]
+        # Answers to a relay or a resolver on this host come from the same ports.
+        rules += [Rule(INPUT.name, replace(match, ct_state=OPENING), DROP, "closed") for match in closed]
     names = any(lan.services.dns for lan in served)
     for lan in served:
         if lan.services.dhcp:
@@ -50,9 +52,22 @@ def services(gateway: Resolved) -> t.List[Rule]:
         if names:
             # dnsmasq answers questions on each of its links.
             action = ACCEPT if lan.services.dns else REJECT
-            asked = [Match(iif=lan.interfaces, protocol=each, port=DNS) for each in ("udp", "tcp")]
-            rules += [_opened(match, action) for match in asked]
+            asked = _questions(gateway) if action == REJECT else _over_both(Match())
+            rules += [_opened(replace(match, iif=lan.interfaces), action) for match in asked]
     return rules
+
+
+def _questions(gateway: Resolved) -> t.List[Match]:
+    """For names. A server of the user's own may listen at addresses of a WAN, or on lo."""
+    own = by_family(gateway.around.loopback)
+    if not own:
+        return _over_both(Match())
+    matches = [Match(family, not_destination=own.get(family, ())) for family in ("ip", "ip6")]
+    return [each for match in matches for each in _over_both(match)]
+
+
+def _over_both(match: Match) -> t.List[Match]:
+    return [replace(match, protocol=each, port=DNS) for each in ("udp", "tcp")]
 
 
 def _opened(match: Match, action: Action = ACCEPT) -> Rule:

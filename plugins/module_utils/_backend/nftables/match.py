@@ -105,6 +105,8 @@ WORDS = {
     # Only in prerouting: kernels before 6.0 refuse it elsewhere.
     "routed": compare({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, True),
     "astray": compare({"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, False),
+    # Linux tells the link in postrouting since 5.7, but not that of bridged frames (br_nf_post_routing).
+    "forwarded": compare({"meta": {"key": "iif"}}, "0", "!="),
     "foreign": compare({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
     "again": compare({"ct": {"key": "status"}}, "confirmed", "in"),
     "translated": compare({"ct": {"key": "status"}}, "dnat", "in"),

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, Problems
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import VPNS, Facts, Interface, Route, manager_of
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.services import LanServices
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.around import (
     MOST_BEHIND,
     around,
@@ -78,6 +79,22 @@ def test_a_vpn_in_the_kernel_is_left_alone_and_is_no_lan(kind):
     named = link("tun0", kind)
     assert seen(named).apart == () and seen(named).leaves("tun0")
     assert manager_of(named)
+
+
+def test_parts_of_a_lan_that_are_on_other_links():
+    """Another instance's LAN, or a container's network, in a LAN with all of 192.168.0.0/16 behind its routers."""
+    links = (replace(link("guest0"), networks=("192.168.2.0/24",)), replace(link("eth9"), networks=("10.0.0.0/8",)))
+    broad = (replace(LANS[0], networks=("192.168.0.0/16", "10.0.0.0/8")),)
+    assert around(broad, WANS, Facts(links)).parts == ("192.168.2.0/24",)
+    assert seen(*links).parts == ()
+
+
+def test_bridges_are_known_and_what_listens_on_lo():
+    served = (replace(LANS[0], interfaces=("lan0", "br*"), services=LanServices(dns=True)),)
+    links = (link("lan0"), link("br0", "bridge"), link("br9", "vlan"), link("docker0", "bridge"), link("lo"))
+    found = around(served, WANS, Facts(links))
+    assert (found.bridges, found.loopback) == (("br0",), ("10.9.9.1",))
+    assert seen(*links).loopback == ()
 
 
 def test_a_way_out_is_never_left_alone():

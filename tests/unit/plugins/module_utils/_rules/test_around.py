@@ -93,3 +93,14 @@ def test_many_networks_are_asked_for_only_where_a_source_may_be_one_of_them():
     assert jump.match.source == ("100.64.8.0/24", "192.168.0.0/16")
     for source, verdict in (("192.168.4.9", "drop"), ("192.168.5.9", "accept"), ("100.64.8.1", "drop")):
         assert decided(ruleset, Packet("wan0", "lan0", source, PC, "established"))[0] == verdict, source
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_packets_of_declared_links_are_asked_for_little(count):
+    """In iptables, each name of a link is a rule, so a hundred of them are asked only about sources of LANs."""
+    names = ["lan{0}".format(number) for number in range(count)]
+    found = compiled(lans=[dict(OFFICE, interfaces=names)])
+    first = next(rule for rule in found.rules if rule.chain == "arrive" and rule.action.kind != "unmark")
+    assert (first.action.kind, bool(first.match.source)) == (("return", False) if count == 1 else ("jump", True))
+    strays = [rule for rule in found.rules if rule.match.astray and rule.key == "spoofed"]
+    assert [rule.action.kind for rule in strays] == ["drop"]
