@@ -43,9 +43,8 @@ def read_metrics(mode: str, folder: t.Optional[str], problems: Problems) -> Metr
     if not PATH.match(path) or len(path) > LONGEST_PATH:
         problems.add(
             "metrics_folder",
-            "'{0}' is not an absolute path of letters, digits, '.', '_' and '-'; write {1}".format(
-                shorten(str(folder)), FOLDER
-            ),
+            "'{0}' is not an absolute path of at least two folders, of letters, digits, '.', '_' and '-'; write "
+            "{1}".format(shorten(str(folder)), FOLDER),
         )
         return NO_METRICS
     if path.startswith(NOT_BELOW):

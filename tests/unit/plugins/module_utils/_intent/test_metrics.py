@@ -45,7 +45,8 @@ def test_what_is_not_a_folder(given):
     found, problems = read(folder=given)
     assert found == NO_METRICS
     assert len(problems) == 1 and problems[0].startswith("metrics_folder: '")
-    assert problems[0].endswith("is not an absolute path of letters, digits, '.', '_' and '-'; write " + FOLDER)
+    told = "is not an absolute path of at least two folders, of letters, digits, '.', '_' and '-'; write "
+    assert problems[0].endswith(told + FOLDER)
 
 
 @pytest.mark.parametrize("given", ["/etc/ipmasq", "/proc/1", "/usr/share/metrics", "/sys/kernel"])
