@@ -235,7 +235,7 @@ def test_containers_are_left_to_their_manager(gate, net):
 
 
 def test_a_container_inside_a_lans_networks_is_closed_from_outside(gate, net):
-    """A LAN has all of 172.16.0.0/12 behind its routers, but for what the host has itself."""
+    """A LAN has all of 172.16.0.0/12 behind its routers, except for what the host has itself."""
     there4, there6 = container(net)
     networks = ["192.168.1.0/24", "172.16.0.0/12", "fd00:1::/64", "fd17::/48"]
     gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, networks=networks), GUESTS])
