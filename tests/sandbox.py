@@ -138,7 +138,7 @@ def ip_batch(*commands: str) -> None:
 
 
 #: What a change prepares for a shell to run.
-SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|commit)")
+SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|new/\d+/([^/]+\.)?commit\.ipmasq-new)")
 
 
 class SandboxHost(Host):

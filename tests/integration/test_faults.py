@@ -94,16 +94,21 @@ def test_whichever_step_goes_wrong(gate, change, kind):
     assert number > 12
 
 
+def path_of(gate, script):
+    """Of a pending change."""
+    folder = pathlib.Path(gate.host.place(rollback.folder_of("default")))
+    return next(folder.glob("new/*/*.commit" + scripts.PART)) if script == "commit" else folder / script
+
+
 def lines_of(gate, script):
     """The lines of a script that do something, by number."""
-    text = pathlib.Path(gate.host.place(rollback.folder_of("default"))) / script
-    lines = text.read_text().splitlines()
+    lines = path_of(gate, script).read_text().splitlines()
     return [number for number, line in enumerate(lines) if line.strip() and not line.startswith(("#", "}", "fi"))]
 
 
 def kill_at(gate, script, number):
     """The shell that runs this script dies in front of that line, once."""
-    path = pathlib.Path(gate.host.place(rollback.folder_of("default"))) / script
+    path = path_of(gate, script)
     lines = path.read_text().splitlines()
     flag = gate.host.root / "killed"
     lines.insert(number, "[ -e {0} ] || {{ : > {0}; kill -9 $$; }}".format(flag))

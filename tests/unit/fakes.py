@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import posixpath
 import re
 import shlex
 import typing as t
@@ -37,12 +38,19 @@ BUILTIN = {
 WAYS_OUT = ("default", "0.0.0.0/1", "::/1", "2000::/3", "2000::/4")
 
 
-STAGED = re.compile(r"^cp (\S+) (.+) \|\| give_up$", re.MULTILINE)
-MODES = re.compile(r"^chmod ([0-7]+) (.+) \|\| give_up$", re.MULTILINE)
+STAGED = re.compile(r"^cp -p (.+) \|\| give_up$", re.MULTILINE)
 
 
 class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
     """The code under test wrote to a frozen host."""
+
+
+def copied(keep: str) -> t.Iterator[t.Tuple[str, str]]:
+    """What the script that keeps a change copies: where each file will be, and its name in the folder of the change."""
+    for words in STAGED.findall(keep):
+        *names, folder = shlex.split(words)
+        for name in names:
+            yield posixpath.join(folder, posixpath.basename(name))[: -len(scripts.PART)], name
 
 
 def link(name: str, *addresses: str, **more: t.Any) -> t.Dict[str, t.Any]:
@@ -454,32 +462,30 @@ class FakeHost(Host):
     def _keep(self, folder: str) -> Done:
         """The effect of the script in the shell: every file staged, then moved; stale ones removed; services called."""
         staged = {}
-        script = self.files[folder + "keep"]
-        modes = {part: int(mode, 8) for mode, parts in MODES.findall(script) for part in shlex.split(parts)}
-        for name, words in STAGED.findall(script):
-            (part,) = shlex.split(words)
-            path = part[: -len(scripts.PART)]
-            if name != "commit" and not self._event("write", path):
+        commit = json.loads(self.files[folder + "change.json"])["commit"]
+        for path, name in copied(self.files[folder + "keep"]):
+            if path != commit and not self._event("write", path):
                 return Done(1, "", "cp: error writing '{0}': No space left on device".format(path))
-            staged[path] = (self.files[folder + name], modes[part])
-        for line in self.files[folder + "commit"].splitlines():
+            staged[path] = (self.files[folder + name], self.modes[folder + name])
+        for line in staged[commit][0].splitlines()[1:]:
             words = shlex.split(line)
-            if line.startswith("#"):
-                continue
             if words[0] == "systemctl":
                 self._systemctl(words[: words.index("||")])
             elif words[0] == "[":
-                path = words[9]
-                self.files[path], self.modes[path] = staged[path]
-            elif words[:2] == ["rm", "-f"] and not words[2].endswith(".commit"):
-                self._event("remove", words[2])
-                self.files.pop(words[2], None)
-                self.modes.pop(words[2], None)
+                self.files[words[9]], self.modes[words[9]] = staged[words[9]]
+            elif words[:2] == ["rm", "-f"] and words[2] != commit:
+                self._rm(*words[2 : words.index("||")])
         for line in self.files[folder + "keep"].splitlines():
             if line.startswith("systemctl"):
                 self._systemctl([word for word in line.partition(" || ")[0].split() if word != "--quiet"])
         self.remove_tree(folder.rstrip("/"))
         return Done(0, "", "")
+
+    def _rm(self, *paths: str) -> None:
+        for path in paths:
+            self._event("remove", path)
+            self.files.pop(path, None)
+            self.modes.pop(path, None)
 
     def _restore(self, folder: str) -> Done:
         """The effect of the script in the shell; that it has this effect is shown with real programs."""

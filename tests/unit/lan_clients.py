@@ -16,6 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Don
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import run
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import DISPATCHER
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
+from ansible_collections.ipmasq.linux.tests.unit.fakes import copied
 
 ONE_NETWORK = {"lan0": ["192.168.1.11/24", "fd00:1::11/64"]}
 TWO_NETWORKS = {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.9.15/24"]}
@@ -173,26 +174,25 @@ class Client(Host):
                 self._line(line)
             outcome = "reverted"
         else:
-            self._commit(self.files[folder + "/commit"], self.files[path], folder)
+            self._commit(self.files[path], folder)
             outcome = "confirmed"
         token = json.loads(self.files[folder + "/change.json"])["token"]
         self.remove_tree(folder)
         self.files[folder + ".last"] = "{0} {1} 10:00:00\n".format(token, outcome)
         return Done(0, "", "")
 
-    def _commit(self, commit: str, keep: str, folder: str) -> None:
-        modes = {m[1]: int(m[0], 8) for m in re.findall(r"^chmod (\d+) (.*) \|\|", keep, re.MULTILINE)}
-        for line in commit.splitlines():
+    def _commit(self, keep: str, folder: str) -> None:
+        copies = {path: "{0}/{1}".format(folder, name) for path, name in copied(keep)}
+        commit = copies[json.loads(self.files[folder + "/change.json"])["commit"]]
+        for line in self.files[commit].splitlines():
             found = re.match(r"\[ ! -e (\S+) \] \|\| mv -f \1 (\S+)", line)
             if found and found[1].endswith(".ipmasq-new"):
-                number = re.search(r"^cp (\S+) {0} ".format(re.escape(found[1])), keep, re.MULTILINE)
-                assert number
-                self.files[found[2]] = self.files[folder + "/" + number[1]]
-                self.modes[found[2]] = next(mode for paths, mode in modes.items() if found[1] in shlex.split(paths))
+                self.files[found[2]], self.modes[found[2]] = (of[copies[found[2]]] for of in (self.files, self.modes))
             elif found:
                 self._move(found[1], found[2])
             elif line.startswith("rm -f "):
-                self.remove(shlex.split(line.partition(" || ")[0])[2])
+                for path in shlex.split(line.partition(" || ")[0])[2:]:
+                    self.remove(path)
             elif " || cp -p " in line:
                 source, target = shlex.split(line.partition(" || cp -p ")[2].partition(" || ")[0])
                 self.files[target] = self.files[source]

@@ -26,7 +26,19 @@ from .._base import codec
 from .._base.errors import GatewayError, printable
 from .._base.host import RUN_FOLDER
 from .._base.origin import Origin, origin, utc
-from .scripts import BACK, FORGOTTEN, PROOF, SAYS, UNFINISHED, Keeping, Prepared, Restoring, confirm_script, scripts
+from .scripts import (
+    BACK,
+    FORGOTTEN,
+    PROOF,
+    SAYS,
+    UNFINISHED,
+    Keeping,
+    Prepared,
+    Restoring,
+    confirm_script,
+    copies,
+    scripts,
+)
 from .timer import Confirmation, start_guard, start_timer, stop_timer, unit_of, waiting
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -126,6 +138,9 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
         host.make_folder(staged)
         for name, text in texts.items():
             host.write(posixpath.join(staged, name), text, 0o600)
+        for name, (text, mode) in copies(prepared.keeping).items():
+            host.make_folder(posixpath.join(staged, posixpath.dirname(name)))
+            host.write(posixpath.join(staged, name), text, mode)
         for name in ("undecided", "armed"):
             host.write(posixpath.join(staged, name), "", 0o600)
         # Start the timer before anything is changed, so that no crash leaves a change without one.

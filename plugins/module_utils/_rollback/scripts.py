@@ -188,13 +188,27 @@ def scripts(folder: str, token: str, why: str, prepared: Prepared) -> t.Dict[str
         "timer": head + TIMER_TEXT.format(token=token, patience=PATIENCE, commit=commit),
         "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
         "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET + KEPT).format(**words),
-        "commit": _commit_text(keeping),
     }
     found.update(restoring.files)
     if keeping.owing:
         found["owed"] = keeping.owing
-    found.update({"new.{0}".format(number): text for number, (text, _mode) in enumerate(keeping.files.values())})
     return found
+
+
+def copies(keeping: Keeping) -> t.Dict[str, t.Tuple[str, int]]:
+    """The files that will be kept, by their names in the folder of the change: text and mode. Those of one folder are
+    in one folder, under the names that they have before they are moved, so one process copies them."""
+    texts = {**keeping.files, keeping.commit: (_commit_text(keeping), 0o600)}
+    return {name: texts[part[: -len(PART)]] for part, name in _sources(keeping).items()}
+
+
+def _sources(keeping: Keeping) -> t.Dict[str, str]:
+    """Every file under its temporary name: the file in the folder of the change that it is a copy of."""
+    parts = _parts(keeping)
+    folders = list(dict.fromkeys(posixpath.dirname(part) for part in parts))
+    return {
+        part: "new/{0}/{1}".format(folders.index(posixpath.dirname(part)), posixpath.basename(part)) for part in parts
+    }
 
 
 def confirm_script(folder: str, token: str, said: str, unit: str) -> str:
@@ -214,13 +228,17 @@ FREE_TEXT = """\
 give_up() {{
     [ $# = 0 ] || echo "$1 cannot be replaced" >&2
     rm -f {parts}
+    put_back
     exit 1
+}}
+put_back() {{
+    {put_back}
 }}
 free() {{
     [ -e "$1" ] || return 0
     [ ! -d "$1" ] || return 1
     if ln "$1" "$1{old}" 2> /dev/null; then
-        rm -f "$1{old}"
+        named=yes
     else
         mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
         [ ! -e "$1" ] || rm -f "$1{old}"
@@ -240,21 +258,26 @@ def _put_back(keeping: Keeping) -> t.List[str]:
 
 def _keep_text(keeping: Keeping) -> str:
     """Write all files under temporary names, then the file that decides, and then move everything into place."""
-    staged = ["new.{0}".format(number) for number in range(len(keeping.files))] + ["commit"]
-    modes = [mode for _text, mode in keeping.files.values()] + [0o600]
-    parts = _parts(keeping)
+    parts, sources = _parts(keeping), _sources(keeping)
     lines = ["if [ -e undecided ]; then"]
     # Few processes: each one costs the host about a millisecond, and a change has ten files.
     folders = dict.fromkeys(posixpath.dirname(part) for part in parts)
     lines += ["[ -d {0} ] || mkdir -p {0} || give_up".format(shlex.quote(folder)) for folder in folders]
     gone = '[ ! -e "$part" ] && [ ! -L "$part" ] || rm -f "$part" || give_up'
     lines.append("for part in {0}; do {1}; done".format(_words(parts), gone))
-    lines += ["cp {0} {1} || give_up".format(name, shlex.quote(part)) for name, part in zip(staged, parts)]
-    for mode in dict.fromkeys(modes):
-        alike = [part for part, each in zip(parts, modes) if each == mode]
-        lines.append("chmod {0:o} {1} || give_up".format(mode, _words(alike)))
-    lines += _put_back(keeping)
-    lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in [*keeping.files, *keeping.stale]]
+    for folder in folders:
+        names = _words(name for part, name in sources.items() if posixpath.dirname(part) == folder)
+        lines.append("cp -p {0} {1} || give_up".format(names, shlex.quote(folder)))
+    lines.append("put_back")
+    replaced = dict.fromkeys([*keeping.files, *keeping.stale])
+    ours = [path for path in replaced if posixpath.dirname(path) == posixpath.dirname(keeping.commit)]
+    # The loader removes second names in our own folder if the power goes now. Elsewhere, no file has one for long.
+    alone = [path for path in replaced if path not in ours]
+    free, remove = "free {0} || give_up {0}", "[ $named = no ] || rm -f {0}"
+    lines += ["named=no", *(free.format(shlex.quote(path)) for path in ours)]
+    lines += [remove.format(_words(path + OLD for path in ours))] if ours else []
+    each = "named=no; " + free + "; " + remove.format("{1}")
+    lines += [each.format(shlex.quote(path), shlex.quote(path + OLD)) for path in alone]
     lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
     lines += ["mv undecided decided", "fi"]
@@ -262,7 +285,8 @@ def _keep_text(keeping: Keeping) -> str:
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     says = 'echo "{0}has failed:" {1} >&2'
     lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
-    return FREE_TEXT.format(parts=_words(parts), old=OLD) + "".join(line + "\n" for line in lines)
+    head = FREE_TEXT.format(parts=_words(parts), old=OLD, put_back="".join(_put_back(keeping)) or ":")
+    return head + "".join(line + "\n" for line in lines)
 
 
 def _parts(keeping: Keeping) -> t.List[str]:
@@ -276,7 +300,7 @@ def _commit_text(keeping: Keeping) -> str:
     for path in keeping.files:
         part = shlex.quote(path + PART)
         lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
-    lines += ["rm -f {0} || exit 1".format(shlex.quote(path)) for path in keeping.stale]
+    lines += ["rm -f {0} || exit 1".format(_words(keeping.stale))] if keeping.stale else []
     folders = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
     lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(folders)]
     lines.append("rm -f {0}".format(shlex.quote(keeping.commit)))

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -49,7 +51,8 @@ def test_the_timer_starts_once_everything_is_there(host):
     written = [event[1] for event in host.events if event[0] == "write"]
     staged = "/run/ipmasq/.default-secret/"
     assert written[-1] == staged + "armed"
-    assert {staged + name for name in ("timer", "restore", "keep", "old0.nft", "new.0")} < set(written)
+    kept = {"new/0/" + posixpath.basename(path) + ".ipmasq-new" for path in (*KEEP.files, KEEP.commit)}
+    assert {staged + name for name in {"timer", "restore", "keep", "old0.nft"} | kept} < set(written)
     assert host.events[-1] == ("rename", staged[:-1])
     assert host.calls[-1][:2] == ["sh", "-c"] and "exec sh /run/ipmasq/default/timer secret'" in host.calls[-1][2]
 

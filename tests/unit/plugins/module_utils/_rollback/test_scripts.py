@@ -10,14 +10,15 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.scripts imp
     Keeping,
     Prepared,
     Restoring,
+    copies,
     scripts,
 )
 
 BACK = Restoring(("nft -f ./old0.nft",), {"old0.nft": "# rules"})
 KEEP = Keeping(
     "/etc/ipmasq/x.commit",
-    {"/etc/ipmasq/a b.json": ("{}", 0o600)},
-    ("/etc/old",),
+    {"/etc/ipmasq/a b.json": ("{}", 0o640)},
+    ("/etc/old", "/etc/older one", "/etc/old"),
     ("before",),
     ("after",),
     "/etc/ipmasq",
@@ -32,19 +33,42 @@ def texts():
 def test_everything_is_staged_before_the_first_file_is_replaced():
     lines = texts()["keep"].splitlines()
     made = lines.index("[ -d /etc/ipmasq ] || mkdir -p /etc/ipmasq || give_up")
-    staged = lines.index("cp new.0 '/etc/ipmasq/a b.json.ipmasq-new' || give_up")
+    copied = lines.index("cp -p 'new/0/a b.json.ipmasq-new' new/0/x.commit.ipmasq-new /etc/ipmasq || give_up")
     decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
     free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
-    assert made < staged < free < lines.index("free /etc/old || give_up /etc/old") < decided
+    freed = lines.index("[ $named = no ] || rm -f '/etc/ipmasq/a b.json.ipmasq-old'")
+    old = "named=no; free /etc/old || give_up /etc/old; [ $named = no ] || rm -f /etc/old.ipmasq-old"
+    assert lines.count(old) == 1
+    synced = lines.index("sync '/etc/ipmasq/a b.json.ipmasq-new' /etc/ipmasq/x.commit.ipmasq-new 2> /dev/null || sync")
+    assert made < copied < free < freed < lines.index(old) < synced < decided
     assert decided < lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
-    assert texts()["commit"].splitlines()[1:] == [
+
+
+def test_what_is_copied_has_its_mode_and_what_it_will_be():
+    commit = "new/0/x.commit.ipmasq-new"
+    assert {name: mode for name, (_text, mode) in copies(KEEP).items()} == {
+        "new/0/a b.json.ipmasq-new": 0o640,
+        commit: 0o600,
+    }
+    assert copies(KEEP)["new/0/a b.json.ipmasq-new"][0] == "{}"
+    assert copies(KEEP)[commit][0].splitlines()[1:] == [
         "before || true",
         "[ ! -e '/etc/ipmasq/a b.json.ipmasq-new' ] || "
         "mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1",
-        "rm -f /etc/old || exit 1",
+        "rm -f /etc/old '/etc/older one' /etc/old || exit 1",
         "rm -f /etc/ipmasq/x.commit",
         "rmdir /etc/ipmasq 2> /dev/null || true",
     ]
+
+
+def test_two_files_of_one_name_in_two_folders_are_two():
+    files = {"/etc/a.d/ours": ("1", 0o600), "/etc/b.d/ours": ("2", 0o644)}
+    both = Keeping("/etc/ipmasq/x.commit", files)
+    found = {name: text for name, (text, _mode) in copies(both).items() if "ours" in name}
+    assert found == {"new/0/ours.ipmasq-new": "1", "new/1/ours.ipmasq-new": "2"}
+    lines = scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, both))["keep"].splitlines()
+    assert "cp -p new/0/ours.ipmasq-new /etc/a.d || give_up" in lines
+    assert "cp -p new/1/ours.ipmasq-new /etc/b.d || give_up" in lines
 
 
 def test_a_rollback_goes_on_after_a_line_that_fails():
@@ -52,7 +76,7 @@ def test_a_rollback_goes_on_after_a_line_that_fails():
 
 
 def test_what_the_scripts_use_lies_beside_them():
-    assert texts()["old0.nft"] == "# rules" and texts()["new.0"] == "{}"
+    assert texts()["old0.nft"] == "# rules"
     assert "owed" not in texts()
     owing = Keeping("/etc/ipmasq/x.commit", owing="{}")
     assert scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, owing))["owed"] == "{}"
