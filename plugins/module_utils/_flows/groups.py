@@ -79,6 +79,15 @@ class _Sides:
             local = sorted(address for address in now.local | then.local if family_of(address) == family)
             self.local[family] = tuple(local)
             self.outer[family] = [each for each in local if not now.links_of(each) and not then.links_of(each)]
+        self._wrong: t.Dict[Flow, bool] = {}
+
+    def wrong(self, flow: Flow) -> bool:
+        """Whether this connection begins under the present rules only. Several rules ask about the same one."""
+        known = self._wrong.get(flow)
+        if known is None:
+            right = self.now.right(flow, "", certain=False)
+            known = self._wrong[flow] = right and not self.then.right(flow, "", certain=False)
+        return known
 
 
 def groups(now: Rules, then: Rules) -> Groups:
@@ -248,7 +257,7 @@ def _translated(
     sides: _Sides,
 ) -> t.Iterator[str]:
     source, destination = between
-    now, then, outer = sides.now, sides.then, sides.outer[flow.family]
+    now, outer = sides.now, sides.outer[flow.family]
     words = _words(about, flow.family, source, destination)
     for server, port, more in _servers(flow, redirect):
         if server in now.local:
@@ -259,7 +268,7 @@ def _translated(
         for rule in now.walk("srcnat", there):
             for seen, other in _seen(sent, rule, outer):
                 made = Flow(sent.protocol, sent.asked, End(server, seen, port, _seen_port(rule)))
-                if now.right(made, "", certain=False) and not then.right(made, "", certain=False):
+                if sides.wrong(made):
                     yield " ".join(words + more + other)
 
 
