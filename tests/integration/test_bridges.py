@@ -9,10 +9,10 @@ from __future__ import annotations
 import socket
 import time
 
-from helpers import OFFICE
+from helpers import GUESTS, OFFICE
 from sandbox import sh
-from test_undeclared import closed
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, addressed, default, hardware_address, udp
+from test_undeclared import closed, mgmt
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, addressed, default, hardware_address, send, udp
 from unhurried import wait_until
 
 SOON = 0.4
@@ -67,6 +67,55 @@ def test_what_hosts_of_one_lan_say_to_each_other_is_not_filtered(gate, net):
         assert hears(net, "office", "wan", [udp("10.1.2.3", WAN4)]) == []
         assert outside.leaks() == []
     closed(net, "wan", "nas", NAS4, NAS6)
+
+
+def speaks_as(net, liar, spoken_as, accomplice, victim):
+    """Whether a host gets through to a victim by what it sends with the victim's address to an accomplice beside it."""
+    six = ":" in spoken_as
+    family = socket.AF_INET6 if six else socket.AF_INET
+    with (
+        net.socket(victim, family, socket.SOCK_DGRAM) as heard,
+        net.socket(accomplice[0], family, socket.SOCK_DGRAM) as back,
+    ):
+        heard.bind((spoken_as, 161))
+        back.bind((accomplice[1], 7777))
+        heard.settimeout(SOON)
+        back.settimeout(SOON)
+        send(net, liar, [udp(spoken_as, accomplice[1], 161, 7777)], "br-wan0" if liar == "vm" else "br-guest0")
+        try:
+            seen = back.recvfrom(100)[1][:2]
+        except TimeoutError:
+            seen = (spoken_as, 161)
+        back.sendto(b"x", seen)
+        try:
+            return bool(heard.recv(10))
+        except OSError:
+            return False
+
+
+def test_nobody_at_a_bridge_speaks_for_others(gate, net):
+    """A packet that is routed back to its bridge looks like a bridged frame. Its answers would lead elsewhere."""
+    there4, there6 = mgmt(net)
+    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", (VM4 + "/24", VM6 + "/64"))
+    bridged(net, "guest0", ("192.168.2.1/24", "fd00:2::1/64"), "liar", ("192.168.2.30/24", "fd00:2::30/64"))
+    sh("; ".join("ip " + line for line in default(WAN4, WAN6, "replace")))
+    net.nodes["liar"].ip_batch(*default("192.168.2.1", "fd00:2::1"))
+    net.nodes["vm"].ip_batch(*default(GATE4, GATE6))
+    wans, guests = [{"interface": "br-wan0"}], dict(GUESTS, interfaces=["br-guest0"])
+    for shown in "10":
+        sh("for f in iptables ip6tables; do echo {0} > /proc/sys/net/bridge/bridge-nf-call-$f; done".format(shown))
+        gate.apply(wans=wans, lans=[dict(OFFICE, networks=["192.168.1.0/24", "fd00:1::/64"]), guests])
+        for victim, addresses in (("office", (OFFICE4, OFFICE6)), ("mgmt", (there4, there6))):
+            for number, address in enumerate(addresses):
+                for liar, accomplice in (
+                    ("vm", ("wan", (WAN4, WAN6)[number])),
+                    ("liar", ("guest", CLIENTS["guest"][1 + number])),
+                ):
+                    assert not speaks_as(net, liar, address, accomplice, victim), (liar, address)
+        with Sniffer(net) as outside:
+            send(net, "vm", [udp("10.77.0.5", WAN4, 1111, 2222), udp("fd77::5", WAN6, 1111, 2222)], "br-wan0")
+            time.sleep(SOON)
+            assert outside.leaks() == []
 
 
 def test_what_is_at_the_bridge_of_a_wan_is_not_behind_the_gateway(gate, net):

@@ -57,22 +57,31 @@ def forgotten(result):
 
 
 @contextlib.contextmanager
-def connected(net, source, target, address, port, at=None):
-    """A TCP connection that stays open: both of its ends."""
-    with (
-        net.socket(target, socket.AF_INET, socket.SOCK_STREAM) as server,
-        net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client,
-    ):
+def listening(net, node, port):
+    with net.socket(node, socket.AF_INET, socket.SOCK_STREAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("0.0.0.0", at or port))
-        server.listen(1)
+        server.bind(("0.0.0.0", port))
+        server.listen(5)
         server.settimeout(patience())
+        yield server
+
+
+@contextlib.contextmanager
+def joined(net, source, server, address, port):
+    """A TCP connection that stays open: both of its ends."""
+    with net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client:
         client.settimeout(patience())
         client.connect((address, port))
         accepted, _peer = server.accept()
         with accepted:
             accepted.settimeout(patience())
             yield client, accepted
+
+
+@contextlib.contextmanager
+def connected(net, source, target, address, port, at=None):
+    with listening(net, target, at or port) as server, joined(net, source, server, address, port) as ends:
+        yield ends
 
 
 def speaks(ends):
@@ -140,24 +149,36 @@ def test_connections_to_the_gateway_end_where_it_is_protected_now(gate, net):
         assert speaks(controller) and speaks(inside) and speaks(own)
 
 
+#: What another program does, so that SSH is reached at a second port.
+REDIRECTED = (
+    "nft add table ip mine; nft 'add chain ip mine pre { type nat hook prerouting priority -110; }'; "
+    "nft add rule ip mine pre tcp dport 2222 redirect to :8082"
+)
+
+
 def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, net):
     mgmt(net)
+    sh(REDIRECTED)
     shut = dict(TWO_LANS, input="protect", input_controller_ports=[8082])
     gate.apply(**shut)
-    gate.apply(confirmation=WAITS, **TWO_LANS)
-    with (
-        connected(net, "wan", "gate", GATE4, 8081) as opened,
-        connected(net, "mgmt", "gate", "10.9.9.1", 8085) as from_mgmt,
-        connected(net, "wan", "gate", GATE4, 8082) as controller,
-        connected(net, "office", "gate", "192.168.1.1", 8086) as inside,
-        connected(net, "office", "wan", WAN4, 8084) as through,
-    ):
-        assert speaks(opened) and speaks(from_mgmt)
+    with listening(net, "gate", 8081) as closed, listening(net, "gate", 8082) as ssh, contextlib.ExitStack() as held:
+
+        def joins(source, server, address, port):
+            return held.enter_context(joined(net, source, server, address, port))
+
+        stay = [
+            joins("wan", ssh, GATE4, 8082),
+            joins("wan", ssh, GATE4, 2222),
+            joins("office", closed, "192.168.1.1", 8081),
+        ]
+        gate.apply(confirmation=WAITS, **TWO_LANS)
+        stay.append(held.enter_context(connected(net, "office", "wan", WAN4, 8084)))
+        go = [joins("wan", closed, GATE4, 8081), joins("mgmt", closed, "10.9.9.1", 8081)]
+        assert all(map(speaks, stay + go))
         assert rollback.finish("default", "token", False, gate.host).changed
         wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
-        assert not speaks(opened)
-        assert not speaks(from_mgmt)
-        assert speaks(controller) and speaks(inside) and speaks(through)
+        assert not any(map(speaks, go))
+        assert all(map(speaks, stay))
 
 
 def test_connections_of_undeclared_links_end_where_these_are_closed_now(gate, net):
@@ -177,22 +198,23 @@ def test_connections_of_undeclared_links_end_where_these_are_closed_now(gate, ne
 
 
 def test_connections_of_undeclared_links_that_began_under_a_change_end_with_it(gate, net):
+    """Those of LANs. What another program has translated stays, as a container's connection to a server there."""
     there4, _there6 = mgmt(net)
+    wire_container(net)
     gate.apply(**TWO_LANS)
-    gate.apply(confirmation=WAITS, undeclared="leave", **TWO_LANS)
-    with (
-        connected(net, "mgmt", "office", OFFICE4, 8081) as inwards,
-        connected(net, "office", "mgmt", there4, 8082) as outwards,
-        connected(net, "wan", "mgmt", there4, 8083) as from_outside,
-        connected(net, "office", "wan", WAN4, 8084) as through,
-    ):
-        assert speaks(inwards) and speaks(outwards) and speaks(from_outside)
-        assert rollback.finish("default", "token", False, gate.host).changed
-        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
-        assert not speaks(inwards)
-        assert not speaks(outwards)
-        assert not speaks(from_outside)
-        assert speaks(through)
+    with connected(net, "container", "mgmt", there4, 5432) as by_docker:
+        gate.apply(confirmation=WAITS, undeclared="leave", **TWO_LANS)
+        with (
+            connected(net, "mgmt", "office", OFFICE4, 8081) as inwards,
+            connected(net, "office", "mgmt", there4, 8082) as outwards,
+            connected(net, "office", "wan", WAN4, 8084) as through,
+        ):
+            assert speaks(inwards) and speaks(outwards)
+            assert rollback.finish("default", "token", False, gate.host).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+            assert not speaks(inwards)
+            assert not speaks(outwards)
+            assert speaks(through) and speaks(by_docker)
 
 
 def wire_container(net):

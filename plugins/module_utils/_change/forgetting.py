@@ -21,6 +21,7 @@ from dataclasses import replace
 from .._base.errors import GatewayError
 from .._base.net import network
 from .._base.values import networks_of
+from .._facts.holders import listening
 from .._facts.links import read_facts
 from .._flows import conntrack
 from .._flows.conntrack import Found
@@ -153,7 +154,7 @@ class Forgetting:
         """
         if self._encoded is None or self._before == self._encoded:
             return Groups()
-        return groups(self._new(steps), self._old(self._before))
+        return groups(self._new(steps), self._old(self._before), listening(self._host))
 
     def undone(self, steps: Steps, host: Host) -> None:
         """The same, if the run that made the change rolls it back itself."""

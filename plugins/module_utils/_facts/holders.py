@@ -58,6 +58,18 @@ def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Hold
     return list(found.values()) or [Holder(next(iter(held.values())), "")]
 
 
+def listening(host: Sight) -> t.Tuple[t.Tuple[str, int], ...]:
+    """The protocols and ports on which this host waits for connections from elsewhere."""
+    found: t.Dict[t.Tuple[str, int], None] = {}
+    for table in TABLES:
+        for line in _read(host, table).splitlines()[1:]:
+            fields = line.split()
+            place, _colon, number = fields[1].partition(":")
+            if fields[3] in WAITING and not ipaddress.ip_address(_address(place)).is_loopback:
+                found[table.rpartition("/")[2][:3], int(number, 16)] = None
+    return tuple(found)
+
+
 def _concerns(address: str, addresses: t.Collection[str]) -> bool:
     """A socket of IPv6 that is bound to no address takes IPv4 as well, as a rule."""
     return address in addresses or address == "::" or (address in ANY and any("." in each for each in addresses))

@@ -54,6 +54,10 @@ class Groups:
     left: int = 0  # groups for which there was no room
 
 
+#: Protocols and ports.
+Listening = t.Sequence[t.Tuple[str, int]]
+
+
 class _Asked(t.NamedTuple):
     """The packets that a rule matches, as far as it tells; unknown parts are empty."""
 
@@ -90,8 +94,11 @@ class _Sides:
         return known
 
 
-def groups(now: Rules, then: Rules) -> Groups:
-    """The connections that begin under the present rules and are wrong under the previous ones."""
+def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
+    """The connections that begin under the present rules and are wrong under the previous ones.
+
+    ``listening`` are the protocols and ports of this host's servers. Connections to others are not forgotten.
+    """
     deciding = [_deciding(rules.ruleset) for rules in (now, then)]
     changed = [dict.fromkeys(_asked(side, other)) for side, other in (deciding, deciding[::-1])]
     asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
@@ -101,7 +108,8 @@ def groups(now: Rules, then: Rules) -> Groups:
     found: t.Dict[str, None] = {}
     for about in abouts[:MOST_ASKED]:
         if about.chain in HERE:
-            found.update(dict.fromkeys(_to_this_host(about, sides)))
+            for server in [(about.protocol, about.ports[0])] if about.ports[0] else listening:
+                found.update(dict.fromkeys(_to_this_host(about, server, sides)))
             continue
         for source, destination in _ends(about, gateways):
             found.update(dict.fromkeys(_group(about, source, destination, sides)))
@@ -158,30 +166,31 @@ def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.An
 
 
 def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[_Asked]:
-    """The packets between undeclared links and others, which no rule names where these are left alone."""
+    """The packets between LANs and undeclared links, which no rule names where these are left alone."""
     if gateway.undeclared != "leave":
         return
     inside = [net for lan in gateway.lans for net in lan.networks]
     for net in dict.fromkeys(net for net, _link in (*sides.now.others, *sides.then.others)):
-        ways = [(near, net) for near in ("", *inside)] + [(net, near) for near in inside]
-        # Another program may translate what leaves with a private source.
-        ways += [] if network(net).is_private else [(net, "")]
-        for source, destination in ways:
-            if family_of(source or net) == family_of(destination or net):
-                yield _Asked("forward", family_of(net), "", "", source, destination, False, "", (0, 0))
+        for near in inside:
+            if family_of(near) == family_of(net):
+                yield _Asked("forward", family_of(net), "", "", near, net, False, "", (0, 0))
+                yield _Asked("forward", family_of(net), "", "", net, near, False, "", (0, 0))
 
 
-def _to_this_host(about: _Asked, sides: _Sides) -> t.Iterator[str]:
-    """The arguments for connections to the host's addresses. What others have redirected to it is theirs."""
-    port = about.ports[0]
-    protocol = about.protocol or ("udp" if port else "")
+def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.Iterator[str]:
+    """The arguments for connections to a server on this host. What others have redirected to it is theirs."""
+    protocol, port = server
+    if about.protocol not in ("", protocol):
+        return
+    about = about._replace(protocol=protocol, ports=(port, port))
     families = [about.family or family_of(about.source)] if about.family or about.source else list(FAMILY)
     for family in families:
         begin = _first(about.source, sides.local[family]) if about.source else OUTSIDE[family][0]
         for address in sides.local[family]:
             flow = Flow(protocol, End(begin, address, 4000, port), End(address, begin, port, 4000))
             if sides.now.right(flow, about.iif, certain=False) and not sides.then.right(flow, about.iif, certain=False):
-                yield " ".join([*_words(about, family, about.source, address), "-r", address])
+                words = _words(about, family, about.source, address)
+                yield " ".join([*words, "-r", address, "--reply-port-src", str(port)])
 
 
 def _words(about: _Asked, family: str, source: str, destination: str) -> t.List[str]:

@@ -44,6 +44,8 @@ def around(
     ]
     managed = managed_links() + TUNNEL_LINKS
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
+    bridges = [each for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name)]
+    at_a_wan = any(matches_any([wan.interface for wan in wans], each.name) for each in bridges)
     lo = facts.named("lo") if any(lan.services for lan in lans) else None
     named = [each for each in others if matches_any(managed, each.name)]
     unnamed = [each for each in others if each not in named and not _comes_by_itself(each)]
@@ -61,9 +63,8 @@ def around(
         ),
         neighbours=tuple(neighbours),
         parts=_parts([net for lan in lans for net in lan.named_networks], others),
-        bridges=tuple(
-            sorted(each.name for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name))
-        ),
+        bridges=tuple((each.name, each.networks) for each in bridges),
+        beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )
 

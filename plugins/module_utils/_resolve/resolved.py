@@ -56,7 +56,8 @@ class Around:
     behind: t.Tuple[str, ...] = ()  # networks beyond the private ones that managed links led to in this run
     neighbours: t.Tuple[Neighbour, ...] = ()
     parts: t.Tuple[str, ...] = ()  # networks of undeclared links inside those of a LAN
-    bridges: t.Tuple[str, ...] = ()  # declared links that are bridges
+    bridges: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # declared links that are bridges, with their networks
+    beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
 
     def leaves(self, link: str) -> bool:

@@ -19,7 +19,7 @@ from .._base.net import by_family, family_of, network
 from .._base.values import less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
-from .bridged import bridged
+from .bridged import own_networks
 from .chains import (
     ARRIVE,
     DROP,
@@ -300,7 +300,7 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
         if is_pinhole(gateway, forward):
             rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
     rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in multicast(gateway)]
-    rules += [replace(rule, chain=REACHES.name, action=MARK, key=key) for rule in bridged(gateway)]
+    rules += [Rule(REACHES.name, match, MARK, key) for match in own_networks(gateway)]
     return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
 
 

@@ -7,28 +7,75 @@
 """Frames between two ports of one bridge.
 
 The kernel shows them to these rules where br_netfilter is loaded, as Docker and Kubernetes do, and where
-net.bridge.bridge-nf-call-iptables is 1. They are not routed: hosts ask for addresses with them, and find each other.
+net.bridge.bridge-nf-call-iptables is 1. nftables cannot tell them from packets that are routed back to where they came
+from, so nothing passes here whose answers could reach another link: a host could send with an address from there.
 """
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
-from .._base.net import matches_any
-from .chains import ACCEPT, FORWARD, RETURN, lan_interfaces
-from .model import Match, Rule
+from .._base.net import by_family, matches_any
+from .._base.values import less
+from .chains import ACCEPT, DROP, FORWARD, NEVER_OUTSIDE, RETURN, lan_interfaces
+from .managed import GROUPS
+from .model import Action, Chain, Match, Rule
+from .outside import NARROW
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
 
+SWITCHED = Chain("switched")
+LINK_LOCAL = {"ip": ("169.254.0.0/16",), "ip6": ("fe80::/10",)}
+#: What is not routed: DHCP, neighbour discovery, and what hosts without an address of the LAN say to each other.
+ON_ONE_LINK = (
+    Match("ip", destination=("255.255.255.255/32", *GROUPS["ip"])),
+    Match("ip6", destination=GROUPS["ip6"]),
+    *(Match(family, source=nets, destination=nets) for family, nets in LINK_LOCAL.items()),
+)
+
 
 def bridged(gateway: Resolved) -> t.List[Rule]:
-    """Hosts of a LAN trust each other; what is at a WAN's bridge is not behind the gateway, and left to others' rules.
-
-    A packet that is routed back to where it came from looks the same.
+    """What hosts of a LAN say from its networks passes anyway. What is at a WAN's bridge is not behind the gateway, and
+    left to others' rules.
     """
+    rules, lans = [], lan_interfaces(gateway)
+    for link, networks in gateway.around.bridges:
+        through = Match(iif=(link,), oif=(link,))
+        if matches_any(lans, link):
+            passing = (replace(each, iif=through.iif, oif=through.oif) for each in ON_ONE_LINK)
+            rules += [Rule(FORWARD.name, match, ACCEPT, "declared") for match in passing]
+            continue
+        rules += [Rule(FORWARD.name, match, RETURN, "declared") for match in _of_own_networks(gateway, link)]
+        for family, nets in by_family(networks).items():
+            match = replace(through, family=family, destination=nets)
+            rules.append(Rule(FORWARD.name, match, Action("goto", SWITCHED.name), "declared"))
+    if any(rule.action.kind == "goto" for rule in rules):
+        rules += [
+            Rule(SWITCHED.name, Match(family, source=nets), DROP, "closed")
+            for family, nets in by_family(_inside(gateway)).items()
+        ]
+    return rules
+
+
+def own_networks(gateway: Resolved) -> t.List[Match]:
+    """What hosts on a WAN's bridge send from its own networks, which may be private."""
     lans = lan_interfaces(gateway)
     return [
-        Rule(FORWARD.name, Match(iif=(link,), oif=(link,)), ACCEPT if matches_any(lans, link) else RETURN, "declared")
-        for link in gateway.around.bridges
+        match
+        for link, _networks in gateway.around.bridges
+        if not matches_any(lans, link)
+        for match in _of_own_networks(gateway, link)
     ]
+
+
+def _of_own_networks(gateway: Resolved, link: str) -> t.List[Match]:
+    nets = less(dict(gateway.around.bridges)[link], [net for lan in gateway.lans for net in lan.networks])
+    return [Match(family, iif=(link,), oif=(link,), source=each) for family, each in by_family(nets).items()]
+
+
+def _inside(gateway: Resolved) -> t.List[str]:
+    """Networks that may be on another link."""
+    lans = (net for lan in gateway.lans for net in lan.networks)
+    return list(dict.fromkeys((*NEVER_OUTSIDE, *NARROW, *lans, *gateway.around.beside)))

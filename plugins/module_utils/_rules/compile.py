@@ -35,7 +35,7 @@ from .around import (
     unseen,
     ways_out,
 )
-from .bridged import bridged
+from .bridged import SWITCHED, bridged
 from .chains import (
     ACCEPT,
     ARRIVE,
@@ -97,6 +97,9 @@ BOGON_NETWORKS = (
     "2001:2::/48", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7", "fec0::/10",
 )  # fmt: skip
 
+#: Chains that are reached by a jump, and exist only where they have rules.
+INNER = (ASKED, STRANGE, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+
 
 def compile_gateway(gateway: Resolved) -> RuleSet:
     """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
@@ -134,11 +137,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
-    chains += [
-        chain
-        for chain in (ASKED, STRANGE, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
-        if chain.name in filled
-    ]
+    chains += [chain for chain in INNER if chain.name in filled]
     for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
         rules += _lan(gateway, lan)

@@ -93,8 +93,14 @@ def test_bridges_are_known_and_what_listens_on_lo():
     served = (replace(LANS[0], interfaces=("lan0", "br*"), services=LanServices(dns=True)),)
     links = (link("lan0"), link("br0", "bridge"), link("br9", "vlan"), link("docker0", "bridge"), link("lo"))
     found = around(served, WANS, Facts(links))
-    assert (found.bridges, found.loopback) == (("br0",), ("10.9.9.1",))
+    assert (found.bridges, found.loopback, found.beside) == ((("br0", ()),), ("10.9.9.1",), ())
     assert seen(*links).loopback == ()
+    public = (
+        replace(link("ppp0", "bridge"), networks=("203.0.113.0/24",)),
+        replace(link("x"), networks=("8.8.8.0/24",)),
+    )
+    found = seen(*public)
+    assert (found.bridges, found.beside) == ((("ppp0", ("203.0.113.0/24",)),), ("8.8.8.0/24",))
 
 
 def test_a_way_out_is_never_left_alone():
