@@ -547,6 +547,20 @@ def test_a_lan_of_another_instance_inside_a_broad_one_keeps_its_flows(gate, net)
     closed(net, "office", "guest", GUEST4)
 
 
+def test_a_host_of_a_broad_lan_does_not_speak_for_a_part_that_is_on_another_link(gate, net):
+    """Its server on the Internet would get answers of hosts there."""
+    there4, there6 = third(net, "mgmt0", "mgmt", "192.168.9", "fd00:1:0:9")
+    networks = ["192.168.0.0/16", "fd00:1::/48"]
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, networks=networks)])
+    for spoken_as, server in ((there4, WAN4), (there6, WAN6)):
+        with Sniffer(net) as outside:
+            send(net, "office", [udp(spoken_as, server, 161, 7777)])
+            left = [each for each in outside.packets(SOON) if struct.pack("!HH", 161, 7777) in each[:48]]
+        assert left == []
+    assert net.tcp("office", "wan", WAN4) == GATE4
+    closed(net, "office", "mgmt", there4, there6)
+
+
 def test_a_lan_reaches_one_of_another_instance(gate, net):
     unknown = dict(ONE_LAN, lans=[dict(OFFICE, reaches=["two/guests"])])
     with pytest.raises(GatewayError, match=r"reaches 'two/guests'.* \(known LANs: none\); apply that instance first"):

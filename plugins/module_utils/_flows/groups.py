@@ -297,7 +297,7 @@ def _servers(flow: Flow, rule: t.Optional[Rule]) -> t.Iterator[t.Tuple[str, int,
     single = not rule.match.port or rule.match.port[0][0] == rule.match.port[0][1]
     for server in rule.action.to:
         ports = ["--reply-port-src", str(port)] if single and port and flow.protocol in WITH_PORTS else []
-        yield server, port, ["-r", server, *(ports or ["-g"])]
+        yield server, port, ["-r", server, *ports, "-g"]
 
 
 def _seen(flow: Flow, rule: t.Optional[Rule], outer: t.Sequence[str]) -> t.Iterator[t.Tuple[str, t.List[str]]]:

@@ -132,22 +132,23 @@ def strange(gateway: Resolved) -> t.List[Rule]:
     if gateway.undeclared == "leave" or not inside:
         return []
     links = Match(iif=declared(gateway))
+    checked = tuple(name for lan in gateway.lans if lan.spoof_check for name in lan.interfaces)
+    # A part of a LAN's network that another link has: hosts of the LAN do not speak for those there.
+    rules = [
+        Rule(ARRIVE.name, Match(family, iif=checked, source=nets, astray=True), DROP, "spoofed")
+        for family, nets in by_family(gateway.around.parts).items()
+    ]
     if len(links.iif) <= FEW:
         # Every packet of a LAN passes here, so it is asked for its link only.
         strays = [Match(family, source=nets, astray=True) for family, nets in inside.items()]
-        return [
-            Rule(ARRIVE.name, links, RETURN, "declared"),
-            *(Rule(ARRIVE.name, each, DROP, "spoofed") for each in strays),
-        ]
-    jumps = [
+        rules.append(Rule(ARRIVE.name, links, RETURN, "declared"))
+        return rules + [Rule(ARRIVE.name, each, DROP, "spoofed") for each in strays]
+    rules += [
         Rule(ARRIVE.name, Match(family, source=nets), Action("jump", STRANGE.name), "declared")
         for family, nets in inside.items()
     ]
-    return [
-        *jumps,
-        Rule(STRANGE.name, links, RETURN, "declared"),
-        *(Rule(STRANGE.name, Match(family, astray=True), DROP, "spoofed") for family in inside),
-    ]
+    rules.append(Rule(STRANGE.name, links, RETURN, "declared"))
+    return rules + [Rule(STRANGE.name, Match(family, astray=True), DROP, "spoofed") for family in inside]
 
 
 # --- Between what is declared and what is not -----------------------------------------------------------------------

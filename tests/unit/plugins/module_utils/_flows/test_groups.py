@@ -67,13 +67,13 @@ def to_here(protocol, port):
 CASES = [
     ("nothing", {}, {}, []),
     ("a forward", {}, forward(to_port=8443),
-     ["-f ipv4 -p tcp --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 8443"]),
+     ["-f ipv4 -p tcp --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 8443 -g"]),
     ("a forward of some", {}, forward(source=["8.0.0.0/8"]),
-     ["-f ipv4 -p tcp -s 8.0.0.0/8 --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 443"]),
+     ["-f ipv4 -p tcp -s 8.0.0.0/8 --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 443 -g"]),
     ("a range", {}, forward("8000-8010"), ["-f ipv4 -p tcp -r 192.168.1.20 -g"]),
     ("a forward less", forward(), {}, []),
     ("another server", forward(), forward(to=["192.168.1.21"]),
-     ["-f ipv4 -p tcp --orig-port-dst 443 -r 192.168.1.21 --reply-port-src 443"]),
+     ["-f ipv4 -p tcp --orig-port-dst 443 -r 192.168.1.21 --reply-port-src 443 -g"]),
     ("a pinhole", {"lans": [SIX]}, dict(forward(to=["2001:db8:1::5"]), lans=[SIX]),
      ["-f ipv6 -p tcp -d 2001:db8:1::5/128 --orig-port-dst 443"]),
     ("another source", {}, snat(OTHER), [words + OTHER for words in BOTH]),
@@ -124,11 +124,11 @@ def test_what_has_no_room_is_counted():
 def test_a_long_list_is_one_group():
     lots = ["8.{0}.{1}.0/24".format(n // 250, n % 250) for n in range(0, 1000, 2)]
     (words,) = groups(rules(forward(source=lots)), rules({})).words
-    assert words == "-f ipv4 -p tcp -r 192.168.1.20 --reply-port-src 443"
+    assert words == "-f ipv4 -p tcp -r 192.168.1.20 --reply-port-src 443 -g"
     # Of which one is new.
     more = forward(source=[*lots, "9.0.0.0/8"])
     assert groups(rules(more), rules(forward(source=lots))).words == (
-        "-f ipv4 -p tcp -s 9.0.0.0/8 --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 443",
+        "-f ipv4 -p tcp -s 9.0.0.0/8 --orig-port-dst 443 -r 192.168.1.20 --reply-port-src 443 -g",
     )
 
 
