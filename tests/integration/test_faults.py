@@ -57,7 +57,9 @@ def gate(backend, tmp_path, monkeypatch):
     wire_gateway()
     sh(SWITCHES_BEFORE)
     quick_guard(monkeypatch)
-    return Gate(backend, tmp_path)
+    made = Gate(backend, tmp_path)
+    yield made
+    end_timers(made)
 
 
 def sample(steps, gate, *words):
@@ -124,13 +126,17 @@ def finish(gate, keep):
         keep = False
     gate.host.run(["sh", "-c", "[ ! -e {0} ] || exec sh {0} token".format("/run/ipmasq/default/timer")])
     settled(gate)
-    # Thousands of timers that still wait for their hour slow the host down.
+    end_timers(gate)
+    return keep
+
+
+def end_timers(gate):
+    """Thousands of timers that still wait for their hour slow the host down."""
     waiting = subprocess.run(
         ["pgrep", "-f", "sleep 3600; .*{0}/".format(gate.host.root)], capture_output=True, check=False
     )
     for pid in waiting.stdout.split():
         os.killpg(int(pid), signal.SIGKILL)
-    return keep
 
 
 def ended_by_another(gate, script: str, number: int) -> tuple:
