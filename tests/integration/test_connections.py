@@ -183,14 +183,19 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
 
 def test_connections_of_undeclared_links_end_where_these_are_closed_now(gate, net):
     there4, _there6 = mgmt(net)
+    # A network behind a router of that link.
+    net.nodes["mgmt"].sh("ip addr add 10.50.0.5/32 dev lo")
+    sh("ip route add 10.50.0.0/24 via {0}".format(there4))
     gate.apply(undeclared="leave", **TWO_LANS)
     with (
+        connected(net, "office", "mgmt", "10.50.0.5", 8085) as behind,
         connected(net, "mgmt", "office", OFFICE4, 8081) as inwards,
         connected(net, "office", "mgmt", there4, 8082) as outwards,
         connected(net, "wan", "mgmt", there4, 8083) as from_outside,
         connected(net, "office", "wan", WAN4, 8084) as through,
     ):
-        assert forgotten(gate.apply(**TWO_LANS)) == 3
+        assert forgotten(gate.apply(**TWO_LANS)) == 4
+        assert not speaks(behind)
         assert not speaks(inwards)
         assert not speaks(outwards)
         assert not speaks(from_outside)

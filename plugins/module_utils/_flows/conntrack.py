@@ -119,7 +119,8 @@ def wrong(judges: Judges, host: Sight, longest: float = LONGEST) -> Found:
 
 def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     found: t.Dict[bytes, bytes] = {}  # tuple to message
-    doubtful: t.List[t.Tuple[Entry, str, bytes]] = []  # with the helper and the tuple
+    # With the helper, the tuple and the message.
+    doubtful: t.List[t.Tuple[Entry, str, t.Tuple[bytes, bytes]]] = []
     announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
     with host.netfilter() as kernel:
         kernel.send(netlink.dump())
@@ -128,8 +129,9 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             if not entry:
                 continue
             helper = netlink.details(data, at, end).helper if judges.helpers else ""
-            expected = netlink.is_expected(data, at, end)
-            if not expected and not judges.wrong(entry, helper):
+            expected, wrong = netlink.is_expected(data, at, end), judges.wrong(entry, helper)
+            doubt = _untranslated(entry) and (wrong or judges.closing)
+            if not (expected or wrong or doubt):
                 continue
             known = netlink.details(data, at, end)
             name, deletion = netlink.tuple_of(data, at), netlink.deletion(data, at, end)
@@ -138,20 +140,27 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             if expected:
                 announced.append((name, known.master, deletion))
                 continue
-            found[name] = deletion
-            if _untranslated(entry):
-                doubtful.append((entry, helper, name))
-    elsewhere = _leaving(judges, [(entry, helper) for entry, helper, _name in doubtful], host)
-    for (_entry, _helper, name), leaves in zip(doubtful, elsewhere):
-        if leaves:
-            del found[name]
+            if wrong:
+                found[name] = deletion
+            if doubt:
+                doubtful.append((entry, helper, (name, deletion)))
+    elsewhere = _by_link(judges, [(entry, helper) for entry, helper, _how in doubtful], host)
+    judged = [(how, wrong) for (_entry, _helper, how), wrong in zip(doubtful, elsewhere) if wrong is not None]
+    found.update(how for how, wrong in judged if wrong)
+    for name in [name for (name, _deletion), wrong in judged if not wrong]:
+        found.pop(name, None)
+    _add_announced(found, announced)
+    return Found(tuple(found.values()), whole=not clock.over)
+
+
+def _add_announced(found: t.Dict[bytes, bytes], announced: t.Sequence[t.Tuple[bytes, bytes, bytes]]) -> None:
+    """What a helper has announced goes with the connection that it announced it in."""
     following = [True]
     while following:
         # An announced connection may have announced another one, as that of SIP does.
         following = [name not in found and master in found for name, master, _deletion in announced]
         found.update({name: deletion for (name, _m, deletion), goes in zip(announced, following) if goes})
         following = [goes for goes in following if goes]
-    return Found(tuple(found.values()), whole=not clock.over)
 
 
 def _untranslated(entry: Entry) -> bool:
@@ -181,16 +190,20 @@ def _by_program(judges: Judges, host: Sight, clock: _Clock) -> Found:
         return Found(looked=False)
     # conntrack 1.4.7 shows both families when asked for one; a connection counts once.
     listed = dict.fromkeys(flow for done in listings for flow in parse(done.out))
-    found = []
+    found, doubtful = {}, []
     for flow in listed:
         if clock.over:
             break
-        if judges.wrong(entry_of(flow), flow.helper):
-            found.append(flow)
-    doubtful = [flow for flow in found if _untranslated(entry_of(flow))]
-    elsewhere = _leaving(judges, [(entry_of(flow), flow.helper) for flow in doubtful], host)
-    kept = {flow for flow, leaves in zip(doubtful, elsewhere) if leaves}
-    return Found(words=tuple(" ".join(flow.delete_words) for flow in found if flow not in kept), whole=not clock.over)
+        entry = entry_of(flow)
+        wrong = judges.wrong(entry, flow.helper)
+        if wrong:
+            found[flow] = True
+        if _untranslated(entry) and (wrong or judges.closing):
+            doubtful.append(flow)
+    elsewhere = _by_link(judges, [(entry_of(flow), flow.helper) for flow in doubtful], host)
+    found.update({flow: wrong for flow, wrong in zip(doubtful, elsewhere) if wrong is not None})
+    gone = (flow for flow, wrong in found.items() if wrong)
+    return Found(words=tuple(" ".join(flow.delete_words) for flow in gone), whole=not clock.over)
 
 
 def usage(host: Sight) -> t.Dict[str, t.Optional[int]]:
@@ -316,18 +329,19 @@ def _refused(kernel: Netlink, number: int) -> int:
                     return found
 
 
-def _leaving(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Sight) -> t.List[bool]:
-    """The connections that are not wrong after a look at the routes, because they use a VPN or an undeclared link.
+def _by_link(judges: Judges, doubtful: t.Sequence[t.Tuple[Entry, str]], host: Sight) -> t.List[t.Optional[bool]]:
+    """For each connection, whether it is wrong by the link that the routes name for its far end, such as a VPN or an
+    undeclared link. None if that is a WAN, as assumed, or unknown.
 
     A connection from before there was any NAT looks like a VPN connection.
     """
     ends = [judges.far_end(entry) for entry, _helper in doubtful]
     asked = {end.far: end for end in ends if end}
     links = _routes(list(asked.values()), host) if asked else {}
-    found = []
+    found: t.List[t.Optional[bool]] = []
     for (entry, helper), end in zip(doubtful, ends):
         link = links.get(end.far, "") if end else ""
-        found.append(bool(link) and not judges.is_wan(link) and not judges.wrong(entry, helper, link))
+        found.append(judges.wrong(entry, helper, link) if link and not judges.is_wan(link) else None)
     return found
 
 

@@ -60,6 +60,8 @@ class Judge:
         self._chains: t.Dict[str, RuleIndex] = {}
         for rule in self.rules:
             self._chains.setdefault(rule.chain, RuleIndex()).add(rule)
+        #: Whether undeclared links are closed. There are no rules where there are no chains.
+        self.shuts = bool(rules.ruleset.chains) and rules.gateway.undeclared == "drop"
         self.wans = tuple(wan.interface for wan in rules.gateway.wans)
         lans = rules.gateway.lans
         mine = self.wans + tuple(name for lan in lans for name in lan.interfaces)

@@ -48,6 +48,8 @@ class Judges:
     def __init__(self, old: t.Iterable[Rules], new: Rules) -> None:
         self._old, self._new = [Judge(rules) for rules in old], Judge(new)
         judges = [*self._old, self._new]
+        #: Whether links that are neither WAN nor LAN are closed now, and were not before.
+        self.closing = self._new.shuts and not all(judge.shuts for judge in self._old)
         self._local = frozenset(address for judge in judges for address in judge.local)
         #: Whether helpers of connections matter.
         self.helpers = any(judge.chain("helper") for judge in judges)
