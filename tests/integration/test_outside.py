@@ -136,6 +136,20 @@ def test_the_gateway_is_no_server_of_a_network_that_is_mapped(gate, net):
     assert net.tcp("office", "gate", "192.168.1.1", 9000) == OFFICE4
 
 
+def test_a_forward_to_the_gateway_itself_takes_its_port_from_what_is_mapped(gate, net):
+    forward = {"name": "own", "protocol": ["tcp"], "port": ["8443"], "to": ["192.168.1.1"], "to_port": 9000}
+    item = {"name": "server", "action": "static", "source": [OFFICE4], "to": ["203.0.113.9"], "to_address": "add"}
+    for door in ("open", "protect"):
+        gate.apply(
+            nat=[item, {"name": "rest"}],
+            port_forwards=[dict(forward, destination=["203.0.113.9"])],
+            input=door,
+            **TWO_LANS,
+        )
+        assert net.asks("tcp", "wan", "gate", "203.0.113.9", 8443, at=9000)[:2] == ("gate", 9000)
+        assert net.tcp("wan", "office", "203.0.113.9", 8444) == WAN4
+
+
 def test_nor_of_a_network_whose_prefix_is_translated(gate, net):
     net.nodes["wan"].sh("ip -6 route add 2001:db8:77::/48 via " + GATE6)
     item = {"name": "six", "action": "prefix", "source": ["fd00:1::/48"], "to": ["2001:db8:77::/48"]}

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family
 from .._facts.links import managed_links
@@ -79,7 +80,13 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
 def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
     """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
     outside = by_family(net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to)
-    return [
+    opened = [
+        replace(rule, chain=INPUT.name)
+        for forward in gateway.port_forwards
+        if outside and forward.destination and set(forward.to) & set(gateway.own_servers)
+        for rule in let_in_here(gateway, forward)
+    ]
+    return opened + [
         Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
         for family, nets in outside.items()
         for links, action, key in (
