@@ -181,6 +181,28 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
         assert all(map(speaks, stay))
 
 
+def test_a_rollback_of_a_wider_network_leaves_alone_what_was_there(gate, net):
+    gate.apply(**TWO_LANS)
+    with connected(net, "office", "wan", WAN4, 8084) as before:
+        wider = dict(OFFICE, networks=["192.168.0.0/23", "fd00:1::/64"])
+        gate.apply(confirmation=WAITS, **dict(TWO_LANS, lans=[wider, GUESTS]))
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert speaks(before)
+
+
+def test_a_connection_by_a_forward_to_the_gateway_goes_with_the_forward(gate, net):
+    here = {"name": "own", "port": ["2443"], "to": ["192.168.1.1"], "to_port": 8443, "protocol": ["tcp"]}
+    for door in ("open", "protect"):
+        gate.apply(input=door, **TWO_LANS)
+        gate.apply(confirmation=WAITS, input=door, port_forwards=[here], **TWO_LANS)
+        with connected(net, "wan", "gate", GATE4, 2443, at=8443) as forwarded:
+            assert speaks(forwarded)
+            assert rollback.finish("default", "token", False, gate.host).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+            assert not speaks(forwarded)
+
+
 def test_connections_of_undeclared_links_end_where_these_are_closed_now(gate, net):
     there4, _there6 = mgmt(net)
     # A network behind a router of that link.

@@ -17,10 +17,10 @@ import functools
 import ipaddress
 import itertools
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._base.net import family_of, is_suffix, network
-from .._base.values import addresses_in, hosts_with
+from .._base.values import addresses_in, hosts_with, less
 from .._base.words import WITH_PORTS
 from .._rules.chains import INPUT, PROTECTED
 from .flow import NUMBERS, End, Flow
@@ -134,14 +134,18 @@ def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
 
 def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Iterator[t.Tuple[_Asked, Action]]:
     """The packets of each rule that the other side lacks, with their action."""
+    elsewhere = {_except_source(rule): rule.match.source for rule in other.values()}
     for about, rule in side.items():
         match = rule.match
         if about in other or "new" not in (match.ct_state or ("new",)) or match.translated:
             continue
+        sources = _only_here(match.source, elsewhere.get(_except_source(rule), ()))
         parts: t.List[t.Sequence[t.Any]] = [
-            match.iif or ("",), match.oif or ("",), match.source or ("",), match.destination or ("",),
+            match.iif or ("",), match.oif or ("",), sources or ("",), match.destination or ("",),
             match.port or ((0, 0),),
         ]  # fmt: skip
+        if match.source and not sources:
+            continue
         broad = None
         if _product(parts) > MOST_OF_A_RULE:
             parts = [_fresh(part, other) if len(part) > FEW else part for part in parts]
@@ -153,6 +157,17 @@ def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Ite
                 _Asked(rule.chain, match.family, *ends, match.local, match.protocol, ports, broad),
                 rule.action,
             )
+
+
+def _except_source(rule: Rule) -> t.Any:
+    return rule.chain, replace(rule.match, source=()), rule.action
+
+
+def _only_here(sources: t.Tuple[str, ...], others: t.Tuple[str, ...]) -> t.Sequence[str]:
+    """What the same rule on the other side does not have, such as the rest of a wider network."""
+    if len(sources) * len(others) > MOST_OF_A_RULE:
+        return sources
+    return less(sources, others) if sources and others else sources
 
 
 def _product(parts: t.Iterable[t.Sequence[t.Any]]) -> int:
@@ -270,7 +285,11 @@ def _translated(
     words = _words(about, flow.family, source, destination)
     for server, port, more in _servers(flow, redirect):
         if server in now.local:
-            continue  # it ends here and is not forwarded
+            # It ends here and is not forwarded. The rules for what nobody redirects are asked elsewhere.
+            made = Flow(flow.protocol, flow.asked, End(server, flow.asked.source, port, 4000))
+            if more and sides.wrong(made):
+                yield " ".join(words + more)
+            continue
         sent = Flow(flow.protocol, flow.asked, End(server, flow.asked.source, port, 4000))
         iif = _link(now, flow.asked.source, about.iif)
         there = now.mark(Packet(sent, iif, _link(now, server, about.oif), server, port))._replace(iif="")

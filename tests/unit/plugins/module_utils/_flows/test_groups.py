@@ -94,6 +94,8 @@ CASES = [
     ]),
     ("no mail", {}, NO_MAIL, []),
     ("a LAN", {"lans": [OFFICE]}, {}, ["-f ipv4 -s 192.168.2.0/24 -d 192.168.2.0/24", BOTH[1] + WAN]),
+    ("a wider network", {}, {"lans": [dict(OFFICE, networks=["192.168.0.0/23"]), GUESTS]},
+     ["-f ipv4 -s 192.168.0.0/24 -d 192.168.1.0/24", "-f ipv4 -s 192.168.0.0/24 -q 203.0.113.2"]),
     ("a LAN less", {}, {"lans": [OFFICE]}, []),
     ("exempt", {}, {"nat": [{"name": "x", "action": "exempt", "destination": ["10.0.0.0/8"]}, {"name": "rest"}]},
      ["-f ipv4 -s 192.168.1.0/24 -d 10.0.0.0/8", "-f ipv4 -s 192.168.2.0/24 -d 10.0.0.0/8"]),
