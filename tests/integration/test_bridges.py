@@ -69,6 +69,10 @@ def test_what_hosts_of_one_lan_say_to_each_other_is_not_filtered(gate, net):
     closed(net, "wan", "nas", NAS4, NAS6)
 
 
+#: Without networks, it follows its links.
+OPEN_OFFICE = {"name": "office", "interfaces": ["lan0"]}
+
+
 def speaks_as(net, liar, spoken_as, accomplice, victim):
     """Whether a host gets through to a victim by what it sends with the victim's address to an accomplice beside it."""
     six = ":" in spoken_as
@@ -101,10 +105,14 @@ def test_nobody_at_a_bridge_speaks_for_others(gate, net):
     sh("; ".join("ip " + line for line in default(WAN4, WAN6, "replace")))
     net.nodes["liar"].ip_batch(*default("192.168.2.1", "fd00:2::1"))
     net.nodes["vm"].ip_batch(*default(GATE4, GATE6))
+    net.nodes["office"].sh("ip addr add 2001:db8:b::10/64 dev up0 nodad")
+    net.nodes["mgmt"].sh("ip addr add 2001:db8:50::5/128 dev lo")
+    net.nodes["wan"].sh("for to in b::/64 50::/48; do ip -6 route add 2001:db8:$to via {0}; done".format(GATE6))
     wans, guests = [{"interface": "br-wan0"}], dict(GUESTS, interfaces=["br-guest0"])
     for shown in "10":
         sh("for f in iptables ip6tables; do echo {0} > /proc/sys/net/bridge/bridge-nf-call-$f; done".format(shown))
-        gate.apply(wans=wans, lans=[dict(OFFICE, networks=["192.168.1.0/24", "fd00:1::/64"]), guests])
+        gate.apply(wans=wans, lans=[OPEN_OFFICE, guests], ipv6="route")
+        sh("ip addr replace 2001:db8:b::1/64 dev lan0 nodad; ip -6 route replace 2001:db8:50::/48 via " + there6)
         for victim, addresses in (("office", (OFFICE4, OFFICE6)), ("mgmt", (there4, there6))):
             for number, address in enumerate(addresses):
                 for liar, accomplice in (
@@ -112,6 +120,9 @@ def test_nobody_at_a_bridge_speaks_for_others(gate, net):
                     ("liar", ("guest", CLIENTS["guest"][1 + number])),
                 ):
                     assert not speaks_as(net, liar, address, accomplice, victim), (liar, address)
+        # Networks that the run has not seen: of the office since, and behind a router of an undeclared link.
+        for victim, address in (("office", "2001:db8:b::10"), ("mgmt", "2001:db8:50::5")):
+            assert not speaks_as(net, "vm", address, ("wan", WAN6), victim), address
         with Sniffer(net) as outside:
             send(net, "vm", [udp("10.77.0.5", WAN4, 1111, 2222), udp("fd77::5", WAN6, 1111, 2222)], "br-wan0")
             time.sleep(SOON)

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from .._base.net import by_family, matches_any
 from .._base.values import less
-from .chains import ACCEPT, DROP, FORWARD, NEVER_OUTSIDE, RETURN, lan_interfaces
+from .chains import ACCEPT, ARRIVE, DROP, FORWARD, NEVER_OUTSIDE, RETURN, lan_interfaces
 from .managed import GROUPS
 from .model import Action, Chain, Match, Rule
 from .outside import NARROW
@@ -59,15 +59,24 @@ def bridged(gateway: Resolved) -> t.List[Rule]:
     return rules
 
 
+def at_bridges(gateway: Resolved) -> t.List[Rule]:
+    """Nobody at a WAN's bridge speaks for hosts to which the routes lead by another link, known to the run or not."""
+    rules = []
+    for link, networks in _of_wans(gateway):
+        for family, nets in by_family(networks).items():
+            coming = Match(family, iif=(link,), astray=True)
+            there = replace(coming, destination=nets, elsewhere=True)
+            rules += [Rule(ARRIVE.name, match, DROP, "spoofed") for match in (there, replace(coming, source=nets))]
+    return rules
+
+
 def own_networks(gateway: Resolved) -> t.List[Match]:
     """What hosts on a WAN's bridge send from its own networks, which may be private."""
-    lans = lan_interfaces(gateway)
-    return [
-        match
-        for link, _networks in gateway.around.bridges
-        if not matches_any(lans, link)
-        for match in _of_own_networks(gateway, link)
-    ]
+    return [match for link, _networks in _of_wans(gateway) for match in _of_own_networks(gateway, link)]
+
+
+def _of_wans(gateway: Resolved) -> t.List[t.Tuple[str, t.Tuple[str, ...]]]:
+    return [each for each in gateway.around.bridges if not matches_any(lan_interfaces(gateway), each[0])]
 
 
 def _of_own_networks(gateway: Resolved, link: str) -> t.List[Match]:

@@ -35,7 +35,7 @@ from .around import (
     unseen,
     ways_out,
 )
-from .bridged import SWITCHED, bridged
+from .bridged import SWITCHED, at_bridges, bridged
 from .chains import (
     ACCEPT,
     ARRIVE,
@@ -105,7 +105,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
-        (ARRIVE, unmarked() + follow.marked(gateway) + strange(gateway)),
+        (ARRIVE, unmarked() + follow.marked(gateway) + at_bridges(gateway) + strange(gateway)),
         (follow.FOLLOW_LAN, []),
         (OUTSIDE, martians(gateway) + outside(gateway)),
         (HELPER, _helpers(gateway)),
