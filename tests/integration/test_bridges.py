@@ -24,6 +24,7 @@ FRAMES = [
     udp("0.0.0.0", "255.255.255.255", 68, 67),
     udp("169.254.7.7", "169.254.8.8"),
     udp("fe80::aaaa", "fe80::bbbb", 5353),
+    udp("fe80::aaaa", NAS6, 5354),
     udp("::", "ff02::1:ff00:20"),
 ]
 
@@ -57,10 +58,10 @@ def hears(net, source, target, frames):
 def test_what_hosts_of_one_lan_say_to_each_other_is_not_filtered(gate, net):
     """They ask for addresses, and find each other, with sources that are in no network of the LAN."""
     bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
-    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4]
+    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4, 5]
     lan = dict(OFFICE, interfaces=["br-lan0"], networks=["192.168.1.0/24", "fd00:1::/64"])
     gate.apply(wans=[{"interface": "wan0"}], lans=[lan])
-    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4]
+    assert hears(net, "office", "nas", FRAMES) == [0, 1, 2, 3, 4, 5]
     assert net.tcp("office", "nas", NAS4) == OFFICE4
     # What is routed is checked as ever.
     with Sniffer(net) as outside:
@@ -139,5 +140,8 @@ def test_what_is_at_the_bridge_of_a_wan_is_not_behind_the_gateway(gate, net):
     assert net.tcp("vm", "wan", WAN4) == VM4
     assert net.tcp("wan", "vm", VM6) == WAN6
     assert net.tcp("office", "wan", WAN4) == GATE4
+    # It gets its address and its router there.
+    frames = [udp("0.0.0.0", "255.255.255.255", 68, 67), udp("fe80::aaaa", "ff02::1"), udp("fe80::aaaa", VM6)]
+    assert hears(net, "wan", "vm", frames) == [0, 1, 2]
     net.nodes["vm"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(GATE4, GATE6))
     closed(net, "vm", "office", OFFICE4, OFFICE6)

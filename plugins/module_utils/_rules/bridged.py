@@ -27,12 +27,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
 
 SWITCHED = Chain("switched")
-LINK_LOCAL = {"ip": ("169.254.0.0/16",), "ip6": ("fe80::/10",)}
-#: What is not routed: DHCP, neighbour discovery, and what hosts without an address of the LAN say to each other.
+LINK4, LINK6 = ("169.254.0.0/16",), ("fe80::/10",)
+#: What is not routed: DHCP, neighbour discovery, and what hosts without an address of the LAN say to each other. As the
+#: kernel forwards no IPv6 packet with a link-local source, nothing that is sent to one is answered elsewhere.
 ON_ONE_LINK = (
     Match("ip", destination=("255.255.255.255/32", *GROUPS["ip"])),
-    Match("ip6", destination=GROUPS["ip6"]),
-    *(Match(family, source=nets, destination=nets) for family, nets in LINK_LOCAL.items()),
+    Match("ip", source=LINK4, destination=LINK4),
+    Match("ip6", destination=GROUPS["ip6"] + LINK6),
+    Match("ip6", source=LINK6),
 )
 
 
@@ -43,9 +45,10 @@ def bridged(gateway: Resolved) -> t.List[Rule]:
     rules, lans = [], lan_interfaces(gateway)
     for link, networks in gateway.around.bridges:
         through = Match(iif=(link,), oif=(link,))
-        if matches_any(lans, link):
-            passing = (replace(each, iif=through.iif, oif=through.oif) for each in ON_ONE_LINK)
-            rules += [Rule(FORWARD.name, match, ACCEPT, "declared") for match in passing]
+        inside = matches_any(lans, link)
+        passing = (replace(each, iif=through.iif, oif=through.oif) for each in ON_ONE_LINK)
+        rules += [Rule(FORWARD.name, match, ACCEPT if inside else RETURN, "declared") for match in passing]
+        if inside:
             continue
         rules += [Rule(FORWARD.name, match, RETURN, "declared") for match in _of_own_networks(gateway, link)]
         for family, nets in by_family(networks).items():
