@@ -46,7 +46,7 @@ READING = ("podman",)
 #: These become plugins leave no standard input to the command.
 NO_INPUT = ("su", "machinectl")
 #: Names of results, and beginnings of names, that Ansible acts on.
-ACTING = (*C.INTERNAL_RESULT_KEYS, "results")
+ACTING = ("add_host", "add_group", "results")
 FOR_ANSIBLE = ("_ansible", "ansible_")
 Result = t.Dict[str, t.Any]
 display = Display()

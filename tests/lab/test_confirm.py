@@ -342,7 +342,7 @@ def test_another_host_that_answers_confirms_nothing(operator: Operator) -> None:
     with operator.at("desk.yml"):
         rc, out = operator.apply(own)
         assert rc == 0 and operator.pending("office1"), out
-    waits = shell("office1", "cat /run/ipmasq/default/*")
+    waits = shell("office1", "find /run/ipmasq/default -type f | sort | xargs cat")
     before = operator.holds()
     try:
         rc, out = operator.apply(dict(GOOD, confirm_timeout=12, **CUTS["port forward"]))
@@ -351,7 +351,7 @@ def test_another_host_that_answers_confirms_nothing(operator: Operator) -> None:
         assert "rolled back: no new connection reached this host within 12 s" in said, out
         assert "office1 (192.168.1.11) answered in its place" in said, out
         assert operator.holds() == before
-        assert shell("office1", "cat /run/ipmasq/default/*") == waits
+        assert shell("office1", "find /run/ipmasq/default -type f | sort | xargs cat") == waits
     finally:
         with operator.at("desk.yml"):
             rc, out = operator.confirm("-e", "confirm_state=reverted")

@@ -192,12 +192,12 @@ def delegated(gateway, **here):
 def test_on_another_host_runs_the_python_of_that_host():
     facts = {"discovered_interpreter_python": "/usr/bin/python3.11"}
     for gateway, python in ((PYTHON, "/opt/python"), ({"ansible_facts": facts}, "/usr/bin/python3.11")):
-        here = {"ansible_facts": {"discovered_interpreter_python": "/home/alice/python"}}
-        action = delegated(gateway, ansible_python_interpreter="/home/alice/python", **here)
+        here = {"ansible_facts": {"discovered_interpreter_python": "/srv/alice/python"}}
+        action = delegated(gateway, ansible_python_interpreter="/srv/alice/python", **here)
         assert action.run() == RESULT
         assert action.said[0].startswith("A=b {0} ".format(python))
     # The code that the host keeps for it is the same as in a task of its own.
-    action = delegated(PYTHON, ansible_python_interpreter="/home/alice/python")
+    action = delegated(PYTHON, ansible_python_interpreter="/srv/alice/python")
     assert direct.Direct(action, "a", action.variables).path == direct.Direct(Action(), "a", PYTHON).path
 
 
