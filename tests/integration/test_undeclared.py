@@ -326,8 +326,8 @@ def through_a_tunnel(net) -> tuple:
         send(net, "far", [udp(*pair) for pair in zip(strangers, ours, strict=True)], "tun7")
         send(net, "office", [udp(*pair) for pair in zip(ours, ("9.9.9.9", "2600::9"), strict=True)])
         # A connection of a moment ago may still say that it has ended.
-        came = [str(source) for source, protocol in inside.sources(SOON) if protocol == socket.IPPROTO_UDP]
-        left = [str(source) for source, protocol in outside.sources(0) if protocol == socket.IPPROTO_UDP]
+        came = [str(source) for source, protocol in inside.sources(SOON) if protocol != socket.IPPROTO_TCP]
+        left = [str(source) for source, protocol in outside.sources(0) if protocol != socket.IPPROTO_TCP]
     return [each for each in came if each in strangers], [each for each in left if each in ours]
 
 
