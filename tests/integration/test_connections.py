@@ -67,10 +67,11 @@ def listening(net, node, port):
 
 
 @contextlib.contextmanager
-def joined(net, source, server, address, port):
-    """A TCP connection that stays open: both of its ends."""
+def joined(net, source, server, address, port, own=""):
+    """A TCP connection that stays open: both of its ends. ``own`` is one of the addresses of its source."""
     with net.socket(source, socket.AF_INET, socket.SOCK_STREAM) as client:
         client.settimeout(patience())
+        client.bind((own, 0))
         client.connect((address, port))
         accepted, _peer = server.accept()
         with accepted:
@@ -183,15 +184,19 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
 
 def test_a_rollback_of_a_wider_network_leaves_alone_what_was_there(gate, net):
     gate.apply(**TWO_LANS)
-    with connected(net, "office", "wan", WAN4, 8084) as before:
-        wider = dict(OFFICE, networks=["192.168.0.0/23", "fd00:1::/64"])
+    sh("ip route add 192.168.0.0/24 dev lan0")
+    net.nodes["office"].sh("ip addr add 192.168.0.10/32 dev up0")
+    wider = dict(OFFICE, networks=["192.168.0.0/23", "fd00:1::/64"])
+    with listening(net, "wan", 8084) as server, joined(net, "office", server, WAN4, 8084) as before:
         gate.apply(confirmation=WAITS, **dict(TWO_LANS, lans=[wider, GUESTS]))
-        assert rollback.finish("default", "token", False, gate.host).changed
-        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        with joined(net, "office", server, WAN4, 8084, own="192.168.0.10") as by_it:
+            assert speaks(by_it)
+            assert rollback.finish("default", "token", False, gate.host).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+            assert not speaks(by_it)
         # The server speaks first: what the client says would begin the flow anew.
-        client, server = before
-        server.sendall(b"y")
-        assert client.recv(1) == b"y"
+        before[1].sendall(b"y")
+        assert before[0].recv(1) == b"y"
 
 
 def test_a_connection_by_a_forward_to_the_gateway_goes_with_the_forward(gate, net):

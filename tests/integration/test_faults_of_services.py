@@ -158,7 +158,8 @@ def test_the_shell_that_ends_a_change_is_killed(gate, net, change, scripts):
 def booted(gate):
     """What dnsmasq is started with at the next boot, and what metrics are written."""
     # The power goes for dnsmasq, too, whether its unit is still there or not.
-    sh("kill -9 {0} 2> /dev/null".format(gate.host.server or ""), check=False)
+    if gate.host.server:
+        sh("kill -9 {0}".format(gate.host.server), check=False)
     shutil.rmtree(gate.host.place("/run"), ignore_errors=True)
     gate.host.put("/run/systemd/system/x", "")
     if gate.host.exists("/etc/ipmasq/boot"):

@@ -39,14 +39,11 @@ class Holder:
 
 def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Holder]:
     """Those that keep another process from listening at one of these addresses, each once."""
-    held: t.Dict[str, str] = {}
-    for table in TABLES:
-        for line in _read(host, table).splitlines()[1:]:
-            fields = line.split()
-            place, _colon, number = fields[1].partition(":")
-            address = _address(place)
-            if int(number, 16) == port and fields[3] in WAITING and _concerns(address, addresses):
-                held["socket:[{0}]".format(fields[9])] = address
+    held = {
+        "socket:[{0}]".format(each.inode): each.address
+        for each in _waiting(host)
+        if each.port == port and _concerns(each.address, addresses)
+    }
     if not held:
         return []
     found: t.Dict[str, Holder] = {}
@@ -60,14 +57,25 @@ def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Hold
 
 def listening(host: Sight) -> t.Tuple[t.Tuple[str, int], ...]:
     """The protocols and ports on which this host waits for connections from elsewhere."""
-    found: t.Dict[t.Tuple[str, int], None] = {}
+    found = (each for each in _waiting(host) if not ipaddress.ip_address(each.address).is_loopback)
+    return tuple(dict.fromkeys((each.protocol, each.port) for each in found))
+
+
+class _Socket(t.NamedTuple):
+    protocol: str
+    address: str
+    port: int
+    inode: str
+
+
+def _waiting(host: Sight) -> t.Iterator[_Socket]:
+    """The sockets on which processes wait for others."""
     for table in TABLES:
         for line in _read(host, table).splitlines()[1:]:
             fields = line.split()
             place, _colon, number = fields[1].partition(":")
-            if fields[3] in WAITING and not ipaddress.ip_address(_address(place)).is_loopback:
-                found[table.rpartition("/")[2][:3], int(number, 16)] = None
-    return tuple(found)
+            if fields[3] in WAITING:
+                yield _Socket(table.rpartition("/")[2][:3], _address(place), int(number, 16), fields[9])
 
 
 def _concerns(address: str, addresses: t.Collection[str]) -> bool:

@@ -29,7 +29,7 @@ MANAGED = (
     ("flannel", "Kubernetes"),
     ("cali", "Kubernetes"),
     ("cilium", "Kubernetes"),
-    # Cilium calls links of pods lxc and a number; the bridge of LXC is lxcbr0.
+    # Cilium's links to pods have names such as lxc1f2e3d4c5b6a; the bridge of LXC is lxcbr0.
     ("lxc", "LXC, or Cilium"),
     ("kube", "Kubernetes"),
     ("tunl0", "Kubernetes"),

@@ -129,7 +129,8 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             if not entry:
                 continue
             helper = netlink.details(data, at, end).helper if judges.helpers else ""
-            expected, wrong = netlink.is_expected(data, at, end), judges.wrong(entry, helper)
+            expected = netlink.is_expected(data, at, end)
+            wrong = not expected and judges.wrong(entry, helper)
             doubt = _untranslated(entry) and (wrong or judges.closing)
             if not (expected or wrong or doubt):
                 continue
@@ -145,10 +146,10 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             if doubt:
                 doubtful.append((entry, helper, (name, deletion)))
     elsewhere = _by_link(judges, [(entry, helper) for entry, helper, _how in doubtful], host)
-    judged = [(how, wrong) for (_entry, _helper, how), wrong in zip(doubtful, elsewhere) if wrong is not None]
-    found.update(how for how, wrong in judged if wrong)
-    for name in [name for (name, _deletion), wrong in judged if not wrong]:
-        found.pop(name, None)
+    judged = {how: wrong for (_entry, _helper, how), wrong in zip(doubtful, elsewhere)}
+    found.update(how for how, wrong in judged.items() if wrong)
+    right = {name for (name, _deletion), wrong in judged.items() if wrong is False}
+    found = {name: deletion for name, deletion in found.items() if name not in right}
     _add_announced(found, announced)
     return Found(tuple(found.values()), whole=not clock.over)
 

@@ -83,14 +83,14 @@ class _Sides:
             local = sorted(address for address in now.local | then.local if family_of(address) == family)
             self.local[family] = tuple(local)
             self.outer[family] = [each for each in local if not now.links_of(each) and not then.links_of(each)]
-        self._wrong: t.Dict[Flow, bool] = {}
+        self._wrong: t.Dict[t.Tuple[Flow, str], bool] = {}
 
-    def wrong(self, flow: Flow) -> bool:
+    def wrong(self, flow: Flow, link: str = "") -> bool:
         """Whether this connection begins under the present rules only. Several rules ask about the same one."""
-        known = self._wrong.get(flow)
+        known = self._wrong.get((flow, link))
         if known is None:
-            right = self.now.right(flow, "", certain=False)
-            known = self._wrong[flow] = right and not self.then.right(flow, "", certain=False)
+            right = self.now.right(flow, link, certain=False)
+            known = self._wrong[flow, link] = right and not self.then.right(flow, link, certain=False)
         return known
 
 
@@ -140,12 +140,12 @@ def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Ite
         if about in other or "new" not in (match.ct_state or ("new",)) or match.translated:
             continue
         sources = _only_here(match.source, elsewhere.get(_except_source(rule), ()))
+        if match.source and not sources:
+            continue
         parts: t.List[t.Sequence[t.Any]] = [
             match.iif or ("",), match.oif or ("",), sources or ("",), match.destination or ("",),
             match.port or ((0, 0),),
         ]  # fmt: skip
-        if match.source and not sources:
-            continue
         broad = None
         if _product(parts) > MOST_OF_A_RULE:
             parts = [_fresh(part, other) if len(part) > FEW else part for part in parts]
@@ -203,7 +203,7 @@ def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.
         begin = _first(about.source, sides.local[family]) if about.source else OUTSIDE[family][0]
         for address in sides.local[family]:
             flow = Flow(protocol, End(begin, address, 4000, port), End(address, begin, port, 4000))
-            if sides.now.right(flow, about.iif, certain=False) and not sides.then.right(flow, about.iif, certain=False):
+            if sides.wrong(flow, about.iif):
                 words = _words(about, family, about.source, address)
                 yield " ".join([*words, "-r", address, "--reply-port-src", str(port)])
 

@@ -22,8 +22,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
 VERSIONS = (4, 6)
 #: The metric of a default route without any other.
 USUAL = {4: 0, 6: 1024}
-
-
 #: The first word of a route that leads nowhere.
 NOWHERE = ("blackhole", "prohibit", "throw", "unreachable")
 #: What ``ip route`` shows and takes, beside the words that make a route another one.

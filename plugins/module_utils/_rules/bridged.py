@@ -42,19 +42,16 @@ def bridged(gateway: Resolved) -> t.List[Rule]:
     """What hosts of a LAN say from its networks passes anyway. What is at a WAN's bridge is not behind the gateway, and
     left to others' rules.
     """
-    rules, lans = [], lan_interfaces(gateway)
-    for link, networks in gateway.around.bridges:
-        through = Match(iif=(link,), oif=(link,))
-        inside = matches_any(lans, link)
-        passing = (replace(each, iif=through.iif, oif=through.oif) for each in ON_ONE_LINK)
-        rules += [Rule(FORWARD.name, match, ACCEPT if inside else RETURN, "declared") for match in passing]
-        if inside:
-            continue
+    rules, wans = [], dict(_of_wans(gateway))
+    for link, _networks in gateway.around.bridges:
+        passing = (replace(each, iif=(link,), oif=(link,)) for each in ON_ONE_LINK)
+        rules += [Rule(FORWARD.name, match, RETURN if link in wans else ACCEPT, "declared") for match in passing]
+    for link, networks in wans.items():
         rules += [Rule(FORWARD.name, match, RETURN, "declared") for match in _of_own_networks(gateway, link)]
         for family, nets in by_family(networks).items():
-            match = replace(through, family=family, destination=nets)
+            match = Match(family, iif=(link,), oif=(link,), destination=nets)
             rules.append(Rule(FORWARD.name, match, Action("goto", SWITCHED.name), "declared"))
-    if any(rule.action.kind == "goto" for rule in rules):
+    if any(wans.values()):
         rules += [
             Rule(SWITCHED.name, Match(family, source=nets), DROP, "closed")
             for family, nets in by_family(_inside(gateway)).items()
