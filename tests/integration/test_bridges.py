@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
+import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_undeclared import closed, counted, mgmt
@@ -29,11 +31,15 @@ FRAMES = [
 ]
 
 
+def shown(value):
+    """Whether the kernel shows bridged frames to the rules."""
+    sh("for f in iptables ip6tables; do echo {0} > /proc/sys/net/bridge/bridge-nf-call-$f; done".format(value))
+
+
 def bridged(net, link, ours, node, theirs):
     """A bridge in place of a link, with one more port, and a node there."""
-    plug = "ip addr flush dev {0}; ip link add br-{0} type bridge; ip link set {0} master br-{0}; "
-    plug += "for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done"
-    sh(plug.format(link))
+    sh("ip addr flush dev {0}; ip link add br-{0} type bridge; ip link set {0} master br-{0}".format(link))
+    shown(1)
     net._node(node)
     sh("ip link add p-{0} type veth peer name up0 netns {1}".format(node, net.nodes[node].path))
     sh("ip link set p-{0} master br-{1} up".format(node, link))
@@ -117,8 +123,8 @@ def test_nobody_at_a_bridge_speaks_for_others(gate, net):
     net.nodes["mgmt"].sh("ip addr add 2001:db8:50::5/128 dev lo")
     net.nodes["wan"].sh("for to in b::/64 50::/48; do ip -6 route add 2001:db8:$to via {0}; done".format(GATE6))
     wans, guests = [{"interface": "br-wan0"}], dict(GUESTS, interfaces=["br-guest0"])
-    for shown in "10":
-        sh("for f in iptables ip6tables; do echo {0} > /proc/sys/net/bridge/bridge-nf-call-$f; done".format(shown))
+    for value in "10":
+        shown(value)
         gate.apply(wans=wans, lans=[OPEN_OFFICE, guests], ipv6="route")
         sh("ip addr replace 2001:db8:b::1/64 dev lan0 nodad; ip -6 route replace 2001:db8:50::/48 via " + there6)
         for victim, addresses in (("office", (OFFICE4, OFFICE6)), ("mgmt", (there4, there6))):
@@ -156,3 +162,67 @@ def test_what_is_at_the_bridge_of_a_wan_is_not_behind_the_gateway(gate, net):
     assert hears(net, "wan", "vm", frames) == [0, 1, 2]
     net.nodes["vm"].sh("ip route add 192.168.0.0/16 via {0}; ip -6 route add fd00::/8 via {1}".format(GATE4, GATE6))
     closed(net, "vm", "office", OFFICE4, OFFICE6)
+
+
+def above(bridge, link, mode, *addresses):
+    """A link above a bridge, as each VLAN of a VLAN-aware bridge has one (a macvlan, which needs no 8021q)."""
+    sh("ip link add {0} link {1} type macvlan mode {2}; ip link set {0} up".format(link, bridge, mode))
+    sh("; ".join("ip " + line for line in addressed(link, *addresses)))
+
+
+def hosts_of_one_bridge(net, mode):
+    """The office above br-lan0, and a host beside it."""
+    bridged(net, "lan0", ("10.19.0.1/24", "fd19::1/64"), "liar", ("10.19.0.5/24", "fd19::5/64"))
+    above("br-lan0", "v10", mode, "192.168.1.1/24", "fd00:1::1/64")
+    net.nodes["office"].sh("ip neigh flush all")
+    net._awake("office", "192.168.1.1", "fd00:1::1")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["with networks", "without"])
+def test_a_lan_above_a_bridge_stays_connected(gate, net, named):
+    """Its packets are first shown as the bridge's, which is an undeclared link."""
+    hosts_of_one_bridge(net, "passthru")
+    lan = {"name": "office", "interfaces": ["v10"]}
+    networks = {"networks": ["192.168.1.0/24", "fd00:1::/64"]} if named else {}
+    gate.apply(wans=[{"interface": "wan0"}], lans=[{**lan, **networks}, GUESTS])
+    for value in "01":
+        shown(value)
+        assert net.ping("office", "192.168.1.1") and net.ping("office", "fd00:1::1")
+        assert net.tcp("office", "wan", WAN4) == GATE4
+        assert net.tcp("office", "wan", WAN6) == GATE6
+    # Hosts of the office hear each other, and nobody speaks there for hosts of other links, or from elsewhere.
+    frames = [udp(OFFICE4, NAS4), udp(OFFICE6, NAS6), udp(OFFICE4, "224.0.0.251"), udp(OFFICE6, "ff02::fb")]
+    assert hears(net, "office", "liar", frames) == [0, 1, 2, 3]
+    strange = [udp(guest, beside) for guest, beside in zip(CLIENTS["guest"][1:], (NAS4, NAS6), strict=True)]
+    strange += [udp(OFFICE4, "10.19.0.5"), udp(OFFICE6, "fd19::5"), udp(OFFICE4, "203.0.113.50")]
+    assert hears(net, "office", "liar", strange) == []
+
+
+def test_nobody_else_at_the_bridge_below_a_lan_is_of_that_lan(gate, net):
+    """Neither on the bridge itself nor on another link above it, known to the run or not."""
+    hosts_of_one_bridge(net, "bridge")
+    above("br-lan0", "v30", "bridge", "10.8.0.1/24", "fd08::1/64")
+    there = mgmt(net)
+    claims = [(OFFICE4, "192.168.1.1", there[0]), (OFFICE6, "fd00:1::1", there[1])]
+    links = ("br-lan0", "v30")
+    sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+    assert len(heard_from(net, claims, links)) == 4
+    gate.apply(wans=[{"interface": "wan0"}], lans=[{"name": "office", "interfaces": ["v10"]}, GUESTS])
+    above("br-lan0", "br-lan0.40", "bridge", "10.7.0.1/24", "fd07::1/64")
+    for value in "01":
+        shown(value)
+        assert heard_from(net, claims, (*links, "br-lan0.40")) == set(), value
+
+
+def heard_from(net, claims, links):
+    """Which of the gateway itself and an undeclared network get what a host says with addresses of the office."""
+    found = set()
+    for claimed, here, there in claims:
+        family = socket.AF_INET6 if ":" in claimed else socket.AF_INET
+        with net.socket("gate", family, socket.SOCK_DGRAM) as server, Sniffer(net, "mgmt") as heard:
+            server.bind((here, 53))
+            for link in links:
+                send(net, "liar", [udp(claimed, here, 7777, 53), udp(claimed, there, 7777, 53)], link)
+            found |= {("mgmt", claimed) for source, _protocol in heard.sources(SOON) if str(source) == claimed}
+            found |= {("gate", claimed) for _ready in select.select([server], [], [], 0)[0]}
+    return found

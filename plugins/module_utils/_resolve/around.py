@@ -28,6 +28,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Networks that a VPN, a container or a virtual machine may have without being a way to the Internet.
 SITES = tuple(str(net) for net in (*PRIVATE, SHARED, UNIQUE_LOCAL))
+#: Kinds of links that get their frames from the link below them. Those of macvtap and ipvtap go to virtual machines.
+STACKED = ("vlan", "macvlan", "ipvlan")
 #: A link that leads to more public networks than this, or to one with a shorter prefix, does not lead to a site.
 MOST_BEHIND = 64
 SHORTEST = {"ip": 8, "ip6": 16}
@@ -64,6 +66,7 @@ def around(
         neighbours=tuple(neighbours),
         parts=_parts([net for lan in lans for net in lan.named_networks], others),
         bridges=tuple((each.name, each.networks) for each in bridges),
+        beneath=_beneath(others, declared, facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )
@@ -74,6 +77,35 @@ def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[st
     pairs = overlaps(inside, [net for each in others for net in each.networks])
     found = (theirs for ours, theirs in pairs if network(theirs).prefixlen > network(ours).prefixlen)
     return tuple(sorted(set(found)))
+
+
+def _beneath(
+    others: t.Sequence[Interface], declared: t.Sequence[str], facts: Facts
+) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
+    """Undeclared bridges that carry declared links, each with all links above it."""
+    below = {each.name: bridges_below(each, facts) for each in facts.interfaces}
+    found = [
+        (bridge.name, tuple(sorted(name for name, under in below.items() if bridge.name in under)))
+        for bridge in others
+        if bridge.kind == "bridge"
+    ]
+    return tuple((bridge, above) for bridge, above in found if any(matches_any(declared, name) for name in above))
+
+
+def bridges_below(interface: Interface, facts: Facts) -> t.Set[str]:
+    """The bridges whose frames reach a link: as one above it (VLAN, macvlan), or as its port."""
+    seen: t.Set[str] = set()
+    left = [interface]
+    while left:
+        link = left.pop()
+        under = [each for each in facts.interfaces if _is_below(each, link) and each.name not in seen]
+        seen.update(each.name for each in under)
+        left += under
+    return {each.name for each in facts.interfaces if each.name in seen and each.kind == "bridge"}
+
+
+def _is_below(one: Interface, link: Interface) -> bool:
+    return one.master == link.name or (link.kind in STACKED and one.name == link.parent)
 
 
 def _comes_by_itself(interface: Interface) -> bool:

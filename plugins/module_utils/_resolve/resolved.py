@@ -57,6 +57,7 @@ class Around:
     neighbours: t.Tuple[Neighbour, ...] = ()
     parts: t.Tuple[str, ...] = ()  # networks of undeclared links inside those of a LAN
     bridges: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # declared links that are bridges, with their networks
+    beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
     beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
 

@@ -19,6 +19,7 @@ from .._base.net import by_family, family_of, network
 from .._base.values import less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
+from .beneath import of_lans
 from .bridged import own_networks
 from .chains import (
     ARRIVE,
@@ -141,13 +142,13 @@ def strange(gateway: Resolved) -> t.List[Rule]:
     if len(links.iif) <= FEW:
         # Every packet of a LAN passes here, so it is asked for its link only.
         strays = [Match(family, source=nets, astray=True) for family, nets in inside.items()]
-        rules.append(Rule(ARRIVE.name, links, RETURN, "declared"))
+        rules += [Rule(ARRIVE.name, match, RETURN, "declared") for match in (links, *of_lans(gateway))]
         return rules + [Rule(ARRIVE.name, each, DROP, "spoofed") for each in strays]
     rules += [
         Rule(ARRIVE.name, Match(family, source=nets), Action("jump", STRANGE.name), "declared")
         for family, nets in inside.items()
     ]
-    rules.append(Rule(STRANGE.name, links, RETURN, "declared"))
+    rules += [Rule(STRANGE.name, match, RETURN, "declared") for match in (links, *of_lans(gateway))]
     return rules + [Rule(STRANGE.name, Match(family, astray=True), DROP, "spoofed") for family in inside]
 
 

@@ -35,6 +35,7 @@ from .around import (
     unseen,
     ways_out,
 )
+from .beneath import BENEATH, beneath, chain_beneath
 from .bridged import SWITCHED, at_bridges, bridged
 from .chains import (
     ACCEPT,
@@ -98,7 +99,10 @@ BOGON_NETWORKS = (
 )  # fmt: skip
 
 #: Chains that are reached by a jump, and exist only where they have rules.
-INNER = (ASKED, STRANGE, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES, TO_SITES)
+INNER = (
+    ASKED, STRANGE, BENEATH, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES,
+    TO_SITES,
+)  # fmt: skip
 
 
 def compile_gateway(gateway: Resolved) -> RuleSet:
@@ -119,7 +123,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
         (BOGONS, _bogon_destinations(gateway)),
         (UNDECLARED, apart),
         (OWN, chain_own(gateway)),
-        (INPUT, spoofed(gateway, INPUT.name) + chain_input(gateway)),
+        (INPUT, beneath(gateway, INPUT.name) + spoofed(gateway, INPUT.name) + chain_input(gateway)),
         (INVALID, chain_invalid()),
         (PROTECTED, chain_protected(gateway)),
         (SRCNAT, srcnat(gateway) + follow.srcnat_routed(gateway)),
@@ -134,7 +138,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
         (TIMERS, timers(gateway)),
         (OFFLOAD, offload(gateway)),
     )
-    rules = [rule for _chain, part in parts for rule in part] + claimed(gateway)
+    rules = [rule for _chain, part in parts for rule in part] + claimed(gateway) + chain_beneath(gateway)
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [chain for chain in INNER if chain.name in filled]
@@ -219,7 +223,8 @@ def _stray(gateway: Resolved) -> t.List[Rule]:
 def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     """Dispatch by origin: invalid packets, packets from a LAN, then by destination."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
-    rules = [*bridged(gateway), Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
+    shared = beneath(gateway, FORWARD.name) + bridged(gateway)
+    rules = [*shared, Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans:
         # Before replies: a source outside the LAN is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))

@@ -103,6 +103,24 @@ def test_bridges_are_known_and_what_listens_on_lo():
     assert (found.bridges, found.beside) == ((("ppp0", ("203.0.113.0/24",)),), ("8.8.8.0/24",))
 
 
+def test_bridges_below_declared_links():
+    """Below VLANs, of which one may be a port of another bridge."""
+    links = (
+        link("br0", "bridge"),
+        replace(link("lan0", "vlan"), parent="br0"),
+        replace(link("other", "macvlan"), parent="lan0"),
+        replace(link("v30", "vlan"), parent="br0", master="br-x"),
+        link("br-x", "bridge"),
+        # The end of a cable is not above the other end, nor a tunnel above the link that carries it.
+        replace(link("veth", "veth"), parent="br-x"),
+        replace(link("gre1", "gre"), parent="br-x"),
+    )
+    assert seen(*links).beneath == (("br0", ("br-x", "lan0", "other", "v30")),)
+    assert seen(link("br0", "bridge"), *links[2:]).beneath == ()
+    # One that is declared is no undeclared link.
+    assert seen(replace(links[1], parent="ppp0"), link("ppp0", "bridge")).beneath == ()
+
+
 def test_a_way_out_is_never_left_alone():
     found = seen(
         link("wg0", "wireguard"), link("home", "wireguard"), link("eth9"), ways_out=("ppp0", "wg0", "home", "eth9")

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""LANs above a bridge: what prerouting lets in from the bridge, the other hooks close where it is not theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from packet import Packet, trace
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
+    Around,
+    Resolved,
+    ResolvedLan,
+    ResolvedWan,
+)
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.beneath import BENEATH, beneath, of_lans
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
+
+OFFICE = ResolvedLan("office", ("br0.10",), ("192.168.1.0/24", "fd00:1::/64"))
+GUESTS = ResolvedLan("guests", ("lan1",), ("192.168.2.0/24",))
+BELOW = Around(beneath=(("br0", ("br0.10", "br0.20", "v30")),))
+GATEWAY = Resolved(lans=(OFFICE, GUESTS), wans=(ResolvedWan("wan0"),), around=BELOW)
+
+
+def verdict(iif, oif, source, destination="198.51.100.7", gateway=GATEWAY):
+    return trace(compile_gateway(gateway), Packet(iif, oif, source, destination)).verdict
+
+
+def test_only_sources_of_the_lan_come_from_its_bridge():
+    assert [(match.iif, match.source) for match in of_lans(GATEWAY)] == [
+        (("br0",), ("192.168.1.0/24",)),
+        (("br0",), ("fd00:1::/64",)),
+    ]
+    part = replace(GATEWAY, around=replace(BELOW, parts=("192.168.1.128/25",)))
+    assert of_lans(part)[0].source == ("192.168.1.0/25",)
+
+
+def test_on_no_other_link_of_that_bridge():
+    for link in ("br0", "v30", "br0.20", "br0.4000"):
+        for oif in ("", "mgmt0", "wan0"):
+            assert verdict(link, oif, "192.168.1.10") == "drop"
+            assert verdict(link, oif, "fd00:1::10", "2001:db8:77::7") == "drop"
+    assert verdict("br0.10", "", "192.168.1.10") == verdict("br0.10", "wan0", "192.168.1.10") == "accept"
+    # What belongs to nobody of us, or to links elsewhere, is left alone.
+    assert verdict("br0", "", "10.9.9.9") == verdict("mgmt0", "", "192.168.1.10") == "accept"
+
+
+def test_frames_between_hosts_of_one_lan():
+    assert verdict("br0", "br0", "192.168.1.10", "192.168.1.20") == "accept"
+    assert verdict("br0", "br0", "192.168.1.10", "224.0.0.251") == "accept"
+    assert verdict("br0", "br0", "192.168.1.10", "10.9.9.9") == "drop"
+
+
+def test_only_where_sources_are_checked():
+    """Of a LAN whose sources are not, and where undeclared links are left alone, prerouting lets in everything."""
+    for each in (
+        replace(GATEWAY, undeclared="leave"),
+        replace(GATEWAY, lans=(replace(OFFICE, spoof_check=False), GUESTS)),
+        replace(GATEWAY, around=Around()),
+    ):
+        assert of_lans(each) == [] == beneath(each, "forward")
+        assert BENEATH not in compile_gateway(each).chains
+
+
+def test_a_name_has_fifteen_letters():
+    long = replace(GATEWAY, around=Around(beneath=(("br0123456789abc", ("br0.10",)),)))
+    assert beneath(long, "input")[0].match.iif == ("br0123456789abc",)
