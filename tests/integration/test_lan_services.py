@@ -67,7 +67,8 @@ case "$*" in
 *) ! alive || exit 0 ;;
 esac
 mkdir -p $run $root/var/lib/ipmasq
-[ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf
+# Without options, dnsmasq would serve everybody: the unit does not start it.
+[ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf || exit 1
 reserved
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
 quick=--no-ping
