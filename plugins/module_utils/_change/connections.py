@@ -43,7 +43,7 @@ def with_connections(
         return found[-1]
 
     groups = connections.back(links) if change.changed else Groups()
-    back = conntrack.commands(groups.words, instance, groups.left)
+    back = conntrack.commands(groups, instance)
     aftermath = Aftermath(
         back,
         "" if pending else connections.owing(),
@@ -55,7 +55,7 @@ def with_connections(
         look()
     for each in found:
         acting = None if pending else host.acting()
-        warnings += connections.forget(each, acting) if acting else forgetting.warnings(each)
+        warnings += connections.forget(each, acting) if acting else forgetting.warnings(each, host)
     if pending and back and not host.which("conntrack"):
         warnings += (
             "conntrack is not installed: if this change is rolled back, connections that began under it stay; "

@@ -208,7 +208,7 @@ class Forgetting:
     def forget(self, found: Found, host: Host) -> t.Tuple[str, ...]:
         """Delete them. Warnings report what remains."""
         left = conntrack.forget(found, host) if found.count else 0
-        told = warnings(found)
+        told = warnings(found, host)
         if left:
             told += ("{0} of {1} connections that began under other rules remain".format(left, found.count),)
         try:
@@ -231,7 +231,7 @@ def _listed(text: t.Optional[str]) -> t.List[t.Any]:
     return found if isinstance(found, list) else [None]
 
 
-def warnings(found: Found) -> t.Tuple[str, ...]:
+def warnings(found: Found, sight: Sight) -> t.Tuple[str, ...]:
     """Warnings about the search for connections."""
     if not found.looked:
         return (
@@ -243,5 +243,10 @@ def warnings(found: Found) -> t.Tuple[str, ...]:
         return (
             "there was not enough time to check every connection of this host; unchecked ones stay as they are; "
             "'conntrack -F' makes all connections start again",
+        )
+    if found.sockets and not sight.which("ss"):
+        return (
+            "ss is not installed, so connections to servers of this host ({0}) continue if the server sends first; "
+            "install the package iproute2 (iproute2-ss on Alpine), or restart these servers".format(len(found.sockets)),
         )
     return ()

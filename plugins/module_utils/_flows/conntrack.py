@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from .._base import netlink
 from .._base.sockets import NETFILTER
 from .._base.words import CONNTRACK as PREFIX, TIMEOUTS
+from . import ending
 from .flow import entry_of, parse
+from .groups import Groups
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -97,6 +99,7 @@ class Found:
 
     messages: t.Tuple[bytes, ...] = ()
     words: t.Tuple[str, ...] = ()
+    sockets: t.Tuple[str, ...] = ()  # of servers on this host, each as a filter for ss(8)
     looked: bool = True  # False: this host does not tell its connections
     whole: bool = True  # False: the time was over before all had been looked at
 
@@ -119,6 +122,7 @@ def wrong(judges: Judges, host: Sight, longest: float = LONGEST) -> Found:
 
 def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     found: t.Dict[bytes, bytes] = {}  # tuple to message
+    sockets: t.Dict[bytes, str] = {}
     # With the helper, the tuple and the message.
     doubtful: t.List[t.Tuple[Entry, str, t.Tuple[bytes, bytes]]] = []
     announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
@@ -141,6 +145,7 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
             if expected:
                 announced.append((name, known.master, deletion))
                 continue
+            sockets[name] = ending.socket_of(entry, judges.local)
             if wrong:
                 found[name] = deletion
             if doubt:
@@ -151,7 +156,8 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     right = {name for (name, _deletion), wrong in judged.items() if wrong is False}
     found = {name: deletion for name, deletion in found.items() if name not in right}
     _add_announced(found, announced)
-    return Found(tuple(found.values()), whole=not clock.over)
+    closed = tuple(sockets[name] for name in found if sockets.get(name))
+    return Found(tuple(found.values()), sockets=closed, whole=not clock.over)
 
 
 def _add_announced(found: t.Dict[bytes, bytes], announced: t.Sequence[t.Tuple[bytes, bytes, bytes]]) -> None:
@@ -203,8 +209,10 @@ def _by_program(judges: Judges, host: Sight, clock: _Clock) -> Found:
             doubtful.append(flow)
     elsewhere = _by_link(judges, [(entry_of(flow), flow.helper) for flow in doubtful], host)
     found.update({flow: wrong for flow, wrong in zip(doubtful, elsewhere) if wrong is not None})
-    gone = (flow for flow, wrong in found.items() if wrong)
-    return Found(words=tuple(" ".join(flow.delete_words) for flow in gone), whole=not clock.over)
+    gone = [flow for flow, wrong in found.items() if wrong]
+    words = tuple(" ".join(flow.delete_words) for flow in gone)
+    closed = tuple(filter(None, (ending.socket_of(entry_of(flow), judges.local) for flow in gone)))
+    return Found(words=words, sockets=closed, whole=not clock.over)
 
 
 def usage(host: Sight) -> t.Dict[str, t.Optional[int]]:
@@ -241,6 +249,8 @@ def _statistics(host: Sight) -> t.Dict[str, int]:
 def forget(found: Found, host: Host) -> int:
     """Delete these connections and return how many remain; one that has ended is not an error."""
     clock = _Clock(host, LONGEST)
+    # Before their entries are deleted, as the reset belongs to them.
+    ending.close(found.sockets, host)
     if found.messages:
         return _forget_by_netlink(found.messages, host, clock)
     left = len(found.words)
@@ -278,7 +288,7 @@ D() {{
     [ "$(date +%s)" -lt "$end" ] || {{ left=$((left + 1)); return; }}
     conntrack -D -w 0 "$@" > /dev/null 2>&1
 }}
-{lines}
+{functions}{lines}
 [ $left = 0 ] || logger -t ipmasq "{instance}: $left groups of connections that began under other rules remain"
 """
 SCRIPT_END = 'rm -f "$0"\n'
@@ -286,21 +296,23 @@ SCRIPT_END = 'rm -f "$0"\n'
 
 def script(found: Found, instance: str) -> str:
     """The shell text that deletes these connections; empty if there are none."""
+    closing = ending.lines(found.sockets)
     if found.messages:
         lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
         sender = SENDER.format(netfilter=NETFILTER)
         text = 'TEXT = """\n{0}\n"""\n{1}'.format("\n".join(lines), sender)
         failed = 'logger -t ipmasq "{0}: connections that began under other rules remain"'.format(instance)
         python = shlex.quote(sys.executable)
-        return "{0} - << 'END' || {1}\n{2}END\n{3}".format(python, failed, text, SCRIPT_END)
-    return commands(found.words, instance)
+        return "{0}{1} - << 'END' || {2}\n{3}END\n{4}".format(closing, python, failed, text, SCRIPT_END)
+    return closing + commands(Groups(found.words), instance)
 
 
-def commands(words: t.Iterable[str], instance: str, left: int = 0) -> str:
-    """The same with conntrack(8); ``left`` is the number of connections beyond its limit."""
-    lines = "\n".join("D " + each for each in words)
-    told = {"seconds": 3 * LONGEST, "lines": lines, "left": left, "instance": instance}
-    return COMMANDS.format(**told) + SCRIPT_END if lines else ""
+def commands(groups: Groups, instance: str) -> str:
+    """The same with conntrack(8)."""
+    own = groups.own
+    lines = ["E '{0}' {1}".format(own[each], each) if each in own else "D " + each for each in groups.words]
+    told = {"seconds": 3 * LONGEST, "left": groups.left, "instance": instance, "lines": "\n".join(lines)}
+    return COMMANDS.format(functions=ending.FUNCTION if own else "", **told) + SCRIPT_END if lines else ""
 
 
 def _forget_by_netlink(messages: t.Sequence[bytes], host: Sight, clock: _Clock) -> int:

@@ -17,12 +17,13 @@ import functools
 import ipaddress
 import itertools
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .._base.net import family_of, is_suffix, network
 from .._base.values import addresses_in, hosts_with, less
 from .._base.words import WITH_PORTS
 from .._rules.chains import INPUT, PROTECTED
+from .ending import FEW as MOST_SPARED, closing, sparing
 from .flow import NUMBERS, End, Flow
 from .index import Packet
 from .judge import Judge
@@ -52,6 +53,8 @@ HERE = (INPUT.name, PROTECTED.name)
 class Groups:
     words: t.Tuple[str, ...] = ()
     left: int = 0  # groups for which there was no room
+    # Of the words, those for TCP servers of this host, with the end of the filter for their sockets.
+    own: t.Mapping[str, str] = field(default_factory=dict)
 
 
 #: Protocols and ports.
@@ -106,15 +109,18 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
     gateways = now.gateway, then.gateway
     abouts = [about for about, _action in asked] + list(_undeclared(sides, now.gateway))
     found: t.Dict[str, None] = {}
+    own: t.Dict[str, str] = {}
     for about in abouts[:MOST_ASKED]:
         if about.chain in HERE:
             for server in [(about.protocol, about.ports[0])] if about.ports[0] else listening:
-                found.update(dict.fromkeys(_to_this_host(about, server, sides)))
+                for words, but in _to_this_host(about, server, sides):
+                    found[words] = None
+                    own.update({words: but} if but is not None else {})
             continue
         for source, destination in _ends(about, gateways):
             found.update(dict.fromkeys(_group(about, source, destination, sides)))
-    words = list(found)
-    return Groups(tuple(words[:MOST]), max(0, len(words) - MOST) + max(0, len(abouts) - MOST_ASKED))
+    left = max(0, len(found) - MOST) + max(0, len(abouts) - MOST_ASKED)
+    return Groups(tuple(found)[:MOST], left, own)
 
 
 def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
@@ -192,8 +198,10 @@ def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[_Asked]:
                 yield _Asked("forward", family_of(net), "", "", net, near, False, "", (0, 0))
 
 
-def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.Iterator[str]:
-    """The arguments for connections to a server on this host. What others have redirected to it is theirs."""
+def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.Iterator[t.Tuple[str, t.Optional[str]]]:
+    """The arguments for connections to a server on this host, and the end of the filter for its sockets; None if these
+    are not to be closed. What others have redirected to it is theirs.
+    """
     protocol, port = server
     if about.protocol not in ("", protocol):
         return
@@ -205,7 +213,25 @@ def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.
             flow = Flow(protocol, End(begin, address, 4000, port), End(address, begin, port, 4000))
             if sides.wrong(flow, about.iif):
                 words = _words(about, family, about.source, address)
-                yield " ".join([*words, "-r", address, "--reply-port-src", str(port)])
+                yield " ".join([*words, "-r", address, "--reply-port-src", str(port)]), _but(flow, sides)
+
+
+def _but(flow: Flow, sides: _Sides) -> t.Optional[str]:
+    """The arguments omit the link, so they also name clients on other links. The sockets of these stay open."""
+    if flow.protocol != "tcp":
+        return None
+    near = dict.fromkeys(net for side in (sides.now, sides.then) for net in side.near if family_of(net) == flow.family)
+    wrong = {net: sides.wrong(_from(_first(net, sides.local[flow.family]), flow)) for net in near}
+    outside = sides.wrong(_from(OUTSIDE[flow.family][0], flow))
+    differing = [net for net in near if wrong[net] != outside]
+    if len(differing) > MOST_SPARED or not (outside or differing):
+        return None
+    return sparing(differing) if outside else closing(differing)
+
+
+def _from(client: str, flow: Flow) -> Flow:
+    asked, answer = replace(flow.asked, source=client), replace(flow.answer, destination=client)
+    return replace(flow, asked=asked, answer=answer)
 
 
 def _words(about: _Asked, family: str, source: str, destination: str) -> t.List[str]:

@@ -87,6 +87,11 @@ class Judge:
             yield from (entry for entry in rule.action.to if "/" in entry)
         yield from self._places.networks
 
+    @property
+    def near(self) -> t.Iterable[str]:
+        """The networks of links that are no WAN."""
+        return self._places.networks
+
     def chain(self, name: str) -> bool:
         return name in self._chains
 

@@ -50,11 +50,12 @@ class Judges:
         judges = [*self._old, self._new]
         #: Whether links that are neither WAN nor LAN are closed now, and were not before.
         self.closing = self._new.shuts and not all(judge.shuts for judge in self._old)
-        self._local = frozenset(address for judge in judges for address in judge.local)
+        #: The addresses of this host.
+        self.local = frozenset(address for judge in judges for address in judge.local)
         #: Whether helpers of connections matter.
         self.helpers = any(judge.chain("helper") for judge in judges)
         self._exact = any(rule.action.kind == "netmap" for judge in judges for rule in judge.rules)
-        self._starts = {size: _boundaries(judges, size, self._local) for size in (4, 16)}
+        self._starts = {size: _boundaries(judges, size, self.local) for size in (4, 16)}
         self._ports = _port_classes(judges)
         self._spots: t.Dict[bytes, t.Tuple[int, bool]] = {}
         self._concerned: t.Dict[int, bool] = {}
@@ -86,7 +87,7 @@ class Judges:
         return known
 
     def _judge(self, flow: Flow, link: str) -> bool:
-        if flow.asked.source in self._local:
+        if flow.asked.source in self.local:
             return False  # of this host itself
         if self._new.right(flow, link, certain=False):
             return False
@@ -96,7 +97,7 @@ class Judges:
         """The end that is in no known network; None if both are known."""
         ends = (entry.answer_source, entry.source)
         for far, near in (ends, ends[::-1]):
-            if not self._links_of(text_of(far)) and text_of(far) not in self._local:
+            if not self._links_of(text_of(far)) and text_of(far) not in self.local:
                 names = [name for name in self._links_of(text_of(near)) if not name.endswith("*")]
                 return Far(text_of(far), text_of(near), names[0] if names else "")
         return None
@@ -118,7 +119,7 @@ class Judges:
         number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)
         if number not in self._concerned:
             text = text_of(address)
-            self._concerned[number] = text in self._local or bool(self._links_of(text))
+            self._concerned[number] = text in self.local or bool(self._links_of(text))
         found = self._spots[address] = (number, self._concerned[number])
         return found
 

@@ -110,10 +110,19 @@ def test_the_address_of_a_wan_is_not_remembered(host):
     assert "203.0.113.2" not in json.dumps(json.loads(host.files[STATE])["parts"]["declaration"]["intent"])
 
 
-def test_what_could_not_be_looked_at_is_told():
-    assert forgetting.warnings(Found()) == ()
-    assert forgetting.warnings(Found(looked=False))[0].startswith("connections cannot be listed on this host")
-    assert forgetting.warnings(Found(whole=False))[0].startswith("there was not enough time")
+def test_what_could_not_be_looked_at_is_told(host):
+    assert forgetting.warnings(Found(), host) == ()
+    assert forgetting.warnings(Found(looked=False), host)[0].startswith("connections cannot be listed on this host")
+    assert forgetting.warnings(Found(whole=False), host)[0].startswith("there was not enough time")
+
+
+def test_sockets_that_nobody_can_close_are_told(host):
+    found = Found(messages=(b"",) * 2, sockets=("src [192.0.2.1]:22",))
+    assert forgetting.warnings(found, host)[0].startswith(
+        "ss is not installed, so connections to servers of this host (1)"
+    )
+    host.programs.add("ss")
+    assert forgetting.warnings(found, host) == ()
 
 
 class Stuck(fakes.FakeHost):

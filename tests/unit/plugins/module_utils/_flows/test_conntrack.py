@@ -24,6 +24,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._flows.conntrack impo
     usage,
     wrong,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._flows.groups import Groups
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 
@@ -144,6 +145,7 @@ class Everything:
     """A judge that finds every connection wrong."""
 
     helpers = False
+    local = frozenset()
 
     def wrong(self, *_args):
         return True
@@ -209,8 +211,8 @@ def test_what_the_time_does_not_suffice_for_is_left(monkeypatch):
 
 
 def test_scripts_end_and_tell():
-    assert script(Found(), "lab") == commands((), "lab") == ""
-    text = commands(("-f ipv4 -p tcp -g",), "lab", left=3)
+    assert script(Found(), "lab") == commands(Groups(), "lab") == ""
+    text = commands(Groups(("-f ipv4 -p tcp -g",), left=3), "lab")
     assert "\nD -f ipv4 -p tcp -g\n" in text
     assert "left=3" in text
     assert '"lab: $left groups' in text
