@@ -89,3 +89,51 @@ def test_a_packet_out_of_a_tunnel_is_not_what_its_tunnel_was(gate, net):
         assert known >= set(SITE)
         assert outside.leaks() == []
         assert not [source for source, _proto in inside.sources() if str(source) in SITE]
+
+
+#: Another program's transparent proxy for what the gateway itself sends to one port.
+PROXY = """table inet proxy {
+ chain sent {
+  type route hook output priority mangle
+  tcp dport 7070 meta mark set 1
+ }
+ chain back {
+  type filter hook prerouting priority mangle
+  iifname "lo" meta mark 1 tcp dport 7070 meta nfproto ipv4 tproxy ip to 127.0.0.1:12345
+  iifname "lo" meta mark 1 tcp dport 7070 meta nfproto ipv6 tproxy ip6 to [::1]:12345
+ }
+}
+"""
+
+
+def proxied(net, far):
+    """Whether what the gateway sends to an address outside arrives at its proxy."""
+    family, own, option = socket.AF_INET, "127.0.0.1", (socket.IPPROTO_IP, 19)  # IP_TRANSPARENT
+    if ":" in far:
+        family, own, option = socket.AF_INET6, "::1", (socket.IPPROTO_IPV6, 75)  # IPV6_TRANSPARENT
+    with (
+        net.socket("gate", family, socket.SOCK_STREAM) as proxy,
+        net.socket("gate", family, socket.SOCK_STREAM) as client,
+    ):
+        proxy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        proxy.setsockopt(*option, 1)
+        proxy.bind((own, 12345))
+        proxy.listen()
+        proxy.settimeout(0.5)
+        client.settimeout(0.5)
+        try:
+            client.connect((far, 7070))
+            with proxy.accept()[0] as taken:
+                return taken.getsockname()[:2] == (far, 7070)
+        except TimeoutError:
+            return False
+
+
+def test_what_the_gateway_sends_passes_a_transparent_proxy_on_it(gate, net):
+    """It comes in again by lo, with an address of the gateway as its source, and one outside as its destination."""
+    sh("for v in -4 -6; do ip $v rule add fwmark 1 lookup 100; ip $v route add local default dev lo table 100; done")
+    sh("nft -f - <<'E'\n{0}E".format(PROXY))
+    assert proxied(net, WAN4) and proxied(net, WAN6)
+    for door in ("open", "protect"):
+        gate.apply(input=door, **TWO_LANS)
+        assert proxied(net, WAN4) and proxied(net, WAN6)

@@ -116,11 +116,13 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 def martians(gateway: Resolved) -> t.List[Rule]:
     """Drop packets from elsewhere to elsewhere whose source is an address of this host.
 
-    Linux does so for IPv4 only (martian source, fib_validate_source()). Other rules take them for this host's own.
+    Linux does so for IPv4 only (martian source, fib_validate_source()). Other rules take them for this host's own. Only
+    this host sends on lo, where its own packets come in if another program redirects them (to a transparent proxy).
     """
     links = declared(gateway) if gateway.undeclared == "leave" else ()
     forged = Match("ip6", iif=links, ct_state=("new",), not_destination=GROUPS["ip6"], martian=True)
-    return [Rule(OUTSIDE.name, forged, DROP, "spoofed")]
+    own = [] if links else [Rule(OUTSIDE.name, Match("ip6", iif=("lo",), ct_state=("new",)), RETURN, "declared")]
+    return [*own, Rule(OUTSIDE.name, forged, DROP, "spoofed")]
 
 
 def strange(gateway: Resolved) -> t.List[Rule]:
