@@ -86,7 +86,7 @@ def lan_client_gateways(
             "declared": listed(at(declared, index)),
             "addresses": [
                 *(address for per_host in known or [] for address in listed(at(per_host, index))),
-                *(str(address) for lan in at(lans, index) or [] for address in lan.get("addresses", [])),
+                *(str(address) for lan in dictionaries(at(lans, index)) for address in listed(lan.get("addresses"))),
                 *(word for word in (str(host), str(at(hints, index) or "")) if is_address(word)),
                 *(address for answer in answers(host, asked) for address in answer.addresses if not answer.mirrored),
             ],
@@ -103,7 +103,8 @@ def at(values: list[t.Any] | None, index: int) -> t.Any:
 
 def listed(addresses: t.Any) -> list[str]:
     """A variable may be a single address."""
-    return [str(each) for each in ([addresses] if isinstance(addresses, str) else addresses or [])]
+    several = addresses if isinstance(addresses, (list, tuple)) else [addresses]
+    return [str(each) for each in several if each]
 
 
 class Answer(t.NamedTuple):
@@ -124,15 +125,20 @@ def answers(host: str, asked: list[Json] | None) -> list[Answer]:
 def said(stdout: t.Any) -> list[str]:
     """Empty if the gateway was not reached or has no ``ip``."""
     try:
-        links = json.loads(stdout or "[]")
-    except ValueError:
+        links = json.loads(str(stdout or "[]"))
+    except (ValueError, RecursionError):
         return []
     return [
-        info["local"]
-        for link in links
-        for info in link.get("addr_info", [])
-        if link.get("ifname", "lo") != "lo" and info.get("scope") == "global" and "local" in info
+        str(info["local"])
+        for link in dictionaries(links)
+        for info in dictionaries(link.get("addr_info"))
+        if link.get("ifname", "lo") != "lo" and info.get("scope") == "global" and is_address(str(info.get("local")))
     ]
+
+
+def dictionaries(values: t.Any) -> list[Json]:
+    """What a host says may have any shape."""
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
 
 
 class FilterModule:

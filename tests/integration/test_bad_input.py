@@ -120,6 +120,7 @@ BAD = {
         ["'office' is defined twice"],
     ),
     "an instance of capitals": (dict(ONE_LAN, instance="Lab"), ["instance", "'Lab'"]),
+    "an instance of another module": (dict(ONE_LAN, instance="lan_client"), ["instance", "'lan_client'"]),
     "an instance as a path": (dict(ONE_LAN, instance="../../etc/passwd"), ["instance"]),
     "a LAN network on the WAN": (
         {"wans": WANS, "lans": [dict(OFFICE, networks=["203.0.113.0/25"])]},

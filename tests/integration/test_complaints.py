@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import struct
 
@@ -444,6 +445,41 @@ def test_the_advice_on_a_damaged_state_file_leaves_the_host_as_it_was(gate, dama
     gate.apply(**options)
     gate.absent()
     assert (switches(), sh("ip -o address show dev wan0 | grep -v 'scope link' | sed 's/valid_lft.*//'")) == before
+
+
+def test_two_damaged_states_can_both_be_removed(gate):
+    """The loader has turned forwarding off, and each error names the other instance."""
+    before = switches()
+    gate.apply(**ONE_LAN)
+    gate.apply(instance="branch", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    for name in ("default", "branch"):
+        path = gate.host.root / "etc/ipmasq/{0}.json".format(name)
+        path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert gate.host.boot().returncode == 1
+    for name in ("default", "branch"):
+        assert gate.absent(name).changed
+    assert switches() == before
+    assert "ipmasq" not in gate.rules().lower()
+    gate.apply(**ONE_LAN)
+
+
+@pytest.mark.parametrize("name", ["default-2026.json", "default.copy.sums", "Default.sysctl", "default_of_2026.json"])
+def test_a_copy_beside_the_files_is_nobodys(nft, name):
+    nft.apply(**TWO_LANS)
+    shutil.copy(
+        nft.host.place("/etc/ipmasq/default" + os.path.splitext(name)[1]), nft.host.place("/etc/ipmasq/" + name)
+    )
+    assert nft.host.boot().returncode == 0
+    assert (nft.info()["as_applied"], nft.info()["instances"]) == (True, ["default"])
+    assert not nft.apply(**TWO_LANS).changed
+    assert nft.absent().changed
+
+
+def test_a_copy_that_could_be_an_instance_is_called_one(nft):
+    nft.apply(**TWO_LANS)
+    shutil.copy(nft.host.place("/etc/ipmasq/default.json"), nft.host.place("/etc/ipmasq/old.json"))
+    with pytest.raises(GatewayError, match="it is the state of instance default; move it out of /etc/ipmasq if"):
+        nft.apply(**ONE_LAN)
 
 
 @pytest.mark.parametrize("what", ["absent", "present"])

@@ -81,6 +81,13 @@ def test_it_fails_on_drift_and_where_nothing_is_applied(box):
     box.apply(**TWO)
     rc, said = drift(box, "--limit", "gw1")
     assert rc == 0 and said["gw1"][0].startswith("a change by ")
+    # One that nobody has ended is.
+    (waits,) = (box.folder / "run/ipmasq").glob("default/**/change.json")
+    text = waits.read_text(encoding="utf-8")
+    waits.write_text(re.sub(r'"deadline": "\d+', '"deadline": "2020', text), encoding="utf-8")
+    rc, said = drift(box, "--limit", "gw1")
+    assert rc == 2 and "should have been rolled back at 2020-" in said["gw1"][0]
+    waits.write_text(text, encoding="utf-8")
     box.confirm()
 
     sh("nft flush ruleset")

@@ -23,6 +23,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: Names become part of rule comments (nft: 128 bytes), chain names (iptables: 28) and file names.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 INSTANCE = re.compile(r"[a-z][a-z0-9_]{0,9}\Z")
+#: Under this name, the module lan_client changes its host.
+LAN_CLIENT = "lan_client"
 #: The names that the kernel accepts, except those that need quoting in a rule. "*" at the end is our own syntax.
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*\*?\Z")
 PORTS = re.compile(r"([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?\Z", re.ASCII)
@@ -38,7 +40,13 @@ SHARED = ipaddress.ip_network("100.64.0.0/10")
 EMBEDDED = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("::/96"))
 
 
+def is_instance(name: str) -> bool:
+    return bool(INSTANCE.match(name)) and name != LAN_CLIENT
+
+
 def check_instance(instance: str, problems: Problems) -> None:
+    if instance == LAN_CLIENT:
+        problems.add("instance", "'{0}' is taken by the module of this name; choose another one".format(instance))
     if not INSTANCE.match(instance):
         problems.add(
             "instance",

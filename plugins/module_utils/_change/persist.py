@@ -21,6 +21,7 @@ from hashlib import sha256
 from .._base import origin
 from .._base.journal import SAY
 from .._base.lock import SHELL as LOCK
+from .._base.values import is_instance
 from .._init import service, shut
 from .._parts import fence
 from .._parts.declaration import DECLARATION
@@ -55,6 +56,14 @@ cd /etc/ipmasq || exit 1
     + shut.SHELL
     + fence.SHELL
     + """
+# Not somebody's copy, such as default-old.json.
+ours() {
+    instance=${1##*/}
+    instance=${instance%.*}
+    case "$instance" in [!a-z]* | *[!a-z0-9_]* | ???????????*) return 1 ;; esac
+    [ -e "$1" ]
+}
+
 closed() {
     say "instance $1: $2; forwarding is off"
     shut all
@@ -89,7 +98,7 @@ fi
 # Rules that other programs saved may refer to our sets, and are refused as a whole without them.
 if [ "$1" = sets ]; then
     for sets in ./*.ipset; do
-        [ ! -e "$sets" ] || ipset -exist restore < "$sets"
+        ! ours "$sets" || ipset -exist restore < "$sets"
     done
     exit 0
 fi
@@ -98,7 +107,7 @@ fi
 if [ "$1" = links ]; then
     lock || exit 1
     for links in ./*.links; do
-        [ ! -e "$links" ] || sh "$links"
+        ! ours "$links" || sh "$links"
     done
     exit 0
 fi
@@ -124,13 +133,11 @@ for old in ./*.ipmasq-old; do
 done
 
 for file in ./*.json ./*.load ./*.sysctl; do
-    instance=$(basename "${file%.*}")
-    [ ! -e "$file" ] || [ -s "./$instance.sums" ] || closed "$instance" "$instance.sums is missing or empty"
+    ! ours "$file" || [ -s "./$instance.sums" ] || closed "$instance" "$instance.sums is missing or empty"
 done
 
 for sums in ./*.sums; do
-    [ -e "$sums" ] || continue
-    instance=$(basename "$sums" .sums)
+    ours "$sums" || continue
     [ "$(tail -n 1 "$sums")" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
     checked=$(sed '$d' "$sums" | sha256sum -c 2> /dev/null)
     damaged=$(echo "$checked" | sed -n 's/: FAILED.*//p' | tr '\\n' ' ')
@@ -151,7 +158,7 @@ if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/dock
 fi
 
 for switches in ./*.sysctl; do
-    [ -e "$switches" ] || continue
+    ours "$switches" || continue
     while read -r key value; do
         case "$later $key" in
         "yes net/ipv4/ip_forward" | "yes net/ipv4/conf/all/forwarding" | "yes net/ipv6/conf/all/forwarding") continue ;;
@@ -177,7 +184,9 @@ def salvaged(host: Sight, instance: str, parts: Parts) -> t.Optional[State]:
 
 
 def instances(host: Sight) -> t.List[str]:
-    return [posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json")]
+    """By their state files. Other files there, such as somebody's copies, are not ours."""
+    names = (posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json"))
+    return [name for name in names if is_instance(name)]
 
 
 def read_state(host: Sight, instance: str) -> t.Optional[State]:

@@ -68,9 +68,28 @@ def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice
         Plan(choice.backend.parse(listing, instance) if choice and listing is not None else (), ()),
         facts=read_facts(host) if linked else None,
         init=service.init_of(host),
-        others=earlier.others(instance, host),
+        others=tuple(_others(instance, host)),
         fresh=is_fresh(state),
     )
+
+
+def _others(instance: str, host: Sight) -> t.Iterator[State]:
+    """The other instances. What a damaged one needs is read from its other files: each may have to be removed first."""
+    for name in persist.instances(host):
+        if name != instance:
+            try:
+                state = persist.read_state(host, name)
+            except GatewayError:
+                state = _salvaged(name, host)
+            if state:
+                yield state
+
+
+def _salvaged(instance: str, host: Sight) -> t.Optional[State]:
+    """The state that the other files of an instance show; its switches began with the kernel's defaults."""
+    left = persist.salvaged(host, instance, PARTS)
+    switches = SWITCHES.of(left).values
+    return left.holding(SWITCHES, Held(switches, sysctl.beginnings(switches))) if left else None
 
 
 def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t.Tuple[str, ...]]:
@@ -84,15 +103,12 @@ def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t
         return state.holding(DECLARATION, replace(DECLARATION.of(state), intent=None)), ()
     if state:
         return state, ()
-    left = persist.salvaged(host, instance, PARTS)
+    left = _salvaged(instance, host)
     if not left:
         return None, ()
     # Which kernel chains existed before is unknown, too, so all of them stay.
     chains = tuple(chain for backend in all_backends(host) for chain in base_chains.existing(backend, host))
-    switches = SWITCHES.of(left).values
-    first = sysctl.beginnings(switches)
-    left = left.holding(SWITCHES, Held(switches, first)).holding(RULES, Loaded(base_chains=chains))
-    return left, (_lost_sentence(instance, first),)
+    return left.holding(RULES, Loaded(base_chains=chains)), (_lost_sentence(instance, SWITCHES.of(left).before),)
 
 
 def _lost_sentence(instance: str, first: t.Mapping[str, str]) -> str:

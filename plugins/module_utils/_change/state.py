@@ -23,7 +23,7 @@ from .._base.origin import VERSION as COLLECTION, Origin
 from .._parts.declaration import DECLARATION
 from .._parts.door import read_xml
 from .._parts.order import PARTS
-from .._parts.part import parts_of
+from .._parts.part import FOLDER, parts_of
 from .._parts.rules import RULES
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -114,8 +114,11 @@ def damaged(path: str, instance: str, why: Exception) -> Damaged:
 
 def _parsed(raw: t.Any, instance: str) -> State:
     """Raises one of the errors that ``read`` catches, for anything that we would not have written."""
-    if raw["instance"] != instance or raw["owner"] not in ("gateway", "items"):
-        raise ValueError("instance {0} of owner {1}".format(raw["instance"], raw["owner"]))
+    if raw["instance"] != instance:
+        told = "it is the state of instance {0}; move it out of {1} if it is a copy"
+        raise ValueError(told.format(raw["instance"], FOLDER))
+    if raw["owner"] not in ("gateway", "items"):
+        raise ValueError("owner {0}".format(raw["owner"]))
     held = codec.shaped(t.Mapping[str, t.Any], raw["parts"])
     known = [(kind, codec.shaped(type(kind.empty), held[kind.name])) for kind in KINDS if kind.name in held]
     applied, collection = codec.shaped(Origin, raw.get("applied", {})), codec.shaped(str, raw["collection"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from .._base import codec
 from .._base.errors import GatewayError, printable
 from .._base.origin import VERSION as COLLECTION, Origin
+from .._base.values import LAN_CLIENT
 from .._parts.part import FOLDER as ALL
 from .resolver import Resolver
 from .routes import Sent
@@ -23,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
 
 #: As gateway_confirm knows it.
-INSTANCE = "lan_client"
+INSTANCE = LAN_CLIENT
 FOLDER = ALL + "/lan_client"
 PATH = FOLDER + "/state.json"
 VERSION = 2

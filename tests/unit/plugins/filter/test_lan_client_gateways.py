@@ -19,6 +19,13 @@ def answer(*addresses):
     return json.dumps([{"ifname": "lo", "addr_info": infos}, {"ifname": "lan0", "addr_info": infos}])
 
 
+#: What a gateway may say that is not what ip prints.
+ODD = (
+    *("5", "[1]", '{"a": 1}', "null", "[" * 100_000, '[{"ifname": "e", "addr_info": null}]'),
+    '[{"ifname": "e", "addr_info": [3, {"scope": "global"}, {"scope": "global", "local": "evil; rm"}]}]',
+)
+
+
 @pytest.mark.parametrize(
     ("options", "addresses"),
     [
@@ -31,6 +38,9 @@ def answer(*addresses):
         ({"hints": [None]}, []),
         ({"asked": [{"item": "gw", "stdout": answer("192.168.1.1"), "own": ["192.168.1.2"]}]}, ["192.168.1.1"]),
         ({"asked": [{"item": "gw", "stdout": "sorry"}]}, []),
+        ({"lans": [5]}, []),
+        ({"lans": [["x", {"addresses": 5}, {"addresses": ["192.168.1.1"]}]]}, ["5", "192.168.1.1"]),
+        *(({"asked": [{"item": "gw", "stdout": stdout}]}, []) for stdout in ODD),
     ],
 )
 def test_addresses(options, addresses):
