@@ -295,3 +295,55 @@ def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
     lans = [dict(OFFICE, networks=["192.168.5.0/24"])]
     with pytest.raises(GatewayError, match=r"to 192\.168\.1\.10 is not in any LAN"):
         nft.apply(wans=FOLLOWING["wans"], lans=lans, port_forwards=[forward])
+
+
+MASTER = "ip addr add 192.168.1.254/32 dev vrrp51; ip addr add fd00:1::254/128 dev vrrp51 nodad"
+
+
+def shared_address(net) -> None:
+    """What VRRP makes: a link on the office's wire with its own MAC address, and later, on the master, addresses."""
+    sh(
+        "ip link add vrrp51 link lan0 address 00:00:5e:00:01:33 type macvlan mode private; ip link set vrrp51 up; "
+        "for link in lan0 vrrp51; do echo 1 > /proc/sys/net/ipv4/conf/$link/arp_ignore; done; "
+        "echo 2 > /proc/sys/net/ipv4/conf/vrrp51/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter"
+    )
+    net.nodes["office"].ip_batch(*topology.default("192.168.1.254", "fd00:1::254", "replace"))
+
+
+def used(net) -> list:
+    """What the office sees of the shared address: pings, the gateway's own server, and two servers outside."""
+    return [net.ping("office", "192.168.1.254"), net.ping("office", "fd00:1::254")] + [
+        net.tcp("office", target, address, port, timeout=1)
+        for target, address, port in (
+            ("gate", "192.168.1.254", 22),
+            ("wan", topology.WAN4, 8080),
+            ("wan", topology.WAN6, 8080),
+        )
+    ]
+
+
+@pytest.mark.parametrize("sides", [{}, TWO_LANS], ids=["chosen", "declared"])
+def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
+    """The run is on the backup, which becomes the master without a run."""
+    shared_address(net)
+    gate.apply(**sides)
+    sh(MASTER)
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+    again = gate.apply(**sides)
+    assert not again.changed
+    assert "vrrp51" not in str(again.remarks)
+    # What comes by it is the LAN's, which reaches neither other LANs nor speaks for others.
+    assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
+    net.nodes["office"].sh(
+        "ip addr add 10.66.6.6/32 dev up0; ip route add 198.51.100.0/24 via 192.168.1.254 src 10.66.6.6"
+    )
+    with topology.Sniffer(net) as outside:
+        assert net.tcp("office", "wan", "198.51.100.9", timeout=0.4) == "timeout"
+        assert socket.IPPROTO_TCP not in [protocol for _source, protocol in outside.sources()]
+
+
+def test_a_first_run_on_the_master_of_several_routers(nft, net):
+    shared_address(net)
+    sh(MASTER)
+    assert "vrrp51: not used as a LAN: it is on the wire of lan0" in nft.apply().notes
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]

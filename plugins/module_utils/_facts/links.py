@@ -88,6 +88,11 @@ class Interface:
     parent: str = ""  # the lower link of a VLAN or another stacked link
 
     @property
+    def on_wire_of(self) -> str:
+        """The link on whose wire this one has single addresses and a MAC address of its own, as for VRRP."""
+        return self.parent if self.kind == "macvlan" and not self.networks else ""
+
+    @property
     def behind(self) -> t.Tuple[str, ...]:
         """The networks behind this link."""
         return self.networks or self.routed

@@ -67,6 +67,12 @@ def around(
         parts=_parts([net for lan in lans for net in lan.named_networks], others),
         bridges=tuple((each.name, each.networks) for each in bridges),
         beneath=_beneath(others, declared, facts),
+        twins=tuple(
+            (each.name, each.on_wire_of)
+            for each in others
+            if any(each.on_wire_of and matches_any(lan.interfaces, each.on_wire_of) for lan in lans)
+            and each.name not in ways_out
+        ),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )

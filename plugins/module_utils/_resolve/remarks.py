@@ -49,6 +49,8 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
         for names in closed_ways
     ]
     elsewhere = [name for each in neighbours for name in each.links]
+    words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
+    found += [words.format(shorten(name), wan) for name, wan in _on_the_wire(gateway, facts).items()]
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
@@ -81,6 +83,16 @@ def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
     return [_listed(names) for _once in names[:1]]
 
 
+def _on_the_wire(gateway: Resolved, facts: Facts) -> t.Dict[str, str]:
+    """Undeclared links on the wire of a WAN, as VRRP makes them for the address of several routers."""
+    wans = [wan.interface for wan in gateway.wans]
+    return {
+        each.name: each.on_wire_of
+        for each in facts.interfaces
+        if each.on_wire_of and matches_any(wans, each.on_wire_of) and not matches_any(_patterns(gateway), each.name)
+    }
+
+
 def _broad(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Tunnels with so many or so broad routes that they may lead anywhere."""
     words = (
@@ -95,7 +107,7 @@ def _broad(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> t.List[str]:
     """Links that are neither WAN nor LAN. Links without hosts behind them (loopback, dummy) do not count."""
-    known = [*_patterns(gateway), *elsewhere]
+    known = [*_patterns(gateway), *elsewhere, *dict(gateway.around.twins), *_on_the_wire(gateway, facts)]
     left = gateway.undeclared == "leave"
     names = [
         "{0} ({1})".format(shorten(each.name), each.behind[0] if each.behind else each.addresses[0])

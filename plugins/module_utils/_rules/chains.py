@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._base.net import by_family
+from .._base.net import by_family, matches_any
 from .._base.values import PRIVATE, UNIQUE_LOCAL
 from .model import REACH, Action, Chain, Match, Rule
 
@@ -64,6 +64,18 @@ BY_FAMILY = {"icmp": {"ip": "icmp", "ip6": "icmpv6"}, "ah": {"ip": "ah", "ip6": 
 
 def lan_interfaces(gateway: Resolved) -> t.Tuple[str, ...]:
     return tuple(name for lan in gateway.lans for name in lan.interfaces)
+
+
+def with_twins(gateway: Resolved) -> Resolved:
+    """A link on the wire of a LAN's link is the same network. Only the rules count it as the LAN's."""
+    twins = gateway.around.twins
+    if not twins:
+        return gateway
+    lans = [
+        replace(lan, interfaces=lan.interfaces + tuple(name for name, own in twins if matches_any(lan.interfaces, own)))
+        for lan in gateway.lans
+    ]
+    return replace(gateway, lans=tuple(lans))
 
 
 def wan_interfaces(gateway: Resolved, item: t.Optional[Traffic] = None) -> t.Tuple[str, ...]:

@@ -72,6 +72,7 @@ from .chains import (
     lan_interfaces,
     matches,
     wan_interfaces,
+    with_twins,
 )
 from .claims import arrivals, within
 from .icmp_errors import ERRORS, dispatched, errors, errors_chain
@@ -107,6 +108,7 @@ INNER = (
 
 def compile_gateway(gateway: Resolved) -> RuleSet:
     """Compile a resolved gateway. Nothing matches traffic between undeclared links."""
+    gateway = with_twins(gateway)
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway) + at_bridges(gateway) + strange(gateway)),

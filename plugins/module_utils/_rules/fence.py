@@ -30,6 +30,7 @@ from .chains import (
     declared,
     lan_interfaces,
     wan_interfaces,
+    with_twins,
 )
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
@@ -52,6 +53,7 @@ KEY = "fence"
 
 def compile_fence(gateway: Resolved) -> RuleSet:
     """The fence of a resolved gateway."""
+    gateway = with_twins(gateway)
     outside, lans = ways_out(gateway), lan_interfaces(gateway)
     # Packets of this host have one of its addresses. So have the outer packets of a tunnel, which the kernel shows as
     # coming from the tunnel's own interface (since Linux 5.7).

@@ -121,6 +121,20 @@ def test_bridges_below_declared_links():
     assert seen(replace(links[1], parent="ppp0"), link("ppp0", "bridge")).beneath == ()
 
 
+def test_a_link_on_the_wire_of_a_lan():
+    """VRRP's, without a network of its own; with one, it is another network."""
+    vrrp = replace(link("vrrp51", "macvlan"), parent="lan0")
+    assert seen(vrrp).twins == (("vrrp51", "lan0"),)
+    for other in (
+        replace(vrrp, networks=("10.9.9.0/24",)),
+        replace(vrrp, kind="vlan"),
+        replace(vrrp, parent="ppp0"),
+        replace(vrrp, parent=""),
+    ):
+        assert seen(other).twins == ()
+    assert seen(vrrp, ways_out=("vrrp51",)).twins == ()
+
+
 def test_a_way_out_is_never_left_alone():
     found = seen(
         link("wg0", "wireguard"), link("home", "wireguard"), link("eth9"), ways_out=("ppp0", "wg0", "home", "eth9")

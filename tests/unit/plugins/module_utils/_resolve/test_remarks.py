@@ -45,6 +45,17 @@ TEST_REMARKS = {
             "wan0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should",
         ],
     ),
+    "VRRP on the wires of a WAN and a LAN": (
+        [
+            WAN,
+            LAN,
+            Interface("vrrp51", kind="macvlan", addresses=("192.168.1.254",), parent="lan0"),
+            Interface("vrrp52", kind="macvlan", addresses=("203.0.113.9",), parent="wan0"),
+        ],
+        [OUT],
+        {},
+        ["vrrp52 is on the wire of wan0, and dropped unless it is a WAN: add it to wans if it is for a shared address"],
+    ),
     "a LAN that is not there": (
         [WAN],
         [OUT],
