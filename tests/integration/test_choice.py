@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 
@@ -16,6 +17,7 @@ from sandbox import sh
 from unhurried import patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 #: An IPv4 gateway, on which no IPv6 is forwarded and each link accepts router advertisements.
 IPV4_ONLY = """
@@ -163,6 +165,19 @@ def test_the_name_that_ip_link_prints_is_refused(nft, net):
         "lans[0] 'office': interface 'lan0@up0' does not exist; in 'ip link', the parent link follows the '@'; "
         "write lan0",
     )
+
+
+def test_a_rollback_brings_back_a_route_from_an_advertisement(nft, net):
+    """The operator may have come by it; the router sends the next advertisement within half an hour."""
+    sh(IPV4_ONLY)
+    advertise(net, "office", "fe80::aa")
+    assert until("ip -6 route show default dev lan0")
+    nft.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **TWO_LANS)
+    assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding; ip -6 route show default").split() == ["1"]
+    assert rollback.finish("default", "token", False, nft.host).changed
+    back = until("ip -6 route show default dev lan0")
+    assert re.match(r"default via fe80::aa proto ra metric 1024 expires 1[78]\d\dsec ", back)
+    assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding").strip() == "0"
 
 
 def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):

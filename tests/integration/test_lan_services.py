@@ -334,6 +334,39 @@ def test_nobody_is_called_what_means_something_else(gate, net):
     assert sorted(leases()) == ["*"] * 5 + ["pc"]
 
 
+@ON_NFT
+def test_a_reserved_name_is_nobodys_by_dhcpv6_either(gate, net):
+    reserve = [{"mac": "52:54:00:00:00:01", "address": "192.168.1.20", "name": "nas"}]
+    serve(gate, lans=[dict(OFFICE, dhcp={"reserve": reserve}), dict(GUESTS, dhcp=True, ra="managed")])
+    with net.socket("guest", socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.settimeout(patience())
+        client.bind(("::", 546))
+        link = int(net.nodes["guest"].sh("ip -o link show up0").partition(":")[0])
+        ours = option6(1, bytes([0, 3, 0, 1, 2, 0, 0, 0, 8, 1])) + option6(39, b"\1\3nas") + option6(8, bytes(2))
+
+        def exchange(kind, more):
+            client.sendto(bytes([kind]) + b"abc" + ours + more, ("ff02::1:2", 547, 0, link))
+            return options6(client.recv(1500)[4:])
+
+        offered = exchange(1, option6(3, struct.pack("!III", 1, 0, 0)))
+        given = exchange(3, option6(2, offered[2]) + option6(3, offered[3]))
+    assert socket.inet_ntop(socket.AF_INET6, given[3][16:32]).startswith("fd00:2::")
+    assert asked(net, "office", "192.168.1.1", "nas.home.arpa") == ["192.168.1.20"]
+    assert asked(net, "office", "192.168.1.1", "nas.home.arpa", kind=28) == []
+
+
+def option6(number, value):
+    return struct.pack("!HH", number, len(value)) + value
+
+
+def options6(data):
+    found = {}
+    while data:
+        number, length = struct.unpack_from("!HH", data)
+        found[number], data = data[4 : 4 + length], data[4 + length :]
+    return found
+
+
 def request(mac, relay, wanted, name=""):
     """DHCPREQUEST, as a relay passes it on."""
     more = bytes([12, len(name)]) + name.encode() if name else b""

@@ -355,6 +355,8 @@ class FakeHost(Host):
         routes = self.routes[argv[2]]
         if argv[3:] == ["route", "show", "table", "all", "match", "0.0.0.0/1" if argv[2] == "-4" else "2000::/4"]:
             return [each for each in routes if each["dst"] in WAYS_OUT]
+        if argv[3:] == ["route", "show", "default", "proto", "ra"]:
+            return [each for each in routes if each["dst"] == "default" and each.get("protocol") == "ra"]
         assert argv[3:6] == ["route", "show", "table"] and argv[6] in ("all", "main") and argv[7] == "dev"
         return [each for each in routes if each.get("dev") == argv[8] and (argv[6] == "all" or "table" not in each)]
 

@@ -181,6 +181,17 @@ def read_facts(host: Sight) -> Facts:
     )
 
 
+def advertised_routes(host: Sight) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
+    """IPv6 default routes from router advertisements, as ``ip route`` takes them: the route, and for how long."""
+    found = []
+    for route in _asked(host, "routes", "-6", "route", "show", "default", "proto", "ra"):
+        for hop in route.get("nexthops") or [route]:
+            if "gateway" in hop and "dev" in hop:
+                words = ["via", hop["gateway"], "dev", hop["dev"], "metric", str(route.get("metric", 1024))]
+                found.append((words, ["expires", str(route["expires"])] if "expires" in route else []))
+    return found
+
+
 def _asked(host: Sight, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
     done = host.ask(["ip", "-j", *words])
     if done.rc != 0:

@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._base.errors import GatewayError, Problems
-from .._facts.links import read_facts
+from .._facts.links import advertised_routes, read_facts
 from .._flows import conntrack
 from .._resolve.inside import forwarded_families
 from . import sysctl
@@ -146,13 +146,15 @@ class _SwitchesPart(Part[Held]):
         _check(self._restored(was, want, scene.others) + self.targets(want, scene), sight)
 
     def restore(self, delta: Delta, was: Held, want: Held, scene: Scene, sight: Sight) -> Shell:
-        before = sysctl.snapshot([key for key, _value in delta.do.targets], sight) if delta.do else {}
-        return Shell(
-            tuple(
-                "[ ! -e {0} ] || echo {1} > {0}".format(shlex.quote(sysctl.PROC + key), value)
-                for key, value in sysctl.restoring(before)
-            )
-        )
+        targets = dict(delta.do.targets) if delta.do else {}
+        before = sysctl.snapshot(list(targets), sight)
+        lines = [
+            "[ ! -e {0} ] || echo {1} > {0}".format(shlex.quote(sysctl.PROC + key), value)
+            for key, value in sysctl.restoring(before)
+        ]
+        if before.get(sysctl.GLOBAL["ip6"]) == "0" and targets[sysctl.GLOBAL["ip6"]] == "1":
+            lines += _advertised(sight)
+        return Shell(tuple(lines))
 
     def warnings(self, want: Held, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
         return sentences(self.overridden(self.targets(want, scene), scene, sight))
@@ -177,6 +179,17 @@ class _SwitchesPart(Part[Held]):
             "~ {0}: {1}, but {2} was applied".format(each.key, each.before, each.after)
             for each in sysctl.changes(self.targets(known, scene), sight)
         ]
+
+
+def _advertised(sight: Sight) -> t.Iterator[str]:
+    """Lines of a shell that bring back what the kernel removes when IPv6 forwarding is turned on: default routes from
+    router advertisements, unless accept_ra is 2 (rt6_purge_dflt_routers() in net/ipv6/route.c).
+    """
+    for words, lasting in advertised_routes(sight):
+        route = " ".join(map(shlex.quote, words))
+        more = " ".join(["proto", "ra", *lasting])
+        line = "ip -6 route show default {0} | grep -q . || ip -6 route add default {0} {1}"
+        yield line.format(route, more)
 
 
 def sysctl_file(instance: str) -> str:

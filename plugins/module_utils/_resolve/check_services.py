@@ -15,6 +15,7 @@ from dataclasses import replace
 from .._base.net import network
 from .._intent.services import DNS_SERVER, NO_SERVICES, LanServices, spans
 from .._intent.wording import listed
+from .choice import rogue_links
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.errors import Problems
@@ -47,7 +48,7 @@ class _Serving:
     """One LAN on its links."""
 
     def __init__(self, where: str, lan: ResolvedLan, facts: Facts, problems: Problems) -> None:
-        self._where, self._lan, self._problems = where, lan, problems
+        self._where, self._lan, self._facts, self._problems = where, lan, facts, problems
         self._links = [link for pattern in lan.interfaces for link in facts.meant_by(pattern)]
         self._own = {address for link in self._links for address in link.addresses}
 
@@ -123,7 +124,10 @@ class _Serving:
         all6 = [net for net in self._lan.networks if ":" in net]
         roomy = [net for link in self._links for net in link.networks if ":" in net and net.endswith("/64")]
         if declared.ra == "":
-            return "slaac" if declared.dhcp and all6 and (roomy or not self._links) else ""
+            chosen = "slaac" if declared.dhcp and all6 and (roomy or not self._links) else ""
+            if chosen:
+                self._check_alone()
+            return chosen
         if declared.ra == "off":
             return ""
         if not all6:
@@ -132,6 +136,16 @@ class _Serving:
             told = "no interface of the LAN has an address in an IPv6 network of /64; give {0} one, or set ra to off"
             self._add("ra", told.format(listed(self._lan.interfaces)))
         return declared.ra
+
+    def _check_alone(self) -> None:
+        """Hosts would send what leaves the LAN to either router, and this one loses its route to the other."""
+        for name in rogue_links(self._facts, [link.name for link in self._links]):
+            if any(link.name == name for link in self._links):
+                told = (
+                    "another host sends router advertisements on {0} (there is an IPv6 default route through it), and "
+                    "with dhcp this gateway would send its own; set ra to off, or to slaac if both are to be routers"
+                )
+                self._add("ra", told.format(name))
 
 
 def _has(net: Net, addresses: t.Iterable[str]) -> bool:

@@ -72,10 +72,12 @@ dhcp-ignore-names=tag:ipmasq-nobodys
 LEASE_MAX = 1000000
 #: dnsmasq takes what follows the 1,024th character of a line for another line (2.90; MAXDNAME in src/config.h).
 LONGEST_LINE = 1000
+#: A reservation holds its name for IPv4 only: by DHCPv6, any host could get an IPv6 address under it.
+BY_DHCP4 = "dhcp-ignore-names=tag:dhcpv6\n"
 ANNOUNCED = """\
 enable-ra
 quiet-ra
-dhcp-option=option6:domain-search,{domain}
+{named}dhcp-option=option6:domain-search,{domain}
 """
 
 
@@ -102,7 +104,8 @@ def config(gateway: Resolved, user: str) -> str:
     if ranges:
         found += DHCP.format(**words)
     if any(lan.services.announced for lan in served):
-        found += ANNOUNCED.format(**words)
+        managed = any(lan.services.ra == "managed" for lan in served)
+        found += ANNOUNCED.format(named=BY_DHCP4 if managed else "", **words)
     found += "".join(line + "\n" for lan in served for line in _lan(lan, gateway.dns.domain or HOME))
     for line in found.splitlines():
         if len(line) > LONGEST_LINE:

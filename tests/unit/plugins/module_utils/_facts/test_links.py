@@ -18,6 +18,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import (
     Facts,
     Interface,
     Route,
+    advertised_routes,
     manager_of,
     read_facts,
 )
@@ -262,6 +263,22 @@ TEST_MANAGER = [
 @pytest.mark.parametrize(("interface", "manager"), TEST_MANAGER, ids=[each[0].name for each in TEST_MANAGER])
 def test_manager_of(interface, manager):
     assert manager_of(interface) == manager
+
+
+def test_routes_from_advertisements():
+    host = fakes.FakeHost(fakes.NFT)
+    several = [{"gateway": "fe80::2", "dev": "lan0"}, {"gateway": "fe80::3", "dev": "lan1"}]
+    host.routes["-6"] = [
+        fakes.route("lan0", 1024, gateway="fe80::1", protocol="ra", expires=1790),
+        {"dst": "default", "protocol": "ra", "metric": 100, "nexthops": several},
+        fakes.route("wan0", 1024, gateway="fe80::4", protocol="static"),
+        {"dst": "default", "protocol": "ra", "dev": "tun0"},
+    ]
+    assert advertised_routes(host) == [
+        (["via", "fe80::1", "dev", "lan0", "metric", "1024"], ["expires", "1790"]),
+        (["via", "fe80::2", "dev", "lan0", "metric", "100"], []),
+        (["via", "fe80::3", "dev", "lan1", "metric", "100"], []),
+    ]
 
 
 def test_named_and_meant_by():

@@ -35,6 +35,21 @@ def resolved(host=None, options=None, **lan):
         return NO_SERVICES, list(found) + list(error.problems)
 
 
+def test_another_router_of_the_lan_is_a_question():
+    there = facts()
+    there = Facts(there.interfaces, (*there.routes, Route("lan0", "ip6", "ra")))
+    _services, problems = resolved(there, dhcp=True)
+    assert [each.partition(",")[0] for each in problems] == [
+        "lans[0] 'office': ra: another host sends router advertisements on lan0 (there is an IPv6 default route "
+        "through it)"
+    ]
+    for said in ("off", "slaac"):
+        services, problems = resolved(there, dhcp=True, ra=said)
+        assert (services.ra, problems) == (said.replace("off", ""), [])
+    # Nothing would be announced.
+    assert resolved(there, dhcp=True, networks=["192.168.1.0/24"])[1] == []
+
+
 @pytest.mark.parametrize(
     ("network", "own", "chosen"),
     [
