@@ -276,6 +276,29 @@ def test_a_server_of_the_users_own_on_lo_is_there_for_all(gate, net):
     assert asked(net, "guest", "192.168.1.1", "laptop", wait=0.3) in SILENT
 
 
+@pytest.mark.parametrize("door", ["open", "protect"])
+def test_a_forward_of_names_reaches_a_server_of_the_users_own(gate, net, door):
+    """At an address of a LAN that is not served. Others still ask in vain, and so do all at our own server."""
+    own = "192.168.2.1"
+    forward = {"name": "names", "protocol": ["udp"], "port": ["53"], "to": [own], "source": [WAN4 + "/32"]}
+    forwards = [forward, dict(forward, name="high", port=["5353"], to_port=53)]
+    net.nodes["wan"].sh("ip addr add 203.0.113.7/32 dev up0; ip route add 192.168.2.0/24 via " + GATE4)
+    serve(gate, lans=[dict(OFFICE, dhcp=True), GUESTS], port_forwards=forwards, input=door)
+    heard = []
+    with net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((own, 53))
+        server.settimeout(0.4)
+        for number, (source, *asked_at) in enumerate(
+            [(WAN4, GATE4, 53), (WAN4, GATE4, 5353), ("203.0.113.7", GATE4, 53), (WAN4, own, 53)]
+        ):
+            with net.socket("wan", socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.bind((source, 0))
+                client.sendto(b"%d" % number, tuple(asked_at))
+                with contextlib.suppress(TimeoutError):
+                    heard.append(server.recv(9))
+    assert heard == [b"0", b"1"]
+
+
 def test_a_relay_of_the_users_own_is_answered_from_the_wan(gate, net):
     """A relay asks from the port at which servers are asked (RFC 1542 section 4.1.1, RFC 8415 section 7.2)."""
     serve(gate)

@@ -78,12 +78,16 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
 
 
 def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
-    """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's."""
+    """A network that is mapped 1:1 may contain the gateway's own address: its counterpart outside is nobody's.
+
+    Port forwards to the gateway itself come before what is closed here, and before what services of LANs close.
+    """
+    served = any(lan.services for lan in gateway.lans)
     outside = by_family(net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to)
     opened = [
         replace(rule, chain=INPUT.name)
         for forward in gateway.port_forwards
-        if outside and forward.destination and set(forward.to) & set(gateway.own_servers)
+        if (served or (outside and forward.destination)) and set(forward.to) & set(gateway.own_servers)
         for rule in let_in_here(gateway, forward)
     ]
     return opened + [
