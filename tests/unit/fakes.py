@@ -350,13 +350,15 @@ class FakeHost(Host):
             self.rules = [rule for rule in self.rules if rule != gone]
             return []
         assert argv[:2] == ["ip", "-j"] and argv[2] in self.routes
-        if argv[3:] == ["rule", "show"]:
-            return self.rules
         routes = self.routes[argv[2]]
-        if argv[3:] == ["route", "show", "table", "all", "match", "0.0.0.0/1" if argv[2] == "-4" else "2000::/4"]:
-            return [each for each in routes if each["dst"] in WAYS_OUT]
-        if argv[3:] == ["route", "show", "default", "proto", "ra"]:
-            return [each for each in routes if each["dst"] == "default" and each.get("protocol") == "ra"]
+        half = "0.0.0.0/1" if argv[2] == "-4" else "2000::/4"
+        known = {
+            "rule show": self.rules,
+            "route show table all match " + half: [each for each in routes if each["dst"] in WAYS_OUT],
+            "route show default proto ra": [each for each in routes if each.get("protocol") == "ra"],
+        }
+        if " ".join(argv[3:]) in known:
+            return known[" ".join(argv[3:])]
         assert argv[3:6] == ["route", "show", "table"] and argv[6] in ("all", "main") and argv[7] == "dev"
         return [each for each in routes if each.get("dev") == argv[8] and (argv[6] == "all" or "table" not in each)]
 
