@@ -13,7 +13,7 @@ import typing as t
 from .._base.net import family_of, matches_any
 from .._base.values import overlaps, shorten
 from .._facts.links import is_left_alone
-from .around import leads_anywhere
+from .around import bridges_below, leads_anywhere
 from .choice import rogue_links
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -51,6 +51,7 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     elsewhere = [name for each in neighbours for name in each.links]
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
     found += [words.format(shorten(name), wan) for name, wan in _on_the_wire(gateway, facts).items()]
+    found += _above_bridges(gateway, facts)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
@@ -91,6 +92,29 @@ def _on_the_wire(gateway: Resolved, facts: Facts) -> t.Dict[str, str]:
         for each in facts.interfaces
         if each.on_wire_of and matches_any(wans, each.on_wire_of) and not matches_any(_patterns(gateway), each.name)
     }
+
+
+def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Prerouting, which translates and closes, may see another link than the declared one (see _rules/beneath.py)."""
+    words = (
+        "{0} is above the bridge {1}: while net.bridge.bridge-nf-call-iptables is 1 (Docker sets it), its packets are "
+        "first shown as those of {1}, so {2}; set that switch, and bridge-nf-call-ip6tables, to 0"
+    )
+    taken = "port forwards and 1:1 items do not take them"
+    wans = [wan.interface for wan in gateway.wans]
+    hairpins = any(item.hairpin for item in (*gateway.port_forwards, *gateway.nat))
+    found = []
+    for link in facts.interfaces:
+        below = sorted(bridges_below(link, facts)) if matches_any(_patterns(gateway), link.name) else []
+        outer = [bridge for bridge in below if matches_any(wans, bridge)]
+        if matches_any(wans, link.name) and below:
+            so = taken + ", and private addresses of the gateway are not closed to it"
+            found.append(words.format(shorten(link.name), below[0], so))
+        elif outer:
+            found.append(words.format(shorten(link.name), outer[0], "the gateway drops what is for itself"))
+        elif hairpins and any(not matches_any(_patterns(gateway), bridge) for bridge in below):
+            found.append(words.format(shorten(link.name), below[0], taken))
+    return found
 
 
 def _broad(gateway: Resolved, facts: Facts) -> t.List[str]:

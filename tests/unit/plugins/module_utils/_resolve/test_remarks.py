@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
@@ -125,6 +127,31 @@ def test_remarks(case):
     found = told(links, routes, **options)
     assert list(found.remarks) == wanted
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("links", "hairpin", "sentences"),
+    [
+        (["wan0"], False, [("wan0", "br0", "port forwards and 1:1 items do not take them, and private addresses")]),
+        (["lan0"], False, []),
+        (["lan0"], True, [("lan0", "br0", "port forwards and 1:1 items do not take them; set")]),
+    ],
+)
+def test_links_above_a_bridge_are_not_themselves_beside_docker(links, hairpin, sentences):
+    there = [replace(each, kind="vlan", parent="br0") if each.name in links else each for each in (WAN, LAN)]
+    forward = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "protocol": ["tcp"], "hairpin": hairpin}
+    found = told([*there, Interface("br0", kind="bridge")], port_forwards=[forward]).remarks
+    assert len(found) == len(sentences)
+    for sentence, (link_name, bridge, words) in zip(found, sentences, strict=True):
+        assert sentence.startswith("{0} is above the bridge {1}: while ".format(link_name, bridge))
+        assert words in sentence
+
+
+def test_a_lan_above_the_bridge_that_is_the_wan():
+    links = [replace(WAN, kind="bridge"), replace(LAN, kind="vlan", parent="wan0")]
+    assert [sentence.partition(", so ")[2] for sentence in told(links).remarks] == [
+        "the gateway drops what is for itself; set that switch, and bridge-nf-call-ip6tables, to 0"
+    ]
 
 
 def test_an_advertisement_in_a_lan_is_a_danger():
