@@ -102,7 +102,7 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
     )
     taken = "port forwards and 1:1 items do not take them"
     wans = [wan.interface for wan in gateway.wans]
-    hairpins = any(item.hairpin for item in (*gateway.port_forwards, *gateway.nat))
+    hairpins = any(each.hairpin for each in gateway.port_forwards) or any(item.hairpin for item in gateway.nat)
     found = []
     for link in facts.interfaces:
         below = sorted(bridges_below(link, facts)) if matches_any(_patterns(gateway), link.name) else []
