@@ -242,14 +242,18 @@ class SandboxHost(Host):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
-    def boot(self, *words: str) -> subprocess.CompletedProcess:
-        """Run the loader as ipmasq.service does, with /etc/ipmasq in the folder of this host."""
+    def loader(self, *words: str) -> dict:
+        """What starts the loader as ipmasq.service does, with /etc/ipmasq in the folder of this host."""
         require_namespace()
         loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
         moved = re.sub(r"/(etc|run)/(?=ipmasq)", lambda found: self.place(found.group()), loader)
         assert moved != loader
         env = dict(os.environ, PATH=PATH, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
-        return subprocess.run(["sh", "-c", moved, "boot", *words], capture_output=True, text=True, check=False, env=env)
+        return {"args": ["sh", "-c", moved, "boot", *words], "text": True, "env": env}
+
+    def boot(self, *words: str) -> subprocess.CompletedProcess:
+        """Run the loader to its end."""
+        return subprocess.run(**self.loader(*words), capture_output=True, check=False)
 
     def snapshot(self) -> dict:
         """Everything that a module could alter: rules, switches, files. Compare two snapshots with ``==``."""

@@ -12,11 +12,12 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import time
 import typing as t
 
 from sandbox import COUNTS, SandboxHost, sh
-from unhurried import slowed
+from unhurried import slowed, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
@@ -92,6 +93,41 @@ class FaultHost(SandboxHost):
         return self._step("rename " + path, lambda: super(FaultHost, self).rename(path, to), lambda: False)
 
 
+class Loader:
+    """A run of the loader, which waits in front of a line of its text until it may get on."""
+
+    #: It has looked whether a change waits, and has not got the lock.
+    LOOKED = "\nlock || closed all"
+    #: It has the lock, and has looked again.
+    LOCKED = "\nset -- "
+
+    def __init__(self, gate: Gate, line: str) -> None:
+        self.line, self._ended = line, ()
+        self._go, here = (pathlib.Path(gate.host.place("/run/ipmasq/" + name)) for name in (".go", ".here"))
+        for path in (self._go, here):
+            path.unlink(missing_ok=True)
+        started = gate.host.loader()
+        # Whoever should keep a change is given a second.
+        text = started["args"][2].replace("sleep 1\n", "sleep 0.1\n")
+        assert text.count(line) == 1 and text != started["args"][2]
+        started["args"][2] = text.replace(
+            line, "\n: > {0}; while [ -e {0} ] && [ ! -e {1} ]; do sleep 0.02; done".format(here, self._go) + line
+        )
+        self._running = subprocess.Popen(**started, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(here.exists, "the loader does not get that far")
+
+    def go(self, after: float = 0) -> None:
+        subprocess.Popen(["sh", "-c", "sleep {0}; : > {1}".format(after, self._go)])
+
+    def end(self) -> tuple:
+        """Its exit code, and what it has said."""
+        if not self._ended:
+            self.go()
+            _out, err = self._running.communicate(timeout=slowed(60))
+            self._ended = (self._running.returncode, err)
+        return self._ended
+
+
 def _full(path):
     raise GatewayError(path + ": cannot be written: No space left on device")
 
@@ -131,6 +167,15 @@ def settled(gate: Gate, seconds: float = 30) -> None:
     while folder.exists():
         assert time.monotonic() < deadline, "the change was never ended: {0}".format(sorted(folder.iterdir()))
         time.sleep(0.05)
+
+
+def end_timers(gate: Gate) -> None:
+    """Thousands of timers that still wait for their hour slow the host down."""
+    waiting = subprocess.run(
+        ["pgrep", "-f", "sleep 3600; .*{0}/".format(gate.host.root)], capture_output=True, check=False
+    )
+    for pid in waiting.stdout.split():
+        os.killpg(int(pid), signal.SIGKILL)
 
 
 def in_child(gate: Gate, act, kind: str, number: int, host_kind: type = FaultHost) -> tuple:

@@ -13,18 +13,31 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 
 import pytest
 import sandbox
 from fault_table import record
-from faults import FULL, KINDS, differences, fork, holds, in_child, outcome, quick_guard, settled
+from faults import (
+    FULL,
+    KINDS,
+    FaultHost,
+    Loader,
+    differences,
+    end_timers,
+    fork,
+    holds,
+    in_child,
+    outcome,
+    quick_guard,
+    settled,
+)
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import sh
 from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.iptables import script as restoring
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback, scripts
@@ -96,6 +109,60 @@ def test_whichever_step_goes_wrong(gate, change, kind):
     assert number > 12
 
 
+class BesideLoader(FaultHost):
+    """The loader gets on at the step with this number; if it has the lock, at the latest when the change needs it."""
+
+    beside: Loader
+    last = 0
+
+    def _step(self, what, act, fail):
+        self.count += 1
+        if self.count == self.number:
+            self.beside.end()
+        elif self.beside.line == Loader.LOCKED and what == "run sh -c " + lock.PASS:
+            self.beside.go(after=0.2)
+            self.last = self.count
+        return act()
+
+
+@pytest.mark.parametrize("line", [Loader.LOOKED, Loader.LOCKED], ids=["looked", "locked"])
+@pytest.mark.parametrize("change", [name for name in TRIED if CHANGES[name][0]])
+def test_the_loader_has_begun_before_the_change(gate, change, line):
+    """It has found that no change waits, and loads what was kept last."""
+    old, new = CHANGES[change]
+    become(gate, old)
+    before = holds(gate)
+    become(gate, new)
+    after = holds(gate)
+    host, kind = gate.host, type(gate.host)
+    for number in sample(range(1, 1000), gate, change, line):
+        become(gate, old)
+        host.__class__, host.number, host.count, host.last = BesideLoader, number, 0, 0
+        host.beside = Loader(gate, line)
+        try:
+            become(gate, new)
+            ended = "after"
+        except GatewayError as problem:
+            ended = str(problem)
+        finally:
+            rc, err = host.beside.end()
+            host.__class__ = kind
+        settled(gate)
+        found = outcome(gate, before, after)
+        record("the loader has begun before a change, and gets on at each step of it in turn", found)
+        assert (found, rc) == ("after" if ended == "after" else "before", 0), (
+            number,
+            ended,
+            err,
+            differences(before, holds(gate)),
+        )
+        assert ended == "after" or "the host is as it was before" in ended, ended
+        become(gate, new)
+        assert holds(gate) == after, "the next run does not repair it"
+        if number > (host.last or host.count):
+            break
+
+
 def path_of(gate, script):
     """Of a pending change."""
     folder = pathlib.Path(gate.host.place(rollback.folder_of("default")))
@@ -128,15 +195,6 @@ def finish(gate, keep):
     settled(gate)
     end_timers(gate)
     return keep
-
-
-def end_timers(gate):
-    """Thousands of timers that still wait for their hour slow the host down."""
-    waiting = subprocess.run(
-        ["pgrep", "-f", "sleep 3600; .*{0}/".format(gate.host.root)], capture_output=True, check=False
-    )
-    for pid in waiting.stdout.split():
-        os.killpg(int(pid), signal.SIGKILL)
 
 
 def ended_by_another(gate, script: str, number: int) -> tuple:
@@ -383,9 +441,9 @@ def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
     become(gate, MORE)
     after = holds(gate)
     become(gate, ONE_LAN)
-    lock = str(gate.host.root / "xtables.lock")
-    holder = subprocess.Popen(["flock", "--close", lock, "sleep", str(seconds)])
-    wait_until(lambda: sh("flock --nonblock {0} true || echo held".format(lock)), "nobody holds the lock")
+    path = str(gate.host.root / "xtables.lock")
+    holder = subprocess.Popen(["flock", "--close", path, "sleep", str(seconds)])
+    wait_until(lambda: sh("flock --nonblock {0} true || echo held".format(path)), "nobody holds the lock")
     ended, _what, error, _steps = in_child(gate, lambda: become(gate, MORE), "", 0)
     holder.kill()
     holder.wait()

@@ -20,13 +20,15 @@ import time
 import pytest
 import sandbox
 from fault_table import record
+from faults import Loader, end_timers
 from helpers import ONE_LAN, TWO_LANS, Gate, wire_gateway
 from sandbox import COUNTS, SandboxHost, foreign_rules, sh
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.declaration import DECLARATION
-from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import scripts
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback, scripts
 
 
 class FailingHost(SandboxHost):
@@ -270,7 +272,9 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 @pytest.fixture
 def nft_gate(tmp_path):
     wire_gateway()
-    return Gate("nft", tmp_path)
+    gate = Gate("nft", tmp_path)
+    yield gate
+    end_timers(gate)
 
 
 def lock_of(gate):
@@ -305,12 +309,23 @@ def test_nobody_but_root_can_be_in_the_way(nft_gate):
         assert time.monotonic() - began < 60 and holder.poll() is None
 
 
+def hurried(monkeypatch):
+    """Nobody waits for the lock for long."""
+    for where, name in ((scripts, "ALONE"), (lock, "PASS")):
+        monkeypatch.setattr(where, name, getattr(where, name).replace("tries=300", "tries=2"))
+
+
 def test_what_does_not_get_the_lock_fails(nft_gate, monkeypatch):
     gate = nft_gate
     gate.apply(**ONE_LAN)
     rows = gate.live()
-    monkeypatch.setattr(scripts, "ALONE", scripts.ALONE.replace("tries=300", "tries=2"))
-    with held(lock_of(gate)):
+    hurried(monkeypatch)
+    with contextlib.ExitStack() as stack:
+        # From its last step on.
+        gate.host.__class__ = FailingHost
+        gate.host.refuse = lambda _what, detail: (
+            detail.startswith("sh /run/ipmasq/default/keep") and stack.enter_context(held(lock_of(gate))) is None
+        )
         with pytest.raises(GatewayError) as caught:
             gate.apply(**TWO_LANS)
         assert "the change could not be written to disk: ipmasq: another change, or the loader" in str(caught.value)
@@ -324,6 +339,90 @@ def test_what_does_not_get_the_lock_fails(nft_gate, monkeypatch):
     # As the timer does, once the lock is free.
     assert gate.host.run(["sh", "/run/ipmasq/default/restore"]).rc == 0
     assert gate.live() == rows and not gate.host.exists("/run/ipmasq/default")
+
+
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_change_waits_for_who_holds_the_lock_or_is_not_begun(nft_gate, monkeypatch, pending):
+    """It may be a loader that has not seen the change, and loads the rules of before over its own."""
+    gate = nft_gate
+    gate.apply(**ONE_LAN)
+    before = holds(gate)
+    hurried(monkeypatch)
+    with held(lock_of(gate)), pytest.raises(GatewayError) as caught:
+        gate.apply(**TWO_LANS, confirmation=rollback.waiting(3600) if pending else None)
+    held_up = "ipmasq: " + lock.HELD.replace("/run/ipmasq/.lock", lock_of(gate))
+    assert caught.value.problems == (held_up, "the host is as it was before")
+    assert holds(gate) == before and not gate.host.exists("/run/ipmasq/default")
+
+
+#: A change that waits: the test says when its time is over.
+WAITS = rollback.Confirmation(3600, "token", "14:05:30")
+
+
+@pytest.fixture
+def awaited(backend, tmp_path):
+    """A loader has looked whether a change waits, and has not got the lock; then a change waits."""
+    wire_gateway()
+    gate = Gate(backend, tmp_path)
+    gate.apply(**TWO_LANS)
+    gate.apply(**ONE_LAN)
+    before = gate.live()
+    loader = Loader(gate, Loader.LOOKED)
+    gate.apply(**TWO_LANS, confirmation=WAITS)
+    yield gate, loader, before, gate.live()
+    loader.end()
+    gate.host.remove_tree(FOLDER)
+    end_timers(gate)
+
+
+FOLDER = rollback.folder_of("default")
+
+
+def ended(gate):
+    return rollback.finish("default", "token", True, gate.host).was
+
+
+def test_a_loader_that_began_before_a_change_rolls_it_back(awaited):
+    gate, loader, before, _after = awaited
+    assert loader.end()[0] == 0
+    assert ended(gate) == "reverted" and gate.live() == before
+    assert gate.info()["as_applied"]
+
+
+@pytest.mark.parametrize("keeper", ["lives", "has died"])
+def test_a_loader_lets_a_change_be_kept_that_has_been_confirmed(awaited, keeper):
+    gate, loader, _before, after = awaited
+    with held(lock_of(gate)):
+        assert gate.host.rename(FOLDER + "/armed", FOLDER + "/confirming")
+        words = ["sh", gate.host.place(FOLDER + "/keep"), "confirmed by joe"]
+        keeping = subprocess.Popen(words) if keeper == "lives" else None
+        loader.go()
+        time.sleep(0.3)
+    assert loader.end()[0] == 0
+    assert not keeping or keeping.wait() == 0
+    assert ended(gate) == "confirmed" and gate.live() == after
+    assert gate.info()["as_applied"] and not gate.apply(**TWO_LANS).changed
+
+
+def test_a_loader_takes_back_what_was_confirmed_and_cannot_be_written(awaited):
+    gate, loader, before, _after = awaited
+    gate.host.rename(FOLDER + "/armed", FOLDER + "/confirming")
+    pathlib.Path(gate.host.place(FOLDER + "/keep")).write_text("exit 1\n")
+    assert loader.end()[0] == 0
+    assert ended(gate) == "reverted" and gate.live() == before
+
+
+@pytest.mark.parametrize("outcome, rc", [("reverted", 1), ("failed", 1), ("confirmed", 0)])
+def test_what_was_rolled_back_while_its_confirmation_waited_is_not_called_kept(nft_gate, outcome, rc):
+    gate = nft_gate
+    gate.apply(**ONE_LAN)
+    gate.apply(**TWO_LANS, confirmation=WAITS)
+    with held(lock_of(gate)):
+        keeping = subprocess.Popen(["sh", gate.host.place(FOLDER + "/keep"), "confirmed by joe"])
+        time.sleep(0.3)
+        gate.host.put(FOLDER + ".last", "token {0} 14:05:30\n".format(outcome))
+        gate.host.remove_tree(FOLDER)
+    assert keeping.wait() == rc
 
 
 @pytest.mark.parametrize("kind", ["busybox", "no flock"])

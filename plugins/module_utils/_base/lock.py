@@ -8,6 +8,13 @@
 
 from __future__ import annotations
 
+import typing as t
+
+from .errors import GatewayError, first_lines
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .host import Host
+
 #: What a script prints on stderr if it did not get the lock.
 HELD = "another change, or the loader, has held /run/ipmasq/.lock for more than a minute"
 
@@ -56,3 +63,20 @@ patience() {
     fi
 }
 """.replace("HELD", HELD)
+#: For a script that has to let another one go first, and then takes the lock again.
+UNLOCK = """\
+unlock() {
+    exec 9>&-
+    [ "$(readlink /run/ipmasq/.lock.pid 2> /dev/null)" != "pid:$$" ] || rm -f /run/ipmasq/.lock.pid
+    trap - EXIT
+}
+"""
+#: All scripts have this PATH: one that did not find flock would hold another lock than the rest.
+PASS = "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin\n" + SHELL + "lock\n"
+
+
+def await_scripts(host: Host) -> None:
+    """Wait until every script that has the lock now has ended. Raises GatewayError after a minute."""
+    done = host.run(["sh", "-c", PASS])
+    if done.rc != 0:
+        raise GatewayError(first_lines(done.err) or "the lock of /run/ipmasq could not be acquired")

@@ -43,6 +43,11 @@ def origin(host: Sight) -> Origin:
     return Origin(user, address, utc(host.now()), VERSION)
 
 
+def answering(host: Sight) -> str:
+    """This host's own name; a new connection may have reached another host."""
+    return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
+
+
 def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._base.errors import Problems
+from .._base.origin import answering
 from .._rollback import rollback
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -32,7 +33,7 @@ def waiting(params: t.Mapping[str, t.Any], host: Sight) -> t.Optional[Confirmati
     problems.raise_if_any()
     rollback.await_others(params["wait"], host)
     seconds = params["confirm_timeout"]
-    return rollback.waiting(seconds, rollback.answering(host)) if seconds else None
+    return rollback.waiting(seconds, answering(host)) if seconds else None
 
 
 def awaited(change: Change, confirmation: t.Optional[Confirmation]) -> t.Optional[Confirmation]:

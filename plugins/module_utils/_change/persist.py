@@ -20,7 +20,7 @@ from hashlib import sha256
 
 from .._base import origin
 from .._base.journal import SAY
-from .._base.lock import SHELL as LOCK
+from .._base.lock import SHELL as LOCK, UNLOCK
 from .._base.values import is_instance
 from .._init import service, shut
 from .._parts import fence
@@ -53,6 +53,7 @@ cd /etc/ipmasq || exit 1
 """
     + SAY
     + LOCK
+    + UNLOCK
     + shut.SHELL
     + fence.SHELL
     + """
@@ -112,14 +113,45 @@ if [ "$1" = links ]; then
     exit 0
 fi
 
-# Roll back a pending change, because the loader loads what was kept last.
+# A change that is not decided yet would be kept or rolled back after this has loaded what was kept last. One that waits
+# is rolled back. One that is being kept has a few seconds to end; whoever keeps it may have died.
 anew="a service reloaded the rules while the change was pending"
-for armed in /run/ipmasq/*/armed; do
-    [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore" "$anew"; }
-done
+end_changes() {
+    for armed in /run/ipmasq/*/armed; do
+        [ ! -e "$armed" ] || { mv "$armed" "${armed%armed}reverting" && sh "${armed%armed}restore" "$anew"; }
+    done
+    for change in /run/ipmasq/*/; do
+        waited=0
+        while is_being_kept "$change" && [ $waited -lt 10 ]; do
+            sleep 1
+            waited=$((waited + 1))
+        done
+        if is_being_kept "$change" && ! sh "${change}keep" && is_being_kept "$change"; then
+            mv "${change}confirming" "${change}reverting" && sh "${change}restore" "it could not be written to disk"
+        fi
+    done
+}
+is_being_kept() {
+    [ -e "${1}confirming" ] && [ -e "${1}undecided" ]
+}
+is_any_undecided() {
+    for change in /run/ipmasq/*/; do
+        [ ! -e "${change}armed" ] && ! is_being_kept "$change" || return 0
+    done
+    return 1
+}
 
-# One at a time, and never while files are being moved.
+# One at a time, and never while files are being moved. Only with the lock is it certain that no change has begun.
+end_changes
 lock || closed all "its lock could not be acquired"
+rounds=0
+while is_any_undecided; do
+    [ $rounds -lt 10 ] || closed all "a change does not end"
+    rounds=$((rounds + 1))
+    unlock
+    end_changes
+    lock || closed all "its lock could not be acquired"
+done
 
 # Finish a change that was being kept during a power failure.
 for commit in ./*.commit; do

@@ -12,6 +12,7 @@ import typing as t
 
 from .._base.errors import GatewayError, Problems
 from .._base.host import check_root
+from .._base.origin import answering
 from .._base.values import check_instance
 from . import rollback
 
@@ -49,7 +50,7 @@ def end_change(instance: str, token: str, keep: bool, host: Sight) -> t.Dict[str
     problems.raise_if_any()
     answer = rollback.finish(instance, token, keep, host)
     values: t.Dict[str, t.Any] = {"changed": answer.changed, "was": answer.was, "at": answer.at, "instance": instance}
-    values["host"] = rollback.answering(host)
+    values["host"] = answering(host)
     lost = _lost(instance, answer, token, keep)
     if lost:
         raise ChangeLost(lost, values)

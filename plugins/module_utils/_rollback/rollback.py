@@ -23,8 +23,9 @@ import uuid
 from dataclasses import dataclass
 
 from .._base import codec
-from .._base.errors import GatewayError, printable
+from .._base.errors import GatewayError
 from .._base.host import RUN_FOLDER
+from .._base.lock import await_scripts
 from .._base.origin import Origin, origin, utc
 from .scripts import (
     BACK,
@@ -156,8 +157,12 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
         raise
     try:
         check_others(instance, host)
+        # What a loader loads that has not seen this change comes first. One that looks now rolls this change back.
+        await_scripts(host)
+        check_armed(instance, known, host)
     except GatewayError:
-        disarm(instance, known, host)
+        if not end_unmade(instance, known, host):
+            _await_end(instance, known, host)
         raise
     return known
 
@@ -387,11 +392,6 @@ def _outcome(instance: str, token: str, host: Sight) -> Answer:
     raise GatewayError(
         "instance: another process is ending the change to '{0}' and does not finish; inspect the host".format(instance)
     )
-
-
-def answering(host: Sight) -> str:
-    """This host's own name; a new connection may have reached another host."""
-    return printable((host.read("/proc/sys/kernel/hostname") or "").strip())
 
 
 def _known(instance: str, token: str, host: Sight) -> Answer:

@@ -70,14 +70,18 @@ sh ./keep {said} || exit 1
 [ ! -e /run/systemd/system ] || systemctl --no-block stop {unit}.timer
 echo {token}
 """
-#: These two scripts and the loader never run at the same time; the second one finds nothing to do.
-ALONE = (
-    LOCK
-    + """\
-lock || exit 1
-[ -e change.json ] || exit 0
+#: These two scripts and the loader never run at the same time; the second one finds nothing to do. What was rolled back
+#: while this waited is not kept.
+ALONE = LOCK + "lock || exit 1\n"
+NOTHING_TO_RESTORE = "[ -e change.json ] || exit 0\n"
+NOTHING_TO_KEEP = """\
+if [ ! -e change.json ]; then
+    case "$(cat {folder}.last)" in
+    '{token} reverted '* | '{token} failed '*) exit 1 ;;
+    esac
+    exit 0
+fi
 """
-)
 #: Another process may hold a lock for long, so this is retried; every line may run several times.
 RESTORE_END = """\
 tries=$(cat tries 2> /dev/null || echo 0)
@@ -186,8 +190,16 @@ def scripts(folder: str, token: str, why: str, prepared: Prepared) -> t.Dict[str
     words.update(commit=commit, unfinished=UNFINISHED, forgotten=FORGOTTEN)
     found = {
         "timer": head + TIMER_TEXT.format(token=token, patience=PATIENCE, commit=commit),
-        "restore": head + ALONE + _restore_text(restoring, keeping) + (RESTORE_END + FORGET + EXIT).format(**words),
-        "keep": head + ALONE + _keep_text(keeping) + (KEEP_END + FORGET + KEPT).format(**words),
+        "restore": head
+        + ALONE
+        + NOTHING_TO_RESTORE
+        + _restore_text(restoring, keeping)
+        + (RESTORE_END + FORGET + EXIT).format(**words),
+        "keep": head
+        + ALONE
+        + NOTHING_TO_KEEP.format(**words)
+        + _keep_text(keeping)
+        + (KEEP_END + FORGET + KEPT).format(**words),
     }
     found.update(restoring.files)
     if keeping.owing:

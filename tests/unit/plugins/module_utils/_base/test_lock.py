@@ -40,10 +40,12 @@ def shell(request, tmp_path):
         (tools / "flock").write_text(BUSYBOX.format(flock=flock))
         (tools / "flock").chmod(0o755)
 
+    unlock = lock.UNLOCK.replace("/run/ipmasq", str(tmp_path / "run/ipmasq"))
+
     def start(lines, tries="3", umask="022"):
         text = lock.SHELL.replace("/run/ipmasq", str(tmp_path / "run/ipmasq")).replace("tries=300", "tries=" + tries)
         return subprocess.Popen(
-            ["sh", "-c", "umask {0}\n".format(umask) + text + lines],
+            ["sh", "-c", "umask {0}\n".format(umask) + text + unlock + lines],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={"PATH": str(tools)}, cwd=str(tmp_path),
         )  # fmt: skip
@@ -65,6 +67,37 @@ def test_the_second_waits_and_then_gives_up(shell):
     assert waiting.communicate()[0] == "mine\n" and waiting.returncode == 0
     # And nothing remains that would block the next one.
     assert shell("lock && echo mine").communicate()[0] == "mine\n"
+
+
+def test_who_lets_another_one_go_first_takes_it_again(shell):
+    first = shell("lock && echo mine && read go && unlock && echo free && read go && lock && echo again && cat")
+    assert first.stdout.readline() == "mine\n"
+    first.stdin.write("\n")
+    first.stdin.flush()
+    assert first.stdout.readline() == "free\n"
+    # Whoever holds it now keeps it, also if the first one lets go of what it does not have.
+    second = shell("lock && echo mine && cat")
+    assert second.stdout.readline() == "mine\n"
+    assert shell("unlock; lock").wait() == 1
+    second.communicate()
+    first.stdin.write("\n")
+    first.stdin.flush()
+    assert first.stdout.readline() == "again\n"
+    assert shell("lock").wait() == 1
+    first.communicate()
+    assert shell("lock && echo mine").communicate()[0] == "mine\n"
+
+
+def test_waiting_for_scripts(shell):
+    """What arms a change waits until whoever has the lock has ended, and does not keep it."""
+    text = lock.PASS.partition("\n")[2].replace("/run/ipmasq", str(shell.folder))
+    assert lock.PASS.partition("\n")[0] + "\n" + lock.SHELL + "lock\n" == lock.PASS
+    first = shell("lock && echo mine && cat")
+    assert first.stdout.readline() == "mine\n"
+    assert shell(text.replace("tries=300", "tries=3")).wait() == 1
+    first.communicate()
+    assert shell(text).wait() == 0
+    assert shell("lock").wait() == 0
 
 
 def test_who_died_holds_nothing(shell):

@@ -10,6 +10,7 @@ import posixpath
 
 import pytest
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Onlooker
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
@@ -39,6 +40,12 @@ def armed(host, keeping=KEEP, pending=PENDING):
     return rollback.arm("default", pending, rollback.Prepared(BACK, keeping), host)
 
 
+def started(host):
+    """The call that has started the timer or the guard; after it, arming waits for scripts that have the lock."""
+    assert host.calls[-1] == ["sh", "-c", lock.PASS]
+    return host.calls[-2]
+
+
 def made(host):
     """Armed, and carried out."""
     known = armed(host)
@@ -54,18 +61,18 @@ def test_the_timer_starts_once_everything_is_there(host):
     kept = {"new/0/" + posixpath.basename(path) + ".ipmasq-new" for path in (*KEEP.files, KEEP.commit)}
     assert {staged + name for name in {"timer", "restore", "keep", "old0.nft"} | kept} < set(written)
     assert host.events[-1] == ("rename", staged[:-1])
-    assert host.calls[-1][:2] == ["sh", "-c"] and "exec sh /run/ipmasq/default/timer secret'" in host.calls[-1][2]
+    assert started(host)[:2] == ["sh", "-c"] and "exec sh /run/ipmasq/default/timer secret'" in started(host)[2]
 
 
 def test_systemd_keeps_the_time_where_it_is_there(host):
     host.files["/run/systemd/system/x"] = ""
     armed(host)
-    assert host.calls[-1][0] == "systemd-run" and "--on-active=30" in host.calls[-1]
+    assert started(host)[0] == "systemd-run" and "--on-active=30" in started(host)
     # A container whose systemd refuses it.
     rollback.disarm("default", PENDING, host)
     host.answers["systemd-run"] = Done(1, "", "no bus")
     armed(host)
-    assert host.calls[-1][:2] == ["sh", "-c"]
+    assert started(host)[:2] == ["sh", "-c"]
 
 
 def test_only_one_change_waits(host):
@@ -78,7 +85,7 @@ def test_only_one_change_waits(host):
 
 def test_a_change_that_waits_for_nobody_is_guarded_while_its_process_lives(host):
     known = armed(host, pending=None)
-    words = host.calls[-1][2]
+    words = started(host)[2]
     assert "[ -d /proc/{0} ]".format(host.pid()) in words and "timer " + known.token in words
     with pytest.raises(
         GatewayError, match=r"instance: another change to 'default' is in progress; wait until it is done"
@@ -103,6 +110,34 @@ def test_a_change_of_another_instance_is_awaited(host):
     armed(host)
     with pytest.raises(GatewayError, match=r"a change to 'default' is in progress"):
         rollback.check_free("lab", host)
+
+
+class LoaderFirst(fakes.FakeHost):
+    """While arming waits for the lock, the loader rolls the change back; or the lock stays held."""
+
+    held = False
+
+    def run(self, argv, stdin=None):
+        if list(argv) == ["sh", "-c", lock.PASS]:
+            if self.held:
+                return Done(1, "", "ipmasq: " + lock.HELD)
+            self.rename(FOLDER + "/armed", FOLDER + "/reverting")
+        return super().run(argv, stdin)
+
+    def sleep(self, seconds):
+        # The loader's rollback takes half a second.
+        self.remove_tree(FOLDER)
+
+
+@pytest.mark.parametrize("pending", [PENDING, None])
+@pytest.mark.parametrize("held", [True, False])
+def test_a_change_that_meets_the_loader_is_not_begun(held, pending):
+    host = LoaderFirst(fakes.NFT)
+    host.held = held
+    words = lock.HELD if held else "or a service reloaded the rules meanwhile"
+    with pytest.raises(GatewayError, match=words):
+        armed(host, pending=pending)
+    assert not [path for path in host.files if path.startswith(FOLDER)]
 
 
 def taken_back(host, known):
@@ -145,7 +180,7 @@ def test_each_guard_is_a_unit_of_its_own(host):
     names = []
     for _each in range(2):
         known = armed(host, pending=None)
-        names += [word for word in host.calls[-1] if word.startswith("--unit=")]
+        names += [word for word in started(host) if word.startswith("--unit=")]
         rollback.keep("default", known, host)
     assert len(set(names)) == 2 and rollback.folder_of("default") + "/keep" not in host.files
 
