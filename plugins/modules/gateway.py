@@ -105,6 +105,8 @@ options:
             routed to it. The LAN then follows its interfaces between runs. A source that was unknown in the last run is
             accepted if the host has a route to it through the interface it came from, and if it is private (RFC 1918,
             RFC 4193), or global IPv6 with O(ipv6=route). NAT items that apply to all LANs translate it.
+          - A narrower network that a LAN of another instance has, on other links, is left out, and belongs to that LAN
+            alone. Apply that instance first; otherwise its run is refused.
         type: list
         elements: str
       reaches:

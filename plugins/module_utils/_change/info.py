@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._backend.foreign import foreign_drops
 from .._backend.select import select
@@ -120,15 +121,19 @@ def _since(gateway: t.Optional[Resolved], instance: str, facts: Facts, host: Sig
     others = [DECLARATION.of(other) for other in earlier.others(instance, host)]
     ways_out = new_ways_out(gateway, facts, [name for other in others for name in other.interfaces])
     roles = [other.roles for other in others]
+    named = [replace(each, networks=()) for each in roles]
+    theirs = {(each.instance, net) for each in roles for _lan, networks in each.networks for net in networks}
     return [
         "~ {0}: has got a default route since the last run, whose rules take it for a link without one".format(name)
         for name in ways_out
     ] + [
         "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones".format(
-            each.instance
+            instance
         )
-        for each in gateway.around.neighbours
-        if each not in roles
+        for instance in dict.fromkeys(
+            [each.instance for each in gateway.around.neighbours if each not in named]
+            + [instance for instance, net in gateway.around.left_out if (instance, net) not in theirs]
+        )
     ]
 
 

@@ -181,7 +181,7 @@ def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
     return Declaration(
         tuple(describe_gateway(gateway)),
         wanted.interfaces,
-        Neighbour(gateway.instance, lans, wans),
+        Neighbour(gateway.instance, lans, wans, tuple(sorted((lan.name, lan.networks) for lan in gateway.lans))),
         wanted.chosen,
         wanted.controller_ports,
         intent,

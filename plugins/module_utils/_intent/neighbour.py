@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another instance on this host: its LANs with their interfaces, and its WANs."""
+    """Another instance on this host: its LANs with their interfaces and networks, and its WANs."""
 
     instance: str = ""
     lans: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
     wans: t.Tuple[str, ...] = ()
+    networks: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # of its LANs, which its rules take for its own
 
     @property
     def links(self) -> t.Tuple[str, ...]:

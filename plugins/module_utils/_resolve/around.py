@@ -12,6 +12,7 @@ These are patterns, not names: rows that depended on the links of one run would 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family, family_of, matches_any, network
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, overlaps, shorten
@@ -151,9 +152,13 @@ def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:
-    """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone."""
+    """The neighbours that rules must name: those that are reached, or all if undeclared links are left alone.
+
+    Rules name their links, not their networks.
+    """
     named = {other.partition("/")[0] for lan in gateway.named_lans for other in lan.reaches if "/" in other}
-    return [each for each in neighbours if each.instance in named or gateway.undeclared == "leave"]
+    concerned = (each for each in neighbours if each.instance in named or gateway.undeclared == "leave")
+    return [replace(each, networks=()) for each in concerned]
 
 
 def _declared(lans: t.Iterable[Lan], wans: t.Iterable[Wan]) -> t.List[str]:

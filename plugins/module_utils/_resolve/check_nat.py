@@ -133,7 +133,8 @@ def _taken_by(
 def check_one_to_one(gateway: Resolved, problems: Problems) -> None:
     """A LAN named as source must have exactly one network, of the same length as the outside network."""
     for index, item in gateway.sound("nat"):
-        if item.action not in ("static", "prefix") or is_network(item.source[0]):
+        # A network that is listed may have lost those of another instance's LAN.
+        if item.action not in ("static", "prefix") or (is_network(item.source[0]) and not gateway.around.left_out):
             continue
         where = "nat[{0}] '{1}'".format(index, item.name)
         family = family_of(item.to[0])

@@ -24,6 +24,7 @@ from .choice import NOTHING, Choosing, remembered
 from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
+from .nested import narrowed, set_apart
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
@@ -61,19 +62,21 @@ def resolve(
     wans = sides.wans(gateway)
     lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
+    beside = around(lans, wans, facts, concerning(gateway, neighbours))
+    lans, left_out = set_apart(lans, facts, neighbours, problems)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
     resolved = resolved_from(
         gateway,
         wans=wans,
         lans=lans,
-        nat=with_kernel_names("nat", gateway.nat, kernel_name),
+        nat=narrowed(with_kernel_names("nat", gateway.nat, kernel_name), left_out),
         port_forwards=with_kernel_names("port_forwards", gateway.port_forwards, kernel_name),
         outbound=with_kernel_names("outbound", gateway.outbound, kernel_name),
         multicast=with_kernel_names("multicast", gateway.multicast, kernel_name),
         input_allow=with_kernel_names("input_allow", gateway.input_allow, kernel_name),
         own_servers=tuple(sorted({to for item in gateway.port_forwards for to in item.to} & _local(facts))),
-        around=around(lans, wans, facts, concerning(gateway, neighbours)),
+        around=replace(beside, left_out=left_out),
     )
     if any(item.hairpin for item in gateway.port_forwards):
         addressed = tuple(replace(wan, addresses=_addresses(wan, resolved, facts)) for wan in wans)
