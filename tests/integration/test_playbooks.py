@@ -352,3 +352,28 @@ def test_a_gateway_that_another_host_configures_has_nothing_of_that_host(box):
     done = {name.rpartition(" : ")[2]: hosts["localhost"] for name, hosts in tasks}
     assert done["Install tc"]["installed"] == ["iproute2"]
     assert done["Show the family"]["msg"] == "RedHat"
+
+
+#: The Python of a LAN client that somebody has taken over: whatever it is told to run, it answers this.
+TAKEN_OVER = """#!/bin/sh
+cat << 'EOF'
+{0}
+EOF
+"""
+
+
+def test_a_client_cannot_choose_whom_the_controller_asks(box):
+    """Neither a host that is no gateway of its, nor options of ssh."""
+    trap, told = box.folder / "python3", box.folder / "told"
+    asks = ["-oProxyCommand=touch {0}; false".format(told), "localhost", "gw1", "elsewhere"]
+    answer = {"changed": False, "ask": asks, "notes": [], "addresses": ["192.168.1.9"], "differences": []}
+    trap.write_text(TAKEN_OVER.format(json.dumps(answer)), encoding="utf-8")
+    trap.chmod(0o755)
+    with (box.folder / "hosts.ini").open("a", encoding="utf-8") as hosts:
+        hosts.write("[lan_clients]\ndesk ansible_connection=local ansible_become=false\n")
+        hosts.write("[lan_clients:vars]\nansible_python_interpreter={0}\n".format(trap))
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.lan_client"}}
+    _rc, tasks = run(box, play(box, role, hosts="lan_clients", vars={"lan_client_gateways": "gateways"}))
+    asked = [hosts["desk"] for name, hosts in tasks if name.endswith("Ask a gateway")]
+    assert [each.get("cmd") for each in asked] == [["ip", "-j", "address", "show"]]
+    assert not told.exists()
