@@ -13,7 +13,7 @@ import typing as t
 from .._base.errors import GatewayError, Problems
 from .._base.host import check_root
 from .._base.origin import answering
-from .._base.values import check_instance
+from .._base.values import LAN_CLIENT, check_instance
 from . import rollback
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -46,7 +46,9 @@ def end_change(instance: str, token: str, keep: bool, host: Sight) -> t.Dict[str
     """The return values of gateway_confirm. Raises ChangeLost if the change has ended the other way."""
     check_root(host)
     problems = Problems()
-    check_instance(instance, problems)
+    # A LAN client's change ends here, too.
+    if instance != LAN_CLIENT:
+        check_instance(instance, problems)
     problems.raise_if_any()
     answer = rollback.finish(instance, token, keep, host)
     values: t.Dict[str, t.Any] = {"changed": answer.changed, "was": answer.was, "at": answer.at, "instance": instance}
