@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import struct
@@ -14,7 +15,7 @@ import pytest
 import topology
 from helpers import OFFICE, TWO_LANS
 from sandbox import sh
-from unhurried import patience
+from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
@@ -362,3 +363,30 @@ def test_a_first_run_on_the_master_of_several_routers(nft, net):
     sh(MASTER)
     assert "vrrp51: not used as a LAN: it is on the wire of lan0" in nft.apply().notes
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+
+
+SYSCTL = "/lib/systemd/systemd-sysctl"
+
+
+@pytest.mark.skipif(not os.path.exists(SYSCTL), reason="systemd is not installed")
+def test_a_wan_that_comes_after_the_run_hears_its_router(gate, net, tmp_path):
+    """udev applies sysctl.d to a link that comes. As the host forwards, it needs accept_ra 2 to listen."""
+    net.unwire_wan()
+    options = {"wans": [{"interface": "ppp0"}, {"interface": "wwan*"}], "lans": [OFFICE]}
+    gate.apply(**options)
+    for link in ("ppp0", "wwan3"):
+        net._node(link)
+        sh("ip link add {0} type veth peer name up0 netns {1}; ip link set {0} up".format(link, net.nodes[link].path))
+        net.nodes[link].sh("ip link set up0 up")
+        sh("{0} --prefix=/net/ipv6/conf/{1} {2}/etc/sysctl.d/*.conf".format(SYSCTL, link, tmp_path))
+        # The first one may come before the link has its own address.
+        wait_until(lambda link=link: heard(net, link), "no route to the router of " + link)
+    # Another run names the new link of the pattern, and changes none of its switches.
+    assert not [line for line in gate.apply(**options).to_dict()["differences"] if "accept_ra" in line]
+    gate.absent()
+    assert sh("cat /proc/sys/net/ipv6/conf/ppp0/accept_ra").strip() == "1"
+
+
+def heard(net, link: str) -> bool:
+    advertise(net, link)
+    return "proto ra" in sh("ip -6 route show default dev " + link)

@@ -26,6 +26,7 @@ from .sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
+    from .._facts.links import Facts
     from .._resolve.resolved import Resolved
     from .part import Scene
 
@@ -60,9 +61,17 @@ class _SwitchesPart(Part[Held]):
         wans = [wan.interface for wan in gateway.wans]
         inside = [name for lan in gateway.lans for name in lan.interfaces]
         facts = scene.facts or read_facts(sight)
-        found = sysctl.gateway_switches(forwarded_families(gateway), wans, inside, sight, facts, earlier=earlier)
+        families = forwarded_families(gateway)
+        found = sysctl.gateway_switches(families, wans, inside, sight, facts, earlier=earlier)
+        found += self._coming(wans, scene, sight, facts) if "ip6" in families else ()
         switches = sysctl.in_order(dict(tuple(tracking) + found))
         return self.held(was, sysctl.lasting(switches, earlier, sight), scene, sight), notes
+
+    def _coming(self, wans: t.Sequence[str], scene: Scene, sight: Sight, facts: Facts) -> Switches:
+        """Another file's line for such a link is somebody's decision."""
+        coming = sysctl.coming_switches(wans, sight, facts)
+        decided = {other.key for other in self.overridden(coming, scene, sight)} if coming else ()
+        return tuple(each for each in coming if each[0] not in decided)
 
     def salvage(self, instance: str, sight: Sight) -> Held:
         lines = [line.split() for line in (sight.read(stem(instance) + ".sysctl") or "").splitlines()]
@@ -90,6 +99,10 @@ class _SwitchesPart(Part[Held]):
         earlier, lost = (self.empty, was) if scene.fresh else (was, self.empty)
         known = dict(earlier.values)
         before = sysctl.snapshot([key for key, _value in values if key not in known], sight)
+        # A link that comes later begins with the kernel's default.
+        coming = [each for each in values if each[0].endswith("/accept_ra") and "*" not in each[0]]
+        later = [each for each in coming if each[0] not in known and not sight.exists(sysctl.PROC + each[0])]
+        before.update(sysctl.beginnings(tuple(later)))
         for other in scene.others:
             before.update({key: value for key, value in self.of(other).before.items() if key in before})
         # What a lost state has set has our values, and so have the switches that it changes.
@@ -159,7 +172,9 @@ class _SwitchesPart(Part[Held]):
     def warnings(self, want: Held, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
         return sentences(self.overridden(self.targets(want, scene), scene, sight))
 
-    def overridden(self, switches: Switches, scene: Scene, sight: Sight) -> t.Tuple[sysctl.Other, ...]:
+    def overridden(
+        self, switches: t.Iterable[t.Tuple[str, str]], scene: Scene, sight: Sight
+    ) -> t.Tuple[sysctl.Other, ...]:
         """Lines of other files that set these switches to other values."""
         own = [sysctl_file(name) for name in (scene.instance, *(other.instance for other in scene.others))]
         return sysctl.other_writers(switches, sight, own)

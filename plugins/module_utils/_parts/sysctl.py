@@ -149,6 +149,18 @@ def accept_ra_switches(interfaces: t.Iterable[str], host: Sight) -> t.List[t.Tup
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 
+def coming_switches(wans: t.Iterable[str], host: Sight, facts: Facts) -> t.List[t.Tuple[str, str]]:
+    """The same for WANs that are not there yet: by name, or by pattern, as sysctl.d takes it."""
+    coming = [name for name in wans if name.endswith("*") or not facts.meant_by(name)]
+    if not coming or read(host, _accept_ra("default")) != "1":
+        return []
+    return [
+        (_accept_ra(name), "2")
+        for name in coming
+        if all(read(host, _accept_ra(each.name)) != "0" for each in facts.meant_by(name))
+    ]
+
+
 def interface_switches(family: str, interfaces: t.Iterable[str], value: str, host: Sight) -> t.List[t.Tuple[str, str]]:
     keys = ["{0}/{1}/forwarding".format(TREE[family], name) for name in interfaces]
     return [(key, value) for key in keys if host.exists(PROC + key)]

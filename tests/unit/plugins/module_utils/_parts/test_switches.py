@@ -80,3 +80,20 @@ def test_files_of_others_that_undo_it():
     host = fakes.FakeHost(files=line)
     (told,) = SWITCHES.warnings(ON, scene(host), host)
     assert told.startswith("/etc/sysctl.d/x.conf line 1 sets {0} to 0".format(IP4))
+
+
+def test_links_that_come_later_unless_somebody_has_decided():
+    files = {
+        "/proc/sys/net/ipv6/conf/default/accept_ra": "1\n",
+        "/etc/sysctl.d/x.conf": "net.ipv6.conf.usb0.accept_ra=0\n",
+    }
+    host = fakes.FakeHost(files=files)
+    gateway = replace(GATEWAY, wans=(Wan("wwan*"), Wan("usb0"), Wan("wan7")), ipv6="masquerade")
+    gateway = replace(gateway, lans=(Lan("lan", ("lan0",), ("fd00:1::/64",)),))
+    want, _notes = SWITCHES.want(gateway, Held(), scene(host, fresh=True), host)
+    (text, _mode) = SWITCHES.files(want, scene(host))["/etc/sysctl.d/90-ipmasq-default.conf"]
+    lines = ["-net/ipv6/conf/{0}/accept_ra = 2".format(name) for name in ("wan7", "wwan*")]
+    assert text.splitlines()[1:] == lines
+    assert {key: value for key, value in want.before.items() if "accept_ra" in key} == {
+        "net/ipv6/conf/wan7/accept_ra": "1"
+    }

@@ -84,6 +84,19 @@ def test_accept_ra(before, wanted):
     assert sysctl.accept_ra_switches(["ppp0"], host) == wanted
 
 
+def test_accept_ra_of_links_that_come_later():
+    host = fakes.FakeHost()
+    host.files["/proc/sys/net/ipv6/conf/default/accept_ra"] = "1\n"
+    wans, facts = ("ppp0", "wwan0", "ppp*", "usb*"), read_facts(host)
+    keys = ["net/ipv6/conf/{0}/accept_ra".format(name) for name in ("wwan0", "ppp*", "usb*")]
+    assert sysctl.coming_switches(wans, host, facts) == [(key, "2") for key in keys]
+    # 0 is somebody's decision, for one link and for all.
+    host.files["/proc/sys/" + RA] = "0\n"
+    assert sysctl.coming_switches(wans, host, facts) == [(key, "2") for key in keys[::2]]
+    host.files["/proc/sys/net/ipv6/conf/default/accept_ra"] = "0\n"
+    assert sysctl.coming_switches(wans, host, facts) == []
+
+
 #: wanted, switches
 TEST_FORWARDING = [
     (Forwarding(ipv4=True), ((IP4, "1"),)),
