@@ -73,7 +73,7 @@ class _Carrying(Transaction):
     def __init__(self, change: Change, host: Host, terms: Terms) -> None:
         self._change, self._terms = change, terms
         restoring = _restoring(change, terms.aftermath.back, host)
-        prepared = rollback.Prepared(restoring, _keeping(change, terms.aftermath.owing))
+        prepared = rollback.Prepared(restoring, _keeping(change, terms.aftermath.owing), change.scene.since)
         super().__init__(change.scene.instance, terms.pending, prepared, host)
         self._begun: t.List[Move] = []
 

@@ -17,6 +17,7 @@ from .._parts.part import stem
 from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
 from .._rollback import transaction
+from .._rollback.meanwhile import marks
 from . import persist
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -33,6 +34,7 @@ class Earlier:
     instance: str
     state: t.Optional[State]
     others: t.Tuple[State, ...]
+    since: str = ""  # before anything was read
 
     def salvaged(self, parts: Parts, host: Sight) -> t.Optional[State]:
         """What the other files of an instance reveal that has lost its state."""
@@ -42,7 +44,8 @@ class Earlier:
 def read(instance: str, host: Sight) -> Earlier:
     """Raises GatewayError if a state is damaged, or if we are not root."""
     check_root(host)
-    return Earlier(instance, persist.read_state(host, instance), others(instance, host))
+    since = marks(host)
+    return Earlier(instance, persist.read_state(host, instance), others(instance, host), since)
 
 
 def others(instance: str, host: Sight) -> t.Tuple[State, ...]:

@@ -16,6 +16,7 @@ import typing as t
 from .._base.errors import GatewayError
 from .._parts.declaration import DECLARATION
 from .._parts.order import PARTS
+from .._rollback.meanwhile import planned_again
 from . import earlier
 from .change import compare
 from .confirming import awaited, pending_values
@@ -33,6 +34,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .wanting import Wanted
 
 
+@planned_again
 def apply_gateway(
     gateway: Gateway,
     requested: str,

@@ -25,6 +25,7 @@ from .._parts.part import Scene, parts_of
 from .._parts.rules import RULES
 from .._parts.switches import SWITCHES, sentences
 from .._resolve.names import resolve_item
+from .._rollback.meanwhile import planned_again
 from .._rules.compile import compile_item, turn_of
 from .._rules.rows import Plan, replace_key
 from . import earlier, forgetting
@@ -46,6 +47,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .earlier import Earlier
 
 
+@planned_again
 def apply_item(
     instance: str,
     item: Item,
@@ -91,7 +93,9 @@ def _scene_of(known: Earlier, key: str, rendered: Rows, backend: Backend, host: 
 
 def _scene(known: Earlier, host: Sight, **more: t.Any) -> Scene:
     fresh = is_fresh(known.state)
-    return Scene(known.instance, init=service.init_of(host), others=known.others, fresh=fresh, **more)
+    return Scene(
+        known.instance, init=service.init_of(host), others=known.others, fresh=fresh, since=known.since, **more
+    )
 
 
 def _intent_of(known: Earlier, item: Item, present: bool) -> t.Any:
@@ -137,6 +141,7 @@ def _without_empty_frame(backend: Backend, rows: Rows) -> Rows:
     return rows if any(not backend.is_frame(row) for row in rows) else ()
 
 
+@planned_again
 def apply_switches(
     instance: str,
     wanted: t.Optional[Forwarding],

@@ -25,6 +25,7 @@ from .._parts.order import PARTS
 from .._parts.part import Scene, stem
 from .._parts.rules import RULES, Loaded
 from .._parts.switches import SWITCHES, Held
+from .._rollback.meanwhile import marks, planned_again
 from .._rules.rows import Plan
 from . import earlier, forgetting, persist
 from .change import compare, is_fresh
@@ -39,6 +40,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .state import State
 
 
+@planned_again
 def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirmation] = None) -> Result:
     """Restore rules, switches, files and service to their state before the first run."""
     check_root(host)
@@ -46,10 +48,11 @@ def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirm
     check_instance(instance, problems)
     problems.raise_if_any()
     earlier.finish_decided(instance, host)
+    since = marks(host)
     state, lost = _state_to_remove(instance, host)
     programs, before = RULES.of(state).programs, DECLARATION.of(state).intent
     choice = select(host, "auto", programs) if programs else None
-    scene = _scene_of(instance, state, choice, host)
+    scene = replace(_scene_of(instance, state, choice, host), since=since)
     change = compare(PARTS, scene, state, None, host)
     pending = awaited(change, confirmation)
     connections = forgetting.Forgetting(instance, before, None, not scene.others, host, facts=scene.facts)

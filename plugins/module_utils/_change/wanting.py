@@ -158,6 +158,7 @@ def scene_of(wanted: Wanted, known: Earlier, host: Sight) -> Scene:
         others=known.others,
         same=RULES.of(known.state).rows == rows,
         fresh=known.state is None,
+        since=known.since,
     )
 
 

@@ -23,6 +23,7 @@ from .._managers.seen import Route, read_seen
 from .._managers.select import MANAGERS, by_hand, manager_of
 from .._parts.part import Scene
 from .._rollback import rollback
+from .._rollback.meanwhile import marks, planned_again
 from .._rollback.transaction import Transaction, finish_decided
 from . import state as states
 from .choice import choose, places, read_wish
@@ -60,6 +61,7 @@ class Change:
     deltas: t.Mapping[str, Delta]
     keeping: rollback.Keeping
     lines: t.Tuple[str, ...]  # the differences
+    since: str = ""  # which changes had ended before the host was read
 
     @property
     def changed(self) -> bool:
@@ -70,12 +72,14 @@ class Change:
         return any(delta.cuts for delta in self.deltas.values())
 
 
+@planned_again
 def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
     """The result of the module."""
     check_root(sight)
     confirmation = waiting(params, sight)
     rollback.check_free(INSTANCE, sight)
     finish_decided(INSTANCE, COMMIT, sight)
+    since = marks(sight)
     seen, known = read_seen(sight), states.read(sight)
     was = known.parts if known else Parts()
     want = Want() if params["state"] == "absent" else _want(params, seen, was, sight)
@@ -91,7 +95,7 @@ def run(params: t.Mapping[str, t.Any], sight: Sight) -> t.Dict[str, t.Any]:
         result["warnings"] = list(want.warnings)
     if want.stays:
         return {**result, "differences": [], "diff": _diff(())}
-    change = _change(known, want, sight)
+    change = replace(_change(known, want, sight), since=since)
     result.update(changed=change.changed, differences=list(change.lines), diff=_diff(change.lines))
     pending = confirmation if change.cuts else None
     host = sight.acting()
@@ -280,7 +284,7 @@ class _Carrying(Transaction):
             for part, delta, was, want in self._parts()
             for line in part.restore(delta, was, want, self._scene, host).lines
         ]
-        prepared = rollback.Prepared(rollback.Restoring(tuple(lines), {}), change.keeping)
+        prepared = rollback.Prepared(rollback.Restoring(tuple(lines), {}), change.keeping, change.since)
         super().__init__(INSTANCE, pending, prepared, host)
 
     def _parts(self) -> t.List[t.Tuple[Part[t.Any], Delta, t.Any, t.Any]]:

@@ -51,6 +51,7 @@ class Scene:
     others: t.Tuple[t.Any, ...] = ()  # states of the other instances
     same: bool = False  # the rules are those of the last run
     fresh: bool = False  # no state tells of an earlier run; a lost one may have left something
+    since: str = ""  # which changes had ended before the host was read (``_rollback/meanwhile``)
 
 
 @dataclass(frozen=True)

@@ -163,10 +163,11 @@ class Restoring:
 
 
 class Prepared(t.NamedTuple):
-    """Both ends of a change."""
+    """Both ends of a change, and the marks of the host that it rests on (``meanwhile.marks``); empty: none."""
 
     restoring: Restoring
     keeping: Keeping
+    since: str = ""
 
 
 #: A step that fails is named, and the next ones are tried all the same.
@@ -183,7 +184,7 @@ def scripts(folder: str, token: str, why: str, prepared: Prepared) -> t.Dict[str
     """The files of a change by name, beside its description. ``why``: the reason for a rollback that nobody requested,
     quoted for the shell.
     """
-    restoring, keeping = prepared
+    restoring, keeping = prepared.restoring, prepared.keeping
     head = HEAD.format(folder=folder, say=SAY)
     commit = shlex.quote(keeping.commit)
     words = {"folder": folder, "token": token, "tries": TRIES, "instance": posixpath.basename(folder), "why": why}

@@ -17,6 +17,7 @@ from .._base import journal
 from .._base.errors import GatewayError
 from .._base.origin import origin
 from . import rollback
+from .meanwhile import Outdated, marks
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -31,6 +32,7 @@ class Transaction:
     def __init__(self, instance: str, pending: t.Optional[Confirmation], prepared: Prepared, host: Host) -> None:
         self._instance, self._pending, self._host = instance, pending, host
         self._prepared = prepared
+        self._since = prepared.since
         self._by = origin(host).words
         self._known: t.Optional[Confirmation] = None
 
@@ -39,16 +41,27 @@ class Transaction:
         self._known = None
         self.prepare()
         try:
-            self._known = rollback.arm(self._instance, self._pending, self._prepared, self._host)
+            self._known = self._arm()
             warnings = self.make()
             rollback.check_armed(self._instance, self._known, self._host)
             self.verify()
             return warnings + self.prove() + self._keep(self._known)
+        except Outdated:
+            raise
         except BaseException as error:
             # Also a bug of ours, or the end of the process.
             failed = error if isinstance(error, GatewayError) else GatewayError("it was interrupted")
             failed.add(self._end(journal.failed(self._by, failed.problems)))
             raise
+
+    def _arm(self) -> Confirmation:
+        """Raises Outdated if another change has ended since the host was read."""
+        known = rollback.arm(self._instance, self._pending, self._prepared, self._host)
+        if self._since and marks(self._host, armed=True) != self._since:
+            # If this is too late, the loader or the timer rolls back what is not made.
+            rollback.end_unmade(self._instance, known, self._host)
+            raise Outdated
+        return known
 
     def prepare(self) -> None:
         """What has to be known before anything is armed."""
@@ -100,6 +113,8 @@ class Transaction:
         except GatewayError as error:
             left = "the host is not as it was before; inspect it: " + "; ".join(error.problems)
         if not left:
+            # Its own end; it may be made once more (``_change/carrying``).
+            self._since = marks(host) if self._since else ""
             self.undone()
         return left or AS_BEFORE
 
