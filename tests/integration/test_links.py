@@ -15,11 +15,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from faults import end_timers
 from helpers import TWO_LANS, wire
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
 OFFICE4 = CLIENTS["office"][1]
@@ -143,6 +145,32 @@ def test_a_lost_address_is_drift_and_comes_back(gate, net):
     sh("sh {0}/etc/ipmasq/default.links".format(gate.host.root))
     net.wire_wan()
     assert "+ wan0: address 203.0.113.9/32" in gate.apply(**dict(TWO_LANS, nat=[MAIL, REST])).to_dict()["differences"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_link_that_appears_while_a_change_waits_brings_no_address_back(gate, net, keep):
+    """What udev starts for it has the files of before the change."""
+    before = addresses()
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    gate.apply(**TWO_LANS, confirmation=rollback.Confirmation(3600, "token", "14:05:30"))
+    assert addresses() == before
+    assert gate.host.boot("links").returncode == 0
+    assert rollback.finish("default", "token", keep, gate.host).was == "pending"
+    end_timers(gate)
+    assert addresses() == (before if keep else before | {ADDED})
+    gate.absent()
+    assert addresses() == before
+
+
+def test_an_address_that_another_program_has_added_since_stays(gate, net):
+    """Such as keepalived, which has it from now on."""
+    before = addresses()
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    gate.apply(**TWO_LANS, confirmation=rollback.Confirmation(3600, "token", "14:05:30"))
+    sh("ip address add {0}/32 dev wan0".format(ADDED))
+    rollback.finish("default", "token", True, gate.host)
+    end_timers(gate)
+    assert addresses() == before | {ADDED}
 
 
 def test_a_failure_takes_the_address_away_again(gate, net, monkeypatch):

@@ -84,10 +84,21 @@ def steps(old: Addresses, new: Addresses, facts: Facts, others: t.Sequence[Addre
     """An address that several instances added stays until the last of them is removed."""
     names = {interface.name for interface in facts.interfaces if is_plain_link(interface.name)}
     have = set(_present(new.needed, facts))
-    kept = {*new.needed, *old.found, *(pair for each in others for pair in each.needed)}
-    gone = [pair for pair in old.needed if pair not in kept]
+    gone = _no_longer_needed(old, new, others)
     add = tuple(pair for pair in new.needed if pair not in have and pair[0] in names)
     return Steps(add, tuple(_present(gone, facts)))
+
+
+def _no_longer_needed(old: Addresses, new: Addresses, others: t.Sequence[Addresses]) -> t.List[t.Tuple[str, str]]:
+    kept = {*new.needed, *old.found, *(pair for each in others for pair in each.needed)}
+    return [pair for pair in old.needed if pair not in kept]
+
+
+def _clearing(name: str, address: str) -> str:
+    """A line of shell that removes an address if it is there in the way we add it: others may have it by now."""
+    mark = "deprecated" if ":" in address else "scope host"
+    gone = "! ip -o address show dev {0} to {1} 2> /dev/null | grep -q '{2}' || ip address del {1} dev {0}"
+    return gone.format(name, address, mark)
 
 
 def set_addresses(add: Pairs, remove: Pairs, host: Host) -> None:
@@ -168,8 +179,11 @@ class _AddressesPart(Part[Addresses]):
         return Shell(tuple(lines))
 
     def settle(self, was: Addresses, want: Addresses, scene: Scene) -> t.Tuple[str, ...]:
-        # A link that appeared while the change was pending has not been set up.
-        return ("sh {0}{1}".format(stem(scene.instance), ENDING),) if want.needed else ()
+        # A link that appeared while the change was pending has been set up as before: it lacks what is new, and any
+        # link may have what is no longer needed.
+        gone = _no_longer_needed(was, want, [self.of(other) for other in scene.others])
+        lines = ["sh {0}{1}".format(stem(scene.instance), ENDING)] if want.needed else []
+        return tuple(lines + [_clearing(*pair) for pair in gone])
 
     def boot(self, want: Addresses, scene: Scene) -> t.Mapping[str, str]:
         return {ENDING: boot_text(want.needed)} if want.needed else {}

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -20,6 +22,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._parts.addresses impo
     set_addresses,
     steps,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import Scene
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -88,6 +91,17 @@ def test_an_address_that_is_gone_already_is_no_error():
     host.answers["ip -o address show"] = Done(0, "2: wan0    inet 203.0.113.9/32", "")
     with pytest.raises(GatewayError, match=r"wan0: address 203\.0\.113\.9/32 cannot be removed"):
         set_addresses((), (NINE,), host)
+
+
+def test_what_is_no_longer_needed_goes_once_more_when_the_change_is_kept():
+    """A link that appeared meanwhile has brought it back. What others need, or was there before us, stays."""
+    was = Addresses((NINE, TEN, SIX), (TEN,))
+    scene = Scene("default", others=(SimpleNamespace(parts={ADDRESSES.name: Addresses((SIX,))}),))
+    (line,) = ADDRESSES.settle(was, Addresses(), scene)
+    assert line.endswith("|| ip address del 203.0.113.9/32 dev wan0") and "scope host" in line
+    served, deprecated = ADDRESSES.settle(Addresses((SIX, TEN)), Addresses((TEN,)), Scene("default"))
+    assert served == "sh /etc/ipmasq/default.links" and "deprecated" in deprecated
+    assert ADDRESSES.settle(Addresses((TEN,)), Addresses((TEN,)), Scene("default")) == (served,)
 
 
 def test_at_boot_only_links_that_are_there_are_touched():
