@@ -10,10 +10,11 @@ import itertools
 import socket
 import struct
 
+import pytest
 from helpers import GUESTS, TWO_LANS
 from sandbox import sh
-from test_undeclared import closed, mgmt, send_raw
-from topology import CLIENTS, ETH_P_ALL, GATE4, WAN4, WAN6, Sniffer, hardware_address, ip, udp
+from test_undeclared import closed, container, mgmt, send_raw
+from topology import CLIENTS, ETH_P_ALL, GATE4, WAN4, WAN6, Sniffer, hardware_address, ip, send, udp
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 GUEST4 = CLIENTS["guest"][1]
@@ -137,3 +138,29 @@ def test_what_the_gateway_sends_passes_a_transparent_proxy_on_it(gate, net):
     for door in ("open", "protect"):
         gate.apply(input=door, **TWO_LANS)
         assert proxied(net, WAN4) and proxied(net, WAN6)
+
+
+@pytest.mark.parametrize("chain", ["FORWARD", "POSTROUTING"])
+def test_what_is_exempt_needs_no_mark(gate, net, chain):
+    """Another program sets a mark of its own, for its queues, and clears all other bits."""
+    vpn = {"name": "vpn", "action": "exempt", "destination": [WAN4 + "/32", WAN6 + "/128"]}
+    gate.apply(wans=[{"interface": "wan0"}], lans=TWO_LANS["lans"], nat=[vpn, {"name": "rest"}])
+    if gate.programs == "nft":
+        hook = "{0} priority -150".format(chain.lower())
+        sh("nft add table inet queues; nft 'add chain inet queues later {{ type filter hook {0}; }}'".format(hook))
+        sh("nft add rule inet queues later oifname wan0 meta mark set 10")
+    else:
+        for family in ("ip", "ip6"):
+            sh("{0} -t mangle -A {1} -o wan0 -j MARK --set-mark 10".format(gate.tool(family), chain))
+    assert net.tcp("office", "wan", WAN4) == OFFICE4
+    assert net.tcp("office", "wan", WAN6) == OFFICE6
+    # Nor do the later packets of a flow without an answer.
+    with Sniffer(net) as outside:
+        send(net, "office", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)] * 3)
+        seen = sorted(str(source) for source, proto in outside.sources() if proto == socket.IPPROTO_UDP)
+    assert seen == [OFFICE4] * 3 + [OFFICE6] * 3
+    # No other link has these sources.
+    container(net)
+    with Sniffer(net) as outside:
+        send(net, "container", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)] * 3, "docker0")
+        assert not {str(source) for source, _proto in outside.sources()} & {OFFICE4, OFFICE6}

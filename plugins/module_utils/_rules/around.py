@@ -19,6 +19,7 @@ from .._base.net import by_family, family_of, network
 from .._base.values import less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
+from .._resolve.inside import sources_of
 from .beneath import of_lans
 from .bridged import own_networks
 from .chains import (
@@ -44,6 +45,7 @@ from .chains import (
     lan_interfaces,
     wan_interfaces,
 )
+from .claims import within
 from .icmp_errors import RELATED, REWRITTEN
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
@@ -326,7 +328,21 @@ def unseen(gateway: Resolved) -> t.List[Rule]:
     if gateway.undeclared == "leave":
         return []
     match = Match(oif=ways_out(gateway), mark=NOT_LET_THROUGH, foreign=True, untranslated=True)
-    return kept_inside(UNSEEN.name, match)
+    return _exempt_of_checked(gateway) + kept_inside(UNSEEN.name, match)
+
+
+def _exempt_of_checked(gateway: Resolved) -> t.List[Rule]:
+    """What this instance exempts needs no mark, which other programs clear that set one of their own.
+
+    Only sources that no other link can have; the LANs' guard checks them.
+    """
+    checked = [net for nets in _checked_networks(gateway).values() for net in less(nets, gateway.around.parts)]
+    return [
+        Rule(UNSEEN.name, match, RETURN, "reach")
+        for item in gateway.nat
+        if item.action == "exempt" and checked
+        for match, _action in translations(gateway, item, within(sources_of(gateway, item), checked))
+    ]
 
 
 # --- One line ---------------------------------------------------------------------------------------------------------

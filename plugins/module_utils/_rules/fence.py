@@ -65,7 +65,8 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
         rules += _from_others(gateway)
     rules += egress(gateway, outside) + egress_routed(gateway)
-    rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway)]
+    # What is exempted has returned by now.
+    rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway) if rule.action == DROP]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
     # After a flush nobody else clears the mark, which the rules above trust, or stops what claims to be this host.
     rules += [
