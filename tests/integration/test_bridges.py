@@ -14,7 +14,20 @@ import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_undeclared import closed, counted, mgmt
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, addressed, default, hardware_address, send, udp
+from topology import (
+    CLIENTS,
+    GATE4,
+    GATE6,
+    WAN4,
+    WAN6,
+    Servers,
+    Sniffer,
+    addressed,
+    default,
+    hardware_address,
+    send,
+    udp,
+)
 from unhurried import wait_until
 
 SOON = 0.4
@@ -226,3 +239,36 @@ def heard_from(net, claims, links):
             found |= {("mgmt", claimed) for source, _protocol in heard.sources(SOON) if str(source) == claimed}
             found |= {("gate", claimed) for _ready in select.select([server], [], [], 0)[0]}
     return found
+
+
+def test_a_wan_above_a_bridge_is_a_wan_beside_docker(gate, net):
+    """The bridge below it has no address and no other link above, so that what prerouting sees there is the WAN's."""
+    sh("ip addr flush dev wan0; ip link add br0 type bridge; ip link set wan0 master br0; ip link set br0 up")
+    above("br0", "w2", "passthru", GATE4 + "/24", GATE6 + "/64")
+    sh("ip addr add 10.99.0.2/24 dev w2")
+    sh("; ".join("ip " + line for line in default(WAN4, WAN6, "replace")))
+    net.nodes["wan"].sh("ip neigh flush all; ip addr add 10.99.0.1/24 dev up0")
+    net.nodes["wan"].sh(
+        "ip route replace 192.168.0.0/16 via {0}; ip -6 route replace fd00::/8 via {1}".format(GATE4, GATE6)
+    )
+    shown(1)
+    net._awake("wan", GATE4, GATE6)
+    forwards = [
+        {"name": "web4", "port": ["443"], "to": [OFFICE4], "protocol": ["tcp"]},
+        {"name": "web6", "port": ["443"], "to": [OFFICE6], "protocol": ["tcp"]},
+    ]
+    done = gate.apply(wans=[{"interface": "w2"}], lans=[OFFICE], port_forwards=forwards, ipv6="masquerade")
+    (told,) = [each for each in done.remarks if "above the bridge" in each]
+    assert "unless rp_filter is 0 there" in told
+    for value in "01":
+        shown(value)
+        assert net.tcp("office", "wan", WAN4) == GATE4
+        assert net.tcp("office", "wan", WAN6) == GATE6
+        for asked in (GATE4, GATE6, "10.99.0.2"):
+            with Servers(net, "tcp", ("gate", 443), ("office", 443)) as servers:
+                assert servers.asked("wan", asked, 443).node == "office", (value, asked)
+        # Its own address is there, private or not; those of other links are not.
+        assert net.tcp("wan", "gate", GATE4, 8080) == WAN4
+        assert net.tcp("wan", "gate", "10.99.0.2", 8080) == "10.99.0.1"
+        closed(net, "wan", "gate", "192.168.1.1", "fd00:1::1")
+        closed(net, "wan", "office", OFFICE4, OFFICE6)

@@ -54,6 +54,7 @@ def around(
     unnamed = [each for each in others if each not in named and not _comes_by_itself(each)]
     vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
     apart = tuple(sorted(each.name for each in named if not is_left_alone(each) or each.name in ways_out))
+    beneath = _beneath(others, declared, facts)
     return Around(
         managed=managed + tuple(sorted(each.name for each in vpns)),
         apart=apart,
@@ -67,7 +68,12 @@ def around(
         neighbours=tuple(neighbours),
         parts=_parts([net for lan in lans for net in lan.named_networks], others),
         bridges=tuple((each.name, each.networks) for each in bridges),
-        beneath=_beneath(others, declared, facts),
+        beneath=beneath,
+        outer=tuple(
+            (bridge, link.name, link.networks)
+            for bridge, link in _alone(beneath, facts)
+            if matches_any([wan.interface for wan in wans], link.name)
+        ),
         twins=tuple(
             (each.name, each.on_wire_of)
             for each in others
@@ -97,6 +103,14 @@ def _beneath(
         if bridge.kind == "bridge"
     ]
     return tuple((bridge, above) for bridge, above in found if any(matches_any(declared, name) for name in above))
+
+
+def _alone(beneath: t.Iterable[t.Tuple[str, t.Tuple[str, ...]]], facts: Facts) -> t.List[t.Tuple[str, Interface]]:
+    """Links above bridges that have nothing else, not even an address."""
+    pairs = [(facts.named(bridge), facts.named(above[0])) for bridge, above in beneath if len(above) == 1]
+    return [
+        (bridge.name, link) for bridge, link in pairs if bridge and link and link.addresses and not bridge.addresses
+    ]
 
 
 def bridges_below(interface: Interface, facts: Facts) -> t.Set[str]:

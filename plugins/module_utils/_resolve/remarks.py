@@ -101,6 +101,7 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
         "first shown as those of {1}, so {2}; set that switch, and bridge-nf-call-ip6tables, to 0"
     )
     taken = "port forwards and 1:1 items do not take them"
+    alone = [bridge for bridge, _wan, _networks in gateway.around.outer]
     wans = [wan.interface for wan in gateway.wans]
     hairpins = any(each.hairpin for each in gateway.port_forwards) or any(item.hairpin for item in gateway.nat)
     found = []
@@ -109,6 +110,8 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
         outer = [bridge for bridge in below if matches_any(wans, bridge)]
         if matches_any(wans, link.name) and below:
             so = taken + ", and private addresses of the gateway are not closed to it"
+            if below[0] in alone:
+                so = "the kernel drops answers to translated connections unless rp_filter is 0 there"
             found.append(words.format(shorten(link.name), below[0], so))
         elif outer:
             found.append(words.format(shorten(link.name), outer[0], "the gateway drops what is for itself"))

@@ -58,6 +58,7 @@ class Around:
     parts: t.Tuple[str, ...] = ()  # networks of undeclared links inside those of a LAN
     bridges: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # declared links that are bridges, with their networks
     beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
+    outer: t.Tuple[t.Tuple[str, str, t.Tuple[str, ...]], ...] = ()  # bridges with one WAN above; its networks
     twins: t.Tuple[t.Tuple[str, str], ...] = ()  # undeclared links on the wire of a LAN's link, and that link
     beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge
     left_out: t.Tuple[t.Tuple[str, str], ...] = ()  # networks of other instances inside those of a LAN

@@ -59,6 +59,17 @@ def chain_beneath(gateway: Resolved) -> t.List[Rule]:
     return [own, Rule(BENEATH.name, Match(), DROP, "spoofed")]
 
 
+def with_bridges(gateway: Resolved, rules: t.List[Rule]) -> t.List[Rule]:
+    """Rules of prerouting, for what a WAN sends by a bridge that has nothing else, too."""
+    found = []
+    for rule in rules:
+        # No route leads to such a bridge.
+        links = () if rule.match.astray else rule.match.iif
+        below = tuple(bridge for bridge, link, _networks in gateway.around.outer if matches_any(links, link))
+        found.append(replace(rule, match=replace(rule.match, iif=rule.match.iif + below)) if below else rule)
+    return found
+
+
 def _switched(bridge: str, lans: t.List[ResolvedLan]) -> t.List[Rule]:
     """Frames between ports: of one LAN, so that no answer could reach another link."""
     passing = list(ON_ONE_LINK)

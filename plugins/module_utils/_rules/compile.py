@@ -35,7 +35,7 @@ from .around import (
     unseen,
     ways_out,
 )
-from .beneath import BENEATH, beneath, chain_beneath
+from .beneath import BENEATH, beneath, chain_beneath, with_bridges
 from .bridged import SWITCHED, at_bridges, bridged
 from .chains import (
     ACCEPT,
@@ -113,9 +113,9 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway) + at_bridges(gateway) + strange(gateway)),
         (follow.FOLLOW_LAN, []),
-        (OUTSIDE, martians(gateway) + outside(gateway)),
+        (OUTSIDE, martians(gateway) + with_bridges(gateway, outside(gateway))),
         (HELPER, _helpers(gateway)),
-        (DSTNAT, dstnat(gateway)),
+        (DSTNAT, with_bridges(gateway, dstnat(gateway))),
         (REACHES, reaches(gateway)),
         (FORWARD, _forward(gateway, bool(apart))),
         (STRAY, _stray(gateway)),

@@ -48,6 +48,12 @@ def outside(gateway: Resolved) -> t.List[Rule]:
         Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
         for wan in wan_interfaces(gateway)
     ]
+    # A bridge below a WAN has none of its addresses (see beneath.py).
+    rules += [
+        Rule(ASKED.name, Match(family, iif=(bridge,), destination=nets), RETURN, "closed")
+        for bridge, _wan, networks in gateway.around.outer
+        for family, nets in by_family(networks).items()
+    ]
     named = by_family(_named(gateway))
     for family, nets in by_family(_never_asked(gateway)).items():
         asked = Match(family, destination=nets, not_destination=named.get(family, ()), local=True, elsewhere=True)

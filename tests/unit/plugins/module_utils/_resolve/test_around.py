@@ -117,8 +117,21 @@ def test_bridges_below_declared_links():
     )
     assert seen(*links).beneath == (("br0", ("br-x", "lan0", "other", "v30")),)
     assert seen(link("br0", "bridge"), *links[2:]).beneath == ()
-    # One that is declared is no undeclared link.
+    # One that is declared itself does not count.
     assert seen(replace(links[1], parent="ppp0"), link("ppp0", "bridge")).beneath == ()
+
+
+def test_a_bridge_with_one_wan_above_and_nothing_else():
+    bridge = link("br0", "bridge", address="")
+    wan = replace(link("ppp0", "vlan"), parent="br0", networks=("10.9.9.0/24",))
+    assert seen(bridge, wan).outer == (("br0", "ppp0", ("10.9.9.0/24",)),)
+    for others in (
+        (link("br0", "bridge"), wan),
+        (bridge, wan, replace(link("mgmt", "vlan"), parent="br0")),
+        (bridge, replace(wan, addresses=())),
+        (bridge, replace(wan, name="lan0")),
+    ):
+        assert seen(*others).outer == ()
 
 
 def test_a_link_on_the_wire_of_a_lan():

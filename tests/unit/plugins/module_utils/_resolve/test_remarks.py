@@ -140,11 +140,19 @@ def test_remarks(case):
 def test_links_above_a_bridge_are_not_themselves_beside_docker(links, hairpin, sentences):
     there = [replace(each, kind="vlan", parent="br0") if each.name in links else each for each in (WAN, LAN)]
     forward = {"name": "web", "port": ["443"], "to": ["192.168.1.20"], "protocol": ["tcp"], "hairpin": hairpin}
-    found = told([*there, Interface("br0", kind="bridge")], port_forwards=[forward]).remarks
+    beside = [Interface("br0", kind="bridge"), Interface("v30", kind="vlan", parent="br0")]
+    found = told([*there, *beside], port_forwards=[forward]).remarks
     assert len(found) == len(sentences)
     for sentence, (link_name, bridge, words) in zip(found, sentences, strict=True):
         assert sentence.startswith("{0} is above the bridge {1}: while ".format(link_name, bridge))
         assert words in sentence
+
+
+def test_a_wan_above_a_bridge_that_has_nothing_else():
+    links = [replace(WAN, kind="vlan", parent="br0"), LAN, Interface("br0", kind="bridge")]
+    assert [sentence.partition(", so ")[2].partition(";")[0] for sentence in told(links).remarks] == [
+        "the kernel drops answers to translated connections unless rp_filter is 0 there"
+    ]
 
 
 def test_a_lan_above_the_bridge_that_is_the_wan():

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from packet import Packet, trace
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forward import PortForward
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
     Around,
     Resolved,
@@ -63,6 +64,22 @@ def test_only_where_sources_are_checked():
     ):
         assert of_lans(each) == [] == beneath(each, "forward")
         assert BENEATH not in compile_gateway(each).chains
+
+
+def test_a_wan_is_seen_as_the_bridge_below_it_in_prerouting_alone():
+    outer = Around(beneath=(("br9", ("wan0",)),), outer=(("br9", "wan0", ("10.9.9.0/24",)),))
+    forward = PortForward(name="web", port=((443, 443),), to=("192.168.1.20",), protocol=("tcp",))
+    ruleset = compile_gateway(replace(GATEWAY, around=outer, port_forwards=(forward,)))
+    hooks = {chain.name: chain.hook for chain in ruleset.chains}
+    named = [rule for rule in ruleset.rules if "br9" in rule.match.iif]
+    assert {(rule.chain, rule.match.iif) for rule in named} == {
+        ("outside", ("wan0", "br9")),
+        ("outside-new", ("wan0", "br9")),
+        ("outside-new", ("br9",)),
+        ("dstnat", ("wan0", "br9")),
+    }
+    assert {hooks[rule.chain] for rule in named} == {"prerouting", ""}
+    assert not any(rule.match.astray for rule in named)
 
 
 def test_a_name_has_fifteen_letters():
