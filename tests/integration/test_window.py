@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -205,6 +206,34 @@ def test_a_link_that_appears_later_is_shut_by_its_pattern(gate, net, opened_by):
     assert "blackhole" not in sh("ip rule; ip -6 rule")
     shut.append(subprocess.run(look_up, capture_output=True, text=True, check=False).stderr)
     assert "Invalid argument" in shut[0] and "Invalid argument" not in shut[1]
+
+
+@pytest.mark.parametrize(("text", "opened_by"), [(None, "a run"), ("la", "a removal"), ("lan1\nwan9\n", "the loader")])
+def test_a_list_of_links_that_is_damaged_itself_shuts_every_link(gate, net, text, opened_by):
+    gate.apply(**TWO_LANS)
+    path = pathlib.Path(gate.host.place("/etc/ipmasq/default.shut"))
+    written = path.read_text()
+    path.unlink()
+    if text:
+        path.write_text(text)
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    sh(FORWARD_ALL)
+    private, intruder = Counter(net, "wan", OFFICE4), Intruder(net)
+    with flood(net, "office", OFFICE4, WAN4), flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert (private.count(), intruder.came_in()) == (0, 0)
+    assert net.ping("office", "192.168.1.1") and net.ping("wan", "203.0.113.2"), "the host itself is still there"
+    assert any("~ every link: shut" in line for line in gate.info()["drift"])
+    if opened_by == "a removal":
+        gate.absent()
+    elif opened_by == "the loader":
+        path.write_text(written)
+        assert gate.host.boot().returncode == 0
+    else:
+        assert "~ every link: opened, after the loader had shut it" in gate.apply(**TWO_LANS).to_dict()["differences"]
+        assert not gate.apply(**TWO_LANS).changed and gate.info()["as_applied"]
+    assert "blackhole" not in sh("ip rule; ip -6 rule") and not gate.host.find("/run/ipmasq/*.unlisted")
 
 
 def test_what_stayed_shut_is_opened_by_a_run_that_finds_nothing_else(gate, net):

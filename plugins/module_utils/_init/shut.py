@@ -50,14 +50,41 @@ links_to_shut() {
     done
 }
 
+# Whether a list is not the one that was written, so that every link may be one of that gateway's. Runs see which one.
+unlisted() {
+    unknown=1
+    for file in ./*.json ./*.load ./*.sysctl ./*.sums; do
+        ours "$file" || continue
+        sums="./$instance.sums"
+        line=$(grep "  \./$instance\.shut\$" "$sums" 2> /dev/null)
+        if [ "$(tail -n 1 "$sums" 2> /dev/null)" = "# complete" ] &&
+            ! sed '$d' "$sums" | grep -qv "^[0-9a-f]\{64\}  \./$instance\."; then
+            if [ -z "$line" ]; then
+                [ -e "./$instance.shut" ] || continue
+            else
+                ! echo "$line" | sha256sum -c > /dev/null 2>&1 || continue
+            fi
+        fi
+        mkdir -p -m 700 /run/ipmasq
+        : > "/run/ipmasq/$instance.unlisted"
+        unknown=0
+    done
+    return $unknown
+}
+
 shut_off() {
     ip $1 rule add pref 6 $2 blackhole protocol kernel 2> /dev/null ||
         ip $1 rule add pref 6 $2 blackhole 2> /dev/null
 }
 
 # Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed. With "all", nor do
-# those from any link, if a pattern stands for links that may appear later.
+# those from any link, if a pattern stands for links that may appear later, or if it is not known which they are.
 shut() {
+    every=no
+    if [ "$1" = all ]; then
+        ! cat ./*.shut 2> /dev/null | grep -q '[*]$' || every=yes
+        ! unlisted || every=yes
+    fi
     for family in -4 -6; do
         case "$(ip $family rule show 2> /dev/null | sed -n 1p)" in
         "0:"*"lookup local"*) ;;
@@ -66,7 +93,7 @@ shut() {
         for link in $(links_to_shut); do
             [ "$link" = lo ] || shut_off $family "iif $link"
         done
-        [ "$1" != all ] || ! cat ./*.shut 2> /dev/null | grep -q '[*]$' || shut_off $family "not iif lo"
+        [ $every = no ] || shut_off $family "not iif lo"
     done
 }
 
@@ -80,6 +107,7 @@ unshut() {
             ip $family rule del pref 6 iif "$link" blackhole 2> /dev/null
         done
     done
+    rm -f /run/ipmasq/*.unlisted
 }
 """
 

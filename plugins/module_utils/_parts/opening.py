@@ -12,9 +12,11 @@ difference like any other.
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 from dataclasses import dataclass
 
+from .._base.host import RUN_FOLDER
 from .._base.net import matches_any
 from .._init import shut
 from .part import FOLDER, NOTHING, Delta, Part, Shell, stem
@@ -31,6 +33,8 @@ WINDOW, LONGEST, STEP = "/run/ipmasq/.shut", 6.0, 0.2
 
 #: Of the file that lists an instance's links for the loader.
 ENDING = ".shut"
+#: Of the loader's note that it could not trust this list, and has shut every link.
+UNLISTED = ".unlisted"
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,18 @@ class _OpeningPart(Part[Open]):
 
     def apply(self, delta: Delta, want: Open, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         if delta.do:
-            shut.unshut(delta.do, host)
+            host.remove(_note(scene.instance))
+            # Another instance whose links are unknown keeps every link shut, until its own run.
+            others = host.find(posixpath.join(RUN_FOLDER, "*" + UNLISTED))
+            shut.unshut(tuple(each for each in delta.do if not others or each[1] != shut.ALL), host)
         return ()
 
     def restore(self, delta: Delta, was: Open, want: Open, scene: Scene, sight: Sight) -> Shell:
         # What was shut usually has no rules.
-        return Shell(tuple(shut.restoring_lines(delta.do)), bare=True) if delta.do else Shell()
+        lines = shut.restoring_lines(delta.do or ())
+        if delta.do and sight.exists(_note(scene.instance)):
+            lines.append(": > " + _note(scene.instance))
+        return Shell(tuple(lines), bare=True) if delta.do else Shell()
 
     def drift(self, known: Open, scene: Scene, sight: Sight) -> t.List[str]:
         said = "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)"
@@ -76,17 +86,30 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     if not found:
         return ()
     own = stem(scene.instance) + ENDING
-    ours = [*scene.interfaces, *_named(own, sight)]
+    ours = [*scene.interfaces, *_named(own, sight), *_unlisted(_note(scene.instance), sight)]
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
+    noted = sight.find(posixpath.join(RUN_FOLDER, "*" + UNLISTED))
+    theirs += [name for path in noted if path != _note(scene.instance) for name in _unlisted(path, sight)]
     orphans = not scene.interfaces
     return tuple(
         (family, link) for family, link in found if _concerns(ours, link) or (orphans and not _concerns(theirs, link))
     )
 
 
+def _note(instance: str) -> str:
+    return posixpath.join(RUN_FOLDER, instance + UNLISTED)
+
+
+def _unlisted(note: str, sight: Sight) -> t.List[str]:
+    """In place of the names of an instance whose list the loader could not trust."""
+    return [shut.ALL] if sight.exists(note) else []
+
+
 def _concerns(names: t.Sequence[str], link: str) -> bool:
-    """Whether a link is shut because of these names. All links are because of a pattern."""
-    return any(name.endswith("*") for name in names) if link == shut.ALL else matches_any(names, link)
+    """Whether a link is shut because of these names. All links are because of a pattern, or of unknown names."""
+    if link == shut.ALL:
+        return any(name.endswith("*") or name == shut.ALL for name in names)
+    return matches_any(names, link)
 
 
 def _named(path: str, sight: Sight) -> t.List[str]:

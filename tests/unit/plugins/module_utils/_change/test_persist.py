@@ -111,16 +111,32 @@ def test_stale_files():
     assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(Scene("default"), PARTS, {}, host))
 
 
+#: In place of the host's own ip: a boot that fails shuts links by policy routing rules.
+IP = """
+ip() {{
+    case "$*" in
+    *"rule show"*) echo "0: from all lookup local" ;;
+    *) echo "$*" >> {0} ;;
+    esac
+}}
+"""
+
+
 @pytest.fixture
 def boot(tmp_path):
-    """The loader with /etc/ipmasq and /proc/sys of its own; returns the exit code and what was written, in order."""
+    """The loader with /etc/ipmasq, /run/ipmasq and /proc/sys of its own; returns the exit code and what was written, in
+    order. ``boot.routing`` has the policy routing rules."""
     etc, proc = tmp_path / "etc", tmp_path / "proc"
     etc.mkdir()
     for key in ("net/ipv4", "net/ipv6/conf/all", "net/ipv6/conf/ppp0"):
         (proc / key).mkdir(parents=True)
     for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/ppp0/accept_ra"):
         (proc / key).write_text("1\n")
-    text = persist.LOADER_TEXT.replace("/etc/ipmasq", str(etc)).replace("/proc/sys", str(proc))
+    head = "cd /etc/ipmasq || exit 1\n"
+    assert head in persist.LOADER_TEXT
+    text = persist.LOADER_TEXT.replace(head, head + IP.format(tmp_path / "routing"))
+    for path, own in (("/etc/ipmasq", etc), ("/proc/sys", proc), ("/run/ipmasq", tmp_path / "run")):
+        text = text.replace(path, str(own))
 
     def run(files, damage=None):
         for name, content in files.items():
@@ -132,7 +148,10 @@ def boot(tmp_path):
             )
             (etc / (instance + ".sums")).write_bytes(sums.stdout + b"# complete\n")
         for name, content in (damage or {}).items():
-            (etc / name).write_text(content)
+            if content is None:
+                (etc / name).unlink()
+            else:
+                (etc / name).write_text(content)
         loader = etc / "boot"
         loader.write_text(text)
         loader.chmod(stat.S_IRWXU)
@@ -140,6 +159,8 @@ def boot(tmp_path):
         values = {str(path.relative_to(proc)): path.read_text().strip() for path in proc.rglob("*") if path.is_file()}
         return done.returncode, values, done.stderr.decode()
 
+    run.routing = tmp_path / "routing"
+    run.notes = lambda: sorted(path.name for path in (tmp_path / "run").glob("*.unlisted"))
     return run
 
 
@@ -175,6 +196,40 @@ def test_a_damaged_file_fails_closed_and_is_named(boot, name, text):
     code, values, err = boot(GOOD_BOOT, {name: text})
     assert (code, values["net/ipv4/ip_forward"]) == (1, "0")
     assert name in err and "forwarding is off" in err
+
+
+LISTED = {**GOOD_BOOT, "a.shut": "lan0\n"}
+UNLISTED = {
+    "gone": {"a.shut": None},
+    "cut short": {"a.shut": "la"},
+    "other": {"a.shut": "lan1\n"},
+    "sums gone": {"a.sums": None},
+    "sums cut short": {"a.sums": "# compl"},
+    "list and sums": {"a.shut": None, "a.sums": "x  ./a.shut\n# complete\n"},
+    "only in sums": {"a.shut": None, "a.json": "x"},
+}
+
+
+@pytest.mark.parametrize("damage", UNLISTED.values(), ids=UNLISTED)
+def test_every_link_is_shut_if_it_is_not_known_which_are_the_gateways(boot, damage):
+    code, _values, err = boot(LISTED, damage)
+    assert code == 1 and "forwarding is off" in err
+    shut = boot.routing.read_text()
+    for family in ("-4", "-6"):
+        assert family + " rule add pref 6 not iif lo blackhole" in shut
+    assert boot.notes() == ["a.unlisted"]
+
+
+def test_links_are_shut_by_their_names_while_these_are_known(boot):
+    # Another instance, of single items, has no links of its own.
+    boot({**LISTED, "b.json": "", "b.load": "true\n"}, {"a.json": "x"})
+    shut = boot.routing.read_text()
+    assert "iif lan0 blackhole" in shut and "not iif" not in shut and not boot.notes()
+
+
+def test_a_boot_that_loads_forgets_which_list_was_damaged(boot):
+    boot(LISTED, {"a.shut": None})
+    assert boot.notes() and boot(LISTED)[0] == 0 and not boot.notes()
 
 
 def test_a_change_that_lost_its_power_is_finished_at_boot(boot):

@@ -78,6 +78,28 @@ def test_all_links_are_shut_because_of_a_pattern(host):
     assert not [rule for rule in host.rules if "iif" in rule]
 
 
+def test_all_links_are_shut_because_those_of_two_instances_are_unknown(host):
+    """Each run opens what it knows by then; the last of the two opens all."""
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "lo")
+    host.files["/run/ipmasq/default.unlisted"] = host.files["/run/ipmasq/second.unlisted"] = ""
+    assert gateway_info("second", host)["drift"] == [SHUT.format("every link")]
+    assert OPENED.format("every link") in apply(host).to_dict()["differences"]
+    assert not apply(host).changed
+    assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo"]
+    removing.remove_instance("second", host)
+    assert not [rule for rule in host.rules if "iif" in rule] and not host.find("/run/ipmasq/*.unlisted")
+
+
+def test_another_instance_leaves_all_links_shut(host):
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "lo")
+    host.files["/run/ipmasq/second.unlisted"] = ""
+    assert not apply(host).changed
+    removing.remove_instance("default", host)
+    assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo"]
+
+
 @pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
 def test_a_removal_opens_it_whatever_is_lost(host, lost):
     apply(host, lan=LAN1, instance="second")
