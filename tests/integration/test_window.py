@@ -208,7 +208,11 @@ def test_a_link_that_appears_later_is_shut_by_its_pattern(gate, net, opened_by):
     assert "Invalid argument" in shut[0] and "Invalid argument" not in shut[1]
 
 
-@pytest.mark.parametrize(("text", "opened_by"), [(None, "a run"), ("la", "a removal"), ("lan1\nwan9\n", "the loader")])
+@pytest.mark.parametrize(
+    ("text", "opened_by"),
+    [(None, "a run"), ("la", "a removal"), ("lan1\nwan9\n", "the loader")],
+    ids=["gone", "cut", "altered"],
+)
 def test_a_list_of_links_that_is_damaged_itself_shuts_every_link(gate, net, text, opened_by):
     gate.apply(**TWO_LANS)
     path = pathlib.Path(gate.host.place("/etc/ipmasq/default.shut"))
