@@ -162,6 +162,9 @@ def _from_version_1(raw: t.Any) -> t.Any:
     roles = {"lans": [list(pair) for pair in lans], "wans": declared.get("wans", [])}
     if lans or roles["wans"]:
         roles["instance"] = raw["instance"]
+    intent = raw.get("intent")
+    inside = intent.get("lans", []) if isinstance(intent, dict) else []
+    roles["networks"] = sorted([lan["name"], lan["networks"]] for lan in inside)
     parts = {
         "declaration": {
             "lines": raw["lines"],
