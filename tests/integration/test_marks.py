@@ -11,7 +11,7 @@ import socket
 import struct
 
 import pytest
-from helpers import GUESTS, TWO_LANS
+from helpers import BACKENDS, GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from test_undeclared import closed, container, mgmt, send_raw
 from topology import CLIENTS, ETH_P_ALL, GATE4, WAN4, WAN6, Sniffer, hardware_address, ip, send, udp
@@ -164,3 +164,22 @@ def test_what_is_exempt_needs_no_mark(gate, net, chain):
     with Sniffer(net) as outside:
         send(net, "container", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)] * 3, "docker0")
         assert not {str(source) for source, _proto in outside.sources()} & {OFFICE4, OFFICE6}
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)
+@pytest.mark.parametrize("following", [False, True])
+def test_rules_that_clear_our_marks_are_told(gate, net, following):
+    """Only where something depends on the marks, and only rules that touch our bits."""
+    options = {"wans": [{"interface": "wan0"}], "lans": [FOLLOWING if following else OFFICE]}
+    for family in ("ip", "ip6"):
+        sh("{0} -t mangle -A FORWARD -o wan0 -j MARK --set-mark 10".format(gate.tool(family)))
+        sh("{0} -t mangle -A FORWARD -o wan1 -j MARK --set-xmark 10/0xff".format(gate.tool(family)))
+    told = [line for line in gate.apply(**options).warnings if "clears our marks" in line]
+    assert len(told) == following
+    gate.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    told = [line for line in gate.apply(**options).warnings if "clears our marks" in line]
+    assert [line.partition(": ")[0] for line in told] == [
+        "mangle -A FORWARD -o wan0 -j MARK --set-xmark 0xa/0xffffffff"
+    ]
+    assert "connections of LANs of other instances" in told[0]
+    assert ("networks that a LAN has got since the last run" in told[0]) == following

@@ -11,11 +11,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .._backend.iptables import base_chains
+from .._backend.iptables import base_chains, marks
 from .._backend.nftables import flowtable
 from .._backend.select import all_backends, by_programs
 from .._backend.steps import Boot, load
 from .._base.errors import GatewayError
+from .._base.values import shorten
+from .._rules.follow import KEY as BY_ROUTE
+from .._rules.model import FOLLOWED, REACH
 from .._rules.rows import Plan, Row, Rows  # noqa: TC001 (the codec reads the annotations)
 from .part import NOTHING, Delta, Part, Shell
 
@@ -121,6 +124,22 @@ class _RulesPart(Part[Loaded]):
                     scene.backend.programs, "; ".join(scene.plan.differences(scene.backend.show)[:3])
                 )
             )
+
+    def warnings(self, want: Loaded, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+        """Rules of others that clear our marks, if something depends on these."""
+        if not scene.backend or scene.backend.name != "iptables":
+            return ()
+        needs = {REACH: "LANs of other instances"} if any(other.owner == "gateway" for other in scene.others) else {}
+        if any(row.key == BY_ROUTE for row in want.rows):
+            needs[FOLLOWED] = "networks that a LAN has got since the last run"
+        found = [(rule, bit) for bit in needs for rule in marks.clearing(scene.listing or "", bit)]
+        return tuple(
+            "mangle {0}: clears our marks, so connections of {1} end; let it change only bits that it uses, as "
+            "'--set-xmark 10/0xff' does".format(
+                shorten(rule, 200), " and of ".join(needs[bit] for each, bit in found if each == rule)
+            )
+            for rule in dict.fromkeys(rule for rule, _bit in found)
+        )
 
     def restore(self, delta: Delta, was: Loaded, want: Loaded, scene: Scene, sight: Sight) -> Shell:
         files: t.Dict[str, str] = {}
