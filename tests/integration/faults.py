@@ -107,7 +107,7 @@ class Loader:
         for path in (self._go, here):
             path.unlink(missing_ok=True)
         started = gate.host.loader()
-        # Whoever should keep a change is given a second.
+        # The process that should keep a change has a second.
         text = started["args"][2].replace("sleep 1\n", "sleep 0.1\n")
         assert text.count(line) == 1 and text != started["args"][2]
         started["args"][2] = text.replace(

@@ -363,7 +363,7 @@ EOF
 
 
 def test_a_client_cannot_choose_whom_the_controller_asks(box):
-    """Neither a host that is no gateway of its, nor options of ssh."""
+    """Neither a host outside the group of its gateways, nor options of ssh."""
     trap, told = box.folder / "python3", box.folder / "told"
     asks = ["-oProxyCommand=touch {0}; false".format(told), "localhost", "gw1", "elsewhere"]
     answer = {"changed": False, "ask": asks, "notes": [], "addresses": ["192.168.1.9"], "differences": []}

@@ -114,7 +114,7 @@ if [ "$1" = links ]; then
 fi
 
 # A change that is not decided yet would be kept or rolled back after this has loaded what was kept last. One that waits
-# is rolled back. One that is being kept has a few seconds to end; whoever keeps it may have died.
+# is rolled back. One that is being kept has a few seconds to end; the process that keeps it may have died.
 anew="a service reloaded the rules while the change was pending"
 end_changes() {
     for armed in /run/ipmasq/*/armed; do

@@ -41,7 +41,7 @@ class Outdated(GatewayError):  # noqa: N818 - reads as what it is
 
 
 def marks(sight: Sight, armed: bool = False) -> str:
-    """What tells whether another change has ended: a digest.
+    """Shows whether another change has ended: a digest.
 
     A change that was under way when the host was read makes it one that no later digest equals. ``armed``: the change
     under way is the own one.

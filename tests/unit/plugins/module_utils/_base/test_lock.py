@@ -75,7 +75,7 @@ def test_who_lets_another_one_go_first_takes_it_again(shell):
     first.stdin.write("\n")
     first.stdin.flush()
     assert first.stdout.readline() == "free\n"
-    # Whoever holds it now keeps it, also if the first one lets go of what it does not have.
+    # The process that holds it now keeps it, also if the first one lets go of what it does not have.
     second = shell("lock && echo mine && cat")
     assert second.stdout.readline() == "mine\n"
     assert shell("unlock; lock").wait() == 1
@@ -89,7 +89,7 @@ def test_who_lets_another_one_go_first_takes_it_again(shell):
 
 
 def test_waiting_for_scripts(shell):
-    """What arms a change waits until whoever has the lock has ended, and does not keep it."""
+    """What arms a change waits until the process that has the lock has ended, and does not keep it."""
     text = lock.PASS.partition("\n")[2].replace("/run/ipmasq", str(shell.folder))
     assert lock.PASS.partition("\n")[0] + "\n" + lock.SHELL + "lock\n" == lock.PASS
     first = shell("lock && echo mine && cat")
