@@ -177,8 +177,11 @@ def test_a_rollback_brings_back_a_route_from_an_advertisement(nft, net):
     assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding; ip -6 route show default").split() == ["1"]
     assert rollback.finish("default", "token", False, nft.host).changed
     back = until("ip -6 route show default dev lan0")
-    assert re.match(r"default via fe80::aa proto ra metric 1024 expires 1[78]\d\dsec ", back)
+    assert re.match(r"default via fe80::aa proto ra metric 1025 expires 1[78]\d\dsec ", back)
     assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding").strip() == "0"
+    # The kernel hears the router again: without its own route, it would take no address from it either.
+    advertise(net, "office", "fe80::aa")
+    assert until("ip -6 route show default dev lan0 metric 1024")
 
 
 def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):

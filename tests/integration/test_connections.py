@@ -186,6 +186,25 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
         assert all(map(speaks, stay))
 
 
+NAMED = {"name": "web", "port": ["8081"], "protocol": ["tcp"], "source": [WAN4 + "/32"]}
+
+
+@pytest.mark.parametrize("before", [[], [NAMED]], ids=["opened to one", "opened to all"])
+def test_what_one_source_may_ends_with_it_and_not_before(gate, net, before):
+    """A change opens a port to one client, or to everybody where that client had it before."""
+    shut = dict(TWO_LANS, input="protect", input_controller_ports=[8082])
+    after = [{key: value for key, value in NAMED.items() if not before or key != "source"}]
+    gate.apply(input_allow=before, **shut)
+    with listening(net, "gate", 8081) as server, contextlib.ExitStack() as held:
+        ends = held.enter_context(joined(net, "wan", server, GATE4, 8081)) if before else None
+        gate.apply(confirmation=WAITS, input_allow=after, **shut)
+        ends = ends or held.enter_context(joined(net, "wan", server, GATE4, 8081))
+        assert speaks(ends, first=1)
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert speaks(ends, first=1) is bool(before)
+
+
 def test_a_rollback_of_a_wider_network_leaves_alone_what_was_there(gate, net):
     gate.apply(**TWO_LANS)
     sh("ip route add 192.168.0.0/24 dev lan0")

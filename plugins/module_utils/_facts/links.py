@@ -181,14 +181,14 @@ def read_facts(host: Sight) -> Facts:
     )
 
 
-def advertised_routes(host: Sight) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
-    """IPv6 default routes from router advertisements, as ``ip route`` takes them: the route, and for how long."""
+def advertised_routes(host: Sight) -> t.List[t.Tuple[t.List[str], int, t.List[str]]]:
+    """IPv6 default routes from router advertisements, as ``ip route`` takes them: where, the metric, and how long."""
     found = []
     for route in _asked(host, "routes", "-6", "route", "show", "default", "proto", "ra"):
         for hop in route.get("nexthops") or [route]:
             if "gateway" in hop and "dev" in hop:
-                words = ["via", hop["gateway"], "dev", hop["dev"], "metric", str(route.get("metric", 1024))]
-                found.append((words, ["expires", str(route["expires"])] if "expires" in route else []))
+                lasting = ["expires", str(route["expires"])] if "expires" in route else []
+                found.append((["via", hop["gateway"], "dev", hop["dev"]], int(route.get("metric", 1024)), lasting))
     return found
 
 

@@ -96,6 +96,14 @@ class _Sides:
             known = self._wrong[flow, link] = right and not self.then.right(flow, link, certain=False)
         return known
 
+    def clients(self, flow: Flow) -> t.Iterator[str]:
+        """The networks of clients of this host that one side may treat in another way than the rest."""
+        both = (self.now, self.then)
+        named = [net for side in both for rule in side.rules if rule.chain in HERE for net in rule.match.source]
+        for net in dict.fromkeys([*named, *(net for side in both for net in side.near)]):
+            if family_of(net) == flow.family:
+                yield net
+
 
 def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
     """The connections that begin under the present rules and are wrong under the previous ones.
@@ -217,16 +225,18 @@ def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.
 
 
 def _but(flow: Flow, sides: _Sides) -> t.Optional[str]:
-    """The arguments omit the link, so they also name clients on other links. The sockets of these stay open."""
+    """The arguments omit the link, so they also name clients on other links, and others for whom the rules make an
+    exception. The sockets of those whose connections are right stay open.
+    """
     if flow.protocol != "tcp":
         return None
-    near = dict.fromkeys(net for side in (sides.now, sides.then) for net in side.near if family_of(net) == flow.family)
-    wrong = {net: sides.wrong(_from(_first(net, sides.local[flow.family]), flow)) for net in near}
-    outside = sides.wrong(_from(OUTSIDE[flow.family][0], flow))
-    differing = [net for net in near if wrong[net] != outside]
-    if len(differing) > MOST_SPARED or not (outside or differing):
+    classes = {net: sides.wrong(_from(_first(net, sides.local[flow.family]), flow)) for net in sides.clients(flow)}
+    links = dict.fromkeys(sides.now.wans + sides.then.wans) or ("",)
+    others = all(sides.wrong(flow, link) for link in links)
+    differing = [net for net, wrong in classes.items() if wrong != others]
+    if len(differing) > MOST_SPARED or not (others or differing):
         return None
-    return sparing(differing) if outside else closing(differing)
+    return sparing(differing) if others else closing(differing)
 
 
 def _from(client: str, flow: Flow) -> Flow:

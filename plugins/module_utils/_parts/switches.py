@@ -199,12 +199,15 @@ class _SwitchesPart(Part[Held]):
 def _advertised(sight: Sight) -> t.Iterator[str]:
     """Lines of a shell that bring back what the kernel removes when IPv6 forwarding is turned on: default routes from
     router advertisements, unless accept_ra is 2 (rt6_purge_dflt_routers() in net/ipv6/route.c).
+
+    With the same metric, the kernel could not add its own at the next advertisement, and would ignore all that it says
+    (ndisc_router_discovery() in net/ipv6/ndisc.c).
     """
-    for words, lasting in advertised_routes(sight):
+    for words, metric, lasting in advertised_routes(sight):
         route = " ".join(map(shlex.quote, words))
-        more = " ".join(["proto", "ra", *lasting])
-        line = "ip -6 route show default {0} | grep -q . || ip -6 route add default {0} {1}"
-        yield line.format(route, more)
+        more = " ".join(["metric", str(metric + 1), "proto", "ra", *lasting])
+        line = "ip -6 route show default {0} metric {1} | grep -q . || ip -6 route add default {0} {2}"
+        yield line.format(route, metric, more)
 
 
 def sysctl_file(instance: str) -> str:

@@ -275,9 +275,9 @@ def test_routes_from_advertisements():
         {"dst": "default", "protocol": "ra", "dev": "tun0"},
     ]
     assert advertised_routes(host) == [
-        (["via", "fe80::1", "dev", "lan0", "metric", "1024"], ["expires", "1790"]),
-        (["via", "fe80::2", "dev", "lan0", "metric", "100"], []),
-        (["via", "fe80::3", "dev", "lan1", "metric", "100"], []),
+        (["via", "fe80::1", "dev", "lan0"], 1024, ["expires", "1790"]),
+        (["via", "fe80::2", "dev", "lan0"], 100, []),
+        (["via", "fe80::3", "dev", "lan1"], 100, []),
     ]
 
 
