@@ -13,7 +13,7 @@ import struct
 
 import pytest
 import topology
-from helpers import OFFICE, TWO_LANS
+from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from unhurried import patience, wait_until
 
@@ -182,6 +182,18 @@ def test_a_rollback_brings_back_a_route_from_an_advertisement(nft, net):
     # The kernel hears the router again: without its own route, it would take no address from it either.
     advertise(net, "office", "fe80::aa")
     assert until("ip -6 route show default dev lan0 metric 1024")
+
+
+@pytest.mark.parametrize("gone", ["ip link set lan0 down", "ip link del lan0"])
+def test_a_rollback_does_not_fail_where_the_link_of_such_a_route_is_gone(nft, net, gone):
+    sh(IPV4_ONLY)
+    advertise(net, "office", "fe80::aa")
+    assert until("ip -6 route show default dev lan0")
+    nft.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **TWO_LANS)
+    sh(gone)
+    assert rollback.finish("default", "token", False, nft.host).changed
+    assert " reverted " in nft.host.read("/run/ipmasq/default.last")
+    assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding").strip() == "0"
 
 
 def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
@@ -359,6 +371,19 @@ def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
     with topology.Sniffer(net) as outside:
         assert net.tcp("office", "wan", "198.51.100.9", timeout=0.4) == "timeout"
         assert socket.IPPROTO_TCP not in [protocol for _source, protocol in outside.sources()]
+
+
+def test_the_address_of_several_routers_is_known_to_other_instances(gate, net):
+    """Hosts of the LAN answer by it."""
+    shared_address(net)
+    sh(MASTER)
+    wans = [{"interface": "wan0"}]
+    gate.apply(wans=wans, lans=[OFFICE])
+    other = gate.apply(instance="two", wans=wans, lans=[dict(GUESTS, reaches=["default/office"])])
+    assert "vrrp51" not in str(other.remarks)
+    assert net.tcp("guest", "office", "192.168.1.10", timeout=1) == "192.168.2.10"
+    assert net.tcp("guest", "office", "fd00:1::10", timeout=1) == "fd00:2::10"
+    assert net.tcp("office", "guest", "192.168.2.10", timeout=0.5) == "timeout"
 
 
 def test_a_first_run_on_the_master_of_several_routers(nft, net):

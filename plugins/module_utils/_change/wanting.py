@@ -29,6 +29,7 @@ from .._resolve.choice import NOTHING
 from .._resolve.inside import forwarded_families
 from .._resolve.resolve import resolve
 from .._resolve.resolved import describe_gateway, only_sound
+from .._rules.chains import with_twins
 from .._rules.compile import compile_gateway
 from .._rules.rows import Plan
 from . import earlier, forgetting
@@ -178,7 +179,7 @@ def state_of(
 def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
     gateway = wanted.gateway
     wans = tuple(wan.interface for wan in gateway.wans)
-    lans = tuple(sorted((lan.name, lan.interfaces) for lan in gateway.lans))
+    lans = tuple(sorted((lan.name, lan.interfaces) for lan in with_twins(gateway).lans))
     return Declaration(
         tuple(describe_gateway(gateway)),
         wanted.interfaces,
