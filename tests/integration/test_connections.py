@@ -186,6 +186,19 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
         assert all(map(speaks, stay))
 
 
+def test_many_sockets_end_with_a_change(gate, net):
+    """A hundred, more than one call of ss takes."""
+    gate.apply(input="protect", input_controller_ports=[8082], **TWO_LANS)
+    with listening(net, "gate", 8081) as server, contextlib.ExitStack() as held:
+        server.listen(200)
+        gate.apply(confirmation=WAITS, **TWO_LANS)
+        ends = [held.enter_context(joined(net, "wan", server, GATE4, 8081)) for _number in range(101)]
+        assert speaks(ends[0]) and speaks(ends[100])
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert not any(speaks(each, first=1) for each in ends)
+
+
 NAMED = {"name": "web", "port": ["8081"], "protocol": ["tcp"], "source": [WAN4 + "/32"]}
 
 

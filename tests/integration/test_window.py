@@ -240,6 +240,41 @@ def test_a_list_of_links_that_is_damaged_itself_shuts_every_link(gate, net, text
     assert "blackhole" not in sh("ip rule; ip -6 rule") and not gate.host.find("/run/ipmasq/*.unlisted")
 
 
+@pytest.mark.parametrize("ending", ["load", "shut"])
+def test_a_forwarding_item_opens_no_gateway(gate, net, ending):
+    """Its rules are not loaded; the item turns forwarding on again, as any program may."""
+    gate.apply(**TWO_LANS)
+    gate.forwarding(ipv4=True, instance="router")
+    path = pathlib.Path(gate.host.place("/etc/ipmasq/default." + ending))
+    path.write_text(path.read_text()[:-3])
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    assert gate.forwarding(ipv4=True, instance="router").changed
+    private, intruder = Counter(net, "wan", OFFICE4), Intruder(net)
+    with flood(net, "office", OFFICE4, WAN4), flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert (private.count(), intruder.came_in()) == (0, 0)
+
+
+def test_what_another_instance_keeps_shut_is_told_and_hinders_no_run(gate, net):
+    """One has a pattern, so that links that come later are its own; the list of the other is damaged."""
+    wans = [{"interface": "wan0"}]
+    later = {"wans": wans, "lans": [{"name": "vpn", "interfaces": ["tun*"], "networks": ["192.168.9.0/24"]}]}
+    branch = {"instance": "branch", "wans": wans, "lans": [OFFICE]}
+    gate.apply(**later)
+    gate.apply(**branch)
+    path = pathlib.Path(gate.host.place("/etc/ipmasq/branch.shut"))
+    path.write_text(path.read_text()[:3])
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    done = gate.apply(**later)
+    assert done.changed and any("stays shut until instance branch is applied" in each for each in done.warnings)
+    assert not gate.apply(**later).changed
+    assert "~ every link: opened, after the loader had shut it" in gate.apply(**branch).to_dict()["differences"]
+    assert not gate.host.find("/run/ipmasq/*.unlisted") and "blackhole" not in sh("ip rule; ip -6 rule")
+    assert gate.apply(**later).warnings == ()
+
+
 def test_what_stayed_shut_is_opened_by_a_run_that_finds_nothing_else(gate, net):
     """A file was damaged and comes from a backup, and another program has turned forwarding on."""
     gate.apply(**TWO_LANS)

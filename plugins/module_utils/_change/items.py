@@ -162,7 +162,7 @@ def apply_switches(
         backend=by_programs(host, rules.programs) if rules.programs else None,
         plan=Plan(rules.rows, rules.rows),
         facts=facts,
-        interfaces=tuple(each.name for each in facts.interfaces) if facts and whole else (),
+        switched=tuple(each.name for each in facts.interfaces) if facts and whole else (),
     )
     held = sysctl.in_order({**(dict(was.values) if wanted else {}), **dict(switches)})
     state = (known.state or State(instance, "items")).holding(SWITCHES, SWITCHES.held(was, held, scene, host))

@@ -248,9 +248,9 @@ def _statistics(host: Sight) -> t.Dict[str, int]:
 
 def forget(found: Found, host: Host) -> int:
     """Delete these connections and return how many remain; one that has ended is not an error."""
-    clock = _Clock(host, LONGEST)
     # Before their entries are deleted, as the reset belongs to them.
-    ending.close(found.sockets, host)
+    ending.close(found.sockets, host, LONGEST)
+    clock = _Clock(host, LONGEST)
     if found.messages:
         return _forget_by_netlink(found.messages, host, clock)
     left = len(found.words)
@@ -284,6 +284,7 @@ for number, line in enumerate(TEXT.split(), 1):
 #: Commands of conntrack(8), as long as time permits. Each walks through the table: 0.5 s at 200,000 connections.
 COMMANDS = """\
 end=$(($(date +%s) + {seconds})) left={left}
+half=$((end - {seconds} / 2))
 D() {{
     [ "$(date +%s)" -lt "$end" ] || {{ left=$((left + 1)); return; }}
     conntrack -D -w 0 "$@" > /dev/null 2>&1
@@ -296,7 +297,7 @@ SCRIPT_END = 'rm -f "$0"\n'
 
 def script(found: Found, instance: str) -> str:
     """The shell text that deletes these connections; empty if there are none."""
-    closing = ending.lines(found.sockets)
+    closing = ending.lines(found.sockets, LONGEST)
     if found.messages:
         lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
         sender = SENDER.format(netfilter=NETFILTER)

@@ -28,16 +28,23 @@ FEW = 50
 #: It closes what its filter names; without one it would close every socket.
 _CLOSE = ("ss", "-K", "-H", "-t", "state", "connected")
 #: Delete a group of connections to servers of this host, and close their sockets; the first argument is the end of the
-#: filter. What conntrack(8) prints of a connection ends with the tuple of the server, as it sees its client.
+#: filter. What conntrack(8) prints of a connection ends with the tuple of the server, as it sees its client. Half
+#: of the time is for sockets, which may be many.
 FUNCTION = r"""E() {
     but=$1
     shift
+    ends='src=\([^ ]*\) dst=\([^ ]*\) sport=\([0-9]*\) dport=\([0-9]*\)'
     conntrack -L "$@" 2> /dev/null |
-        sed -n 's/.* src=\([^ ]*\) dst=\([^ ]*\) sport=\([0-9]*\) dport=\([0-9]*\) .*/src [\1]:\3 and dst [\2]:\4/p' |
-        while read -r each; do CLOSE "$each$but" > /dev/null 2>&1; done
+        sed -n "s/.* $ends .*/( src [\1]:\3 and dst [\2]:\4 )/p" |
+        awk '{ some = some (some == "" ? "" : " or ") $0 }
+            NR % FEW == 0 { print some; some = "" }
+            END { if (some != "") print some }' |
+        while read -r some; do
+            [ "$(date +%s)" -ge "$half" ] || CLOSE "( $some )$but" > /dev/null 2>&1
+        done
     D "$@"
 }
-""".replace("CLOSE", " ".join(_CLOSE))
+""".replace("CLOSE", " ".join(_CLOSE)).replace("FEW", str(FEW))
 
 
 def socket_of(entry: Entry, local: t.Container[str]) -> str:
@@ -59,16 +66,21 @@ def closing(networks: t.Iterable[str]) -> str:
     return " and ( {0} )".format(" or ".join("dst [{0}]".format(net) for net in networks))
 
 
-def close(sockets: t.Sequence[str], host: Host) -> None:
-    """Close them; one that has ended is not an error."""
+def close(sockets: t.Sequence[str], host: Host, longest: float) -> None:
+    """Close them, within this many seconds; one that has ended is not an error."""
+    end = host.clock() + longest
     if sockets and host.which("ss"):
         for some in _together(sockets):
+            if host.clock() > end:
+                return
             host.run([*_CLOSE, some])
 
 
-def lines(sockets: t.Sequence[str]) -> str:
+def lines(sockets: t.Sequence[str], longest: int) -> str:
     """The same for a shell."""
-    return "".join("{0} '{1}' > /dev/null 2>&1\n".format(" ".join(_CLOSE), some) for some in _together(sockets))
+    words = '[ "$(date +%s)" -ge "$over" ] || {0} \'{1}\' > /dev/null 2>&1\n'
+    found = "".join(words.format(" ".join(_CLOSE), some) for some in _together(sockets))
+    return "over=$(($(date +%s) + {0}))\n{1}".format(longest, found) if found else ""
 
 
 def _together(sockets: t.Sequence[str]) -> t.Iterator[str]:

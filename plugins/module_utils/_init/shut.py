@@ -50,21 +50,24 @@ links_to_shut() {
     done
 }
 
-# Whether a list is not the one that was written, so that every link may be one of that gateway's. Runs see which one.
+# Whether the links of an instance are those in its list: it is the one that was written, and has no pattern.
+is_listed() {
+    sums="./$instance.sums"
+    [ "$(tail -n 1 "$sums" 2> /dev/null)" = "# complete" ] || return 1
+    ! sed '$d' "$sums" | grep -qv "^[0-9a-f]\{64\}  \./$instance\." || return 1
+    line=$(grep "  \./$instance\.shut\$" "$sums")
+    if [ -z "$line" ]; then
+        [ ! -e "./$instance.shut" ]
+    else
+        echo "$line" | sha256sum -c > /dev/null 2>&1 && ! grep -q '[*]$' "./$instance.shut"
+    fi
+}
+
+# Whether any link may be one of a gateway's. A note for each such instance tells runs whose: the last one opens all.
 unlisted() {
     unknown=1
     for file in ./*.json ./*.load ./*.sysctl ./*.sums; do
-        ours "$file" || continue
-        sums="./$instance.sums"
-        line=$(grep "  \./$instance\.shut\$" "$sums" 2> /dev/null)
-        if [ "$(tail -n 1 "$sums" 2> /dev/null)" = "# complete" ] &&
-            ! sed '$d' "$sums" | grep -qv "^[0-9a-f]\{64\}  \./$instance\."; then
-            if [ -z "$line" ]; then
-                [ -e "./$instance.shut" ] || continue
-            else
-                ! echo "$line" | sha256sum -c > /dev/null 2>&1 || continue
-            fi
-        fi
+        ours "$file" && ! is_listed || continue
         mkdir -p -m 700 /run/ipmasq
         : > "/run/ipmasq/$instance.unlisted"
         unknown=0

@@ -33,7 +33,7 @@ WINDOW, LONGEST, STEP = "/run/ipmasq/.shut", 6.0, 0.2
 
 #: Of the file that lists an instance's links for the loader.
 ENDING = ".shut"
-#: Of the loader's note that it could not trust this list, and has shut every link.
+#: Of the loader's note that it has shut every link because of an instance: of its pattern, or of a damaged list.
 UNLISTED = ".unlisted"
 
 
@@ -53,26 +53,43 @@ class _OpeningPart(Part[Open]):
     def plan(self, was: Open, want: Open, scene: Scene, sight: Sight) -> Delta:
         found = _found(scene, sight)
         lines = tuple("~ {0}: opened, after the loader had shut it".format(link) for link in _links(found))
-        return Delta(lines, found, cuts=True, drifted=True) if found else NOTHING
+        if not found and sight.exists(_note(scene.instance)):
+            lines = ("~ links: no longer shut because of this instance",)
+        return Delta(lines, found, cuts=True, drifted=True) if lines else NOTHING
 
     def apply(self, delta: Delta, want: Open, scene: Scene, host: Host) -> t.Tuple[str, ...]:
-        if delta.do:
+        if delta.do is not None:
             host.remove(_note(scene.instance))
-            # Another instance whose links are unknown keeps every link shut, until its own run.
-            others = host.find(posixpath.join(RUN_FOLDER, "*" + UNLISTED))
-            shut.unshut(tuple(each for each in delta.do if not others or each[1] != shut.ALL), host)
+            shut.unshut(delta.do, host)
         return ()
 
     def restore(self, delta: Delta, was: Open, want: Open, scene: Scene, sight: Sight) -> Shell:
+        if delta.do is None:
+            return Shell()
         # What was shut usually has no rules.
-        lines = shut.restoring_lines(delta.do or ())
-        if delta.do and sight.exists(_note(scene.instance)):
+        lines = shut.restoring_lines(delta.do)
+        if sight.exists(_note(scene.instance)):
             lines.append(": > " + _note(scene.instance))
-        return Shell(tuple(lines), bare=True) if delta.do else Shell()
+        return Shell(tuple(lines), bare=True)
+
+    def warnings(self, want: Open, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+        return _kept_shut(scene, sight)
 
     def drift(self, known: Open, scene: Scene, sight: Sight) -> t.List[str]:
+        if not scene.interfaces:
+            return []
         said = "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)"
-        return [said.format(link) for link in _links(_found(scene, sight))] if scene.interfaces else []
+        found = [said.format(link) for link in _links(_found(scene, sight))]
+        return found + ["~ " + each for each in _kept_shut(scene, sight)]
+
+
+def _kept_shut(scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
+    """The run of one instance does not open what another one keeps shut."""
+    others = _others(scene, sight)
+    if not scene.interfaces or not others or not any(link == shut.ALL for _family, link in shut.shut_links(sight)):
+        return ()
+    told = "every link: stays shut until instance {0} is applied, whose rules the loader could not load"
+    return tuple(told.format(name) for name in others)
 
 
 def _found(scene: Scene, sight: Sight) -> Shut:
@@ -86,30 +103,35 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     if not found:
         return ()
     own = stem(scene.instance) + ENDING
-    ours = [*scene.interfaces, *_named(own, sight), *_unlisted(_note(scene.instance), sight)]
+    ours = [*scene.interfaces, *_named(own, sight)]
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
-    noted = sight.find(posixpath.join(RUN_FOLDER, "*" + UNLISTED))
-    theirs += [name for path in noted if path != _note(scene.instance) for name in _unlisted(path, sight)]
-    orphans = not scene.interfaces
+    orphans = not scene.interfaces and not scene.switched
+    every = _every(ours, theirs if orphans else None, scene, sight)
     return tuple(
-        (family, link) for family, link in found if _concerns(ours, link) or (orphans and not _concerns(theirs, link))
+        (family, link)
+        for family, link in found
+        if (every if link == shut.ALL else matches_any(ours, link) or (orphans and not matches_any(theirs, link)))
     )
+
+
+def _every(ours: t.List[str], theirs: t.Optional[t.List[str]], scene: Scene, sight: Sight) -> bool:
+    """Whether every link is shut because of this instance alone."""
+    if _others(scene, sight):
+        return False
+    if sight.exists(_note(scene.instance)) or any(name.endswith("*") for name in ours):
+        return True
+    return theirs is not None and not any(name.endswith("*") for name in theirs)
 
 
 def _note(instance: str) -> str:
     return posixpath.join(RUN_FOLDER, instance + UNLISTED)
 
 
-def _unlisted(note: str, sight: Sight) -> t.List[str]:
-    """In place of the names of an instance whose list the loader could not trust."""
-    return [shut.ALL] if sight.exists(note) else []
-
-
-def _concerns(names: t.Sequence[str], link: str) -> bool:
-    """Whether a link is shut because of these names. All links are because of a pattern, or of unknown names."""
-    if link == shut.ALL:
-        return any(name.endswith("*") or name == shut.ALL for name in names)
-    return matches_any(names, link)
+def _others(scene: Scene, sight: Sight) -> t.List[str]:
+    """The other instances because of which every link is shut."""
+    notes = sight.find(posixpath.join(RUN_FOLDER, "*" + UNLISTED))
+    names = [posixpath.basename(path)[: -len(UNLISTED)] for path in notes]
+    return [name for name in names if name != scene.instance]
 
 
 def _named(path: str, sight: Sight) -> t.List[str]:

@@ -48,6 +48,7 @@ class Scene:
     facts: t.Optional[Facts] = None  # None: this change has nothing to do with links
     init: t.Optional[Init] = None
     interfaces: t.Tuple[str, ...] = ()  # names and patterns of the links that forward
+    switched: t.Tuple[str, ...] = ()  # names of others whose switches are set, too
     others: t.Tuple[t.Any, ...] = ()  # states of the other instances
     same: bool = False  # the rules are those of the last run
     fresh: bool = False  # no state tells of an earlier run; a lost one may have left something

@@ -116,9 +116,9 @@ class _SwitchesPart(Part[Held]):
     def targets(self, want: Held, scene: Scene) -> Switches:
         """Also the forwarding of single interfaces, which may differ from the global switch."""
         values = dict(want.values)
-        names = (
-            [each.name for pattern in scene.interfaces for each in scene.facts.meant_by(pattern)] if scene.facts else []
-        )
+        facts, patterns = scene.facts, scene.interfaces
+        names = [each.name for pattern in patterns for each in facts.meant_by(pattern)] if facts else []
+        names += scene.switched
         single = {
             "{0}/{1}/forwarding".format(sysctl.TREE[family], name): values[key]
             for family, key in sysctl.GLOBAL.items()

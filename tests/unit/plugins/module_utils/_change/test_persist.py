@@ -227,6 +227,11 @@ def test_links_are_shut_by_their_names_while_these_are_known(boot):
     assert "iif lan0 blackhole" in shut and "not iif" not in shut and not boot.notes()
 
 
+def test_a_note_tells_whose_pattern_shuts_every_link(boot):
+    boot({**GOOD_BOOT, "a.shut": "lan*\n", "b.json": "", "b.load": "true\n"}, {"b.json": "x"})
+    assert "not iif lo blackhole" in boot.routing.read_text() and boot.notes() == ["a.unlisted"]
+
+
 def test_a_boot_that_loads_forgets_which_list_was_damaged(boot):
     boot(LISTED, {"a.shut": None})
     assert boot.notes() and boot(LISTED)[0] == 0 and not boot.notes()

@@ -33,20 +33,28 @@ def test_many_sockets_share_a_command():
     host = fakes.FakeHost(fakes.NFT)
     host.programs.add("ss")
     host.answers["ss"] = Done(0, "", "")
-    ending.close(["src [192.0.2.1]:{0}".format(port) for port in range(1, ending.FEW + 2)], host)
+    ending.close(["src [192.0.2.1]:{0}".format(port) for port in range(1, ending.FEW + 2)], host, 20)
     filters = [argv[-1] for argv in host.calls if argv[0] == "ss"]
     assert len(filters) == 2
     assert filters[1] == "( src [192.0.2.1]:{0} )".format(ending.FEW + 1)
-    assert ending.lines(["src [192.0.2.1]:22"]).count("'( src [192.0.2.1]:22 )'") == 1
+    assert ending.lines(["src [192.0.2.1]:22"], 20).count("'( src [192.0.2.1]:22 )'") == 1
 
 
 def test_nothing_to_close_is_no_command():
     host = fakes.FakeHost(fakes.NFT)
     host.programs.add("ss")
     host.answers["ss"] = Done(0, "", "")
-    ending.close((), host)
+    ending.close((), host, 20)
     assert not [argv for argv in host.calls if argv[0] == "ss"]
-    assert ending.lines(()) == ""
+    assert ending.lines((), 20) == ""
+
+
+def test_there_is_a_limit_of_time():
+    host = fakes.FakeHost(fakes.NFT)
+    host.programs.add("ss")
+    ending.close(["src [192.0.2.1]:22"], host, -1)
+    assert not [argv for argv in host.calls if argv[0] == "ss"]
+    assert "over=$(($(date +%s) + 20))\n[ " in ending.lines(["src [192.0.2.1]:22"], 20)
 
 
 def test_clients_that_are_left_out():

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, items, removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import Forwarding
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.opening import WINDOW
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -19,6 +20,7 @@ LAN0, LAN1 = ({"name": name, "interfaces": [name], "networks": [net]} for name, 
     ("lan0", "192.168.1.0/24"), ("lan1", "192.168.2.0/24"),
 ))  # fmt: skip
 OPENED = "~ {0}: opened, after the loader had shut it"
+STAYS = "every link: stays shut until instance {0} is applied, whose rules the loader could not load"
 SHUT = "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)"
 
 
@@ -83,21 +85,38 @@ def test_all_links_are_shut_because_those_of_two_instances_are_unknown(host):
     apply(host, lan=LAN1, instance="second")
     shut(host, "lo")
     host.files["/run/ipmasq/default.unlisted"] = host.files["/run/ipmasq/second.unlisted"] = ""
-    assert gateway_info("second", host)["drift"] == [SHUT.format("every link")]
-    assert OPENED.format("every link") in apply(host).to_dict()["differences"]
+    assert gateway_info("second", host)["drift"] == ["~ " + STAYS.format("default")]
+    done = apply(host)
+    assert done.to_dict()["differences"] == ["~ links: no longer shut because of this instance"]
+    assert STAYS.format("second") in done.warnings
     assert not apply(host).changed
+    assert gateway_info("default", host)["drift"] == ["~ " + STAYS.format("second")]
     assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo"]
     removing.remove_instance("second", host)
     assert not [rule for rule in host.rules if "iif" in rule] and not host.find("/run/ipmasq/*.unlisted")
 
 
-def test_another_instance_leaves_all_links_shut(host):
+@pytest.mark.parametrize("interfaces", [["lan0"], ["lan0*"]])
+def test_another_instance_leaves_all_links_shut(host, interfaces):
+    lan = dict(LAN0, interfaces=interfaces)
+    apply(host, lan=lan)
     apply(host, lan=LAN1, instance="second")
-    shut(host, "lo")
+    shut(host, "lo", "lan1")
     host.files["/run/ipmasq/second.unlisted"] = ""
-    assert not apply(host).changed
+    assert not apply(host, lan=lan).changed
+    shut(host, "lo")
     removing.remove_instance("default", host)
     assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo"]
+
+
+def test_switches_of_all_links_open_none(host):
+    """An item is no gateway, whatever links it sets switches of."""
+    shut(host, "lo", "ppp0", "lan0")
+    host.files["/proc/sys/net/ipv4/ip_forward"] = "0\n"
+    host.files["/run/ipmasq/default.unlisted"] = ""
+    wanted = Forwarding(True, False)
+    assert items.apply_switches("router", wanted, host).changed
+    assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo", "ppp0", "lan0"]
 
 
 @pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
