@@ -415,6 +415,29 @@ def test_a_wan_that_comes_after_the_run_hears_its_router(gate, net, tmp_path):
     assert sh("cat /proc/sys/net/ipv6/conf/ppp0/accept_ra").strip() == "1"
 
 
+@pytest.mark.skipif(not os.path.exists(SYSCTL), reason="systemd is not installed")
+@pytest.mark.parametrize("name", ["enx*", "enx0"])
+def test_a_wan_that_has_become_a_lan_hears_no_router(nft, tmp_path, name):
+    """Whether it was there in the meantime or not, and whatever udev finds in sysctl.d."""
+    wan = {"interface": "wan0"}
+    usb = {"name": "usb", "interfaces": [name], "networks": ["192.168.9.0/24", "fd00:9::/64"]}
+    listening = "cat /proc/sys/net/ipv6/conf/enx0/accept_ra"
+    apply_files = "{0} --prefix=/net/ipv6/conf/enx0 {1}/etc/sysctl.d/*.conf".format(SYSCTL, tmp_path)
+    for there in (False, True):
+        nft.apply(wans=[wan, {"interface": name}], lans=[OFFICE])
+        if there:
+            sh("ip link add enx0 type veth peer name far0; " + apply_files)
+            assert sh(listening).strip() == "2"
+        nft.apply(wans=[wan], lans=[OFFICE, usb])
+        assert "enx" not in (nft.host.read("/etc/sysctl.d/90-ipmasq-default.conf") or "")
+        if not there:
+            sh("ip link add enx0 type veth peer name far0; " + apply_files)
+        assert sh(listening).strip() == "1"
+        assert not nft.apply(wans=[wan], lans=[OFFICE, usb]).changed
+        nft.absent()
+        sh("ip link del enx0")
+
+
 def heard(net, link: str) -> bool:
     advertise(net, link)
     return "proto ra" in sh("ip -6 route show default dev " + link)

@@ -166,6 +166,23 @@ def test_what_is_exempt_needs_no_mark(gate, net, chain):
         assert not {str(source) for source, _proto in outside.sources()} & {OFFICE4, OFFICE6}
 
 
+@pytest.mark.parametrize("backend", ["nft"], indirect=True)
+def test_what_is_exempt_is_so_for_the_lan_only(gate, net):
+    """A container or a VPN client may have an address inside the LAN's networks. iptables: the told limit."""
+    container(net)
+    vpn = {"name": "vpn", "action": "exempt", "destination": [WAN4 + "/32", WAN6 + "/128"], "source": ["office"]}
+    office = dict(OFFICE, networks=["192.168.1.0/24", "10.0.0.0/8", "fd00:1::/64"])
+    sh("ip route add 192.168.1.200/32 dev docker0; ip -6 route add fd00:1::200/128 dev docker0")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[office, GUESTS], nat=[vpn, {"name": "rest"}])
+    sh("ip addr add 10.88.0.1/16 dev docker0")
+    others = {"10.88.0.5": WAN4, "192.168.1.200": WAN4, "fd00:1::200": WAN6}
+    with Sniffer(net) as outside:
+        send(net, "container", [udp(source, to) for source, to in others.items()] * 3, "docker0")
+        send(net, "office", [udp(OFFICE4, WAN4), udp(OFFICE6, WAN6)])
+        seen = sorted(str(source) for source, proto in outside.sources() if proto == socket.IPPROTO_UDP)
+    assert seen == [OFFICE4, OFFICE6]
+
+
 @pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)
 @pytest.mark.parametrize("following", [False, True])
 def test_rules_that_clear_our_marks_are_told(gate, net, following):

@@ -12,6 +12,7 @@ the forwarding of the gateway's single interfaces, which follows the global swit
 
 from __future__ import annotations
 
+import fnmatch
 import shlex
 import typing as t
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class _SwitchesPart(Part[Held]):
         found = sysctl.gateway_switches(families, wans, inside, sight, facts, earlier=earlier)
         found += self._coming(wans, scene, sight, facts) if "ip6" in families else ()
         switches = sysctl.in_order(dict(tuple(tracking) + found))
-        return self.held(was, sysctl.lasting(switches, earlier, sight), scene, sight), notes
+        return self.held(was, sysctl.lasting(switches, earlier, inside, sight), scene, sight), notes
 
     def _coming(self, wans: t.Sequence[str], scene: Scene, sight: Sight, facts: Facts) -> Switches:
         """Another file's line for such a link is somebody's decision."""
@@ -99,6 +100,9 @@ class _SwitchesPart(Part[Held]):
         earlier, lost = (self.empty, was) if scene.fresh else (was, self.empty)
         known = dict(earlier.values)
         before = sysctl.snapshot([key for key, _value in values if key not in known], sight)
+        # udev has set what a link under a pattern of ours began with.
+        patterns = [key for key in known if "*" in key]
+        before.update({key: "1" for key in before if any(fnmatch.fnmatchcase(key, each) for each in patterns)})
         # A link that comes later begins with the kernel's default.
         coming = [each for each in values if each[0].endswith("/accept_ra") and "*" not in each[0]]
         later = [each for each in coming if each[0] not in known and not sight.exists(sysctl.PROC + each[0])]
@@ -135,6 +139,7 @@ class _SwitchesPart(Part[Held]):
 
     def plan(self, was: Held, want: Held, scene: Scene, sight: Sight) -> Delta:
         targets = self._restored(was, want, scene.others) + self.targets(want, scene)
+        targets += sysctl.left_by_patterns(was.values, want.values, sight)
         changes = sysctl.changes(targets, sight, loads=bool(want.values) and not scene.plan.live)
         if not changes:
             return NOTHING

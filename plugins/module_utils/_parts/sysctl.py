@@ -19,6 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._base.errors import GatewayError
+from .._base.net import matches_any
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -301,20 +302,33 @@ def in_order(held: t.Mapping[str, str]) -> Switches:
     return tuple(sorted(held.items(), key=lambda item: (rank(item[0]), item[0])))
 
 
-def lasting(switches: Switches, earlier: Switches, host: Sight) -> Switches:
+def lasting(switches: Switches, earlier: Switches, lans: t.Iterable[str], host: Sight) -> Switches:
     """What must be set again at boot.
 
     Not the forwarding of single interfaces, which follows the global switch after a reboot. The accept_ra of a WAN is
-    kept while the WAN is absent: a link that is down is not a change.
+    kept while the WAN is absent: a link that is down is not a change. A pattern counts as long as it is a WAN's.
     """
     held = {
         key: value
         for key, value in switches
         if key in GLOBAL.values() or key.endswith("/accept_ra") or key.startswith(CONNTRACK)
     }
-    away = {key: value for key, value in earlier if key.endswith("/accept_ra") and not host.exists(PROC + key)}
-    held.update(away)
+    away = [each for each in earlier if each[0].endswith("/accept_ra") and not host.exists(PROC + each[0])]
+    inside = list(lans)
+    held.update(each for each in away if "*" not in each[0] and not matches_any(inside, each[0].split("/")[-2]))
     return in_order(held)
+
+
+def left_by_patterns(old: Switches, new: Switches, host: Sight) -> Switches:
+    """What links keep that came under a pattern which is no WAN's any more."""
+    kept = dict(new)
+    return tuple(
+        (path[len(PROC) :], "1")
+        for key, _value in old
+        if "*" in key and key not in kept
+        for path in host.find(PROC + key)
+        if path[len(PROC) :] not in kept and read(host, path[len(PROC) :]) == "2"
+    )
 
 
 def altered_by(keys: t.Iterable[str], before: t.Mapping[str, str]) -> t.Set[str]:

@@ -334,11 +334,13 @@ def unseen(gateway: Resolved) -> t.List[Rule]:
 def _exempt_of_checked(gateway: Resolved) -> t.List[Rule]:
     """What this instance exempts needs no mark, which other programs clear that set one of their own.
 
-    Only sources that no other link can have; the LANs' guard checks them.
+    Only from LANs whose guard checks it: a container or a VPN client may have an address inside a LAN's network. Where
+    it is not known which link a packet came from (iptables; nftables before Linux 5.7), that is told in security.md.
     """
     checked = [net for nets in _checked_networks(gateway).values() for net in less(nets, gateway.around.parts)]
+    links = tuple(name for lan in gateway.lans if lan.spoof_check for name in lan.interfaces)
     return [
-        Rule(UNSEEN.name, match, RETURN, "reach")
+        Rule(UNSEEN.name, replace(match, iif=links), RETURN, "reach")
         for item in gateway.nat
         if item.action == "exempt" and checked
         for match, _action in translations(gateway, item, within(sources_of(gateway, item), checked))

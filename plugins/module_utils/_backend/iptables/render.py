@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ..._rules.model import owner
 from ..._rules.rows import Row
@@ -81,6 +82,9 @@ def _chain_rows(
             rows.append(Row(place, text, LOOKUP))
         else:
             target = chain_name(ruleset.instance, rule.action.target) if rule.action.target else ""
+            if chain.stage == "unseen" and rule.match.iif:
+                # iptables does not tell POSTROUTING where a packet came from.
+                rule = replace(rule, match=replace(rule.match, iif=()))  # noqa: PLW2901 - this rule, here
             texts = rule_texts(rule, where, target, ruleset.owner(rule), sets)
             rows += [Row(place, text, rule.key) for text in texts]
     return rows

@@ -246,13 +246,13 @@ def test_a_glob_that_means_all():
 
 def test_lasting_keeps_what_boot_has_to_set():
     host = fakes.FakeHost()
-    assert sysctl.lasting(gateway_switches(host), (), host) == ((RA, "2"), (IP4, "1"), (IP6, "1"))
+    assert sysctl.lasting(gateway_switches(host), (), (), host) == ((RA, "2"), (IP4, "1"), (IP6, "1"))
 
 
 def test_lasting_remembers_a_wan_that_is_away():
     host = fakes.FakeHost()
     earlier = ((RA, "2"), ("net/ipv6/conf/wwan0/accept_ra", "2"), (IP4, "1"))
-    assert sysctl.lasting(((IP4, "1"),), earlier, host) == (("net/ipv6/conf/wwan0/accept_ra", "2"), (IP4, "1"))
+    assert sysctl.lasting(((IP4, "1"),), earlier, (), host) == (("net/ipv6/conf/wwan0/accept_ra", "2"), (IP4, "1"))
 
 
 def test_altered_by():
