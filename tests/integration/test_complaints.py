@@ -463,6 +463,19 @@ def test_two_damaged_states_can_both_be_removed(gate):
     gate.apply(**ONE_LAN)
 
 
+def test_a_removal_leaves_another_instance_whose_state_is_damaged_at_work(gate):
+    """It works until the next boot, and so does what it shares."""
+    gate.apply(**ONE_LAN)
+    gate.apply(instance="branch", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    before = switches()
+    path = gate.host.root / "etc/ipmasq/branch.json"
+    path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert gate.absent().changed
+    assert {key: value for key, value in switches().items() if "forwarding" in key or "ip_forward" in key} == {
+        key: value for key, value in before.items() if "forwarding" in key or "ip_forward" in key
+    }
+
+
 @pytest.mark.parametrize("name", ["default-2026.json", "default.copy.sums", "Default.sysctl", "default_of_2026.json"])
 def test_a_copy_beside_the_files_is_nobodys(nft, name):
     nft.apply(**TWO_LANS)

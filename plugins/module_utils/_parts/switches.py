@@ -133,7 +133,10 @@ class _SwitchesPart(Part[Held]):
 
     def _restored(self, was: Held, want: Held, others: t.Iterable[t.Any]) -> Switches:
         """The first values of switches that this instance no longer sets, except those that another instance sets."""
-        needed = {key for other in others for key in self.of(other).before}
+        theirs = [self.of(other) for other in others]
+        needed = {key for held in theirs for key in held.before}
+        # The values of a salvaged state are known, and not all that they have altered.
+        needed |= sysctl.altered_by((key for held in theirs for key, _value in held.values), was.before)
         gone = sysctl.altered_by(_dropped(was.values, want.values), was.before) if want.values else set(was.before)
         return sysctl.restoring({key: was.before[key] for key in gone if key not in needed})
 

@@ -335,7 +335,7 @@ def _exempt_of_checked(gateway: Resolved) -> t.List[Rule]:
     """What this instance exempts needs no mark, which other programs clear that set one of their own.
 
     Only from LANs whose guard checks it: a container or a VPN client may have an address inside a LAN's network. Where
-    it is not known which link a packet came from (iptables; nftables before Linux 5.7), that is told in security.md.
+    the link that a packet came from is unknown (iptables; nftables before Linux 5.7), security.md tells the limit.
     """
     checked = [net for nets in _checked_networks(gateway).values() for net in less(nets, gateway.around.parts)]
     links = tuple(name for lan in gateway.lans if lan.spoof_check for name in lan.interfaces)
