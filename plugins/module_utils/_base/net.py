@@ -59,11 +59,16 @@ def collapse(networks: t.Iterable[str]) -> t.Tuple[str, ...]:
     nft merges adjacent networks when it stores a set (1.0.6: two /25 come back as one /24), so both sides are merged
     before the comparison.
     """
-    networks = list(networks)
+    return _collapsed(tuple(networks))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _collapsed(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
+    """Cached, because all parts of a gateway's rules ask for its 10,000 networks, and each port forward for its own."""
     if any(is_suffix(net) for net in networks):
-        return tuple(networks)
+        return networks
     parsed = [network(net) for net in networks]
-    return tuple(str(net) for net in (ipaddress.collapse_addresses(parsed) if len(parsed) > 1 else parsed))
+    return tuple(map(str, ipaddress.collapse_addresses(parsed) if len(parsed) > 1 else parsed))
 
 
 def by_family(networks: t.Iterable[str]) -> t.Dict[str, t.Tuple[str, ...]]:

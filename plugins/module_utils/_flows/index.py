@@ -14,6 +14,7 @@ import typing as t
 from .._base.net import is_suffix, matches_name, network
 
 if t.TYPE_CHECKING:
+    from .._base.net import Ports
     from .._rules.model import Match, Rule
     from .flow import Address, Flow
 
@@ -44,11 +45,13 @@ class RuleIndex:
         match = rule.match
         if any(is_suffix(net) for net in match.destination):
             key: t.Any = None
-        elif len(match.destination) == 1 and network(match.destination[0]).num_addresses == 1:
-            key = (0, match.destination[0].partition("/")[0])
-        elif len(match.source) == 1 and network(match.source[0]).num_addresses == 1:
+        elif _is_host(match.destination):
+            server = match.destination[0].partition("/")[0]
+            # One server may have thousands of forwards.
+            key = (3, server, match.port[0][0]) if _is_port(match.port) else (0, server)
+        elif _is_host(match.source):
             key = (1, match.source[0].partition("/")[0])
-        elif len(match.port) == 1 and match.port[0][0] == match.port[0][1]:
+        elif _is_port(match.port):
             key = (2, match.port[0][0])
         else:
             key = None
@@ -64,9 +67,18 @@ class RuleIndex:
             known = self._suitable[path] = (places, [self._all[each] for each in places])
         special: t.List[int] = []
         if self._special:
-            for key in ((0, packet.to), (1, packet.flow.asked.source), (2, packet.port)):
+            to, port = packet.to, packet.port
+            for key in ((0, to), (1, packet.flow.asked.source), (2, port), (3, to, port)):
                 special += [each for each in self._special.get(key, ()) if _suits(self._all[each].match, path)]
         return [self._all[place] for place in sorted(known[0] + special)] if special else known[1]
+
+
+def _is_host(networks: t.Tuple[str, ...]) -> bool:
+    return len(networks) == 1 and network(networks[0]).num_addresses == 1
+
+
+def _is_port(ports: t.Tuple[Ports, ...]) -> bool:
+    return len(ports) == 1 and ports[0][0] == ports[0][1]
 
 
 def _suits(match: Match, path: t.Tuple[str, str, str, str]) -> bool:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 
 from .._base.net import family_of, is_suffix, network, patterns_overlap
 from .._base.once import once
@@ -47,7 +48,7 @@ def check_references(gateway: Gateway, problems: Problems) -> None:
         ("helpers", [item.name for item in gateway.helpers]),
         ("wans", [wan.interface for wan in gateway.named_wans]),
     ):
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in sorted(name for name, times in Counter(names).items() if times > 1):
             problems.add(kind, "'{0}' is defined twice; give each its own name".format(shorten(name)))
     if gateway.wans is not None and not gateway.wans:
         problems.add("wans", "is empty; name the WAN interface, or leave it out to use the default route's")

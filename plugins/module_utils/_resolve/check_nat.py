@@ -104,7 +104,7 @@ def check_shadowed(gateway: Resolved, problems: Problems) -> None:
             networks = tuple(
                 net for net in networks if is_network(net) and (not families or family_of(net) in families)
             )
-            found = [_taken_by(net, item.wan, taken) for net in networks]
+            found = [_taken_by(net, item.wan, taken) for net in networks] if taken else []
             if found and None not in found:
                 first, name = t.cast("t.Any", found[0])
                 problems.add(

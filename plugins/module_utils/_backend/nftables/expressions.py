@@ -38,6 +38,8 @@ L4PROTO = {"meta": {"key": "l4proto"}}
 NEXT_HEADER = {"payload": {"protocol": "ip6", "field": "nexthdr"}}
 NFPROTO = {"meta": {"key": "nfproto"}}
 MARK_OF_PACKET = {"meta": {"key": "mark"}}
+#: Text that JSON only puts in quotes.
+PLAIN = re.compile(r"[A-Za-z0-9.:/*_-]+\Z")
 OWNER = re.compile(r"ipmasq:[a-z0-9_]+/(.+)\Z")
 
 
@@ -81,7 +83,12 @@ def as_address(network: str) -> Json:
     return {"prefix": {"addr": address, "len": int(length)}}
 
 
+def _order(value: Json) -> str:
+    """As text; there may be 10,000 addresses."""
+    return '"' + value + '"' if isinstance(value, str) and PLAIN.match(value) else as_text(value)
+
+
 def one_or_set(values: t.Sequence[Json]) -> Json:
     """nft turns a set of one element into that element."""
-    ordered = sorted(values, key=as_text)
+    ordered = sorted(values, key=_order) if len(values) > 1 else values
     return ordered[0] if len(ordered) == 1 else {"set": ordered}

@@ -35,6 +35,14 @@ def test_many_rules_are_not_walked_through():
     assert keys(many.about(packet())) == ["1"]
 
 
+def test_forwards_to_one_server_are_told_apart_by_their_port():
+    servers = ("203.0.113.2/32",)
+    many = index(*[Match(destination=servers, protocol="tcp", port=((1000 + number,) * 2,)) for number in range(200)])
+    assert keys(many.about(packet())) == ["1"]
+    several = index(Match(destination=servers, port=((1001, 1001), (1003, 1003))), Match(destination=servers))
+    assert keys(several.about(packet())) == ["0", "1"]
+
+
 def test_rules_keep_their_order():
     mixed = index(Match(), Match(port=((1001, 1001),)), Match(), Match(destination=("203.0.113.2/32",)))
     assert keys(mixed.about(packet())) == ["0", "1", "2", "3"]
