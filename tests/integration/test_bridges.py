@@ -222,9 +222,10 @@ def test_nobody_else_at_the_bridge_below_a_lan_is_of_that_lan(gate, net):
     assert len(heard_from(net, claims, links)) == 4
     gate.apply(wans=[{"interface": "wan0"}], lans=[{"name": "office", "interfaces": ["v10"]}, GUESTS])
     above("br-lan0", "br-lan0.40", "bridge", "10.7.0.1/24", "fd07::1/64")
+    above("br-lan0", "vlan41", "bridge", "10.6.0.1/24", "fd06::1/64")
     for value in "01":
         shown(value)
-        assert heard_from(net, claims, (*links, "br-lan0.40")) == set(), value
+        assert heard_from(net, claims, (*links, "br-lan0.40", "vlan41")) == set(), value
 
 
 def heard_from(net, claims, links):

@@ -54,6 +54,13 @@ def set_apart(
         links = [net for name in lan.interfaces for each in facts.meant_by(name) for net in each.networks]
         holes: t.Dict[str, t.List[str]] = {}
         for ours, theirs in _nested(lan, neighbours):
+            if ours == theirs.network:
+                told = (
+                    "network {0} is also that of LAN {1} of instance {2}, or what its rules have left of a wider one; "
+                )
+                told += "name the networks behind that LAN without it"
+                problems.add(where, told.format(ours, shorten(theirs.lan), theirs.instance))
+                continue
             if _length(theirs.network) < _length(ours):
                 told = "network {0} is in {1}, whose rules do not leave it out".format(ours, theirs)
                 problems.add(where, told + _remedy("that LAN", theirs.network, ours))
@@ -91,7 +98,7 @@ def narrowed(items: t.Tuple[NatItem, ...], left_out: LeftOut) -> t.Tuple[NatItem
 
 
 def _nested(lan: ResolvedLan, neighbours: t.Iterable[Neighbour]) -> t.List[t.Tuple[str, _Theirs]]:
-    """Networks of the LAN that contain one of a LAN elsewhere, or that are inside one."""
+    """Networks of the LAN that contain one of a LAN elsewhere, or that are inside or the same as one."""
     theirs = {
         net: _Theirs(each.instance, name, net)
         for each in neighbours
@@ -99,7 +106,7 @@ def _nested(lan: ResolvedLan, neighbours: t.Iterable[Neighbour]) -> t.List[t.Tup
         if not _share(lan.interfaces, dict(each.lans).get(name, ()))
         for net in networks
     }
-    return [(ours, theirs[net]) for ours, net in overlaps(lan.networks, theirs) if ours != net]
+    return [(ours, theirs[net]) for ours, net in overlaps(lan.networks, theirs)]
 
 
 def _share(ours: t.Sequence[str], theirs: t.Sequence[str]) -> bool:

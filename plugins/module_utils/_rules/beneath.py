@@ -46,17 +46,24 @@ def beneath(gateway: Resolved, chain: str) -> t.List[Rule]:
         if chain == FORWARD.name:
             rules += _switched(bridge, lans)
         for family, nets in _sources(gateway, lans).items():
-            coming = Match(family, iif=_links(gateway, bridge), source=nets)
-            rules.append(Rule(chain, coming, Action("jump", BENEATH.name), "spoofed"))
+            rules.append(Rule(chain, Match(family, source=nets), Action("jump", BENEATH.name), "spoofed"))
     return rules
 
 
 def chain_beneath(gateway: Resolved) -> t.List[Rule]:
-    """A VLAN that was not there at the last run may have a name like those of LANs."""
+    """Whoever sends with a source of these LANs. A link that came to the bridge after the last run may have any name.
+
+    Prerouting has asked the routes about links of VPNs and containers, unless they are at the bridge, too.
+    """
     if not _above(gateway):
         return []
-    own = Rule(BENEATH.name, Match(iif=declared(gateway)), RETURN, "declared")
-    return [own, Rule(BENEATH.name, Match(), DROP, "spoofed")]
+    at_bridges = tuple(link for bridge, _lans in _above(gateway) for link in _links(gateway, bridge))
+    return [
+        Rule(BENEATH.name, Match(iif=declared(gateway)), RETURN, "declared"),
+        Rule(BENEATH.name, Match(iif=at_bridges), DROP, "spoofed"),
+        Rule(BENEATH.name, Match(iif=("lo", *gateway.around.managed)), RETURN, "managed"),
+        Rule(BENEATH.name, Match(), DROP, "spoofed"),
+    ]
 
 
 def with_bridges(gateway: Resolved, rules: t.List[Rule]) -> t.List[Rule]:

@@ -47,7 +47,6 @@ def test_a_narrower_network_is_left_out():
     "neighbour",
     [
         two("10.0.0.0/8"),
-        two("192.168.0.0/22"),  # the same network: neither is narrower
         two("192.168.2.0/24", links=("lan*",)),  # the same links
         Neighbour("two", (("guests", ("guest0",)),), ("wan0",)),  # as an earlier release wrote it
     ],
@@ -65,6 +64,12 @@ def test_all_others_change_nothing(neighbour):
             "network 192.168.0.0/22 is in 192.168.0.0/16 of LAN guests of instance two, whose rules do not leave it "
             "out; name the networks behind that LAN without that range, such as 192.168.128.0/17, 192.168.64.0/18, "
             "192.168.32.0/19, 192.168.16.0/20 and more",
+        ),
+        (
+            BROAD,
+            two("192.168.0.0/22"),
+            "network 192.168.0.0/22 is also that of LAN guests of instance two, or what its rules have left of a wider "
+            "one; name the networks behind that LAN without it",
         ),
         (
             BROAD,

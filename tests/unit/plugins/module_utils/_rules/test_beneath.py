@@ -17,7 +17,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved imp
     ResolvedLan,
     ResolvedWan,
 )
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules.beneath import BENEATH, beneath, of_lans
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.beneath import (
+    BENEATH,
+    beneath,
+    chain_beneath,
+    of_lans,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
 
 OFFICE = ResolvedLan("office", ("br0.10",), ("192.168.1.0/24", "fd00:1::/64"))
@@ -40,13 +45,15 @@ def test_only_sources_of_the_lan_come_from_its_bridge():
 
 
 def test_on_no_other_link_of_that_bridge():
-    for link in ("br0", "v30", "br0.20", "br0.4000"):
+    for link in ("br0", "v30", "br0.20", "br0.4000", "vlan40"):
         for oif in ("", "mgmt0", "wan0"):
             assert verdict(link, oif, "192.168.1.10") == "drop"
             assert verdict(link, oif, "fd00:1::10", "2001:db8:77::7") == "drop"
     assert verdict("br0.10", "", "192.168.1.10") == verdict("br0.10", "wan0", "192.168.1.10") == "accept"
-    # What belongs to nobody of us, or to links elsewhere, is left alone.
-    assert verdict("br0", "", "10.9.9.9") == verdict("mgmt0", "", "192.168.1.10") == "accept"
+    # What belongs to nobody of us, or comes from where a route led in prerouting, is left alone.
+    assert verdict("br0", "", "10.9.9.9") == verdict("lo", "", "192.168.1.1") == "accept"
+    with_vpn = replace(GATEWAY, around=replace(BELOW, managed=("wg*",)))
+    assert verdict("wg0", "", "192.168.1.10", gateway=with_vpn) == "accept"
 
 
 def test_frames_between_hosts_of_one_lan():
@@ -84,4 +91,4 @@ def test_a_wan_is_seen_as_the_bridge_below_it_in_prerouting_alone():
 
 def test_a_name_has_fifteen_letters():
     long = replace(GATEWAY, around=Around(beneath=(("br0123456789abc", ("br0.10",)),)))
-    assert beneath(long, "input")[0].match.iif == ("br0123456789abc",)
+    assert chain_beneath(long)[1].match.iif == ("br0123456789abc",)
