@@ -281,6 +281,18 @@ def test_a_lan_follows_its_link_without_a_run(gate, net):
     assert not gate.apply(**FOLLOWING).changed
 
 
+def test_a_lan_follows_its_link_behind_another_nat(gate, net):
+    """The WAN's own address is a private one, too."""
+    net.nodes["wan"].sh("ip addr add 10.0.0.1/24 dev up0")
+    sh("ip -4 addr flush dev wan0; ip addr add 10.0.0.2/24 dev wan0; ip route replace default via 10.0.0.1")
+    gate.apply(**FOLLOWING)
+    sh("ip addr add 192.168.5.1/24 dev lan0")
+    office = net.nodes["office"]
+    office.sh("ip addr add 192.168.5.10/24 dev up0; ip route replace default via 192.168.5.1 src 192.168.5.10")
+    net._awake("office", "192.168.5.1")
+    assert net.tcp("office", "wan", "10.0.0.1") == "10.0.0.2"
+
+
 def test_sources_that_no_route_leads_back_to_are_dropped(gate, net):
     gate.apply(**FOLLOWING)
     for own, spoofed, target in (

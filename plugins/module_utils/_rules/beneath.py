@@ -51,7 +51,7 @@ def beneath(gateway: Resolved, chain: str) -> t.List[Rule]:
 
 
 def chain_beneath(gateway: Resolved) -> t.List[Rule]:
-    """Whoever sends with a source of these LANs. A link that came to the bridge after the last run may have any name.
+    """What is sent with a source of these LANs. A link that came to the bridge after the last run may have any name.
 
     Prerouting has asked the routes about links of VPNs and containers, unless they are at the bridge, too.
     """

@@ -72,7 +72,8 @@ def egress_routed(gateway: Resolved) -> t.List[Rule]:
             rules.append(Rule(EGRESS_ROUTED.name, match, Action("expect_nat", nat=action), "guard"))
     wans = wan_interfaces(gateway)
     rules += [
-        Rule(EGRESS_ROUTED.name, Match(family, oif=wans, source=nets), GUARD, "guard")
+        # A WAN behind another NAT has a private address itself.
+        Rule(EGRESS_ROUTED.name, Match(family, oif=wans, source=nets, foreign=True), GUARD, "guard")
         for family, nets in by_family(_private(gateway)).items()
     ]
     return _branch(EGRESS, EGRESS_ROUTED, rules)
