@@ -102,6 +102,12 @@ pending:
       description: When it was made, in UTC.
       type: str
       sample: "2026-11-28T10:20:30Z"
+    overdue:
+      description:
+        - Whether RV(pending.until) passed more than three minutes ago by the clock of this host, and nothing has rolled
+          the change back.
+      type: bool
+      sample: false
 forwarding_without_rules:
   description:
     - Whether this host forwards IPv4 or IPv6 although the applied rules are not loaded, or no instance was applied at

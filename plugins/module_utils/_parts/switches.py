@@ -215,9 +215,9 @@ def _advertised(sight: Sight) -> t.Iterator[str]:
         route = " ".join(map(shlex.quote, words))
         more = " ".join(["metric", str(metric + 1), "proto", "ra", *lasting])
         # A link that is down has no routes; once it is up again, the router is asked.
-        there = "ip -6 route show default {0} metric {1} | grep -q .".format(route, metric)
+        there = "ip -6 route show default {0} | grep -q .".format(route)
         down = "! ip -o link show {0} up 2> /dev/null | grep -q .".format(" ".join(map(shlex.quote, words[2:])))
-        yield "{0} || {1} || ip -6 route replace default {2} {3}".format(there, down, route, more)
+        yield "{0} || {1} || ip -6 route append default {2} {3}".format(there, down, route, more)
 
 
 def sysctl_file(instance: str) -> str:

@@ -50,6 +50,8 @@ __all__ = ("BACK", "PROOF", "Confirmation", "Keeping", "Prepared", "Restoring", 
 FOLDER = RUN_FOLDER
 #: Seconds that a rollback may take: it may wait for the iptables lock, per family and filter.
 LONGEST = 120
+#: Seconds after its deadline in which a rollback may still wait for the lock of another program.
+LATE = 180
 #: Seconds that a module may take for a change without confirmation.
 GUARD = 300
 
@@ -184,7 +186,7 @@ def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Sight) -
     }
 
 
-def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, str]]:
+def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
     """A change that awaits confirmation, for people: without the token, which would let anyone confirm it."""
     pending = _pending(instance, host)
     if not pending.get("until"):
@@ -193,7 +195,9 @@ def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, str]]:
         known = codec.shaped(Origin, pending.get("by", {}))
     except (TypeError, AttributeError):
         return None
-    return {"until": str(pending.get("deadline", "")), "user": known.user, "from": known.address, "at": known.at}
+    until = str(pending.get("deadline", ""))
+    overdue = until < utc(host.now() - LATE)
+    return {"until": until, "user": known.user, "from": known.address, "at": known.at, "overdue": overdue}
 
 
 def disarm(instance: str, known: Confirmation, host: Host) -> None:
@@ -215,10 +219,14 @@ def end_unmade(instance: str, known: Confirmation, host: Host) -> bool:
     return claimed
 
 
+class RolledBack(GatewayError):  # noqa: N818 - reads as what it is
+    """Its timer or the loader has rolled a change back, or is about to."""
+
+
 def check_armed(instance: str, known: Confirmation, host: Sight) -> None:
-    """Raises GatewayError if the deadline passed before the change was made."""
+    """Raises RolledBack if the deadline passed before the change was made."""
     if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
-        raise GatewayError(
+        raise RolledBack(
             "the change was rolled back before it was complete: it took longer than its {0} s, or a service reloaded "
             "the rules meanwhile".format(known.seconds)
         )
@@ -267,7 +275,10 @@ def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, 
         # The timer was faster. What was done since must still be undone.
         if not _await_end(instance, known, host):
             return "its timer has started to roll the change back and does not finish; inspect the host"
-        known = arm(instance, None, prepared, host)
+        try:
+            known = arm(instance, None, prepared, host)
+        except RolledBack:
+            return ""  # by the loader, with the same scripts
         pending = _pending(instance, host)
         _claim(instance, known, host)
     return _restore(instance, pending, why, host, FORGOTTEN)

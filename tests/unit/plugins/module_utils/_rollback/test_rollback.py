@@ -144,6 +144,21 @@ def taken_back(host, known):
     return rollback.take_back("default", known, rollback.Prepared(BACK, KEEP), "it failed", host)
 
 
+def test_two_loaders_that_roll_a_change_back_are_no_failure():
+    """Docker's restart runs it twice: while the change is made, and while the run itself rolls it back."""
+    host = LoaderFirst(fakes.NFT)
+    gone = rollback.Confirmation(30, "gone", "14:05:30")
+    assert taken_back(host, gone) == ""
+    assert not [path for path in host.files if path.startswith(FOLDER)]
+
+
+def test_a_change_is_overdue_some_time_after_its_deadline(host):
+    armed(host)
+    assert rollback.waits("default", host)["overdue"] is False
+    host.time += PENDING.seconds + rollback.LATE + 1
+    assert rollback.waits("default", host)["overdue"] is True
+
+
 def test_whoever_rolls_a_change_back_has_claimed_it(host):
     known = armed(host, pending=None)
     host.answers["sh " + FOLDER + "/restore"] = Done(1, "", "nft: busy\n")
