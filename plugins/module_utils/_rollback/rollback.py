@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-import shlex
 import typing as t
 import uuid
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from .scripts import (
     copies,
     scripts,
 )
-from .timer import Confirmation, start_guard, start_timer, stop_timer, unit_of, waiting
+from .timer import Confirmation, described, reason, start_guard, start_timer, stop_timer, unit_of, waiting
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -131,8 +130,8 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
     known = pending or Confirmation(GUARD, uuid.uuid4().hex, "")
     staged = posixpath.join(FOLDER, ".{0}-{1}".format(instance, known.token[:8]))
     by = origin(host)
-    texts = scripts(folder, known.token, _why(known, by), prepared)
-    texts["change.json"] = json.dumps(_described(known, prepared.keeping, by, host)) + "\n"
+    texts = scripts(folder, known.token, reason(known, by), prepared)
+    texts["change.json"] = json.dumps(described(known, prepared.keeping.commit, by, host.now())) + "\n"
     if pending:
         said = "confirmed {0}, over a new connection".format(by.words)
         texts["confirm"] = confirm_script(folder, known.token, said, unit_of(instance))
@@ -167,23 +166,6 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
             _await_end(instance, known, host)
         raise
     return known
-
-
-def _why(known: Confirmation, by: Origin) -> str:
-    """The reason for a rollback that nobody requested, quoted for the shell."""
-    if not known.until:
-        return shlex.quote("the run {0} was interrupted".format(by.words))
-    return shlex.quote("nobody confirmed the change {0} before {1}".format(by.words, known.until))
-
-
-def _described(known: Confirmation, keeping: Keeping, by: Origin, host: Sight) -> t.Dict[str, t.Any]:
-    return {
-        "token": known.token,
-        "until": known.until,
-        "commit": keeping.commit,
-        "deadline": utc(host.now() + known.seconds),
-        "by": codec.plain(by),
-    }
 
 
 def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:

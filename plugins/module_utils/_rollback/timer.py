@@ -14,10 +14,13 @@ import typing as t
 import uuid
 from dataclasses import dataclass
 
+from .._base import codec
 from .._base.errors import GatewayError, first_lines, printable
+from .._base.origin import utc
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
+    from .._base.origin import Origin
 
 
 #: The guard's command: it waits at most this long, while that process lives and its change exists.
@@ -38,6 +41,24 @@ class Confirmation:
     token: str
     until: str  # for people
     host: str = ""  # this host's own name
+
+
+def reason(known: Confirmation, by: Origin) -> str:
+    """The reason for a rollback that nobody requested, quoted for the shell."""
+    if not known.until:
+        return shlex.quote("the run {0} was interrupted".format(by.words))
+    return shlex.quote("nobody confirmed the change {0} before {1}".format(by.words, known.until))
+
+
+def described(known: Confirmation, commit: str, by: Origin, now: float) -> t.Dict[str, t.Any]:
+    """A change, for those who end it and for ``waits``."""
+    return {
+        "token": known.token,
+        "until": known.until,
+        "commit": commit,
+        "deadline": utc(now + known.seconds),
+        "by": codec.plain(by),
+    }
 
 
 def waiting(seconds: int, host: str = "") -> Confirmation:

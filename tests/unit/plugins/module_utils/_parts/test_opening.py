@@ -110,7 +110,7 @@ def test_another_instance_leaves_all_links_shut(host, interfaces):
 
 
 def test_switches_of_all_links_open_none(host):
-    """An item is no gateway, whatever links it sets switches of."""
+    """An item is not a gateway, whatever links it sets switches of."""
     shut(host, "lo", "ppp0", "lan0")
     host.files["/proc/sys/net/ipv4/ip_forward"] = "0\n"
     host.files["/run/ipmasq/default.unlisted"] = ""

@@ -143,7 +143,7 @@ def test_links_above_a_bridge_are_not_themselves_beside_docker(links, hairpin, s
     beside = [Interface("br0", kind="bridge"), Interface("v30", kind="vlan", parent="br0")]
     found = told([*there, *beside], port_forwards=[forward]).remarks
     assert len(found) == len(sentences)
-    for sentence, (link_name, bridge, words) in zip(found, sentences, strict=True):
+    for sentence, (link_name, bridge, words) in zip(found, sentences):
         assert sentence.startswith("{0} is above the bridge {1}: while ".format(link_name, bridge))
         assert words in sentence
 
