@@ -74,7 +74,7 @@ def test_a_change_that_waits(nft):
     nft.apply(confirmation=rollback.waiting(30), **TWO_LANS)
     info = nft.info()
     assert returned.faults(returned.documented("gateway_info"), info) == []
-    assert set(info["pending"]) == {"until", "user", "from", "at"}
+    assert set(info["pending"]) == {"until", "user", "from", "at", "overdue"}
     assert info["pending"]["at"] < info["pending"]["until"]
     # Against what was kept last.
     assert not info["as_applied"] and info["drift"]

@@ -98,6 +98,10 @@ def metered(gate, folder, **options):
     return gate.apply(**given)
 
 
+#: The LAN of another instance.
+OTHERS = dict(GUESTS, interfaces=["up2"], networks=["192.168.3.0/24"])
+
+
 def written(gate, folder, instance="default"):
     """The samples of a new file, by name and labels."""
     sh("sh {0} write {1}".format(gate.host.place("/etc/ipmasq/metrics"), instance))
@@ -266,7 +270,13 @@ def test_a_change_that_waits_and_is_rolled_back(gate, net, folder):
 @ON_NFT
 def test_absent_leaves_nothing(gate, net, folder):
     metered(gate, folder)
-    metered(gate, folder, instance="other", wans=[{"interface": "up1"}], lans=[dict(GUESTS, interfaces=["up2"])])
+    metered(
+        gate,
+        folder,
+        instance="other",
+        wans=[{"interface": "up1"}],
+        lans=[OTHERS],
+    )
     assert sorted(each.name for each in folder.iterdir()) == ["ipmasq-default.prom", "ipmasq-other.prom"]
     assert of(written(gate, folder, "other"), "as_applied", what="rules") == 1
     gate.absent()
@@ -401,7 +411,13 @@ def test_the_environment_names_nothing_that_is_removed(gate, net, folder, tmp_pa
 def test_node_exporter_reads_two_instances(gate, net, folder, prometheus):
     """It refuses a whole file if a name, a type or a text differs from that of another file."""
     metered(gate, folder)
-    metered(gate, folder, instance="other", wans=[{"interface": "up1"}], lans=[dict(GUESTS, interfaces=["up2"])])
+    metered(
+        gate,
+        folder,
+        instance="other",
+        wans=[{"interface": "up1"}],
+        lans=[OTHERS],
+    )
     words = [prometheus / "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
              "--collector.textfile.directory={0}".format(folder), "--web.listen-address=127.0.0.1:9100"]  # fmt: skip
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as exporter:
