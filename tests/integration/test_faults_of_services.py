@@ -168,9 +168,10 @@ def test_the_shell_that_ends_a_change_is_killed(gate, net, change, scripts):
 
 def booted(gate):
     """What dnsmasq is started with at the next boot, and what metrics are written."""
-    # The power goes for dnsmasq, too, whether its unit is still there or not.
-    if gate.host.server:
-        sh("kill -9 {0}".format(gate.host.server), check=False)
+    # The power goes for dnsmasq, too, whether its unit is still there or not, and whether it has written its PID.
+    for each in serving(gate):
+        sh("kill -9 {0}".format(each.parent.name), check=False)
+    wait_until(lambda: not serving(gate), "dnsmasq has ended")
     shutil.rmtree(gate.host.place("/run"), ignore_errors=True)
     gate.host.put("/run/systemd/system/x", "")
     if gate.host.exists("/etc/ipmasq/boot"):
