@@ -80,15 +80,20 @@ def sample(steps, gate, *words):
     return steps if FULL else steps[sum(map(ord, "".join((gate.programs, *words)))) % 12 :: 12]
 
 
+def ends(gate, change):
+    """What the host has before and after a change."""
+    found = []
+    for side in CHANGES[change]:
+        become(gate, side)
+        found.append(holds(gate))
+    assert found[0] != found[1]
+    return found
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("change", TRIED)
 def test_whichever_step_goes_wrong(gate, change, kind):
-    old, new = CHANGES[change]
-    become(gate, old)
-    before = holds(gate)
-    become(gate, new)
-    after = holds(gate)
-    assert before != after
+    (before, after), (old, new) = ends(gate, change), CHANGES[change]
     for number in sample(range(1, 1000), gate, change, kind):
         become(gate, old)
         assert holds(gate) == before, differences(before, holds(gate))
@@ -129,11 +134,7 @@ class BesideLoader(FaultHost):
 @pytest.mark.parametrize("change", [name for name in TRIED if CHANGES[name][0]])
 def test_the_loader_has_begun_before_the_change(gate, change, line):
     """It has found that no change waits, and loads what was kept last."""
-    old, new = CHANGES[change]
-    become(gate, old)
-    before = holds(gate)
-    become(gate, new)
-    after = holds(gate)
+    (before, after), (old, new) = ends(gate, change), CHANGES[change]
     host, kind = gate.host, type(gate.host)
     for number in sample(range(1, 1000), gate, change, line):
         become(gate, old)
@@ -389,11 +390,7 @@ def disk(gate):
 @pytest.mark.parametrize("change", TRIED)
 def test_a_full_disk(gate, disk, change, path):
     """With room for no page, for one, for two … until it is enough."""
-    old, new = CHANGES[change]
-    become(gate, old)
-    before = holds(gate)
-    become(gate, new)
-    after = holds(gate)
+    (before, after), (old, new) = ends(gate, change), CHANGES[change]
     place = disk(path)
     filler = place / "filler"
     for pages in sample(range(200), gate, change, path) if FULL else (0, 1, 3, 7, 12, 20, 60, 120):

@@ -98,6 +98,12 @@ def metered(gate, folder, **options):
     return gate.apply(**given)
 
 
+def both_metered(gate, folder):
+    """The default instance and another one."""
+    metered(gate, folder)
+    metered(gate, folder, instance="other", wans=[{"interface": "up1"}], lans=[OTHERS])
+
+
 #: The LAN of another instance.
 OTHERS = dict(GUESTS, interfaces=["up2"], networks=["192.168.3.0/24"])
 
@@ -269,14 +275,7 @@ def test_a_change_that_waits_and_is_rolled_back(gate, net, folder):
 
 @ON_NFT
 def test_absent_leaves_nothing(gate, net, folder):
-    metered(gate, folder)
-    metered(
-        gate,
-        folder,
-        instance="other",
-        wans=[{"interface": "up1"}],
-        lans=[OTHERS],
-    )
+    both_metered(gate, folder)
     assert sorted(each.name for each in folder.iterdir()) == ["ipmasq-default.prom", "ipmasq-other.prom"]
     assert of(written(gate, folder, "other"), "as_applied", what="rules") == 1
     gate.absent()
@@ -410,14 +409,7 @@ def test_the_environment_names_nothing_that_is_removed(gate, net, folder, tmp_pa
 @ON_NFT
 def test_node_exporter_reads_two_instances(gate, net, folder, prometheus):
     """It refuses a whole file if a name, a type or a text differs from that of another file."""
-    metered(gate, folder)
-    metered(
-        gate,
-        folder,
-        instance="other",
-        wans=[{"interface": "up1"}],
-        lans=[OTHERS],
-    )
+    both_metered(gate, folder)
     words = [prometheus / "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
              "--collector.textfile.directory={0}".format(folder), "--web.listen-address=127.0.0.1:9100"]  # fmt: skip
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as exporter:

@@ -26,6 +26,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .persist import Parts
     from .state import State
 
+    Reading = t.Callable[[Sight, str], t.Optional[State]]
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -48,9 +50,10 @@ def read(instance: str, host: Sight) -> Earlier:
     return Earlier(instance, persist.read_state(host, instance), others(instance, host), since)
 
 
-def others(instance: str, host: Sight) -> t.Tuple[State, ...]:
-    """The other instances of this host."""
-    states = [persist.read_state(host, name) for name in persist.instances(host) if name != instance]
+def others(instance: str, host: Sight, reading: t.Optional[Reading] = None) -> t.Tuple[State, ...]:
+    """The other instances of this host. ``reading``: how each is read, if a damaged one is not an error."""
+    read_state = reading or persist.read_state
+    states = [read_state(host, name) for name in persist.instances(host) if name != instance]
     return tuple(state for state in states if state)
 
 

@@ -71,24 +71,20 @@ def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice
         Plan(choice.backend.parse(listing, instance) if choice and listing is not None else (), ()),
         facts=read_facts(host) if linked else None,
         init=service.init_of(host),
-        others=tuple(_others(instance, host)),
+        others=earlier.others(instance, host, _known_or_salvaged),
         fresh=is_fresh(state),
     )
 
 
-def _others(instance: str, host: Sight) -> t.Iterator[State]:
-    """The other instances. What a damaged one needs is read from its other files: each may have to be removed first."""
-    for name in persist.instances(host):
-        if name != instance:
-            try:
-                state = persist.read_state(host, name)
-            except GatewayError:
-                state = _salvaged(name, host)
-            if state:
-                yield state
+def _known_or_salvaged(host: Sight, instance: str) -> t.Optional[State]:
+    """What a damaged instance needs is read from its other files: each may have to be removed first."""
+    try:
+        return persist.read_state(host, instance)
+    except GatewayError:
+        return _salvaged(host, instance)
 
 
-def _salvaged(instance: str, host: Sight) -> t.Optional[State]:
+def _salvaged(host: Sight, instance: str) -> t.Optional[State]:
     """The state that the other files of an instance show; its switches began with the kernel's defaults."""
     left = persist.salvaged(host, instance, PARTS)
     switches = SWITCHES.of(left).values
@@ -106,7 +102,7 @@ def _state_to_remove(instance: str, host: Sight) -> t.Tuple[t.Optional[State], t
         return state.holding(DECLARATION, replace(DECLARATION.of(state), intent=None)), ()
     if state:
         return state, ()
-    left = _salvaged(instance, host)
+    left = _salvaged(host, instance)
     if not left:
         return None, ()
     # Which kernel chains existed before is unknown, too, so all of them stay.

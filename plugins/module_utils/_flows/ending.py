@@ -49,8 +49,10 @@ FUNCTION = r"""E() {
 
 def socket_of(entry: Entry, local: t.Container[str]) -> str:
     """The filter for ss(8) that names the server's socket; empty if that is not on this host, or has no connections."""
+    if entry.protocol != TCP:
+        return ""
     server = text_of(entry.answer_source)
-    if entry.protocol != TCP or server not in local:
+    if server not in local:
         return ""
     ends = server, entry.answer_source_port, text_of(entry.answer_destination), entry.answer_destination_port
     return "src [{0}]:{1} and dst [{2}]:{3}".format(*ends)

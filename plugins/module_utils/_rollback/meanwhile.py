@@ -43,8 +43,8 @@ class Outdated(GatewayError):  # noqa: N818 - reads as what it is
 def marks(sight: Sight, armed: bool = False) -> str:
     """Shows whether another change has ended: a digest.
 
-    A change that was under way when the host was read makes it one that no later digest equals. ``armed``: the change
-    under way is the own one.
+    If a change was under way when the host was read, no later digest equals this one. ``armed``: the change under way is
+    this run's own.
     """
     sight = sight.aside()
     paths = [path for pattern in ENDED for path in sight.find(pattern)]

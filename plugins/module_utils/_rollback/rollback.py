@@ -26,6 +26,7 @@ from .._base.errors import GatewayError
 from .._base.host import RUN_FOLDER
 from .._base.lock import await_scripts
 from .._base.origin import Origin, origin, utc
+from .meanwhile import UNDER_WAY
 from .scripts import (
     BACK,
     FORGOTTEN,
@@ -109,7 +110,7 @@ def check_others(instance: str, host: Sight) -> None:
 def await_others(seconds: int, host: Sight) -> None:
     """Wait for changes in progress, of any instance. If one remains, the usual refusal follows."""
     for _second in range(seconds):
-        if not host.find(FOLDER + "/[a-z]*/change.json"):
+        if not host.find(UNDER_WAY):
             return
         host.sleep(1)
 
