@@ -43,8 +43,8 @@ class Outdated(GatewayError):  # noqa: N818 - reads as what it is
 def marks(sight: Sight, armed: bool = False) -> str:
     """Shows whether another change has ended: a digest.
 
-    If a change was under way when the host was read, no later digest equals this one. ``armed``: the change under way is
-    this run's own.
+    If a change was under way when the host was read, no later digest equals this one. ``armed``: the change under way
+    is this run's own.
     """
     sight = sight.aside()
     paths = [path for pattern in ENDED for path in sight.find(pattern)]
