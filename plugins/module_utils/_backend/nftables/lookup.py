@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Many port forwards on nftables: a verdict map finds the right one without trying all of them.
+"""Many port forwards, or LANs, on nftables: a verdict map finds the right one without trying all of them.
 
 New connections from clients pass the rules of every forward, too, so 10,000 rules in a row slow down each of them.
 Above ``FEW``, the rules move unchanged into chains of a few each; a map of ports (before the translation) or of
@@ -19,11 +19,14 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from ..._base.net import is_host
+from ..._rules.model import Match
 from ..blocks import FEW, block_of, blocks, catch_alls, is_forward
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.model import Rule
 
+#: So many LANs are told apart by a map; comparing a few names in a row takes less.
+LINKS = 4
 #: The number of ports that share a chain.
 BLOCK = 8
 #: Wider ranges are not in a map, but have a rule each.
@@ -45,11 +48,18 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class LinkLookup:
+    """A rule that dispatches packets by the link that they came from: its name to the name of a chain."""
+
+    targets: t.Dict[str, str]
+
+
+@dataclass(frozen=True)
 class Part:
     """The contents of a chain, in order."""
 
     chain: str
-    rules: t.Tuple[Rule | Lookup, ...]
+    rules: t.Tuple[Rule | Lookup | LinkLookup, ...]
 
 
 def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Part]:
@@ -67,8 +77,41 @@ def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Pa
         elif chain == by_server:
             found += _split(chain, standing, _has_server, _by_server)
         else:
-            found.append(Part(chain, tuple(standing)))
+            found.append(Part(chain, tuple(_by_link(standing))))
     return found
+
+
+def _by_link(rules: t.List[Rule]) -> t.Iterator[Rule | LinkLookup]:
+    """The rules of a chain, with one look-up in place of each row of jumps by the link alone, one for each LAN.
+
+    A packet is of one link, so the order in such a row does not matter, as long as no link is in two of its rules.
+    """
+    waiting: t.List[Rule] = []
+    known: t.Set[str] = set()
+    for rule in rules:
+        names = rule.match.iif if _is_of_link(rule) else ()
+        if not names or not known.isdisjoint(names):
+            yield from _gathered(waiting)
+            waiting, known = [], set()
+        if names:
+            waiting.append(rule)
+            known.update(names)
+        else:
+            yield rule
+    yield from _gathered(waiting)
+
+
+def _is_of_link(rule: Rule) -> bool:
+    """Whether a rule sends packets of some links elsewhere, and asks for nothing else. A pattern is in no map."""
+    names = rule.match.iif
+    exact = bool(names) and not any(name.endswith("*") for name in names)
+    return exact and rule.action.kind == "jump" and rule.match == Match(iif=names)
+
+
+def _gathered(rules: t.List[Rule]) -> t.List[Rule | LinkLookup]:
+    if len(rules) < LINKS:
+        return list(rules)
+    return [LinkLookup({name: rule.action.target for rule in rules for name in rule.match.iif})]
 
 
 def _split(

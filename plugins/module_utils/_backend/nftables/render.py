@@ -16,7 +16,8 @@ from ..._rules.rows import Row
 from .action import action_of, helper_name, timer_name
 from .expressions import as_ports, as_text, compare, payload, rule_row
 from .flowtable import FLOWTABLE
-from .lookup import Lookup, arranged
+from .known import with_known_first
+from .lookup import LinkLookup, Lookup, arranged
 from .match import matches, split
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -57,7 +58,7 @@ def rows_of(ruleset: RuleSet) -> Rows:
     rows = _helper_rows(ruleset) + _timer_rows(ruleset)
     if any(rule.action.kind == "offload" for rule in ruleset.rules):
         rows.append(Row("", as_text({"flowtable": FLOWTABLE}), "flowtable"))
-    ruleset = _with_mss_inside(_with_reaches_inside(ruleset))
+    ruleset = _with_mss_inside(_with_reaches_inside(with_known_first(ruleset)))
     rows += [_chain_row(chain.name, chain.hook, chain.stage, ruleset.instance) for chain in ruleset.chains]
     known = {chain.name for chain in ruleset.chains}
     # A chain after the NAT sees its result and needs no expect_nat.
@@ -126,7 +127,11 @@ def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
     return replace(ruleset, chains=chains, rules=(head, *others, *moved, *rest))
 
 
-def _rows(rule: Rule | Lookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
+def _rows(rule: Rule | Lookup | LinkLookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
+    if isinstance(rule, LinkLookup):
+        links = [[name, {"jump": {"target": target}}] for name, target in rule.targets.items()]
+        by_link = {"key": {"meta": {"key": "iifname"}}, "data": {"set": sorted(links, key=as_text)}}
+        return [rule_row(chain, [{"vmap": by_link}], owner(ruleset.instance, "jump"))]
     if isinstance(rule, Lookup):
         return [rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
     # Packets that go on to another chain are counted there.

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import lookup
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Match, Rule
 from ansible_collections.ipmasq.linux.tests.unit import strategies
+from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, ruleset
 
 ACCEPT, DNAT = Action("accept"), Action("dnat", to=("192.168.1.9",))
 #: A protocol, a first port and how many more.
@@ -117,3 +118,32 @@ def test_one_forward_more_changes_its_chain_and_the_map():
     rules = [coming("tcp", 8 * number, 0, number) for number in range(1, 80)]
     before, after = arranged(rules), arranged([*rules, coming("tcp", 81, 0, 99)])
     assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat", "dstnat-tcp-80"]
+
+
+def lans(*links):
+    return [
+        {"name": "l{0}".format(number), "interfaces": list(names), "networks": ["10.0.{0}.0/24".format(number)]}
+        for number, names in enumerate(links)
+    ]
+
+
+def forward(*links):
+    rows = NFT.render(ruleset(wans=[{"interface": "ppp0"}], lans=lans(*links)))
+    texts = [NFT.show(row).partition(" comment ")[0] for row in rows]
+    return [text.partition(": ")[2] for text in texts if text.startswith("forward: ")]
+
+
+def test_many_lans_are_told_apart_by_one_map():
+    links = [("a0",), ("b0", "b1"), ("c0",), ("d0",)]
+    rows = forward(*links)
+    known = ", ".join('"{0}" : jump lan-l{1}'.format(name, at) for at, names in enumerate(links) for name in names)
+    assert rows.count('iifname vmap {{ {0}, "ppp0" : jump from-wan }}'.format(known)) == 1
+    assert not any("jump lan-" in row for row in rows if "vmap" not in row)
+    # What a LAN says to no one in particular goes on from there.
+    assert 'iifname { "a0", "b0", "b1", "c0", "d0" } jump to' in rows
+    assert not any("vmap" in row for row in forward(*links[:2]))
+
+
+def test_a_pattern_is_in_no_map():
+    rows = forward(("a0",), ("b0",), ("v*",), ("c0",), ("d0",), ("e0",), ("f0",))
+    assert [row.count("jump lan-") for row in rows if "jump lan-" in row] == [1, 1, 1, 4]
