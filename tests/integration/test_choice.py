@@ -456,6 +456,73 @@ def test_a_wan_that_has_become_a_lan_hears_no_router(nft, tmp_path, name):
         sh("ip link del enx0")
 
 
+LISTENING = "cat /proc/sys/net/ipv6/conf/ppp0/accept_ra"
+
+
+def hears(value: str = "") -> str:
+    """accept_ra of ppp0, which this value is written to first."""
+    if value:
+        sh("echo {0} > /proc/sys/net/ipv6/conf/ppp0/accept_ra".format(value))
+    return sh(LISTENING).strip()
+
+
+@pytest.mark.parametrize("then", ["absent", "another WAN"])
+@pytest.mark.parametrize("early", [True, False], ids=["there first", "comes later"])
+@pytest.mark.parametrize(("ours", "theirs"), [("ppp*", "ppp*"), ("ppp*", "ppp0"), ("ppp0", "ppp*")])
+def test_a_wan_that_another_instance_has_keeps_listening(nft, net, ours, theirs, early, then):
+    """Also one that came after that instance's run, so that only its pattern is known there."""
+
+    def appear() -> None:
+        sh("ip link add ppp0 type veth peer name far0")
+
+    first = {"wans": [{"interface": ours}], "lans": [OFFICE]}
+    second = {"wans": [{"interface": theirs}], "lans": [GUESTS]}
+    if early:
+        appear()
+    nft.apply(**first)
+    nft.apply(instance="two", **second)
+    if not early:
+        appear()
+        hears("2")  # as udev does
+    assert hears() == "2"
+    if then == "absent":
+        nft.absent()
+    else:
+        nft.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    assert hears() == "2"
+    assert not [line for line in nft.info("two")["drift"] if "ppp0" in line]
+    # With the last instance that needs it, it ends.
+    nft.absent("two")
+    nft.absent()
+    assert hears() == "1"
+
+
+def test_a_wan_that_comes_under_the_pattern_of_another_instance_began_with_the_default(nft, net):
+    nft.apply(wans=[{"interface": "ppp*"}], lans=[OFFICE])
+    sh("ip link add ppp0 type veth peer name far0")
+    hears("2")
+    nft.apply(instance="two", wans=[{"interface": "ppp0"}], lans=[GUESTS])
+    nft.absent()
+    assert hears() == "2"
+    nft.absent("two")
+    assert hears() == "1"
+
+
+@pytest.mark.parametrize("first", ["1", "2"])
+@pytest.mark.parametrize("then", ["absent", "a LAN"])
+def test_a_wan_by_a_pattern_gets_its_first_value_back(nft, net, then, first):
+    """An IPv6 router has 2 there before the first run."""
+    sh("ip link add ppp0 type veth peer name far0")
+    hears(first)
+    nft.apply(wans=[{"interface": "ppp*"}], lans=[OFFICE])
+    usb = {"name": "usb", "interfaces": ["ppp*"], "networks": ["192.168.9.0/24"]}
+    if then == "absent":
+        nft.absent()
+    else:
+        nft.apply(wans=[{"interface": "wan0"}], lans=[OFFICE, usb])
+    assert hears() == first
+
+
 def heard(net, link: str) -> bool:
     advertise(net, link)
     return "proto ra" in sh("ip -6 route show default dev " + link)

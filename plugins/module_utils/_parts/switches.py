@@ -12,7 +12,6 @@ the forwarding of the gateway's single interfaces, which follows the global swit
 
 from __future__ import annotations
 
-import fnmatch
 import shlex
 import typing as t
 from dataclasses import dataclass, field
@@ -100,9 +99,9 @@ class _SwitchesPart(Part[Held]):
         earlier, lost = (self.empty, was) if scene.fresh else (was, self.empty)
         known = dict(earlier.values)
         before = sysctl.snapshot([key for key, _value in values if key not in known], sight)
-        # udev has set what a link under a pattern of ours began with.
-        patterns = [key for key in known if "*" in key]
-        before.update({key: "1" for key in before if any(fnmatch.fnmatchcase(key, each) for each in patterns)})
+        # udev has set what a link under a pattern of ours, or of another instance, began with.
+        in_pattern = sysctl.among({key for key in (*known, *self._of_others(scene)) if "*" in key})
+        before.update({key: "1" for key in before if in_pattern(key)})
         # A link that comes later begins with the kernel's default.
         coming = [each for each in values if each[0].endswith("/accept_ra") and "*" not in each[0]]
         later = [each for each in coming if each[0] not in known and not sight.exists(sysctl.PROC + each[0])]
@@ -131,18 +130,24 @@ class _SwitchesPart(Part[Held]):
         }
         return sysctl.in_order({**single, **values})
 
-    def _restored(self, was: Held, want: Held, others: t.Iterable[t.Any]) -> Switches:
+    def _restored(self, was: Held, want: Held, scene: Scene) -> Switches:
         """The first values of switches that this instance no longer sets, except those that another instance sets."""
-        theirs = [self.of(other) for other in others]
-        needed = {key for held in theirs for key in held.before}
+        needed = {key for other in scene.others for key in self.of(other).before}
         # The values of a salvaged state are known, and not all that they have altered.
-        needed |= sysctl.altered_by((key for held in theirs for key, _value in held.values), was.before)
+        needed |= sysctl.altered_by(self._of_others(scene), was.before)
+        # The link of another instance's pattern may have come after its run.
+        is_needed = sysctl.among(needed | {key for key in self._of_others(scene) if "*" in key})
         gone = sysctl.altered_by(_dropped(was.values, want.values), was.before) if want.values else set(was.before)
-        return sysctl.restoring({key: was.before[key] for key in gone if key not in needed})
+        return sysctl.restoring({key: was.before[key] for key in gone if not is_needed(key)})
+
+    def _of_others(self, scene: Scene) -> t.Set[str]:
+        """The switches that other instances set, and patterns of them."""
+        return {key for other in scene.others for key, _value in self.of(other).values}
 
     def plan(self, was: Held, want: Held, scene: Scene, sight: Sight) -> Delta:
-        targets = self._restored(was, want, scene.others) + self.targets(want, scene)
-        targets += sysctl.left_by_patterns(was.values, want.values, sight)
+        targets = self._restored(was, want, scene) + self.targets(want, scene)
+        kept = {key for key, _value in (*want.values, *targets)} | self._of_others(scene)
+        targets += sysctl.left_by_patterns(was.values, kept, sight)
         changes = sysctl.changes(targets, sight, loads=bool(want.values) and not scene.plan.live)
         if not changes:
             return NOTHING
@@ -164,7 +169,7 @@ class _SwitchesPart(Part[Held]):
         return ()
 
     def verify(self, was: Held, want: Held, scene: Scene, sight: Sight) -> None:
-        _check(self._restored(was, want, scene.others) + self.targets(want, scene), sight)
+        _check(self._restored(was, want, scene) + self.targets(want, scene), sight)
 
     def restore(self, delta: Delta, was: Held, want: Held, scene: Scene, sight: Sight) -> Shell:
         targets = dict(delta.do.targets) if delta.do else {}

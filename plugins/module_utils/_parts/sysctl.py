@@ -319,16 +319,22 @@ def lasting(switches: Switches, earlier: Switches, lans: t.Iterable[str], host: 
     return in_order(held)
 
 
-def left_by_patterns(old: Switches, new: Switches, host: Sight) -> Switches:
-    """What links keep that came under a pattern which is no WAN's any more."""
-    kept = dict(new)
+def left_by_patterns(old: Switches, kept: t.Collection[str], host: Sight) -> Switches:
+    """What links keep that came under a pattern which is no WAN's any more. ``kept`` are keys, and patterns of them."""
+    is_kept = among(kept)
     return tuple(
-        (path[len(PROC) :], "1")
+        (found, "1")
         for key, _value in old
         if "*" in key and key not in kept
-        for path in host.find(PROC + key)
-        if path[len(PROC) :] not in kept and read(host, path[len(PROC) :]) == "2"
+        for found in (path[len(PROC) :] for path in host.find(PROC + key))
+        if not is_kept(found) and read(host, found) == "2"
     )
+
+
+def among(keys: t.Collection[str]) -> t.Callable[[str], bool]:
+    """Whether a key is one of these, or matches one that is a pattern."""
+    patterns = [key for key in keys if "*" in key]
+    return lambda key: key in keys or any(fnmatch.fnmatchcase(key, each) for each in patterns)
 
 
 def altered_by(keys: t.Iterable[str], before: t.Mapping[str, str]) -> t.Set[str]:
