@@ -26,6 +26,7 @@ from unhurried import patience, slowness, wait_until
 from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink, sockets
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts import holders
 from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntrack
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
@@ -542,7 +543,7 @@ def test_where_netlink_is_refused_the_program_is_asked(nft):
     for words in kinds.values():
         insert(words)
     insert("-w 7 " + KINDS["udp"])
-    nft.host.netfilter = refused
+    nft.host.kernel = refused
     before = known()
     assert forgotten(nft.apply(check=True, **snat(), **ONE_LAN)) == len(kinds)
     assert known() == before
@@ -555,7 +556,7 @@ def test_where_netlink_is_refused_the_program_is_asked(nft):
     assert nft.apply(**ONE_LAN).warnings == ()
 
 
-def refused():
+def refused(_protocol):
     raise OSError(1, "Operation not permitted")
 
 
@@ -654,7 +655,7 @@ def crowd(count, source, net=8):
     nat = netlink.attribute(0x8006, b"".join(netlink.attribute(kind, inet(GATE4)) for kind in (1, 2)))
     fixed = netlink.attribute(7, (600).to_bytes(4, "big")) + netlink.attribute(3, (8).to_bytes(4, "big")) + nat
     create = netlink.REQUEST | 0x600
-    with sockets.Netlink() as kernel:
+    with sockets.Netlink(sockets.NETFILTER) as kernel:
         for first in range(0, count, 200):
             packet = b""
             for number in range(first, min(first + 200, count)):
@@ -702,3 +703,18 @@ def test_what_the_time_does_not_suffice_for_is_told(nft, monkeypatch):
     monkeypatch.setattr(conntrack, "LONGEST", -1)
     (told,) = nft.apply(check=True, **snat(), **ONE_LAN).warnings
     assert told.startswith("there was not enough time to check every connection")
+
+
+def test_the_kernel_lists_the_servers_of_its_files(nft, monkeypatch):
+    """Those of TCP, without a walk through all connections."""
+    wire_gateway()
+    with contextlib.ExitStack() as stack:
+        for number, address in enumerate(["", "::", "127.0.0.1", "::1", "192.168.1.1", "fd00:1::1"], 8081):
+            server = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET))
+            server.bind((address, number))
+            server.listen(4)
+        there = [(each.protocol, each.address, each.port, each.inode) for each in holders._waiting(nft.host)]
+        assert sorted(holders._told(nft.host)) == sorted(there) and len(there) == 6
+        told = sorted(holders.listening(nft.host))
+        monkeypatch.setattr(nft.host, "kernel", lambda _protocol: socket.socket(family=-1))
+        assert sorted(holders.listening(nft.host)) == told == [("tcp", port) for port in (8081, 8082, 8085, 8086)]

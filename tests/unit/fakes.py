@@ -371,7 +371,7 @@ class FakeHost(Host):
     def is_root(self) -> bool:
         return self.root
 
-    def netfilter(self) -> t.Any:
+    def kernel(self, _protocol: int) -> t.Any:
         """What a test sets; otherwise the kernel refuses, and the program has to be used."""
         raise OSError(1, "Operation not permitted")
 

@@ -111,11 +111,11 @@ class Sight(ABC):
         """Seconds of a clock that nobody can set."""
         return time.monotonic()
 
-    def netfilter(self) -> Netlink:
-        """Raises OSError if access is refused."""
+    def kernel(self, protocol: int) -> Netlink:
+        """A netlink socket. Raises OSError if access is refused."""
         from .sockets import Netlink  # noqa: PLC0415 - hardly any run needs it
 
-        return Netlink()
+        return Netlink(protocol)
 
     def pid(self) -> int:
         """The process ID of this run."""
@@ -294,10 +294,10 @@ class Onlooker(Sight):
     def pid(self) -> int:
         return self._host.pid()
 
-    def netfilter(self) -> Netlink:
+    def kernel(self, protocol: int) -> Netlink:
         from .sockets import Listing  # noqa: PLC0415 - as above
 
-        return Listing(self._host.netfilter())
+        return Listing(self._host.kernel(protocol), protocol)
 
 
 def _make_folders(path: str, mode: int) -> None:

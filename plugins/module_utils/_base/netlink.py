@@ -91,6 +91,11 @@ def dump() -> bytes:
     return message(GET, REQUEST | DUMP, 0)
 
 
+def sockets(body: bytes) -> bytes:
+    """The request for sockets: SOCK_DIAG_BY_FAMILY."""
+    return HEADER.pack(HEADER.size + len(body), 20, REQUEST | DUMP, 0, 0) + body
+
+
 def messages(data: bytes) -> t.Iterator[t.Tuple[int, int, int]]:
     """Type, start and end of each message in a packet."""
     at = 0

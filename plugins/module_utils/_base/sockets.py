@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Sockets to the kernel's netfilter and to links; ``host`` loads this file only if somebody asks for one."""
+"""Sockets to the kernel and to links; ``host`` loads this file only if somebody asks for one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ import select
 import socket
 import struct
 
-#: Netlink protocol of netfilter, from linux/netlink.h.
-NETFILTER = 12
+#: Netlink protocols, from linux/netlink.h: of netfilter, and of the list of sockets.
+NETFILTER, SOCK_DIAG = 12, 4
 #: From linux/netlink.h, for multicast groups.
 SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 #: SO_RCVBUFFORCE, and bytes: what the kernel sends to a group comes unasked.
 FORCED_BUFFER, ROOM = 33, 1 << 24
-#: The type of a message that lists connections: NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET.
-LIST = struct.pack("=H", 0x101)
+#: The types of messages that list connections (NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET) or sockets
+#: (SOCK_DIAG_BY_FAMILY).
+LISTS = {NETFILTER: struct.pack("=H", 0x101), SOCK_DIAG: struct.pack("=H", 20)}
 
 
 class Netlink:
-    """A netlink socket to the kernel's netfilter. Every method may raise OSError, as access may be refused."""
+    """A netlink socket to the kernel. Every method may raise OSError, as access may be refused."""
 
     #: Larger than any packet of a dump.
     PACKET = 1 << 17
     #: Seconds to wait for an answer.
     PATIENCE = 10
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._socket = socket.socket(getattr(socket, "AF_NETLINK", 16), kind, NETFILTER)
+        self._socket = socket.socket(getattr(socket, "AF_NETLINK", 16), kind, protocol)
         self._socket.settimeout(self.PATIENCE)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
@@ -61,17 +62,17 @@ class Netlink:
 
 
 class Listing(Netlink):
-    """A netlink socket that only lists connections."""
+    """A netlink socket that only lists."""
 
-    def __init__(self, kernel: Netlink) -> None:  # pylint: disable=super-init-not-called
-        self._kernel = kernel
+    def __init__(self, kernel: Netlink, protocol: int) -> None:  # pylint: disable=super-init-not-called
+        self._kernel, self._list = kernel, LISTS.get(protocol)
 
     def __exit__(self, *_error: object) -> None:
         self._kernel.__exit__()
 
     def send(self, data: bytes) -> None:
-        if data[4:6] != LIST:
-            raise ValueError("this message does not only list connections")
+        if data[4:6] != self._list:
+            raise ValueError("this message does not only list")
         self._kernel.send(data)
 
     def receive(self) -> bytes:

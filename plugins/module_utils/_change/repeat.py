@@ -133,9 +133,9 @@ class Listener(Onlooker):
             self.spoiled = True
         return done
 
-    def netfilter(self) -> Netlink:
+    def kernel(self, protocol: int) -> Netlink:
         self.spoiled = True
-        return self._host.netfilter()
+        return self._host.kernel(protocol)
 
     def aside(self) -> Sight:
         return self._host.aside()

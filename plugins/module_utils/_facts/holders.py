@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import struct
 import sys
 import typing as t
 from dataclasses import dataclass
 
+from .._base import netlink
 from .._base.errors import GatewayError
+from .._base.sockets import SOCK_DIAG
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -23,6 +26,11 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6")
 #: Column st: TCP_LISTEN, and of UDP sockets that are not connected TCP_CLOSE; include/net/tcp_states.h
 WAITING = ("0A", "07")
 ANY = ("0.0.0.0", "::")
+#: What the kernel is asked for, by family: struct inet_diag_req_v2, with a filter of states; TCP_LISTEN is 10.
+TCP, LISTEN = 6, 1 << 10
+ASKED = struct.Struct("=BBxxI48x")
+#: Its answer, struct inet_diag_msg: port, address, inode.
+ANSWER = struct.Struct("=4x2s2x16s44xI")
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,12 @@ def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Hold
 
 def listening(host: Sight) -> t.Tuple[t.Tuple[str, int], ...]:
     """The protocols and ports on which this host waits for connections from elsewhere."""
-    found = (each for each in _waiting(host) if not ipaddress.ip_address(each.address).is_loopback)
+    try:
+        # For the files of TCP, the kernel walks through all connections of the host, up to a million of places.
+        waiting = [*_told(host), *_waiting(host, TABLES[2:])]
+    except OSError:
+        waiting = [*_waiting(host)]
+    found = (each for each in waiting if not ipaddress.ip_address(each.address).is_loopback)
     return tuple(dict.fromkeys((each.protocol, each.port) for each in found))
 
 
@@ -68,9 +81,27 @@ class _Socket(t.NamedTuple):
     inode: str
 
 
-def _waiting(host: Sight) -> t.Iterator[_Socket]:
+def _told(host: Sight) -> t.Iterator[_Socket]:
+    """The sockets of TCP on which processes wait for others, as the kernel tells. Raises OSError if it does not."""
+    with host.kernel(SOCK_DIAG) as kernel:
+        for family, size in netlink.FAMILIES.items():
+            kernel.send(netlink.sockets(ASKED.pack(family, TCP, LISTEN)))
+            more = True
+            while more:
+                data = kernel.receive()
+                for kind, at, _end in netlink.messages(data):
+                    more = kind not in (netlink.DONE, netlink.ERROR)
+                    if more:
+                        port, address, inode = ANSWER.unpack_from(data, at + netlink.HEADER.size)
+                        place = str(ipaddress.ip_address(address[:size]))
+                        yield _Socket("tcp", place, int.from_bytes(port, "big"), str(inode))
+                    elif netlink.error_of(data, at):
+                        raise OSError(netlink.error_of(data, at), "the kernel does not list sockets")
+
+
+def _waiting(host: Sight, tables: t.Sequence[str] = TABLES) -> t.Iterator[_Socket]:
     """The sockets on which processes wait for others."""
-    for table in TABLES:
+    for table in tables:
         for line in _read(host, table).splitlines()[1:]:
             fields = line.split()
             place, _colon, number = fields[1].partition(":")

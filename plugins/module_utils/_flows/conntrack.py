@@ -126,7 +126,7 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     # With the helper, the tuple and the message.
     doubtful: t.List[t.Tuple[Entry, str, t.Tuple[bytes, bytes]]] = []
     announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
-    with host.netfilter() as kernel:
+    with host.kernel(NETFILTER) as kernel:
         kernel.send(netlink.dump())
         for data, at, end in _told(kernel, clock):
             entry = netlink.entry(data, at, end)
@@ -319,7 +319,7 @@ def commands(groups: Groups, instance: str) -> str:
 def _forget_by_netlink(messages: t.Sequence[bytes], host: Sight, clock: _Clock) -> int:
     left = len(messages)
     try:
-        with host.netfilter() as kernel:
+        with host.kernel(NETFILTER) as kernel:
             for number, packet in enumerate(netlink.batches(messages), 1):
                 if clock.over:
                     break

@@ -174,7 +174,8 @@ def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Ite
 
 
 def _except_source(rule: Rule) -> t.Any:
-    return rule.chain, replace(rule.match, source=()), rule.action
+    match = replace(rule.match, source=()) if rule.match.source else rule.match
+    return rule.chain, match, rule.action
 
 
 def _only_here(sources: t.Tuple[str, ...], others: t.Tuple[str, ...]) -> t.Sequence[str]:

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import struct
 import sys
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._facts.holders import Holder, holders
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.sockets import LISTS, SOCK_DIAG
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.holders import Holder, holders, listening
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -59,3 +63,51 @@ def test_one_process_is_named_once_and_one_that_is_hidden_without_its_name():
     assert [str(each) for each in holders(53, ["192.168.1.1"], host)] == ["named (PID 812) of named.service"]
     host = host_with(udp=line(LAN, 53, "07", 99))
     assert [str(each) for each in holders(53, ["192.168.1.1"], host)] == ["a process that is not visible here"]
+
+
+def answer(family, address, port, inode):
+    """struct inet_diag_msg, as the kernel answers."""
+    sockid = struct.pack("!HH16s16s", port, 0, ipaddress.ip_address(address).packed, b"") + bytes(12)
+    body = struct.pack("=BBBB", family, 10, 0, 0) + sockid + struct.pack("=IIIII", 0, 0, 0, 0, inode)
+    return netlink.HEADER.pack(netlink.HEADER.size + len(body), 20, 2, 0, 0) + body
+
+
+def end(kind, code):
+    return netlink.HEADER.pack(netlink.HEADER.size + 4, kind, 2, 0, 0) + struct.pack("=i", -code)
+
+
+class Kernel:
+    def __init__(self, protocol, *packets):
+        assert protocol == SOCK_DIAG
+        self.asked, self.packets = [], list(packets)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def send(self, data):
+        self.asked.append((data[4:6], data[16], data[20:24]))
+
+    def receive(self):
+        return self.packets.pop(0)
+
+
+def test_where_this_host_listens_is_asked_without_its_connections(monkeypatch):
+    host = host_with(udp=line("00000000", 53, "07", 77), tcp=line(LAN, 99, "0A", 78))
+    done = end(netlink.DONE, 0)
+    four = answer(2, "0.0.0.0", 22, 5) + answer(2, "127.0.0.1", 25, 6), answer(2, "192.168.1.1", 80, 7) + done
+    kernel = Kernel(SOCK_DIAG, *four, answer(10, "fd00::1", 443, 8) + answer(10, "::1", 631, 9), done)
+    monkeypatch.setattr(host, "kernel", lambda _protocol: kernel)
+    assert listening(host) == (("tcp", 22), ("tcp", 80), ("tcp", 443), ("udp", 53))
+    listen = struct.pack("=I", 1 << 10)
+    assert kernel.asked == [(LISTS[SOCK_DIAG], family, listen) for family in (2, 10)]
+
+
+@pytest.mark.parametrize("kind", [netlink.ERROR, netlink.DONE])
+def test_a_kernel_that_does_not_list_sockets_has_files(monkeypatch, kind):
+    host = host_with(udp=line("00000000", 53, "07", 77), tcp=line(LAN, 99, "0A", 78) + line(LAN, 98, "01", 79))
+    for refused in (lambda protocol: Kernel(protocol, end(kind, netlink.ENOENT)), host.kernel):
+        monkeypatch.setattr(host, "kernel", refused)
+        assert listening(host) == (("tcp", 99), ("udp", 53))

@@ -168,7 +168,7 @@ def tracking(*answers, listing=""):
     host.files["/proc/sys/net/netfilter/nf_conntrack_count"] = "1\n"
     host.connections = listing
     kernel = Kernel(*answers)
-    host.netfilter = lambda: kernel
+    host.kernel = lambda _protocol: kernel
     return host, kernel
 
 

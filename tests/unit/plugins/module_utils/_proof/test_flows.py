@@ -21,7 +21,7 @@ def test_a_connection_is_named_by_its_first_packet():
 
 def test_without_access_they_end_by_themselves():
     class Host:
-        def netfilter(self):
+        def kernel(self, _protocol):
             raise PermissionError
 
     flows.forget([Packet("192.168.1.9", "192.0.2.1")], Host())
