@@ -404,9 +404,34 @@ def test_the_address_of_several_routers_is_known_to_other_instances(gate, net):
     assert net.tcp("office", "guest", "192.168.2.10", timeout=0.5) == "timeout"
 
 
-def test_a_first_run_on_the_master_of_several_routers(nft, net):
+#: As FRR's manual and keepalived's write it.
+WITH_PREFIX = MASTER.replace("/32", "/24").replace("/128", "/64")
+
+
+@pytest.mark.parametrize("sides", [{}, TWO_LANS, FOLLOWING], ids=["chosen", "declared", "followed"])
+def test_the_address_of_several_routers_may_have_the_prefix_of_the_lan(gate, net, sides):
+    """Run on the backup, and on the master."""
     shared_address(net)
-    sh(MASTER)
+    gate.apply(**sides)
+    sh(WITH_PREFIX)
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+    again = gate.apply(**sides)
+    assert not again.changed
+    assert "vrrp51" not in str(again.remarks)
+    # With a network beside that the LAN does not have, it is the LAN's still; with none of the LAN's, it is not.
+    sh("ip addr add 192.168.7.1/24 dev vrrp51")
+    gate.apply(**TWO_LANS)
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+    sh("ip addr flush dev vrrp51 scope global; ip addr add 192.168.7.1/24 dev vrrp51")
+    gate.apply(**TWO_LANS)
+    net.nodes["office"].sh("ip route replace default via 192.168.7.1 dev up0 onlink")
+    assert net.tcp("office", "wan", topology.WAN4, 8080, timeout=0.4) == "timeout"
+
+
+@pytest.mark.parametrize("master", [MASTER, WITH_PREFIX], ids=["single", "prefix"])
+def test_a_first_run_on_the_master_of_several_routers(nft, net, master):
+    shared_address(net)
+    sh(master)
     assert "vrrp51: not used as a LAN: it is on the wire of lan0" in nft.apply().notes
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
 

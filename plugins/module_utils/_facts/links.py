@@ -88,11 +88,6 @@ class Interface:
     parent: str = ""  # the lower link of a VLAN or another stacked link
 
     @property
-    def on_wire_of(self) -> str:
-        """The link on whose wire this one has single addresses and a MAC address of its own, as for VRRP."""
-        return self.parent if self.kind == "macvlan" and not self.networks else ""
-
-    @property
     def behind(self) -> t.Tuple[str, ...]:
         """The networks behind this link."""
         return self.networks or self.routed
@@ -127,6 +122,16 @@ class Facts:
             if name == interface.name or name in interface.altnames:
                 return interface
         return None
+
+    def wire_of(self, interface: Interface, networks: t.Iterable[str] = ()) -> str:
+        """The link on whose wire this one has a MAC address of its own, as for VRRP; empty if it is another network.
+
+        It has single addresses, or a network of that link's: its own ones, or these.
+        """
+        parent = self.named(interface.parent)
+        same = {*networks, *(parent.networks if parent else ())}
+        is_same = not interface.networks or not same.isdisjoint(interface.networks)
+        return interface.parent if interface.kind == "macvlan" and is_same else ""
 
     def meant_by(self, pattern: str) -> t.List[Interface]:
         return [interface for interface in self.interfaces if matches_name(pattern, interface.name)]

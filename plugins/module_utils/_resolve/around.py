@@ -75,14 +75,18 @@ def around(
             if matches_any([wan.interface for wan in wans], link.name)
         ),
         twins=tuple(
-            (each.name, each.on_wire_of)
+            (each.name, each.parent)
             for each in others
-            if any(each.on_wire_of and matches_any(lan.interfaces, each.on_wire_of) for lan in lans)
-            and each.name not in ways_out
+            if any(_is_twin(each, lan, facts) for lan in lans) and each.name not in ways_out
         ),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )
+
+
+def _is_twin(interface: Interface, lan: Lan, facts: Facts) -> bool:
+    wire = facts.wire_of(interface, lan.named_networks)
+    return bool(wire) and matches_any(lan.interfaces, wire)
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:

@@ -133,9 +133,10 @@ class Choosing:
             return "rules cannot contain its name"
         if interface.name in facts.default_routes and interface.name not in rogue_links(facts, ()):
             return "it has a default route"
-        if interface.master or facts.named(interface.on_wire_of):
+        wire = facts.named(facts.wire_of(interface))
+        if interface.master or wire:
             where = "a port of {0}" if interface.master else "on the wire of {0}"
-            return "it is " + where.format(interface.master or interface.on_wire_of)
+            return "it is " + where.format(interface.master or interface.parent)
         if interface.name in _carriers(facts, wans):
             return "it carries a WAN (possibly to a modem); add it to lans if it has hosts"
         return ""

@@ -88,9 +88,9 @@ def _on_the_wire(gateway: Resolved, facts: Facts) -> t.Dict[str, str]:
     """Undeclared links on the wire of a WAN, as VRRP makes them for the address of several routers."""
     wans = [wan.interface for wan in gateway.wans]
     return {
-        each.name: each.on_wire_of
+        each.name: each.parent
         for each in facts.interfaces
-        if each.on_wire_of and matches_any(wans, each.on_wire_of) and not matches_any(_patterns(gateway), each.name)
+        if matches_any(wans, facts.wire_of(each)) and not matches_any(_patterns(gateway), each.name)
     }
 
 
@@ -165,7 +165,8 @@ def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
     for lan in gateway.lans:
         if lan.follows or not lan.spoof_check:
             continue
-        for link in _links(lan, facts):
+        twins = [name for name, own in gateway.around.twins if matches_any(lan.interfaces, own)]
+        for link in _links(lan, facts) + [each for each in facts.interfaces if each.name in twins]:
             theirs = [net for net in link.networks if family_of(net) in families]
             inside = {pair[0] for pair in overlaps(theirs, lan.networks)}
             found += [

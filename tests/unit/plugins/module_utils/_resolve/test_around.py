@@ -135,16 +135,25 @@ def test_a_bridge_with_one_wan_above_and_nothing_else():
 
 
 def test_a_link_on_the_wire_of_a_lan():
-    """VRRP's, without a network of its own; with one, it is another network."""
+    """VRRP's, without a network of its own; with one, it is another network.
+
+    Some write the length of the LAN's prefix: 192.168.1.254/24.
+    """
     vrrp = replace(link("vrrp51", "macvlan"), parent="lan0")
-    assert seen(vrrp).twins == (("vrrp51", "lan0"),)
+    of_link, of_lan = ("10.1.0.0/24", "fd00:1::/64"), ("192.168.1.0/24",)
+    lan = replace(link("lan0"), networks=of_link)
+    # It may have other networks beside.
+    for networks in ((), of_link[:1], (*of_link, *of_lan), ("10.9.9.0/24", *of_link)):
+        assert seen(replace(vrrp, networks=networks), lan).twins == (("vrrp51", "lan0"),)
+    assert seen(replace(vrrp, networks=of_lan)).twins == seen(vrrp).twins == (("vrrp51", "lan0"),)
     for other in (
         replace(vrrp, networks=("10.9.9.0/24",)),
+        replace(vrrp, networks=("10.1.0.0/25",)),
         replace(vrrp, kind="vlan"),
         replace(vrrp, parent="ppp0"),
         replace(vrrp, parent=""),
     ):
-        assert seen(other).twins == ()
+        assert seen(other, lan).twins == ()
     assert seen(vrrp, ways_out=("vrrp51",)).twins == ()
 
 

@@ -58,6 +58,24 @@ TEST_REMARKS = {
         {},
         ["vrrp52 is on the wire of wan0, and dropped unless it is a WAN: add it to wans if it is for a shared address"],
     ),
+    "VRRP with the lengths of their prefixes": (
+        [
+            replace(WAN, networks=("203.0.113.0/24",)),
+            LAN,
+            Interface(
+                "vrrp51", (), "macvlan", ("192.168.1.0/24", "192.168.7.0/24"), ("192.168.1.254",), parent="lan0"
+            ),
+            replace(link("vrrp52", "203.0.113.0/24", kind="macvlan"), parent="wan0"),
+        ],
+        [OUT],
+        {},
+        [
+            "vrrp52 is on the wire of wan0, and dropped unless it is a WAN: add it to wans if it is for a shared "
+            "address",
+            "LAN office: vrrp51 has 192.168.7.0/24, which is not in the LAN's networks; packets from there are dropped "
+            "as spoofed",
+        ],
+    ),
     "a LAN that is not there": (
         [WAN],
         [OUT],
