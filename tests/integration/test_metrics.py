@@ -217,6 +217,10 @@ def test_whatever_somebody_changes_is_told(gate, net, folder):
     assert as_applied() == dict.fromkeys(parts, 1)
     sh("ip -6 rule add pref 6 iif lan0 blackhole")
     assert as_applied() == {"rules": 0, "switches": 1, "files": 1}
+    sh("ip -6 rule del pref 6")
+    # All links, because the list of another instance is damaged.
+    sh("ip rule del pref 6; ip rule add not iif lo pref 6 blackhole")
+    assert as_applied() == {"rules": 0, "switches": 1, "files": 1}
     sh("ip rule del pref 6")
 
 

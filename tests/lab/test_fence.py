@@ -38,6 +38,27 @@ def machine() -> t.Iterator[Machine]:
         made.remove()
 
 
+SECOND_LAN = "ip link add guest0 type veth; ip link set guest0 up; ip address add 192.168.2.1/24 dev guest0"
+GUESTS = {"name": "guests", "interfaces": ["guest0"], "networks": ["192.168.2.0/24"]}
+
+
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_a_service_that_loads_rules_rolls_back_a_change_of_the_fence(machine: Machine, verb: str) -> None:
+    """systemd starts the fence after that service, in whose job the loader waits for the fence."""
+    machine.sh(SECOND_LAN + "; systemctl enable --now --quiet nftables")
+    try:
+        machine.apply(**GATEWAY)
+        waits = machine.apply(**{**GATEWAY, "lans": [*GATEWAY["lans"], GUESTS]}, confirm_by="person")
+        assert "~ fence: renewed" in waits["differences"] and waits["pending"]
+        machine.sh("timeout 30 systemctl {0} nftables".format(verb))
+        assert machine.sh(OUT).strip() == "3 received" and machine.sh(STANDS).strip() == "1"
+        assert "a service reloaded the rules" in machine.sh("journalctl -q -t ipmasq -o cat | tail -5")
+        assert not machine.apply(**GATEWAY)["changed"]
+    finally:
+        machine.sh("systemctl disable --now --quiet nftables; ip link del guest0")
+        machine.apply(state="absent")
+
+
 def test_it_stands_through_whatever_is_done_by_hand(machine: Machine) -> None:
     before = machine.sh("find /etc | sort")
     assert "+ fence: stands" in machine.apply(**GATEWAY)["differences"]

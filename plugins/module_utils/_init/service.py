@@ -70,6 +70,9 @@ class Init:
         return self.restart_fence + ("" if self.name == "systemd" else " 9>&-")
 
 
+#: Nothing but boot needs an order of units. The job of a service that loads rules may run the loader, which may wait
+#: for this start, or for a lock that its caller holds; systemd would wait for that job first (measured: without end).
+RESTART_FENCE = "systemctl --job-mode=ignore-dependencies restart ipmasq-fence.service"
 _SYSTEMD = Init(
     "systemd",
     {UNIT: (UNIT_TEXT, 0o644)},
@@ -82,7 +85,7 @@ _SYSTEMD = Init(
     "systemctl enable --quiet ipmasq.service",
     "systemctl disable ipmasq.service",
     {FENCE_UNIT: (FENCE_UNIT_TEXT, 0o644)},
-    "systemctl restart ipmasq-fence.service",
+    RESTART_FENCE,
     ("systemctl stop ipmasq-fence.service",),
     reread="systemctl daemon-reload",
 )

@@ -104,15 +104,15 @@ rules_as_applied() {
     ! is_shut "$1" || as=0
     echo "as_applied what=\"rules\" $as"
 }
-# Whether the loader has shut a link of this instance, because its rules could not be loaded.
+# Whether the loader has shut a link of this instance, because its rules could not be loaded; or, for whatever reason,
+# all links but lo.
 is_shut() {
-    [ -e "$here/$1.shut" ] || return 1
     { ip -4 rule show; ip -6 rule show; } 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p' |
         while read -r link; do
-            while read -r wanted; do
+            [ "$link" != lo ] || echo "$link"
+            [ ! -e "$here/$1.shut" ] || while read -r wanted; do
                 case "$link" in
                 $wanted) echo "$link" ;;
-                lo) case "$wanted" in *"*") echo "$link" ;; esac ;;
                 esac
             done < "$here/$1.shut"
         done | grep -q .

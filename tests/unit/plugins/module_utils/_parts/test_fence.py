@@ -22,6 +22,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 RELEASE = "/proc/sys/kernel/osrelease"
 UNIT = "/etc/systemd/system/ipmasq-fence.service"
+RESTART = tuple(service.RESTART_FENCE.split())
 
 
 def host_with(release="6.1.0-25-amd64", **answers):
@@ -45,7 +46,7 @@ def test_it_comes_with_the_gateway_and_is_asked_for_by_one_process():
     first = apply(host)
     assert "+ fence: stands" in first.to_dict()["differences"] and not told(first)
     assert host.files["/etc/ipmasq/default.fence.nft"].startswith("add table inet ipmasq-fence\n")
-    assert ("systemctl", "restart", "ipmasq-fence.service") in host.events
+    assert RESTART in host.events
     host.calls.clear()
     assert not apply(host).changed
     asked = [call for call in host.calls if call[0] == "nft" and ("chain" in call or "-c" in call or "-V" in call)]
@@ -95,10 +96,10 @@ def test_how_to_bring_it_back_depends_on_the_init():
 def test_a_fence_that_cannot_be_renewed_is_told_and_no_reason_to_go_back():
     host = host_with()
     apply(host)
-    host.answers["systemctl restart"] = Done(1, "", "Job failed.\n")
+    host.answers[" ".join(RESTART)] = Done(1, "", "Job failed.\n")
     done = apply(host, drop_bogons=True, input="protect")
     (warning,) = [each for each in done.warnings if "fence" in each]
-    assert warning.startswith("the fence does not stand ('systemctl restart ipmasq-fence.service' has failed); a")
+    assert warning.startswith("the fence does not stand ('{0}' has failed); a".format(" ".join(RESTART)))
     assert done.changed
 
 
