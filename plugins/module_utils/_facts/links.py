@@ -70,6 +70,8 @@ ALWAYS = ("main", "default", "local")
 #: clients add: 0.0.0.0/1 with 128.0.0.0/1 (wg-quick, OpenVPN's def1), ::/1 with 8000::/1, 2000::/3 or 2000::/4 with
 #: 3000::/4. The kernel walks 950,000 routes for this in 0.4 s (iproute2 6.1, Linux 6.18).
 HALF = {"ip": ("-4", "0.0.0.0/1"), "ip6": ("-6", "2000::/4")}
+#: Flags of addresses that the kernel chooses only if there is no other: RFC 6724, rule 3, and RFC 4862.
+NO_SOURCE = ("deprecated", "tentative", "dadfailed")
 #: Destinations that are not networks behind a link: link-local (a cloud's metadata) and multicast.
 NO_NETWORK = tuple(ipaddress.ip_network(net) for net in ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
 
@@ -82,6 +84,7 @@ class Interface:
     networks: t.Tuple[str, ...] = ()  # of its global-scope addresses
     addresses: t.Tuple[str, ...] = ()
     dynamic: t.Tuple[str, ...] = ()  # addresses with a lifetime, from DHCP or router advertisements
+    sources: t.Tuple[str, ...] = ()  # addresses that the kernel chooses as the source of packets
     routed: t.Tuple[str, ...] = ()  # networks routed to a manager's link, or to one that has only /32 addresses
     master: str = ""  # the bridge, bond or VRF whose port it is
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
@@ -232,6 +235,11 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         networks=tuple(dict.fromkeys(str(net) for net in networks if net.prefixlen < net.max_prefixlen)),
         addresses=tuple(info["local"] for info in addresses),
         dynamic=tuple(info["local"] for info in addresses if info.get("dynamic")),
+        sources=tuple(
+            info["local"]
+            for info in addresses
+            if info["scope"] == "global" and not any(info.get(flag) for flag in NO_SOURCE)
+        ),
         master=link.get("master") or "",
         port_of=details.get("info_slave_kind", "") if link.get("master") else "",
         parent=link.get("link") or "",

@@ -11,10 +11,11 @@ from __future__ import annotations
 import typing as t
 
 from .._base.net import family_of, matches_any
-from .._base.values import overlaps, shorten
+from .._base.values import is_private, overlaps, shorten
 from .._facts.links import is_left_alone
 from .around import bridges_below, leads_anywhere
 from .choice import rogue_links
+from .inside import sources_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts.links import Facts, Interface
@@ -51,7 +52,7 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     elsewhere = [name for each in neighbours for name in each.links]
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
     found += [words.format(shorten(name), wan) for name, wan in _on_the_wire(gateway, facts).items()]
-    found += _above_bridges(gateway, facts)
+    found += _above_bridges(gateway, facts) + _without_source(gateway, facts)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
@@ -92,6 +93,26 @@ def _on_the_wire(gateway: Resolved, facts: Facts) -> t.Dict[str, str]:
         for each in facts.interfaces
         if matches_any(wans, facts.wire_of(each)) and not matches_any(_patterns(gateway), each.name)
     }
+
+
+def _without_source(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """WANs on which the kernel's masquerade takes an address of another link, and that may be a private one."""
+    words = (
+        "{0} has an {1} default route, but no {1} address that masquerade can use, so it uses one of another link, "
+        "such as {2}, and no answers come back; give {0} an address, or translate with action snat"
+    )
+    found = []
+    for family, name in dict.fromkeys((route.family, route.interface) for route in facts.routes):
+        wans = [wan.interface for wan in gateway.wans if matches_any([wan.interface], name)]
+        here = [item for item in gateway.nat if wans and item.action == "masquerade" and item.wan in ("", *wans)]
+        own = {link.name: [each for each in link.sources if family_of(each) == family] for link in facts.interfaces}
+        private = [each for sources in own.values() for each in sources if is_private(each)]
+        # For IPv6, the kernel prefers a public one (RFC 6724, rule 6).
+        prefers = family == "ip6" and sum(map(len, own.values())) > len(private)
+        translated = any(family_of(net) == family for item in here for net in sources_of(gateway, item))
+        if translated and private and not own.get(name) and not prefers:
+            found.append(words.format(shorten(name), {"ip": "IPv4", "ip6": "IPv6"}[family], private[0]))
+    return found
 
 
 def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:

@@ -34,6 +34,8 @@ RECORDED = json.loads(
   "addr_info":[{"family":"inet","local":"192.168.1.7","prefixlen":24,"broadcast":"192.168.1.255","scope":"global"},
                {"family":"inet","local":"192.168.1.8","prefixlen":24,"scope":"global","secondary":true},
                {"family":"inet6","local":"2001:db8:1::7","prefixlen":64,"scope":"global","dynamic":true},
+               {"family":"inet6","local":"2001:db8:1::8","prefixlen":64,"scope":"global","deprecated":true},
+               {"family":"inet","local":"192.168.1.9","prefixlen":32,"scope":"host"},
                {"family":"inet6","local":"fe80::8e16:45ff:fe00:0","prefixlen":64,"scope":"link"}]},
  {"ifindex":3,"ifname":"ppp0","link_type":"ppp",
   "addr_info":[{"family":"inet","local":"203.0.113.7","address":"203.0.113.1","prefixlen":32,"scope":"global"}]},
@@ -85,7 +87,8 @@ def test_read_facts():
     lan, ppp, wg = facts.interfaces[1:4]
     assert lan.altnames == ("eno1", "enx8c1645000000")
     assert lan.networks == ("192.168.1.0/24", "2001:db8:1::/64")
-    assert lan.addresses == ("192.168.1.7", "192.168.1.8", "2001:db8:1::7")
+    assert lan.addresses == ("192.168.1.7", "192.168.1.8", "2001:db8:1::7", "2001:db8:1::8", "192.168.1.9")
+    assert lan.sources == lan.addresses[:3]
     assert (lan.dynamic, lan.routed, lan.parent, lan.master) == (("2001:db8:1::7",), (), "", "")
     assert (ppp.networks, ppp.kind, wg.kind) == ((), "ppp", "wireguard")
     vlan, port = facts.interfaces[4:6]

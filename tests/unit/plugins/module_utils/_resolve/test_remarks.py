@@ -47,6 +47,44 @@ TEST_REMARKS = {
             "wan0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should",
         ],
     ),
+    "a WAN without an address": (
+        [
+            Interface("wan0"),
+            replace(LAN, sources=("192.168.1.1",)),
+            # The kernel never chooses one that we have added.
+            Interface("wan1", addresses=("198.51.100.9",)),
+        ],
+        [OUT, Route("wan1")],
+        {"wans": [{"interface": "wan0"}, {"interface": "wan1"}], "nat": [{"name": "default", "wan": "wan0"}]},
+        [
+            "wan0 has an IPv4 default route, but no IPv4 address that masquerade can use, so it uses one of another "
+            "link, such as 192.168.1.1, and no answers come back; give wan0 an address, or translate with action snat"
+        ],
+    ),
+    "a WAN whose IPv6 address is deprecated": (
+        [
+            Interface("wan0", addresses=("2001:db8::2",)),
+            Interface("lan0", addresses=("fd00:1::1",), networks=("fd00:1::/64",), sources=("fd00:1::1",)),
+        ],
+        [Route("wan0", "ip6")],
+        {"lans": [dict(OFFICE, networks=["fd00:1::/64"])]},
+        [
+            "wan0 has an IPv6 default route, but no IPv6 address that masquerade can use, so it uses one of another "
+            "link, such as fd00:1::1, and no answers come back; give wan0 an address, or translate with action snat"
+        ],
+    ),
+    "a WAN that uses a public address of a LAN": (
+        [Interface("wan0"), replace(LAN, sources=("fd00:1::1", "2001:db8:1::1"))],
+        [Route("wan0", "ip6")],
+        {"lans": [dict(OFFICE, networks=["fd00:1::/64"])]},
+        [],
+    ),
+    "a WAN without an address that translates to another one": (
+        [Interface("wan0"), replace(LAN, sources=("192.168.1.1",))],
+        [OUT],
+        {"nat": [{"name": "default", "action": "snat", "to": ["198.51.100.9"], "to_address": "routed"}]},
+        [],
+    ),
     "VRRP on the wires of a WAN and a LAN": (
         [
             WAN,
