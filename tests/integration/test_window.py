@@ -186,6 +186,43 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert load == gate.host.read("/etc/ipmasq/default.load")
 
 
+def test_the_link_of_a_shared_address_is_shut_and_opened_with_its_lan(gate, net):
+    """VRRP's link has the hosts of the LAN behind it, too."""
+    sh(
+        "ip link add vrrp51 link lan0 address 00:00:5e:00:01:33 type macvlan; ip link set vrrp51 up; "
+        "ip addr add 192.168.1.254/32 dev vrrp51; echo 1 > /proc/sys/net/ipv4/conf/lan0/arp_ignore; "
+        "for link in all vrrp51; do echo 0 > /proc/sys/net/ipv4/conf/$link/rp_filter; done"
+    )
+    gate.apply(**TWO_LANS)
+    net.nodes["office"].sh("ip route replace default via 192.168.1.254")
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    sh(FORWARD_ALL)
+    private = Counter(net, "wan", OFFICE4)
+    with flood(net, "office", OFFICE4, WAN4):
+        time.sleep(0.2)
+    assert private.count() == 0
+    assert net.ping("office", "192.168.1.254")
+    # A run opens it again, even if the link has gone since.
+    sh("ip link del vrrp51")
+    gate.apply(**TWO_LANS)
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert gate.host.read("/etc/ipmasq/default.shut").split() == ["wan0", "lan0", "guest0"]
+
+
+def test_the_link_of_a_shared_address_is_a_lans_in_gateway_info(nft, net):
+    sh("ip link add vrrp51 link lan0 type macvlan")
+    nft.apply(**TWO_LANS)
+    found = nft.info()
+    roles = {each["name"]: each["role"] for each in found["interfaces"]}
+    assert (roles["vrrp51"], found["drift"]) == ("lan", [])
+    # When it is away, nothing has drifted.
+    sh("ip link del vrrp51")
+    assert nft.info()["drift"] == []
+
+
 @pytest.mark.parametrize("opened_by", ["a run", "the loader"])
 def test_a_link_that_appears_later_is_shut_by_its_pattern(gate, net, opened_by):
     """A modem dials once the network is there, after the loader."""

@@ -66,9 +66,9 @@ class Wanted:
 
     @property
     def interfaces(self) -> t.Tuple[str, ...]:
-        """Names and patterns of the links that forward."""
+        """Names and patterns of the links that forward, also those of shared addresses (VRRP)."""
         wans = tuple(wan.interface for wan in self.gateway.wans)
-        return wans + tuple(name for lan in self.gateway.lans for name in lan.interfaces)
+        return wans + tuple(name for lan in with_twins(self.gateway).lans for name in lan.interfaces)
 
 
 def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: Sight) -> Wanted:
