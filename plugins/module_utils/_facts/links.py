@@ -70,8 +70,9 @@ ALWAYS = ("main", "default", "local")
 #: clients add: 0.0.0.0/1 with 128.0.0.0/1 (wg-quick, OpenVPN's def1), ::/1 with 8000::/1, 2000::/3 or 2000::/4 with
 #: 3000::/4. The kernel walks 950,000 routes for this in 0.4 s (iproute2 6.1, Linux 6.18).
 HALF = {"ip": ("-4", "0.0.0.0/1"), "ip6": ("-6", "2000::/4")}
-#: Flags of addresses that the kernel chooses only if there is no other: RFC 6724, rule 3, and RFC 4862.
-NO_SOURCE = ("deprecated", "tentative", "dadfailed")
+#: Flags of addresses that the kernel uses only if there is no other (RFC 6724, rule 3), or never. A tentative address
+#: becomes usable within a second or two.
+NO_SOURCE = ("deprecated", "dadfailed")
 #: Destinations that are not networks behind a link: link-local (a cloud's metadata) and multicast.
 NO_NETWORK = tuple(ipaddress.ip_network(net) for net in ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
 
