@@ -635,6 +635,78 @@ def test_flush_ruleset_an_item_that_is_run_alone_does_not_forget_the_others(gate
     assert "forward/b" in {row.key for row in RULES.of(gate.state()).rows}
 
 
+SINGLE = "/proc/sys/net/ipv{0}/conf/guest0/forwarding"
+
+
+def turn_off() -> None:
+    """As when the host has just started."""
+    put(FORWARD4, 0)
+    put(FORWARD6, 0)
+
+
+def of_guest0() -> list:
+    return [value(SINGLE.format(family)) for family in (4, 6)]
+
+
+@pytest.mark.parametrize("instance", ["admin", "mgmt"])
+@pytest.mark.parametrize("first", ["the item", "the gateway"])
+def test_a_single_link_of_another_instance_stays_closed(nft, instance, first):
+    """The kernel sets every link when the global switch is written, in a run as at boot, in the order of names."""
+    turn_off()
+    item = dict(instance=instance, ipv4=False, ipv6=False, interfaces=["guest0"])
+    if first == "the item":
+        nft.forwarding(**item)
+    nft.apply(**ONE_LAN)
+    nft.forwarding(**item)
+    assert of_guest0() == ["0", "0"]
+    assert not nft.apply(**ONE_LAN).changed
+    turn_off()
+    for _again in range(2):
+        assert nft.host.boot().returncode == 0
+        assert [value(path) for path in (FORWARD4, FORWARD6)] == ["1", "1"]
+        assert of_guest0() == ["0", "0"]
+    # An item for all of forwarding leaves what is declared of a single link.
+    nft.forwarding(instance="all", ipv4=True, ipv6=True)
+    assert of_guest0() == ["0", "0"]
+    # It was repaired only as far as the run itself had undone it.
+    put(SINGLE.format(4), 1)
+    assert not nft.apply(**ONE_LAN).changed
+    assert value(SINGLE.format(4)) == "1"
+
+
+def test_a_first_run_of_a_gateway_closes_no_more_than_another_instance_has_closed(nft):
+    turn_off()
+    nft.forwarding(instance="mgmt", ipv4=False, interfaces=["guest0"])
+    told = nft.apply(**ONE_LAN).to_dict()
+    assert of_guest0() == ["0", "1"]
+    assert "guest0" not in str(told["differences"])
+    # A link of the gateway's own is open all the same.
+    nft.forwarding(instance="odd", ipv4=False, interfaces=["lan0"])
+    assert nft.apply(**ONE_LAN).changed
+    assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"
+
+
+@pytest.mark.parametrize("how", ["absent", "one family", "items"])
+def test_a_single_link_of_another_instance_stays_open(nft, how):
+    turn_off()
+    nft.forwarding(instance="router", ipv4=True, ipv6=True, interfaces=["guest0", "not-there"])
+    before = nft.host.snapshot()
+    if how == "items":
+        nft.forwarding(ipv4=True, ipv6=True)
+        nft.forwarding(state="absent")
+    else:
+        nft.apply(**ONE_LAN)
+        if how == "absent":
+            nft.absent()
+        else:
+            nft.apply(**dict(ONE_LAN, lans=[dict(OFFICE, networks=["192.168.1.0/24"])], ipv6="drop"))
+    assert of_guest0() == ["1", "1"]
+    assert value(FORWARD6) == "0" and value("/proc/sys/net/ipv6/conf/lan0/forwarding") == "0"
+    assert nft.info("router")["drift"] == []
+    if how != "one family":
+        assert nft.host.snapshot() == before
+
+
 def test_vlan_names_with_dots(gate):
     wire(**{"eth0.100": "192.168.100.1/24 fd00:100::1/64"})
     lan = {"name": "vlan", "interfaces": ["eth0.100"]}

@@ -189,15 +189,21 @@ if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/dock
     echo "ipmasq: forwarding is turned on after docker.service" >&2
 fi
 
-for switches in ./*.sysctl; do
-    ours "$switches" || continue
-    while read -r key value; do
-        case "$later $key" in
-        "yes net/ipv4/ip_forward" | "yes net/ipv4/conf/all/forwarding" | "yes net/ipv6/conf/all/forwarding") continue ;;
-        esac
-        # An interface that appears later gets the default values, which are set here, too.
-        [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
-    done < "$switches"
+# The kernel sets every link when a global switch is written, so single links come after those of all instances.
+for single in no yes; do
+    for switches in ./*.sysctl; do
+        ours "$switches" || continue
+        while read -r key value; do
+            case "$key" in
+            net/ipv4/ip_forward | net/ipv[46]/conf/all/forwarding) is_single=no is_global=yes ;;
+            net/ipv[46]/conf/*/forwarding) is_single=yes is_global=no ;;
+            *) is_single=no is_global=no ;;
+            esac
+            [ $is_single = $single ] && [ "$later $is_global" != "yes yes" ] || continue
+            # An interface that appears later gets the default values, which are set here, too.
+            [ ! -e "/proc/sys/$key" ] || echo "$value" > "/proc/sys/$key" || closed "$switches" "$key was not set"
+        done < "$switches"
+    done
 done
 if [ "$1" = reopen ] || [ ! -e /run/ipmasq/.shut ]; then
     rm -f /run/ipmasq/.shut

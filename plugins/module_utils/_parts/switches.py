@@ -120,14 +120,15 @@ class _SwitchesPart(Part[Held]):
         """Also the forwarding of single interfaces, which may differ from the global switch."""
         values = dict(want.values)
         facts, patterns = scene.facts, scene.interfaces
-        names = [each.name for pattern in patterns for each in facts.meant_by(pattern)] if facts else []
-        names += scene.switched
-        single = {
-            "{0}/{1}/forwarding".format(sysctl.TREE[family], name): values[key]
+        names = {each.name for pattern in patterns for each in facts.meant_by(pattern)} if facts else set()
+        theirs = dict(self._single_of_others(scene))
+        wanted = [
+            ("{0}/{1}/forwarding".format(sysctl.TREE[family], name), values[key], name)
             for family, key in sysctl.GLOBAL.items()
             if key in values
-            for name in names
-        }
+            for name in (*names, *scene.switched)
+        ]
+        single = {key: value for key, value, name in wanted if name in names or key not in theirs}
         return sysctl.in_order({**single, **values})
 
     def _restored(self, was: Held, want: Held, scene: Scene) -> Switches:
@@ -144,10 +145,16 @@ class _SwitchesPart(Part[Held]):
         """The switches that other instances set, and patterns of them."""
         return {key for other in scene.others for key, _value in self.of(other).values}
 
+    def _single_of_others(self, scene: Scene) -> Switches:
+        """The links whose forwarding other instances set."""
+        found = dict(each for other in scene.others for each in self.of(other).values if sysctl.is_single(each[0]))
+        return tuple(found.items())
+
     def plan(self, was: Held, want: Held, scene: Scene, sight: Sight) -> Delta:
         targets = self._restored(was, want, scene) + self.targets(want, scene)
         kept = {key for key, _value in (*want.values, *targets)} | self._of_others(scene)
         targets += sysctl.left_by_patterns(was.values, kept, sight)
+        targets += sysctl.undone(targets, self._single_of_others(scene), sight)
         changes = sysctl.changes(targets, sight, loads=bool(want.values) and not scene.plan.live)
         if not changes:
             return NOTHING

@@ -331,6 +331,19 @@ def left_by_patterns(old: Switches, kept: t.Collection[str], host: Sight) -> Swi
     )
 
 
+def is_single(key: str) -> bool:
+    """Whether a key is the forwarding of one link, which the kernel overwrites when the global switch is written."""
+    return key.endswith("/forwarding") and key.split("/")[-2] not in ("all", "default")
+
+
+def undone(targets: Switches, single: Switches, host: Sight) -> Switches:
+    """Those of ``single`` that writing these targets changes, and that none of these sets itself."""
+    written = [each.key for each in changes(targets, host) if each.key in GLOBAL.values()] if single else []
+    trees = tuple(TREE[family] + "/" for family, key in GLOBAL.items() if key in written)
+    known = dict(targets)
+    return tuple(each for each in single if each[0].startswith(trees) and each[0] not in known)
+
+
 def among(keys: t.Collection[str]) -> t.Callable[[str], bool]:
     """Whether a key is one of these, or matches one that is a pattern."""
     patterns = [key for key in keys if "*" in key]
