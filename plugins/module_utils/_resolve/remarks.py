@@ -125,14 +125,19 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
     alone = [bridge for bridge, _wan, _networks in gateway.around.outer]
     wans = [wan.interface for wan in gateway.wans]
     hairpins = any(each.hairpin for each in gateway.port_forwards) or any(item.hairpin for item in gateway.nat)
+    twins = dict(gateway.around.twins)
     found = []
     for link in facts.interfaces:
-        below = sorted(bridges_below(link, facts)) if matches_any(_patterns(gateway), link.name) else []
+        below = sorted(bridges_below(link, facts)) if matches_any([*_patterns(gateway), *twins], link.name) else []
         outer = [bridge for bridge in below if matches_any(wans, bridge)]
         if matches_any(wans, link.name) and below:
             so = taken + ", and private addresses of the gateway are not closed to it"
             if below[0] in alone:
                 so = "the kernel drops answers to translated connections unless rp_filter is 0 there"
+            found.append(words.format(shorten(link.name), below[0], so))
+        elif link.name in twins and below:
+            # br_nf_local_in() forgets connections of frames that are for another MAC address than the bridge's own.
+            so = "the kernel may not know their connections, and the gateway drops what it does not know"
             found.append(words.format(shorten(link.name), below[0], so))
         elif outer:
             found.append(words.format(shorten(link.name), outer[0], "the gateway drops what is for itself"))

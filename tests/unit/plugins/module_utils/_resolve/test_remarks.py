@@ -218,6 +218,22 @@ def test_a_lan_above_the_bridge_that_is_the_wan():
     ]
 
 
+@pytest.mark.parametrize("parent", ["lan0", "v10"])
+def test_a_shared_address_of_a_lan_that_is_or_has_a_bridge_below(parent):
+    """A VLAN above the bridge, too, if the LAN is that one. Without a bridge, there is no remark."""
+    vrrp = Interface("vrrp51", kind="macvlan", addresses=("192.168.1.254",), parent=parent)
+    vlan = Interface("v10", kind="vlan", addresses=("192.168.1.1",), parent="lan0")
+    lan = dict(OFFICE, interfaces=[parent])
+    below = replace(LAN, kind="bridge", networks=(), addresses=())
+    found = told([WAN, below, vlan, vrrp], lans=[lan]).remarks
+    assert [each for each in found if each.startswith("vrrp51")] == [
+        "vrrp51 is above the bridge lan0: while net.bridge.bridge-nf-call-iptables is 1 (Docker sets it), its packets "
+        "are first shown as those of lan0, so the kernel may not know their connections, and the gateway drops what it "
+        "does not know; set that switch, and bridge-nf-call-ip6tables, to 0"
+    ]
+    assert not [each for each in told([WAN, LAN, vlan, vrrp], lans=[lan]).remarks if each.startswith("vrrp51")]
+
+
 def test_an_advertisement_in_a_lan_is_a_danger():
     found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra")])
     assert found.warnings == (
