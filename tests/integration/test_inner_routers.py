@@ -13,7 +13,7 @@ import socket
 import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from topology import GATE4, GATE6, RST, WAN4, WAN6, Sniffer, icmp, send, tcp, udp
+from topology import ACK, GATE4, GATE6, RST, WAN4, WAN6, Sniffer, icmp, send, tcp, udp
 from unhurried import patience
 
 pytestmark = pytest.mark.skipif(not shutil.which("ping"), reason="ping is not installed")
@@ -127,18 +127,25 @@ def test_a_router_that_answers_a_client_directly(gate, net):
 
 
 @pytest.mark.parametrize("more", [{}, {"protocol": ["udp"], "port": ["9000"]}], ids=["all", "by port"])
-def test_errors_about_an_exempt_flow_get_out(gate, net, more):
+@pytest.mark.parametrize("known", [True, False], ids=["known", "later"])
+def test_errors_about_an_exempt_flow_get_out(gate, net, more, known):
     """RFC 5508 REQ-4: an item that exempts a port also exempts ICMP errors about it."""
     networks = ["203.0.113.0/24", "2001:db8:ff::/64"]
     exempt = dict({"name": "vpn", "action": "exempt", "destination": networks}, **more)
     pings = {"name": "pings", "protocol": ["icmp"]}
-    gate.apply(wans=[{"interface": "wan0"}], lans=LANS, nat=[pings, exempt, {"name": "rest"}])
-    for address, own in ((WAN4, "192.168.1.10"), (WAN6, "fd00:1::10")):
+    lans = LANS if known else [{"name": "office", "interfaces": ["lan0"]}]
+    gate.apply(wans=[{"interface": "wan0"}], lans=lans, nat=[pings, exempt, {"name": "rest"}])
+    own4, own6 = ("192.168.1.10", "fd00:1::10") if known else (DEEP4, DEEP6)
+    if not known:
+        net.nodes["office"].sh("ip addr add {0}/32 dev up0; ip addr add {1}/128 dev up0 nodad".format(DEEP4, DEEP6))
+        sh("ip route add {0} dev lan0; ip -6 route add {1} dev lan0".format(DEEP4, DEEP6))
+    for address, own in ((WAN4, own4), (WAN6, own6)):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with net.socket("wan", family, socket.SOCK_DGRAM) as server:
             server.bind(("", 9000))
             server.settimeout(patience())
             with net.socket("office", family, socket.SOCK_DGRAM) as client:
+                client.bind((own, 0))
                 client.connect((address, 9000))
                 client.send(b"x")
                 peer = server.recvfrom(10)[1]
@@ -147,3 +154,22 @@ def test_errors_about_an_exempt_flow_get_out(gate, net, more):
             server.send(b"nobody is there any more")
             with pytest.raises(ConnectionRefusedError):
                 server.recv(1)
+
+
+@pytest.mark.parametrize("more", [{}, {"protocol": ["tcp"], "port": ["8080"]}], ids=["all", "by port"])
+def test_exempt_flows_of_networks_that_a_lan_gets_later_pass_another_instance(gate, net, more):
+    """The other instance sees later packets of an open flow, with a private source that nothing translates."""
+    wire_router(net, transit=False)
+    exempt = dict({"name": "vpn", "action": "exempt", "destination": [WAN4, WAN6]}, **more)
+    follows = {"name": "office", "interfaces": ["lan0"]}
+    gate.apply(wans=[{"interface": "wan0"}], lans=[follows], nat=[exempt, {"name": "rest"}])
+    assert [net.tcp("deep", "wan", WAN4), net.tcp("deep", "wan", WAN6)] == [DEEP4, DEEP6]
+    gate.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    assert [net.tcp("deep", "wan", WAN4), net.tcp("deep", "wan", WAN6)] == [DEEP4, DEEP6]
+    assert [net.tcp("office", "wan", WAN4), net.tcp("guest", "wan", WAN4)] == ["192.168.1.10", GATE4]
+    # What the item does not name is translated, and another LAN has no part in it.
+    net.nodes["wan"].sh("ip addr add 198.51.100.9/32 dev lo")
+    assert net.tcp("deep", "wan", "198.51.100.9") == GATE4
+    with Sniffer(net) as outside:
+        send(net, "guest", [tcp(DEEP4, WAN4, ACK), tcp(DEEP6, WAN6, ACK), udp(DEEP4, WAN4), udp(DEEP6, WAN6)])
+        assert outside.leaks() == []

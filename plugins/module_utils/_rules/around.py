@@ -46,6 +46,7 @@ from .chains import (
     wan_interfaces,
 )
 from .claims import within
+from .follow import exempt_by_route
 from .icmp_errors import RELATED, REWRITTEN
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
@@ -289,11 +290,12 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
         Rule(NEW.name, Match(oif=wans), Action("jump", OUT.name), key),
     ]
     # Other instances check the mark of every packet, because its route may have changed.
+    exempt = [
+        match for item in gateway.nat if item.action == "exempt" for match, _action in translations(gateway, item)
+    ]
     rules += [
         Rule(REACHES.name, replace(match, ct_state=KNOWN, iif=lans), MARK, key)
-        for item in gateway.nat
-        if item.action == "exempt"
-        for match, _action in translations(gateway, item)
+        for match in (*exempt, *exempt_by_route(gateway))
     ]
     for lan in gateway.lans:
         others = reached(gateway, lan)

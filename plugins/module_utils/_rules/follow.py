@@ -14,15 +14,17 @@ which it is accepted and translated. Known sources need no look-up, and all othe
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family
 from .._base.values import is_private
 from .._resolve.inside import followed
 from .chains import ACCEPT, ARRIVE, EGRESS, GUARD, RETURN, SRCNAT, wan_interfaces
 from .model import FOLLOWED, Action, Chain, Match, Rule
-from .nat import translations
+from .nat import errors_of_exempt, translations
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent.nat import NatItem
     from .._resolve.resolved import Resolved, ResolvedLan
 
 FOLLOW_LAN = Chain("follow-lan", "", ARRIVE.stage)
@@ -64,7 +66,8 @@ def srcnat_routed(gateway: Resolved) -> t.List[Rule]:
 
 def egress_routed(gateway: Resolved) -> t.List[Rule]:
     """The egress guard for these sources; no outside host has a route to a private one."""
-    rules = []
+    errors = errors_of_exempt(gateway, _for_all(gateway), _private(gateway))
+    rules = [Rule(EGRESS_ROUTED.name, *each) for each in errors]
     for match, action, key in _translated(gateway):
         if action == ACCEPT:
             rules.append(Rule(EGRESS_ROUTED.name, match, RETURN, key))
@@ -79,6 +82,11 @@ def egress_routed(gateway: Resolved) -> t.List[Rule]:
     return _branch(EGRESS, EGRESS_ROUTED, rules)
 
 
+def exempt_by_route(gateway: Resolved) -> t.List[Match]:
+    """Packets from these sources that leave as they are."""
+    return [replace(match, mark=BY_ROUTE) for match, action, _key in _translated(gateway) if action == ACCEPT]
+
+
 def _branch(chain: Chain, to: Chain, rules: t.List[Rule]) -> t.List[Rule]:
     return [Rule(chain.name, Match(mark=BY_ROUTE), Action("jump", to.name), KEY), *rules] if rules else []
 
@@ -88,11 +96,18 @@ def _private(gateway: Resolved) -> t.Tuple[str, ...]:
 
 
 def _translated(gateway: Resolved) -> t.List[t.Tuple[Match, Action, str]]:
-    """Translations by items that apply to all of these LANs, because the mark does not identify the LAN."""
-    names = {lan.name for lan in gateway.lans if lan.follows}
     return [
         (match, action, "nat/" + item.name)
+        for item in _for_all(gateway)
+        for match, action in translations(gateway, item, _private(gateway))
+    ]
+
+
+def _for_all(gateway: Resolved) -> t.List[NatItem]:
+    """Items that apply to all of these LANs, because the mark does not identify the LAN."""
+    names = {lan.name for lan in gateway.lans if lan.follows}
+    return [
+        item
         for item in gateway.nat
         if item.action not in ("static", "prefix") and (not item.source or names.issubset(item.source))
-        for match, action in translations(gateway, item, _private(gateway))
     ]

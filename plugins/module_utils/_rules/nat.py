@@ -66,7 +66,7 @@ def srcnat(gateway: Resolved) -> t.List[Rule]:
 
 def egress(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     """After translation, no LAN source may remain, whatever happened to the rules before."""
-    rules = _errors_of_exempt(gateway)
+    rules = [Rule(EGRESS.name, *each) for each in errors_of_exempt(gateway, gateway.nat)]
     exempts = [index for index, item in enumerate(gateway.nat) if item.action == "exempt"]
     for index, item in enumerate(gateway.nat):
         for match, action in translations(gateway, item):
@@ -101,17 +101,22 @@ def _private_of(item: NatItem) -> t.List[str]:
     return [net for to in item.to for net in ([to] if "/" in to else networks_of(to)) if is_private(net)]
 
 
-def _errors_of_exempt(gateway: Resolved) -> t.List[Rule]:
+def errors_of_exempt(
+    gateway: Resolved, items: t.Iterable[NatItem], instead: t.Optional[t.Tuple[str, ...]] = None
+) -> t.List[t.Tuple[Match, Action, str]]:
     """Exempt ICMP errors about exempted flows; errors about translated flows are translated.
 
     These rules come before all other items, which may match ICMP. The first item for all protocols covers them itself.
+    ``instead`` replaces the items' sources.
     """
-    return [
-        Rule(EGRESS.name, replace(match, ipsec=item.ipsec, ct_state=("related",)), RETURN, "nat/" + item.name)
-        for index, item in enumerate(gateway.nat)
-        if item.action == "exempt" and (item.protocol or index)
-        for match in matches(gateway, replace(item, protocol=("icmp",), port=()), sources_of(gateway, item))
-    ]
+    found = []
+    for index, item in enumerate(items):
+        sources = sources_of(gateway, item) if instead is None else instead
+        if item.action == "exempt" and (item.protocol or index) and sources:
+            errors = replace(item, protocol=("icmp",), port=())
+            for match in matches(gateway, errors, sources):
+                found.append((replace(match, ipsec=item.ipsec, ct_state=("related",)), RETURN, "nat/" + item.name))
+    return found
 
 
 def translations(
