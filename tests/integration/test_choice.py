@@ -349,13 +349,17 @@ def test_a_forward_to_an_address_that_a_lan_has_lost(nft, net):
 MASTER = "ip addr add 192.168.1.254/32 dev vrrp51; ip addr add fd00:1::254/128 dev vrrp51 nodad"
 
 
-def shared_address(net) -> None:
+def shared_address(net, link: str = "vrrp51", wire: str = "lan0") -> None:
     """What VRRP makes: a link on the office's wire with its own MAC address, and later, on the master, addresses."""
     sh(
-        "ip link add vrrp51 link lan0 address 00:00:5e:00:01:33 type macvlan mode private; ip link set vrrp51 up; "
-        "for link in lan0 vrrp51; do echo 1 > /proc/sys/net/ipv4/conf/$link/arp_ignore; done; "
-        "echo 2 > /proc/sys/net/ipv4/conf/vrrp51/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter"
+        "ip link add {0} link {1} address 00:00:5e:00:01:33 type macvlan mode private; ip link set {0} up; "
+        "for link in {0} {1}; do echo 1 > /proc/sys/net/ipv4/conf/$link/arp_ignore; done; "
+        "echo 2 > /proc/sys/net/ipv4/conf/{0}/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter".format(
+            link, wire
+        )
     )
+    if wire != "lan0":
+        return
     net.nodes["office"].ip_batch(*topology.default("192.168.1.254", "fd00:1::254", "replace"))
 
 
@@ -434,6 +438,26 @@ def test_a_first_run_on_the_master_of_several_routers(nft, net, master):
     sh(master)
     assert "vrrp51: not used as a LAN: it is on the wire of lan0" in nft.apply().notes
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+
+
+@pytest.mark.parametrize("lans", [FOLLOWING["lans"], [OFFICE, GUESTS]], ids=["followed", "listed"])
+@pytest.mark.parametrize("length", [32, 24])
+def test_a_shared_address_of_a_private_wan_takes_its_neighbours(gate, net, lans, length):
+    """Their route leads through the link that has the network."""
+    sh("ip addr flush dev wan0; ip addr add 10.9.0.2/24 dev wan0; ip route replace default via 10.9.0.1")
+    net.nodes["wan"].sh("ip addr add 10.9.0.1/24 dev up0")
+    shared_address(net, "vrrp52", "wan0")
+    sh("ip addr add 10.9.0.254/{0} dev vrrp52".format(length))
+    forward = {"name": "web", "port": ["8443"], "to": ["192.168.1.10"]}
+    gate.apply(wans=[{"interface": "wan0"}, {"interface": "vrrp52"}], lans=lans, port_forwards=[forward])
+    for address in ("10.9.0.2", "10.9.0.254"):
+        assert net.tcp("wan", "office", address, 8443, timeout=1) == "10.9.0.1"
+    # No source of another network, which a LAN may have got, nor of a LAN.
+    sh("ip route add 10.77.0.0/16 via 192.168.1.10; ip route add 192.168.7.0/24 via 192.168.1.10")
+    for wrong in ("10.77.0.5", "192.168.7.5", "192.168.1.77"):
+        net.nodes["wan"].sh("ip addr add {0}/32 dev lo; ip route replace 10.9.0.254 dev up0 src {0}".format(wrong))
+        if lans != [OFFICE, GUESTS] or wrong == "192.168.1.77":
+            assert net.tcp("wan", "office", "10.9.0.254", 8443, timeout=0.4) == "timeout"
 
 
 SYSCTL = "/lib/systemd/systemd-sysctl"

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import replace
 
 from .._base.net import by_family, family_of, matches_any, network
-from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, less, overlaps, shorten
+from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, is_private, less, overlaps, shorten
 from .._facts.links import TUNNEL_LINKS, is_left_alone, managed_links
 from .resolved import Around
 
@@ -79,6 +79,7 @@ def around(
             for each in others
             if any(_is_twin(each, lan, facts) for lan in lans) and each.name not in ways_out
         ),
+        alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )
@@ -87,6 +88,23 @@ def around(
 def _is_twin(interface: Interface, lan: Lan, facts: Facts) -> bool:
     wire = facts.wire_of(interface, lan.named_networks)
     return bool(wire) and matches_any(lan.interfaces, wire)
+
+
+def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
+    """Links of WANs in a private network that another one is in, too: the route there leads through one of them only.
+
+    A link on the wire of another one (VRRP) has its networks.
+    """
+    own = {link.name: set(link.networks) for link in wans}
+    for link in wans:
+        wire = facts.named(facts.wire_of(link))
+        own[link.name].update(wire.networks if wire and wire.name in own else ())
+    shared = {name: [net for net in nets if _times(net, own) > 1 and is_private(net)] for name, nets in own.items()}
+    return tuple((name, tuple(sorted(nets))) for name, nets in sorted(shared.items()) if nets)
+
+
+def _times(net: str, own: t.Mapping[str, t.Set[str]]) -> int:
+    return sum(net in nets for nets in own.values())
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:

@@ -60,6 +60,7 @@ class Around:
     beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
     outer: t.Tuple[t.Tuple[str, str, t.Tuple[str, ...]], ...] = ()  # bridges with one WAN above; its networks
     twins: t.Tuple[t.Tuple[str, str], ...] = ()  # undeclared links on the wire of a LAN's link, and that link
+    alike: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # links of WANs, and private networks of another one, too
     beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge
     left_out: t.Tuple[t.Tuple[str, str], ...] = ()  # networks of other instances inside those of a LAN
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there

@@ -64,11 +64,17 @@ def outside(gateway: Resolved) -> t.List[Rule]:
 def _astray(gateway: Resolved) -> t.List[Rule]:
     """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
 
-    Only private ones: the route to a public source may use another WAN. Multicast may come from anywhere.
+    Only private ones: the route to a public source may use another WAN, and so may that to a network of two WANs.
+    Multicast may come from anywhere.
     """
     if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
         return []
-    return [
+    own = [
+        Rule(ASKED.name, Match(family, iif=(link,), source=nets), RETURN, "declared")
+        for link, networks in gateway.around.alike
+        for family, nets in by_family(networks).items()
+    ]
+    return own + [
         Rule(
             ASKED.name,
             Match(family, iif=(wan,), source=nets, not_destination=GROUPS[family], astray=True),

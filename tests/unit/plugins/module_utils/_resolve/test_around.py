@@ -157,6 +157,22 @@ def test_a_link_on_the_wire_of_a_lan():
     assert seen(vrrp, ways_out=("vrrp51",)).twins == ()
 
 
+def test_wans_of_one_private_network():
+    """VRRP's link on the wire of a WAN, or two cards in one network."""
+    wan = replace(link("ppp0"), networks=("10.9.0.0/24", "203.0.113.0/24", "fd09::/64"))
+    vrrp = replace(link("ppp52", "macvlan"), parent="ppp0")
+    both = tuple((name, ("10.9.0.0/24", "fd09::/64")) for name in ("ppp0", "ppp52"))
+    assert seen(wan, vrrp).alike == seen(wan, replace(vrrp, kind="", networks=wan.networks)).alike == both
+    for other in (
+        replace(vrrp, networks=("10.8.0.0/24",)),
+        replace(vrrp, kind="", networks=("10.9.0.0/25",)),
+        # Not a WAN itself, or not on the wire of one.
+        replace(vrrp, name="vrrp52", networks=wan.networks),
+        replace(vrrp, parent="lan0"),
+    ):
+        assert seen(wan, other, replace(link("lan0"), networks=wan.networks)).alike == ()
+
+
 def test_a_way_out_is_never_left_alone():
     found = seen(
         link("wg0", "wireguard"), link("home", "wireguard"), link("eth9"), ways_out=("ppp0", "wg0", "home", "eth9")
