@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import family_of, matches_any
-from .._base.values import is_private, overlaps, shorten
+from .._base.net import family_of, matches_any, patterns_overlap
+from .._base.values import is_private, networks_of, overlaps, shorten
 from .._facts.links import is_left_alone
 from .around import bridges_below, leads_anywhere
 from .choice import rogue_links
@@ -52,8 +52,23 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     elsewhere = [name for each in neighbours for name in each.links]
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
     found += [words.format(shorten(name), wan) for name, wan in _on_the_wire(gateway, facts).items()]
-    found += _above_bridges(gateway, facts) + _without_source(gateway, facts)
+    found += _above_bridges(gateway, facts) + _without_source(gateway, facts) + _listed_twice(gateway)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
+
+
+def _listed_twice(gateway: Resolved) -> t.List[str]:
+    """WANs that overlap, such as ppp0 and ppp*: a private address of an item belongs to the one that it names."""
+    words = (
+        "nat '{0}': translates to a private address on WAN {1}, and WAN {2} is the same link or may be, on which the "
+        "gateway drops packets with that address; list the links by name, each once"
+    )
+    return [
+        words.format(item.name, item.wan, wan.interface)
+        for item in gateway.nat
+        if item.wan and any(is_private(net) for to in item.to for net in ([to] if "/" in to else networks_of(to)))
+        for wan in gateway.wans
+        if wan.interface != item.wan and patterns_overlap(wan.interface, item.wan)
+    ]
 
 
 def _links(lan: ResolvedLan, facts: Facts) -> t.List[Interface]:

@@ -234,6 +234,30 @@ def test_a_shared_address_of_a_lan_that_is_or_has_a_bridge_below(parent):
     assert not [each for each in told([WAN, LAN, vlan, vrrp], lans=[lan]).remarks if each.startswith("vrrp51")]
 
 
+@pytest.mark.parametrize(
+    ("wans", "wan", "to", "other"),
+    [
+        (["wan0", "wan*"], "wan0", "10.9.0.2", "wan*"),
+        (["wan*", "wan0"], "wan*", "10.9.0.2-10.9.0.3", "wan0"),
+        (["wan0", "wan1"], "wan0", "10.9.0.2", ""),
+        (["wan0", "wan*"], "wan0", "203.0.113.9", ""),
+        (["wan0", "wan*"], "", "10.9.0.2", ""),
+    ],
+)
+def test_a_private_address_of_an_item_whose_wan_is_listed_twice(wans, wan, to, other):
+    item = {"name": "v", "action": "snat", "to": [to], "to_address": "routed", **({"wan": wan} if wan else {})}
+    second = Interface("wan1", networks=("198.51.100.0/24",), addresses=("198.51.100.2",))
+    found = told([WAN, LAN, second], wans=[{"interface": each} for each in wans], nat=[item]).remarks
+    assert list(found) == (
+        [
+            "nat 'v': translates to a private address on WAN {0}, and WAN {1} is the same link or may be, on which the "
+            "gateway drops packets with that address; list the links by name, each once".format(wan, other)
+        ]
+        if other
+        else []
+    )
+
+
 def test_an_advertisement_in_a_lan_is_a_danger():
     found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra")])
     assert found.warnings == (
