@@ -686,6 +686,28 @@ def test_a_first_run_of_a_gateway_closes_no_more_than_another_instance_has_close
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"
 
 
+@pytest.mark.parametrize("first", ["the item", "the gateway"])
+def test_a_single_link_follows_all_forwarding_again_once_its_item_is_gone(nft, first):
+    """As it would after the next boot."""
+    turn_off()
+    item = dict(instance="mgmt", ipv4=False, interfaces=["guest0"])
+    if first == "the item":
+        nft.forwarding(**item)
+    nft.apply(**ONE_LAN)
+    nft.forwarding(**item)
+    assert of_guest0() == ["0", "1"]
+    nft.forwarding(instance="mgmt", state="absent")
+    assert of_guest0() == ["1", "1"]
+    # Unless another one still says otherwise, or nobody forwards.
+    nft.forwarding(**item)
+    nft.forwarding(**dict(item, instance="too"))
+    nft.forwarding(instance="mgmt", state="absent")
+    assert of_guest0() == ["0", "1"]
+    nft.absent()
+    nft.forwarding(instance="too", state="absent")
+    assert of_guest0() == ["0", "0"]
+
+
 @pytest.mark.parametrize("how", ["absent", "one family", "items"])
 def test_a_single_link_of_another_instance_stays_open(nft, how):
     turn_off()

@@ -139,7 +139,15 @@ class _SwitchesPart(Part[Held]):
         # The link of another instance's pattern may have come after its run.
         is_needed = sysctl.among(needed | {key for key in self._of_others(scene) if "*" in key})
         gone = sysctl.altered_by(_dropped(was.values, want.values), was.before) if want.values else set(was.before)
-        return sysctl.restoring({key: was.before[key] for key in gone if not is_needed(key)})
+        back = {key: was.before[key] for key in gone if not is_needed(key)}
+        # About a single link that nobody names any more, the global switch of another instance decides, as at boot.
+        theirs = dict(each for other in scene.others for each in self.of(other).values)
+        dropped = [key for key in _dropped(was.values, want.values) if sysctl.is_single(key)]
+        for family, tree in sysctl.TREE.items():
+            single = [key for key in dropped if key.startswith(tree)]
+            if sysctl.GLOBAL[family] in theirs:
+                back.update({key: theirs[sysctl.GLOBAL[family]] for key in single if key not in theirs})
+        return sysctl.restoring(back)
 
     def _of_others(self, scene: Scene) -> t.Set[str]:
         """The switches that other instances set, and patterns of them."""
