@@ -186,6 +186,52 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert load == gate.host.read("/etc/ipmasq/default.load")
 
 
+@pytest.mark.parametrize("how", ["a boot that fails", "a service that flushes"])
+def test_a_way_out_that_is_no_wan_is_shut_too(gate, net, how):
+    """The link below a kill switch; wan1 stands for the tunnel. The neighbour knows the way to the LAN."""
+    net.wire_second_wan()
+    gate.apply(wans=[{"interface": "wan1"}], lans=[OFFICE])
+    intruder = Intruder(net)
+    with flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert intruder.came_in() == 0
+    load = gate.host.read("/etc/ipmasq/default.load")
+    if how == "a boot that fails":
+        gate.host.put("/etc/ipmasq/default.load", "false\n")
+    assert gate.host.boot(*(["close"] if how == "a service that flushes" else [])).returncode == (how[2] == "b")
+    sh(FLUSH[gate.programs] + "; " + FORWARD_ALL)
+    with flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert intruder.came_in() == 0
+    gate.host.put("/etc/ipmasq/default.load", load)
+    if how == "a boot that fails":
+        assert (
+            "~ wan0: opened, after the loader had shut it"
+            in gate.apply(wans=[{"interface": "wan1"}], lans=[OFFICE]).to_dict()["differences"]
+        )
+    else:
+        assert gate.host.boot("reopen").returncode == 0
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_a_link_that_another_instance_has_is_not_shut_by_this_one(gate, net):
+    net.wire_second_wan()
+    mine = {"wans": [{"interface": "wan1"}], "lans": [OFFICE]}
+
+    def shut(**options) -> list:
+        gate.apply(**mine, **options)
+        assert not gate.apply(**mine, **options).changed
+        return gate.host.read("/etc/ipmasq/default.shut").split()
+
+    assert shut() == ["wan1", "lan0", "wan0"]
+    gate.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS])
+    assert shut() == ["wan1", "lan0"]
+    gate.absent("two")
+    assert shut(undeclared="leave") == ["wan1", "lan0"]
+    assert shut() == ["wan1", "lan0", "wan0"]
+
+
 def test_the_link_of_a_shared_address_is_shut_and_opened_with_its_lan(gate, net):
     """VRRP's link has the hosts of the LAN behind it, too."""
     sh(

@@ -24,6 +24,7 @@ def as_version_1(state: State) -> t.Dict[str, t.Any]:
     parts = raw["parts"]
     declared, door = parts["declaration"], DOOR.of(state)
     roles = declared.pop("roles")
+    del declared["ways_out"]  # came later
     return {
         "version": 1,
         **{name: raw[name] for name in ("instance", "owner", "applied")},

@@ -267,8 +267,10 @@ def files_of(state: State, parts: Parts, scene: Scene, host: Sight) -> t.Dict[st
     held = [(part, part.of(state)) for part in parts]
     lines = [line for part, value in held for line in part.boot_lines(value, scene)] or ["true"]
     texts = {".json": to_text(state), ".load": "".join(line + "\n" for line in lines)}
-    if DECLARATION.of(state).interfaces:
-        texts[".shut"] = shut.text(DECLARATION.of(state).interfaces)
+    declared = DECLARATION.of(state)
+    if declared.interfaces:
+        # What comes from a link that the rules close has to stay out while there are no rules.
+        texts[".shut"] = shut.text(declared.interfaces + declared.ways_out)
     for part, value in held:
         texts.update(part.boot(value, scene))
     name = posixpath.basename(path)

@@ -15,6 +15,7 @@ from .._backend.features import check_supported
 from .._backend.foreign import foreign_drops
 from .._backend.select import select
 from .._base.errors import GatewayError
+from .._base.net import matches_any
 from .._facts.controller import Kept, Reach, kept_open, reach, refusal
 from .._facts.links import read_facts
 from .._facts.resolvers import resolvers
@@ -172,18 +173,23 @@ def state_of(
     # What this run found around the gateway is not a change if no rule depends on it.
     before = DECLARATION.of(known.state).intent
     intent = before if before and scene.same else forgetting.encoded(wanted.gateway)
-    held = parts_of((DECLARATION, _declaration(wanted, intent)), *((part, value) for part, value, _notes in wishes))
+    held = parts_of(
+        (DECLARATION, _declaration(wanted, intent, known)), *((part, value) for part, value, _notes in wishes)
+    )
     return State(scene.instance, "gateway", held), tuple(note for _part, _value, told in wishes for note in told)
 
 
-def _declaration(wanted: Wanted, intent: t.Any) -> Declaration:
+def _declaration(wanted: Wanted, intent: t.Any, known: Earlier) -> Declaration:
     gateway = wanted.gateway
     wans = tuple(wan.interface for wan in gateway.wans)
     lans = tuple(sorted((lan.name, lan.interfaces) for lan in with_twins(gateway).lans))
+    theirs = [name for other in known.others for name in DECLARATION.of(other).roles.links]
+    closed = gateway.around.ways_out if gateway.undeclared == "drop" else ()
     return Declaration(
         tuple(describe_gateway(gateway)),
         wanted.interfaces,
         Neighbour(gateway.instance, lans, wans, tuple(sorted((lan.name, lan.networks) for lan in gateway.lans))),
+        tuple(name for name in closed if not matches_any(theirs, name)),
         wanted.chosen,
         wanted.controller_ports,
         intent,

@@ -21,6 +21,7 @@ class Declaration:
     lines: t.Tuple[str, ...] = ()  # in words, for the next diff
     interfaces: t.Tuple[str, ...] = ()  # names and patterns, for a whole gateway
     roles: Neighbour = field(default_factory=Neighbour)  # the same by role, for other instances
+    ways_out: t.Tuple[str, ...] = ()  # other links with a default route, which the rules close
     chosen: Chosen = NOTHING  # WANs and LANs that the user did not name
     controller_ports: t.Tuple[int, ...] = ()  # ports of SSH servers, and those that runs have used
     intent: t.Any = None  # resolved intent as JSON, the old rules of the next change

@@ -103,8 +103,10 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     if not found:
         return ()
     own = stem(scene.instance) + ENDING
-    ours = [*scene.interfaces, *_named(own, sight)]
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
+    # A link that this instance only closed may have become another one's.
+    known = [name for name in _named(own, sight) if not scene.interfaces or not matches_any(theirs, name)]
+    ours = [*scene.interfaces, *known]
     orphans = not scene.interfaces and not scene.switched
     every = _every(ours, theirs if orphans else None, scene, sight)
     return tuple(
