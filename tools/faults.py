@@ -38,7 +38,8 @@ def main() -> int:
     }
     worst = 0
     for folder, names in TESTS.items():
-        workers = ["-n", "2"] if folder == "integration" else []
+        # A trial mostly waits, for time limits and for its rollback, so six share two processors.
+        workers = ["-n", "6", "--maxschedchunk", "1"] if folder == "integration" else []
         paths = [str(ROOT / "tests" / folder / name) for name in names]
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", *workers, *paths], cwd=ROOT, env=env, check=False)
         worst = max(worst, done.returncode)

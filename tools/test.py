@@ -251,11 +251,15 @@ def integration(outcome: Outcome) -> None:
     if os.access(memory.parent, os.W_OK):
         memory.mkdir(exist_ok=True)
     files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
-    # Most of the time they wait for an answer that should not come, or for a timer.
+    # Most of the time they wait for an answer that should not come, or for a timer. Some take a hundred times as long as
+    # others, so no worker gets many of them at once.
+    few = ("--maxschedchunk", "2")
     try:
         side_by_side(
-            lambda: pytest(outcome, "tests/integration", "-q", "-n", "8", *in_memory(memory / "all")),
-            lambda: pytest(outcome, *files, "-q", "-n", "3", *in_memory(memory / "trixie"), IPMASQ_TOOLS="trixie"),
+            lambda: pytest(outcome, "tests/integration", "-q", "-n", "12", *few, *in_memory(memory / "all")),
+            lambda: pytest(
+                outcome, *files, "-q", "-n", "4", *few, *in_memory(memory / "trixie"), IPMASQ_TOOLS="trixie"
+            ),
         )
     finally:
         shutil.rmtree(memory, ignore_errors=True)
