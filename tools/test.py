@@ -251,8 +251,8 @@ def integration(outcome: Outcome) -> None:
     if os.access(memory.parent, os.W_OK):
         memory.mkdir(exist_ok=True)
     files = [f"tests/integration/test_{name}.py" for name in WITH_OTHER_TOOLS]
-    # Most of the time they wait for an answer that should not come, or for a timer. Some take a hundred times as long as
-    # others, so no worker gets many of them at once.
+    # Most of the time they wait for an answer that should not come, or for a timer. Some take a hundred times as long
+    # as others, so no worker gets many of them at once.
     few = ("--maxschedchunk", "2")
     try:
         side_by_side(
