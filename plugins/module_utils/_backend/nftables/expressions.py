@@ -53,14 +53,14 @@ def first_line(err: str) -> str:
     return lines[0] if lines else "no message"
 
 
-def rule_row(chain: str, expr: t.List[Json], comment: str) -> Row:
+def rule_row(chain: str, expr: t.List[Json], comment: str, packets: int = 0, octets: int = 0) -> Row:
     owned = OWNER.match(comment)
     body = {"expr": expr, "comment": comment} if comment else {"expr": expr}
-    return Row(chain, as_text({"rule": body}), owned.group(1) if owned else "")
+    return Row(chain, as_text({"rule": body}), owned.group(1) if owned else "", packets, octets)
 
 
-def as_text(value: Json) -> str:
-    return json.dumps(value, sort_keys=True)
+#: As one line, with sorted keys.
+as_text: t.Callable[[Json], str] = json.JSONEncoder(sort_keys=True).encode
 
 
 def compare(left: Json, right: Json, op: str = "==") -> Json:

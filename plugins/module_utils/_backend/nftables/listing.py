@@ -55,9 +55,8 @@ def parse(listing: str) -> Rows:
             # Our table has no flags. nft 1.0.6 does not list which flags are set.
             rows.append(DORMANT)
         elif kind == "rule":
-            packets, octets = _counted(body["expr"])
-            row = rule_row(body["chain"], _canonical(body["expr"]), body.get("comment", ""))
-            rows.append(Row(row.chain, row.text, row.key, packets, octets))
+            expr = body["expr"]
+            rows.append(rule_row(body["chain"], _canonical(expr), body.get("comment", ""), *_counted(expr)))
         elif kind == "chain":
             kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
             rows.append(Row(body["name"], as_text({"chain": kept}), "chain"))
