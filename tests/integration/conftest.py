@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 
 import pytest
 import releases
 import sandbox
-from helpers import BACKENDS, Gate
+from helpers import BACKENDS, Gate, unpacked
 from topology import Topology
 
 HERE = pathlib.Path(__file__).parent
-UNPACK = HERE.parents[1] / "tools/unpack"
 IMPOSSIBLE = sandbox.can_have_namespaces()
 #: Files that begin first: those with the longest tests, and then those that mostly wait. At the end, there is nothing
 #: else to do meanwhile; in the order of their names, the processors waited for minutes.
@@ -74,12 +72,7 @@ def coturn():
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
     """Debian's dnsmasq and udhcpc, unpacked: neither is started on this machine."""
-    folder = tmp_path_factory.mktemp("dnsmasq")
-    done = subprocess.run([str(UNPACK), str(folder), "dnsmasq-base", "udhcpc"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    folder.chmod(0o755)
-    return folder
+    return unpacked(tmp_path_factory, "dnsmasq-base", "udhcpc").parent
 
 
 @pytest.fixture

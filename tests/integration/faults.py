@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -171,11 +172,12 @@ def settled(gate: Gate, seconds: float = 30) -> None:
 
 def end_timers(gate: Gate) -> None:
     """Thousands of timers that still wait for their hour slow the host down."""
-    waiting = subprocess.run(
-        ["pgrep", "-f", "sleep 3600; .*{0}/".format(gate.host.root)], capture_output=True, check=False
-    )
-    for pid in waiting.stdout.split():
-        os.killpg(int(pid), signal.SIGKILL)
+    # pgrep reads more of each process, and takes ten times as long.
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = pathlib.Path("/proc", pid, "cmdline").read_bytes()
+            if b"sleep 3600; " in words and b"%s/" % os.fsencode(gate.host.root) in words:
+                os.killpg(int(pid), signal.SIGKILL)
 
 
 def in_child(gate: Gate, act, kind: str, number: int, host_kind: type = FaultHost) -> tuple:

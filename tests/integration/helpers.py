@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pathlib
 import shutil
+import subprocess
 import typing as t
 
 import pytest
@@ -32,10 +36,9 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
 )
 
 if t.TYPE_CHECKING:
-    import pathlib
-
     from ansible_collections.ipmasq.linux.plugins.module_utils._change.telling import Result
 
+UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
 #: As named in state files, with what each needs.
 BACKENDS = ("nft", "iptables-nft", "iptables-legacy")
 NEEDS = {
@@ -131,6 +134,22 @@ class Gate:
         name = {"ip": "iptables", "ip6": "ip6tables"}[family]
         lock = "XTABLES_LOCKFILE={0}/xtables.lock ".format(self.host.root)
         return "{0}{1}-{2}".format(lock, name, self.programs.partition("-")[2])
+
+
+def unpacked(factory: pytest.TempPathFactory, *packages: str) -> pathlib.Path:
+    """The folder with the programs of Debian packages, which are not installed on this machine. All workers that run
+    tests at the same time share them."""
+    top = factory.getbasetemp()
+    place = (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / ("unpacked-" + packages[0])
+    with open(str(place) + ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "complete").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            done = subprocess.run([str(UNPACK), str(place), *packages], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            place.chmod(0o755)
+            (place / "complete").touch()
+    return place / "bin"
 
 
 def wire(**links: str) -> None:

@@ -23,6 +23,15 @@ CLONE_NEWNS = 0x00020000
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class Program(subprocess.Popen):
+    """A program that a module starts. AnsibleModule has a function to call before it, for a umask that we never ask
+    for; with one, Python copies the tables of all pages of this large process first."""
+
+    def __init__(self, *words: t.Any, preexec_fn: t.Any = None, **more: t.Any) -> None:
+        assert not preexec_fn or [cell.cell_contents for cell in preexec_fn.__closure__] == [None], "a umask"
+        super().__init__(*words, **more)
+
+
 def run(name: str, options: dict, mounts: str, env: dict) -> subprocess.CompletedProcess:
     """``mounts`` is what a shell does first, in the process's own mount namespace; each command ends in "&&"."""
     require_namespace()
@@ -49,6 +58,7 @@ def _become(main: t.Callable, mounts: str, env: dict, files: tuple) -> t.NoRetur
         os.environ.clear()
         os.environ.update(env)
         assert LIBC.unshare(CLONE_NEWNS) == 0
+        subprocess.Popen = Program  # type: ignore[misc]
         subprocess.run(["sh", "-ec", mounts + "true"], check=True)
         main()
     except SystemExit as end:

@@ -16,7 +16,7 @@ import urllib.request
 
 import pytest
 import sandbox
-from helpers import GUESTS, OFFICE, Gate, ServiceHost
+from helpers import GUESTS, OFFICE, Gate, ServiceHost, unpacked
 from sandbox import sh
 from topology import GATE4, WAN4
 from unhurried import patience, wait_until
@@ -29,7 +29,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import roll
 from ansible_collections.ipmasq.linux.plugins.module_utils._services.samples import OURS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-UNPACK = ROOT / "tools/unpack"
 #: What the units make systemd do: the service runs at once when its timer starts.
 SYSTEMCTL = r"""#!/bin/sh
 root=ROOT
@@ -81,11 +80,7 @@ def folder(tmp_path):
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory):
     """Debian's programs, unpacked: none is started on this machine."""
-    place = tmp_path_factory.mktemp("prometheus")
-    words = [str(UNPACK), str(place), "prometheus", "prometheus-node-exporter"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return place / "bin"
+    return unpacked(tmp_path_factory, "prometheus", "prometheus-node-exporter")
 
 
 @pytest.fixture
@@ -174,7 +169,8 @@ def test_whatever_somebody_changes_is_told(gate, net, folder):
     parts = ("rules", "switches", "files")
 
     def as_applied():
-        return {what: of(written(gate, folder), "as_applied", what=what) for what in parts}
+        samples = written(gate, folder)
+        return {what: of(samples, "as_applied", what=what) for what in parts}
 
     assert as_applied() == dict.fromkeys(parts, 1)
     if gate.programs == "nft":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -18,7 +17,8 @@ import time
 
 import pytest
 import xdp
-from helpers import GUESTS, OFFICE, TWO_LANS, Gate
+from helpers import GUESTS, OFFICE, TWO_LANS, Gate, unpacked
+from pings import Pings
 from sandbox import sh
 from test_under_load import TRANSFER
 from topology import WAN4, Sniffer, Topology
@@ -34,7 +34,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._resolve import decla
 
 #: How often a gateway is proven while clients use it.
 PROOFS = int(os.environ.get("IPMASQ_PROOFS", "6"))
-UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
 #: Of the hosts outside that the probe plays.
 PLAYED = (bytes([192, 31, 196]), bytes.fromhex("2620004f8000fafa"))
 
@@ -395,21 +394,18 @@ def iperf3(tmp_path_factory):
     """Debian's iperf3; unpacked where it is not installed."""
     if shutil.which("iperf3"):
         return "iperf3"
-    folder = tmp_path_factory.mktemp("iperf3")
-    done = subprocess.run([str(UNPACK), str(folder), "iperf3"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return str(folder / "bin/iperf3")
+    return str(unpacked(tmp_path_factory, "iperf3") / "iperf3")
 
 
-def test_clients_lose_nothing_meanwhile(nft, wires, iperf3, tmp_path):
+def test_clients_lose_nothing_meanwhile(nft, wires, iperf3):
     """IPMASQ_PROOFS=100: as often as the page says. A third of them looks for a culprit, too."""
     nft.apply(**TWO_LANS)
     with wires.inside("wan"):
         server = subprocess.Popen([iperf3, "-s", "-1", "-J", "--bind", WAN4], stdout=subprocess.PIPE, text=True)
     wait_for_server(server, wires.nodes["wan"], 5201)
-    with wires.inside("office"), (tmp_path / "ping").open("w") as answers:
-        ping = subprocess.Popen(["ping", "-n", "-i", "0.001", WAN4], stdout=answers)
+    with wires.inside("office"):
         transfer = subprocess.Popen([iperf3, *TRANSFER, "-c", WAN4], stdout=subprocess.DEVNULL)
+    pings = Pings(wires, "office", WAN4)
     try:
         for number in range(PROOFS):
             if number == PROOFS * 2 // 3:
@@ -419,11 +415,10 @@ def test_clients_lose_nothing_meanwhile(nft, wires, iperf3, tmp_path):
             causes = {each.by for each in proved(nft).broken}
             assert causes == ({"other"} if number >= PROOFS * 2 // 3 else set())
     finally:
-        for process in (ping, transfer):
-            process.send_signal(signal.SIGINT)
-            process.wait()
+        transfer.send_signal(signal.SIGINT)
+        transfer.wait()
+        answered = pings.end()
         received = json.loads(server.communicate(timeout=30)[0])["intervals"]
-    answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", (tmp_path / "ping").read_text())}
     assert len(answered) > 10 * PROOFS
     # What was asked after the last answer may have been on its way.
     assert set(range(1, max(answered) + 1)) - answered == set()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
-import pathlib
 import socket
 import subprocess
 
 import pytest
-from helpers import GUESTS, ONE_LAN
+from helpers import GUESTS, ONE_LAN, unpacked
 from sandbox import sh
 from topology import CLIENTS, GATE4, WAN4, Servers
 from unhurried import wait_for_server
@@ -23,7 +22,6 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import G
 OFFICE4 = CLIENTS["office"][1]
 SECOND = "203.0.113.9"
 TEXT = b"out of the lab\n" * 1000
-UNPACK = pathlib.Path(__file__).resolve().parents[2] / "tools/unpack"
 
 
 @pytest.fixture
@@ -38,10 +36,7 @@ def net(net):
 @pytest.fixture(scope="session")
 def vsftpd(tmp_path_factory):
     """Debian's vsftpd. Unpacked and not installed, as its package starts a server on this machine."""
-    folder = tmp_path_factory.mktemp("vsftpd")
-    done = subprocess.run([str(UNPACK), str(folder), "vsftpd"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return folder / "bin/vsftpd"
+    return unpacked(tmp_path_factory, "vsftpd") / "vsftpd"
 
 
 @contextlib.contextmanager

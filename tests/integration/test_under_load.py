@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -20,6 +19,7 @@ import subprocess
 import pytest
 from faults import fork
 from helpers import TWO_LANS
+from pings import Pings
 from sandbox import sh
 from topology import CLIENTS, WAN4, Sniffer
 from unhurried import wait_for_server
@@ -49,7 +49,7 @@ while True:
 
 
 @pytest.mark.skipif(not shutil.which("iperf3"), reason="iperf3 is not installed")
-def test_changes_while_packets_flow(gate, net, tmp_path):
+def test_changes_while_packets_flow(gate, net):
     gate.apply(**TWO_LANS)
     with Sniffer(net) as outside, net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind((OFFICE4, 9999))
@@ -58,12 +58,11 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
             server = subprocess.Popen(["iperf3", "-s", "-1", "-J", "--bind", WAN4], stdout=subprocess.PIPE, text=True)
         wait_for_server(server, net.nodes["wan"], 5201)
         with net.inside("office"):
-            with (tmp_path / "ping").open("w") as answers:
-                ping = subprocess.Popen(["ping", "-n", "-i", "0.001", WAN4], stdout=answers)
             opening = subprocess.Popen(["python3", "-c", OPEN.format(WAN4)])
             transfer = subprocess.Popen(["iperf3", *TRANSFER, "-c", WAN4], stdout=subprocess.DEVNULL)
         with net.inside("wan"):
             intruder = subprocess.Popen(["python3", "-c", INTRUDE.format(OFFICE4)])
+        pings = Pings(net, "office", WAN4)
         try:
             for number in range(CHANGES):
                 # A forward more, another port, a LAN that reaches the other: rules of every table change.
@@ -74,11 +73,10 @@ def test_changes_while_packets_flow(gate, net, tmp_path):
             for process in (opening, intruder):
                 process.kill()
                 process.wait()
-            for process in (ping, transfer):
-                process.send_signal(signal.SIGINT)
-                process.wait()
+            transfer.send_signal(signal.SIGINT)
+            transfer.wait()
+            answered = pings.end()
             received = json.loads(server.communicate(timeout=30)[0])["intervals"]
-        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", (tmp_path / "ping").read_text())}
         assert len(answered) > 10 * CHANGES
         # What was asked after the last answer may have been on its way.
         assert set(range(1, max(answered) + 1)) - answered == set()
