@@ -94,7 +94,9 @@ options:
         type: str
         required: true
       interfaces:
-        description: The interfaces of this LAN. Interfaces of one LAN trust each other.
+        description:
+          - The interfaces of this LAN. Interfaces of one LAN trust each other.
+          - An interface is in the LANs of one instance only. A LAN with several WANs has all of them in its instance.
         type: list
         elements: str
         required: true

@@ -337,12 +337,14 @@ def test_ipr_cnrs_64_two_instances_side_by_side(gate):
     gate.apply(instance="one", **ONE_LAN)
     first = gate.live("one")
     gate.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS])
-    gate.apply(**dict(TWO_LANS, wans=[{"interface": "ppp*"}]))
+    lab = {"name": "lab", "interfaces": ["lab0"], "networks": ["192.168.3.0/24", "fd00:3::/64"]}
+    third = {"wans": [{"interface": "ppp*"}], "lans": [lab]}
+    gate.apply(**third)
     assert gate.live("one") == first
     for instance in ("one", "two", "default"):
         assert value(FORWARD4) == value(FORWARD6) == "1"
         assert gate.info(instance)["drift"] == []
-        assert not gate.apply(**dict(TWO_LANS, wans=[{"interface": "ppp*"}])).changed
+        assert not gate.apply(**third).changed
         gate.absent(instance)
     assert gate.host.snapshot() == before
 

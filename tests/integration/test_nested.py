@@ -12,7 +12,7 @@ import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_undeclared import SOON, closed
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers, Sniffer, Topology, send, udp
+from topology import CLIENTS, GATE4, GATE6, ISP4, SECOND4, WAN4, WAN6, Servers, Sniffer, Topology, send, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -120,3 +120,30 @@ def test_what_cannot_be_kept_apart_is_refused(nft):
         assert nft.info()["drift"] == ["~ instance two: " + words]
         nft.apply(**office(BROAD))
         assert nft.info()["as_applied"]
+
+
+@pytest.mark.parametrize("lan", [OFFICE, {"name": "office", "interfaces": ["lan0"]}], ids=["networks", "follows"])
+def test_a_lan_belongs_to_one_instance(gate, net, lan):
+    """An instance for each WAN would drop what the LAN sends to the other's."""
+    net.wire_second_wan()
+    gate.apply(wans=WAN, lans=[lan, GUESTS])
+    for wan in ("wan0", "wan1"):
+        with pytest.raises(GatewayError) as refused:
+            gate.apply(instance="two", wans=[{"interface": wan}], lans=[lan])
+        assert refused.value.problems == (
+            "lans[0] 'office': lan0 is a link of LAN office of instance default, and a LAN belongs to one instance; "
+            "declare all of its WANs there, or, to move the LAN, first remove it from instance default (state=absent "
+            "if it has no other LAN)",
+        )
+    assert [net.tcp("office", "wan", WAN4), net.tcp("office", "wan", WAN6)] == [GATE4, GATE6]
+    # What the sentence says is enough: both WANs there, or the other instance later.
+    gate.apply(wans=[*WAN, {"interface": "wan1"}], lans=[lan, GUESTS])
+    assert [net.tcp("office", "wan", WAN4), net.tcp("office", "isp", ISP4)] == [GATE4, SECOND4]
+    gate.apply(wans=WAN, lans=[GUESTS])
+    gate.apply(instance="two", wans=[*WAN, {"interface": "wan1"}], lans=[lan])
+    gate.apply(wans=WAN, lans=[GUESTS])
+    assert [net.tcp("office", "wan", WAN4), net.tcp("office", "isp", ISP4)] == [GATE4, SECOND4]
+    assert [net.tcp("office", "wan", WAN6), net.tcp("guest", "wan", WAN4)] == [GATE6, GATE4]
+    gate.absent("two")
+    gate.apply(wans=WAN, lans=[lan, GUESTS])
+    assert net.tcp("office", "wan", WAN4) == GATE4

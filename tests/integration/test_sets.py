@@ -83,7 +83,8 @@ def test_what_others_keep_in_sets_stays(gate, net):
     sh("ipset create blocked hash:ip; ipset add blocked 192.0.2.9")
     before = sets()
     gate.apply(**declared())
-    gate.apply(**declared(instance="second"))
+    lab = {"name": "lab", "interfaces": ["lab0"], "networks": [each.replace(".7.0/", ".8.0/") for each in FOUR]}
+    gate.apply(**declared(instance="second", lans=[lab]))
     gate.absent("second")
     assert not gate.apply(**declared()).changed
     gate.absent()

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""LANs of several instances, with networks of the one inside those of the other.
+"""LANs of several instances, with networks of the one inside those of the other, or with the same link.
 
 Where sources are translated, rules cannot match the link that a packet came from, so each network belongs to one
 instance. As with routes, the narrower network wins: the other LAN has the rest, and what its link sends with such a
@@ -18,7 +18,7 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
-from .._base.net import network as parsed_network, patterns_overlap
+from .._base.net import matches_any, network as parsed_network, patterns_overlap
 from .._base.values import is_network, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -44,16 +44,26 @@ class _Theirs(t.NamedTuple):
 
 
 def set_apart(
-    lans: t.Sequence[ResolvedLan], facts: Facts, neighbours: t.Sequence[Neighbour], problems: Problems
+    lans: t.Sequence[ResolvedLan],
+    facts: Facts,
+    neighbours: t.Sequence[Neighbour],
+    problems: Problems,
+    twins: t.Iterable[t.Tuple[str, str]] = (),
 ) -> t.Tuple[t.Tuple[ResolvedLan, ...], LeftOut]:
-    """The LANs without the narrower networks of other instances' LANs, and these networks."""
+    """The LANs without the narrower networks of other instances' LANs, and these networks.
+
+    ``twins``: links on the wire of a LAN's link, each with that link. The rules count them as the LAN's.
+    """
     left: t.List[t.Tuple[str, str]] = []
     found = []
     for index, lan in enumerate(lans):
         where = "lans[{0}] '{1}'".format(index, shorten(lan.name))
         links = [net for name in lan.interfaces for each in facts.meant_by(name) for net in each.networks]
+        own_links = (*lan.interfaces, *(name for name, own in twins if matches_any(lan.interfaces, own)))
+        for told in _shared(own_links, neighbours):
+            problems.add(where, told)
         holes: t.Dict[str, t.List[str]] = {}
-        for ours, theirs in _nested(lan, neighbours):
+        for ours, theirs in _nested(lan.networks, own_links, neighbours):
             if ours == theirs.network:
                 told = (
                     "network {0} is also that of LAN {1} of instance {2}, or what its rules have left of a wider one; "
@@ -97,20 +107,40 @@ def narrowed(items: t.Tuple[NatItem, ...], left_out: LeftOut) -> t.Tuple[NatItem
     return tuple(found)
 
 
-def _nested(lan: ResolvedLan, neighbours: t.Iterable[Neighbour]) -> t.List[t.Tuple[str, _Theirs]]:
-    """Networks of the LAN that contain one of a LAN elsewhere, or that are inside or the same as one."""
+def _nested(
+    networks: t.Sequence[str], links: t.Sequence[str], neighbours: t.Iterable[Neighbour]
+) -> t.List[t.Tuple[str, _Theirs]]:
+    """Networks of a LAN that contain one of a LAN elsewhere, or that are inside or the same as one."""
     theirs = {
         net: _Theirs(each.instance, name, net)
         for each in neighbours
-        for name, networks in each.networks
-        if not _share(lan.interfaces, dict(each.lans).get(name, ()))
-        for net in networks
+        for name, found in each.networks
+        if not _common(links, dict(each.lans).get(name, ()))
+        for net in found
     }
-    return [(ours, theirs[net]) for ours, net in overlaps(lan.networks, theirs)]
+    return [(ours, theirs[net]) for ours, net in overlaps(networks, theirs)]
 
 
-def _share(ours: t.Sequence[str], theirs: t.Sequence[str]) -> bool:
-    return any(patterns_overlap(one, other) for one in ours for other in theirs)
+def _shared(links: t.Sequence[str], neighbours: t.Iterable[Neighbour]) -> t.List[str]:
+    """Other instances' LANs with one of these links.
+
+    Each instance drops what its LANs send through WANs that it does not declare, and connections to them.
+    """
+    words = (
+        "{0} is a link of LAN {1} of instance {2}, and a LAN belongs to one instance; declare all of its WANs there, "
+        "or, to move the LAN, first remove it from instance {2} (state=absent if it has no other LAN)"
+    )
+    return [
+        words.format(shorten(link), shorten(name), each.instance)
+        for each in neighbours
+        for name, theirs in each.lans
+        for link in _common(links, theirs)[:1]
+    ]
+
+
+def _common(ours: t.Sequence[str], theirs: t.Sequence[str]) -> t.List[str]:
+    """The links of both; names rather than patterns."""
+    return [other if "*" in one else one for one in ours for other in theirs if patterns_overlap(one, other)]
 
 
 def _length(network: str) -> int:

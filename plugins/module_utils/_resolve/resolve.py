@@ -63,7 +63,7 @@ def resolve(
     lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
     beside = around(lans, wans, facts, concerning(gateway, neighbours))
-    lans, left_out = set_apart(lans, facts, neighbours, problems)
+    lans, left_out = set_apart(lans, facts, neighbours, problems, beside.twins)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
     resolved = resolved_from(

@@ -47,7 +47,6 @@ def test_a_narrower_network_is_left_out():
     "neighbour",
     [
         two("10.0.0.0/8"),
-        two("192.168.2.0/24", links=("lan*",)),  # the same links
         Neighbour("two", (("guests", ("guest0",)),), ("wan0",)),  # as an earlier release wrote it
     ],
 )
@@ -92,6 +91,33 @@ def test_all_others_change_nothing(neighbour):
 )
 def test_what_cannot_be_kept_apart_is_refused(lan, neighbour, said):
     assert apart(lan, neighbour)[2] == ["lans[0] 'office': " + said]
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "links", "twins", "link"),
+    [
+        (["lan0"], ["guest0", "lan0"], [], "lan0"),
+        (["lan0"], ["lan*"], [], "lan0"),
+        (["l*"], ["lan0", "lan1"], [], "lan0"),
+        (["lan*"], ["la*"], [], "la*"),
+        (["lan0"], ["vrrp0"], [("vrrp0", "lan0")], "vrrp0"),
+        (["lan0"], ["vrrp0"], [("vrrp0", "guest0")], ""),
+        (["lan0"], ["lan0.7", "lan", "lan01"], [], ""),
+    ],
+)
+def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
+    """One sentence, also if the networks are the same, or unknown."""
+    for networks in ((), BROAD.networks):
+        problems = Problems()
+        lan = replace(BROAD, interfaces=tuple(interfaces))
+        beside = two(*(networks if link else ()), links=tuple(links))
+        set_apart((lan,), HOST, [beside], problems, twins)
+        said = (
+            "lans[0] 'office': {0} is a link of LAN guests of instance two, and a LAN belongs to one instance; declare "
+            "all of its WANs there, or, to move the LAN, first remove it from instance two (state=absent if it has no "
+            "other LAN)"
+        ).format(link)
+        assert problems.found == ([said] if link else [])
 
 
 @pytest.mark.parametrize(
