@@ -688,6 +688,22 @@ def test_a_first_run_of_a_gateway_closes_no_more_than_another_instance_has_close
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"
 
 
+def test_a_link_of_a_gateway_that_an_item_closes_is_named_in_both_runs(nft):
+    said = "net/ipv4/conf/lan0/forwarding: is {0} here and {1} in instance '{2}'; "
+    wrong = dict(instance="mgmt", ipv4=False, interfaces=["lan0", "guest0"])
+    nft.apply(**ONE_LAN)
+    of_item = [each for each in nft.forwarding(**wrong).warnings if "here and" in each]
+    of_gateway = [each for each in nft.apply(**ONE_LAN).warnings if "here and" in each]
+    for found, words in ((of_item, said.format(0, 1, "default")), (of_gateway, said.format(1, 0, "mgmt"))):
+        assert len(found) == 1 and found[0].startswith(words)
+    # The rest agrees: a link that belongs to nobody else, and one that both want to forward.
+    nft.forwarding(instance="mgmt", state="absent")
+    agreed = [nft.forwarding(instance="mgmt", ipv4=False, interfaces=["guest0"])]
+    agreed += [nft.forwarding(instance="more", ipv4=True, interfaces=["lan0"])]
+    agreed += [nft.apply(**ONE_LAN)]
+    assert not [each for result in agreed for each in result.warnings if "here and" in each]
+
+
 @pytest.mark.parametrize("first", ["the item", "the gateway"])
 def test_a_single_link_follows_all_forwarding_again_once_its_item_is_gone(nft, first):
     """As it would after the next boot."""

@@ -197,4 +197,5 @@ def _switches_result(
         ],
         **pending_values(pending, host),
     }
-    return replace(result, warnings=result.warnings + sentences(others), values=values)
+    told = sentences(others) + SWITCHES.contradicted(switches, result.change.scene)
+    return replace(result, warnings=result.warnings + told, values=values)

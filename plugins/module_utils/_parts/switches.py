@@ -17,10 +17,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._base.errors import GatewayError, Problems
+from .._base.net import matches_any
 from .._facts.links import advertised_routes, read_facts
 from .._flows import conntrack
 from .._resolve.inside import forwarded_families
 from . import sysctl
+from .declaration import DECLARATION
 from .part import NOTHING, Delta, Part, Shell, stem
 from .sysctl import Switches  # noqa: TC001 (the codec reads the annotations)
 
@@ -198,7 +200,25 @@ class _SwitchesPart(Part[Held]):
         return Shell(tuple(lines))
 
     def warnings(self, want: Held, scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
-        return sentences(self.overridden(self.targets(want, scene), scene, sight))
+        own = self.targets(want, scene)
+        return sentences(self.overridden(own, scene, sight)) + self.contradicted(own, scene)
+
+    def contradicted(self, own: Switches, scene: Scene) -> t.Tuple[str, ...]:
+        """A link of a gateway that another instance's item closes: the run of each undoes that of the other."""
+        words = (
+            "{0}: is {1} here and {2} in instance '{3}'; each run sets its own value, and a boot that of the module "
+            "forwarding; leave {4} out of one of them"
+        )
+        found = []
+        single = [(key, value, key.split("/")[-2]) for key, value in own if sysctl.is_single(key)]
+        for other in scene.others:
+            theirs, links = dict(self.of(other).values), DECLARATION.of(other).interfaces
+            for key, value, name in single:
+                everywhere = theirs.get(sysctl.GLOBAL["ip6" if key.startswith(sysctl.TREE["ip6"]) else "ip"])
+                wanted = theirs.get(key, everywhere if matches_any(links, name) else None)
+                if wanted not in (None, value) and name not in scene.switched:
+                    found.append(words.format(key, value, wanted, other.instance, name))
+        return tuple(found)
 
     def overridden(
         self, switches: t.Iterable[t.Tuple[str, str]], scene: Scene, sight: Sight
