@@ -241,6 +241,53 @@ def test_one_card_for_both_sides(gate, net):
     assert net.tcp("office", "server", "198.18.0.1") == "192.168.1.1"
 
 
+# --- Container managers -----------------------------------------------------------------------------------------------
+
+
+def published(net, name: str) -> None:
+    """A bridge as Docker makes it, whose container publishes a port; the rules of docker's NAT by hand."""
+    net._node("box")
+    sh(
+        "ip link add {0} type bridge; ip addr add 172.30.0.1/16 dev {0}; ip link set {0} up; "
+        "ip link add vethd12f3a4 type veth peer name up0 netns {1}; ip link set vethd12f3a4 master {0} up; "
+        "nft add table ip docker; nft add chain ip docker pre '{{ type nat hook prerouting priority -100; }}'; "
+        "nft add rule ip docker pre fib daddr type local iifname != {0} tcp dport 8081 dnat to 172.30.0.5:8080; "
+        "nft add chain ip docker post '{{ type nat hook postrouting priority 100; }}'; "
+        "nft add rule ip docker post ip saddr 172.30.0.0/16 oifname != {0} masquerade".format(
+            name, net.nodes["box"].path
+        )
+    )
+    net.nodes["box"].sh("ip addr add 172.30.0.5/16 dev up0; ip link set up0 up; ip route add default via 172.30.0.1")
+
+
+@pytest.mark.parametrize("name", ["br-web", "docker-web", "br-0123456789ab"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_bridge_of_a_container_manager_is_no_lan_whatever_its_name(nft, net, name, when):
+    """As a LAN, its published port would be closed; and a later run would fail because of it."""
+    nft.forwarding(ipv4=True, instance="router")
+    if when == "before":
+        published(net, name)
+    else:
+        nft.apply()
+        published(net, name)
+    done = nft.apply()
+    assert not [note for note in done.notes if note.startswith("LAN " + name)]
+    assert [note for note in done.notes if note.startswith(name + ": not used as a LAN: it ")]
+    assert net.asks("tcp", "wan", "box", topology.GATE4, 8081, at=8080).peer == topology.WAN4
+    assert net.tcp("office", "wan", topology.WAN4) == topology.GATE4
+    left = name != "br-web"
+    # A name of a manager's opens the rest; another one does not, and a remark says so.
+    remark = name + " (172.30.0.0/16): neither WAN nor LAN, and perhaps a container manager's under another name"
+    remarks = [each for each in done.remarks if remark in each]
+    assert len(remarks) == (not left)
+    assert (net.tcp("office", "box", "172.30.0.5", timeout=0.4) == "192.168.1.10") == left
+    assert (net.tcp("box", "wan", topology.WAN4, timeout=0.4) == topology.GATE4) == left
+    if not left:
+        nft.apply(undeclared="leave")
+        assert net.tcp("office", "box", "172.30.0.5") == "192.168.1.10"
+        assert net.tcp("box", "wan", topology.WAN4) == topology.GATE4
+
+
 # --- LANs with the networks of their links ----------------------------------------------------------------------------
 
 FOLLOWING = {

@@ -50,6 +50,9 @@ MANAGED = (
 )
 #: Docker names its bridges br- and the first twelve hex digits of the network's ID; other br- names are the user's own.
 DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}\Z")
+#: Names that container managers give to the ports of their bridges: Docker (seven hex digits), CNI and LXD (eight),
+#: Podman (a number). Proxmox (veth100i0) and LXC (vethZDKOG1) give others, and their bridges are the operator's own.
+CONTAINER_PORT = re.compile(r"veth([0-9a-f]{7,8}|[0-9]{1,4})\Z")
 #: Link kinds of tunnels: a private address on a VPN does not make its far end a LAN.
 TUNNELS = (
     "tun", "tap", "wireguard", "ppp", "l2tpeth", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "ip6tnl",
@@ -90,6 +93,7 @@ class Interface:
     master: str = ""  # the bridge, bond or VRF whose port it is
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
     parent: str = ""  # the lower link of a VLAN or another stacked link
+    far: bool = False  # a veth link whose other end is in another network namespace
 
     @property
     def behind(self) -> t.Tuple[str, ...]:
@@ -137,6 +141,15 @@ class Facts:
         is_same = not interface.networks or not same.isdisjoint(interface.networks)
         return interface.parent if interface.kind == "macvlan" and is_same else ""
 
+    def why_of_containers(self, bridge: Interface) -> str:
+        """Why a bridge with a name of its own may belong to a container manager; empty if nothing suggests that."""
+        if bridge.kind != "bridge":
+            return ""
+        ports = [each for each in self.interfaces if each.master == bridge.name]
+        if not ports:
+            return "it has no port, and Docker is here" if self.named("docker0") else ""
+        return "its ports lead to containers" if all(map(_leads_to_container, ports)) else ""
+
     def meant_by(self, pattern: str) -> t.List[Interface]:
         return [interface for interface in self.interfaces if matches_name(pattern, interface.name)]
 
@@ -153,6 +166,10 @@ def manager_of(interface: Interface) -> str:
 def is_left_alone(interface: Interface) -> bool:
     """Whether an undeclared link is left to its manager."""
     return _is_vpn(interface) or bool(_by_name(interface))
+
+
+def _leads_to_container(port: Interface) -> bool:
+    return port.far and bool(CONTAINER_PORT.match(port.name))
 
 
 def _is_vpn(interface: Interface) -> bool:
@@ -244,6 +261,7 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         master=link.get("master") or "",
         port_of=details.get("info_slave_kind", "") if link.get("master") else "",
         parent=link.get("link") or "",
+        far=kind == "veth" and "link_netnsid" in link,
     )
 
 

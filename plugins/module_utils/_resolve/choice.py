@@ -139,7 +139,8 @@ class Choosing:
             return "it is " + where.format(interface.master or interface.parent)
         if interface.name in _carriers(facts, wans):
             return "it carries a WAN (possibly to a modem); add it to lans if it has hosts"
-        return ""
+        why = facts.why_of_containers(interface)
+        return "it may be a container manager's bridge ({0}); if it is a LAN, name all LANs".format(why) if why else ""
 
     def _instance_of(self, name: str) -> str:
         """The other instance that has this link in a LAN."""

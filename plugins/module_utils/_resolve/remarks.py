@@ -177,8 +177,8 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
     """Links that are neither WAN nor LAN. Links without hosts behind them (loopback, dummy) do not count."""
     known = [*_patterns(gateway), *elsewhere, *dict(gateway.around.twins), *_on_the_wire(gateway, facts)]
     left = gateway.undeclared == "leave"
-    names = [
-        "{0} ({1})".format(shorten(each.name), each.behind[0] if each.behind else each.addresses[0])
+    found = [
+        each
         for each in facts.interfaces
         if each.addresses
         and each.kind != "dummy"
@@ -187,6 +187,8 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
         and not is_left_alone(each)
         and not matches_any(known, each.name)
     ]
+    containers = [_with_network(each) for each in found if not left and facts.why_of_containers(each)]
+    others = [name for name in map(_with_network, found) if name not in containers]
     so = (
         "the gateway filters nothing between it and WANs or LANs"
         if left
@@ -194,9 +196,18 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
     )
     more = "" if left else ", or set undeclared to leave"
     return [
-        "{0}: neither WAN nor LAN, so {1}; add it to lans if it is a LAN{2}".format(_listed(names), so, more)
-        for _once in names[:1]
+        "{0}: neither WAN nor LAN, so {1}; add it to lans if it is a LAN{2}".format(_listed(others), so, more)
+        for _once in others[:1]
+    ] + [
+        "{0}: neither WAN nor LAN, and perhaps a container manager's under another name, so {1}, except to published "
+        "ports from a WAN; give it a name that is left to a manager (such as docker-web), add it to lans if it is a "
+        "LAN{2}".format(_listed(containers), so, more)
+        for _once in containers[:1]
     ]
+
+
+def _with_network(interface: Interface) -> str:
+    return "{0} ({1})".format(shorten(interface.name), [*interface.behind, *interface.addresses][0])
 
 
 def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:

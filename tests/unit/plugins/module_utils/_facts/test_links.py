@@ -97,6 +97,16 @@ def test_read_facts():
     assert facts.interfaces[0].networks == ()
 
 
+def test_a_veth_link_whose_other_end_is_in_another_namespace():
+    """As iproute2 6.1 prints it."""
+    links = [
+        fakes.link("vethd12f3a4", kind="veth", master="br-web", link_index=2, link_netnsid=0),
+        fakes.link("veth1", kind="veth", link="veth2"),
+        fakes.link("eth0.7", kind="vlan", link_index=2, link_netnsid=0),
+    ]
+    assert [each.far for each in read_facts(fakes.FakeHost(links=links)).interfaces] == [True, False, False]
+
+
 #: addresses of one interface, its networks
 TEST_NETWORKS = [
     ([{"local": "10.0.0.5", "prefixlen": 32}], ()),  # the host alone

@@ -134,6 +134,45 @@ def test_a_choice_can_be_written_down():
     assert (again.chosen.wans, again.chosen.lans) == ((), ())
 
 
+BRIDGE = link("br-web", "172.30.0.0/16", kind="bridge")
+DOCKER = link("docker0", "172.17.0.0/16", kind="bridge")
+
+
+def port(name, far=True):
+    return Interface(name, kind="veth", master="br-web", far=far)
+
+
+#: Links beside the bridge, and why it is not chosen; empty if it is.
+TEST_CONTAINERS = {
+    "docker": ([port("vethd12f3a4"), port("veth0123456")], "its ports lead to containers"),
+    "podman": ([port("veth0"), port("veth12")], "its ports lead to containers"),
+    "lxd": ([port("veth0a1b2c3d")], "its ports lead to containers"),
+    "no container yet": ([DOCKER], "it has no port, and Docker is here"),
+    "a bridge without ports": ([], ""),
+    "beside docker": ([DOCKER, Interface("eth1", master="br-web")], ""),
+    "a wire, too": ([port("vethd12f3a4"), Interface("eth1", master="br-web")], ""),
+    "a machine, too": ([port("vethd12f3a4"), Interface("tap100i0", kind="tap", master="br-web")], ""),
+    "proxmox": ([port("veth100i0")], ""),
+    "lxc": ([port("vethZDKOG1")], ""),
+    "in a container itself": ([port("eth1")], ""),
+    "a pair of this host": ([port("vethd12f3a4", far=False)], ""),
+}
+
+
+@pytest.mark.parametrize("case", TEST_CONTAINERS)
+def test_a_container_managers_bridge_is_no_lan_whatever_its_name(case):
+    links, why = TEST_CONTAINERS[case]
+    found = choose([WAN, LAN, BRIDGE, *links], [OUT])
+    assert names(found) == (["wan0"], ["lan0"] if why else ["lan0", "br-web"])
+    note = "br-web: not used as a LAN: it may be a container manager's bridge ({0}); if it is a LAN, name all LANs"
+    assert (note.format(why) in found.notes) == bool(why)
+    # What is chosen stays, and a bridge that such a manager makes later changes nothing.
+    kept = choose([WAN, LAN, BRIDGE, *links], [OUT], Chosen(("wan0",), ("lan0", "br-web")))
+    assert names(kept) == (["wan0"], ["lan0", "br-web"])
+    if why:
+        assert names(choose([WAN, LAN, BRIDGE, *links], [OUT], Chosen(("wan0",), ("lan0",)))) == (["wan0"], ["lan0"])
+
+
 #: links, routes: nothing new, so the choice stays
 TEST_SAME = {
     "as it was": ([WAN, LAN, GUEST], [OUT]),

@@ -141,6 +141,23 @@ TEST_REMARKS = {
         {},
         ["mgmt0 (10.9.9.0/24), mgmt1 (10.8.8.8): neither WAN nor LAN, so " + DROPPED],
     ),
+    "a container's network under another name": (
+        [
+            WAN,
+            LAN,
+            link("br-web", "172.30.0.0/24", kind="bridge"),
+            Interface("vethd12f3a4", kind="veth", master="br-web", far=True),
+            link("mgmt0", "10.9.9.0/24"),
+        ],
+        [OUT],
+        {},
+        [
+            "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so " + DROPPED,
+            "br-web (172.30.0.0/24): neither WAN nor LAN, and perhaps a container manager's under another name, so new "
+            "connections between it and WANs or LANs are dropped, except to published ports from a WAN; give it a name "
+            "that is left to a manager (such as docker-web), add it to lans if it is a LAN, or set undeclared to leave",
+        ],
+    ),
     "many": (
         [WAN, LAN, *(link("v{0}".format(n), "10.9.{0}.0/24".format(n)) for n in range(7))],
         [OUT],
