@@ -298,6 +298,12 @@ def files(root: pathlib.Path) -> dict:
     return found
 
 
+def addresses() -> list:
+    """Every address of this namespace but those that links give themselves."""
+    listed = sh("ip -o address show").splitlines()
+    return sorted(line.partition("valid_lft")[0] for line in listed if "scope link" not in line)
+
+
 def switches() -> dict:
     found = {}
     for top in ("/proc/sys/net/ipv4", "/proc/sys/net/ipv6", "/proc/sys/net/netfilter"):

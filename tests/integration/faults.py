@@ -17,7 +17,7 @@ import subprocess
 import time
 import typing as t
 
-from sandbox import COUNTS, SandboxHost, sh
+from sandbox import COUNTS, SandboxHost, addresses, sh
 from unhurried import slowed, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -157,7 +157,7 @@ def holds(gate: Gate) -> dict:
         if gate.programs == "iptables-nft":
             text = re.sub(rb'"base_chains": \[[^]]*\]', b"", text)
         found["files"][path] = (text, mode)
-    found["addresses"] = sorted(sh("ip -o address show | grep -v 'scope link' | sed 's/valid_lft.*//'").splitlines())
+    found["addresses"] = addresses()
     return found
 
 

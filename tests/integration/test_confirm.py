@@ -20,7 +20,7 @@ import modules
 import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, wire_gateway
-from sandbox import files, foreign_rules, require_namespace, sh, switches
+from sandbox import addresses, files, foreign_rules, require_namespace, sh, switches
 from unhurried import slowed
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "collections"
@@ -89,7 +89,7 @@ class Box:
             "rules": sorted(line.strip() for line in foreign_rules().splitlines() if line.strip()),
             "switches": switches(),
             "files": files(self.folder / "etc"),
-            "addresses": sorted(sh("ip -o address show | grep -v 'scope link' | sed 's/valid_lft.*//'").splitlines()),
+            "addresses": addresses(),
         }
 
     def pending(self):

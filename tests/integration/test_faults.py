@@ -246,7 +246,7 @@ def power_cut(gate):
     shutil.rmtree(gate.host.place("/run"), ignore_errors=True)
     try:
         with own.inside():
-            sh("ip link set lo up")
+            sandbox.raise_loopback()
             wire_gateway()
             sh(SWITCHES_BEFORE)
             yield

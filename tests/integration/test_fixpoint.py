@@ -12,7 +12,7 @@ import re
 import pytest
 import yaml
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, wire_gateway
-from sandbox import Namespace, foreign_rules, sh
+from sandbox import Namespace, foreign_rules, raise_loopback, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent import argspec
@@ -162,7 +162,7 @@ def test_fixpoint(gate, name):
 
     fresh = Namespace()
     with fresh.inside():
-        sh("ip link set lo up")
+        raise_loopback()
         for again in range(2):
             done = gate.host.boot()
             assert done.returncode == 0, done.stderr

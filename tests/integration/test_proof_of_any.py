@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import pathlib
 
 import sandbox
 from hypothesis import Phase, given, reject, settings
-from sandbox import sh
+from sandbox import ip_batch, raise_loopback, sh
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import links as facts
@@ -38,8 +39,10 @@ UNDECLARED = {"mgmt9": "10.254.9.1/24", "docker0": "172.31.254.1/24"}
 
 def wire(params: dict) -> None:
     """Links with the first address of each network; every neighbour that the declaration names is there."""
+    raise_loopback()
+    pathlib.Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0", encoding="ascii")
     lines = [
-        line for name, own in UNDECLARED.items() for line in (*veth(name), "ip addr add {0} dev {1}".format(own, name))
+        line for name, own in UNDECLARED.items() for line in (*veth(name), "addr add {0} dev {1}".format(own, name))
     ]
     for lan in params["lans"]:
         links = [name.replace("*", "7") for name in lan["interfaces"]]
@@ -47,27 +50,27 @@ def wire(params: dict) -> None:
         for index, net in enumerate(map(ipaddress.ip_network, lan["networks"])):
             link = links[index % len(links)]
             if net.num_addresses > 1:
-                lines.append("ip addr add {0}/{1} dev {2}".format(net[1], net.prefixlen, link) + quick(net))
+                lines.append("addr add {0}/{1} dev {2}".format(net[1], net.prefixlen, link) + quick(net))
             else:
-                lines.append("ip route add {0} dev {1}".format(net, link))
+                lines.append("route add {0} dev {1}".format(net, link))
         for server in {to for item in params["port_forwards"] or () for to in item["to"] if "/" not in to}:
             if any(ipaddress.ip_address(server) in ipaddress.ip_network(net) for net in lan["networks"]):
-                lines += [
-                    "ip neigh replace {0} lladdr 02:00:00:00:00:22 dev {1}".format(server, name) for name in links
-                ]
+                lines += ["neigh replace {0} lladdr 02:00:00:00:00:22 dev {1}".format(server, name) for name in links]
     for index, wan in enumerate(params["wans"]):
         name = wan["interface"].replace("*", "7")
         lines += veth(name)
         v4, v6 = "203.0.{0}.".format(120 + index), "2001:db8:ff{0:02x}::".format(index)
-        lines.append("ip addr add {1}2/24 dev {0}; ip addr add {2}2/64 dev {0} nodad".format(name, v4, v6))
-        for family, hop in (("-4", v4 + "1"), ("-6", v6 + "1")):
-            lines.append("ip neigh replace {1} lladdr 02:00:00:00:00:11 dev {0}".format(name, hop))
-            lines.append("ip {0} route add default via {1} dev {2} metric {3}".format(family, hop, name, 100 + index))
-    sh("\n".join(lines))
+        lines += ["addr add {1}2/24 dev {0}".format(name, v4), "addr add {1}2/64 dev {0} nodad".format(name, v6)]
+        for every, hop in (("0.0.0.0/0", v4 + "1"), ("::/0", v6 + "1")):
+            lines.append("neigh replace {1} lladdr 02:00:00:00:00:11 dev {0}".format(name, hop))
+            lines.append("route add {0} via {1} dev {2} metric {3}".format(every, hop, name, 100 + index))
+    ip_batch(*lines)
 
 
 def veth(name: str) -> list:
-    return ["ip link add {0} type veth peer name z{1}; ip link set {0} up; ip link set z{1} up".format(name, name[:12])]
+    peer = "z" + name[:12]
+    plug = "link add {0} type veth peer name {1}".format(name, peer)
+    return [plug, "link set {0} up".format(name), "link set {0} up".format(peer)]
 
 
 def quick(net) -> str:
@@ -82,7 +85,6 @@ def test_a_sound_gateway_has_no_broken_promise(gate):
     def holds(params):
         own = sandbox.Namespace()
         with own.inside(), contextlib.closing(own):
-            sh("ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
             wire(params)
             sh(OTHERS)
             given = {key: value for key, value in params.items() if key not in ("backend", "state")}

@@ -41,10 +41,8 @@ FAR6 = "2001:db8:fa::1"
 
 @pytest.fixture
 def net(net):
-    net.nodes["wan"].sh(
-        "; ".join("ip addr add {0}/32 dev lo".format(address) for address in FAR)
-        + "; ip addr add {0}/128 dev lo nodad".format(FAR6)
-    )
+    far = ["addr add {0}/32 dev lo".format(address) for address in FAR]
+    net.nodes["wan"].ip_batch(*far, "addr add {0}/128 dev lo nodad".format(FAR6))
     return net
 
 

@@ -68,15 +68,16 @@ class Topology:
         """A second host in the office LAN: both sit at a switch, and lan0 is its third port."""
         self._node("server")
         switch = self.nodes["switch"] = Namespace()
-        switch.sh("ip link add br0 type bridge; ip link set br0 up")
-        sh("ip link del lan0")
+        switch.ip_batch("link add br0 type bridge", "link set br0 up")
+        ip_batch("link del lan0")
         for name, v4, v6 in (("office",) + CLIENTS["office"][1:], ("server", SERVER4, SERVER6)):
-            switch.sh("ip link add {0} type veth peer name up0 netns {1}".format(name, self.nodes[name].path))
+            switch.ip_batch("link add {0} type veth peer name up0 netns {1}".format(name, self.nodes[name].path))
             self._address(name, v4 + "/24", v6 + "/64")
             self.nodes[name].ip_batch(*default("192.168.1.1", "fd00:1::1"))
-        sh("ip link add lan0 type veth peer name gate netns {0}".format(switch.path))
-        sh("ip addr add 192.168.1.1/24 dev lan0; ip addr add fd00:1::1/64 dev lan0 nodad; ip link set lan0 up")
-        switch.sh("for port in office server gate; do ip link set $port master br0; ip link set $port up; done")
+        plug = "link add lan0 type veth peer name gate netns {0}".format(switch.path)
+        ip_batch(plug, *addressed("lan0", "192.168.1.1/24", "fd00:1::1/64"))
+        ports = ("office", "server", "gate")
+        switch.ip_batch(*("link set {0} master br0 up".format(port) for port in ports))
         for name in ("office", "server"):
             self._awake(name, "192.168.1.1", "fd00:1::1")
 
