@@ -344,7 +344,7 @@ def test_ipr_cnrs_64_two_instances_side_by_side(gate):
     for instance in ("one", "two", "default"):
         assert value(FORWARD4) == value(FORWARD6) == "1"
         assert gate.info(instance)["drift"] == []
-        # Once wan0 is an undeclared way out for all instances that are left, it is shut together with their links.
+        # Once wan0, which has a default route, belongs to no other instance, it is shut together with this one.
         told = gate.apply(**third).to_dict()["differences"]
         assert all(instance == "default" and line.startswith("~ /etc/ipmasq/default.") for line in told)
         gate.absent(instance)
