@@ -21,7 +21,7 @@ import subprocess
 import time
 
 import pytest
-from helpers import GUESTS, OFFICE, TWO_LANS
+from helpers import GUESTS, OFFICE, TWO_LANS, wire
 from sandbox import sh
 from topology import CLIENTS, SECOND4, WAN4
 
@@ -211,6 +211,24 @@ def test_a_way_out_that_is_no_wan_is_shut_too(gate, net, how):
         )
     else:
         assert gate.host.boot("reopen").returncode == 0
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+
+
+def test_a_way_out_that_two_instances_close_is_opened_by_a_run(gate, net):
+    """Two tenants, each with its tunnel; wan0 below both has the default route."""
+    wire(tun1="10.201.0.2/24", tun2="10.202.0.2/24")
+    runs = {"default": ("tun1", OFFICE), "two": ("tun2", GUESTS)}
+
+    def apply_all() -> list:
+        done = [gate.apply(instance=name, wans=[{"interface": wan}], lans=[lan]) for name, (wan, lan) in runs.items()]
+        return [line for each in done for line in each.to_dict()["differences"]]
+
+    apply_all()
+    assert all("wan0" in gate.host.read("/etc/ipmasq/{0}.shut".format(name)).split() for name in runs)
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    assert "~ wan0: opened, after the loader had shut it" in apply_all()
     assert "blackhole" not in sh("ip rule; ip -6 rule")
 
 

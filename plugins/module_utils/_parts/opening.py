@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from .._base.host import RUN_FOLDER
 from .._base.net import matches_any
 from .._init import shut
+from .declaration import DECLARATION
 from .part import FOLDER, NOTHING, Delta, Part, Shell, stem
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -105,7 +106,8 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     own = stem(scene.instance) + ENDING
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
     # A link that this instance only closed may have become another one's.
-    known = [name for name in _named(own, sight) if not scene.interfaces or not matches_any(theirs, name)]
+    declared = [name for other in scene.others for name in DECLARATION.of(other).interfaces if scene.interfaces]
+    known = [name for name in _named(own, sight) if not matches_any(declared, name)]
     ours = [*scene.interfaces, *known]
     orphans = not scene.interfaces and not scene.switched
     every = _every(ours, theirs if orphans else None, scene, sight)

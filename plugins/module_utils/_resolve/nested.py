@@ -60,7 +60,7 @@ def set_apart(
         where = "lans[{0}] '{1}'".format(index, shorten(lan.name))
         links = [net for name in lan.interfaces for each in facts.meant_by(name) for net in each.networks]
         own_links = (*lan.interfaces, *(name for name, own in twins if matches_any(lan.interfaces, own)))
-        for told in _shared(own_links, neighbours):
+        for told in _shared(own_links, neighbours, facts):
             problems.add(where, told)
         holes: t.Dict[str, t.List[str]] = {}
         for ours, theirs in _nested(lan.networks, own_links, neighbours):
@@ -121,7 +121,7 @@ def _nested(
     return [(ours, theirs[net]) for ours, net in overlaps(networks, theirs)]
 
 
-def _shared(links: t.Sequence[str], neighbours: t.Iterable[Neighbour]) -> t.List[str]:
+def _shared(links: t.Sequence[str], neighbours: t.Iterable[Neighbour], facts: Facts) -> t.List[str]:
     """Other instances' LANs with one of these links.
 
     Each instance drops what its LANs send through WANs that it does not declare, and connections to them.
@@ -130,12 +130,19 @@ def _shared(links: t.Sequence[str], neighbours: t.Iterable[Neighbour]) -> t.List
         "{0} is a link of LAN {1} of instance {2}, and a LAN belongs to one instance; declare all of its WANs there, "
         "or, to move the LAN, first remove it from instance {2} (state=absent if it has no other LAN)"
     )
-    return [
-        words.format(shorten(link), shorten(name), each.instance)
-        for each in neighbours
-        for name, theirs in each.lans
-        for link in _common(links, theirs)[:1]
-    ]
+    taken = (
+        "{0} is on the wire of {3} of LAN {1} of instance {2}, which took it for the link of a shared address while it "
+        "had none of its own; give it its address, and run instance {2} again"
+    )
+    found = []
+    for each in neighbours:
+        for name, theirs in each.lans:
+            for link in _common(links, theirs)[:1]:
+                interface = facts.named(link)
+                below = interface.parent if interface else ""
+                sentence = taken if below and matches_any(theirs, below) else words
+                found.append(sentence.format(shorten(link), shorten(name), each.instance, below))
+    return found
 
 
 def _common(ours: t.Sequence[str], theirs: t.Sequence[str]) -> t.List[str]:

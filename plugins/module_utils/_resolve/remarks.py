@@ -51,7 +51,8 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     ]
     elsewhere = [name for each in neighbours for name in each.links]
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
-    found += [words.format(shorten(name), wan) for name, wan in _on_the_wire(gateway, facts).items()]
+    on_wires = {name: wan for name, wan in _on_the_wire(gateway, facts).items() if not matches_any(elsewhere, name)}
+    found += [words.format(shorten(name), wan) for name, wan in on_wires.items()]
     found += _above_bridges(gateway, facts) + _without_source(gateway, facts) + _listed_twice(gateway)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
@@ -122,8 +123,9 @@ def _without_source(gateway: Resolved, facts: Facts) -> t.List[str]:
         here = [item for item in gateway.nat if wans and item.action == "masquerade" and item.wan in ("", *wans)]
         own = {link.name: [each for each in link.sources if family_of(each) == family] for link in facts.interfaces}
         private = [each for sources in own.values() for each in sources if is_private(each)]
-        # For IPv6, the kernel prefers a public one (RFC 6724, rule 6).
-        prefers = family == "ip6" and sum(map(len, own.values())) > len(private)
+        # For IPv6, the kernel prefers a public one (RFC 6724, rule 6); for IPv4, one of lo.
+        among = list(own.values()) if family == "ip6" else [own.get("lo", [])]
+        prefers = any(not is_private(each) for sources in among for each in sources)
         translated = any(family_of(net) == family for item in here for net in sources_of(gateway, item))
         if translated and private and not own.get(name) and not prefers:
             found.append(words.format(shorten(name), {"ip": "IPv4", "ip6": "IPv6"}[family], private[0]))

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._base.errors import Problems
-from .._base.net import network as parsed_network
+from .._base.net import matches_any, network as parsed_network
 from .._base.values import overlaps
 from .._intent.conflicts import check_references
 from .added import added_addresses
@@ -63,6 +63,9 @@ def resolve(
     lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
     beside = around(lans, wans, facts, concerning(gateway, neighbours))
+    # A link that another instance declares is its own, even while it has no address.
+    theirs = [name for each in neighbours for name in each.links]
+    beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))
     lans, left_out = set_apart(lans, facts, neighbours, problems, beside.twins)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())

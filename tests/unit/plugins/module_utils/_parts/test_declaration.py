@@ -19,6 +19,7 @@ def test_there_and_back():
         ("wan wan0",),
         ("wan0", "lan*"),
         Neighbour("default", (("office", ("lan0", "lan1")),), ("wan0",)),
+        ("eth9",),
         Chosen(("wan0",), (), (("office", ("192.168.1.0/24",)),)),
         (22, 2222),
         {"": "Gateway", "lans": [1]},

@@ -120,6 +120,25 @@ def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
         assert problems.found == ([said] if link else [])
 
 
+def test_a_link_that_had_no_address_is_taken_for_one_of_a_shared_address():
+    """A macvlan above the link of another instance's LAN, in a LAN of its own."""
+    lan0 = Interface("lan0", networks=("192.168.2.0/24",))
+    bare = Interface("mv0", kind="macvlan", parent="lan0")
+    iot = {"name": "iot", "interfaces": ["mv0"], "networks": ["10.9.0.0/24"]}
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[iot]))
+    with pytest.raises(GatewayError) as refused:
+        resolve(gateway, Facts((lan0, bare)), neighbours=[two(links=("lan0", "mv0"))])
+    assert list(refused.value.problems) == [
+        "lans[0] 'iot': mv0 is on the wire of lan0 of LAN guests of instance two, which took it for the link of a "
+        "shared address while it had none of its own; give it its address, and run instance two again"
+    ]
+    # Once the other instance declares it, it is that one's, with an address or without.
+    office = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.2.0/24"]}
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[office]))
+    assert resolve(gateway, Facts((lan0, bare))).gateway.around.twins == (("mv0", "lan0"),)
+    assert resolve(gateway, Facts((lan0, bare)), neighbours=[two(links=("mv0",))]).gateway.around.twins == ()
+
+
 @pytest.mark.parametrize(
     ("source", "left"),
     [

@@ -79,6 +79,12 @@ TEST_REMARKS = {
         {"lans": [dict(OFFICE, networks=["fd00:1::/64"])]},
         [],
     ),
+    "a WAN that uses a public address of lo": (
+        [Interface("wan0"), replace(LAN, sources=("192.168.1.1",)), Interface("lo", sources=("203.0.113.2",))],
+        [OUT],
+        {},
+        [],
+    ),
     "a WAN without an address that translates to another one": (
         [Interface("wan0"), replace(LAN, sources=("192.168.1.1",))],
         [OUT],
@@ -297,9 +303,11 @@ def test_what_is_left_open_is_a_danger_at_each_run():
 
 
 def test_links_of_other_instances_are_no_news():
-    neighbours = [Neighbour("two", lans=(("mgmt", ("mgmt*",)),), wans=("wan1",))]
+    neighbours = [Neighbour("two", lans=(("mgmt", ("mgmt*",)),), wans=("wan1", "mv1"))]
     gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[OFFICE]))
-    facts = Facts((WAN, LAN, link("mgmt0", "10.9.9.0/24")), (OUT,))
+    # Its WAN is on the wire of this one's.
+    second = replace(WAN, name="mv1", kind="macvlan", addresses=("203.0.113.3",), parent="wan0")
+    facts = Facts((WAN, LAN, link("mgmt0", "10.9.9.0/24"), second), (OUT,))
     assert resolve(gateway, facts, neighbours=neighbours).remarks == ()
     # Nor are they chosen.
     found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
