@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import pathlib
 import shutil
 import socket
 import struct
@@ -226,6 +227,17 @@ def test_an_added_address_outlives_that_its_link_gets_one_of_its_own(nft):
     nft.absent()
     assert addresses("ppp0") == {"203.0.113.50"}
     assert addresses("a_rather_long_1") == set()
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_every_script_of_an_instance_runs_for_a_link_that_appears(gate, net):
+    """Also that of the flowtable, which this kernel may not have; but no copy of one."""
+    gate.apply(**dict(TWO_LANS, nat=[MAIL, REST]))
+    ran = pathlib.Path(gate.host.place("/run/ran"))
+    for name in ("default.offload", "default-old", "default.old", "default-old.offload"):
+        gate.host.put("/etc/ipmasq/{0}.links".format(name), "echo {0} >> {1}\n".format(name, ran))
+    assert gate.host.boot("links").returncode == 0
+    assert ran.read_text().split() == ["default.offload"]
 
 
 def test_links_that_appear_together_lose_nothing(nft):

@@ -57,10 +57,11 @@ cd /etc/ipmasq || exit 1
     + shut.SHELL
     + fence.SHELL
     + """
-# Not somebody's copy, such as default-old.json.
+# Not somebody's copy, such as default-old.json. A flowtable has default.offload.links.
 ours() {
     instance=${1##*/}
     instance=${instance%.*}
+    instance=${instance%.offload}
     case "$instance" in [!a-z]* | *[!a-z0-9_]* | ???????????*) return 1 ;; esac
     [ -e "$1" ]
 }
