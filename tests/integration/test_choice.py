@@ -422,16 +422,20 @@ def used(net) -> list:
     ]
 
 
-@pytest.mark.parametrize("sides", [{}, TWO_LANS], ids=["chosen", "declared"])
-def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
-    """The run is on the backup, which becomes the master without a run."""
+def takes_over(gate, net, sides: dict, addresses: str) -> None:
+    """The run is on the backup, which becomes the master without a run; one there changes nothing."""
     shared_address(net)
     gate.apply(**sides)
-    sh(MASTER)
+    sh(addresses)
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
     again = gate.apply(**sides)
     assert not again.changed
     assert "vrrp51" not in str(again.remarks)
+
+
+@pytest.mark.parametrize("sides", [{}, TWO_LANS], ids=["chosen", "declared"])
+def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
+    takes_over(gate, net, sides, MASTER)
     # What comes by it is the LAN's, which reaches neither other LANs nor speaks for others.
     assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
     net.nodes["office"].sh(
@@ -461,14 +465,7 @@ WITH_PREFIX = MASTER.replace("/32", "/24").replace("/128", "/64")
 
 @pytest.mark.parametrize("sides", [{}, TWO_LANS, FOLLOWING], ids=["chosen", "declared", "followed"])
 def test_the_address_of_several_routers_may_have_the_prefix_of_the_lan(gate, net, sides):
-    """Run on the backup, and on the master."""
-    shared_address(net)
-    gate.apply(**sides)
-    sh(WITH_PREFIX)
-    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
-    again = gate.apply(**sides)
-    assert not again.changed
-    assert "vrrp51" not in str(again.remarks)
+    takes_over(gate, net, sides, WITH_PREFIX)
     # With a network beside that the LAN does not have, it is the LAN's still; with none of the LAN's, it is not.
     sh("ip addr add 192.168.7.1/24 dev vrrp51")
     gate.apply(**TWO_LANS)

@@ -203,6 +203,11 @@ def test_a_way_out_that_is_no_wan_is_shut_too(gate, net, how):
     with flood(net, "wan", WAN4, OFFICE4):
         time.sleep(0.2)
     assert intruder.came_in() == 0
+    # Nothing else stops it.
+    sh("ip rule del pref 6 iif wan0 blackhole")
+    with flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    assert intruder.came_in() > 0
     gate.host.put("/etc/ipmasq/default.load", load)
     if how == "a boot that fails":
         assert (
@@ -228,6 +233,7 @@ def test_a_way_out_that_two_instances_close_is_opened_by_a_run(gate, net):
     gate.host.put("/etc/ipmasq/default.load", "false\n")
     sh(FLUSH[gate.programs])
     assert gate.host.boot().returncode == 1
+    assert "iif wan0 blackhole" in sh("ip rule")
     assert "~ wan0: opened, after the loader had shut it" in apply_all()
     assert "blackhole" not in sh("ip rule; ip -6 rule")
 
@@ -269,6 +275,11 @@ def test_the_link_of_a_shared_address_is_shut_and_opened_with_its_lan(gate, net)
         time.sleep(0.2)
     assert private.count() == 0
     assert net.ping("office", "192.168.1.254")
+    # Nothing else stops it.
+    sh("ip rule del pref 6 iif vrrp51 blackhole")
+    with flood(net, "office", OFFICE4, WAN4):
+        time.sleep(0.2)
+    assert private.count() > 0
     # A run opens it again, even if the link has gone since.
     sh("ip link del vrrp51")
     gate.apply(**TWO_LANS)
