@@ -85,9 +85,9 @@ options:
     description:
       - The local networks behind the gateway, isolated from each other.
       - If omitted, every other interface with a private (RFC 1918) or unique local (RFC 4193) address, except those of
-        container and VM managers, tunnels, ports of bridges and bonds, and interfaces below a WAN. A bridge may belong
-        to a container manager whatever its name; it is not taken either if all of its ports lead to containers of
-        Docker, Podman, CNI or LXD, or if it has no port on a host with C(docker0).
+        container and VM managers, tunnels, ports of bridges and bonds, and interfaces below a WAN.
+      - A bridge is not taken, whatever its name, if all of its ports lead to containers of Docker, Podman, CNI or LXD,
+        or if it has no ports and the host has C(docker0).
     type: list
     elements: dict
     suboptions:

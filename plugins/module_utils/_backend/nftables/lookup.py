@@ -25,7 +25,7 @@ from ..blocks import FEW, block_of, blocks, catch_alls, is_forward
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.model import Rule
 
-#: So many LANs are told apart by a map; comparing a few names in a row takes less.
+#: From this number of LANs on, a map tells them apart; to compare fewer names in a row costs less.
 LINKS = 4
 #: The number of ports that share a chain.
 BLOCK = 8
@@ -84,7 +84,7 @@ def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Pa
 def _by_link(rules: t.List[Rule]) -> t.Iterator[Rule | LinkLookup]:
     """The rules of a chain, with one look-up in place of each row of jumps by the link alone, one for each LAN.
 
-    A packet is of one link, so the order in such a row does not matter, as long as no link is in two of its rules.
+    A packet comes from one link, so the order in such a row does not matter, as long as no link is in two of its rules.
     """
     waiting: t.List[Rule] = []
     known: t.Set[str] = set()
