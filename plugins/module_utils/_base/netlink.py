@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Encode and decode ctnetlink messages about connections.
+"""Encode and decode netlink messages: of ctnetlink about connections, and the request for a list of sockets.
 
 conntrack(8) reads the whole table for each connection that it deletes (15 ms at 262,144 buckets, measured); a netlink
 message is one look-up. A deletion repeats the kernel's own data: the tuple of any protocol, the zone and the ID, so
@@ -22,10 +22,14 @@ import typing as t
 HEADER = struct.Struct("=IHHII")
 #: struct nlattr: length, type.
 ATTRIBUTE = struct.Struct("=HH")
+#: Protocols, from linux/netlink.h: of netfilter, and of the list of sockets.
+NETFILTER, SOCK_DIAG = 12, 4
 REQUEST, ACK, DUMP, CREATE_NEW = 1, 4, 0x300, 0x600
 ERROR, DONE = 2, 3
 #: Message types: NFNL_SUBSYS_CTNETLINK and IPCTNL_MSG_CT_*.
 NEW, GET, DELETE = 0x100, 0x101, 0x102
+#: The type of a message that lists sockets: SOCK_DIAG_BY_FAMILY.
+BY_FAMILY = 20
 #: The offset of a message's attributes, after struct nlmsghdr and struct nfgenmsg.
 BODY = 20
 FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes per address
@@ -92,8 +96,8 @@ def dump() -> bytes:
 
 
 def sockets(body: bytes) -> bytes:
-    """The request for sockets: SOCK_DIAG_BY_FAMILY."""
-    return HEADER.pack(HEADER.size + len(body), 20, REQUEST | DUMP, 0, 0) + body
+    """The request for sockets, of which ``body`` says which ones."""
+    return HEADER.pack(HEADER.size + len(body), BY_FAMILY, REQUEST | DUMP, 0, 0) + body
 
 
 def messages(data: bytes) -> t.Iterator[t.Tuple[int, int, int]]:

@@ -12,15 +12,14 @@ import select
 import socket
 import struct
 
-#: Netlink protocols, from linux/netlink.h: of netfilter, and of the list of sockets.
-NETFILTER, SOCK_DIAG = 12, 4
+from .netlink import BY_FAMILY, GET, NETFILTER, SOCK_DIAG
+
 #: From linux/netlink.h, for multicast groups.
 SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 #: SO_RCVBUFFORCE, and bytes: what the kernel sends to a group comes unasked.
 FORCED_BUFFER, ROOM = 33, 1 << 24
-#: The types of messages that list connections (NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET) or sockets
-#: (SOCK_DIAG_BY_FAMILY).
-LISTS = {NETFILTER: struct.pack("=H", 0x101), SOCK_DIAG: struct.pack("=H", 20)}
+#: By protocol, the type of the message that lists connections or sockets.
+LISTS = {NETFILTER: struct.pack("=H", GET), SOCK_DIAG: struct.pack("=H", BY_FAMILY)}
 
 
 class Netlink:

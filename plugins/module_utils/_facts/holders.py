@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from .._base import netlink
 from .._base.errors import GatewayError
-from .._base.sockets import SOCK_DIAG
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -66,7 +65,7 @@ def holders(port: int, addresses: t.Collection[str], host: Sight) -> t.List[Hold
 def listening(host: Sight) -> t.Tuple[t.Tuple[str, int], ...]:
     """The protocols and ports on which this host waits for connections from elsewhere."""
     try:
-        # For the files of TCP, the kernel walks through all connections of the host, up to a million of places.
+        # To write the files of TCP, the kernel walks its table of connections, which may have a million buckets.
         waiting = [*_told(host), *_waiting(host, TABLES[2:])]
     except OSError:
         waiting = [*_waiting(host)]
@@ -82,8 +81,8 @@ class _Socket(t.NamedTuple):
 
 
 def _told(host: Sight) -> t.Iterator[_Socket]:
-    """The sockets of TCP on which processes wait for others, as the kernel tells. Raises OSError if it does not."""
-    with host.kernel(SOCK_DIAG) as kernel:
+    """The TCP sockets on which processes wait for others, by netlink. Raises OSError if the kernel refuses."""
+    with host.kernel(netlink.SOCK_DIAG) as kernel:
         for family, size in netlink.FAMILIES.items():
             kernel.send(netlink.sockets(ASKED.pack(family, TCP, LISTEN)))
             more = True

@@ -21,7 +21,6 @@ import zlib
 from dataclasses import dataclass
 
 from .._base import netlink
-from .._base.sockets import NETFILTER
 from .._base.words import CONNTRACK as PREFIX, TIMEOUTS
 from . import ending
 from .flow import entry_of, parse
@@ -126,7 +125,7 @@ def _by_netlink(judges: Judges, host: Sight, clock: _Clock) -> Found:
     # With the helper, the tuple and the message.
     doubtful: t.List[t.Tuple[Entry, str, t.Tuple[bytes, bytes]]] = []
     announced: t.List[t.Tuple[bytes, bytes, bytes]] = []  # by a helper: the tuples of it and of its master, the message
-    with host.kernel(NETFILTER) as kernel:
+    with host.kernel(netlink.NETFILTER) as kernel:
         kernel.send(netlink.dump())
         for data, at, end in _told(kernel, clock):
             entry = netlink.entry(data, at, end)
@@ -300,7 +299,7 @@ def script(found: Found, instance: str) -> str:
     closing = ending.lines(found.sockets, LONGEST)
     if found.messages:
         lines = [base64.b64encode(zlib.compress(packet)).decode() for packet in netlink.batches(found.messages)]
-        sender = SENDER.format(netfilter=NETFILTER)
+        sender = SENDER.format(netfilter=netlink.NETFILTER)
         text = 'TEXT = """\n{0}\n"""\n{1}'.format("\n".join(lines), sender)
         failed = 'logger -t ipmasq "{0}: connections that began under other rules remain"'.format(instance)
         python = shlex.quote(sys.executable)
@@ -319,7 +318,7 @@ def commands(groups: Groups, instance: str) -> str:
 def _forget_by_netlink(messages: t.Sequence[bytes], host: Sight, clock: _Clock) -> int:
     left = len(messages)
     try:
-        with host.kernel(NETFILTER) as kernel:
+        with host.kernel(netlink.NETFILTER) as kernel:
             for number, packet in enumerate(netlink.batches(messages), 1):
                 if clock.over:
                     break

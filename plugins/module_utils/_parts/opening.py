@@ -106,7 +106,8 @@ def _found(scene: Scene, sight: Sight) -> Shut:
     own = stem(scene.instance) + ENDING
     theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
     # A link that this instance only closed may have become another one's.
-    declared = [name for other in scene.others for name in DECLARATION.of(other).interfaces if scene.interfaces]
+    others = scene.others if scene.interfaces else ()
+    declared = [name for other in others for name in DECLARATION.of(other).interfaces]
     known = [name for name in _named(own, sight) if not matches_any(declared, name)]
     ours = [*scene.interfaces, *known]
     orphans = not scene.interfaces and not scene.switched

@@ -123,7 +123,7 @@ class _SwitchesPart(Part[Held]):
         values = dict(want.values)
         facts, patterns = scene.facts, scene.interfaces
         names = {each.name for pattern in patterns for each in facts.meant_by(pattern)} if facts else set()
-        theirs = dict(self._single_of_others(scene))
+        theirs = self._of_others(scene)
         wanted = [
             ("{0}/{1}/forwarding".format(sysctl.TREE[family], name), values[key], name)
             for family, key in sysctl.GLOBAL.items()
@@ -136,14 +136,14 @@ class _SwitchesPart(Part[Held]):
     def _restored(self, was: Held, want: Held, scene: Scene) -> Switches:
         """The first values of switches that this instance no longer sets, except those that another instance sets."""
         needed = {key for other in scene.others for key in self.of(other).before}
+        theirs = self._of_others(scene)
         # The values of a salvaged state are known, and not all that they have altered.
-        needed |= sysctl.altered_by(self._of_others(scene), was.before)
+        needed |= sysctl.altered_by(theirs, was.before)
         # The link of another instance's pattern may have come after its run.
-        is_needed = sysctl.among(needed | {key for key in self._of_others(scene) if "*" in key})
+        is_needed = sysctl.among(needed | {key for key in theirs if "*" in key})
         gone = sysctl.altered_by(_dropped(was.values, want.values), was.before) if want.values else set(was.before)
         back = {key: was.before[key] for key in gone if not is_needed(key)}
         # About a single link that nobody names any more, the global switch of another instance decides, as at boot.
-        theirs = dict(each for other in scene.others for each in self.of(other).values)
         dropped = [key for key in _dropped(was.values, want.values) if sysctl.is_single(key)]
         for family, tree in sysctl.TREE.items():
             single = [key for key in dropped if key.startswith(tree)]
@@ -151,20 +151,17 @@ class _SwitchesPart(Part[Held]):
                 back.update({key: theirs[sysctl.GLOBAL[family]] for key in single if key not in theirs})
         return sysctl.restoring(back)
 
-    def _of_others(self, scene: Scene) -> t.Set[str]:
-        """The switches that other instances set, and patterns of them."""
-        return {key for other in scene.others for key, _value in self.of(other).values}
-
-    def _single_of_others(self, scene: Scene) -> Switches:
-        """The links whose forwarding other instances set."""
-        found = dict(each for other in scene.others for each in self.of(other).values if sysctl.is_single(each[0]))
-        return tuple(found.items())
+    def _of_others(self, scene: Scene) -> t.Dict[str, str]:
+        """The switches that other instances set, and patterns of them, with their values."""
+        return dict(each for other in scene.others for each in self.of(other).values)
 
     def plan(self, was: Held, want: Held, scene: Scene, sight: Sight) -> Delta:
         targets = self._restored(was, want, scene) + self.targets(want, scene)
-        kept = {key for key, _value in (*want.values, *targets)} | self._of_others(scene)
+        theirs = self._of_others(scene)
+        kept = {key for key, _value in (*want.values, *targets)} | set(theirs)
         targets += sysctl.left_by_patterns(was.values, kept, sight)
-        targets += sysctl.undone(targets, self._single_of_others(scene), sight)
+        single = tuple(each for each in theirs.items() if sysctl.is_single(each[0]))
+        targets += sysctl.undone(targets, single, sight)
         changes = sysctl.changes(targets, sight, loads=bool(want.values) and not scene.plan.live)
         if not changes:
             return NOTHING
@@ -206,8 +203,8 @@ class _SwitchesPart(Part[Held]):
     def contradicted(self, own: Switches, scene: Scene) -> t.Tuple[str, ...]:
         """A link of a gateway that another instance's item closes: the run of each undoes that of the other."""
         words = (
-            "{0}: is {1} here and {2} in instance '{3}'; each run sets its own value, and a boot that of the module "
-            "forwarding; leave {4} out of one of them"
+            "{0}: is {1} here and {2} in instance '{3}'; each run sets its own value, and a boot sets the value of the "
+            "module forwarding; leave {4} out of one of them"
         )
         found = []
         single = [(key, value, key.split("/")[-2]) for key, value in own if sysctl.is_single(key)]

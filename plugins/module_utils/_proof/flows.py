@@ -11,7 +11,6 @@ import struct
 import typing as t
 
 from .._base import netlink
-from .._base.sockets import NETFILTER
 from .packets import packed
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -26,7 +25,7 @@ def forget(sent: t.Iterable[Packet], host: Host) -> None:
     """By their first packet, one look-up each. Without access they end by their timers."""
     messages = list(dict.fromkeys(filter(None, map(deletion, sent))))
     try:
-        with host.kernel(NETFILTER) as kernel:
+        with host.kernel(netlink.NETFILTER) as kernel:
             for number, batch in enumerate(netlink.batches(messages), 1):
                 kernel.send(batch)
                 _wait(kernel, number)

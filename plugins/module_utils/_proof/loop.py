@@ -21,8 +21,8 @@ import struct
 import time
 import typing as t
 
+from .._base import netlink
 from .._base.errors import GatewayError
-from .._base.sockets import NETFILTER
 from . import packets, setting, trace
 from .flows import forget
 
@@ -182,7 +182,7 @@ class Loop:
         if not self._host.which("nft"):
             return None
         with contextlib.suppress(OSError):
-            kernel = self._host.kernel(NETFILTER)
+            kernel = self._host.kernel(netlink.NETFILTER)
             kernel.join(trace.GROUP)
             os.write(self._pipe, struct.pack("!H", 0))
             if self._host.run(["nft", "-f", "-"], "".join(line + "\n" for line in lines)).rc == 0:

@@ -12,6 +12,7 @@ These are patterns, not names: rows that depended on the links of one run would 
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 from dataclasses import replace
 
 from .._base.net import by_family, family_of, matches_any, network
@@ -99,12 +100,9 @@ def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.
     for link in wans:
         wire = facts.named(facts.wire_of(link))
         own[link.name].update(wire.networks if wire and wire.name in own else ())
-    shared = {name: [net for net in nets if _times(net, own) > 1 and is_private(net)] for name, nets in own.items()}
-    return tuple((name, tuple(sorted(nets))) for name, nets in sorted(shared.items()) if nets)
-
-
-def _times(net: str, own: t.Mapping[str, t.Set[str]]) -> int:
-    return sum(net in nets for nets in own.values())
+    times = Counter(net for nets in own.values() for net in nets)
+    shared = {name: sorted(net for net in nets if times[net] > 1 and is_private(net)) for name, nets in own.items()}
+    return tuple((name, tuple(nets)) for name, nets in sorted(shared.items()) if nets)
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:

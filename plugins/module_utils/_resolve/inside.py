@@ -13,7 +13,7 @@ import typing as t
 
 from .._base.net import family_of, is_suffix, network as parsed_network
 from .._base.once import once
-from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, may_have, overlaps
+from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, may_have, networks_of, overlaps
 
 if t.TYPE_CHECKING:
     from .._intent.gateway import Gateway
@@ -55,6 +55,11 @@ def sources_of(gateway: Resolved, item: NatItem) -> t.Tuple[str, ...]:
     if gateway.ipv6 == "prefix" and item.action in ("masquerade", "snat"):
         return tuple(net for net in networks if family_of(net) == "ip")
     return networks
+
+
+def private_to(item: NatItem) -> t.Tuple[str, ...]:
+    """The private ones of the addresses and networks that a NAT item translates to."""
+    return tuple(net for to in item.to for net in ([to] if "/" in to else networks_of(to)) if is_private(net))
 
 
 def inside_of(gateway: Resolved, item: Traffic) -> t.Tuple[str, ...]:

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts.links import Facts
     from .._intent.nat import NatItem
     from .._intent.neighbour import Neighbour
-    from .resolved import ResolvedLan
+    from .resolved import Around, ResolvedLan
 
 #: Instance and network.
 LeftOut = t.Tuple[t.Tuple[str, str], ...]
@@ -48,18 +48,15 @@ def set_apart(
     facts: Facts,
     neighbours: t.Sequence[Neighbour],
     problems: Problems,
-    twins: t.Iterable[t.Tuple[str, str]] = (),
+    beside: Around,
 ) -> t.Tuple[t.Tuple[ResolvedLan, ...], LeftOut]:
-    """The LANs without the narrower networks of other instances' LANs, and these networks.
-
-    ``twins``: links on the wire of a LAN's link, each with that link. The rules count them as the LAN's.
-    """
+    """The LANs without the narrower networks of other instances' LANs, and these networks."""
     left: t.List[t.Tuple[str, str]] = []
     found = []
     for index, lan in enumerate(lans):
         where = "lans[{0}] '{1}'".format(index, shorten(lan.name))
         links = [net for name in lan.interfaces for each in facts.meant_by(name) for net in each.networks]
-        own_links = (*lan.interfaces, *(name for name, own in twins if matches_any(lan.interfaces, own)))
+        own_links = lan.interfaces + beside.twins_of(lan.interfaces)
         for told in _shared(own_links, neighbours, facts):
             problems.add(where, told)
         holes: t.Dict[str, t.List[str]] = {}

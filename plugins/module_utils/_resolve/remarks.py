@@ -11,11 +11,11 @@ from __future__ import annotations
 import typing as t
 
 from .._base.net import family_of, matches_any, patterns_overlap
-from .._base.values import is_private, networks_of, overlaps, shorten
+from .._base.values import is_private, overlaps, shorten
 from .._facts.links import is_left_alone
 from .around import bridges_below, leads_anywhere
 from .choice import rogue_links
-from .inside import sources_of
+from .inside import private_to, sources_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._facts.links import Facts, Interface
@@ -66,7 +66,7 @@ def _listed_twice(gateway: Resolved) -> t.List[str]:
     return [
         words.format(item.name, item.wan, wan.interface)
         for item in gateway.nat
-        if item.wan and any(is_private(net) for to in item.to for net in ([to] if "/" in to else networks_of(to)))
+        if item.wan and private_to(item)
         for wan in gateway.wans
         if wan.interface != item.wan and patterns_overlap(wan.interface, item.wan)
     ]
@@ -219,7 +219,7 @@ def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
     for lan in gateway.lans:
         if lan.follows or not lan.spoof_check:
             continue
-        twins = [name for name, own in gateway.around.twins if matches_any(lan.interfaces, own)]
+        twins = gateway.around.twins_of(lan.interfaces)
         for link in _links(lan, facts) + [each for each in facts.interfaces if each.name in twins]:
             theirs = [net for net in link.networks if family_of(net) in families]
             inside = {pair[0] for pair in overlaps(theirs, lan.networks)}

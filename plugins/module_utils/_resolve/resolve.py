@@ -66,7 +66,7 @@ def resolve(
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
     beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))
-    lans, left_out = set_apart(lans, facts, neighbours, problems, beside.twins)
+    lans, left_out = set_apart(lans, facts, neighbours, problems, beside)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
     resolved = resolved_from(

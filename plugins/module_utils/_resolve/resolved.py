@@ -65,6 +65,10 @@ class Around:
     left_out: t.Tuple[t.Tuple[str, str], ...] = ()  # networks of other instances inside those of a LAN
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
 
+    def twins_of(self, interfaces: t.Sequence[str]) -> t.Tuple[str, ...]:
+        """The links on the wire of any of these."""
+        return tuple(name for name, own in self.twins if matches_any(interfaces, own))
+
     def leaves(self, link: str) -> bool:
         """Whether a link that is not declared is left to its manager."""
         return link not in self.apart and matches_any(self.managed, link)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._base.net import by_family, matches_any
+from .._base.net import by_family
 from .._base.values import PRIVATE, UNIQUE_LOCAL
 from .model import REACH, Action, Chain, Match, Rule
 
@@ -68,13 +68,9 @@ def lan_interfaces(gateway: Resolved) -> t.Tuple[str, ...]:
 
 def with_twins(gateway: Resolved) -> Resolved:
     """A link on the wire of a LAN's link is the same network. Only the rules count it as the LAN's."""
-    twins = gateway.around.twins
-    if not twins:
+    if not gateway.around.twins:
         return gateway
-    lans = [
-        replace(lan, interfaces=lan.interfaces + tuple(name for name, own in twins if matches_any(lan.interfaces, own)))
-        for lan in gateway.lans
-    ]
+    lans = [replace(lan, interfaces=lan.interfaces + gateway.around.twins_of(lan.interfaces)) for lan in gateway.lans]
     return replace(gateway, lans=tuple(lans))
 
 

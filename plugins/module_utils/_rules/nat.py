@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from .._base.net import by_family, collapse, family_of, is_host
 from .._base.prefix import neutral_pairs
-from .._base.values import addresses_in, is_private, less, networks_of
+from .._base.values import addresses_in, less
 from .._base.words import WITH_PORTS
 from .._intent.conflicts import is_pinhole
 from .._resolve.added import as_range
-from .._resolve.inside import home_of, lan_of, nat_networks, sources_of
+from .._resolve.inside import home_of, lan_of, nat_networks, private_to, sources_of
 from .chains import (
     ACCEPT,
     BETWEEN,
@@ -85,7 +85,7 @@ def egress(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
 
 def fail_over(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
     """A private source that belongs to some WANs leaves by no other, once the route of an open flow has moved."""
-    owned = [(wan_interfaces(gateway, item), _private_of(item)) for item in gateway.nat if item.to]
+    owned = [(wan_interfaces(gateway, item), private_to(item)) for item in gateway.nat if item.to]
     rules = []
     for wan in ways_out:
         own = [net for wans, nets in owned if wan in wans for net in nets]
@@ -95,10 +95,6 @@ def fail_over(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
             for family, nets in by_family(less(others, own)).items()
         ]
     return rules
-
-
-def _private_of(item: NatItem) -> t.List[str]:
-    return [net for to in item.to for net in ([to] if "/" in to else networks_of(to)) if is_private(net)]
 
 
 def errors_of_exempt(

@@ -19,7 +19,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour imp
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.nested import narrowed, set_apart, without
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import ResolvedLan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around, ResolvedLan
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 BROAD = ResolvedLan("office", ("lan0",), ("192.168.0.0/22", "fd00:1::/64"))
@@ -32,7 +32,7 @@ def two(*networks, links=("guest0",)):
 
 def apart(lan, *neighbours):
     problems = Problems()
-    lans, left = set_apart((lan,), HOST, neighbours, problems)
+    lans, left = set_apart((lan,), HOST, neighbours, problems, Around())
     return lans[0].networks, left, problems.found
 
 
@@ -111,7 +111,7 @@ def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
         problems = Problems()
         lan = replace(BROAD, interfaces=tuple(interfaces))
         beside = two(*(networks if link else ()), links=tuple(links))
-        set_apart((lan,), HOST, [beside], problems, twins)
+        set_apart((lan,), HOST, [beside], problems, Around(twins=tuple(twins)))
         said = (
             "lans[0] 'office': {0} is a link of LAN guests of instance two, and a LAN belongs to one instance; declare "
             "all of its WANs there, or, to move the LAN, first remove it from instance two (state=absent if it has no "
