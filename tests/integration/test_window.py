@@ -219,23 +219,83 @@ def test_a_way_out_that_is_no_wan_is_shut_too(gate, net, how):
     assert "blackhole" not in sh("ip rule; ip -6 rule")
 
 
-def test_a_way_out_that_two_instances_close_is_opened_by_a_run(gate, net):
+def knocked(net, intruder: Intruder) -> int:
+    """How many packets for the office come in from the WAN."""
+    with flood(net, "wan", WAN4, OFFICE4):
+        time.sleep(0.2)
+    return intruder.came_in()
+
+
+@pytest.mark.parametrize("how", ["a run", "a removal"])
+def test_a_way_out_that_two_instances_close_is_opened_with_the_last_of_them(gate, net, how):
     """Two tenants, each with its tunnel; wan0 below both has the default route."""
     wire(tun1="10.201.0.2/24", tun2="10.202.0.2/24")
-    runs = {"default": ("tun1", OFFICE), "two": ("tun2", GUESTS)}
-
-    def apply_all() -> list:
-        done = [gate.apply(instance=name, wans=[{"interface": wan}], lans=[lan]) for name, (wan, lan) in runs.items()]
-        return [line for each in done for line in each.to_dict()["differences"]]
-
-    apply_all()
-    assert all("wan0" in gate.host.read("/etc/ipmasq/{0}.shut".format(name)).split() for name in runs)
+    one = {"wans": [{"interface": "tun1"}], "lans": [OFFICE]}
+    two = {"wans": [{"interface": "tun2"}], "lans": [GUESTS], "instance": "two"}
+    for each in (one, two, one):
+        gate.apply(**each)
+    assert all("wan0" in gate.host.read("/etc/ipmasq/{0}.shut".format(name)).split() for name in ("default", "two"))
     gate.host.put("/etc/ipmasq/default.load", "false\n")
     sh(FLUSH[gate.programs])
     assert gate.host.boot().returncode == 1
-    assert "iif wan0 blackhole" in sh("ip rule")
-    assert "~ wan0: opened, after the loader had shut it" in apply_all()
+    sh(FORWARD_ALL)
+    intruder = Intruder(net)
+    told = "wan0: stays shut until instance default is applied, whose rules the loader could not load"
+    if how == "a run":
+        assert told in gate.apply(**two).warnings and told in gate.apply(**two).warnings
+        assert gate.info("two")["drift"] == ["~ " + told]
+    else:
+        gate.absent("two")
+    sh(FORWARD_ALL)
+    assert knocked(net, intruder) == 0
+    assert {line.split()[4] for line in sh("ip rule").splitlines() if "blackhole" in line} == {"tun1", "lan0", "wan0"}
+    # Nothing else stops it. The loader has shut it for each of the two.
+    sh("while ip rule del pref 6 iif wan0 blackhole; do :; done 2> /dev/null")
+    assert knocked(net, intruder) > 0
+    sh("ip rule add pref 6 iif wan0 blackhole protocol kernel")
+    done = gate.apply(**one)
+    assert "~ wan0: opened, after the loader had shut it" in done.to_dict()["differences"] and told not in done.warnings
     assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert knocked(net, intruder) == 0
+
+
+@pytest.mark.parametrize("how", ["a default route of the one that is removed", "a WAN of both"])
+def test_a_removal_leaves_a_wan_shut_that_is_another_instances(gate, net, how):
+    """The rules of that one are not there. The removed one may have closed it as a link with a default route."""
+    wire(tun2="10.202.0.2/24")
+    wan = "tun2" if how[2] == "d" else "wan0"
+    gate.apply(instance="two", wans=[{"interface": wan}], lans=[GUESTS])
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    assert "wan0" in gate.host.read("/etc/ipmasq/two.shut").split()
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    intruder = Intruder(net)
+    gate.absent("two")
+    sh(FORWARD_ALL)
+    assert knocked(net, intruder) == 0
+    assert "~ wan0: shut because its rules could not be loaded (see journalctl -t ipmasq)" in gate.info()["drift"]
+    # Nothing else stops it.
+    sh("while ip rule del pref 6 iif wan0 blackhole; do :; done 2> /dev/null")
+    assert knocked(net, intruder) > 0
+    sh("ip rule add pref 6 iif wan0 blackhole protocol kernel")
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2" and knocked(net, intruder) == 0
+
+
+def test_a_run_opens_its_wan_while_another_instance_is_shut(gate, net):
+    """That one closes this WAN. The rules of this one keep its LAN closed, too."""
+    wire(tun2="10.202.0.2/24")
+    gate.apply(instance="two", wans=[{"interface": "tun2"}], lans=[OFFICE])
+    gate.apply(wans=[{"interface": "wan0"}], lans=[GUESTS])
+    gate.host.put("/etc/ipmasq/two.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    gate.apply(wans=[{"interface": "wan0"}], lans=[GUESTS])
+    intruder = Intruder(net)
+    sh(FORWARD_ALL)
+    assert net.tcp("guest", "wan", WAN4) == "203.0.113.2" and knocked(net, intruder) == 0
 
 
 @pytest.mark.parametrize("backend", ["nft"])

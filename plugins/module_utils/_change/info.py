@@ -38,6 +38,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
     from .._base.origin import Origin
     from .._facts.links import Facts, Interface
+    from .._parts.declaration import Declaration
     from .._resolve.resolved import Resolved
     from .._rules.rows import Rows
 
@@ -61,6 +62,7 @@ def _info(instance: str, host: Sight, requested: str) -> t.Dict[str, t.Any]:
     listing = choice.backend.read(host, instance)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
+    others = earlier.others(instance, host) if gateway else ()
     counters = _counters(live)
     scene = Scene(
         instance,
@@ -70,8 +72,9 @@ def _info(instance: str, host: Sight, requested: str) -> t.Dict[str, t.Any]:
         facts=facts,
         init=service.init_of(host),
         interfaces=told.interfaces,
+        others=others,
     )
-    drift = _drift(known, scene, host) + _since(gateway, instance, facts, host)
+    drift = _drift(known, scene, host) + _since(gateway, facts, [DECLARATION.of(other) for other in others])
     return {
         "changed": False,
         "applied": state is not None,
@@ -114,11 +117,10 @@ def _drift(known: State, scene: Scene, host: Sight) -> t.List[str]:
     return drift + ["- service ipmasq: not enabled"] * (not enabled(scene.init, host))
 
 
-def _since(gateway: t.Optional[Resolved], instance: str, facts: Facts, host: Sight) -> t.List[str]:
+def _since(gateway: t.Optional[Resolved], facts: Facts, others: t.Sequence[Declaration]) -> t.List[str]:
     """Rules are made for the default routes and for the instances that a run finds."""
     if not gateway:
         return []
-    others = [DECLARATION.of(other) for other in earlier.others(instance, host)]
     ways_out = new_ways_out(gateway, facts, [name for other in others for name in other.interfaces])
     roles = [other.roles for other in others]
     named = [replace(each, networks=()) for each in roles]

@@ -86,11 +86,60 @@ class _OpeningPart(Part[Open]):
 
 def _kept_shut(scene: Scene, sight: Sight) -> t.Tuple[str, ...]:
     """The run of one instance does not open what another one keeps shut."""
-    others = _others(scene, sight)
-    if not scene.interfaces or not others or not any(link == shut.ALL for _family, link in shut.shut_links(sight)):
+    if not scene.interfaces:
         return ()
-    told = "every link: stays shut until instance {0} is applied, whose rules the loader could not load"
-    return tuple(told.format(name) for name in others)
+    noted, closed = _others(scene, sight), _closed(scene, sight)
+    claims = [claim for claim in _claims(scene, sight) if any(matches_any(claim.named, name) for name in closed)]
+    # Most runs need not ask which links are shut.
+    found = shut.shut_links(sight) if noted or claims else ()
+    every = any(link == shut.ALL for _family, link in found)
+    kept = [("every link", name) for name in noted if every]
+    kept += [each for each in _left_shut(claims, found, scene) if matches_any(closed, each[0])]
+    told = "{0}: stays shut until instance {1} is applied, whose rules the loader could not load"
+    return tuple(told.format(*each) for each in kept)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What the loader shuts for another instance."""
+
+    instance: str
+    declared: t.Sequence[str]
+    named: t.Sequence[str]  # these, and other links with a default route, which its rules close
+
+
+def _claims(scene: Scene, sight: Sight) -> t.List[_Claim]:
+    """Without its state, it is not known which of its links are declared, so all count as such."""
+    told = {stem(other.instance) + ENDING: DECLARATION.of(other) for other in scene.others}
+    claims = []
+    for path in sorted({*told, *sight.find(FOLDER + "/*" + ENDING)} - {stem(scene.instance) + ENDING}):
+        known, listed = told.get(path), _named(path, sight)
+        declared = known.interfaces if known and known.interfaces else listed
+        ways_out = known.ways_out if known else ()
+        name = posixpath.basename(path)[: -len(ENDING)]
+        claims.append(_Claim(name, declared, tuple(dict.fromkeys([*declared, *ways_out, *listed]))))
+    return claims
+
+
+def _left_shut(claims: t.Iterable[_Claim], found: Shut, scene: Scene) -> t.List[t.Tuple[str, str]]:
+    """Links that this instance does not declare and the rules of others close, with those that are still shut.
+
+    The run of each opens what it declares, so the last one finds no other that is shut, and opens the rest.
+    """
+    links = [link for link in dict.fromkeys(link for _family, link in found) if link != shut.ALL]
+    own = [link for link in links if matches_any(scene.interfaces, link)]
+    return [
+        (link, claim.instance)
+        for claim in claims
+        if any(matches_any(claim.declared, link) for link in links)
+        for link in links
+        if link not in own and matches_any(claim.named, link)
+    ]
+
+
+def _closed(scene: Scene, sight: Sight) -> t.List[str]:
+    """What the loader shuts for this instance beside what it declares."""
+    return [name for name in _named(stem(scene.instance) + ENDING, sight) if name not in scene.interfaces]
 
 
 def _found(scene: Scene, sight: Sight) -> Shut:
@@ -103,19 +152,20 @@ def _found(scene: Scene, sight: Sight) -> Shut:
         found = shut.shut_links(sight)
     if not found:
         return ()
-    own = stem(scene.instance) + ENDING
-    theirs = [name for path in sight.find(FOLDER + "/*" + ENDING) if path != own for name in _named(path, sight)]
-    # A link that this instance only closed may have become another one's.
-    others = scene.others if scene.interfaces else ()
-    declared = [name for other in others for name in DECLARATION.of(other).interfaces]
-    known = [name for name in _named(own, sight) if not matches_any(declared, name)]
-    ours = [*scene.interfaces, *known]
+    claims = _claims(scene, sight)
+    theirs = [name for claim in claims for name in claim.named]
+    left = {link for link, _instance in _left_shut(claims, found, scene)}
+    ours = [*scene.interfaces, *_closed(scene, sight)]
     orphans = not scene.interfaces and not scene.switched
     every = _every(ours, theirs if orphans else None, scene, sight)
     return tuple(
         (family, link)
         for family, link in found
-        if (every if link == shut.ALL else matches_any(ours, link) or (orphans and not matches_any(theirs, link)))
+        if (
+            every
+            if link == shut.ALL
+            else link not in left and (matches_any(ours, link) or (orphans and not matches_any(theirs, link)))
+        )
     )
 
 

@@ -21,6 +21,7 @@ LAN0, LAN1 = ({"name": name, "interfaces": [name], "networks": [net]} for name, 
 ))  # fmt: skip
 OPENED = "~ {0}: opened, after the loader had shut it"
 STAYS = "every link: stays shut until instance {0} is applied, whose rules the loader could not load"
+WAITS = "{0}: stays shut until instance {1} is applied, whose rules the loader could not load"
 SHUT = "~ {0}: shut because its rules could not be loaded (see journalctl -t ipmasq)"
 
 
@@ -117,6 +118,107 @@ def test_switches_of_all_links_open_none(host):
     wanted = Forwarding(True, False)
     assert items.apply_switches("router", wanted, host).changed
     assert [rule["iif"] for rule in host.rules if "iif" in rule] == ["lo", "ppp0", "lan0"]
+
+
+TUNNELS = {"default": ("tun0", LAN0), "second": ("tun1", LAN1)}
+
+
+def blackholes(host):
+    return [rule["iif"] for rule in host.rules if rule.get("action") == "blackhole"]
+
+
+def tunnel(host, instance, **more):
+    """A tenant with a tunnel as the only WAN."""
+    wan, lan = TUNNELS[instance]
+    params = gateway_params(wans=[{"interface": wan}], lans=[lan], instance=instance, **more)
+    return engine.apply_gateway(gateway_from_params(params), "auto", host)
+
+
+@pytest.fixture
+def tenants():
+    """Both tunnels run over eth0, which has the default route, so that the rules of each tenant close it."""
+    named = [("eth0", "203.0.113.1/24"), ("tun0", "10.8.0.2/24"), ("tun1", "10.8.1.2/24")]
+    named += [("lan0", "192.168.1.1/24"), ("lan1", "192.168.2.1/24")]
+    made = fakes.FakeHost(links=[fakes.link("lo"), *(fakes.link(*each) for each in named)])
+    made.routes["-4"] = [fakes.route("eth0")]
+    for instance in ("default", "second", "default"):
+        tunnel(made, instance)
+    assert all(made.files["/etc/ipmasq/{0}.shut".format(name)].split()[-1] == "eth0" for name in TUNNELS)
+    return made
+
+
+@pytest.mark.parametrize("first", TUNNELS)
+def test_a_way_out_that_two_instances_close_is_opened_by_the_last_of_them(tenants, first):
+    last = next(name for name in TUNNELS if name != first)
+    shut(tenants, "eth0", "tun0", "tun1", "lan0", "lan1")
+    done = tunnel(tenants, first)
+    own = sorted((TUNNELS[first][0], TUNNELS[first][1]["name"]))
+    assert sorted(done.to_dict()["differences"]) == sorted(OPENED.format(link) for link in own)
+    assert WAITS.format("eth0", last) in done.warnings
+    again = tunnel(tenants, first)
+    assert not again.changed and again.warnings == done.warnings
+    told = gateway_info(first, tenants)
+    assert (told["drift"], told["as_applied"]) == (["~ " + WAITS.format("eth0", last)], False)
+    done = tunnel(tenants, last)
+    assert OPENED.format("eth0") in done.to_dict()["differences"] and not done.warnings
+    assert not blackholes(tenants)
+    assert all(gateway_info(name, tenants)["as_applied"] for name in TUNNELS)
+
+
+@pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
+def test_the_removal_of_one_leaves_a_way_out_to_the_other(tenants, lost):
+    """Each is removed in turn, also if files of the first one are lost: nothing stays shut for good."""
+    shut(tenants, "eth0", "tun0", "tun1", "lan0", "lan1")
+    for ending in lost:
+        del tenants.files["/etc/ipmasq/second." + ending]
+    removing.remove_instance("second", tenants)
+    assert blackholes(tenants) == ["eth0", "tun0", "lan0"]
+    removing.remove_instance("default", tenants)
+    assert not blackholes(tenants)
+
+
+@pytest.mark.parametrize("lost", [(), ("json",), ("shut",)])
+def test_nothing_stays_shut_because_of_an_instance_with_lost_files(tenants, lost):
+    shut(tenants, "eth0", "tun0", "tun1", "lan0", "lan1")
+    for ending in lost:
+        del tenants.files["/etc/ipmasq/second." + ending]
+    tunnel(tenants, "default")
+    assert blackholes(tenants) == ["eth0", "tun1", "lan1"]
+    removing.remove_instance("second", tenants)
+    tunnel(tenants, "default")
+    assert not blackholes(tenants)
+
+
+def test_a_removal_leaves_a_wan_shut_that_another_instance_declares(tenants):
+    """The last run of the one that is removed was before that of the other: it closes the WAN."""
+    params = gateway_params(wans=[{"interface": "eth0"}], lans=[LAN0])
+    engine.apply_gateway(gateway_from_params(params), "auto", tenants)
+    assert "eth0" in tenants.files["/etc/ipmasq/second.shut"].split()
+    shut(tenants, "eth0", "tun1", "lan0", "lan1")
+    assert gateway_info("second", tenants)["drift"][:2] == [SHUT.format("tun1"), SHUT.format("lan1")]
+    removing.remove_instance("second", tenants)
+    assert blackholes(tenants) == ["eth0", "lan0"]
+    done = engine.apply_gateway(gateway_from_params(params), "auto", tenants)
+    assert OPENED.format("eth0") in done.to_dict()["differences"] and not blackholes(tenants)
+
+
+@pytest.mark.parametrize("removed", ["default", "second"])
+def test_the_removal_of_one_of_two_on_a_wan_leaves_the_wan_to_the_other(host, removed):
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "ppp0", "lan0", "lan1")
+    removing.remove_instance(removed, host)
+    left, lan = ("second", LAN1) if removed == "default" else ("default", LAN0)
+    assert blackholes(host) == ["ppp0", lan["name"]]
+    assert SHUT.format("ppp0") in gateway_info(left, host)["drift"]
+    apply(host, lan=lan, instance=left)
+    assert not blackholes(host)
+
+
+def test_a_run_opens_its_own_wan_whoever_else_is_shut(host):
+    apply(host, lan=LAN1, instance="second")
+    shut(host, "ppp0", "lan0", "lan1")
+    assert OPENED.format("ppp0") in apply(host).to_dict()["differences"]
+    assert blackholes(host) == ["lan1"]
 
 
 @pytest.mark.parametrize("lost", [(), ("json",), ("shut",), ("json", "shut")])
