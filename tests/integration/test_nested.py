@@ -147,3 +147,24 @@ def test_a_lan_belongs_to_one_instance(gate, net, lan):
     gate.absent("two")
     gate.apply(wans=WAN, lans=[lan, GUESTS])
     assert net.tcp("office", "wan", WAN4) == GATE4
+
+
+def test_check_mode_of_a_play_that_moves_a_lan_warns(nft):
+    """An earlier task has not been done, so the LAN still seems to be in the other instance."""
+    wan = {"wans": WAN}
+    moved = [({}, {"lans": [OFFICE], **wan}), ({"instance": "two"}, {"lans": [GUESTS], **wan})]
+    nft.apply(lans=[OFFICE, GUESTS], **wan)
+    for check in (True, False):
+        done = [nft.apply(check=check, **instance, **options) for instance, options in moved]
+        assert all(each.changed for each in done)
+        told = [line for line in done[1].warnings if "guest0" in line]
+        assert len(told) == check
+        for line in told:
+            assert line.startswith("lans[0] 'guests': guest0 is a link of LAN guests of instance default, and a LAN ")
+            assert line.endswith("; if an earlier task of this play does so, the play succeeds without check mode")
+    # So it is if the two become one.
+    for check in (True, False):
+        assert nft.absent("two", check=check).changed
+        done = nft.apply(check=check, lans=[OFFICE, GUESTS], **wan)
+        assert done.changed and any("guest0" in line for line in done.warnings) is check
+    assert not nft.apply(lans=[OFFICE, GUESTS], **wan).changed

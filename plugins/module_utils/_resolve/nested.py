@@ -54,11 +54,9 @@ def set_apart(
     left: t.List[t.Tuple[str, str]] = []
     found = []
     for index, lan in enumerate(lans):
-        where = "lans[{0}] '{1}'".format(index, shorten(lan.name))
+        where = _where(index, lan)
         links = [net for name in lan.interfaces for each in facts.meant_by(name) for net in each.networks]
         own_links = lan.interfaces + beside.twins_of(lan.interfaces)
-        for told in _shared(own_links, neighbours, facts):
-            problems.add(where, told)
         holes: t.Dict[str, t.List[str]] = {}
         for ours, theirs in _nested(lan.networks, own_links, neighbours):
             if ours == theirs.network:
@@ -85,6 +83,19 @@ def set_apart(
             problems.add(where, "network {0} consists of networks of other instances' LANs; remove it".format(net))
         found.append(replace(lan, networks=tuple(piece for net in lan.networks for piece in rest[net])))
     return tuple(found), tuple(sorted(set(left)))
+
+
+def check_shared(
+    lans: t.Iterable[ResolvedLan], facts: Facts, neighbours: t.Sequence[Neighbour], problems: Problems, beside: Around
+) -> None:
+    """A link is in the LANs of one instance."""
+    for index, lan in enumerate(lans):
+        for told in _shared(lan.interfaces + beside.twins_of(lan.interfaces), neighbours, facts):
+            problems.add(_where(index, lan), told)
+
+
+def _where(index: int, lan: ResolvedLan) -> str:
+    return "lans[{0}] '{1}'".format(index, shorten(lan.name))
 
 
 def narrowed(items: t.Tuple[NatItem, ...], left_out: LeftOut) -> t.Tuple[NatItem, ...]:

@@ -24,7 +24,7 @@ from .choice import NOTHING, Choosing, remembered
 from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
-from .nested import narrowed, set_apart
+from .nested import check_shared, narrowed, set_apart
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
@@ -36,6 +36,10 @@ if t.TYPE_CHECKING:
     from .._intent.sides import Lan
     from .choice import Chosen
     from .resolved import Resolved
+
+
+#: In check mode, the other instances are as they were before the play.
+UNLESS = "{0}; if an earlier task of this play does so, the play succeeds without check mode"
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,17 @@ class Resolution:
 
 
 def resolve(
-    gateway: Gateway, facts: Facts, known: Chosen = NOTHING, neighbours: t.Sequence[Neighbour] = ()
+    gateway: Gateway,
+    facts: Facts,
+    known: Chosen = NOTHING,
+    neighbours: t.Sequence[Neighbour] = (),
+    *,
+    check: bool = False,
 ) -> Resolution:
-    """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose."""
+    """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose.
+
+    ``check``: earlier tasks of a play have not been done, so what they may end is a warning.
+    """
     problems = Problems()
     notes: t.List[str] = []
     lost: t.List[str] = []
@@ -66,6 +78,8 @@ def resolve(
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
     beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))
+    unsure = Problems() if check else problems
+    check_shared(lans, facts, neighbours, unsure, beside)
     lans, left_out = set_apart(lans, facts, neighbours, problems, beside)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())
@@ -105,7 +119,7 @@ def resolve(
         resolved,
         tuple(dict.fromkeys(notes)),
         chosen,
-        warnings=tuple(dangers(resolved, facts) + lost),
+        warnings=tuple(dangers(resolved, facts) + lost + [UNLESS.format(each) for each in unsure.found]),
         remarks=tuple(remarks(resolved, facts, neighbours) + answers(resolved, facts)),
     )
 

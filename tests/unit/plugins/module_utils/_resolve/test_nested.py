@@ -17,7 +17,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import F
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import NatItem
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.nested import narrowed, set_apart, without
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.nested import (
+    check_shared,
+    narrowed,
+    set_apart,
+    without,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around, ResolvedLan
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
@@ -111,7 +116,7 @@ def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
         problems = Problems()
         lan = replace(BROAD, interfaces=tuple(interfaces))
         beside = two(*(networks if link else ()), links=tuple(links))
-        set_apart((lan,), HOST, [beside], problems, Around(twins=tuple(twins)))
+        check_shared((lan,), HOST, [beside], problems, Around(twins=tuple(twins)))
         said = (
             "lans[0] 'office': {0} is a link of LAN guests of instance two, and a LAN belongs to one instance; declare "
             "all of its WANs there, or, to move the LAN, first remove it from instance two (state=absent if it has no "
@@ -132,6 +137,9 @@ def test_a_link_that_had_no_address_is_taken_for_one_of_a_shared_address():
         "lans[0] 'iot': mv0 is on the wire of lan0 of LAN guests of instance two, which took it for the link of a "
         "shared address while it had none of its own; give it its address, and run instance two again"
     ]
+    # In check mode, an earlier task may have done so.
+    (warned,) = resolve(gateway, Facts((lan0, bare)), neighbours=[two(links=("lan0", "mv0"))], check=True).warnings
+    assert warned.startswith(refused.value.problems[0]) and warned.endswith("without check mode")
     # Once the other instance declares it, it is that one's, with an address or without.
     office = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.2.0/24"]}
     gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[office]))
