@@ -85,7 +85,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
         chosen = DECLARATION.of(state).chosen if gateway.choice == "keep" else NOTHING
-        resolved = resolve(gateway, facts, chosen, neighbours, check=not host.acting())
+        resolved = resolve(gateway, facts, chosen, neighbours, is_check=lambda: not host.acting())
     except GatewayError as error:
         drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None

@@ -85,13 +85,15 @@ def set_apart(
     return tuple(found), tuple(sorted(set(left)))
 
 
-def check_shared(
-    lans: t.Iterable[ResolvedLan], facts: Facts, neighbours: t.Sequence[Neighbour], problems: Problems, beside: Around
-) -> None:
-    """A link is in the LANs of one instance."""
-    for index, lan in enumerate(lans):
-        for told in _shared(lan.interfaces + beside.twins_of(lan.interfaces), neighbours, facts):
-            problems.add(_where(index, lan), told)
+def shared(
+    lans: t.Iterable[ResolvedLan], facts: Facts, neighbours: t.Sequence[Neighbour], beside: Around
+) -> t.List[t.Tuple[str, str]]:
+    """Where a LAN has a link that is in one of another instance, and a sentence about it."""
+    return [
+        (_where(index, lan), told)
+        for index, lan in enumerate(lans)
+        for told in _shared(lan.interfaces + beside.twins_of(lan.interfaces), neighbours, facts)
+    ]
 
 
 def _where(index: int, lan: ResolvedLan) -> str:

@@ -24,7 +24,7 @@ from .choice import NOTHING, Choosing, remembered
 from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
-from .nested import check_shared, narrowed, set_apart
+from .nested import narrowed, set_apart, shared
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
@@ -59,11 +59,12 @@ def resolve(
     known: Chosen = NOTHING,
     neighbours: t.Sequence[Neighbour] = (),
     *,
-    check: bool = False,
+    is_check: t.Callable[[], bool] = lambda: False,
 ) -> Resolution:
     """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose.
 
-    ``check``: earlier tasks of a play have not been done, so what they may end is a warning.
+    ``is_check``: in check mode, earlier tasks of a play have not been done, so what they may end is a warning. It is
+    asked only then, because an answer of a run that asks is not kept for the next one.
     """
     problems = Problems()
     notes: t.List[str] = []
@@ -78,8 +79,9 @@ def resolve(
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
     beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))
-    unsure = Problems() if check else problems
-    check_shared(lans, facts, neighbours, unsure, beside)
+    unsure = Problems()
+    for where, told in shared(lans, facts, neighbours, beside):
+        (unsure if is_check() else problems).add(where, told)
     lans, left_out = set_apart(lans, facts, neighbours, problems, beside)
     if chosen.wans or chosen.lans:
         notes.append("to write this choice down: " + chosen.to_yaml())

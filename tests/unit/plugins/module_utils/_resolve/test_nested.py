@@ -18,9 +18,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.nat import Na
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.nested import (
-    check_shared,
     narrowed,
     set_apart,
+    shared,
     without,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
@@ -113,16 +113,15 @@ def test_what_cannot_be_kept_apart_is_refused(lan, neighbour, said):
 def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
     """One sentence, also if the networks are the same, or unknown."""
     for networks in ((), BROAD.networks):
-        problems = Problems()
         lan = replace(BROAD, interfaces=tuple(interfaces))
         beside = two(*(networks if link else ()), links=tuple(links))
-        check_shared((lan,), HOST, [beside], problems, Around(twins=tuple(twins)))
+        found = shared((lan,), HOST, [beside], Around(twins=tuple(twins)))
         said = (
-            "lans[0] 'office': {0} is a link of LAN guests of instance two, and a LAN belongs to one instance; declare "
+            "{0} is a link of LAN guests of instance two, and a LAN belongs to one instance; declare "
             "all of its WANs there, or, to move the LAN, first remove it from instance two (state=absent if it has no "
             "other LAN)"
         ).format(link)
-        assert problems.found == ([said] if link else [])
+        assert found == ([("lans[0] 'office'", said)] if link else [])
 
 
 def test_a_link_that_had_no_address_is_taken_for_one_of_a_shared_address():
@@ -138,7 +137,9 @@ def test_a_link_that_had_no_address_is_taken_for_one_of_a_shared_address():
         "shared address while it had none of its own; give it its address, and run instance two again"
     ]
     # In check mode, an earlier task may have done so.
-    (warned,) = resolve(gateway, Facts((lan0, bare)), neighbours=[two(links=("lan0", "mv0"))], check=True).warnings
+    (warned,) = resolve(
+        gateway, Facts((lan0, bare)), neighbours=[two(links=("lan0", "mv0"))], is_check=lambda: True
+    ).warnings
     assert warned.startswith(refused.value.problems[0]) and warned.endswith("without check mode")
     # Once the other instance declares it, it is that one's, with an address or without.
     office = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.2.0/24"]}
