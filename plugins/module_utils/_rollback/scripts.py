@@ -293,6 +293,8 @@ def _keep_text(keeping: Keeping) -> str:
     lines += [each.format(shlex.quote(path), shlex.quote(path + OLD)) for path in alone]
     lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
+    # A rename is on the disk once its folder is (fsync(2)); without that, ext4 writes it up to five seconds later.
+    lines.append("sync {0} 2> /dev/null || sync".format(shlex.quote(posixpath.dirname(keeping.commit))))
     lines += ["mv undecided decided", "fi"]
     # What still cannot be moved at the second attempt is moved at the next boot.
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))

@@ -41,7 +41,9 @@ def test_everything_is_staged_before_the_first_file_is_replaced():
     assert lines.count(old) == 1
     synced = lines.index("sync '/etc/ipmasq/a b.json.ipmasq-new' /etc/ipmasq/x.commit.ipmasq-new 2> /dev/null || sync")
     assert made < copied < free < freed < lines.index(old) < synced < decided
-    assert decided < lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
+    durable = lines.index("sync /etc/ipmasq 2> /dev/null || sync")
+    assert decided < durable < lines.index("mv undecided decided") < lines.index(FINISH)
+    assert lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
 
 
 def test_what_is_copied_has_its_mode_and_what_it_will_be():

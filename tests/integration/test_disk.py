@@ -1,0 +1,87 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What counts as kept is on the disk: the host's files are on a file system whose power can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+
+import pytest
+from helpers import ONE_LAN, Gate, wire_gateway
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+
+FORWARD = {"name": "web", "protocol": ["tcp"], "port": ["443"], "to": ["192.168.1.10"]}
+
+
+class Disk:
+    """ext4 in a file. What the file contains is what has been written to the disk, not what is in memory."""
+
+    def __init__(self, folder):
+        self.image, self.top = folder / "disk", folder / "host"
+        self.folder = folder
+        os.truncate(os.open(self.image, os.O_CREAT | os.O_WRONLY), 32 << 20)
+        run("mkfs.ext4", "-q", self.image)
+
+    def after_a_power_cut(self):
+        """The files of /etc/ipmasq that a boot would find, by name."""
+        copy, place = self.folder / "copy", self.folder / "found"
+        run("cp", "--sparse=always", self.image, copy)
+        with mounted(copy, place):  # replays the journal
+            return {path.name: path.read_text() for path in place.glob("etc/ipmasq/*")}
+
+
+def run(*argv):
+    subprocess.run([str(each) for each in argv], check=True)
+
+
+@contextlib.contextmanager
+def mounted(image, place):
+    place.mkdir()
+    run("mount", "-o", "loop", image, place)
+    try:
+        yield
+    finally:
+        run("umount", "-R", place)
+        place.rmdir()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    if not os.path.exists("/dev/loop-control"):
+        pytest.skip("this machine has no loop devices")
+    made = Disk(tmp_path)
+    with mounted(made.image, made.top):
+        (made.top / "run").mkdir()
+        run("mount", "-t", "tmpfs", "tmpfs", made.top / "run")
+        yield made
+
+
+def at_once(gate):
+    gate.apply(**ONE_LAN)
+
+
+def confirmed(gate):
+    waiting = rollback.waiting(60)
+    gate.apply(confirmation=waiting, **ONE_LAN)
+    assert rollback.finish("default", waiting.token, True, gate.host).was == "pending"
+
+
+def absent(gate):
+    gate.absent()
+
+
+@pytest.mark.parametrize("change", [at_once, confirmed, absent])
+def test_a_power_cut_after_a_change_was_kept_does_not_bring_the_old_rules_back(disk, change):
+    wire_gateway()
+    gate = Gate("nft", disk.top)
+    gate.apply(port_forwards=[FORWARD], **ONE_LAN)
+    os.sync()
+    assert "443" in disk.after_a_power_cut()["default.nft"]
+    change(gate)
+    found = disk.after_a_power_cut()
+    assert "default.commit" in found or "443" not in found.get("default.nft", "")
