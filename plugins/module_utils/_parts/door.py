@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from .._base.errors import GatewayError
 from .._base.net import matches_name
 from .._resolve.inside import followed
+from .._rules.chains import with_twins
 from .part import NOTHING, Delta, Part, Shell
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -134,7 +135,7 @@ def runs(host: Sight) -> bool:
 def policy_for(gateway: Resolved, host: Sight) -> t.Tuple[Policy, t.Tuple[str, ...]]:
     """The policy and notes. Raises GatewayError if firewalld does not answer."""
     known = _zones(host)
-    lans = gateway.lans
+    lans = with_twins(gateway).lans
     reached = {name for lan in lans for name in lan.reaches}
     inside = [name for lan in lans for name in lan.interfaces]
     outside = [wan.interface for wan in gateway.wans]

@@ -14,7 +14,12 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import G
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.services import Dhcp, LanServices
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts import door as firewalld
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
+    Around,
+    Resolved,
+    ResolvedLan,
+    ResolvedWan,
+)
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 #: As firewalld 1.3.3 (bookworm) and 2.3.0 (trixie) print them.
@@ -76,6 +81,20 @@ def test_an_interface_in_no_zone_is_let_through_by_any(host):
     assert notes == (
         "firewalld: ppp* is not assigned to a zone, so the policy applies to any zone; assign it to narrow that",
     )
+
+
+def test_the_link_of_a_shared_address_is_its_lans(host):
+    """VRRP: what clients send to that address arrives there."""
+    office = ResolvedLan("office", ("lan0",), ("192.168.1.0/24",), services=LanServices(Dhcp()))
+    beside = Around(twins=(("vrrp51", "lan0"), ("vrrp52", "guest0")))
+    apart = replace(gateway(office), around=beside)
+    policy, notes = firewalld.policy_for(apart, host)
+    assert (policy.ingress, policy.egress, policy.served) == (("ANY",), ("public",), ("home",))
+    assert [note.partition(" is not")[0] for note in notes] == ["firewalld: vrrp51"]
+    assigned = ZONES.replace("public (default)", "work\n  interfaces: vrrp51\npublic (default)")
+    host.answers["firewall-cmd --get-active-zones"] = Done(0, assigned, "")
+    policy, notes = firewalld.policy_for(apart, host)
+    assert (policy.ingress, policy.served, notes) == (("home", "work"), ("home", "work"), ())
 
 
 def test_a_lan_that_is_served_reaches_this_host(host):
