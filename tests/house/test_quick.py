@@ -120,3 +120,47 @@ def test_a_kept_compilation_is_that_of_the_same_content(sender: Sender) -> None:
     assert told("one.zip", "yes") == "not /one.zip/inside.py\n"
     kept.write_bytes(other.read_bytes()[:20])
     assert told("one.zip", "yes") == "yes /one.zip/inside.py\n"
+
+
+#: Reads some.yml from standard input, as bytes and as a text; each time it changes what it got.
+READER = """
+import sys, yaml
+def tell(stream):
+    try:
+        value = yaml.load(stream, Loader=getattr(yaml, sys.argv[1]))
+        print(value)
+        value.clear()
+    except yaml.YAMLError as error:
+        print(error)
+tell(sys.stdin.read())
+tell(open("some.yml", "rb"))
+tell(open("some.yml"))
+"""
+
+
+def test_kept_yaml_is_what_the_text_says(sender: Sender) -> None:
+    parsed = sender.folder / ".cache/parsed-yaml"
+    shutil.rmtree(parsed, ignore_errors=True)
+
+    def told(text: str, loader: str = "CSafeLoader", *, quick: bool = True) -> str:
+        (sender.folder / "some.yml").write_text(text)
+        env = {"PYTHONPATH": str(sender.quick)} if quick else {}
+        words = [sys.executable, "-c", READER, loader]
+        done = subprocess.run(words, input=text, cwd=sender.folder, env=env, text=True, capture_output=True, check=True)
+        return done.stdout
+
+    one = "".join(f"key{number}: [{number}, yes, null, text]\n" for number in range(2200))
+    for text in ("short: yes\n", one, one + "when: 2026-01-01\n", one + "]"):
+        for loader in ("CSafeLoader", "CBaseLoader"):
+            plain = told(text, loader, quick=False)
+            assert [told(text, loader), told(text, loader)] == [plain, plain]
+    # No date can be kept, which is text for one loader.
+    assert sorted(re.sub("Loader.*", "", place.name) for place in parsed.glob("*/*")) == ["CBase", "CBase", "CSafe"]
+    # What is kept is used, and what is damaged is not.
+    (kept,) = parsed.glob("*/CSafe*")
+    two = one.replace("text", "word")
+    plain, other = told(one).splitlines(), told(two).splitlines()
+    shutil.copy(next(place for place in parsed.glob("*/CSafe*") if place != kept), kept)
+    assert told(one).splitlines() == [other[0], other[1], plain[2]] != plain
+    kept.write_bytes(kept.read_bytes()[:20])
+    assert told(one).splitlines() == plain
