@@ -12,8 +12,9 @@ version_added: 1.0.0
 description:
   - Sets the kernel's forwarding switches now and at every boot, where C(ipmasq.service) sets them after the rules.
   - Without O(interfaces), it sets the global switch and also corrects each interface with a different value, which
-    writing the global switch again would not do. What another instance sets for a single interface stays, in a run and
-    at boot; only the interfaces of a gateway are always on after its run.
+    writing the global switch again would not do. What a task with O(interfaces) sets for single interfaces stays, in a
+    run and at boot, also if another instance has set it; a warning names those that stay on when IPv4 forwarding is
+    turned off. Only the interfaces of a gateway are always on after its run.
   - Before IPv6 forwarding is turned on, C(accept_ra) is set to 2 on interfaces whose default route comes from router
     advertisements, because the kernel would otherwise remove that route.
   - Does not change the system's sysctl files. Lines in them that set another value are returned in RV(overridden_by)

@@ -467,17 +467,25 @@ def test_two_damaged_states_can_both_be_removed(gate):
     gate.apply(**ONE_LAN)
 
 
-def test_a_removal_leaves_another_instance_whose_state_is_damaged_at_work(gate):
-    """It works until the next boot, and so does what it shares."""
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_a_removal_leaves_another_instance_without_a_state_at_work(gate, how):
+    """It works until the next boot, and so does what it shares; then the loader, which stays, keeps it closed."""
     gate.apply(**ONE_LAN)
     gate.apply(instance="branch", wans=[{"interface": "wan0"}], lans=[GUESTS])
     before = switches()
     path = gate.host.root / "etc/ipmasq/branch.json"
-    path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    if how == "lost":
+        path.unlink()
+    else:
+        path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert gate.absent().changed
     assert {key: value for key, value in switches().items() if "forwarding" in key or "ip_forward" in key} == {
         key: value for key, value in before.items() if "forwarding" in key or "ip_forward" in key
     }
+    assert gate.host.boot().returncode == 1
+    assert "iif guest0 blackhole" in sh("ip rule")
+    assert gate.absent(instance="branch").changed
+    assert not gate.host.find("/etc/ipmasq/*") and "blackhole" not in sh("ip rule")
 
 
 @pytest.mark.parametrize("name", ["default-2026.json", "default.copy.sums", "Default.sysctl", "default_of_2026.json"])
@@ -780,3 +788,15 @@ def test_counters_go_on_counting_over_a_change(gate):
     assert all(
         after.get(key, 0) >= count for key, count in before.items() if key in ("invalid", "lan/office", "answers")
     )
+
+
+def test_links_that_stay_on_when_forwarding_is_turned_off_are_named(nft):
+    nft.forwarding(ipv4=True, interfaces=["lan0", "wan0"])
+
+    def stay(**params):
+        told = nft.forwarding(ipv4=False, **params).warnings
+        return [each.split(":")[0] for each in told if "stays 1" in each]
+
+    assert stay() == ["net/ipv4/conf/lan0/forwarding", "net/ipv4/conf/wan0/forwarding"]
+    assert stay(interfaces=["lan0", "wan0"]) == []
+    assert stay() == []

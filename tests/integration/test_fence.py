@@ -303,6 +303,17 @@ def test_rules_that_somebody_has_saved_with_it(gate, net):
     sh("nft -f {0}".format(saved))
     gate.host.boot("reopen")
     assert fence_chain() == one and net.tcp("office", "wan", WAN4) == GATE4
+    # It stands again, too, if the loader then fails.
+    load = gate.host.read("/etc/ipmasq/default.load")
+    gate.host.boot("close")
+    sh("nft -f {0}".format(saved))
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    with pytest.raises(AssertionError, match="forwarding is off"):
+        gate.host.boot("reopen")
+    assert fence_chain() == one
+    gate.host.put("/etc/ipmasq/default.load", load)
+    gate.host.boot("reopen")
+    assert net.tcp("office", "wan", WAN4) == GATE4
     # If the file does not contain it, it stays loaded.
     saved.write_text(SAVED)
     holder = gate.host.holder

@@ -497,3 +497,25 @@ def test_a_rollback_leaves_a_closed_gateway_closed(gate, net):
     assert "blackhole" not in sh("ip rule; ip -6 rule")
     rollback.finish("default", "token", False, gate.host)
     assert sorted(sh("ip rule; ip -6 rule").splitlines()) == sorted(closed.splitlines())
+
+
+@pytest.mark.parametrize("interfaces", [None, ["lan0", "wan0"]])
+def test_a_loader_that_fails_turns_off_forwarding_of_single_links_too(gate, net, interfaces):
+    """Where the global switch is off, the kernel does not pass another 0 on to the links."""
+    sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
+    gate.item("masquerade", name="out", source=["192.168.1.0/24"], out_interface="wan0")
+    gate.forwarding(ipv4=True, interfaces=interfaces)
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
+    load = gate.host.read("/etc/ipmasq/default.load")
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    gate.host.boot("close")
+    sh(FLUSH[gate.programs])
+    assert gate.info()["forwarding_without_rules"]
+    assert gate.host.boot("reopen").returncode == 1
+    private = Counter(net, "wan", OFFICE4)
+    with flood(net, "office", OFFICE4, WAN4):
+        time.sleep(0.2)
+    assert private.count() == 0
+    gate.host.put("/etc/ipmasq/default.load", load)
+    assert gate.host.boot().returncode == 0
+    assert net.tcp("office", "wan", WAN4) == "203.0.113.2"

@@ -51,9 +51,9 @@ def read(instance: str, host: Sight) -> Earlier:
 
 
 def others(instance: str, host: Sight, reading: t.Optional[Reading] = None) -> t.Tuple[State, ...]:
-    """The other instances of this host. ``reading``: how each is read, if a damaged one is not an error."""
-    read_state = reading or persist.read_state
-    states = [read_state(host, name) for name in persist.instances(host) if name != instance]
+    """The other instances of this host. ``reading``: how each is read where a damaged or lost one is not an error."""
+    read_state, names = (reading, persist.remaining(host)) if reading else (persist.read_state, persist.instances(host))
+    states = [read_state(host, name) for name in names if name != instance]
     return tuple(state for state in states if state)
 
 

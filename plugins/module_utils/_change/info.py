@@ -144,7 +144,9 @@ def _who(applied: Origin) -> t.Dict[str, str]:
 
 
 def _forwards(host: Sight) -> bool:
-    return any(sysctl.read(host, key) == "1" for key in sysctl.GLOBAL.values())
+    """IPv4 asks the switch of the link by which a packet comes; IPv6, the global one."""
+    links = [path[len(sysctl.PROC) :] for path in host.find(sysctl.PROC + sysctl.TREE["ip"] + "/*/forwarding")]
+    return any(sysctl.read(host, key) == "1" for key in [*sysctl.GLOBAL.values(), *links])
 
 
 def _rules_wanted(state: t.Optional[State], host: Sight) -> bool:

@@ -183,6 +183,20 @@ def _refuse_other_values(known: Earlier, wanted: t.Optional[Forwarding], switche
             )
 
 
+def _still_on(result: Result, switches: sysctl.Switches) -> t.Tuple[str, ...]:
+    """Links that this instance has turned on one by one; IPv4 asks them, and not the global switch, what to forward."""
+    given = dict(switches)
+    if given.get(sysctl.GLOBAL["ip"]) != "0":
+        return ()
+    on = [key for key, value in SWITCHES.of(result.change.new).values if value == "1" and sysctl.is_single(key)]
+    return tuple(
+        "{0}: stays 1, because instance '{1}' has set it for this interface; to turn it off, too, run this with the "
+        "interface in interfaces".format(key, result.change.scene.instance)
+        for key in on
+        if key.startswith(sysctl.TREE["ip"]) and key not in given
+    )
+
+
 def _switches_result(
     result: Result, switches: sysctl.Switches, pending: t.Optional[Confirmation], host: Sight
 ) -> Result:
@@ -197,5 +211,5 @@ def _switches_result(
         ],
         **pending_values(pending, host),
     }
-    told = sentences(others) + SWITCHES.contradicted(switches, result.change.scene)
+    told = sentences(others) + SWITCHES.contradicted(switches, result.change.scene) + _still_on(result, switches)
     return replace(result, warnings=result.warnings + told, values=values)

@@ -66,13 +66,22 @@ ours() {
     [ -e "$1" ]
 }
 
+mode=$1
 closed() {
     say "instance $1: $2; forwarding is off"
     shut all
+    [ "$mode" != reopen ] && [ -e /run/ipmasq/.shut ] || hold_again
     rm -f /run/ipmasq/.shut
     echo 0 > /proc/sys/net/ipv4/ip_forward
+    # The kernel passes a value on to the links only if it is another one.
+    for each in /proc/sys/net/ipv4/conf/*/forwarding; do
+        echo 0 > "$each"
+    done
     [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
     exit 1
+}
+hold_again() {
+    [ ! -e /run/ipmasq/.unheld ] || { rm -f /run/ipmasq/.unheld && systemctl --no-block start ipmasq-fence.service; }
 }
 
 if [ "$1" = hold ]; then
@@ -188,6 +197,11 @@ if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/dock
     [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
     later=yes
     echo "ipmasq: forwarding is turned on after docker.service" >&2
+    # Its drop-in does nothing if docker is not started at all: a failed dependency, or a condition. This waits for the
+    # end of its job, whatever that is.
+    systemd-run --quiet --no-block --unit=ipmasq-late --description="Turn on forwarding after docker" \\
+        --property=After=docker.service /bin/sh /etc/ipmasq/boot late 2> /dev/null ||
+        echo "ipmasq: if docker is not started, forwarding stays off: systemd-run has failed" >&2
 fi
 
 # The kernel sets every link when a global switch is written, so single links come after those of all instances.
@@ -209,7 +223,7 @@ done
 if [ "$1" = reopen ] || [ ! -e /run/ipmasq/.shut ]; then
     rm -f /run/ipmasq/.shut
     unshut
-    [ ! -e /run/ipmasq/.unheld ] || { rm -f /run/ipmasq/.unheld && systemctl --no-block start ipmasq-fence.service; }
+    hold_again
 fi
 """
 )
@@ -226,6 +240,12 @@ def instances(host: Sight) -> t.List[str]:
     """By their state files. Other files there, such as somebody's copies, are not ours."""
     names = (posixpath.basename(path)[: -len(".json")] for path in host.find(FOLDER + "/*.json"))
     return [name for name in names if is_instance(name)]
+
+
+def remaining(host: Sight) -> t.List[str]:
+    """Instances of which there is any file, also those that have lost their state."""
+    found = {posixpath.basename(path)[: -len(end)] for end in ENDINGS for path in host.find(FOLDER + "/*" + end)}
+    return sorted(name for name in found if is_instance(name))
 
 
 def read_state(host: Sight, instance: str) -> t.Optional[State]:
@@ -297,7 +317,7 @@ def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host
     shared = {path for other, theirs in seen for part in parts for path in part.files(part.of(other), theirs)}
     paths = [stem(scene.instance) + ending for ending in endings(parts)]
     paths += [path for part in parts for path in part.places(scene.instance) if path not in shared]
-    others = [name for name in instances(host) if name != scene.instance]
+    others = [name for name in remaining(host) if name != scene.instance]
     if not wanted and not others:
         paths += [LOADER, *service.ALL]
     if not any(host.find(stem(name) + ".*links") for name in others):

@@ -77,11 +77,14 @@ def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice
 
 
 def _known_or_salvaged(host: Sight, instance: str) -> t.Optional[State]:
-    """What a damaged instance needs is read from its other files: each may have to be removed first."""
+    """What an instance with a damaged or lost state needs is read from its other files: each may have to be removed
+    first.
+    """
     try:
-        return persist.read_state(host, instance)
+        state = persist.read_state(host, instance)
     except GatewayError:
-        return _salvaged(host, instance)
+        state = None
+    return state or _salvaged(host, instance)
 
 
 def _salvaged(host: Sight, instance: str) -> t.Optional[State]:
