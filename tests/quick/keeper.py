@@ -36,6 +36,13 @@ def keep_what_is_compiled(module: str, folder: str) -> None:
             anew.append(key)
         return code
 
+    get, found = zipimport._get_module_code, {}  # type: ignore[attr-defined]
+
+    def get_once(archive, name):
+        # Python gets the code of each module twice: when it looks for the module, only to learn its file's name.
+        key = archive, name
+        return found.pop(key) if key in found else found.setdefault(key, get(archive, name))
+
     def keep():
         # A run that does something else needs other files. Those of earlier content go when there are too many.
         known = {**kept, **used} if len(kept) < 2 * len(used) + 100 else used
@@ -49,4 +56,5 @@ def keep_what_is_compiled(module: str, folder: str) -> None:
             pass  # not root
 
     zipimport._compile_source = kept_or_compiled  # type: ignore[attr-defined]
+    zipimport._get_module_code = get_once  # type: ignore[attr-defined]
     atexit.register(lambda: anew and keep())

@@ -55,6 +55,14 @@ def keep_what_is_compiled() -> None:
         return code
 
     zipimport._compile_source = kept_or_compiled  # type: ignore[attr-defined]
+    get, found = zipimport._get_module_code, {}  # type: ignore[attr-defined]
+
+    def get_once(archive: t.Any, name: str) -> t.Any:
+        """Python gets the code of each module twice: when it looks for the module, only to learn its file's name."""
+        key = archive, name
+        return found.pop(key) if key in found else found.setdefault(key, get(archive, name))
+
+    zipimport._get_module_code = get_once  # type: ignore[attr-defined]
 
 
 def parse_once(yaml: t.Any) -> None:
