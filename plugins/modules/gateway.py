@@ -690,6 +690,15 @@ options:
     type: str
     default: drop
     choices: [drop, leave]
+  managed_links:
+    description:
+      - Links that another program manages under names of its own, such as Home Assistant's C(hassio), as names or as
+        patterns such as C(web*). They are never chosen as LANs, and are treated like the links of container managers
+        that are known by their names, see O(undeclared) and O(input).
+      - A link that is declared here or in another instance is refused. A link with a default route stays closed.
+    type: list
+    elements: str
+    default: []
   log:
     description:
       - Events to write to the kernel log. V(guard) is a packet that would have left a WAN with a LAN's source,

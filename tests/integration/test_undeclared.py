@@ -304,6 +304,56 @@ def test_other_managed_links(nft, name):
         closed(net, "wan", "later", there4)
 
 
+@pytest.mark.parametrize("named", ["hassio", "has*"])
+def test_a_managers_link_with_a_name_of_its_own(gate, net, named):
+    """Treated like docker0, and no other link is."""
+    there4, there6 = third(net, "hassio", "addon", "172.30.32", "fd30")
+    mgmt4, mgmt6 = mgmt(net)
+    masqueraded_by_another(gate, "172.30.32.0/24", "hassio")
+    published_by_another(gate, 8081, there4 + ":8080")
+    gate.apply(**TWO_LANS)
+    closed(net, "addon", "office", OFFICE4, OFFICE6)
+    closed(net, "office", "addon", there4, there6)
+    closed(net, "addon", "wan", WAN4)
+    gate.apply(**TWO_LANS, managed_links=[named])
+    assert {each["name"]: each["role"] for each in gate.info()["interfaces"]}["hassio"] == "managed"
+    assert net.tcp("addon", "office", OFFICE4) == "192.168.1.1" and net.tcp("addon", "office", OFFICE6) == there6
+    assert net.tcp("office", "addon", there4) == OFFICE4 and net.tcp("office", "addon", there6) == OFFICE6
+    assert net.tcp("addon", "wan", WAN4) == GATE4
+    assert net.asks("tcp", "wan", "addon", GATE4, 8081, at=8080)[:2] == ("addon", 8080)
+    closed(net, "wan", "addon", there4, there6)
+    closed(net, "mgmt", "office", OFFICE4, OFFICE6)
+    closed(net, "office", "mgmt", mgmt4, mgmt6)
+    # What another manager's link may do to the gateway itself, it may, too.
+    gate.apply(**TWO_LANS, managed_links=[named], input="protect", input_controller_ports=[22])
+    assert net.tcp("addon", "gate", "172.30.32.1") == there4
+    closed(net, "mgmt", "gate", "10.9.9.1")
+    assert not gate.apply(**TWO_LANS, managed_links=[named], input="protect", input_controller_ports=[22]).changed
+    # A default route there leads to the Internet.
+    sh("ip route add default via {0} table 77; ip rule add table 77 priority 40000".format(there4))
+    gate.apply(**TWO_LANS, managed_links=[named])
+    closed(net, "addon", "office", OFFICE4, OFFICE6)
+    closed(net, "office", "addon", there4, there6)
+
+
+def test_a_managers_link_is_not_chosen_and_not_declared(nft, net):
+    third(net, "hassio", "addon", "172.30.32", "fd30")
+    done = nft.apply(managed_links=["hassio", "later0"])
+    assert "hassio: not used as a LAN: it belongs to a manager, as managed_links says" in done.notes
+    told = "managed_links: link later0 does not exist now; it is left to its manager once it appears"
+    assert told in done.remarks and not [each for each in done.remarks if "hassio" in each]
+    for named, owner in (("hassio", "LAN addons"), ("wan0", "WAN wan0"), ("guest*", "instance two")):
+        nft.absent()
+        if owner == "instance two":
+            nft.apply(**SECOND)
+        lans = [OFFICE, {"name": "addons", "interfaces": ["hassio"]}]
+        with pytest.raises(GatewayError) as refused:
+            nft.apply(wans=[{"interface": "wan0"}], lans=lans, managed_links=[named])
+        assert refused.value.problems == (
+            "managed_links: '{0}' is a link of {1}, not a manager's; remove it here, or there".format(named, owner),
+        )
+
+
 def test_a_name_like_a_managers_is_not_enough(gate, net):
     """br-dmz belongs to the user, and a link with a default route leads outside, regardless of who made it."""
     there4, _there6 = third(net, "br-dmz", "dmz", "10.7.7", "fd07")

@@ -159,9 +159,10 @@ def _interfaces(gateway: t.Optional[Resolved], state: State, facts: Facts) -> t.
     wans = {wan.interface for wan in gateway.wans} if gateway else set()
     roles = {pattern: "wan" if pattern in wans else "lan" for pattern in DECLARATION.of(state).interfaces}
     meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
+    managed = gateway.managed_links if gateway else ()
     found = [
         _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)
-        for each in facts.interfaces
+        for each in facts.with_managed(managed).interfaces
         if each.name != "lo"
     ]
     gone = [_interface(pattern, roles[pattern], False) for pattern in roles if not facts.meant_by(pattern)]

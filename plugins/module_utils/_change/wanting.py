@@ -77,7 +77,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     state = known.state
     earlier.refuse_items(state, gateway.instance)
     choice = select(host, requested, RULES.of(state).programs)
-    facts = read_facts(host)
+    facts = read_facts(host, gateway.managed_links)
     if gateway.serves:
         facts = replace(facts, resolvers=resolvers(host))
     neighbours = [DECLARATION.of(other).roles for other in known.others if other.owner == "gateway"]

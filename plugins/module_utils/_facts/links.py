@@ -94,6 +94,7 @@ class Interface:
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
     parent: str = ""  # the lower link of a VLAN or another stacked link
     far: bool = False  # a veth link whose other end is in another network namespace
+    said: bool = False  # a manager's, as the user says
 
     @property
     def behind(self) -> t.Tuple[str, ...]:
@@ -150,6 +151,12 @@ class Facts:
             return "it has no port, and Docker is here" if self.named("docker0") else ""
         return "its ports lead to containers" if all(map(_leads_to_container, ports)) else ""
 
+    def with_managed(self, patterns: t.Sequence[str]) -> Facts:
+        """The same with the links that belong to a manager, as the user says."""
+        if not patterns:
+            return self
+        return replace(self, interfaces=tuple(_marked(each, patterns) for each in self.interfaces))
+
     def meant_by(self, pattern: str) -> t.List[Interface]:
         return [interface for interface in self.interfaces if matches_name(pattern, interface.name)]
 
@@ -168,6 +175,10 @@ def is_left_alone(interface: Interface) -> bool:
     return _is_vpn(interface) or bool(_by_name(interface))
 
 
+def _marked(interface: Interface, patterns: t.Sequence[str]) -> Interface:
+    return replace(interface, said=True) if matches_any(patterns, interface.name) else interface
+
+
 def _leads_to_container(port: Interface) -> bool:
     return port.far and bool(CONTAINER_PORT.match(port.name))
 
@@ -177,6 +188,8 @@ def _is_vpn(interface: Interface) -> bool:
 
 
 def _by_name(interface: Interface) -> str:
+    if interface.said:
+        return "a manager, as managed_links says"
     for prefix, manager in MANAGED:
         if interface.name.startswith(prefix) and (prefix != "br-" or DOCKER_BRIDGE.match(interface.name)):
             return manager
@@ -192,14 +205,15 @@ def managed_links() -> t.Tuple[str, ...]:
     return (*own, *("br-{0}*".format(digit) for digit in "0123456789abcdef"))
 
 
-def read_facts(host: Sight) -> Facts:
+def read_facts(host: Sight, managed: t.Sequence[str] = ()) -> Facts:
+    """``managed``: links that belong to a manager, as the user says."""
     if not host.which("ip"):
         raise MissingProgram("ip", "ip is not installed; install the package iproute2")
     links = _asked(host, "interfaces", "-d", "addr", "show")
     routes = _ways_out(host)
     out = {route.interface for route in routes}
     named = [link for link in links if link.get("ifname") and not link["ifname"].startswith(PROBES)]
-    interfaces = [_interface(link) for link in named]
+    interfaces = [_marked(_interface(link), managed) for link in named]
     return Facts(
         tuple(each if each.name in out else _with_routed(each, host) for each in interfaces),
         tuple(routes),

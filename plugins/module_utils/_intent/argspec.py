@@ -131,6 +131,7 @@ GATEWAY: Spec = {
     "ipv6": {"type": "str", "default": "route", "choices": list(IPV6_MODES)},
     "mss": {"type": "str", "default": "pmtu"},
     "undeclared": {"type": "str", "default": "drop", "choices": list(UNDECLARED)},
+    "managed_links": {"type": "list", "elements": "str", "default": []},
     "drop_bogons": {"type": "bool", "default": False},
     "input": {"type": "str", "default": "open", "choices": list(INPUTS)},
     "input_allow": {"type": "list", "elements": "dict", "default": [], "options": TRAFFIC},

@@ -47,6 +47,7 @@ class Gateway:
     ipv6: str = "route"
     mss: str = "pmtu"
     undeclared: str = "drop"
+    managed_links: t.Tuple[str, ...] = ()  # left to a manager, beside those that are known by their names
     drop_bogons: bool = False
     input: str = "open"
     input_allow: t.Tuple[Traffic, ...] = ()

@@ -13,7 +13,8 @@ import typing as t
 from dataclasses import replace
 
 from .._base.errors import GatewayError, Problems
-from .._base.values import check_instance, check_rate, shorten
+from .._base.net import matches_name
+from .._base.values import check_instance, check_interface, check_rate, shorten
 from .._base.words import LOGGED
 from .conflicts import check_references
 from .forward import read_port_forward
@@ -75,6 +76,7 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
         ipv6=params["ipv6"],
         mss=mss,
         undeclared=params["undeclared"],
+        managed_links=_managed_links(params.get("managed_links") or (), problems),
         drop_bogons=params["drop_bogons"],
         input=params["input"],
         input_allow=tuple(
@@ -101,6 +103,21 @@ def read_gateway(params: t.Mapping[str, t.Any]) -> t.Tuple[Gateway, t.Tuple[str,
     unsound = frozenset(found for where in problems.places for found in ITEM.findall(where))
     # A service that is invalid by itself is left out, and the rest is checked against the host.
     return replace(gateway, unsound=unsound), tuple(problems.found + served.found)
+
+
+def _managed_links(raw: t.Sequence[str], problems: Problems) -> t.Tuple[str, ...]:
+    found = []
+    for name in dict.fromkeys(raw):
+        wrong = Problems()
+        check_interface("managed_links", name, wrong)
+        if not wrong.found and matches_name(name, "lo"):
+            wrong.add(
+                "managed_links", "'{0}' matches lo, which is this host itself; name links of a manager".format(name)
+            )
+        problems.found += wrong.found
+        problems.places += wrong.places
+        found += [] if wrong.found else [name]
+    return tuple(found)
 
 
 def _conntrack_max(raw: str, problems: Problems) -> str:

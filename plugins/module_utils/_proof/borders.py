@@ -77,7 +77,7 @@ def _managed(link: Interface, gateway: Resolved, facts: Facts) -> t.Optional[boo
     The link has come, or has got a default route or a public network, since they were made.
     """
     around, way_out = gateway.around, link.name in facts.default_routes
-    theirs = is_left_alone(link) or matches_any(TUNNEL_LINKS, link.name)
+    theirs = is_left_alone(link) or matches_any(TUNNEL_LINKS + gateway.managed_links, link.name)
     if not around.leaves(link.name):
         return None if theirs and not way_out and link.name not in around.apart else False
     return True if theirs and not way_out and not less(link.networks, sites_of(gateway)) else None

@@ -15,7 +15,7 @@ import typing as t
 from collections import Counter
 from dataclasses import replace
 
-from .._base.net import by_family, family_of, matches_any, network
+from .._base.net import by_family, family_of, matches_any, network, patterns_overlap
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, is_private, less, overlaps, shorten
 from .._facts.links import TUNNEL_LINKS, is_left_alone, managed_links
 from .resolved import Around
@@ -38,15 +38,20 @@ SHORTEST = {"ip": 8, "ip6": 16}
 
 
 def around(
-    lans: t.Sequence[Lan], wans: t.Sequence[Wan], facts: Facts, neighbours: t.Iterable[Neighbour] = ()
+    lans: t.Sequence[Lan],
+    wans: t.Sequence[Wan],
+    facts: Facts,
+    neighbours: t.Iterable[Neighbour] = (),
+    said: t.Tuple[str, ...] = (),
 ) -> Around:
+    """``said``: links that belong to a manager, as the user says."""
     declared = _declared(lans, wans)
     others = [
         interface
         for interface in facts.interfaces
         if is_plain_link(interface.name) and not matches_any(declared, interface.name) and interface.name != "lo"
     ]
-    managed = managed_links() + TUNNEL_LINKS
+    managed = tuple(dict.fromkeys(managed_links() + TUNNEL_LINKS + said))
     ways_out = tuple(sorted(each.name for each in others if each.name in facts.default_routes))
     bridges = [each for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name)]
     at_a_wan = any(matches_any([wan.interface for wan in wans], each.name) for each in bridges)
@@ -193,6 +198,17 @@ def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Ne
     named = {other.partition("/")[0] for lan in gateway.named_lans for other in lan.reaches if "/" in other}
     concerned = (each for each in neighbours if each.instance in named or gateway.undeclared == "leave")
     return [replace(each, networks=()) for each in concerned]
+
+
+def check_managed(gateway: Resolved, neighbours: t.Sequence[Neighbour], problems: Problems) -> None:
+    """A link is either declared or left to its manager."""
+    declared = [("WAN " + wan.interface, wan.interface) for wan in gateway.wans]
+    declared += [("LAN " + shorten(lan.name), name) for lan in gateway.lans for name in lan.interfaces]
+    declared += [("instance " + each.instance, name) for each in neighbours for name in each.links]
+    for given in gateway.managed_links:
+        for owner in list(dict.fromkeys(owner for owner, name in declared if patterns_overlap(given, name)))[:1]:
+            told = "'{0}' is a link of {1}, not a manager's; remove it here, or there"
+            problems.add("managed_links", told.format(shorten(given), owner))
 
 
 def _declared(lans: t.Iterable[Lan], wans: t.Iterable[Wan]) -> t.List[str]:

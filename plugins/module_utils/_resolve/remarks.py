@@ -88,6 +88,10 @@ def _absent(gateway: Resolved, facts: Facts) -> t.List[str]:
         "{0}: link {1} does not exist now; its rules take effect once it appears".format(place, name)
         for place, name in places
         if not facts.meant_by(name)
+    ] + [
+        "managed_links: link {0} does not exist now; it is left to its manager once it appears".format(name)
+        for name in gateway.managed_links
+        if not facts.meant_by(name)
     ]
 
 
@@ -202,8 +206,9 @@ def _undeclared(gateway: Resolved, facts: Facts, elsewhere: t.Sequence[str]) -> 
         for _once in others[:1]
     ] + [
         "{0}: neither WAN nor LAN, and perhaps a container manager's under another name, so {1}, except to published "
-        "ports from a WAN; give it a name that is left to a manager (such as docker-web), add it to lans if it is a "
-        "LAN{2}".format(_listed(containers), so, more)
+        "ports from a WAN; add it to managed_links if it is a manager's, or to lans if it is a LAN{2}".format(
+            _listed(containers), so, more
+        )
         for _once in containers[:1]
     ]
 

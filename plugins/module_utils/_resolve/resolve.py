@@ -16,7 +16,7 @@ from .._base.net import matches_any, network as parsed_network
 from .._base.values import overlaps
 from .._intent.conflicts import check_references
 from .added import added_addresses
-from .around import around, check_reaches, concerning
+from .around import around, check_managed, check_reaches, concerning
 from .check_forwards import check_forwards
 from .check_nat import check_addresses, check_one_to_one, check_outside, check_prefixes, check_reach, check_shadowed
 from .check_services import with_services
@@ -70,12 +70,16 @@ def resolve(
     notes: t.List[str] = []
     lost: t.List[str] = []
     kernel_name = Names(facts, problems, notes)
+    gateway = replace(
+        gateway, managed_links=tuple(kernel_name("managed_links", name) for name in gateway.managed_links)
+    )
+    facts = facts.with_managed(gateway.managed_links)
     choosing = Choosing(facts, known, neighbours, problems, notes)
     sides = _Sides(facts, known, kernel_name, choosing, problems)
     wans = sides.wans(gateway)
     lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
-    beside = around(lans, wans, facts, concerning(gateway, neighbours))
+    beside = around(lans, wans, facts, concerning(gateway, neighbours), gateway.managed_links)
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
     beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))
@@ -102,6 +106,7 @@ def resolve(
         resolved = replace(resolved, wans=addressed)
     resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
     check_reaches(resolved, neighbours, problems)
+    check_managed(resolved, neighbours, problems)
     if not problems.found:
         # Names have changed and omitted parts are filled in, so check the items against each other again.
         check_references(resolved, problems)

@@ -109,6 +109,8 @@ def describe_gateway(gateway: Resolved) -> t.List[str]:
         lines.append("mss on {0}: {1}".format(wan.interface, describe_mss(wan)))
     if gateway.undeclared != Gateway.undeclared:
         lines.append("undeclared: left alone")
+    if gateway.managed_links:
+        lines.append("managed links: {0}".format(listed(gateway.managed_links)))
     if gateway.drop_bogons:
         lines.append("bogons: dropped")
     if gateway.input == "protect":

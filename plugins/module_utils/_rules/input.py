@@ -70,7 +70,7 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
     ]
     if gateway.around.apart:
         rules.append(Rule(INPUT.name, Match(iif=gateway.around.apart), protected, "input"))
-    left_alone = lan_interfaces(gateway) + ("lo",) + managed_links()
+    left_alone = lan_interfaces(gateway) + ("lo",) + managed_links() + gateway.managed_links
     return rules + [
         Rule(INPUT.name, Match(iif=left_alone), RETURN, "input"),
         Rule(INPUT.name, Match(), protected, "input"),

@@ -18,6 +18,14 @@ TEST_PROBLEMS = [
         dict(instance="Lab-1"),
         "instance: 'Lab-1' must be 1 to 10 characters from a-z, 0-9 and _, starting with a letter",
     ),
+    (
+        dict(managed_links=["hassio", "l*"]),
+        "managed_links: 'l*' matches lo, which is this host itself; name links of a manager",
+    ),
+    (
+        dict(managed_links=["web+"]),
+        "managed_links: interface 'web+' is an iptables pattern; write web*",
+    ),
 ]
 
 

@@ -160,8 +160,8 @@ TEST_REMARKS = {
         [
             "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so " + DROPPED,
             "br-web (172.30.0.0/24): neither WAN nor LAN, and perhaps a container manager's under another name, so new "
-            "connections between it and WANs or LANs are dropped, except to published ports from a WAN; give it a name "
-            "that is left to a manager (such as docker-web), add it to lans if it is a LAN, or set undeclared to leave",
+            "connections between it and WANs or LANs are dropped, except to published ports from a WAN; add it to "
+            "managed_links if it is a manager's, or to lans if it is a LAN, or set undeclared to leave",
         ],
     ),
     "many": (

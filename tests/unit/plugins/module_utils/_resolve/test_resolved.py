@@ -221,6 +221,7 @@ OTHERWISE = {
     "ipv6": "masquerade",
     "mss": "keep",
     "undeclared": "leave",
+    "managed_links": ["hassio"],
     "drop_bogons": True,
     "input": "open",
     "conntrack_max": "100000",
