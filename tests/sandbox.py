@@ -237,6 +237,9 @@ class SandboxHost(Host):
     def mode(self, path):
         return super().mode(self.place(path))
 
+    def is_free(self, path):
+        return super().is_free(self.place(path))
+
     def remove(self, path):
         self.writes.append(path)
         super().remove(self.place(path))

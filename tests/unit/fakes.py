@@ -437,6 +437,9 @@ class FakeHost(Host):
         self._event("folder", path)
         return not any(name.startswith(path + "/") for name in self.files)
 
+    def is_free(self, path: str) -> bool:
+        return False
+
     def rename(self, path: str, to: str) -> bool:
         self._event("rename", path)
         inside = [name for name in self.files if name.startswith(path + "/")]

@@ -13,6 +13,7 @@ acts.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import os
 import syslog
@@ -48,22 +49,16 @@ class Done(t.NamedTuple):
 #: Commands that only read, by their first words; the last word may continue, as in --get-active-zones. Those of the
 #: first list give the same answer as long as nothing changes.
 STEADY = (
-    ("nft", "-j", "list"),
-    ("ip", "-j"),
-    ("iptables", "--version"),
-    ("ipset", "list"), ("ipset", "save"), ("systemctl", "is-active", "ipmasq-"),
-    ("firewall-cmd", "--state"), ("firewall-cmd", "--get-"), ("firewall-cmd", "--info-"),
+    ("nft", "-j", "list"), ("ip", "-j"), ("ipset", "list"), ("ipset", "save"), ("systemctl", "is-active", "ipmasq-"),
+    ("iptables", "--version"), ("firewall-cmd", "--state"), ("firewall-cmd", "--get-"), ("firewall-cmd", "--info-"),
 )  # fmt: skip
 READING = (
-    *STEADY,
-    ("nft", "-c"), ("nft", "-V"), ("ip", "-o", "address", "show"), ("ip", "-4", "route", "show"),
+    *STEADY, ("nft", "-c"), ("nft", "-V"), ("ip", "-o", "address", "show"), ("ip", "-4", "route", "show"),
     ("ip", "-6", "route", "show"), ("conntrack", "-L"), ("conntrack", "-S"), ("dnsmasq", "--test"),
-    ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"),
-    ("firewall-cmd", "--permanent", "--get-"), ("firewall-cmd", "--direct", "--get-"),
-    ("firewall-cmd", "--permanent", "--direct", "--get-"),
+    ("firewall-cmd", "--list-"), ("firewall-cmd", "--permanent", "--list-"), ("firewall-cmd", "--permanent", "--get-"),
+    ("firewall-cmd", "--direct", "--get-"), ("firewall-cmd", "--permanent", "--direct", "--get-"),
     ("systemctl", "list-"), ("systemctl", "is-active"), ("nmcli", "-t", "-f", "DEVICE,STATE", "device"),
-    ("networkctl", "--no-pager", "-n", "0", "-a", "status"),
-    ("netplan", "get"), ("connmanctl", "services"),
+    ("networkctl", "--no-pager", "-n", "0", "-a", "status"), ("netplan", "get"), ("connmanctl", "services"),
 )  # fmt: skip
 
 
@@ -175,6 +170,13 @@ class Host(Sight):
         from .sockets import Frames  # noqa: PLC0415 - as above
 
         return Frames(link)
+
+    def is_free(self, path: str) -> bool:
+        """Whether this file exists, and nobody holds flock(2) on it."""
+        with contextlib.suppress(OSError), open(path, "rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
 
     def log(self, line: str) -> None:
         """Write one line to the host's journal, if there is one."""
@@ -328,10 +330,9 @@ class AnsibleHost(Host):
         if not program:
             return Done(127, "", "{0}: not found".format(argv[0]))
         try:
-            rc, out, err = self._run(program, argv, stdin)
+            return Done(*self._run(program, argv, stdin))
         except OSError as error:
             raise GatewayError("{0}: cannot be run: {1}".format(program, error.strerror)) from None
-        return Done(rc, out, err)
 
     def _run(self, program: str, argv: t.Sequence[str], stdin: t.Optional[str]) -> t.Tuple[int, str, str]:
         result = self._module.run_command(
@@ -350,8 +351,7 @@ class AnsibleHost(Host):
             write_log(line)
 
     def which(self, program: str) -> str:
-        found = self._module.get_bin_path(program, opt_dirs=list(SBIN))
-        return t.cast("str", found or "")
+        return t.cast("str", self._module.get_bin_path(program, opt_dirs=list(SBIN)) or "")
 
 
 def check_root(host: Sight) -> None:

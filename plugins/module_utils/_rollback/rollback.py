@@ -40,7 +40,7 @@ from .scripts import (
     copies,
     scripts,
 )
-from .timer import Confirmation, described, reason, start_guard, start_timer, stop_timer, unit_of, waiting
+from .timer import Confirmation, described, reason, start_guard, start_timer, stop_timer, time_of_day, unit_of, waiting
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -293,11 +293,11 @@ def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
     """Run the script that keeps a change. It is also kept if the script was killed after the decision, or another
     process kept it.
     """
-    script = folder_of(instance) + "/keep"
+    script = ["sh", folder_of(instance) + "/keep", said, time_of_day(host.now())]
     commit = _pending(instance, host).get("commit", "")
-    done = host.run(["sh", script, said])
+    done = host.run(script)
     if done.rc not in (0, UNFINISHED) and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
-        done = host.run(["sh", script, said])
+        done = host.run(script)
     err = " ".join(done.err.split())
     if done.rc == UNFINISHED or _known(instance, token, host).was == "unfinished":
         text = "the change is made and stays, but could not be written to disk completely ({0}); at the next boot "

@@ -116,7 +116,7 @@ if [ -e {commit} ]; then
 else
     say "{instance}: ${{1:-kept; the run that decided this ended before it could report it}}"
 fi
-echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
+echo "{token} $outcome ${{2:-$(date +%H:%M:%S)}}" > {folder}.last
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """
 #: Connections are deleted without the lock, while nobody waits for this shell, and in a unit that does not end with it.

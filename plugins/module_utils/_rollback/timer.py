@@ -26,7 +26,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: The guard's command: it waits at most this long, while that process lives and its change exists.
 GUARD_TEXT = (
     "n=0; while [ -d /proc/{pid} ] && [ $n -lt {seconds} ] && [ -e {staged} -o -e {script} ]; "
-    "do sleep 1; n=$((n + 1)); done; rm -rf {staged}; [ ! -e {script} ] || exec sh {script} {token}"
+    "do sleep 1; n=$((n + 1)); done; [ ! -e {staged} ] || rm -rf {staged}; "
+    "[ ! -e {script} ] || exec sh {script} {token}"
 )
 #: What a shell puts into the background may not have started, without an error; so it says that before anything else.
 RUNS = "echo runs; exec > /dev/null 2>&1; "
@@ -62,8 +63,12 @@ def described(known: Confirmation, commit: str, by: Origin, now: float) -> t.Dic
 
 
 def waiting(seconds: int, host: str = "") -> Confirmation:
-    until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-    return Confirmation(seconds, uuid.uuid4().hex, until, host)
+    return Confirmation(seconds, uuid.uuid4().hex, time_of_day(time.time() + seconds), host)
+
+
+def time_of_day(seconds: float) -> str:
+    """For people, as ``date +%H:%M:%S`` prints it."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def unit_of(instance: str) -> str:

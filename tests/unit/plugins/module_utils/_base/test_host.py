@@ -151,6 +151,7 @@ ACTS = {
     "remove_tree",
     "remove_folder",
     "frames",
+    "is_free",
     "task",
 }
 

@@ -13,6 +13,8 @@ import subprocess
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.local import LocalHost
 
 #: busybox 1.36 prints its usage, and fails, where it is told to wait: util-linux/flock.c
 BUSYBOX = """#!/bin/sh
@@ -98,6 +100,47 @@ def test_waiting_for_scripts(shell):
     first.communicate()
     assert shell(text).wait() == 0
     assert shell("lock").wait() == 0
+
+
+class Here(LocalHost):
+    """A host whose lock is that of these shells."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.place = lambda path: path.replace("/run/ipmasq", str(folder))
+        self.calls = []
+
+    def is_free(self, path):
+        return super().is_free(self.place(path))
+
+    def exists(self, path):
+        return super().exists(self.place(path))
+
+    def run(self, argv, stdin=None):
+        self.calls.append(argv)
+        return Done(0, "", "")
+
+
+def test_a_free_lock_is_seen_without_a_shell(shell):
+    def asks_a_shell():
+        host = Here(shell.folder)
+        lock.await_scripts(host)
+        assert host.calls in ([], [["sh", "-c", lock.PASS]])
+        return bool(host.calls)
+
+    # No script has ever run.
+    assert asks_a_shell()
+    first = shell("lock && echo mine && cat")
+    assert first.stdout.readline() == "mine\n"
+    assert asks_a_shell()
+    # A link may be there beside the file: flock(1) is gone since.
+    (shell.folder / ".lock").touch()
+    assert asks_a_shell()
+    first.communicate()
+    assert not asks_a_shell()
+    # And it was let go of again.
+    assert not asks_a_shell()
+    assert shell("lock && echo mine").communicate()[0] == "mine\n"
 
 
 def test_who_died_holds_nothing(shell):

@@ -14,6 +14,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done, Onlooker
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.timer import time_of_day
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 FOLDER = "/run/ipmasq/default"
@@ -221,14 +222,16 @@ def test_one_of_them_ends_it(host, keep, script, said):
     made(host)
     assert rollback.finish("default", "", keep, Onlooker(host)) == rollback.Answer(True, "pending")
     assert rollback.finish("default", "secret", keep, host) == rollback.Answer(True, "pending")
-    assert ["sh", FOLDER + "/" + script, said] in host.calls
+    # The script that keeps it gets the time, so that it need not start date.
+    at = [time_of_day(host.now())] if keep else []
+    assert ["sh", FOLDER + "/" + script, said, *at] in host.calls
 
 
 def test_a_confirmation_that_has_begun_is_finished(host):
     made(host)
     host.files[FOLDER + "/confirming"] = host.files.pop(FOLDER + "/armed")
     assert rollback.finish("default", "secret", True, host) == rollback.Answer(True, "pending")
-    assert ["sh", FOLDER + "/keep", "confirmed by root"] in host.calls
+    assert ["sh", FOLDER + "/keep", "confirmed by root", time_of_day(host.now())] in host.calls
 
 
 class Meanwhile(fakes.FakeHost):

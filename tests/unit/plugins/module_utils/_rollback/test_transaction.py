@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.timer import time_of_day
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.transaction import AS_BEFORE, Transaction
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -66,7 +67,7 @@ def test_nothing_is_made_before_the_rollback_is_armed(host):
     steps = Steps(host)
     assert steps.run() == ("make", "prove")
     assert steps.done == [("prepare", False), ("make", True), ("verify", True), ("prove", True)]
-    assert ["sh", FOLDER + "/keep", "changed by root: + something"] in host.calls
+    assert ["sh", FOLDER + "/keep", "changed by root: + something", time_of_day(host.now())] in host.calls
 
 
 def test_what_waits_is_not_kept_yet(host):
