@@ -180,12 +180,20 @@ done
 
 for sums in ./*.sums; do
     ours "$sums" || continue
-    [ "$(tail -n 1 "$sums")" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
-    checked=$(sed '$d' "$sums" | sha256sum -c 2> /dev/null)
-    damaged=$(echo "$checked" | sed -n 's/: FAILED.*//p' | tr '\\n' ' ')
+    last="" missing=-1 damaged=""
+    while IFS= read -r line || [ -n "$line" ]; do
+        last=$line missing=$((missing + 1))
+    done < "$sums"
+    [ "$last" = "# complete" ] || closed "$instance" "$instance.sums is damaged"
     # sha256sum skips malformed lines, so count the good ones.
-    good=$(echo "$checked" | grep -c ': OK$')
-    [ "$((good + 1))" = "$(grep -c '' "$sums")" ] || closed "$instance" "damaged: ${damaged:-$instance.sums}"
+    for word in $(sed '$d' "$sums" | sha256sum -c 2> /dev/null); do
+        case "$word" in
+        OK) missing=$((missing - 1)) ;;
+        FAILED) damaged="$damaged$file " ;;
+        *) file=${word%:} ;;
+        esac
+    done
+    [ $missing = 0 ] || closed "$instance" "damaged: ${damaged:-$instance.sums}"
     sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
 done
 
