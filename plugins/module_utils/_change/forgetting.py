@@ -131,6 +131,7 @@ class Forgetting:
         self._path = rollback.owed_of(instance)
         self._known: t.List[t.Tuple[t.Any, t.Optional[Compiled]]] = [(after, compiled)] if compiled else []
         self._rules: t.List[t.Tuple[t.Any, Rules]] = []
+        self._latest: t.Optional[Rules] = None
         self._facts = facts
         self._owed = _listed(host.read(self._path))
 
@@ -145,7 +146,11 @@ class Forgetting:
         known = [raw for index, raw in enumerate(before) if raw not in before[:index]]
         if known == [self._encoded]:
             return Found()
-        return conntrack.wrong(Judges([self._old(raw) for raw in known], self._new(steps)), self._host, longest)
+
+        def judges() -> Judges:
+            return Judges([self._old(raw) for raw in known], self._new(steps))
+
+        return conntrack.wrong(judges, self._host, longest)
 
     def back(self, steps: Steps) -> Groups:
         """What a rollback must delete: connections that begin under the new rules and are wrong under the old ones.
@@ -159,13 +164,15 @@ class Forgetting:
     def undone(self, steps: Steps, host: Host) -> None:
         """The same, if the run that made the change rolls it back itself."""
         if self._before != self._encoded:
-            judges = Judges([self._new(steps)], self._old(self._before))
+            old, new = self._old(self._before), self._new(steps)
             with contextlib.suppress(GatewayError):  # the error of the change itself counts
-                conntrack.forget(conntrack.wrong(judges, host), host)
+                conntrack.forget(conntrack.wrong(lambda: Judges([new], old), host), host)
 
     def _new(self, steps: Steps) -> Rules:
         later = (self._here() | {_address(pair) for pair in steps.add}) - {_address(pair) for pair in steps.remove}
-        return Rules(*self._compile(self._encoded), later, self._links(), self._alone)
+        if not self._latest or self._latest.local != later:
+            self._latest = Rules(*self._compile(self._encoded), later, self._links(), self._alone)
+        return self._latest
 
     def _old(self, raw: t.Any) -> Rules:
         for known, rules in self._rules:

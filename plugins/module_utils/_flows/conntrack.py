@@ -107,11 +107,11 @@ class Found:
         return len(self.messages) + len(self.words)
 
 
-def wrong(judges: Judges, host: Sight, longest: float = LONGEST) -> Found:
+def wrong(judging: t.Callable[[], Judges], host: Sight, longest: float = LONGEST) -> Found:
     """Find the connections that only the old rules explain, within this many seconds."""
     if not _number(host, PREFIX + "count"):
         return Found()  # nothing is tracked yet, and a query would load the module
-    clock = _Clock(host, longest)
+    clock, judges = _Clock(host, longest), judging()
     try:
         return _by_netlink(judges, host, clock)
     except OSError:

@@ -26,12 +26,12 @@ from .._rules.chains import INPUT, PROTECTED
 from .ending import FEW as MOST_SPARED, closing, sparing
 from .flow import NUMBERS, End, Flow
 from .index import Packet
-from .judge import Judge
+from .judge import judge_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
     from .._rules.model import Action, Match, Rule, RuleSet
-    from .judge import Rules
+    from .judge import Judge, Rules
 
 #: The maximum number of groups; each costs a walk through the connection table.
 MOST = 300
@@ -113,11 +113,12 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
     deciding = [_deciding(rules.ruleset) for rules in (now, then)]
     changed = [dict.fromkeys(_asked(side, other)) for side, other in (deciding, deciding[::-1])]
     asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
-    sides = _Sides(Judge(now), Judge(then))
+    sides = _Sides(judge_of(now), judge_of(then))
     gateways = now.gateway, then.gateway
     abouts = [about for about, _action in asked] + list(_undeclared(sides, now.gateway))
     found: t.Dict[str, None] = {}
     own: t.Dict[str, str] = {}
+    known = set()  # several rules ask about the same packets
     for about in abouts[:MOST_ASKED]:
         if about.chain in HERE:
             for server in [(about.protocol, about.ports[0])] if about.ports[0] else listening:
@@ -125,8 +126,11 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
                     found[words] = None
                     own.update({words: but} if but is not None else {})
             continue
-        for source, destination in _ends(about, gateways):
-            found.update(dict.fromkeys(_group(about, source, destination, sides)))
+        for ends in _ends(about, gateways):
+            asked_about = about._replace(chain=""), ends
+            if asked_about not in known:
+                known.add(asked_about)
+                found.update(dict.fromkeys(_group(about, *ends, sides)))
     left = max(0, len(found) - MOST) + max(0, len(abouts) - MOST_ASKED)
     return Groups(tuple(found)[:MOST], left, own)
 

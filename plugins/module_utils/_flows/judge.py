@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass, fields
 
 from .._base.net import is_suffix, matches_any, network
+from .._base.once import once
 from .._base.values import ends_of
 from .._rules.model import REACH, VERDICTS, Match
 from .index import Packet, Places, RuleIndex
@@ -108,7 +109,11 @@ class Judge:
         if flow.server in self.local:
             return any(self._enters(flow, iif, certain) for iif in ways_in)
         ways_out = self._places.find(flow.server) or beyond or ("",)
-        return any(self._passes(flow, iif, oif, certain) for iif in ways_in for oif in ways_out)
+        return any(
+            any(self._leaves(flow, iif, oif, certain) for oif in ways_out)
+            for iif in ways_in
+            if self._arrives(flow, iif, certain)
+        )
 
     def _enters(self, flow: Flow, iif: str, certain: bool) -> bool:
         """The same for a connection to the host itself."""
@@ -119,15 +124,20 @@ class Judge:
             not _stops(rule) for rule in self.walk("input", here)
         )
 
-    def _passes(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
+    def _arrives(self, flow: Flow, iif: str, certain: bool) -> bool:
+        """The same for what happens before it is known where the packet goes."""
         every = all if certain else any
         asked = Packet(flow, iif, "", flow.asked.destination, flow.asked.destination_port)
+        return every(
+            (rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked)
+        ) and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
+
+    def _leaves(self, flow: Flow, iif: str, oif: str, certain: bool) -> bool:
+        """The same for what happens after that."""
+        every = all if certain else any
         there = self.mark(Packet(flow, iif, oif, flow.server, flow.server_port))
-        return (
-            every((rule.action.target if rule else "") == flow.helper for rule in self.walk("helper", asked))
-            and every(_same_destination(flow, rule) for rule in self.walk("dstnat", asked))
-            and every(not _stops(rule) for rule in self.walk("forward", there))
-            and every(self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif="")))
+        return every(not _stops(rule) for rule in self.walk("forward", there)) and every(
+            self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif=""))
         )
 
     def walk(self, name: str, packet: Packet) -> t.List[t.Optional[Rule]]:
@@ -183,16 +193,18 @@ class Judge:
     def _holds(self, match: Match, packet: Packet) -> t.Optional[bool]:
         """Whether a match that suits the packet's path (see _suits) holds; None if unknown."""
         flow = packet.flow
+        # Most matches fail here.
+        if match.source and not self._in(match.source, flow.asked.source):
+            return False
         suffix = bool(match.destination) and self._suffix(match.destination)
         if not (
-            (not match.port or any(first <= packet.port <= last for first, last in match.port))
+            (not match.destination or suffix or self._in(match.destination, packet.to))
+            and (not match.port or any(first <= packet.port <= last for first, last in match.port))
             and (not match.translated or flow.redirected)
             and (not match.asked or self._in(match.asked, flow.asked.destination))
             and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
             and (not match.asked_port or match.asked_port[0] <= flow.asked.destination_port <= match.asked_port[1])
             and (not match.local or packet.to in self.local or flow.redirected)
-            and (not match.source or self._in(match.source, flow.asked.source))
-            and (not match.destination or suffix or self._in(match.destination, packet.to))
             and not (match.not_destination and self._in(match.not_destination, packet.to))
         ):
             return False
@@ -217,7 +229,8 @@ class Judge:
 
     def _in(self, networks: t.Tuple[str, ...], address: str) -> bool:
         if len(networks) == 1:
-            return bool(_parsed(address) in network(networks[0]))
+            (version, number), (of, first, last) = _number(address), _span(networks[0])
+            return version == of and first <= number <= last
         # There may be 20,000 of them; the tuple lives as long as the rules.
         places = self._sets.get(id(networks))
         if not places:
@@ -239,6 +252,10 @@ class Judge:
         return _fits(action, flow)
 
 
+#: A run asks about the rules of each side twice: what a rollback would end, and what the change itself ends.
+judge_of = once(Judge)
+
+
 def _marking(rules: Rules) -> t.Set[str]:
     """The chains from which marking rules can be reached."""
     found = {rule.chain for rule in rules.ruleset.rules if rule.action.kind == "mark"}
@@ -251,8 +268,16 @@ def _marking(rules: Rules) -> t.Set[str]:
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _parsed(address: str) -> Address:
-    return ipaddress.ip_address(address)
+def _number(address: str) -> t.Tuple[int, int]:
+    parsed = ipaddress.ip_address(address)
+    return parsed.version, int(parsed)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _span(net: str) -> t.Tuple[int, int, int]:
+    """The IP version of a network, and its first and last address."""
+    parsed = network(net)
+    return parsed.version, int(parsed.network_address), int(parsed.broadcast_address)
 
 
 def _stops(rule: t.Optional[Rule]) -> bool:

@@ -26,12 +26,12 @@ from bisect import bisect_right
 from .._base.net import network
 from .._base.values import ends_of
 from .flow import flow_of, text_of
-from .judge import Judge
+from .judge import judge_of
 
 if t.TYPE_CHECKING:
     from .._base.netlink import Entry
     from .flow import Address, Flow
-    from .judge import Rules
+    from .judge import Judge, Rules
 
 
 class Far(t.NamedTuple):
@@ -46,7 +46,7 @@ class Judges:
     """The old rules (several if the host has had several changes) and the new ones."""
 
     def __init__(self, old: t.Iterable[Rules], new: Rules) -> None:
-        self._old, self._new = [Judge(rules) for rules in old], Judge(new)
+        self._old, self._new = [judge_of(rules) for rules in old], judge_of(new)
         judges = [*self._old, self._new]
         #: Whether links that are neither WAN nor LAN are closed now, and were not before.
         self.closing = self._new.shuts and not all(judge.shuts for judge in self._old)

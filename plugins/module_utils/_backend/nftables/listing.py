@@ -106,7 +106,7 @@ def _canonical_lookup(part: Json) -> Json:
         known = isinstance(data, dict) and "set" in data
         return {"vmap": dict(part["vmap"], data={"set": sorted(data["set"], key=as_text)})} if known else part
     match = part["match"]
-    if match["left"] in (L4PROTO, NEXT_HEADER) and isinstance(match["right"], str):
+    if isinstance(match["right"], str) and match["left"] in (L4PROTO, NEXT_HEADER):
         return compare(match["left"], NUMBERS.get(match["right"], match["right"]), match["op"])
     return compare(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
 
@@ -137,13 +137,15 @@ def _flags(mask: Json) -> t.List[Json]:
 def _right(left: Json, right: Json) -> Json:
     if isinstance(right, list):
         return sorted(right, key=as_text) if len(right) > 1 else right[0]
+    if not isinstance(right, dict):
+        return right
     payload, tracked = (left.get(kind, {}) if isinstance(left, dict) else {} for kind in ("payload", "ct"))
     addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
     addresses = addresses or tracked.get("key") in ("ip daddr", "ip6 daddr")
-    if addresses and isinstance(right, dict) and "range" in right:
+    if addresses and "range" in right:
         # As nft reads back a set of one range that it printed.
         right = {"set": [right]}
-    if not (isinstance(right, dict) and "set" in right):
+    if "set" not in right:
         return right
     if addresses and all(_is_network(element) for element in right["set"]):
         networks = [net for element in right["set"] for net in _covered(element)]

@@ -177,7 +177,7 @@ def tracking(*answers, listing=""):
 )
 def test_where_netlink_is_refused_the_program_is_asked(refusal):
     host, _kernel = tracking(refusal, listing=UDP + OTHER_ZONE)
-    found = wrong(Everything(), host)
+    found = wrong(Everything, host)
     assert found.words == ("-p udp --orig-src 192.168.1.9 --orig-dst 192.0.2.1 --sport 5 --dport 53",)
     assert (found.looked, found.whole) == (True, True)
 
@@ -187,7 +187,7 @@ def test_where_nobody_tells_that_is_known(programs):
     host, _kernel = tracking(OSError(1, "no"))
     host.programs = set(programs)
     host.answers["conntrack -L"] = Done(1, "", "no")
-    assert not wrong(Everything(), host).looked
+    assert not wrong(Everything, host).looked
 
 
 def test_what_the_kernel_refuses_is_left():
