@@ -47,6 +47,7 @@ reserved() {
         sed -n "s/^#$word //p" $run/$name.conf > $run/$name.${word}s && chmod 644 $run/$name.${word}s
     done
 }
+same() { [ "$(sed /^#/d $run/$name.conf)" = "$(cat $run/$name.started)" ]; }
 case "$*" in
 *ipmasq-services@*) ;;
 *ipmasq-metrics@*) [ ! -e $root/bin/metering ] || exec $root/bin/metering "$@"; exit ;;
@@ -61,7 +62,11 @@ unit=ipmasq-services@.service
 [ -e $root/etc/systemd/system/$unit ] || [ -e $root/run/systemd/system/$unit ] || exit 5
 case "$*" in
 *is-active*) alive; exit ;;
-*reload-or-restart*) reserved; if alive; then kill -s HUP "$(cat $run/$name.pid)"; exit; fi ;;
+*reload-or-restart*)
+    reserved
+    if alive && same; then kill -s HUP "$(cat $run/$name.pid)"; exit; fi
+    ! alive || dnsmasq --test --conf-file=$run/$name.conf 2>> $root/dnsmasq.err || exit 1
+    stop ;;
 *restart*) stop ;;
 *stop*) stop; exit ;;
 *) ! alive || exit 0 ;;
@@ -70,6 +75,7 @@ mkdir -p $run $root/var/lib/ipmasq
 # Without options, dnsmasq would serve everybody: the unit does not start it.
 [ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf || exit 1
 reserved
+sed /^#/d $run/$name.conf > $run/$name.started
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
 quick=--no-ping
 [ ! -e $root/ping ] || quick=
@@ -439,6 +445,52 @@ def test_a_reservation_comes_and_leases_stay(gate, net, programs, tmp_path):
     serve(gate, lans=[narrow, GUESTS])
     net.nodes["office"].sh("ip link set up0 address 52:54:00:00:00:0a")
     assert leased(net, "office", programs, tmp_path)["ip"] == "192.168.1.61"
+
+
+@ON_NFT
+def test_ranges_change_by_a_reload_and_leases_stay(gate, net, programs, tmp_path):
+    serve(gate)
+    bare(net, "office")
+    first, server = leased(net, "office", programs, tmp_path)["ip"], gate.host.server
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(first))
+
+    def ranged(span, **more):
+        serve(
+            gate, lans=[dict(OFFICE, dhcp={"range": "192.168.1." + span.replace("-", "-192.168.1.")}), GUESTS], **more
+        )
+
+    ranged("60-250")
+    assert gate.host.server != server and renewed(net, first) == dhcp.ACK
+    ranged("60-69", confirmation=WAITS)
+    assert first in gate.host.read("/var/lib/ipmasq/default.leases")
+    assert renewed(net, first) == NAK
+    sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
+    assert renewed(net, first) == dhcp.ACK
+    ranged("60-69")
+    assert renewed(net, first) == NAK
+    assert leased(net, "office", programs, tmp_path)["ip"].startswith("192.168.1.6")
+    assert unlike(gate.apply(wans=WANS, lans=[dict(OFFICE, dhcp={"range": "192.168.1.60-192.168.1.69"}), GUESTS],
+                             dns_upstream=[WAN4])) == []  # fmt: skip
+    assert drift(gate) == []
+
+
+NAK = 6
+
+
+def renewed(net, address):
+    """How the server answers the laptop, which wants to keep its address and asks again and again."""
+    mac, here = bytes.fromhex(LAPTOP.replace(":", "")), socket.inet_aton(address)
+    head = struct.pack("!BBBBIHH4s12x16s192x", 1, 1, 6, 0, 1, 0, 0, here, mac)
+    with net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.bind(("", 68))
+        client.settimeout(1)
+        for _try in range(30):
+            client.sendto(head + dhcp.COOKIE + bytes([53, 1, 3, 255]) + bytes(60), ("192.168.1.1", 67))
+            with contextlib.suppress(TimeoutError):
+                told = client.recv(1500)
+                return told[240:][told[240:].index(b"\x35\x01") + 2]
+    raise AssertionError("nobody answers")
 
 
 def known_as(net, name):

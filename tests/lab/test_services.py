@@ -62,6 +62,34 @@ def differences(machine: Machine) -> list[str]:
     return [line for line in found if "services" in line or "metrics" in line]
 
 
+def lives_since(machine: Machine) -> str:
+    """What changes if what runs dnsmasq was not there in between."""
+    shown = "systemctl show -p InvocationID,ActiveEnterTimestampMonotonic,NRestarts ipmasq-services@default"
+    return machine.sh(shown if machine.systemd else "cat /run/ipmasq-services/default.group")
+
+
+def ranges_change_by_a_reload(machine: Machine, address: str) -> str:
+    """The laptop's address at the end."""
+    since, server = lives_since(machine), pid(machine)
+    for span, stays in (("192.168.1.90-192.168.1.250", True), ("192.168.1.60-192.168.1.69", False)):
+        ranged = {"lans": [dict(GATEWAY["lans"][0], dhcp={"range": span})]}
+        done = machine.apply(confirm_timeout=0, **dict(GATEWAY, **ranged), **UPSTREAM)
+        assert "~ services: dnsmasq on lan0" in done["differences"], done
+        assert address in machine.sh("cat /var/lib/ipmasq/default.leases")
+        given = leased(machine)[0]
+        assert (given == address) is stays and (stays or given.startswith("192.168.1.6"))
+        assert lives_since(machine) == since and pid(machine) != server
+        server = pid(machine)
+    # One that dnsmasq refuses leaves the running one alone.
+    reload = "systemctl reload ipmasq-services@default" if machine.systemd else "sh /etc/ipmasq/services reload default"
+    machine.sh("echo bad >> /run/ipmasq-services/default.conf; ! {0} 2> /dev/null".format(reload))
+    assert lives_since(machine) == since and pid(machine) == server
+    machine.apply(confirm_timeout=0, **GATEWAY, **UPSTREAM)
+    assert lives_since(machine) == since and pid(machine) != server
+    assert differences(machine) == []
+    return leased(machine)[0]
+
+
 def test_a_lan_is_served_until_the_gateway_goes(machine: Machine) -> None:
     machine.sh(WIRE + CLIENT)
     before = machine.sh("find /etc /var/lib -type f -o -type l | sort")
@@ -83,6 +111,8 @@ def test_a_lan_is_served_until_the_gateway_goes(machine: Machine) -> None:
     assert pid(machine) == server
     machine.apply(confirm_timeout=0, **GATEWAY, **UPSTREAM)
     assert pid(machine) == server
+
+    address = ranges_change_by_a_reload(machine, address)
 
     if machine.systemd:
         # The rollback is part of a start, for which nothing that it starts may wait.

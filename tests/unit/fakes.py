@@ -549,6 +549,9 @@ class FakeHost(Host):
                 lines = re.findall(r"^#{0} (.*\n)".format(word), self.files.get(conf, ""), re.MULTILINE)
                 path = conf.replace(".conf", ".{0}s".format(word))
                 self.files[path], self.modes[path] = "".join(lines), 0o644
+            path = conf.replace(".conf", ".started")
+            text = re.sub(r"^#.*\n", "", self.files.get(conf, ""), flags=re.MULTILINE)
+            self.files[path], self.modes[path] = text, 0o640
         else:
             for path in (pid, "/proc/4711", "/proc/4711/cmdline"):
                 self.files.pop(path, None)

@@ -22,13 +22,26 @@ if t.TYPE_CHECKING:  # pragma: no cover
 UNIT, SCRIPT = SERVICES_UNIT, "/etc/ipmasq/services"
 #: Below /run, until the change is kept.
 PENDING_UNIT, PENDING_SCRIPT = UNIT.replace("/etc/", "/run/", 1), "/run/ipmasq-services/control"
-#: What dnsmasq reads anew when it is told to. By then it has a user of its own, so telling it takes the privileges that
-#: the unit gives up ("+" keeps them).
+#: What dnsmasq reads anew when it is told to. By then it has a user of its own, so telling it takes CAP_KILL.
 RESERVED = " && ".join(
     'sed -n "s/^#{0} //p" INSTANCE.conf > INSTANCE.{0}s && chmod 644 INSTANCE.{0}s'.format(word)
     for word in ("host", "name")
 )
-SERVICES_TEXT = (
+#: What it reads only when it starts. Whatever starts it notes this: a reload then knows whether it takes a new process.
+STARTED = "sed /^#/d INSTANCE.conf > INSTANCE.started"
+SAME = '[ "$(sed /^#/d INSTANCE.conf)" = "$(cat INSTANCE.started)" ]'
+
+
+def _filled(text: str, instance: str) -> str:
+    for word, command in (("RESERVED", RESERVED), ("SAME", SAME), ("STARTED", STARTED)):
+        text = text.replace(word, command.replace("INSTANCE", instance))
+    return text
+
+
+#: A reload may replace the process; a configuration that dnsmasq refuses leaves it alone. The earlier one has written
+#: its leases when it ends. Until the next one listens, nobody answers: so the shell that has seen it end becomes the
+#: next one. systemd waits for the end of a reload, and then takes the number of the process anew.
+SERVICES_TEXT = _filled(
     """\
 [Unit]
 Description=NAT gateway: DHCP, router advertisements and DNS for LANs of instance %i
@@ -40,27 +53,33 @@ StartLimitIntervalSec=0
 Type=forking
 PIDFile=/run/ipmasq-services/%i.pid
 ExecStartPre=/bin/sh -c '[ -e /run/ipmasq-services/%i.conf ] || cp /etc/ipmasq/%i.dnsmasq /run/ipmasq-services/%i.conf'
-ExecStartPre=/bin/sh -c 'cd /run/ipmasq-services && RESERVED'
+ExecStartPre=/bin/sh -c 'cd /run/ipmasq-services && RESERVED && STARTED'
 ExecStart=/usr/bin/env dnsmasq --conf-file=/run/ipmasq-services/%i.conf
-ExecReload=+/bin/sh -c 'cd /run/ipmasq-services && RESERVED && kill -s HUP $MAINPID'
+ExecReload=/bin/sh -c 'cd /run/ipmasq-services && dnsmasq --test --conf-file=%i.conf && RESERVED && \
+if SAME; then kill -s HUP $MAINPID; else kill -s TERM $MAINPID; \
+while kill -s 0 $MAINPID 2> /dev/null; do sleep 0.01 || sleep 1; done; \
+STARTED && exec dnsmasq --conf-file=/run/ipmasq-services/%i.conf; fi'
 Restart=always
 RestartSec=1
 RuntimeDirectory=ipmasq-services
 RuntimeDirectoryPreserve=yes
 StateDirectory=ipmasq
 UMask=0027
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
 ProtectKernelModules=yes
 RestrictSUIDSGID=yes
-""".replace("RESERVED", RESERVED.replace("INSTANCE", "%i"))
-    + SANDBOX
+"""
+    + SANDBOX,
+    "%i",
 )
-#: A shell loop restarts it if it dies. They form one process group, which must end before the next one starts.
-SCRIPT_TEXT = """\
+#: A shell loop restarts it if it dies, after a second unless it was told to end, as for a reload. They form one process
+#: group, which must end before the next one starts.
+SCRIPT_TEXT = _filled(
+    """\
 # Written by the Ansible collection ipmasq.linux. Usage: sh services start|stop|restart|reload INSTANCE
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -74,10 +93,13 @@ lives() {
 reserved() {
     (cd $run && RESERVED)
 }
+same() {
+    (cd $run && SAME)
+}
 # This file belongs to the user of dnsmasq, who could have any other process named in it.
 read_pid() {
     pid=$(cat $run/$2.pid 2> /dev/null)
-    case "$pid" in '' | *[!0-9]*) return 1 ;; esac
+    case "$pid" in '' | *[!0-9]* | "$(cat $group)") return 1 ;; esac
     [ "$(sed 's/.*) //' /proc/$pid/stat 2> /dev/null | cut -d ' ' -f 3)" = "$(cat $group)" ]
 }
 stop() {
@@ -98,25 +120,39 @@ start() {
     reserved "$@" || exit 1
     rm -f $run/$2.pid
     # The process that started this may hold the lock.
-    setsid sh -c 'while :; do dnsmasq --keep-in-foreground --conf-file="$0"; sleep 1; done' $run/$2.conf \
-        < /dev/null > $run/$2.log 2>&1 9>&- &
+    setsid sh -c 'cd $1; while :; do STARTED; dnsmasq --keep-in-foreground --conf-file=$1/$2.conf || sleep 1; done' \
+        sh $run $2 < /dev/null > $run/$2.log 2>&1 9>&- &
     echo $! > $group
-    tries=50
-    until read_pid "$@"; do
+    came "$@" || { stop "$@"; cat $run/$2.log >&2; exit 1; }
+}
+# Before dnsmasq ends, it may try an address for three seconds; it still answers meanwhile.
+came() {
+    tries=80
+    until read_pid "$@" && [ "$pid" != "$last" ]; do
         tries=$((tries - 1))
-        [ $tries -gt 0 ] || { stop "$@"; cat $run/$2.log >&2; exit 1; }
+        [ $tries -gt 0 ] || return 1
         sleep 0.1 2> /dev/null || sleep 1
     done
+}
+reload() {
+    lives || { start "$@"; return; }
+    dnsmasq --test --conf-file=$run/$2.conf && reserved "$@" && read_pid "$@" || exit 1
+    last=$pid
+    if same "$@"; then kill -s HUP $pid; return; fi
+    kill -s TERM $pid
+    came "$@" || { cat $run/$2.log >&2; exit 1; }
 }
 
 case "$1" in
 start) start "$@" ;;
 stop) stop "$@" ;;
 restart) stop "$@"; start "$@" ;;
-reload) if lives; then reserved "$@" && read_pid "$@" && kill -s HUP $pid; else start "$@"; fi ;;
+reload) reload "$@" ;;
 *) echo "usage: $0 start|stop|restart|reload INSTANCE" >&2; exit 3 ;;
 esac
-""".replace("RESERVED", RESERVED.replace("INSTANCE", "$2"))
+""",
+    "$2",
+)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@
 
 """The services of the LANs: one dnsmasq of our own for each instance.
 
-A change writes its configuration below ``/run``, where the unit reads it, and restarts it, or reloads it if only
-reservations differ; leases are in a file and outlive that. Once the change is kept, ``/etc/ipmasq`` has the
-configuration for the next boot, when the loader starts the unit.
+A change writes its configuration below ``/run``, where the unit reads it, and reloads it; leases are in a file and
+outlive that. Once the change is kept, ``/etc/ipmasq`` has the configuration for the next boot, when the loader starts
+the unit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._base.errors import GatewayError, MissingProgram, first_lines, printable
 from .._facts.holders import ANY, holders
 from .._init.serving import PATHS, serving
 from .._services.discover import servers
-from .._services.dnsmasq import HOST, LEASES, RUN, as_options, config, reread, reserved, started_with
+from .._services.dnsmasq import HOST, LEASES, RUN, as_options, beside, config, reread, started_with
 from . import door
 from .part import NOTHING, Delta, Part, Shell
 
@@ -111,18 +111,18 @@ class _ServicesPart(Part[Services]):
                 "+ services: dnsmasq {0}" if not live else "~ services: dnsmasq {0}" if want.text else "- services: {0}"
             )
             new = [name for name in want.dhcp if name not in was.dhcp or not was.text]
-            told = (line.format(_links(want.text) or "dnsmasq"),)
+            told: t.Tuple[str, ...] = (line.format(_links(want.text) or "dnsmasq"),)
             drifted = bool(live) and was == want
-            doing = _doing(want, new, scene)
-            if live and started_with(live) == started_with(want.text) and runs(scene.instance, sight):
-                return Delta(_reserved(live, want.text), replace(doing, reload=True), cuts=True, drifted=drifted)
+            doing = replace(_doing(want, new, scene), reload=_reloads(scene, sight))
+            if doing.reload and started_with(live) == started_with(want.text):
+                told = _reserved(live, want.text)
             return Delta(told, doing, cuts=True, drifted=drifted)
         if want.text and not runs(scene.instance, sight):
             return Delta(("~ services: dnsmasq runs again",), _doing(want, (), scene), drifted=True)
         differing = _differing(want, scene, sight)
         if differing:
             lines = tuple("~ services: {0}".format(path) for path in differing)
-            return Delta(lines, replace(_doing(want, (), scene), reload=True), drifted=True)
+            return Delta(lines, replace(_doing(want, (), scene), reload=_reloads(scene, sight)), drifted=True)
         return NOTHING
 
     def check(self, delta: Delta, sight: Sight) -> None:
@@ -164,7 +164,8 @@ class _ServicesPart(Part[Services]):
         path, by = conf_of(scene.instance), serving(scene.init)
         before = sight.read(path)
         if before:
-            again = by.reload if delta.do.reload else by.restart
+            # One that is about to start, because the change has broken it, cannot be reloaded.
+            again = "{{{{ {0} || {1}; }}}}".format(by.reload, by.restart) if delta.do.reload else by.restart
             lines = ["cp {0} {1} && chmod 600 {1}".format(BEFORE, path), again.format(scene.instance)]
             return Shell(tuple(lines), {BEFORE: before})
         lines = [by.stopped.format(scene.instance), "rm -f {0}".format(path)]
@@ -188,7 +189,7 @@ class _ServicesPart(Part[Services]):
         if not was.text:
             return ()
         return (
-            "rm -f {0}/{1}.leases {2}/{1}.pid {2}/{1}.log {2}/{1}.hosts {2}/{1}.names".format(
+            "rm -f {0}/{1}.leases {2}/{1}.pid {2}/{1}.log {2}/{1}.hosts {2}/{1}.names {2}/{1}.started".format(
                 LEASES, scene.instance, RUN
             ),
             "{{ ls {0}/*.conf > /dev/null 2>&1 || rm -rf {0}; }}".format(RUN),
@@ -220,6 +221,13 @@ class _ServicesPart(Part[Services]):
         return found
 
 
+def _reloads(scene: Scene, sight: Sight) -> bool:
+    """Whether there is somebody to take a reload, by our unit: another version's or a user's may do less."""
+    by = serving(scene.init)
+    told = not by.reread or (sight.read(by.path) or by.text) == by.text
+    return told and runs(scene.instance, sight)
+
+
 def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
     """What dnsmasq and its script read beside its configuration, if that is not what was applied.
 
@@ -228,7 +236,7 @@ def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
     if not want.text:
         return []
     by, path = serving(scene.init), conf_of(scene.instance)
-    texts = {"{0}/{1}{2}".format(RUN, scene.instance, end): text for end, text in reserved(want.text).items()}
+    texts = {"{0}/{1}{2}".format(RUN, scene.instance, end): text for end, text in beside(want.text).items()}
     texts.update({} if by.reread else {by.pending: by.text})
     found = [each for each, text in texts.items() if (sight.read(each) or "") != text]
     return found + [each for each in (path, *texts) if each not in found and _open(each, sight)]

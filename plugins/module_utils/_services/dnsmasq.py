@@ -28,7 +28,7 @@ LEASES = "/var/lib/ipmasq"
 #: that was lost in a reboot is forgotten soon. One that vanishes while dnsmasq runs is announced as deprecated.
 PREFIX = 2700
 
-#: dnsmasq reads reservations and their names anew without a restart, but only from files of their own. These lines,
+#: dnsmasq reads reservations and their names anew while it runs, but only from files of their own. These lines,
 #: which are comments for dnsmasq, are the content of these files; whatever starts it writes them (_init/serving.py).
 HOST, NAME = "#host ", "#name "
 
@@ -118,17 +118,19 @@ def reread(text: str) -> t.List[str]:
     return [line for line in text.splitlines() if line.startswith((HOST, NAME))]
 
 
-def reserved(text: str) -> t.Dict[str, str]:
-    """The files with these lines, by their endings."""
+def beside(text: str) -> t.Dict[str, str]:
+    """What whatever starts or reloads dnsmasq makes of it, by the endings of its files."""
     lines = reread(text)
-    return {
+    found = {
         ending: "".join(line[len(mark) :] + "\n" for line in lines if line.startswith(mark))
         for ending, mark in ((".hosts", HOST), (".names", NAME))
     }
+    found[".started"] = "".join(line + "\n" for line in text.splitlines() if not line.startswith("#"))
+    return found
 
 
 def started_with(text: str) -> t.List[str]:
-    """The lines that need a restart."""
+    """The lines that take another process."""
     return [line for line in text.splitlines() if not line.startswith((HOST, NAME))]
 
 

@@ -99,6 +99,15 @@ def test_drift_is_found_and_mended(run, drift):
     assert not run()["changed"]
 
 
+class Scripted(fakes.FakeHost):
+    """The script runs dnsmasq."""
+
+    def run(self, argv, stdin=None):
+        if argv[:2] == ["sh", "/run/ipmasq-services/control"]:
+            self._serve(argv[3], True)
+        return super().run(argv, stdin)
+
+
 @pytest.mark.parametrize(
     "options", [{"metrics": "textfile"}, {"lans": [dict(LANS[0], dhcp=True)]}], ids=["metrics", "dnsmasq"]
 )
@@ -110,7 +119,7 @@ def test_a_process_that_has_died_is_a_difference(options):
         "/proc/4712/cmdline": "sh\0-c\0while sh metrics write\0",
     }
     sysvinit = {"/etc/init.d": "", "/etc/inittab": "", "/etc/rcS.d/S01ipmasq": ""}
-    run = Run(fakes.FakeHost((*fakes.NFT, "update-rc.d", "dnsmasq"), files={**sysvinit, **numbers, **processes}))
+    run = Run(Scripted((*fakes.NFT, "update-rc.d", "dnsmasq"), files={**sysvinit, **numbers, **processes}))
     del run.host.files["/run/systemd/system/x"]
     assert run(**options)["changed"] and not run(**options)["changed"]
     assert not run(**options)["changed"] and run.whole == 2

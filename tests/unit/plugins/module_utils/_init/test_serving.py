@@ -21,8 +21,10 @@ if t.TYPE_CHECKING:
     import pathlib
 
 DNSMASQ = """#!/bin/sh
+case "$*" in *--test*) ! grep -q bad "${2#*=}" || { echo "dnsmasq: bad option" >&2; exit 1; }; exit ;; esac
 [ -e ROOT/broken ] && { echo "dnsmasq: cannot start" >&2; exit 2; }
 trap 'echo > ROOT/told' HUP
+trap 'kill $last; exit 0' TERM
 sleep 100 &
 last=$!
 echo $$ > ROOT/run/ipmasq-services/default.pid
@@ -126,14 +128,54 @@ def test_reservations_are_read_without_a_restart(machine):
     assert machine.does("reload").returncode == 0 and machine.lives()
 
 
-@pytest.mark.parametrize("written", ["{0}", "-{0}", "1 {0}", "", "x"])
+def test_anything_else_is_read_by_a_new_process_at_once(machine):
+    """The loop stays, and does not wait the second that it waits after a crash."""
+    machine.does("start")
+    first, group = machine.pid, (machine.folder / "default.group").read_text()
+    conf = machine.folder / "default.conf"
+    conf.write_text("# 1\nkept\ndhcp-range=192.168.1.100,192.168.1.199\n")
+    assert machine.does("reload", machine.folder / "control").returncode == 0
+    assert machine.pid != first and machine.lives()
+    assert (machine.folder / "default.started").read_text() == "kept\ndhcp-range=192.168.1.100,192.168.1.199\n"
+    assert (machine.folder / "default.group").read_text() == group and not (machine.root / "told").exists()
+    # Nothing but a comment differs.
+    second = machine.pid
+    conf.write_text(conf.read_text().replace("# 1", "# 2"))
+    assert machine.does("reload").returncode == 0
+    assert machine.pid == second and wait_for((machine.root / "told").exists)
+
+
+def test_a_reload_leaves_what_runs_alone_if_the_configuration_is_refused(machine):
+    machine.does("start")
+    first = machine.pid
+    (machine.folder / "default.conf").write_text("bad\n")
+    done = machine.does("reload")
+    assert done.returncode == 1 and "dnsmasq: bad option" in done.stderr
+    assert machine.pid == first and machine.lives()
+
+
+def test_a_reload_after_which_it_does_not_start_says_why(machine):
+    machine.does("start")
+    (machine.root / "broken").write_text("")
+    (machine.folder / "default.conf").write_text("changed\n")
+    done = machine.does("reload")
+    assert done.returncode == 1 and "dnsmasq: cannot start" in done.stderr
+    # As the rollback does.
+    (machine.root / "broken").unlink()
+    (machine.folder / "default.conf").write_text("kept\n")
+    assert machine.does("reload").returncode == 0 or machine.does("restart").returncode == 0
+    assert machine.lives() and (machine.folder / "default.started").read_text() == "kept\n"
+
+
+@pytest.mark.parametrize("written", ["{0}", "-{0}", "1 {0}", "GROUP", "", "x"])
 def test_no_other_process_is_told_of_reservations(machine, written):
     """The user of dnsmasq can write into the file with its number."""
     machine.does("start")
     other = subprocess.Popen(["sleep", "100"], start_new_session=True)
     number = machine.pid
     try:
-        (machine.folder / "default.pid").write_text(written.format(other.pid))
+        group = (machine.folder / "default.group").read_text()
+        (machine.folder / "default.pid").write_text(written.format(other.pid).replace("GROUP", group))
         assert machine.does("reload").returncode != 0
         assert other.poll() is None and not (machine.root / "told").exists()
     finally:

@@ -16,6 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.holders import
 from ansible_collections.ipmasq.linux.plugins.module_utils._init.serving import (
     SCRIPT,
     SCRIPT_TEXT,
+    SERVICES_TEXT,
     UNIT as SERVICES_UNIT,
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
@@ -78,6 +79,34 @@ def test_reservations_come_and_go_by_a_reload():
     assert differences(apply(host, dhcp={"reserve": [one]})) == ["~ services: dnsmasq on lan0"]
 
 
+RELOAD, RESTART = ("systemctl", "reload-or-restart", UNIT), ("systemctl", "restart", UNIT)
+
+
+def test_anything_else_changes_by_a_reload_too():
+    host = host_with()
+    apply(host)
+    for dhcp in ({"range": "192.168.1.60-192.168.1.69"}, {"options": {"ntp-server": "192.168.1.1"}}, True):
+        host.events.clear()
+        assert differences(apply(host, dhcp=dhcp)) == ["~ services: dnsmasq on lan0"]
+        assert RELOAD in host.events and RESTART not in host.events
+        assert host.files[CONF] == host.files[KEPT] and differences(apply(host, dhcp=dhcp)) == []
+    # A unit that is not ours may make less of a reload.
+    host.files[SERVICES_UNIT] = host.files[SERVICES_UNIT].replace("ExecReload=", "ExecReload=true ")
+    host.events.clear()
+    apply(host, dhcp={"lease": "1h"})
+    assert RESTART in host.events and RELOAD not in host.events
+
+
+def test_a_process_that_runs_with_something_else_is_reloaded():
+    host = host_with()
+    apply(host)
+    host.files[STARTED] = host.files[STARTED].replace("interface=lan0", "interface=lan1")
+    assert drift(host) == ["~ services: {0} is not what was applied".format(STARTED)]
+    host.events.clear()
+    assert differences(apply(host)) == ["~ services: " + STARTED]
+    assert RELOAD in host.events and drift(host) == []
+
+
 def test_a_gateway_without_services_touches_nothing_of_them():
     host = host_with()
     assert differences(apply(host, dhcp=None)) == []
@@ -134,6 +163,7 @@ def test_drift_of_the_process_and_of_the_file():
 
 
 HOSTS, CONTROL = CONF.replace(".conf", ".hosts"), "/run/ipmasq-services/control"
+STARTED = CONF.replace(".conf", ".started")
 NAS = {"reserve": [{"mac": "52:54:00:12:34:56", "address": "192.168.1.20", "name": "nas"}]}
 
 
@@ -214,10 +244,7 @@ def test_what_is_missing():
 
 
 def test_without_systemd_it_is_a_script():
-    host = host_with("update-rc.d", files={"/etc/init.d": "", "/etc/inittab": ""})
-    del host.files["/run/systemd/system/x"]
-    host.files.update({"/run/ipmasq-services/default.pid": "4711\n", "/proc/4711": ""})
-    host.files["/proc/4711/cmdline"] = "dnsmasq\0--conf-file=/run/ipmasq-services/default.conf\0"
+    host = without_systemd()
     assert differences(apply(host)) == ["+ services: dnsmasq on lan0"]
     control = ["sh", "/run/ipmasq-services/control"]
     assert control + ["restart", "default"] in host.calls
@@ -225,6 +252,9 @@ def test_without_systemd_it_is_a_script():
     assert host.modes[SCRIPT] == 0o700 and SERVICES_UNIT not in host.files
     assert "sh ./services start default || true" in host.files["/etc/ipmasq/default.load"]
     assert differences(apply(host)) == []
+    host.calls.clear()
+    apply(host, dhcp={"range": "192.168.1.60-192.168.1.69"})
+    assert control + ["reload", "default"] in host.calls and control + ["restart", "default"] not in host.calls
     removing.remove_instance("default", host)
     assert control + ["stop", "default"] in host.calls and SCRIPT not in host.files and CONF not in host.files
 
@@ -300,6 +330,12 @@ def test_the_rollback_brings_back_what_was_there():
     later = SERVICES.restore(delta, Services("old\n"), Services("new\n"), scene, host)
     assert later.files == {"services": "old\n"}
     assert later.lines == ("cp services {0} && chmod 600 {0}".format(CONF), "systemctl restart " + UNIT)
+    host.files.update({CONF: "old\n", CONF.replace(".conf", ".pid"): "7\n", "/proc/7/cmdline": "dnsmasq\0" + CONF})
+    host.files[SERVICES_UNIT] = SERVICES_TEXT
+    delta = SERVICES.plan(Services("old\n"), Services("new\n"), scene, host)
+    assert SERVICES.restore(delta, Services("old\n"), Services("new\n"), scene, host).lines[1] == (
+        "{{ systemctl reload-or-restart {0} || systemctl restart {0}; }}".format(UNIT)
+    )
     nothing = SERVICES.restore(
         SERVICES.plan(Services(), Services(), scene, host_with()), Services(), Services(), scene, host
     )
