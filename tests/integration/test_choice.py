@@ -222,6 +222,19 @@ def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
     assert sh("cat /proc/sys/net/ipv6/conf/mgmt0/accept_ra").strip() == "1"
 
 
+@pytest.mark.parametrize("name", ["*", "l*", "g?est0", "[lg]*0"])
+def test_the_name_of_a_link_is_not_a_pattern_for_others(nft, net, name):
+    """sysctl.d(5) would take it for one at boot; whoever has routers advertise on that link would do so in the LANs."""
+    sh(
+        "ip link add '{0}' type veth peer name px; ip link set px up; ip link set '{0}' up; "
+        "ip -6 route add default via fe80::9 dev '{0}' metric 2000 proto ra expires 1800".format(name)
+    )
+    nft.apply(**TWO_LANS)
+    for path in ("/etc/sysctl.d/90-ipmasq-default.conf", "/etc/ipmasq/default.sysctl"):
+        assert set(re.findall(r"conf/(.*)/accept_ra", nft.host.read(path))) == {"wan0"}
+    assert nft.info()["drift"] == [] and not nft.apply(**TWO_LANS).changed
+
+
 def test_one_card_for_both_sides(gate, net):
     """What the error suggests works: single items, if one interface has both clients and the default route."""
     net.wire_server()

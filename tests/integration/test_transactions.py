@@ -448,3 +448,24 @@ def test_the_loader_of_a_small_system(nft_gate, monkeypatch, tmp_path_factory, k
     done = gate.host.boot()
     assert (done.returncode, done.stderr) == (0, "") and foreign_rules() == rules
     assert not list(pathlib.Path(gate.host.place("/run/ipmasq")).glob(".lock.*"))
+
+
+class KeptByAnother(SandboxHost):
+    """Another process holds the lock for too long, because it keeps the change, and ends meanwhile."""
+
+    def run(self, argv, stdin=None):
+        if argv[0] == "sh" and argv[1].endswith("/keep"):
+            return Done(1, "", "process 7 has held the lock for more than a minute")
+        if argv[0] == "sh" and argv[1].endswith("/restore"):
+            # It waits for the lock, and then finds nothing to restore.
+            return super().run(["sh", argv[1].replace("restore", "keep"), "confirmed by joe"])
+        return super().run(argv, stdin)
+
+
+def test_a_change_that_another_process_keeps_meanwhile_is_not_called_rolled_back(tmp_path):
+    wire_gateway()
+    Gate("nft", tmp_path).apply(confirmation=WAITS, **TWO_LANS)
+    slow = Gate("nft", tmp_path, KeptByAnother)
+    assert rollback.finish("default", "token", True, slow.host).changed
+    assert " confirmed " in slow.host.read("/run/ipmasq/default.last")
+    assert slow.info()["as_applied"]

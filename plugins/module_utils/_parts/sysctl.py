@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from .._base.errors import GatewayError
 from .._base.net import matches_any
+from .._base.values import is_plain_link
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -145,8 +146,11 @@ def _accept_ra(name: str) -> str:
 
 
 def accept_ra_switches(interfaces: t.Iterable[str], host: Sight) -> t.List[t.Tuple[str, str]]:
-    """accept_ra=2 for interfaces that accept router advertisements; 0 is somebody's decision and stays."""
-    keys = [_accept_ra(name) for name in interfaces]
+    """accept_ra=2 for interfaces that accept router advertisements; 0 is somebody's decision and stays.
+
+    A link with a name like ``l*`` gets none: in sysctl.d(5) it would be a pattern, which stands for others, too.
+    """
+    keys = [_accept_ra(name) for name in interfaces if is_plain_link(name)]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 

@@ -187,7 +187,7 @@ def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.
     if gateway.undeclared == "leave":
         return []
     known = [*_declared(gateway.lans, gateway.wans), *gateway.around.ways_out, *beside]
-    return [each for each in facts.default_routes if not matches_any(known, each)]
+    return [each for each in facts.default_routes if is_plain_link(each) and not matches_any(known, each)]
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:

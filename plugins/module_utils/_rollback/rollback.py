@@ -346,6 +346,9 @@ def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
         if kept.problem:
             host.rename(folder + "/confirming", folder + "/reverting")
             back = _restore(instance, pending, "it could not be written to disk: " + kept.problem, host)
+            if not back and _known(instance, pending["token"], host).was in ("confirmed", "unfinished"):
+                # The lock was held by another process, which was keeping this change, and has.
+                return Answer(True, "pending")
             raise GatewayError(
                 "the change works, but could not be written to disk ({0}); {1}".format(
                     kept.problem, back or "it was rolled back"
