@@ -357,3 +357,124 @@ def test_dns_of_a_lan_is_redirected_by_the_lines_of_the_page(gate, net):
             assert servers.asked("guest", WAN4, 53).node == "gate"
             assert servers.asked("guest", "192.168.2.1", 53).node == "gate"
             assert servers.asked("office", WAN4, 53).node == "wan"
+
+
+# --- Several instances on one WAN -------------------------------------------------------------------------------------
+
+WAN = [{"interface": "wan0"}]
+DEFAULT = {"wans": WAN, "lans": [OFFICE]}
+TWO = {"instance": "two", "wans": WAN, "lans": [GUESTS]}
+#: Any other change: the rules are loaded again, and come before those of the other instance.
+AGAIN = {"outbound": [{"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "drop"}]}
+
+
+def answering(net, address=GATE4, client="wan"):
+    with Servers(net, "tcp", *((node, 8443) for node in ("office", "guest", "gate"))) as servers:
+        found = servers.asked(client, address, 8443, timeout=1)
+    return found if isinstance(found, str) else found.node
+
+
+def told(done):
+    return [line for line in done.warnings if "mapped 1:1" in line]
+
+
+def test_a_connection_is_forwarded_by_one_instance(gate, net):
+    mine, theirs = [forward()], [forward("shop", to=[GUEST4])]
+    gate.apply(**DEFAULT, port_forwards=mine)
+    assert answering(net) == "office"
+    words = (
+        "port_forwards[0] 'shop': tcp port 8443 on WAN wan0 is also forwarded by port_forwards 'web' of instance "
+        "default, and no order decides between instances; give one of them another port, source, destination or wan, "
+        "or, to move the item, first remove it from instance default"
+    )
+    for more in ({}, {"wans": [{"interface": "wan*"}]}):
+        with pytest.raises(GatewayError) as refused:
+            gate.apply(**dict(TWO, **more), port_forwards=theirs)
+        assert refused.value.problems == (words,)
+    assert answering(net) == "office"
+    # A client of its own, an address of its own, or a port of its own is enough, in any order of runs.
+    sh("ip addr add {0}/24 dev wan0".format(MAPPED))
+    for own, other, at_mapped in (
+        ([forward(source=[WAN4])], {"source": ["198.51.100.0/24"]}, "office"),
+        ([forward(destination=[GATE4])], {"destination": [MAPPED]}, "guest"),
+        ([forward()], {"port": ["8444"]}, "office"),
+    ):
+        gate.apply(**DEFAULT, port_forwards=own)
+        gate.apply(**TWO, port_forwards=[dict(theirs[0], **other)])
+        gate.apply(**DEFAULT, port_forwards=own, **AGAIN)
+        assert [answering(net), answering(net, MAPPED)] == ["office", at_mapped]
+        gate.absent("two")
+
+
+def test_check_mode_of_a_play_that_moves_a_forward_warns(nft, net):
+    """An earlier task has not been done, so the forward still seems to be in the other instance."""
+    nft.apply(**DEFAULT, port_forwards=[forward()])
+    nft.apply(**TWO)
+    for check in (True, False):
+        nft.apply(**DEFAULT, check=check)
+        done = nft.apply(**TWO, port_forwards=[forward(to=[GUEST4])], check=check)
+        assert done.changed
+        assert any("first remove it from instance default; if an earlier" in line for line in done.warnings) is check
+    assert answering(net) == "guest"
+    assert not nft.apply(**TWO, port_forwards=[forward(to=[GUEST4])]).changed
+
+
+@pytest.mark.parametrize("inbound", [True, False])
+def test_a_forward_leaves_the_addresses_that_another_instance_maps(gate, net, inbound):
+    """In any order of runs, and also from inside."""
+    sh("ip addr add {0}/24 dev wan0".format(MAPPED))
+    mapped = one_to_one(source=[GUEST4], to_address="existing", inbound=inbound)
+    theirs = dict(TWO, nat=[mapped, REST])
+    mine = dict(DEFAULT, port_forwards=[forward(hairpin=True)])
+    expected = "guest" if inbound else "nobody"
+
+    def is_kept():
+        found = answering(net, MAPPED)
+        assert (found if found in ("office", "gate", "guest") else "nobody") == expected
+        assert answering(net, MAPPED, "office") != "office"
+        assert answering(net) == answering(net, client="office") == "office"
+
+    gate.apply(**theirs)
+    gate.apply(**mine)
+    is_kept()
+    assert told(gate.apply(**theirs, **AGAIN)) == []
+    is_kept()
+    assert not gate.apply(**mine).changed
+    assert gate.info()["as_applied"]
+    # Once it is mapped no more, the forward takes it, after a run.
+    gate.absent("two")
+    assert gate.info()["drift"] == [
+        "~ {0}: no other instance maps it 1:1 since the last run, whose rules leave it out of forwards".format(MAPPED)
+    ]
+    sh("ip addr replace {0}/24 dev wan0".format(MAPPED))
+    assert answering(net, MAPPED) == "gate"
+    assert gate.apply(**mine).changed
+    assert answering(net, MAPPED) == answering(net, MAPPED, "office") == "office"
+    # If it is mapped later, that run says so, until the other instance has run again.
+    for _run in range(2):
+        assert told(gate.apply(**theirs)) == [
+            "nat 'server': instance default forwards ports without destination, and its rules do not know yet that "
+            "{0} is mapped 1:1, so they may take connections to it; run instance default again".format(MAPPED)
+        ]
+    assert gate.info()["drift"] == [
+        "~ {0}: another instance maps it 1:1 since the last run, whose rules may take connections to it".format(MAPPED)
+    ]
+    assert gate.apply(**mine).changed
+    is_kept()
+    assert told(gate.apply(**theirs)) == []
+    assert gate.info()["as_applied"] and gate.info("two")["as_applied"]
+
+
+def test_an_address_is_mapped_by_one_instance(nft, net):
+    sh("ip addr add {0}/24 dev wan0".format(MAPPED))
+    mapped = one_to_one(source=[OFFICE4], to_address="existing")
+    nft.apply(**DEFAULT, nat=[mapped, REST])
+    with pytest.raises(GatewayError, match="nat 'server' of instance default, and an outside address can stand for"):
+        nft.apply(**TWO, nat=[dict(mapped, source=[GUEST4]), REST])
+    with pytest.raises(GatewayError, match="is also mapped 1:1 by nat 'server' of instance default, and no order"):
+        nft.apply(**TWO, port_forwards=[forward(to=[GUEST4], destination=[MAPPED])])
+    assert answering(net, MAPPED) == "office"
+    nft.absent()
+    nft.apply(**TWO, port_forwards=[forward(to=[GUEST4], destination=[MAPPED])])
+    with pytest.raises(GatewayError, match="is also forwarded by port_forwards 'web' of instance two, and no order"):
+        nft.apply(**DEFAULT, nat=[mapped, REST])

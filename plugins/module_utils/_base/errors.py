@@ -65,6 +65,10 @@ class Problems:
         line = printable("{0}: {1}".format(where, sentence))
         self.found.append(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
 
+    def take(self, others: Problems) -> None:
+        self.places += others.places
+        self.found += others.found
+
     def raise_if_any(self) -> None:
         if self.found:
             raise GatewayError(*self.found)

@@ -88,6 +88,11 @@ def matches_any(patterns: t.Iterable[str], name: str) -> bool:
     return any(matches_name(pattern, name) for pattern in patterns)
 
 
+def common_links(ours: t.Iterable[str], theirs: t.Sequence[str]) -> t.List[str]:
+    """The links of two lists of names and patterns; names rather than patterns."""
+    return [other if "*" in one else one for one in ours for other in theirs if patterns_overlap(one, other)]
+
+
 def patterns_overlap(one: str, other: str) -> bool:
     """Whether both patterns can match the same interface name."""
     return matches_name(one, other.rstrip("*")) or matches_name(other, one.rstrip("*"))

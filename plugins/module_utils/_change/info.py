@@ -28,6 +28,7 @@ from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
 from .._resolve import declared
 from .._resolve.around import new_ways_out
+from .._resolve.rivals import changed_beside
 from .._rollback import rollback
 from .._rules.rows import Plan
 from . import earlier, forgetting, persist
@@ -124,19 +125,14 @@ def _since(gateway: t.Optional[Resolved], facts: Facts, others: t.Sequence[Decla
     ways_out = new_ways_out(gateway, facts, [name for other in others for name in other.interfaces])
     roles = [other.roles for other in others]
     named = [replace(each, networks=()) for each in roles]
+    gateways = [each for each in (declared.read(other.intent) for other in others) if each]
     theirs = {(each.instance, net) for each in roles for _lan, networks in each.networks for net in networks}
-    return [
-        "~ {0}: has got a default route since the last run, whose rules take it for a link without one".format(name)
-        for name in ways_out
-    ] + [
-        "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones".format(
-            instance
-        )
-        for instance in dict.fromkeys(
-            [each.instance for each in gateway.around.neighbours if each not in named]
-            + [instance for instance, net in gateway.around.left_out if (instance, net) not in theirs]
-        )
-    ]
+    changed = [each.instance for each in gateway.around.neighbours if each not in named]
+    changed += [instance for instance, net in gateway.around.left_out if (instance, net) not in theirs]
+    words = "~ {0}: has got a default route since the last run, whose rules take it for a link without one"
+    told = "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones"
+    found = [words.format(name) for name in ways_out] + [told.format(name) for name in dict.fromkeys(changed)]
+    return found + changed_beside(gateway, gateways)
 
 
 def _who(applied: Origin) -> t.Dict[str, str]:

@@ -26,6 +26,7 @@ from .._parts.metrics import check_measurable
 from .._parts.part import Scene, parts_of
 from .._parts.rules import RULES
 from .._parts.services import check_servable
+from .._resolve import declared
 from .._resolve.choice import NOTHING
 from .._resolve.inside import forwarded_families
 from .._resolve.resolve import resolve
@@ -80,12 +81,14 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     facts = read_facts(host, gateway.managed_links)
     if gateway.serves:
         facts = replace(facts, resolvers=resolvers(host))
-    neighbours = [DECLARATION.of(other).roles for other in known.others if other.owner == "gateway"]
+    theirs = [DECLARATION.of(other) for other in known.others if other.owner == "gateway"]
+    others = [each for each in (declared.read(other.intent) for other in theirs) if each]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
         chosen = DECLARATION.of(state).chosen if gateway.choice == "keep" else NOTHING
-        resolved = resolve(gateway, facts, chosen, neighbours, is_check=lambda: not host.acting())
+        roles = [other.roles for other in theirs]
+        resolved = resolve(gateway, facts, chosen, roles, others=others, is_check=lambda: not host.acting())
     except GatewayError as error:
         drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None

@@ -16,6 +16,7 @@ from .._intent.conflicts import is_pinhole
 from .._proof.model import within
 from .._proof.oracle import moved
 from .._proof.places import of_family
+from .._resolve.rivals import mapped
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.forward import PortForward
@@ -59,8 +60,8 @@ class Aims:
             return within(target, self.servers(item))
         if item.destination:
             return within(target, item.destination)
-        mapped = [net for each in self.gateway.nat if each.action == "static" for net in each.to]
-        return target in self._possible(wan) and not (mapped and within(target, mapped))
+        taken = mapped(self.gateway, item, self.packet.family)
+        return target in self._possible(wan) and not (taken and within(target, taken))
 
     def _possible(self, wan: str) -> t.Collection[str]:
         """From outside, any address of this host; from inside, those of WANs."""

@@ -15,6 +15,7 @@ from .._base.net import family_of, is_suffix
 from .._base.values import hosts_with, networks_of, overlaps
 from .._intent.conflicts import is_pinhole
 from .._resolve.inside import home_of
+from .._resolve.rivals import ONE_TO_ONE, mapped
 from .model import FAMILY_NAMES, Come, Promise, Step, within
 from .places import (
     CLOSED,
@@ -157,8 +158,8 @@ def _hosts(to: str, networks: t.Sequence[str]) -> t.Tuple[str, ...]:
 
 def _asked(oracle: Oracle, item: PortForward, wan: str, family: str) -> str:
     """An address of a WAN that a forward is for, and no 1:1 item."""
-    mapped = [net for each in oracle.gateway.nat if each.action in ("static", "prefix") for net in each.to]
-    own = [each for each in of_family(oracle.ground.addresses.get(wan, ()), family) if not overlaps([each], mapped)]
+    taken = mapped(oracle.gateway, item, family, ONE_TO_ONE)
+    own = [each for each in of_family(oracle.ground.addresses.get(wan, ()), family) if not overlaps([each], taken)]
     wanted = of_family(item.destination, family)
     if not item.destination:
         return own[0] if own else ""

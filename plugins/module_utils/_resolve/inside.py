@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .._base.net import family_of, is_suffix, network as parsed_network
+from .._base.net import by_family, collapse, family_of, is_suffix, network as parsed_network
 from .._base.once import once
 from .._base.values import PRIVATE, UNIQUE_LOCAL, is_private, may_have, networks_of, overlaps
 
 if t.TYPE_CHECKING:
+    from .._intent.forward import PortForward
     from .._intent.gateway import Gateway
     from .._intent.nat import NatItem
     from .._intent.traffic import Traffic
@@ -130,3 +131,31 @@ def home_of(gateway: Resolved, address: str) -> t.Tuple[str, ...]:
 def lans_with(gateway: Resolved, networks: t.Sequence[str]) -> t.List[ResolvedLan]:
     """The LANs that overlap these networks."""
     return [lan for lan in gateway.lans if overlaps(networks, lan.networks)]
+
+
+def within(networks: t.Iterable[str], lan: t.Iterable[str]) -> t.Tuple[str, ...]:
+    """The part of some networks that lies in a LAN: two networks are apart, or one holds the other."""
+    pairs = overlaps(networks, lan)
+    return tuple(dict.fromkeys(max(pair, key=lambda net: int(parsed_network(net).prefixlen)) for pair in pairs))
+
+
+def lan_networks(gateway: Resolved, family: str) -> t.Tuple[str, ...]:
+    return by_family(net for lan in gateway.lans for net in lan.networks).get(family, ())
+
+
+def outside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[t.Tuple[str, ...]]:
+    """The clients outside that a forward is for; empty: all; None: nobody, as it names clients inside only."""
+    named = by_family(forward.source).get(family, ())
+    if not named:
+        return ()
+    inside = lan_networks(gateway, family)
+    found = tuple(net for net in named if not any(parsed_network(net).subnet_of(parsed_network(lan)) for lan in inside))
+    return found or None
+
+
+def inside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[t.Tuple[str, ...]]:
+    """The same for clients inside, who are asked for by a hairpin."""
+    if not forward.hairpin:
+        return None
+    named = by_family(forward.source).get(family, ())
+    return collapse(within(named, lan_networks(gateway, family))) or None if named else ()

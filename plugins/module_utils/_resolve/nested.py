@@ -18,7 +18,7 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
-from .._base.net import matches_any, network as parsed_network, patterns_overlap
+from .._base.net import common_links, matches_any, network as parsed_network
 from .._base.values import is_network, overlaps, shorten
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -125,7 +125,7 @@ def _nested(
         net: _Theirs(each.instance, name, net)
         for each in neighbours
         for name, found in each.networks
-        if not _common(links, dict(each.lans).get(name, ()))
+        if not common_links(links, dict(each.lans).get(name, ()))
         for net in found
     }
     return [(ours, theirs[net]) for ours, net in overlaps(networks, theirs)]
@@ -147,17 +147,12 @@ def _shared(links: t.Sequence[str], neighbours: t.Iterable[Neighbour], facts: Fa
     found = []
     for each in neighbours:
         for name, theirs in each.lans:
-            for link in _common(links, theirs)[:1]:
+            for link in common_links(links, theirs)[:1]:
                 interface = facts.named(link)
                 below = interface.parent if interface else ""
                 sentence = taken if below and matches_any(theirs, below) else words
                 found.append(sentence.format(shorten(link), shorten(name), each.instance, below))
     return found
-
-
-def _common(ours: t.Sequence[str], theirs: t.Sequence[str]) -> t.List[str]:
-    """The links of both; names rather than patterns."""
-    return [other if "*" in one else one for one in ours for other in theirs if patterns_overlap(one, other)]
 
 
 def _length(network: str) -> int:

@@ -14,6 +14,7 @@ from .._base.net import by_family, collapse, family_of, is_suffix, network
 from .._base.values import PRIVATE, UNIQUE_LOCAL, less, networks_of, overlaps
 from .._facts.links import manager_of
 from .._intent.conflicts import exempted_by, is_pinhole
+from .rivals import mapped
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.errors import Problems
@@ -77,8 +78,11 @@ def _host(address: str) -> str:
     return address + ("/128" if ":" in address else "/32")
 
 
-def check_pairs(gateway: Resolved, facts: Facts, problems: Problems) -> t.List[str]:
-    """Check forwards against 1:1 items, and return notes on valid overlaps where one takes precedence."""
+def check_pairs(gateway: Resolved, facts: Facts, problems: Problems, between: Problems) -> t.List[str]:
+    """Check forwards against 1:1 items, and return notes on valid overlaps where one takes precedence.
+
+    ``between``: for problems that depend on other instances.
+    """
     statics = [(index, item) for index, item in gateway.sound("nat") if item.action == "static"]
     _check_prefixes(gateway, facts, problems)
     notes = [note for index, item in statics for note in _of_the_gateway(index, item, gateway, facts, problems)]
@@ -96,8 +100,8 @@ def check_pairs(gateway: Resolved, facts: Facts, problems: Problems) -> t.List[s
         if is_pinhole(gateway, forward):
             _check_mapped(where, forward, statics, gateway, problems)
         notes += _told(where, forward, gateway)
-        if statics and forward.to and not forward.destination:
-            _check_left(where, forward, [item for _index, item in statics], gateway, facts=facts, problems=problems)
+        if forward.to and not forward.destination and (statics or gateway.around.mapped):
+            _check_left(where, forward, gateway, facts, between if gateway.around.mapped else problems)
     return notes
 
 
@@ -230,9 +234,7 @@ def _check_mapped(
 def _check_left(
     where: str,
     forward: PortForward,
-    statics: t.Iterable[NatItem],
     gateway: Resolved,
-    *,
     facts: Facts,
     problems: Problems,
 ) -> None:
@@ -242,10 +244,9 @@ def _check_left(
     known = [
         _host(address) for link in _links(facts, names) for address in link.addresses if family_of(address) == family
     ]
-    mapped = [net for item in statics if _same_wan(forward, item) for net in item.to]
-    if known and not less(known, mapped):
-        problems.add(
-            where,
-            "can never match: nat items map every address of {0}; name the address to take this port from in "
-            "destination".format(" and ".join(names)),
-        )
+    if known and not less(known, mapped(gateway, forward, family)):
+        words = "can never match: nat items{0} map every address of {1}; name the address to take this port from in "
+        words += "destination{2}"
+        others = gateway.around.mapped
+        more = (", with those of other instances,", ", or first remove an item there") if others else ("", "")
+        problems.add(where, words.format(more[0], " and ".join(names), more[1]))

@@ -28,6 +28,7 @@ from .nested import narrowed, set_apart, shared
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
+from .rivals import check_rivals, mapped_beside, not_left_alone
 
 if t.TYPE_CHECKING:
     from .._facts.links import Facts
@@ -59,12 +60,14 @@ def resolve(
     known: Chosen = NOTHING,
     neighbours: t.Sequence[Neighbour] = (),
     *,
+    others: t.Sequence[Resolved] = (),
     is_check: t.Callable[[], bool] = lambda: False,
 ) -> Resolution:
     """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose.
 
-    ``is_check``: in check mode, earlier tasks of a play have not been done, so what they may end is a warning. It is
-    asked only then, because an answer of a run that asks is not kept for the next one.
+    ``others``: the gateways of ``neighbours``. ``is_check``: in check mode, earlier tasks of a play have not been done,
+    so what they may end is a warning. It is asked only then, because an answer of a run that asks is not kept for the
+    next one.
     """
     problems = Problems()
     notes: t.List[str] = []
@@ -105,6 +108,7 @@ def resolve(
         addressed = tuple(replace(wan, addresses=_addresses(wan, resolved, facts)) for wan in wans)
         resolved = replace(resolved, wans=addressed)
     resolved = replace(resolved, elsewhere=elsewhere(resolved, facts))
+    resolved = replace(resolved, around=replace(resolved.around, mapped=mapped_beside(resolved, others)))
     check_reaches(resolved, neighbours, problems)
     check_managed(resolved, neighbours, problems)
     if not problems.found:
@@ -119,14 +123,23 @@ def resolve(
         check_prefixes(resolved, problems)
         check_forwards(resolved, problems, missed)
         check_addresses(resolved, facts, problems)
-        notes += check_pairs(resolved, facts, problems)
+        between = Problems()
+        notes += check_pairs(resolved, facts, problems, between)
+        check_rivals(resolved, others, between)
+        if between.found:
+            (unsure if is_check() else problems).take(between)
     _check_wan_networks(lans, wans, facts, problems)
     problems.raise_if_any()
     return Resolution(
         resolved,
         tuple(dict.fromkeys(notes)),
         chosen,
-        warnings=tuple(dangers(resolved, facts) + lost + [UNLESS.format(each) for each in unsure.found]),
+        warnings=tuple(
+            dangers(resolved, facts)
+            + not_left_alone(resolved, others)
+            + lost
+            + [UNLESS.format(each) for each in unsure.found]
+        ),
         remarks=tuple(remarks(resolved, facts, neighbours) + answers(resolved, facts)),
     )
 

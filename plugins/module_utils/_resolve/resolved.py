@@ -63,6 +63,7 @@ class Around:
     alike: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # links of WANs, and private networks of another one, too
     beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge
     left_out: t.Tuple[t.Tuple[str, str], ...] = ()  # networks of other instances inside those of a LAN
+    mapped: t.Tuple[t.Tuple[str, str], ...] = ()  # wan of forwards, and what other instances map 1:1 there
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
 
     def twins_of(self, interfaces: t.Sequence[str]) -> t.Tuple[str, ...]:

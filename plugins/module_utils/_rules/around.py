@@ -19,7 +19,7 @@ from .._base.net import by_family, family_of, network
 from .._base.values import less
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
-from .._resolve.inside import sources_of
+from .._resolve.inside import sources_of, within
 from .beneath import of_lans
 from .bridged import own_networks
 from .chains import (
@@ -45,7 +45,6 @@ from .chains import (
     lan_interfaces,
     wan_interfaces,
 )
-from .claims import within
 from .follow import exempt_by_route
 from .icmp_errors import RELATED, REWRITTEN
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites

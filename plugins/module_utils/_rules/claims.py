@@ -16,11 +16,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._base.net import by_family, collapse, family_of, is_suffix, network
+from .._base.net import by_family, family_of, is_suffix
 from .._base.once import once
 from .._base.values import networks_of, overlaps
 from .._intent.conflicts import is_pinhole
-from .._resolve.inside import sources_of
+from .._resolve.inside import lan_networks, sources_of
+from .._resolve.rivals import ONE_TO_ONE, mapped
 from .model import Match
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -31,50 +32,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 Networks = t.Tuple[str, ...]
 
 
-def within(networks: t.Iterable[str], lan: t.Iterable[str]) -> Networks:
-    """The part of some networks that lies in a LAN: two networks are apart, or one holds the other."""
-    pairs = overlaps(networks, lan)
-    return tuple(dict.fromkeys(max(pair, key=lambda net: int(network(net).prefixlen)) for pair in pairs))
-
-
-def lan_networks(gateway: Resolved, family: str) -> Networks:
-    return by_family(net for lan in gateway.lans for net in lan.networks).get(family, ())
-
-
-# --- Who asks --------------------------------------------------------------------------------------------------------
-
-
-def outside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
-    """The clients outside that a forward is for; empty: all; None: nobody, as it names clients inside only."""
-    named = by_family(forward.source).get(family, ())
-    if not named:
-        return ()
-    inside = lan_networks(gateway, family)
-    found = tuple(net for net in named if not any(network(net).subnet_of(network(lan)) for lan in inside))
-    return found or None
-
-
-def inside_sources(gateway: Resolved, forward: PortForward, family: str) -> t.Optional[Networks]:
-    """The same for clients inside, who are asked for by a hairpin."""
-    if not forward.hairpin:
-        return None
-    named = by_family(forward.source).get(family, ())
-    return collapse(within(named, lan_networks(gateway, family))) or None if named else ()
-
-
 # --- Whose address is asked ------------------------------------------------------------------------------------------
-
-
-def mapped(gateway: Resolved, forward: PortForward, family: str, prefixes: bool = False) -> Networks:
-    """The addresses outside, on the WANs of a forward, that stand for a server each."""
-    actions = ("static", "prefix") if prefixes else ("static",)
-    found = [
-        net
-        for item in gateway.nat
-        if item.action in actions and (not item.wan or not forward.wan or item.wan == forward.wan)
-        for net in item.to
-    ]
-    return by_family(found).get(family, ())
 
 
 def around(gateway: Resolved, forward: PortForward, family: str) -> Networks:
@@ -124,7 +82,7 @@ def told_apart(gateway: Resolved, forward: PortForward, match: Match, ports: Por
     if "port_forward/" + forward.name not in _shared(gateway):
         return match
     asked = by_family(forward.destination).get(match.family, ())
-    not_asked = () if asked else mapped(gateway, forward, match.family, prefixes=True)
+    not_asked = () if asked else mapped(gateway, forward, match.family, ONE_TO_ONE)
     return replace(match, asked=asked, not_asked=not_asked, asked_port=ports)
 
 

@@ -16,7 +16,7 @@ from .._base.values import less, networks_of
 from .._intent.helpers import HELPERS
 from .._intent.items import Masquerade, PortForwardItem
 from .._resolve.around import reached
-from .._resolve.inside import followed, inside_of, sources_of
+from .._resolve.inside import followed, inside_of, sources_of, within
 from . import follow
 from .around import (
     CLAIMED,
@@ -74,7 +74,7 @@ from .chains import (
     wan_interfaces,
     with_twins,
 )
-from .claims import arrivals, within
+from .claims import arrivals
 from .icmp_errors import ERRORS, dispatched, errors, errors_chain
 from .input import chain_input, chain_invalid, chain_own, chain_protected
 from .late import offload, timers

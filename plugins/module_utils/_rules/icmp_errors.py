@@ -19,8 +19,8 @@ from dataclasses import replace
 from .._base.net import by_family, is_suffix
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
+from .._resolve.inside import inside_sources
 from .chains import ACCEPT, BETWEEN, DROP, lan_interfaces, wan_interfaces
-from .claims import inside_sources
 from .model import Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover

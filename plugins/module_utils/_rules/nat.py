@@ -17,7 +17,17 @@ from .._base.values import addresses_in, less
 from .._base.words import WITH_PORTS
 from .._intent.conflicts import is_pinhole
 from .._resolve.added import as_range
-from .._resolve.inside import home_of, lan_of, nat_networks, private_to, sources_of
+from .._resolve.inside import (
+    home_of,
+    inside_sources,
+    lan_networks,
+    lan_of,
+    nat_networks,
+    outside_sources,
+    private_to,
+    sources_of,
+)
+from .._resolve.rivals import mapped
 from .chains import (
     ACCEPT,
     BETWEEN,
@@ -33,17 +43,7 @@ from .chains import (
     matches,
     wan_interfaces,
 )
-from .claims import (
-    around,
-    arrivals,
-    asked_address,
-    inside_sources,
-    lan_networks,
-    mapped,
-    outside_sources,
-    to_ports,
-    told_apart,
-)
+from .claims import around, arrivals, asked_address, to_ports, told_apart
 from .model import Action, Match, Rule
 
 #: The number of addresses of a mapped network that iptables lists one by one for hairpins.

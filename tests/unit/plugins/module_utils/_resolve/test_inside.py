@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import forwarded_families, sources_of
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.inside import (
+    forwarded_families,
+    inside_sources,
+    outside_sources,
+    sources_of,
+)
+from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 from ansible_collections.ipmasq.linux.tests.unit.resolving import GUESTS, MANY, resolved
 
 #: ipv6, item source, networks translated
@@ -61,3 +68,26 @@ def test_prefix_mode_leaves_ipv6_to_prefix_items():
         ("192.168.2.0/24", "fd00:2::/64"),
         ("192.168.2.0/24", "fd00:2::/64"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "outside", "inside"),
+    [
+        (None, (), ()),
+        (["198.51.100.0/24"], ("198.51.100.0/24",), None),
+        (["192.168.2.0/25"], None, ("192.168.2.0/25",)),
+        (["0.0.0.0/0"], ("0.0.0.0/0",), ("192.168.1.0/24", "192.168.2.0/24")),
+        (["198.51.100.7", "192.168.1.0/24"], ("198.51.100.7/32",), ("192.168.1.0/24",)),
+    ],
+)
+def test_the_clients_of_a_forward_are_outside_and_inside(source, outside, inside):
+    lans = [
+        {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]},
+        {"name": "guests", "interfaces": ["guest0"], "networks": ["192.168.2.0/24"]},
+    ]
+    forward = {"name": "a", "port": ["80"], "to": ["192.168.1.20"], "hairpin": True}
+    made = gateway_from_params(
+        gateway_params(wans=[{"interface": "wan0"}], lans=lans, port_forwards=[dict(forward, source=source)])
+    )
+    assert outside_sources(made, made.port_forwards[0], "ip") == outside
+    assert inside_sources(made, made.port_forwards[0], "ip") == inside

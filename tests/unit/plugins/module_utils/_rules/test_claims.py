@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import resolved_from
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules import claims
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -21,27 +20,11 @@ STATIC = {"name": "one", "action": "static", "source": ["192.168.1.20"], "to": [
 
 def gateway(*forwards, **params):
     known = dict({"wans": [{"interface": "wan0"}, {"interface": "wan1"}], "lans": LANS}, **params)
-    return gateway_from_params(gateway_params(port_forwards=list(forwards), **known))
+    return resolved_from(gateway_from_params(gateway_params(port_forwards=list(forwards), **known)))
 
 
 def forward(name, port, to="192.168.1.20", **options):
     return dict({"name": name, "port": [port], "to": [to]}, **options)
-
-
-@pytest.mark.parametrize(
-    ("source", "outside", "inside"),
-    [
-        (None, (), ()),
-        (["198.51.100.0/24"], ("198.51.100.0/24",), None),
-        (["192.168.2.0/25"], None, ("192.168.2.0/25",)),
-        (["0.0.0.0/0"], ("0.0.0.0/0",), ("192.168.1.0/24", "192.168.2.0/24")),
-        (["198.51.100.7", "192.168.1.0/24"], ("198.51.100.7/32",), ("192.168.1.0/24",)),
-    ],
-)
-def test_the_clients_of_a_forward_are_outside_and_inside(source, outside, inside):
-    made = gateway(forward("a", "80", source=source, hairpin=True))
-    assert claims.outside_sources(made, made.port_forwards[0], "ip") == outside
-    assert claims.inside_sources(made, made.port_forwards[0], "ip") == inside
 
 
 def apart(made):
@@ -84,11 +67,3 @@ def test_a_forward_to_the_server_of_a_one_to_one_is_about_every_other_address():
     (match, _ports), *_more = claims.arrivals(made.port_forwards[0])
     assert claims.asked_address(made, "one", match, "203.0.113.33/32").asked == ("203.0.113.33/32",)
     assert claims.asked_address(made, "rest", match, "203.0.113.33/32") == match
-
-
-@pytest.mark.parametrize(("wan", "taken"), [("", True), ("wan0", True), ("wan1", False)])
-def test_mapped_addresses_are_those_of_the_same_wan(wan, taken):
-    made = gateway(forward("a", "80", wan=wan), nat=[dict(STATIC, wan="wan0")])
-    found = claims.mapped(made, made.port_forwards[0], "ip")
-    assert found == (("203.0.113.33/32",) if taken else ())
-    assert claims.mapped(made, made.port_forwards[0], "ip6") == ()
