@@ -23,6 +23,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_g
 from sandbox import sh
 from test_bridges import FRAMES, bridged, hears
 from test_marks import marked
+from test_multicast import GROUP4, GROUP6, TV, come_in, copies, seen
 from test_undeclared import closed, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, send, udp
@@ -332,6 +333,35 @@ def test_protect_holds_through_a_flush(gate, net):
     assert net.tcp("wan", "gate", GATE4, 22) == WAN4
     assert net.ping("wan", GATE4) and net.ping("wan", "2001:db8:ff::2")
     assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+
+
+@pytest.mark.parametrize("reaches", [[], ["guests"]])
+def test_groups_go_where_they_may_after_a_flush(gate, net, reaches):
+    """From the WAN, those that are declared; from a LAN, to those that it reaches, and outside only if translated."""
+    lans = [dict(OFFICE, reaches=reaches), GUESTS]
+    gate.apply(wans=[{"interface": "wan0"}], lans=lans, multicast=[dict(TV[0], lan=["office"])])
+    opened = [("office", GROUP4), ("office", GROUP6)]
+    inside = {OFFICE4} if reaches else set()
+    assert (come_in(net), seen(net, "guest0", "guest"), seen(net)) == (opened, inside, {GATE4})
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    sh("conntrack -F 2> /dev/null")
+    assert (come_in(net), seen(net, "guest0", "guest"), seen(net)) == (opened, inside, set())
+    gate.host.systemctl("stop ipmasq-fence.service")
+    sh("conntrack -F 2> /dev/null")
+    assert len(come_in(net)) == 4 and seen(net, "guest0", "guest") == seen(net) == {OFFICE4}
+
+
+@ON_TWO
+@pytest.mark.parametrize("into", [("wan0", "guest0"), ("guest0", "wan0")])
+def test_no_copy_of_a_group_leaves_with_a_private_source_after_a_flush(gate, net, into):
+    """The copy for the LAN may come first, and what is decided about the first packet of a flow holds for all."""
+    lans = [dict(OFFICE, reaches=["guests"]), GUESTS]
+    gate.apply(wans=[{"interface": "wan0"}], lans=lans, multicast=TV)
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    assert copies(net, into) == ([], [OFFICE4] * 3)
+    gate.host.systemctl("stop ipmasq-fence.service")
+    sh("conntrack -F 2> /dev/null")
+    assert copies(net, into) == ([OFFICE4] * 3, [OFFICE4] * 3)
 
 
 @ON_TWO

@@ -15,6 +15,8 @@ import struct
 
 import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS
+from sandbox import sh
+from test_window import FLUSH, FORWARD_ALL, SHUT_BY
 from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer
 from unhurried import patience
 
@@ -100,13 +102,8 @@ def test_groups_that_are_named_come_in(gate, net):
         assert not arrives(net, "guest", GROUP4)
 
 
-@pytest.mark.parametrize("into", [("wan0", "guest0"), ("guest0", "wan0")])
-def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
-    """Several links get copies of one packet, and whatever is decided about the first holds for the flow.
-
-    The kernel begins with the last link.
-    """
-    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, reaches=["guests"]), GUESTS])
+def copies(net, into):
+    """The sources of three packets of the office to a group: outside, and in the other LAN."""
     office = CLIENTS["office"][1]
     with (
         routed4(office, [GROUP4], into, "lan0"),
@@ -118,9 +115,22 @@ def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(office))
         for _each in range(3):
             sender.sendto(b"tv", (GROUP4, PORT))
-        assert into[-1] == "wan0" or office in [str(source) for source, _protocol in inside.sources()]
-        left = [str(source) for source, protocol in outside.sources() if protocol == socket.IPPROTO_UDP]
-    assert left == ([GATE4] * 3 if into[-1] == "wan0" else [])
+        return tuple(
+            [str(source) for source, protocol in there.sources() if protocol == socket.IPPROTO_UDP]
+            for there in (outside, inside)
+        )
+
+
+@pytest.mark.parametrize("into", [("wan0", "guest0"), ("guest0", "wan0")])
+def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
+    """Several links get copies of one packet, and whatever is decided about the first holds for the flow.
+
+    The kernel begins with the last link.
+    """
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, reaches=["guests"]), GUESTS])
+    outside, inside = copies(net, into)
+    assert into[-1] == "wan0" or CLIENTS["office"][1] in inside
+    assert outside == ([GATE4] * 3 if into[-1] == "wan0" else [])
 
 
 def test_of_an_instance_that_shares_its_wan(gate, net):
@@ -132,3 +142,50 @@ def test_of_an_instance_that_shares_its_wan(gate, net):
             assert arrives(net, "guest", GROUP4) and arrives(net, "guest", GROUP6)
             assert not arrives(net, "guest", OTHER4)
             assert not arrives(net, "office", GROUP4)
+
+
+def seen(net, link="wan0", node="wan"):
+    """The sources with which what the office sends to a group arrives there."""
+    office = CLIENTS["office"][1]
+    with (
+        routed4(office, [GROUP4], (link,), "lan0"),
+        Sniffer(net, node) as there,
+        net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(office))
+        sender.sendto(b"tv", (GROUP4, PORT))
+        return {str(source) for source, protocol in there.sources() if protocol == socket.IPPROTO_UDP}
+
+
+def come_in(net):
+    """Which groups arrive in which LAN."""
+    with routed4(WAN4, [GROUP4, OTHER4]), routed6(WAN6, GROUP6):
+        ways = (("office", GROUP4), ("guest", GROUP4), ("guest", OTHER4), ("office", GROUP6))
+        return [way for way in ways if arrives(net, *way)]
+
+
+@pytest.mark.parametrize("how", ["a boot that fails", "a service that flushes"])
+def test_no_group_passes_a_gateway_that_is_shut(gate, net, how):
+    """The kernel routes groups without asking ip_forward or the rules of unicast."""
+    gateway = dict(TWO_LANS, multicast=[dict(TV[0], lan=["office"])])
+    gate.apply(**gateway)
+    opened = [("office", GROUP4), ("office", GROUP6)]
+    assert come_in(net) == opened and seen(net) == {GATE4}
+    load = gate.host.read("/etc/ipmasq/default.load")
+    if how == "a boot that fails":
+        gate.host.put("/etc/ipmasq/default.load", "false\n")
+    assert gate.host.boot(*(["close"] if how == "a service that flushes" else [])).returncode == (how[2] == "b")
+    sh(FLUSH[gate.programs] + "; " + FORWARD_ALL)
+    assert (come_in(net), seen(net)) == ([], set())
+    # Nothing else stops them.
+    for link in ("wan0", "lan0"):
+        sh("for family in -4 -6; do ip $family mrule del pref 6 iif {0} blackhole; done".format(link))
+    assert len(come_in(net)) == 4 and seen(net) == {CLIENTS["office"][1]}
+    if how == "a boot that fails":
+        gate.host.put("/etc/ipmasq/default.load", load)
+        gate.apply(**gateway)
+    else:
+        assert gate.host.boot("reopen").returncode == 0
+    assert "blackhole" not in sh(SHUT_BY)
+    assert come_in(net) == opened and seen(net) == {GATE4}

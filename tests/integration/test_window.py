@@ -31,6 +31,8 @@ ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
 OFFICE4 = CLIENTS["office"][1]
 #: A network that comes and goes, and a host in it.
 INNER, INNER4 = "192.168.5.0/24", "192.168.5.10"
+#: Multicast routing has rules of its own.
+SHUT_BY = "ip rule; ip -6 rule; ip mrule; ip -6 mrule"
 SO_RCVBUFFORCE, SO_ATTACH_FILTER = 33, 26
 
 
@@ -181,7 +183,7 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert net.ping("office", "192.168.1.1") and net.ping("wan", "203.0.113.2")
     assert "~ wan0: shut because its rules could not be loaded (see journalctl -t ipmasq)" in gate.info()["drift"]
     gate.apply(**TWO_LANS)
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
     assert load == gate.host.read("/etc/ipmasq/default.load")
 
@@ -216,7 +218,7 @@ def test_a_way_out_that_is_no_wan_is_shut_too(gate, net, how):
         )
     else:
         assert gate.host.boot("reopen").returncode == 0
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
 
 
 def knocked(net, intruder: Intruder) -> int:
@@ -255,7 +257,7 @@ def test_a_way_out_that_two_instances_close_is_opened_with_the_last_of_them(gate
     sh("ip rule add pref 6 iif wan0 blackhole protocol kernel")
     done = gate.apply(**one)
     assert "~ wan0: opened, after the loader had shut it" in done.to_dict()["differences"] and told not in done.warnings
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     assert knocked(net, intruder) == 0
 
 
@@ -280,7 +282,7 @@ def test_a_removal_leaves_a_wan_shut_that_is_another_instances(gate, net, how):
     assert knocked(net, intruder) > 0
     sh("ip rule add pref 6 iif wan0 blackhole protocol kernel")
     gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2" and knocked(net, intruder) == 0
 
 
@@ -343,7 +345,7 @@ def test_the_link_of_a_shared_address_is_shut_and_opened_with_its_lan(gate, net)
     # A run opens it again, even if the link has gone since.
     sh("ip link del vrrp51")
     gate.apply(**TWO_LANS)
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     assert gate.host.read("/etc/ipmasq/default.shut").split() == ["wan0", "lan0", "guest0"]
 
 
@@ -375,7 +377,7 @@ def test_a_link_that_appears_later_is_shut_by_its_pattern(gate, net, opened_by):
         assert gate.apply(**dict(TWO_LANS, wans=[{"interface": "wan*"}])).changed
     else:
         assert gate.host.boot().returncode == 0
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     shut.append(subprocess.run(look_up, capture_output=True, text=True, check=False).stderr)
     assert "Invalid argument" in shut[0] and "Invalid argument" not in shut[1]
 
@@ -409,7 +411,7 @@ def test_a_list_of_links_that_is_damaged_itself_shuts_every_link(gate, net, text
     else:
         assert "~ every link: opened, after the loader had shut it" in gate.apply(**TWO_LANS).to_dict()["differences"]
         assert not gate.apply(**TWO_LANS).changed and gate.info()["as_applied"]
-    assert "blackhole" not in sh("ip rule; ip -6 rule") and not gate.host.find("/run/ipmasq/*.unlisted")
+    assert "blackhole" not in sh(SHUT_BY) and not gate.host.find("/run/ipmasq/*.unlisted")
 
 
 @pytest.mark.parametrize("ending", ["load", "shut"])
@@ -443,7 +445,7 @@ def test_what_another_instance_keeps_shut_is_told_and_hinders_no_run(gate, net):
     assert done.changed and any("stays shut until instance branch is applied" in each for each in done.warnings)
     assert not gate.apply(**later).changed
     assert "~ every link: opened, after the loader had shut it" in gate.apply(**branch).to_dict()["differences"]
-    assert not gate.host.find("/run/ipmasq/*.unlisted") and "blackhole" not in sh("ip rule; ip -6 rule")
+    assert not gate.host.find("/run/ipmasq/*.unlisted") and "blackhole" not in sh(SHUT_BY)
     assert gate.apply(**later).warnings == ()
 
 
@@ -475,15 +477,15 @@ def test_a_service_that_flushes_and_loads_behind_a_closed_gateway(gate, net):
             time.sleep(0.05)
             assert gate.host.boot("reopen").returncode == 0
     assert (private.count(), intruder.came_in()) == (0, 0)
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
     # One that never comes back is opened by the next who may.
     assert gate.host.boot("close").returncode == 0
     assert gate.host.boot().returncode == 0
-    assert "blackhole" in sh("ip rule; ip -6 rule")
+    assert "blackhole" in sh(SHUT_BY)
     assert gate.host.boot("reopen").returncode == 0
     assert gate.host.boot().returncode == 0
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
 
 
 def test_a_rollback_leaves_a_closed_gateway_closed(gate, net):
@@ -491,12 +493,12 @@ def test_a_rollback_leaves_a_closed_gateway_closed(gate, net):
     gate.host.put("/etc/ipmasq/default.load", "false\n")
     sh(FLUSH[gate.programs])
     assert gate.host.boot().returncode == 1
-    closed = sh("ip rule; ip -6 rule")
-    assert closed.count("blackhole") == 6
+    closed = sh(SHUT_BY)
+    assert closed.count("blackhole") == 12
     gate.apply(confirmation=rollback.Confirmation(3600, "token", "14:05:30"), **TWO_LANS)
-    assert "blackhole" not in sh("ip rule; ip -6 rule")
+    assert "blackhole" not in sh(SHUT_BY)
     rollback.finish("default", "token", False, gate.host)
-    assert sorted(sh("ip rule; ip -6 rule").splitlines()) == sorted(closed.splitlines())
+    assert sorted(sh(SHUT_BY).splitlines()) == sorted(closed.splitlines())
 
 
 @pytest.mark.parametrize("interfaces", [None, ["lan0", "wan0"]])

@@ -344,6 +344,8 @@ class FakeHost(Host):
             return self.links
         if argv == ["ip", "-j", "link", "show"]:
             return [dict(each, flags=["UP", "LOWER_UP"], mtu=1500) for each in self.links]
+        if argv[2:4] == ["mrule", "del"]:
+            return []
         if argv[2:4] == ["rule", "del"]:
             self._event(*argv)
             gone = {"priority": int(argv[5]), "iif": argv[7], "action": "blackhole"}

@@ -7,8 +7,10 @@
 """A gateway that is shut: packets from its links find no route, even if rules are flushed or forwarding is turned on.
 
 This uses policy routing rules, which packet filter tools do not touch. Packets for the host itself are matched before,
-in the table ``local``, so the host stays reachable. The loader shuts a gateway that it could not load, and while
-another service flushes and loads rules. It opens the gateway once the rules are loaded, as does a successful change.
+in the table ``local``, so the host stays reachable. Multicast routing asks rules of its own (``ip mrule``), which come
+and go together with the others, and does not ask whether forwarding is on. The loader shuts a gateway that it could not
+load, and while another service flushes and loads rules. It opens the gateway once the rules are loaded, as does a
+successful change.
 """
 
 from __future__ import annotations
@@ -28,9 +30,15 @@ FAMILIES = ("-4", "-6")
 ALL = "lo"
 #: systemd-networkd removes unknown rules unless the kernel made them: networkd.conf(5),
 #: ManageForeignRoutingPolicyRules. busybox lacks this option, but does not run beside networkd.
-ADD = "ip {0} rule add pref {1} {2} blackhole protocol kernel"
+ADD = "ip {0} {1} add pref {2} {3} blackhole protocol kernel"
 #: The kernel takes this for "not iif lo" as well.
-DEL = "ip {0} rule del pref {1} iif {2} blackhole"
+DEL = "ip {0} {1} del pref {2} iif {3} blackhole"
+#: What routing asks, and what multicast routing asks, if the kernel has tables for it
+#: (CONFIG_IP_MROUTE_MULTIPLE_TABLES) and ``ip`` is not busybox's. In this order they are added and, so that nobody
+#: overlooks what is left of a pair, removed the other way round: only the first is listed.
+UNICAST, MULTICAST = "rule", "mrule"
+#: The kernel has at most so many of one link: with that protocol, and without.
+MOST = 2
 
 #: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.
 SHELL = r"""
@@ -75,9 +83,12 @@ unlisted() {
     return $unknown
 }
 
+# Multicast routing has rules of its own, if the kernel was built with them. It asks for nothing else.
 shut_off() {
-    ip $1 rule add pref 6 $2 blackhole protocol kernel 2> /dev/null ||
-        ip $1 rule add pref 6 $2 blackhole 2> /dev/null
+    for kind in rule mrule; do
+        ip $1 $kind add pref 6 $2 blackhole protocol kernel 2> /dev/null ||
+            ip $1 $kind add pref 6 $2 blackhole 2> /dev/null
+    done
 }
 
 # Packets from a gateway's links find no route, even if forwarding is turned on or rules are flushed. With "all", nor do
@@ -101,13 +112,15 @@ shut() {
 }
 
 shut_now() {
-    ip "$1" rule show 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p'
+    ip "$1" "$2" show 2> /dev/null | sed -n 's/^6:.* iif \([^ ]*\) .*blackhole.*/\1/p'
 }
 
 unshut() {
     for family in -4 -6; do
-        for link in $(shut_now $family); do
-            ip $family rule del pref 6 iif "$link" blackhole 2> /dev/null
+        for kind in mrule rule; do
+            for link in $(shut_now $family $kind); do
+                ip $family $kind del pref 6 iif "$link" blackhole 2> /dev/null
+            done
         done
     done
     rm -f /run/ipmasq/*.unlisted
@@ -138,12 +151,19 @@ def shut_links(host: Sight) -> Shut:
 
 
 def unshut(found: Shut, host: Host) -> None:
-    """Open links; it is not an error if that is already done."""
+    """Open links; it is not an error if that is already done. Who removes a rule by hand may have left its pair."""
+    for link in dict.fromkeys(link for _family, link in found):
+        for family in FAMILIES:
+            line = DEL.format(family, MULTICAST, PREFERENCE, link).split()
+            for _each in range(MOST):
+                if host.run(line).rc != 0:
+                    break
     for family, link in found:
-        host.run(DEL.format(family, PREFERENCE, link).split())
+        host.run(DEL.format(family, UNICAST, PREFERENCE, link).split())
 
 
 def restoring_lines(found: Shut) -> t.List[str]:
     """Shell that shuts them again; it is not an error if that is already done."""
-    chosen = ((family, "not iif lo" if link == ALL else "iif " + link) for family, link in found)
-    return ["{{ {0} 2> /dev/null || true; }}".format(ADD.format(family, PREFERENCE, which)) for family, which in chosen]
+    chosen = [(family, "not iif lo" if link == ALL else "iif " + link) for family, link in found]
+    lines = [ADD.format(family, kind, PREFERENCE, which) for family, which in chosen for kind in (UNICAST, MULTICAST)]
+    return ["{{ {0} 2> /dev/null || true; }}".format(line) for line in lines]

@@ -10,6 +10,9 @@ The kernel consults NAT chains about the first packet of a flow only, and ours, 
 translated its source. Therefore these rules see what remains untranslated after a flush, and the few flows that are
 never translated; they accept the latter as the gateway's own rules do. What a LAN may open outside, how often, and what
 passes between undeclared links is up to the gateway's own rules alone.
+
+After routing, the kernel does not say from which link a multicast packet came, and asks once for all its copies.
+Where groups are declared, and so a multicast router runs, each packet is therefore asked before that, too.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from .chains import (
 )
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
-from .managed import from_sites, to_sites
+from .managed import GROUPS, from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
 from .nat import egress, let_in
@@ -45,8 +48,11 @@ if t.TYPE_CHECKING:
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")
 FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
-#: New, untranslated flows from elsewhere.
-BEGIN = Chain("begin")
+FENCE_FORWARD = Chain("fence-forward", "forward", "fence")
+#: Sees each packet, not only the first of a flow.
+FENCE_COPIES = Chain("fence-copies", "postrouting", "guard")
+#: New, untranslated flows from elsewhere, and multicast packets.
+BEGIN, MULTICAST, COPIES = Chain("begin"), Chain("groups"), Chain("copies")
 OUTSIDE, INSIDE, OTHERS = Chain("from-outside"), Chain("from-inside"), Chain("from-others")
 KEY = "fence"
 
@@ -63,8 +69,8 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         rules.append(Rule(BEGIN.name, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
     if lans:
         rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
-        rules += _from_others(gateway)
-    rules += egress(gateway, outside) + egress_routed(gateway)
+        rules += _to_lans(gateway, BEGIN.name) + _from_others(gateway)
+    rules += _multicast(gateway) + egress(gateway, outside) + egress_routed(gateway)
     # What is exempted has returned by now.
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway) if rule.action == DROP]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
@@ -80,8 +86,8 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         if rule.action.kind != "expect_nat"
     ]
     filled = {rule.chain for rule in rules}
-    inner = (BEGIN, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED)
-    chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE) if each.name in filled]
+    inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED)
+    chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES) if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, tuple(chains), tuple(rules))
 
@@ -131,11 +137,35 @@ def _from_others(gateway: Resolved) -> t.List[Rule]:
     if gateway.undeclared == "leave":
         return []
     here = OTHERS.name
-    # A transparent proxy on this host sends with the address of its client.
-    routed = Match(oif=lan_interfaces(gateway), forwarded=True)
-    rules = [Rule(BEGIN.name, routed, Action("goto", here), KEY)]
-    rules += [Rule(here, match, RETURN, "reach") for match in (Match(translated=True), Match(mark=LET_THROUGH))]
+    rules = [Rule(here, match, RETURN, "reach") for match in (Match(translated=True), Match(mark=LET_THROUGH))]
     return rules + from_sites(gateway, here)
+
+
+def _to_lans(gateway: Resolved, chain: str) -> t.List[Rule]:
+    """A transparent proxy on this host sends with the address of its client."""
+    if gateway.undeclared == "leave":
+        return []
+    routed = Match(oif=lan_interfaces(gateway), forwarded=True)
+    return [Rule(chain, routed, Action("goto", OTHERS.name), KEY)]
+
+
+def _multicast(gateway: Resolved) -> t.List[Rule]:
+    """Groups from any link, and each of their copies for a link to the outside."""
+    outside, lans, here = ways_out(gateway), lan_interfaces(gateway), MULTICAST.name
+    if not gateway.multicast or not lans:
+        return []
+    to_groups = [Match(family, destination=nets) for family, nets in GROUPS.items()]
+    rules = [Rule(FENCE_FORWARD.name, match, Action("goto", here), KEY) for match in to_groups]
+    # Between the ports of a bridge.
+    rules += [Rule(here, Match(iif=(link,), oif=(link,)), RETURN, KEY) for link in outside]
+    rules.append(Rule(here, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
+    rules.append(Rule(here, Match(iif=lans), Action("goto", INSIDE.name), KEY))
+    rules += _to_lans(gateway, here)
+    leaving = (replace(match, oif=outside, foreign=True) for match in to_groups)
+    rules += [Rule(FENCE_COPIES.name, match, Action("goto", COPIES.name), KEY) for match in leaving]
+    rules.append(Rule(COPIES.name, Match(mapped=True), RETURN, KEY))
+    rules.append(Rule(COPIES.name, Match(), Action("goto", EGRESS.name), KEY))
+    return rules
 
 
 def _pinholes(gateway: Resolved) -> t.List[Rule]:

@@ -76,7 +76,8 @@ def _chain_row(name: str, hook: str = "", stage: str = "", instance: str = "defa
     if hook:
         known = dict(PRIORITIES, **FIRST) if instance == "default" else PRIORITIES
         priority = PREROUTING.get(stage, known[stage]) if hook == "prerouting" else known[stage]
-        body = {"type": TYPES[stage], "hook": hook, "prio": priority, "policy": "accept"}
+        kind = "filter" if hook == "forward" else TYPES[stage]
+        body = {"type": kind, "hook": hook, "prio": priority, "policy": "accept"}
     return Row(name, as_text({"chain": body}), "chain")
 
 

@@ -111,10 +111,12 @@ def test_stale_files():
     assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(Scene("default"), PARTS, {}, host))
 
 
-#: In place of the host's own ip: a boot that fails shuts links by policy routing rules.
+#: In place of the host's own ip: a boot that fails shuts links by policy routing rules. Like busybox's, it has
+#: none of multicast.
 IP = """
 ip() {{
     case "$*" in
+    *"mrule"*) echo "Option \\"mrule\\" is unknown" >&2; return 255 ;;
     *"rule show"*) echo "0: from all lookup local" ;;
     *) echo "$*" >> {0} ;;
     esac

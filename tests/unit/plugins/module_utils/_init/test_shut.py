@@ -25,11 +25,13 @@ def test_only_our_own_rules_are_known_and_taken_away():
     host = FakeHost()
     host.rules = [*OTHERS, OURS]
     assert shut.shut_links(host) == (("-4", "wan0"), ("-6", "wan0"))
-    host.answers = {"ip -4 rule del": Done(2, "", "gone already"), "ip -6 rule del": Done(0, "", "")}
+    gone = Done(2, "", "gone already")
+    host.answers = {"ip -4 rule del": gone, "ip -6 rule del": Done(0, "", ""), "ip -4 mrule del": gone}
+    host.answers["ip -6 mrule del"] = Done(0, "", "")
     shut.unshut(shut.shut_links(host), host)
-    gone = [call for call in host.calls if "del" in call]
-    assert [" ".join(call) for call in gone] == [
-        "ip {0} rule del pref 6 iif wan0 blackhole".format(family) for family in ("-4", "-6")
+    calls = ["-4 mrule", "-6 mrule", "-6 mrule", "-4 rule", "-6 rule"]
+    assert [" ".join(call) for call in host.calls if "del" in call] == [
+        "ip {0} del pref 6 iif wan0 blackhole".format(each) for each in calls
     ]
 
 
@@ -41,8 +43,8 @@ def test_what_cannot_be_asked_is_not_shut():
 
 
 def test_a_rollback_shuts_what_was_shut():
-    (every,) = shut.restoring_lines((("-6", shut.ALL),))
-    assert every == "{ ip -6 rule add pref 6 not iif lo blackhole protocol kernel 2> /dev/null || true; }"
-    (line,) = shut.restoring_lines((("-4", "wan0"),))
-    assert line == "{ ip -4 rule add pref 6 iif wan0 blackhole protocol kernel 2> /dev/null || true; }"
+    line = "{{ ip {0} {1} add pref 6 {2} blackhole protocol kernel 2> /dev/null || true; }}".format
+    for link, chosen in ((shut.ALL, "not iif lo"), ("wan0", "iif wan0")):
+        lines = shut.restoring_lines((("-6", link),))
+        assert lines == [line("-6", kind, chosen) for kind in ("rule", "mrule")]
     assert shut.text(("ppp*", "lan0")) == "ppp*\nlan0\n"

@@ -41,6 +41,20 @@ def test_only_the_first_packet_of_a_flow_is_asked():
     assert {rule.chain for rule in ruleset.rules} <= {chain.name for chain in ruleset.chains}
 
 
+def test_each_multicast_packet_is_asked_where_groups_are_declared():
+    ruleset = fence(multicast=[{"name": "tv", "group": ["239.1.0.0/16"]}])
+    hooks = {chain.name: (chain.hook, chain.stage) for chain in ruleset.chains if chain.hook}
+    assert hooks["fence-forward"] == ("forward", "fence") and hooks["fence-copies"] == ("postrouting", "guard")
+    asked = [rule.match for rule in ruleset.rules if rule.chain in ("fence-forward", "fence-copies")]
+    assert [each.destination for each in asked] == [("224.0.0.0/4",), ("ff00::/8",)] * 2
+    groups = [rule for rule in ruleset.rules if rule.chain == "groups"]
+    assert [(rule.match.iif, rule.action.target) for rule in groups] == [
+        (("wan0",), ""), (("wan0",), "from-outside"), (("lan0", "guest0"), "from-inside"), ((), "from-others"),
+    ]  # fmt: skip
+    # What a bridge of a WAN passes between its ports.
+    assert groups[0].match.oif == ("wan0",) and groups[0].action.kind == "return"
+
+
 def test_what_is_translated_needs_no_rule():
     many = [{"name": "f{0}".format(n), "port": [str(n)], "to": ["192.168.1.10"]} for n in range(1000, 1100)]
     assert len(fence(port_forwards=many).rules) == len(fence().rules)
