@@ -714,6 +714,21 @@ def test_a_link_of_a_gateway_that_an_item_closes_is_named_in_both_runs(nft):
     assert not [each for result in agreed for each in result.warnings if "here and" in each]
 
 
+@pytest.mark.parametrize("name", ["aaa", "zzz"])
+def test_an_item_that_turns_a_gateway_off_is_named_in_both_runs(nft, name):
+    """After a boot, the order of names decides."""
+    said = "net/ipv4/ip_forward: is {0} here and {1} in instance '{2}'; "
+    nft.apply(**ONE_LAN)
+    of_item = [each for each in nft.forwarding(instance=name, ipv4=False).warnings if "here and" in each]
+    of_gateway = [each for each in nft.apply(**ONE_LAN).warnings if "here and" in each]
+    for found, words in ((of_item, said.format(0, 1, "default")), (of_gateway, said.format(1, 0, name))):
+        assert len(found) == 1 and found[0].startswith(words)
+    assert nft.host.boot().returncode == 0
+    assert value("/proc/sys/net/ipv4/ip_forward") == ("1" if name == "aaa" else "0")
+    for agreed in (nft.forwarding(instance=name, ipv4=True), nft.apply(**ONE_LAN)):
+        assert not [each for each in agreed.warnings if "here and" in each]
+
+
 @pytest.mark.parametrize("first", ["the item", "the gateway"])
 def test_a_single_link_follows_all_forwarding_again_once_its_item_is_gone(nft, first):
     """As it would after the next boot."""

@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._base.errors import GatewayError
-from .._init import service
+from .._init import drop_ins, service
 from .._parts.part import FOLDER, stem
 from .._rollback import rollback
 from .._rollback.transaction import Transaction
@@ -171,4 +171,4 @@ def _boot_warnings(change: Change, pending: t.Optional[Confirmation], host: Sigh
                 persist.LOADER
             ),
         )
-    return ()
+    return drop_ins.left_out(host) if change.new else ()

@@ -22,7 +22,7 @@ from .._base import origin
 from .._base.journal import SAY
 from .._base.lock import SHELL as LOCK, UNLOCK
 from .._base.values import is_instance
-from .._init import service, shut
+from .._init import drop_ins, service, shut
 from .._parts import fence
 from .._parts.declaration import DECLARATION
 from .._parts.part import FOLDER, parts_of, stem
@@ -332,7 +332,7 @@ def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host
         paths += service.ALL_LINKS
     if not any(host.exists(stem(name) + ".fence.nft") for name in others):
         paths += service.ALL_FENCE
-    return [path for path in paths if path not in wanted and host.exists(path)]
+    return [path for path in paths if path not in wanted and host.exists(path) and not drop_ins.is_fixed(path, host)]
 
 
 def outdated(wanted: t.Mapping[str, t.Tuple[str, int]], host: Sight) -> t.List[str]:

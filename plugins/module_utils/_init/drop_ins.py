@@ -45,6 +45,7 @@ PLUGINS = "/usr/share/netfilter-persistent/plugins.d"
 PLUGIN_TEXT = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux: {what}
+[ -e /etc/ipmasq/boot ] || exit 0
 case "$1" in
 start | flush)
 {lines}    ;;
@@ -56,6 +57,10 @@ FIRST = PLUGIN_TEXT.format(
 )
 LAST = PLUGIN_TEXT.format(what="reloads our rules.", lines="    /bin/sh /etc/ipmasq/boot reopen\n")
 PLUGIN_FILES = {PLUGINS + "/05-ipmasq": (FIRST, 0o755), PLUGINS + "/95-ipmasq": (LAST, 0o755)}
+LEFT_OUT = (
+    "{0} is read-only; after 'netfilter-persistent reload' or 'flush', typed by hand, run 'sh /etc/ipmasq/boot', "
+    "because nothing else loads the rules again"
+).format(PLUGINS)
 #: Services of others, and what their drop-in tells the loader.
 NEIGHBOURS = {"nftables": " reopen", "netfilter-persistent": " reopen", "docker": " late"}
 #: Path to text and mode.
@@ -63,13 +68,29 @@ Files = t.Dict[str, t.Tuple[str, int]]
 
 
 def files_of(systemd: bool, host: Sight) -> Files:
-    found: Files = dict(PLUGIN_FILES) if host.exists(PLUGINS) else {}
+    found: Files = dict(PLUGIN_FILES) if host.exists(PLUGINS) and not is_fixed(PLUGINS, host) else {}
     for name, words in NEIGHBOURS.items() if systemd else ():
         places = ["{0}{1}.service".format(folder, name) for folder in UNITS]
         unit = next((path for path in places if host.exists(path)), "")
         if unit:
             found[drop_in(name)] = (_drop_in_text(name, words, host.read(unit) or ""), 0o644)
     return found
+
+
+def is_fixed(path: str, host: Sight) -> bool:
+    """Whether this belongs to netfilter-persistent on a read-only /usr: what we have written there stays, and the rest
+    does without it.
+    """
+    return path.startswith(PLUGINS) and not host.writable(PLUGINS)
+
+
+def left_out(host: Sight) -> t.Tuple[str, ...]:
+    """What is lost by that, in one sentence."""
+    if not host.exists(PLUGINS) or not is_fixed(PLUGINS, host):
+        return ()
+    if all(host.read(path) == text for path, (text, _mode) in PLUGIN_FILES.items()):
+        return ()
+    return (LEFT_OUT,)
 
 
 def _drop_in_text(name: str, words: str, unit: str) -> str:

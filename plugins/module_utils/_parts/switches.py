@@ -33,6 +33,13 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .part import Scene
 
 
+#: Of a switch of all links.
+AGAINST = (
+    "{0}: is {1} here and {2} in instance '{3}'; each run sets its own value, and a boot sets that of the last "
+    "instance by name; leave it out of one of them"
+)
+
+
 @dataclass(frozen=True)
 class Held:
     """The switches that an instance sets at boot, and all that it has changed, as they were before its first run."""
@@ -201,15 +208,18 @@ class _SwitchesPart(Part[Held]):
         return sentences(self.overridden(own, scene, sight)) + self.contradicted(own, scene)
 
     def contradicted(self, own: Switches, scene: Scene) -> t.Tuple[str, ...]:
-        """A link of a gateway that another instance's item closes: the run of each undoes that of the other."""
+        """What another instance switches off: a link of a gateway, or all. The run of each undoes that of the other."""
         words = (
             "{0}: is {1} here and {2} in instance '{3}'; each run sets its own value, and a boot sets the value of the "
             "module forwarding; leave {4} out of one of them"
         )
         found = []
+        forwards = {key: value for key, value in own if key in sysctl.GLOBAL.values()}
         single = [(key, value, key.split("/")[-2]) for key, value in own if sysctl.is_single(key)]
         for other in scene.others:
             theirs, links = dict(self.of(other).values), DECLARATION.of(other).interfaces
+            undone = [key for key, value in forwards.items() if theirs.get(key, value) != value]
+            found += [AGAINST.format(key, forwards[key], theirs[key], other.instance) for key in undone]
             for key, value, name in single:
                 everywhere = theirs.get(sysctl.GLOBAL["ip6" if key.startswith(sysctl.TREE["ip6"]) else "ip"])
                 wanted = theirs.get(key, everywhere if matches_any(links, name) else None)

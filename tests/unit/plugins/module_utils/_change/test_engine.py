@@ -15,6 +15,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import G
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import engine, items, persist, removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.repeat import Listener
+from ansible_collections.ipmasq.linux.plugins.module_utils._init import drop_ins
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.forwarding import Forwarding
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.items import (
     forward_from_params,
@@ -294,6 +295,19 @@ def test_service_is_enabled_again(host):
 def test_service_that_cannot_be_enabled_is_a_warning(host):
     host.answers["systemctl enable"] = fakes.Done(1, "", "Failed to connect to bus\n")
     assert "the service ipmasq could not be enabled; nothing loads the rules at boot" in apply(host).warnings
+
+
+def test_a_read_only_usr_with_netfilter_persistent_is_a_warning(host):
+    first = drop_ins.PLUGINS + "/05-ipmasq"
+    host.files[drop_ins.PLUGINS + "/15-ip4tables"] = ""
+    host.locked = {drop_ins.PLUGINS}
+    assert drop_ins.LEFT_OUT in apply(host).warnings and first not in host.files
+    assert not apply(host).changed
+    # From a time when it was writable.
+    host.files[first] = "old"
+    assert not apply(host).changed
+    remove(host)
+    assert host.files[first] == "old" and persist.LOADER not in host.files
 
 
 def test_no_systemd_is_a_warning(host):

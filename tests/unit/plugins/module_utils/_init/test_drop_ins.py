@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from ansible_collections.ipmasq.linux.plugins.module_utils._init import drop_ins
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -52,3 +54,20 @@ def test_netfilter_persistent_by_hand_is_closed_first_and_opened_last():
     first, last = (files["{0}/{1}-ipmasq".format(drop_ins.PLUGINS, number)] for number in ("05", "95"))
     assert "boot close" in first[0] and "boot reopen\n" in last[0] and first[1] == last[1] == 0o755
     assert set(files) == set(drop_ins.PLUGIN_FILES) < set(drop_ins.ALL)
+    assert not drop_ins.left_out(host)
+
+
+def test_a_read_only_usr_is_left_as_it_is(tmp_path):
+    host = fakes.FakeHost()
+    assert not drop_ins.left_out(host)
+    host.files[drop_ins.PLUGINS + "/15-ip4tables"] = ""
+    host.locked = {drop_ins.PLUGINS}
+    assert not drop_ins.files_of(False, host)
+    assert drop_ins.left_out(host) == (drop_ins.LEFT_OUT,)
+    # What was written while it was writable serves on, and does nothing once there is no gateway.
+    host.files.update({path: text for path, (text, _mode) in drop_ins.PLUGIN_FILES.items()})
+    assert not drop_ins.left_out(host) and drop_ins.is_fixed(drop_ins.PLUGINS + "/05-ipmasq", host)
+    for text, _mode in drop_ins.PLUGIN_FILES.values():
+        text = text.replace("/etc/ipmasq", str(tmp_path))
+        done = subprocess.run(["sh", "-c", text, "plugin", "start"], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
