@@ -224,7 +224,7 @@ def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
 
 @pytest.mark.parametrize("name", ["*", "l*", "g?est0", "[lg]*0"])
 def test_the_name_of_a_link_is_not_a_pattern_for_others(nft, net, name):
-    """sysctl.d(5) would take it for one at boot; anyone whose routers advertise on that link could do so in the LANs."""
+    """sysctl.d(5) would take it for one at boot; who has routers advertise on that link could do so in LANs."""
     sh(
         "ip link add '{0}' type veth peer name px; ip link set px up; ip link set '{0}' up; "
         "ip -6 route add default via fe80::9 dev '{0}' metric 2000 proto ra expires 1800".format(name)
