@@ -34,6 +34,8 @@ ONE_CARD = (
 
 #: First and last port, and the index of the forward.
 Claim = t.Tuple[int, int, int]
+#: The network of forwards that name neither a destination nor a source.
+ANY = ""
 
 
 def check_references(gateway: Gateway, problems: Problems) -> None:
@@ -143,13 +145,14 @@ def _inside_items(gateway: Gateway) -> t.List[t.Tuple[str, Traffic]]:
 def _check_taken_forwards(gateway: Gateway, problems: Problems) -> None:
     """The first forward that matches decides. A forward that can never match is an error, and so is a duplicate. Other
     overlaps are how users write exceptions."""
-    claims: t.Dict[t.Tuple[str, str], t.List[Claim]] = {}
+    claims: t.Dict[t.Tuple[str, str, bool], t.Dict[str, t.List[Claim]]] = {}
     forwards = gateway.port_forwards
     for index, item in enumerate(forwards):
         for protocol in item.protocol:
-            taken = claims.setdefault((protocol, _asked(gateway, item)), [])
-            taken += [(first, last, index) for first, last in item.port]
-    found = [(protocol, *pair) for (protocol, _asked_for), ranges in claims.items() for pair in _meeting(ranges)]
+            taken = claims.setdefault((protocol, _asked(gateway, item), bool(item.destination)), {})
+            for net in item.destination or item.source or (ANY,):
+                taken.setdefault(net, []).extend((first, last, index) for first, last in item.port)
+    found = [(key[0], *pair) for key, by_net in claims.items() for pair in _meeting(by_net)]
     doubled: t.Dict[t.Tuple[int, int], str] = {}
     covered: t.Dict[int, t.Dict[t.Tuple[str, int], int]] = {}
     for protocol, early, late in found:
@@ -173,15 +176,33 @@ def _check_taken_forwards(gateway: Gateway, problems: Problems) -> None:
             )
 
 
-def _meeting(ranges: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
-    """Pairs of forwards whose ports overlap, the earlier forward first."""
-    reach: t.List[Claim] = []
-    for claim in sorted(ranges):
-        reach = [other for other in reach if other[1] >= claim[0]]
-        for other in reach:
-            if other[2] != claim[2]:
-                yield (other, claim) if other[2] < claim[2] else (claim, other)
-        reach.append(claim)
+def _meeting(by_net: t.Mapping[str, t.List[Claim]]) -> t.Iterator[t.Tuple[Claim, Claim]]:
+    """Pairs of forwards whose networks and ports overlap, the earlier forward first.
+
+    There may be 10,000 with one port, or with one network, so only those that overlap are looked at.
+    """
+    inside: t.Dict[str, t.List[Claim]] = {net: [] for net in by_net}
+    nets = [net for net in by_net if is_network(net)]
+    for outer, inner in overlaps(nets, nets):
+        if outer != inner and network(outer).prefixlen <= network(inner).prefixlen:
+            inside[outer] += by_net[inner]
+    if ANY in by_net:
+        inside[ANY] = [claim for net, claims in by_net.items() if net != ANY for claim in claims]
+    for net, claims in by_net.items():
+        for one, other in _on_one_port([*claims], claims + inside[net]):
+            if one[2] != other[2]:
+                yield (one, other) if one[2] < other[2] else (other, one)
+
+
+def _on_one_port(ours: t.List[Claim], theirs: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
+    both = sorted([(*claim[:2], side, claim) for side, claims in enumerate((ours, theirs)) for claim in claims])
+    reach: t.Tuple[t.List[Claim], ...] = [], []
+    for first, _last, side, claim in both:
+        waiting = reach[1 - side]
+        waiting[:] = [each for each in waiting if each[1] >= first]
+        for other in waiting:
+            yield (other, claim) if side else (claim, other)
+        reach[side].append(claim)
 
 
 def _forward_name(forwards: t.Sequence[PortForward], index: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._intent import conflicts
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.conflicts import exempted_by
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
@@ -158,3 +159,19 @@ def test_names_that_are_not_there():
 def test_ten_thousand_forwards_are_compared_in_passing():
     many = [forward("f{0}".format(number), str(number)) for number in range(1, 10001)]
     assert problems(port_forwards=many) == []
+
+
+@pytest.mark.parametrize("option", ["destination", "source", "port"])
+def test_forwards_that_have_nothing_in_common_are_not_compared(option, monkeypatch):
+    """Of 2,000 forwards that differ in one option, only one that covers all others is compared with each of them."""
+    one = {"destination": "203.{0}.{1}.1", "source": "198.{0}.{1}.1", "port": "{0}{1:02}"}[option]
+    wide = {"destination": "203.0.0.0/8", "source": "198.0.0.0/8", "port": "1-65535"}[option]
+    many = [dict(forward("f" + str(n)), **{option: [one.format(20 + n // 100, n % 100)]}) for n in range(2000)]
+    compared = []
+    takes = conflicts._takes
+    monkeypatch.setattr(conflicts, "_takes", lambda *both: compared.append(both) or takes(*both))
+    assert problems(port_forwards=[*many, dict(forward("rest"), **{option: [wide]})]) == []
+    assert len(compared) <= 4000
+    compared.clear()
+    assert len(problems(port_forwards=[dict(forward("rest"), **{option: [wide]}), *many])) == 2000
+    assert 2000 <= len(compared) <= 4000
