@@ -59,6 +59,44 @@ def test_a_service_that_loads_rules_rolls_back_a_change_of_the_fence(machine: Ma
         machine.apply(state="absent")
 
 
+SITE = "flush ruleset; table inet site { chain in { type filter hook input priority 0; tcp dport 9999 drop; }; }"
+OWN = "ExecStart=\nExecStart=/usr/sbin/nft -f /etc/site.nft\n"
+RELOAD = OWN + "ExecReload=\nExecReload=/usr/sbin/nft -f /etc/site.nft\n"
+PLACE = "/etc/systemd/system/nftables.service.d"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "verb"),
+    [
+        ("10-site", RELOAD, "reload"),
+        ("override", RELOAD, "reload"),  # what systemctl edit writes
+        ("10-keep", OWN + "ExecStop=\n", "stop"),
+    ],
+)
+def test_the_commands_of_other_drop_ins_are_kept(machine: Machine, name: str, text: str, verb: str) -> None:
+    """Such as the site's own firewall in place of Debian's empty one, or a stop that does not flush."""
+    machine.sh("echo '{0}' > /etc/site.nft; mkdir -p {1}; printf '[Service]\\n{2}' > {1}/{3}.conf".format(
+        SITE, PLACE, text.replace("\n", "\\n"), name
+    ))  # fmt: skip
+    machine.sh("systemctl daemon-reload; systemctl enable --now --quiet nftables")
+    tables = "nft list tables"
+    try:
+        assert "inet site" in machine.sh("systemctl {0} nftables; {1}".format(verb, tables))  # without ours
+        machine.sh("systemctl start nftables")
+        machine.apply(**GATEWAY)
+        machine.sh("systemctl {0} nftables; sleep 1".format(verb))
+        wanted = {"table inet site", "table inet ipmasq-fence", "table inet ipmasq"}
+        assert set(machine.sh(tables).strip().split("\n")) == wanted
+        assert machine.sh(OUT).strip() == "3 received"
+        assert not machine.apply(**GATEWAY)["changed"]
+    finally:
+        machine.sh(
+            "rm {0}/{1}.conf; systemctl daemon-reload; systemctl disable --now --quiet nftables".format(PLACE, name)
+        )
+        machine.apply(state="absent")
+        assert machine.sh("ls {0} || true".format(PLACE)) == ""
+
+
 def test_it_stands_through_whatever_is_done_by_hand(machine: Machine) -> None:
     before = machine.sh("find /etc | sort")
     assert "+ fence: stands" in machine.apply(**GATEWAY)["differences"]

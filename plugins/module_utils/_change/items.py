@@ -78,7 +78,8 @@ def apply_item(
     before, after = DECLARATION.of(known.state).intent, _intent_of(known, item, present)
     connections = forgetting.Forgetting(instance, before, after, not known.others, host, facts=facts)
     flows, more = with_connections(change, connections, host, pending)
-    return Result(change, warnings + more, pending_values(pending, host), notes, why=choice.why, flows=flows)
+    values, remarks = pending_values(pending, host), service.remarks(scene.init, host) if state else ()
+    return Result(change, warnings + more, values, notes, remarks, choice.why, flows)
 
 
 def _scene_of(known: Earlier, key: str, rendered: Rows, backend: Backend, host: Sight) -> Scene:

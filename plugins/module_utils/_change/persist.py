@@ -199,7 +199,7 @@ done
 
 # Docker protects its networks only if it turns forwarding on itself; its drop-in runs this again with "late".
 later=no
-if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/ipmasq.conf ] &&
+if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/zz-ipmasq.conf ] &&
     [ "$(readlink /etc/systemd/system/docker.service)" != /dev/null ] &&
     [ "$(readlink /etc/systemd/system/docker.socket)" != /dev/null ] &&
     [ -e /etc/systemd/system/multi-user.target.wants/docker.service ]; then
@@ -328,6 +328,8 @@ def stale_files(scene: Scene, parts: Parts, wanted: t.Mapping[str, object], host
     others = [name for name in remaining(host) if name != scene.instance]
     if not wanted and not others:
         paths += [LOADER, *service.ALL]
+    elif wanted:
+        paths += service.OLD
     if not any(host.find(stem(name) + ".*links") for name in others):
         paths += service.ALL_LINKS
     if not any(host.exists(stem(name) + ".fence.nft") for name in others):

@@ -114,8 +114,8 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     notes = resolved.notes + kept.notes
     if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
-    warnings = drops + resolved.warnings
-    return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, resolved.remarks, resolved.chosen)
+    warnings, remarks = drops + resolved.warnings, resolved.remarks + service.remarks(init, host)
+    return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
 
 
 def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight) -> t.List[t.Tuple[str, str]]:

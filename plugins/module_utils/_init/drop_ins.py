@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import typing as t
 
-from .units import SYSTEMD, UNITS
+from .commands import find
+from .units import SYSTEMD
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
+    from .commands import Service
 
 
+HEAD = "# Written by the Ansible collection ipmasq.linux: reloads our rules whenever this service has changed rules.\n"
 #: While it flushes and loads, no packet of a gateway's links finds a route: "close" (see shut.py).
 DROP_IN_TEXT = """\
-# Written by the Ansible collection ipmasq.linux: reloads our rules whenever this service has changed rules.
 [Service]
 {before}ExecStartPost=-/bin/sh /etc/ipmasq/boot{words}
 {reload}{stop}ExecStopPost=-/bin/sh /etc/ipmasq/boot{words}
@@ -33,7 +35,20 @@ DROP_IN_TEXT = """\
 CLOSE = "-/bin/sh /etc/ipmasq/boot close"
 #: Only for those that can be reloaded: it would be all that their reload does.
 RELOAD_TEXT = "ExecReload=-/bin/sh /etc/ipmasq/boot{words}\n"
-RELOADED = ("nftables", "docker")
+#: The keys whose commands of others ours says anew, in the turn of a stop and a reload.
+REPLACED = ("ExecStop", "ExecReload")
+#: Drop-ins apply in the order of their names: ours comes behind those of others.
+NAME = "zz-ipmasq.conf"
+#: What is left alone, and what is lost.
+UNSURE = (
+    "{0}.service: {1} has a command that continues in the next line or is not UTF-8, so it is left alone, and the "
+    "gateway is not shut before {2}; write each command in one line"
+)
+WHEN = {"ExecStop": "a stop", "ExecReload": "a reload"}
+BEHIND = (
+    "{0}.service: {1} sets {2} behind our drop-in, so the gateway may stay open while that service changes "
+    "rules, or lose its own; give the file a name that sorts before {3}"
+)
 #: Those that flush everything when they are started, reloaded or stopped.
 FLUSHING = ("nftables", "netfilter-persistent")
 #: Only for those that load what others have saved of ours, too.
@@ -69,11 +84,8 @@ Files = t.Dict[str, t.Tuple[str, int]]
 
 def files_of(systemd: bool, host: Sight) -> Files:
     found: Files = dict(PLUGIN_FILES) if host.exists(PLUGINS) and not is_fixed(PLUGINS, host) else {}
-    for name, words in NEIGHBOURS.items() if systemd else ():
-        places = ["{0}{1}.service".format(folder, name) for folder in UNITS]
-        unit = next((path for path in places if host.exists(path)), "")
-        if unit:
-            found[drop_in(name)] = (_drop_in_text(name, words, host.read(unit) or ""), 0o644)
+    for each in _neighbours(systemd, host):
+        found[drop_in(each.name)] = (each.text(), 0o644)
     return found
 
 
@@ -93,28 +105,65 @@ def left_out(host: Sight) -> t.Tuple[str, ...]:
     return (LEFT_OUT,)
 
 
-def _drop_in_text(name: str, words: str, unit: str) -> str:
-    reload = RELOAD_TEXT.format(words=words) if name in RELOADED else ""
-    before = BEFORE_TEXT if name in SAVED else ""
-    stop = ""
-    if name in FLUSHING:
-        before += "ExecStartPre={0}\n".format(CLOSE)
-        stop = _closed_first("ExecStop", unit)
-        reload = (_closed_first("ExecReload", unit) if reload else "") + reload
-    return DROP_IN_TEXT.format(words=words, before=before, reload=reload, stop=stop)
+def remarks(systemd: bool, host: Sight) -> t.Tuple[str, ...]:
+    """Where drop-ins of others leave less of ours than there should be."""
+    return tuple(told for each in _neighbours(systemd, host) for told in each.remarks())
 
 
-def _closed_first(key: str, unit: str) -> str:
-    """A drop-in can only add a command behind those of the unit, so they are said anew."""
-    lines = [line for line in unit.splitlines() if line.startswith(key + "=")]
-    if not lines or any(line.endswith("\\") for line in lines):
-        return ""
-    return "".join(line + "\n" for line in [key + "=", "{0}={1}".format(key, CLOSE), *lines])
+def _neighbours(systemd: bool, host: Sight) -> t.Iterator[_Neighbour]:
+    for name in NEIGHBOURS if systemd else ():
+        service = find(name, (drop_in(name), *OLD), host)
+        if service:
+            yield _Neighbour(name, service)
+
+
+class _Neighbour:
+    """A service of others that is installed."""
+
+    def __init__(self, name: str, service: Service) -> None:
+        self.name = name
+        self._service = service
+        self._flushes = name in FLUSHING
+        self._theirs = {key: service.commands(key, NAME) for key in REPLACED}
+
+    def text(self) -> str:
+        # The remarks are in the file, too: if what comes behind it changes, it has to be written anew.
+        return HEAD + "".join("# {0}\n".format(each) for each in self.remarks()) + self._section()
+
+    def _section(self) -> str:
+        words = NEIGHBOURS[self.name]
+        before = BEFORE_TEXT if self.name in SAVED else ""
+        before += "ExecStartPre={0}\n".format(CLOSE) if self._flushes else ""
+        stop, reload = (self._closed_first(key) if self._flushes else "" for key in REPLACED)
+        if self._theirs["ExecReload"].lines:
+            reload += RELOAD_TEXT.format(words=words)
+        return DROP_IN_TEXT.format(words=words, before=before, reload=reload, stop=stop)
+
+    def _closed_first(self, key: str) -> str:
+        """A drop-in can only add a command behind those of the unit and of other drop-ins, so they are said anew."""
+        theirs = self._theirs[key]
+        if not theirs.lines or not theirs.sure:
+            return ""
+        return "".join("{0}={1}\n".format(key, value) for value in ("", CLOSE, *theirs.lines))
+
+    def remarks(self) -> t.List[str]:
+        unsure = [key for key in REPLACED if self._flushes and not self._theirs[key].sure]
+        keys, times = " and ".join(unsure), " and ".join(WHEN[key] for key in unsure)
+        found = [UNSURE.format(self.name, keys, times)] if unsure else []
+        ours = {line.partition("=")[0] for line in self._section().splitlines()}
+        for path, used, cleared in self._service.behind(NAME):
+            # A reload of theirs behind ours may flush what ours has just loaded.
+            lost = (cleared & ours) | (used & {"ExecReload"})
+            if lost:
+                found.append(BEHIND.format(self.name, path, ", ".join(sorted(lost)), NAME))
+        return found
 
 
 def drop_in(name: str) -> str:
-    return "{0}{1}.service.d/ipmasq.conf".format(SYSTEMD, name)
+    return "{0}{1}.service.d/{2}".format(SYSTEMD, name, NAME)
 
 
+#: What earlier releases wrote: it sorts before ``override.conf``, which ``systemctl edit`` writes.
+OLD = tuple("{0}{1}.service.d/ipmasq.conf".format(SYSTEMD, name) for name in NEIGHBOURS)
 #: Whatever may have been written here, to be removed with the last instance.
-ALL = (*(drop_in(name) for name in NEIGHBOURS), *PLUGIN_FILES)
+ALL = (*(drop_in(name) for name in NEIGHBOURS), *OLD, *PLUGIN_FILES)

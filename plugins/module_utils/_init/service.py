@@ -154,6 +154,12 @@ def files_of(init: t.Optional[Init], links: bool, fence: bool, host: Sight) -> F
     return found
 
 
+def remarks(init: t.Optional[Init], host: Sight) -> t.Tuple[str, ...]:
+    return drop_ins.remarks(init is _SYSTEMD, host)
+
+
+#: What earlier releases wrote, and no run needs.
+OLD = drop_ins.OLD
 #: Whatever may have been written here, to be removed with the last instance.
 ALL = (UNIT, SCRIPT, SERVICES_UNIT, METRICS_UNIT, METRICS_TIMER, *drop_ins.ALL)
 ALL_FENCE = (FENCE_UNIT, FENCE_SCRIPT)

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 SYSTEMD = "/etc/systemd/system/"
 #: Where units are, those that hide others first.
-UNITS = (SYSTEMD, "/lib/systemd/system/", "/usr/lib/systemd/system/")
+UNITS = (
+    SYSTEMD,
+    "/run/systemd/system/",
+    "/usr/local/lib/systemd/system/",
+    "/lib/systemd/system/",
+    "/usr/lib/systemd/system/",
+)
 UNIT = SYSTEMD + "ipmasq.service"
 FENCE_UNIT = SYSTEMD + "ipmasq-fence.service"
 LINKS_UNIT = SYSTEMD + "ipmasq-links.service"

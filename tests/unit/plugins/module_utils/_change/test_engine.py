@@ -788,3 +788,26 @@ def test_a_host_that_has_never_tracked_connections(loads, forwards):
     assert not apply(host).changed
     remove(host)
     assert {name: host.files[TRACKING + name].strip() for name in TIMERS} == TIMERS
+
+
+def test_drop_ins_of_others_that_come_later_are_drift_and_told(host):
+    """Before ours: its text changes, and so it does for one behind ours, which it cannot follow."""
+    host.files["/lib/systemd/system/nftables.service"] = "[Service]\nExecReload=/sbin/nft -f /etc/nftables.conf\n"
+    place = "/etc/systemd/system/nftables.service.d/"
+    assert not [each for each in apply(host).remarks if "nftables.service" in each]
+    for name, remarks in (("override.conf", 0), ("zzz.conf", 1)):
+        assert gateway_info("default", host, "auto")["drift"] == []
+        host.files[place + name] = "[Service]\nExecReload=\nExecReload=/sbin/load\n"
+        written = "~ {0}zz-ipmasq.conf: differs from what was written".format(place)
+        assert gateway_info("default", host, "auto")["drift"] == [written]
+        result = apply(host)
+        assert result.changed
+        assert len([each for each in result.remarks if "nftables.service: " + place in each]) == remarks
+    assert not apply(host).changed
+
+
+def test_single_items_tell_of_drop_ins_behind_ours(host):
+    host.files["/lib/systemd/system/nftables.service"] = "[Service]\nExecReload=/sbin/nft -f /etc/nftables.conf\n"
+    host.files["/etc/systemd/system/nftables.service.d/zzz.conf"] = "[Service]\nExecReload=\n"
+    assert [each[:17] for each in masquerade(host).remarks] == ["nftables.service:"]
+    assert not masquerade(host, state="absent").remarks

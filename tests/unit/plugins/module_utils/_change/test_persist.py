@@ -111,6 +111,19 @@ def test_stale_files():
     assert {persist.LOADER, service.UNIT} <= set(persist.stale_files(Scene("default"), PARTS, {}, host))
 
 
+def test_a_file_of_an_earlier_release_goes_with_the_next_run():
+    host = fakes.FakeHost()
+    old = service.OLD[0]
+    host.files.update({"/etc/ipmasq/default.json": "", "/etc/ipmasq/lab.json": "", old: ""})
+    wanted = {"/etc/ipmasq/default.json": 0}
+    assert old in persist.stale_files(Scene("default"), PARTS, wanted, host)
+    # The other instance still needs it: its own run has not written the new one yet.
+    assert old not in persist.stale_files(Scene("default"), PARTS, {}, host)
+    del host.files["/etc/ipmasq/lab.json"]
+    assert old in persist.stale_files(Scene("default"), PARTS, {}, host)
+    assert "systemctl daemon-reload" in service.lines(service.init_of(host), [], [old], False)[1]
+
+
 #: In place of the host's own ip: a boot that fails shuts links by policy routing rules. Like busybox's, it has
 #: none of multicast.
 IP = """
