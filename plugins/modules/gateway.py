@@ -111,6 +111,8 @@ options:
             RFC 4193), or global IPv6 with O(ipv6=route). NAT items that apply to all LANs translate it.
           - A narrower network that a LAN of another instance has, on other links, is left out, and belongs to that LAN
             alone. Apply that instance first; otherwise its run is refused.
+          - A network that overlaps that of a WAN, or contains the single address (/32) of one, is refused. From
+            networks that are routed to an interface, the addresses and routers of WANs are left out.
         type: list
         elements: str
       reaches:

@@ -254,6 +254,52 @@ def test_one_card_for_both_sides(gate, net):
     assert net.tcp("office", "server", "198.18.0.1") == "192.168.1.1"
 
 
+def wire_cloud(net) -> None:
+    """As Google's clouds do: each card has a /32 address, and all of 10.0.0.0/8 is behind the inner one."""
+    net.unwire_wan()
+    sh("ip link del guest0; ip link del lan0; ip -6 route flush default")
+    for name, node in (("wan0", "wan"), ("lan0", "office")):
+        sh("ip link add {0} type veth peer name up0 netns {1}; ip link set {0} up".format(name, net.nodes[node].path))
+        sh("echo 0 > /proc/sys/net/ipv4/conf/{0}/rp_filter".format(name))
+        net.nodes[node].ip_batch("link set up0 up")
+    sh("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; ip addr add 10.128.0.5/32 dev wan0")
+    sh("ip route add 10.128.0.1 dev wan0; ip route add default via 10.128.0.1 dev wan0")
+    sh("ip addr add 10.200.0.5/32 dev lan0; ip route add 10.200.0.1 dev lan0; ip route add 10.0.0.0/8 via 10.200.0.1")
+    net.nodes["wan"].ip_batch("addr add 10.128.0.1/20 dev up0", "addr add 198.18.0.1/32 dev lo")
+    net.nodes["office"].ip_batch(
+        "addr add 10.200.0.1/20 dev up0",
+        "addr add 10.200.0.10/32 dev lo",
+        "route add default via 10.200.0.5 dev up0 onlink src 10.200.0.10",
+    )
+
+
+def test_a_wan_whose_single_address_is_in_a_route_of_the_lan(gate, net):
+    """Rules know a LAN by its networks, so those of the LAN leave out that address and the WAN's router."""
+    wire_cloud(net)
+
+    def seen() -> str:
+        asked = net.asks("udp", "office", "wan", "198.18.0.1", 5353, timeout=0.5, bind=("10.200.0.10", 0))
+        return getattr(asked, "peer", asked)
+
+    pings = "ping -c 1 -W 1 -q 10.128.0.1"
+    sh(pings)
+    result = gate.apply()
+    assert chosen(result) == (["wan0"], ["lan0"]) and not [each for each in result.remarks if "10.128" in each]
+    assert seen() == "10.128.0.5"
+    sh(pings)  # it answers
+    assert gate.info()["drift"] == [] and not gate.apply().changed
+    # A lease with another address: the rules do not know it yet.
+    sh("ip addr add 10.128.0.7/32 dev wan0; ip addr del 10.128.0.5/32 dev wan0")
+    (line,) = gate.info()["drift"]
+    assert "overlaps 10.128.0.7/32 of WAN wan0 since the last run" in line
+    gate.apply()
+    assert seen() == "10.128.0.7" and gate.info()["drift"] == []
+    # Sources that are the WAN's do not come from the LAN.
+    net.nodes["office"].ip_batch("addr add 10.128.0.1/32 dev lo")
+    bad = net.asks("udp", "office", "wan", "198.18.0.1", 5353, timeout=0.4, bind=("10.128.0.1", 0))
+    assert bad == "timeout"
+
+
 # --- Container managers -----------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
 from .._resolve import declared
 from .._resolve.around import new_ways_out
+from .._resolve.outer import overlapping
 from .._resolve.rivals import changed_beside
 from .._rollback import rollback
 from .._rules.rows import Plan
@@ -132,6 +133,8 @@ def _since(gateway: t.Optional[Resolved], facts: Facts, others: t.Sequence[Decla
     words = "~ {0}: has got a default route since the last run, whose rules take it for a link without one"
     told = "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones"
     found = [words.format(name) for name in ways_out] + [told.format(name) for name in dict.fromkeys(changed)]
+    inside = "~ LAN {0}: its {1} since the last run, and the LAN may have no Internet; a run says what to do"
+    found += [inside.format(each.lan, each) for each in overlapping(gateway, facts)]
     return found + changed_beside(gateway, gateways)
 
 

@@ -93,6 +93,7 @@ class Interface:
     master: str = ""  # the bridge, bond or VRF whose port it is
     port_of: str = ""  # the kind of that master: bridge, bond, vrf, team
     parent: str = ""  # the lower link of a VLAN or another stacked link
+    peers: t.Tuple[str, ...] = ()  # the other ends of its addresses, as of PPP
     far: bool = False  # a veth link whose other end is in another network namespace
     said: bool = False  # a manager's, as the user says
 
@@ -111,6 +112,7 @@ class Route:
     protocol: str = ""  # who set it: ra, dhcp, static, boot …
     table: str = "main"
     metric: int = 0
+    via: str = ""  # the router, if the route has one of the same family
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,7 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         master=link.get("master") or "",
         port_of=details.get("info_slave_kind", "") if link.get("master") else "",
         parent=link.get("link") or "",
+        peers=tuple(info["address"] for info in addresses if "address" in info),
         far=kind == "veth" and "link_netnsid" in link,
     )
 
@@ -307,7 +310,7 @@ def _hops(route: t.Mapping[str, t.Any], family: str) -> t.List[Route]:
     hops = route.get("nexthops") or [route]
     protocol, table = str(route.get("protocol", "")), str(route.get("table", "main"))
     return [
-        Route(hop["dev"], family, protocol, table, int(route.get("metric", 0)))
+        Route(hop["dev"], family, protocol, table, int(route.get("metric", 0)), hop.get("gateway", ""))
         for hop in hops
         if hop.get("dev", "lo") != "lo"
     ]

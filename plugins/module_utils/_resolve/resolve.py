@@ -12,8 +12,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._base.errors import Problems
-from .._base.net import matches_any, network as parsed_network
-from .._base.values import overlaps
+from .._base.net import matches_any
 from .._intent.conflicts import check_references
 from .added import added_addresses
 from .around import around, check_managed, check_reaches, concerning
@@ -25,6 +24,7 @@ from .inside import followed
 from .missed import Missed
 from .names import Names, with_kernel_names
 from .nested import narrowed, set_apart, shared
+from .outer import check_overlaps, unheard, without_outer
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
 from .resolved import ResolvedLan, ResolvedWan, resolved_from
@@ -82,6 +82,7 @@ def resolve(
     wans = sides.wans(gateway)
     lans = with_services(sides.lans(gateway, wans), gateway.dns, facts, problems)
     chosen = remembered(gateway, lans, wans)
+    lans = without_outer(lans, wans, facts)
     beside = around(lans, wans, facts, concerning(gateway, neighbours), gateway.managed_links)
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
@@ -128,7 +129,7 @@ def resolve(
         check_rivals(resolved, others, between)
         if between.found:
             (unsure if is_check() else problems).take(between)
-    _check_wan_networks(lans, wans, facts, problems)
+    check_overlaps(resolved, facts, problems)
     problems.raise_if_any()
     return Resolution(
         resolved,
@@ -140,7 +141,7 @@ def resolve(
             + lost
             + [UNLESS.format(each) for each in unsure.found]
         ),
-        remarks=tuple(remarks(resolved, facts, neighbours) + answers(resolved, facts)),
+        remarks=tuple(remarks(resolved, facts, neighbours) + unheard(resolved, facts) + answers(resolved, facts)),
     )
 
 
@@ -209,30 +210,3 @@ class _Sides:
             told = "{0} {1}, so its networks cannot be read; list them in networks".format(names, lack)
             self._problems.add(where, told)
         return networks
-
-
-def _check_wan_networks(
-    lans: t.Tuple[ResolvedLan, ...], wans: t.Tuple[ResolvedWan, ...], facts: Facts, problems: Problems
-) -> None:
-    """RFC 4787 REQ-7: a LAN that overlaps the WAN link's network could not reach that link."""
-    for wan in wans:
-        for interface in facts.meant_by(wan.interface):
-            for index, lan in enumerate(lans):
-                for ours, theirs in overlaps(lan.networks, interface.networks):
-                    problems.add(
-                        "lans[{0}] '{1}'".format(index, lan.name),
-                        "network {0} overlaps {1} of WAN {2}; {3}".format(
-                            ours, theirs, interface.name, _apart(ours, theirs)
-                        ),
-                    )
-
-
-def _apart(ours: str, theirs: str) -> str:
-    """What to do about a LAN network that overlaps a WAN's: exclude the WAN's part, if anything remains."""
-    outer, inner = parsed_network(ours), parsed_network(theirs)
-    if outer.prefixlen >= inner.prefixlen:
-        return "renumber the LAN"
-    left = sorted(outer.address_exclude(inner), key=lambda net: (net.prefixlen, net.network_address))
-    return "name the networks behind the LAN without that range, such as {0}".format(
-        ", ".join(str(net) for net in left[:4]) + (" and more" if len(left) > 4 else "")
-    )

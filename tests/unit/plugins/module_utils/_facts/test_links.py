@@ -130,11 +130,11 @@ def test_every_way_out():
     host.routes, host.rules = {"-4": ROUTES4, "-6": ROUTES6}, RULES4
     assert read_facts(host).routes == (
         Route("tun0", metric=3),
-        Route("eth1", metric=77),
-        Route("eth2", metric=77),
-        Route("wlan0", protocol="dhcp", metric=600),
-        Route("ppp0", "ip6", "ra", metric=1024),
-        Route("wg0", table="51820"),
+        Route("eth1", metric=77, via="10.0.0.7"),
+        Route("eth2", metric=77, via="10.0.0.8"),
+        Route("wlan0", protocol="dhcp", metric=600, via="192.168.1.1"),
+        Route("ppp0", "ip6", "ra", metric=1024, via="fe80::1"),
+        Route("wg0", table="51820", via="10.0.0.4"),
     )
 
 
