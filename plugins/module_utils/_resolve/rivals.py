@@ -51,7 +51,7 @@ def mapped_beside(gateway: Resolved, others: t.Iterable[Resolved]) -> t.Tuple[t.
     """What other instances map 1:1 on a WAN on which a forward takes every address: its ``wan``, and the network."""
     wanted = {
         (forward.wan, family_of(forward.to[0]))
-        for forward in gateway.port_forwards
+        for _index, forward in gateway.sound("port_forwards")
         if _translates(gateway, forward) and not forward.destination and _has_clients(gateway, forward)
     }
     theirs = [(other, item, net) for other in others for item in _one_to_one(other) for net in item.to]
@@ -210,7 +210,7 @@ def _translates(gateway: Resolved, forward: PortForward) -> bool:
 
 
 def _one_to_one(gateway: Resolved) -> t.List[NatItem]:
-    return [item for item in gateway.nat if item.action in ONE_TO_ONE]
+    return [item for _index, item in gateway.sound("nat") if item.action in ONE_TO_ONE]
 
 
 def _links(gateway: Resolved) -> Networks:
