@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 from helpers import GUESTS, ONE_LAN, TWO_LANS
 from sandbox import sh
 from test_undeclared import SOON, closed, container, mgmt, published_by_another
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, hardware_address, udp
+from topology import CLIENTS, GATE4, GATE6, ISP4, SECOND4, WAN4, WAN6, Sniffer, hardware_address, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base import prefix
 
@@ -101,6 +102,27 @@ def test_the_loopback_network_is_not_there_for_a_wan_either(gate, net):
             assert not reached(WAN4, "127.0.0.1"), undeclared
             assert not reached("127.0.0.9", GATE4), undeclared
             assert reached(WAN4, GATE4), undeclared
+
+
+def test_a_dhcp_server_with_a_private_address_is_heard_by_a_second_wan(gate, net):
+    """Its answer to a client that rebinds is no answer to a packet that anybody sent there."""
+    net.wire_second_wan()
+    sh("for link in /proc/sys/net/ipv4/conf/*; do echo 0 > $link/rp_filter; done")
+    wans = [{"interface": "wan0"}, {"interface": "wan1"}]
+
+    def arrives(source: str, address: str, port: int, node: str = "gate") -> bool:
+        with net.socket(node, socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.bind(("", port))
+            past_the_stack(net, [udp(source, address, 67, port)], "isp", "wan1")
+            return bool(select.select([client], [], [], SOON)[0])
+
+    for options in ({}, {"input": "protect"}):
+        gate.apply(wans=wans, lans=[{"name": "office", "interfaces": ["lan0"]}], **options)
+        assert arrives("10.1.2.3", SECOND4, 68)
+        # Nothing else of that server, unlike of a public one; nor anything to a host behind the gateway.
+        assert not arrives("10.1.2.3", SECOND4, 69)
+        assert arrives(ISP4, SECOND4, 69) == (not options)
+        assert not arrives("10.1.2.3", OFFICE4, 68, "office")
 
 
 def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):

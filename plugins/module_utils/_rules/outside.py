@@ -14,6 +14,7 @@ from .._base.net import by_family
 from .._base.values import SHARED, is_private, overlaps
 from .._resolve.inside import followed
 from .chains import DROP, NEVER_OUTSIDE, OUTSIDE, RETURN, wan_interfaces
+from .input import DHCP_CLIENT
 from .managed import GROUPS
 from .model import Action, Chain, Match, Rule
 
@@ -65,7 +66,7 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
     """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
 
     Only private ones: the route to a public source may use another WAN, and so may that to a network of two WANs.
-    Multicast may come from anywhere.
+    Multicast may come from anywhere, and so may what a DHCP server sends to this host.
     """
     if not any(lan.follows and lan.spoof_check for lan in gateway.lans):
         return []
@@ -74,6 +75,12 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
         for link, networks in gateway.around.alike
         for family, nets in by_family(networks).items()
     ]
+    private = by_family(net for net in followed(gateway) if is_private(net))
+    own += [
+        Rule(ASKED.name, Match(family, protocol="udp", port=((port, port),), local=True), RETURN, "declared")
+        for family, port in DHCP_CLIENT.items()
+        if family in private
+    ]
     return own + [
         Rule(
             ASKED.name,
@@ -81,7 +88,7 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
             DROP,
             "spoofed/" + wan,
         )
-        for family, nets in by_family(net for net in followed(gateway) if is_private(net)).items()
+        for family, nets in private.items()
         for wan in wan_interfaces(gateway)
     ]
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
@@ -33,6 +35,21 @@ def closed(**options):
 def test_private_addresses_and_those_of_one_link_are_not_there_for_a_wan():
     assert set(closed()[0]) >= {"10.0.0.0/8", "fc00::/7", *LOOPBACK, *NARROW}
     assert closed(undeclared="leave")[0] == ["127.0.0.0/8", "192.168.1.0/24"]
+
+
+def test_answers_to_this_host_as_a_dhcp_client_come_before_what_is_astray():
+    """Providers have DHCP servers with private addresses, which answer by each of their links."""
+    lans = (replace(LAN, follows=True),)
+    gateway = resolved_from(gateway_from_params(gateway_params()), wans=(ResolvedWan("wan0"),), lans=lans)
+    rules = [rule for rule in outside(gateway) if rule.chain == ASKED.name]
+    first = next(place for place, rule in enumerate(rules) if rule.match.astray)
+    answers = [rule for rule in rules[:first] if rule.match.protocol == "udp"]
+    assert [(rule.match.family, rule.match.port, rule.match.local) for rule in answers] == [
+        ("ip", ((68, 68),), True),
+        ("ip6", ((546, 546),), True),
+    ]
+    # The drop of private addresses that are elsewhere stays before it.
+    assert rules.index(answers[0]) > max(place for place, rule in enumerate(rules) if rule.match.elsewhere)
 
 
 @pytest.mark.parametrize("address", ["192.168.1.1", "100.64.0.7"])
