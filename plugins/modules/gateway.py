@@ -689,6 +689,8 @@ options:
         the Internet, not to a site.
       - With V(leave), such links are not filtered, except those of other instances.
       - Traffic between two undeclared links is never filtered.
+      - With V(drop), what would be forwarded through a link of a LAN that has a default route when the module runs is
+        rejected, unless its destination is in the networks of that LAN, or private.
     type: str
     default: drop
     choices: [drop, leave]

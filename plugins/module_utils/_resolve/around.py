@@ -65,6 +65,7 @@ def around(
         managed=managed + tuple(sorted(each.name for each in vpns)),
         apart=apart,
         ways_out=ways_out,
+        lan_ways_out=lan_ways_out(lans, facts),
         behind=tuple(
             net
             for each in (*named, *vpns)
@@ -89,6 +90,21 @@ def around(
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
     )
+
+
+def lan_ways_out(lans: t.Iterable[Lan], facts: Facts) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
+    """Links of LANs, as declared, through which a default route leads, and the families in which one may.
+
+    A route from an advertisement does not count alone: any host of the LAN can set one, and the kernel removes it once
+    the host forwards. Beside an IPv4 route, one may come or go at any time.
+    """
+    found = []
+    for name in dict.fromkeys(name for lan in lans for name in lan.interfaces):
+        routes = (each for each in facts.routes if matches_any([name], each.interface))
+        families = {each.family for each in routes if each.protocol != "ra"}
+        if families:
+            found.append((name, ("ip", "ip6") if "ip" in families else ("ip6",)))
+    return tuple(found)
 
 
 def _is_twin(interface: Interface, lan: Lan, facts: Facts) -> bool:
@@ -180,14 +196,16 @@ def sites_of(gateway: Resolved) -> t.Tuple[str, ...]:
 
 
 def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.List[str]:
-    """Undeclared links that have got a default route since the rules were made.
+    """Links that have got a default route since the rules were made, and are not WANs.
 
     ``beside``: links of other instances, which these answer for.
     """
     if gateway.undeclared == "leave":
         return []
     known = [*_declared(gateway.lans, gateway.wans), *gateway.around.ways_out, *beside]
-    return [each for each in facts.default_routes if is_plain_link(each) and not matches_any(known, each)]
+    before = dict(gateway.around.lan_ways_out)
+    inside = [name for name, now in lan_ways_out(gateway.lans, facts) if not set(now) <= set(before.get(name, ()))]
+    return inside + [each for each in facts.default_routes if is_plain_link(each) and not matches_any(known, each)]
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:

@@ -28,12 +28,20 @@ MOST_NAMED = 5
 
 def dangers(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Warnings for every run, as long as the cause lasts."""
-    open_ways = _ways_out(gateway, facts) if gateway.undeclared == "leave" else []
-    return [
+    open_ways, left = [], []
+    if gateway.undeclared == "leave":
+        open_ways, left = _ways_out(gateway, facts), _lan_ways_out(gateway, facts)
+    found = [
         "{0} has a default route but is not a WAN, and undeclared is leave: what LANs send through it is not "
         "translated; add it to wans".format(names)
         for names in open_ways
-    ] + [
+    ]
+    words = (
+        "{0} has a default route; it is a link of LAN {1}, and undeclared is leave: what LANs send through it to the "
+        "Internet is not translated; remove that route, or set undeclared to drop"
+    )
+    found += [words.format(link, lan) for link, lan in left]
+    return found + [
         "LAN {0}: a host there sends router advertisements (there is an IPv6 default route through {1}); {1} stays a "
         "LAN and does not become a WAN; find that host".format(lan.name, name)
         for lan in gateway.lans
@@ -48,6 +56,12 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     found = _absent(gateway, facts) + [
         "{0} has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should".format(names)
         for names in closed_ways
+    ]
+    found += [
+        "{0} has a default route; it is a link of LAN {1}, so nothing is forwarded through it to the Internet, "
+        "only to private networks and those of LAN {1}; list in networks what else is behind it".format(link, lan)
+        for link, lan in _lan_ways_out(gateway, facts)
+        if gateway.undeclared == "drop"
     ]
     elsewhere = [name for each in neighbours for name in each.links]
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
@@ -96,13 +110,23 @@ def _absent(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 
 def _ways_out(gateway: Resolved, facts: Facts) -> t.List[str]:
-    """Links with a default route that are not WANs, as one text; an empty list if there are none."""
-    wans = [wan.interface for wan in gateway.wans]
-    lans = [each.name for lan in gateway.lans for each in _links(lan, facts)]
-    names = [
-        name for name in facts.default_routes if not matches_any(wans, name) and name not in rogue_links(facts, lans)
-    ]
+    """Undeclared links with a default route, as one text; an empty list if there are none."""
+    rogue = rogue_links(facts, ())
+    names = [name for name in facts.default_routes if not matches_any(_patterns(gateway), name) and name not in rogue]
     return [_listed(names) for _once in names[:1]]
+
+
+def _lan_ways_out(gateway: Resolved, facts: Facts) -> t.List[t.Tuple[str, str]]:
+    """Links of LANs with a default route, each with its LAN."""
+    known = dict(gateway.around.lan_ways_out)
+    return [
+        (shorten(each.name), shorten(lan.name))
+        for lan in gateway.lans
+        for pattern in lan.interfaces
+        if pattern in known
+        for each in facts.meant_by(pattern)
+        if each.name in facts.default_routes
+    ]
 
 
 def _on_the_wire(gateway: Resolved, facts: Facts) -> t.Dict[str, str]:

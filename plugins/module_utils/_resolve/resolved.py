@@ -53,6 +53,7 @@ class Around:
     managed: t.Tuple[str, ...] = ()  # links of container, VM and VPN managers: patterns, and names found in this run
     apart: t.Tuple[str, ...] = ()  # links with such names that are not theirs, or that have a default route
     ways_out: t.Tuple[str, ...] = ()  # undeclared links with a default route
+    lan_ways_out: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # links of LANs with one, and its families
     behind: t.Tuple[str, ...] = ()  # networks beyond the private ones that managed links led to in this run
     neighbours: t.Tuple[Neighbour, ...] = ()
     parts: t.Tuple[str, ...] = ()  # networks of undeclared links inside those of a LAN

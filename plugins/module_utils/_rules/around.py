@@ -47,6 +47,7 @@ from .chains import (
 )
 from .follow import exempt_by_route
 from .icmp_errors import RELATED, REWRITTEN
+from .kept import towards
 from .managed import ELSEWHERE, GROUPS, MANAGED, left_to_managers, sites
 from .model import REACH, Action, Chain, Match, Rule
 from .multicast import multicast
@@ -162,7 +163,8 @@ def strange(gateway: Resolved) -> t.List[Rule]:
 def undeclared(gateway: Resolved) -> t.List[Rule]:
     """Packets that arrive here have one declared link and are not yet decided."""
     here, key = UNDECLARED.name, "undeclared"
-    rules = [Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
+    # The mark of another instance does not count: what its LANs reach is the LAN, and not what is beyond.
+    rules = [*towards(gateway, here, Match()), Rule(here, Match(mark=LET_THROUGH), RETURN, "reach")]
     lans, wans, around = lan_interfaces(gateway), wan_interfaces(gateway), gateway.around
     established, *errors = _answers(wans)
     if gateway.undeclared == "leave":

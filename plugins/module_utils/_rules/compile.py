@@ -17,7 +17,7 @@ from .._intent.helpers import HELPERS
 from .._intent.items import Masquerade, PortForwardItem
 from .._resolve.around import reached
 from .._resolve.inside import followed, inside_of, sources_of, within
-from . import follow
+from . import follow, kept
 from .around import (
     CLAIMED,
     COMING,
@@ -144,6 +144,8 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     filled = {rule.chain for rule in rules}
     chains = [chain for chain, _rules in parts if chain.name in filled or chain in (FORWARD, TO, INPUT, SRCNAT, EGRESS)]
     chains += [chain for chain in INNER if chain.name in filled]
+    chains += kept.kept_chains(gateway)
+    rules += kept.kept(gateway)
     for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
         rules += _lan(gateway, lan)
@@ -218,6 +220,7 @@ def _stray(gateway: Resolved) -> t.List[Rule]:
     for lan in gateway.lans:
         chain, key = within_chain(lan), "lan/" + lan.name
         rules.append(Rule(STRAY.name, Match(iif=lan.interfaces), Action("jump", chain), key))
+        rules += kept.towards(gateway, chain, *_own(gateway, lan))
         rules += [Rule(chain, replace(match, oif=lan.interfaces), ACCEPT, key) for match in _own(gateway, lan)]
     return [*rules, Rule(STRAY.name, Match(), DROP, "invalid")]
 
@@ -277,7 +280,7 @@ def _lan(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
     """What a LAN may open: to itself, to WANs and to the LANs it reaches, from its own networks only."""
     chain, opens, key = lan_chain(lan), opens_chain(lan), "lan/" + lan.name
     others = tuple(name for other in gateway.lans if other.name in lan.reaches for name in other.interfaces)
-    allowed = (wan_interfaces(gateway), lan.interfaces + others + reached(gateway, lan))
+    inside, wans = lan.interfaces + others + reached(gateway, lan), wan_interfaces(gateway)
     rules = [Rule(chain, match, Action("goto", opens), key) for match in _own(gateway, lan)]
     if lan.spoof_check:
         # RFC 5508 REQ-4: ICMP errors of routers on the way to a client, with any source, about a known flow.
@@ -288,7 +291,8 @@ def _lan(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
         towards = Match(oif=wan_interfaces(gateway), ct_state=OPENING)
         rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))
     rules += closed_inside(gateway, opens) + _outbound(gateway, lan)
-    return rules + [Rule(opens, Match(oif=side), ACCEPT, key) for side in filter(None, allowed)]
+    rules += [Rule(opens, Match(oif=wans), ACCEPT, key)] if wans else []
+    return [*rules, *kept.towards(gateway, opens, Match()), Rule(opens, Match(oif=inside), ACCEPT, key)]
 
 
 # --- What LANs may open towards a WAN -------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from .chains import (
 )
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import chain_protected
+from .kept import fenced, kept_chains
 from .managed import GROUPS, from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
@@ -67,6 +68,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     if outside:
         rules.append(Rule(BEGIN.name, Match(oif=outside), Action("jump", EGRESS.name), KEY))
         rules.append(Rule(BEGIN.name, Match(iif=outside), Action("goto", OUTSIDE.name), KEY))
+    rules += fenced(gateway, BEGIN.name)
     if lans:
         rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
         rules += _to_lans(gateway, BEGIN.name) + _from_others(gateway)
@@ -89,7 +91,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED)
     chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES) if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
-    return RuleSet(gateway.instance, tuple(chains), tuple(rules))
+    return RuleSet(gateway.instance, (*chains, *kept_chains(gateway)), tuple(rules))
 
 
 def _from_outside(gateway: Resolved) -> t.List[Rule]:

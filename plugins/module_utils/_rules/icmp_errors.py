@@ -21,6 +21,7 @@ from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .._resolve.inside import inside_sources
 from .chains import ACCEPT, BETWEEN, DROP, lan_interfaces, wan_interfaces
+from .kept import towards
 from .model import Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -61,6 +62,7 @@ def errors(gateway: Resolved) -> t.List[Rule]:
     """
     here, lans = ERRORS.name, lan_interfaces(gateway)
     rules = [Rule(here, Match(iif=wan_interfaces(gateway)), ACCEPT, KEY)]
+    rules += towards(gateway, here, Match(iif=lans))
     rules += [Rule(here, match, ACCEPT, KEY) for match in REWRITTEN]
     for lan in gateway.lans:
         chain, ends = errors_chain(lan), lan.interfaces + _others(gateway, lan)

@@ -208,9 +208,35 @@ def test_the_public_networks_behind_a_tunnel(networks, routed, behind):
 
 def test_ways_out_that_have_come_since():
     gateway = Resolved(lans=LANS, wans=WANS, around=replace(seen(), ways_out=("eth9",)))
-    routes = tuple(Route(name) for name in ("ppp0", "lan0", "eth9", "tun0", "wan9"))
+    routes = tuple(Route(name) for name in ("ppp0", "eth9", "tun0", "wan9"))
     assert new_ways_out(gateway, Facts((), routes), ["wan*"]) == ["tun0"]
     assert new_ways_out(replace(gateway, undeclared="leave"), Facts((), routes), []) == []
+
+
+#: What routes mean for lan0. One that any client can set counts only beside another one.
+AT_A_LAN = [
+    ((), ()),
+    ((Route("lan0"),), ("ip", "ip6")),
+    ((Route("lan0", table="100", metric=50),), ("ip", "ip6")),
+    ((Route("lan0", "ip6", "static"),), ("ip6",)),
+    ((Route("lan0", "ip6", "ra"),), ()),
+    ((Route("lan0", "ip6", "ra"), Route("lan0", "ip", "dhcp")), ("ip", "ip6")),
+    ((Route("ppp0"), Route("eth9")), ()),
+]
+
+
+@pytest.mark.parametrize(("routes", "families"), AT_A_LAN)
+def test_default_routes_through_a_link_of_a_lan(routes, families):
+    facts = Facts((link("lan0"),), routes)
+    found = around(LANS, WANS, facts)
+    assert found.lan_ways_out == ((("lan0", families),) if families else ())
+    # Since a run that knew less, since this one, and since one that knew as much.
+    gateway = Resolved(lans=LANS, wans=WANS, around=replace(found, lan_ways_out=()))
+    assert new_ways_out(gateway, facts, ["eth9"]) == ["lan0"] * bool(families)
+    assert new_ways_out(replace(gateway, undeclared="leave"), facts, ["eth9"]) == []
+    assert new_ways_out(replace(gateway, around=found), facts, ["eth9"]) == []
+    one = replace(found, lan_ways_out=(("lan0", ("ip6",)),))
+    assert new_ways_out(replace(gateway, around=one), facts, ["eth9"]) == ["lan0"] * ("ip" in families)
 
 
 def test_lans_of_other_instances():

@@ -132,6 +132,15 @@ TEST_REMARKS = {
         {},
         ["wg0 has a default route but is not a WAN, so LANs cannot use it; add it to wans if they should"],
     ),
+    "a default route through the only card": (
+        [LAN, link("wg0", "10.9.0.0/24", kind="wireguard")],
+        [Route("wg0", table="51820"), Route("lan0")],
+        {"wans": [{"interface": "wg0"}]},
+        [
+            "lan0 has a default route; it is a link of LAN office, so nothing is forwarded through it to the "
+            "Internet, only to private networks and those of LAN office; list in networks what else is behind it"
+        ],
+    ),
     "a tunnel with the routes of the Internet": (
         [WAN, LAN, link("tun0", "10.8.0.0/24", kind="tun", routed=MANY)],
         [OUT],
@@ -299,6 +308,15 @@ def test_what_is_left_open_is_a_danger_at_each_run():
     assert found.remarks == (
         "mgmt0 (10.9.9.0/24): neither WAN nor LAN, so the gateway filters nothing between it and WANs or LANs; add it "
         "to lans if it is a LAN",
+    )
+
+
+def test_a_default_route_of_a_lan_is_a_danger_where_links_are_left_alone():
+    found = told([WAN, LAN], [OUT, Route("lan0")], undeclared="leave")
+    assert found.remarks == ()
+    assert found.warnings == (
+        "lan0 has a default route; it is a link of LAN office, and undeclared is leave: what LANs send through it to "
+        "the Internet is not translated; remove that route, or set undeclared to drop",
     )
 
 
