@@ -488,6 +488,20 @@ def test_a_removal_leaves_another_instance_without_a_state_at_work(gate, how):
     assert not gate.host.find("/etc/ipmasq/*") and "blackhole" not in sh("ip rule")
 
 
+def test_a_run_names_another_instance_whose_state_is_lost(nft):
+    """As it does if that state is damaged: what it declares, and what it needs, is not known."""
+    nft.apply(instance="branch", **ONE_LAN)
+    nft.forwarding(ipv4=True)
+    (nft.host.root / "etc/ipmasq/branch.json").unlink()
+    told = "branch.json: is missing, .* state=absent and instance=branch removes what is left"
+    for act in (lambda: nft.apply(**TWO_LANS), lambda: nft.forwarding(state="absent")):
+        with pytest.raises(GatewayError, match=told):
+            act()
+    assert sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "1"
+    nft.absent(instance="branch")
+    assert nft.forwarding(state="absent").changed
+
+
 @pytest.mark.parametrize("name", ["default-2026.json", "default.copy.sums", "Default.sysctl", "default_of_2026.json"])
 def test_a_copy_beside_the_files_is_nobodys(nft, name):
     nft.apply(**TWO_LANS)

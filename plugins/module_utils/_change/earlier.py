@@ -52,9 +52,21 @@ def read(instance: str, host: Sight) -> Earlier:
 
 def others(instance: str, host: Sight, reading: t.Optional[Reading] = None) -> t.Tuple[State, ...]:
     """The other instances of this host. ``reading``: how each is read where a damaged or lost one is not an error."""
-    read_state, names = (reading, persist.remaining(host)) if reading else (persist.read_state, persist.instances(host))
-    states = [read_state(host, name) for name in names if name != instance]
+    read_state = reading or _known
+    states = [read_state(host, name) for name in persist.remaining(host) if name != instance]
     return tuple(state for state in states if state)
+
+
+def _known(host: Sight, instance: str) -> State:
+    state = persist.read_state(host, instance)
+    if not state:
+        raise GatewayError(
+            "{0}.json: is missing, but other files of that instance are there; restore it from a backup, or start "
+            "over: the module gateway with state=absent and instance={1} removes what is left".format(
+                stem(instance), instance
+            )
+        )
+    return state
 
 
 def finish_decided(instance: str, host: Sight) -> None:
