@@ -39,11 +39,10 @@ def outside(gateway: Resolved) -> t.List[Rule]:
         # A site behind an IPsec policy has no link of its own.
         Rule(ASKED.name, Match(decrypted=True), RETURN, "closed"),
     ]
-    taken = [ports for forward in gateway.port_forwards for ports in forward.port]
     rules += [
         Rule(ASKED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
         for port in gateway.controller_ports
-        if not any(first <= port <= last for first, last in taken)
+        if not _is_forwarded(gateway, port)
     ]
     rules += [
         Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
@@ -62,6 +61,10 @@ def outside(gateway: Resolved) -> t.List[Rule]:
     return rules + _astray(gateway)
 
 
+def _is_forwarded(gateway: Resolved, port: int) -> bool:
+    return any(first <= port <= last for forward in gateway.port_forwards for first, last in forward.port)
+
+
 def _astray(gateway: Resolved) -> t.List[Rule]:
     """Drop sources in a network that a LAN has got since the last run, if that LAN follows its links.
 
@@ -76,11 +79,13 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
         for family, nets in by_family(networks).items()
     ]
     private = by_family(net for net in followed(gateway) if is_private(net))
-    own += [
-        Rule(ASKED.name, Match(family, protocol="udp", port=((port, port),), local=True), RETURN, "declared")
-        for family, port in DHCP_CLIENT.items()
-        if family in private
-    ]
+    mapped = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
+    for family, port in DHCP_CLIENT.items():
+        if family in private and not _is_forwarded(gateway, port):
+            here = Match(
+                family, not_destination=mapped.get(family, ()), protocol="udp", port=((port, port),), local=True
+            )
+            own.append(Rule(ASKED.name, here, RETURN, "declared"))
     return own + [
         Rule(
             ASKED.name,

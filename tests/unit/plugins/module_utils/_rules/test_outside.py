@@ -37,11 +37,16 @@ def test_private_addresses_and_those_of_one_link_are_not_there_for_a_wan():
     assert closed(undeclared="leave")[0] == ["127.0.0.0/8", "192.168.1.0/24"]
 
 
+def asked(**options):
+    """The rules where a LAN follows its links."""
+    lans = (replace(LAN, follows=True),)
+    gateway = resolved_from(gateway_from_params(gateway_params(**options)), wans=(ResolvedWan("wan0"),), lans=lans)
+    return [rule for rule in outside(gateway) if rule.chain == ASKED.name]
+
+
 def test_answers_to_this_host_as_a_dhcp_client_come_before_what_is_astray():
     """Providers have DHCP servers with private addresses, which answer by each of their links."""
-    lans = (replace(LAN, follows=True),)
-    gateway = resolved_from(gateway_from_params(gateway_params()), wans=(ResolvedWan("wan0"),), lans=lans)
-    rules = [rule for rule in outside(gateway) if rule.chain == ASKED.name]
+    rules = asked()
     first = next(place for place, rule in enumerate(rules) if rule.match.astray)
     answers = [rule for rule in rules[:first] if rule.match.protocol == "udp"]
     assert [(rule.match.family, rule.match.port, rule.match.local) for rule in answers] == [
@@ -50,6 +55,15 @@ def test_answers_to_this_host_as_a_dhcp_client_come_before_what_is_astray():
     ]
     # The drop of private addresses that are elsewhere stays before it.
     assert rules.index(answers[0]) > max(place for place, rule in enumerate(rules) if rule.match.elsewhere)
+
+
+def test_what_goes_on_to_a_lan_is_no_answer_to_this_host():
+    """A forward of all ports, and an address that is mapped."""
+    forward = {"name": "all", "port": ["1-65535"], "protocol": ["udp"], "to": ["192.168.1.20"]}
+    assert not [rule for rule in asked(port_forwards=[forward]) if rule.match.protocol == "udp"]
+    item = {"name": "web", "source": ["192.168.1.20"], "action": "static", "to": ["203.0.113.9"]}
+    answers = [rule.match for rule in asked(nat=[item]) if rule.match.protocol == "udp"]
+    assert [match.not_destination for match in answers] == [("203.0.113.9/32",), ()]
 
 
 @pytest.mark.parametrize("address", ["192.168.1.1", "100.64.0.7"])
