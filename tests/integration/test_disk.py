@@ -85,3 +85,12 @@ def test_a_power_cut_after_a_change_was_kept_does_not_bring_the_old_rules_back(d
     change(gate)
     found = disk.after_a_power_cut()
     assert "default.commit" in found or "443" not in found.get("default.nft", "")
+
+
+@pytest.mark.parametrize("change", [at_once, confirmed])
+def test_a_power_cut_after_a_first_change_was_kept_leaves_a_loader_that_finishes_it(disk, change):
+    wire_gateway()
+    gate = Gate("nft", disk.top)
+    change(gate)
+    found = disk.after_a_power_cut()
+    assert "boot" in found and {"default.commit", "default.nft"} & set(found)

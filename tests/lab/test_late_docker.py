@@ -53,5 +53,14 @@ def test_forwarding_is_on_after_docker_had_its_turn(accident: str) -> None:
         assert machine.sh("cat /root/found 2> /dev/null || echo -").strip() == found
         machine.sh("for n in $(seq 50); do grep -q 1 /proc/sys/net/ipv4/ip_forward && exit; sleep 0.2; done; exit 1")
         assert machine.sh("systemctl is-active ipmasq").strip() == "active"
+        if found == "-":
+            # Whatever happened to it once, a restart of the loader starts it again.
+            machine.sh(
+                "systemd-run --quiet --unit=ipmasq-late /bin/false; sleep 1; echo 0 > /proc/sys/net/ipv4/ip_forward"
+            )
+            assert "systemd-run has failed" not in machine.sh("systemctl restart ipmasq; sh /etc/ipmasq/boot 2>&1")
+            machine.sh(
+                "for n in $(seq 50); do grep -q 1 /proc/sys/net/ipv4/ip_forward && exit; sleep 0.2; done; exit 1"
+            )
     finally:
         machine.remove()

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import typing as t
 from dataclasses import dataclass, field
 
@@ -149,6 +150,11 @@ def _keeping(change: Change, owing: str) -> rollback.Keeping:
     before, after = service.lines(scene.init, upkeep.outdated, upkeep.stale, upkeep.enable)
     for move in change.moves:
         after += move.part.settle(move.was, move.want, scene)
+    if upkeep.enable or persist.LOADER in upkeep.outdated:
+        # The file that decides lets the loader finish the rest at boot; this is what makes the loader run there.
+        places = [*upkeep.outdated, *(scene.init.enabled if scene.init else ())]
+        folders = dict.fromkeys(posixpath.dirname(path) for path in places)
+        after += ("sync {0} 2> /dev/null || sync".format(" ".join(folders)),)
     return rollback.Keeping(
         commit=stem(scene.instance) + persist.COMMIT,
         files={path: upkeep.files[path] for path in upkeep.outdated},

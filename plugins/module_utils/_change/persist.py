@@ -197,6 +197,11 @@ for sums in ./*.sums; do
     sh -e "./$instance.load" || closed "$instance" "its rules were not loaded"
 done
 
+# An earlier loader of this boot has started it.
+is_late_waiting() {
+    systemctl --quiet is-active ipmasq-late.service || systemctl list-jobs | grep -q ' ipmasq-late.service '
+}
+
 # Docker protects its networks only if it turns forwarding on itself; its drop-in runs this again with "late".
 later=no
 if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/docker.service.d/zz-ipmasq.conf ] &&
@@ -207,8 +212,9 @@ if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/dock
     echo "ipmasq: forwarding is turned on after docker.service" >&2
     # Its drop-in does nothing if docker is not started at all: a failed dependency, or a condition. This waits for the
     # end of its job, whatever that is.
+    systemctl reset-failed ipmasq-late.service 2> /dev/null
     systemd-run --quiet --no-block --unit=ipmasq-late --description="Turn on forwarding after docker" \\
-        --property=After=docker.service /bin/sh /etc/ipmasq/boot late 2> /dev/null ||
+        --property=After=docker.service /bin/sh /etc/ipmasq/boot late 2> /dev/null || is_late_waiting ||
         echo "ipmasq: if docker is not started, forwarding stays off: systemd-run has failed" >&2
 fi
 
