@@ -247,6 +247,40 @@ def test_a_kill_switch_closes_open_flows_too(gate, net):
             assert said(outside) == [], nat
 
 
+@pytest.mark.parametrize("undeclared", ["drop", "leave"])
+def test_nor_do_answers_once_the_link_of_the_lan_is_gone(gate, net, undeclared):
+    """The route to the client leads to the link below the kill switch then."""
+    link(net, "tun0", "vpn", "10.8.0", "fd08")
+    lead("10.8.0", "fd08")
+    gate.apply(wans=[{"interface": "tun0"}], lans=[OFFICE, GUESTS], undeclared=undeclared)
+    with (
+        Sniffer(net) as outside,
+        flow(net, "office", OFFICE4, "vpn", FAR4) as four,
+        flow(net, "office", OFFICE6, "vpn", FAR6, 7001) as six,
+    ):
+        answer(four, six)
+        assert four.client.recv(100) == AFTER and six.client.recv(100) == AFTER
+        sh("ip link set lan0 down")
+        assert leads_by("wan0", OFFICE4, OFFICE6)
+        answer(four, six)
+        assert set(said(outside)) == ({FAR4, FAR6} if undeclared == "leave" else set())
+
+
+def test_answers_reach_a_client_of_a_vpn_with_an_address_of_the_lan(gate, net):
+    link(net, "tun0", "vpn", "10.8.0", "fd08")
+    lead("10.8.0", "fd08")
+    gate.apply(wans=[{"interface": "tun0"}], lans=[OFFICE, GUESTS])
+    # A run would see that this is not a tunnel.
+    link(net, "tun7", "client", "10.7.7", "fd07")
+    net.nodes["client"].sh(
+        "ip addr flush dev lo; ip addr add 192.168.1.77/32 dev lo; ip addr add fd00:1::77/128 dev lo nodad; "
+        "ip route replace default via 10.7.7.1 src 192.168.1.77; ip -6 route replace default via fd07::1 src fd00:1::77"
+    )
+    sh("ip route add 192.168.1.77/32 via 10.7.7.2; ip -6 route add fd00:1::77/128 via fd07::2")
+    assert net.tcp("client", "vpn", FAR4) == "10.8.0.1"
+    assert net.tcp("client", "vpn", FAR6) == "fd08::1"
+
+
 # --- WANs -----------------------------------------------------------------------------------------------------------
 
 

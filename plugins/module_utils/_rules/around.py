@@ -67,6 +67,7 @@ OUT = Chain("reaches-out", "", REACHES.stage)
 CLAIMED = Chain("claimed")
 COMING = Chain("coming")
 STRANGE = Chain("strange", "", ARRIVE.stage)
+BACK = Chain("undeclared-back")
 
 
 def ways_out(gateway: Resolved) -> t.Tuple[str, ...]:
@@ -228,6 +229,11 @@ def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
     for family, nets in inside.items():
         coming = Match(family, iif=wans, destination=nets, direction="original")
         rules.append(Rule(here, coming, Action("goto", MANAGED.name), key))
+    own_of = by_family(less([net for nets in inside.values() for net in nets], gateway.around.parts))
+    for family, nets in own_of.items():
+        # Once the LAN's link is gone, the route to its client may lead to any other.
+        back = Match(family, iif=wans, destination=nets, direction="reply")
+        rules.append(Rule(here, back, Action("goto", BACK.name), key))
     for family, nets in _checked_networks(gateway).items():
         # Another instance's LAN, for example, may be a part of a LAN that has all of 192.168.0.0/16 behind its routers.
         own = by_family(less(nets, gateway.around.parts)).get(family)
@@ -249,7 +255,7 @@ def _from_lans(gateway: Resolved) -> t.List[Rule]:
     rules = [Rule(here, Match(oif=around.ways_out), DROP, key)] if around.ways_out else []
     answers = (Match(ct_state=("established",), direction="reply"), *REWRITTEN)
     rules += [Rule(here, match, RETURN, "answers") for match in answers]
-    return rules + left_to_managers(around, here, "oif")
+    return [*rules, Rule(here, Match(), Action("goto", BACK.name), key), *left_to_managers(around, BACK.name, "oif")]
 
 
 def other_links(gateway: Resolved) -> t.Tuple[str, ...]:

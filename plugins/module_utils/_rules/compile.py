@@ -19,6 +19,7 @@ from .._resolve.around import reached
 from .._resolve.inside import followed, inside_of, sources_of, within
 from . import follow, kept
 from .around import (
+    BACK,
     CLAIMED,
     COMING,
     NEW,
@@ -102,7 +103,7 @@ BOGON_NETWORKS = (
 #: Chains that are reached by a jump, and exist only where they have rules.
 INNER = (
     ASKED, STRANGE, BENEATH, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES,
-    TO_SITES,
+    TO_SITES, BACK,
 )  # fmt: skip
 
 
