@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -26,6 +27,7 @@ from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._init.units import SERVICES_UNIT
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 from ansible_collections.ipmasq.linux.plugins.module_utils._services import dhcp, discover
 
@@ -75,7 +77,8 @@ mkdir -p $run $root/var/lib/ipmasq
 # Without options, dnsmasq would serve everybody: the unit does not start it.
 [ -e $run/$name.conf ] || cp $root/etc/ipmasq/$name.dnsmasq $run/$name.conf || exit 1
 reserved
-sed /^#/d $run/$name.conf > $run/$name.started
+! grep -qs started $root/etc/systemd/system/$unit $root/run/systemd/system/$unit ||
+    sed /^#/d $run/$name.conf > $run/$name.started
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
 quick=--no-ping
 [ ! -e $root/ping ] || quick=
@@ -91,6 +94,8 @@ WANS = [{"interface": "wan0"}]
 #: What a client sees if nobody answers, or if the kernel or our reject does.
 SILENT = ("timeout", "Connection refused", "No route to host", "Network is unreachable")
 LAPTOP = "52:54:00:12:34:56"
+#: What the process that runs was started with.
+STARTED = "/run/ipmasq-services/default.started"
 
 
 class ServedHost(ServiceHost):
@@ -515,6 +520,24 @@ def test_ipv6_by_advertisements_and_a_prefix_that_goes(gate, net):
     sh("ip -6 addr add fd00:9::1/64 dev lan0 nodad; ip -6 addr del fd00:1::1/64 dev lan0")
     wanted = {"fd00:1::/64": False, "fd00:9::/64": True}
     wait_until(lambda: prefixes(net, "office") == wanted, "addresses of prefixes")
+
+
+@ON_NFT
+@pytest.mark.parametrize("dhcp", [True, {"range": "192.168.1.60-192.168.1.69"}])
+def test_the_unit_of_an_earlier_version_is_replaced(gate, net, programs, tmp_path, dhcp):
+    """It said nothing about what dnsmasq was started with."""
+    serve(gate)
+    path = gate.host.place(SERVICES_UNIT)
+    ours = pathlib.Path(path).read_text()
+    pathlib.Path(path).write_text("".join(line for line in ours.splitlines(keepends=True) if "started" not in line))
+    sh("rm {0}; systemctl restart ipmasq-services@default.service".format(gate.host.place(STARTED)))
+    assert not gate.host.exists(STARTED)
+    assert serve(gate, lans=[dict(OFFICE, dhcp=dhcp), GUESTS]).changed
+    assert pathlib.Path(path).read_text() == ours and gate.host.exists(STARTED)
+    again = serve(gate, lans=[dict(OFFICE, dhcp=dhcp), GUESTS]).to_dict()["differences"]
+    assert not [line for line in (*gate.info()["drift"], *again) if "services" in line]
+    bare(net, "office")
+    assert leased(net, "office", programs, tmp_path)["router"] == "192.168.1.1"
 
 
 @ON_NFT

@@ -184,8 +184,12 @@ class _ServicesPart(Part[Services]):
 
     def settle(self, was: Services, want: Services, scene: Scene) -> t.Tuple[str, ...]:
         by = serving(scene.init)
+        if want.text and by.reread:
+            # An earlier version's unit may have started it, before this one's was in its place.
+            started = "[ -e {0}/{1}.started ] || {2}".format(RUN, scene.instance, by.restart.format(scene.instance))
+            return (_unpend(by), started)
         if want.text:
-            return (_unpend(by),) if by.reread else ()
+            return ()
         if not was.text:
             return ()
         return (
@@ -223,9 +227,11 @@ class _ServicesPart(Part[Services]):
 
 def _reloads(scene: Scene, sight: Sight) -> bool:
     """Whether there is somebody to take a reload, by our unit: another version's or a user's may do less."""
-    by = serving(scene.init)
-    told = not by.reread or (sight.read(by.path) or by.text) == by.text
-    return told and runs(scene.instance, sight)
+    return _is_ours(serving(scene.init), sight) and runs(scene.instance, sight)
+
+
+def _is_ours(by: Serving, sight: Sight) -> bool:
+    return not by.reread or (sight.read(by.path) or by.text) == by.text
 
 
 def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
@@ -238,6 +244,9 @@ def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
     by, path = serving(scene.init), conf_of(scene.instance)
     texts = {"{0}/{1}{2}".format(RUN, scene.instance, end): text for end, text in beside(want.text).items()}
     texts.update({} if by.reread else {by.pending: by.text})
+    if not _is_ours(by, sight):
+        # It is replaced by this run, and its dnsmasq started again then (settle).
+        texts = {each: text for each, text in texts.items() if not each.endswith(".started")}
     found = [each for each, text in texts.items() if (sight.read(each) or "") != text]
     return found + [each for each in (path, *texts) if each not in found and _open(each, sight)]
 
