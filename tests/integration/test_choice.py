@@ -232,6 +232,11 @@ def test_the_name_of_a_link_is_not_a_pattern_for_others(nft, net, name):
     nft.apply(**TWO_LANS)
     for path in ("/etc/sysctl.d/90-ipmasq-default.conf", "/etc/ipmasq/default.sysctl"):
         assert set(re.findall(r"conf/(.*)/accept_ra", nft.host.read(path))) == {"wan0"}
+    # Another one that rules cannot name keeps its route.
+    sh("ip link set '{0}' down; ip link set '{0}' name _mgmt; ip link set _mgmt up; "
+       "ip -6 route add default via fe80::9 dev _mgmt metric 2000 proto ra expires 1800".format(name))  # fmt: skip
+    nft.apply(**TWO_LANS)
+    assert "conf/_mgmt/accept_ra = 2" in nft.host.read("/etc/sysctl.d/90-ipmasq-default.conf")
     assert nft.info()["drift"] == [] and not nft.apply(**TWO_LANS).changed
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from .._base.errors import GatewayError
 from .._base.net import matches_any
-from .._base.values import is_plain_link
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -35,6 +34,9 @@ TREE = {"ip": "net/ipv4/conf", "ip6": "net/ipv6/conf"}
 #: Folders with sysctl settings; a file in a later folder hides one of the same name (sysctl.d(5)).
 FOLDERS = ("/usr/lib/sysctl.d", "/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d")
 FILES = ("/etc/sysctl.conf", "/etc/ufw/sysctl.conf")
+
+#: What has a meaning in a file of sysctl.d(5). The kernel takes no white space, slash or colon in the name of a link.
+NOT_IN_FILES = frozenset("*?[]{}\\=")
 
 #: The kernel's defaults: net/netfilter/nf_conntrack_proto*.c, Linux 6.x. They cannot be read before the module is
 #: loaded.
@@ -150,7 +152,7 @@ def accept_ra_switches(interfaces: t.Iterable[str], host: Sight) -> t.List[t.Tup
 
     A link with a name like ``l*`` gets none: in sysctl.d(5) it would be a pattern, which stands for others, too.
     """
-    keys = [_accept_ra(name) for name in interfaces if is_plain_link(name)]
+    keys = [_accept_ra(name) for name in interfaces if not NOT_IN_FILES & set(name)]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 
