@@ -262,6 +262,25 @@ def test_nobody_else_is_answered(gate, net, programs, tmp_path):
     assert asked(net, "office", "192.168.1.1", "nobody") == "NXDOMAIN"
 
 
+@ON_NFT
+def test_a_ruleset_of_the_users_own_that_drops_questions_is_named(gate, net, programs, tmp_path):
+    """As in /etc/nftables.conf. With what the sentence says to accept, the LAN is served."""
+    let = ("iif lo", "ct state established,related", "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
+    chain = "".join("; {0} accept".format(each) for each in let)
+    sh("nft 'table inet filter { chain input { type filter hook input priority 0; policy drop" + chain + "; }; }'")
+    (told,) = serve(gate).to_dict()["remarks"]
+    assert told.startswith("table inet filter: the policy of its chain input drops what comes to this host")
+    bare(net, "office")
+    assert leased(net, "office", programs, tmp_path, tries=2) is None
+    named = "from lan0: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type nd-router-solicit"
+    assert named in told
+    for each in ("udp dport { 53, 67, 547 }", "tcp dport 53", "icmpv6 type nd-router-solicit"):
+        sh("nft add rule inet filter input iifname lan0 " + each + " accept")
+    given = leased(net, "office", programs, tmp_path)
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(given["ip"]))
+    assert asked(net, "office", "192.168.1.1", "laptop.home.arpa") == [given["ip"]]
+
+
 def test_a_server_of_the_users_own_on_lo_is_there_for_all(gate, net):
     """A public resolver, and the one that our own DHCP gives to guests; ours is not there for them."""
     public, private = "192.0.2.53", "10.53.53.53"

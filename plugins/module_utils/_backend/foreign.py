@@ -15,12 +15,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
     from .base import Backend
 
-#: Families whose chains see routed packets.
+#: Families whose chains see what is routed, or is for this host.
 ROUTED = ("inet", "ip", "ip6")
 
 
-def foreign_drops(backend: Backend, sight: Sight) -> t.List[t.Tuple[str, str]]:
-    """Other programs' chains, as (table, chain), whose policy drops forwarded packets that we accept.
+def foreign_drops(backend: Backend, sight: Sight, hook: str = "forward") -> t.List[t.Tuple[str, str]]:
+    """Other programs' chains, as (table, chain), whose policy drops what we accept at this hook.
 
     Only in families that routed packets pass; bridged packets pass chains of family bridge. Only chains are listed:
     listing foreign rules that a newer nft wrote can crash an older one (1.0.6).
@@ -33,7 +33,7 @@ def foreign_drops(backend: Backend, sight: Sight) -> t.List[t.Tuple[str, str]]:
         ("{family} {table}".format(**chain), chain["name"])
         for chain in chains
         if chain["family"] in ROUTED
-        and chain.get("hook") == "forward"
+        and chain.get("hook") == hook
         and chain.get("policy") == "drop"
         and not backend.overrules(chain["family"], chain["table"])
     ]

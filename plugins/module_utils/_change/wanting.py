@@ -96,10 +96,11 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     init = service.init_of(host)
     check_servable(gateway, init, host)
     check_measurable(gateway, init, host)
-    found = _foreign_drops(choice, gateway, host)
-    overruling = _overruling(choice, requested, found, host)
+    found, shut = _foreign_drops(choice, gateway, host), _shut(choice, gateway, host)
+    overruling = _overruling(choice, requested, found + shut, host)
     if overruling is not choice:
-        choice, found = overruling, _foreign_drops(overruling, gateway, host)
+        choice = overruling
+        found, shut = _foreign_drops(choice, gateway, host), _shut(choice, gateway, host)
     drops = drop_sentences(found)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
@@ -114,15 +115,39 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     notes = resolved.notes + kept.notes
     if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
-    warnings, remarks = drops + resolved.warnings, resolved.remarks + service.remarks(init, host)
+    warnings = drops + resolved.warnings
+    remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway)
     return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
 
 
-def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight) -> t.List[t.Tuple[str, str]]:
+def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight, hook: str = "forward") -> t.List[t.Tuple[str, str]]:
     """Foreign drops in the families that this gateway forwards; other families are left alone."""
     families = ("inet", *forwarded_families(gateway))
-    found = foreign_drops(choice.backend, host)
+    found = foreign_drops(choice.backend, host, hook)
     return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
+
+
+def _shut(choice: Choice, gateway: Resolved, host: Sight) -> t.List[t.Tuple[str, str]]:
+    """Foreign drops of what LANs ask this host."""
+    served = any(lan.services for lan in gateway.lans)
+    return _foreign_drops(choice, gateway, host, "input") if served else []
+
+
+def _shut_sentences(found: t.Iterable[t.Tuple[str, str]], gateway: Resolved) -> t.Tuple[str, ...]:
+    """No error, because many a ruleset of a user's own accepts these questions, and its rules are not read."""
+    served = [name for lan in gateway.lans if lan.services for name in lan.interfaces]
+    return tuple(
+        "table {0}: the policy of its chain {1} drops what comes to this host, also from LANs that are served; "
+        "{2}".format(
+            table,
+            chain,
+            "set backend=iptables"
+            if table in IPTABLES_OWN
+            else "accept there, from {0}: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type "
+            "nd-router-solicit".format(", ".join(served)),
+        )
+        for table, chain in found
+    )
 
 
 def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Sight) -> Choice:

@@ -22,9 +22,10 @@ def with_chains():
     return host
 
 
-def test_only_policies_of_forward_chains_count():
+def test_only_policies_of_chains_at_that_hook_count():
     host = with_chains()
     assert foreign_drops(NFT, host) == [("inet filter", "FWD")]
+    assert foreign_drops(NFT, host, "input") == [("inet filter", "IN")]
     assert host.calls[-1] == ["nft", "-j", "list", "chains"]
 
 
