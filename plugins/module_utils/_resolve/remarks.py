@@ -24,6 +24,11 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Names listed in one sentence.
 MOST_NAMED = 5
+#: Of a bridge through which nothing is forwarded to the Internet.
+SHOWN = (
+    ". While net.bridge.bridge-nf-call-iptables is 1 (Docker sets it), this includes what hosts send there from one "
+    "port of {0} to another; set that switch, and bridge-nf-call-ip6tables, to 0"
+)
 
 
 def dangers(gateway: Resolved, facts: Facts) -> t.List[str]:
@@ -59,7 +64,9 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     ]
     found += [
         "{0} has a default route; it is a link of LAN {1}, so nothing is forwarded through it to the Internet, "
-        "only to private networks and those of LAN {1}; list in networks what else is behind it".format(link, lan)
+        "only to private networks and those of LAN {1}; list in networks what else is behind it{2}".format(
+            link, lan, SHOWN.format(link) if link in dict(gateway.around.bridges) else ""
+        )
         for link, lan in _lan_ways_out(gateway, facts)
         if gateway.undeclared == "drop"
     ]

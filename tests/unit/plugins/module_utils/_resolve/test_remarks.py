@@ -141,6 +141,17 @@ TEST_REMARKS = {
             "Internet, only to private networks and those of LAN office; list in networks what else is behind it"
         ],
     ),
+    "a default route through the only card, a bridge": (
+        [replace(LAN, kind="bridge"), link("wg0", "10.9.0.0/24", kind="wireguard")],
+        [Route("wg0", table="51820"), Route("lan0")],
+        {"wans": [{"interface": "wg0"}]},
+        [
+            "lan0 has a default route; it is a link of LAN office, so nothing is forwarded through it to the "
+            "Internet, only to private networks and those of LAN office; list in networks what else is behind it. "
+            "While net.bridge.bridge-nf-call-iptables is 1 (Docker sets it), this includes what hosts send there from "
+            "one port of lan0 to another; set that switch, and bridge-nf-call-ip6tables, to 0"
+        ],
+    ),
     "a tunnel with the routes of the Internet": (
         [WAN, LAN, link("tun0", "10.8.0.0/24", kind="tun", routed=MANY)],
         [OUT],
