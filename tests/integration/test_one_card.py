@@ -130,6 +130,18 @@ def test_a_second_router_in_a_lan_is_not_used_and_networks_behind_it_are(gate, n
     assert net.tcp("guest", "server", behind6) == GUEST6
 
 
+def test_a_route_that_a_network_manager_has_made_of_an_advertisement_counts(gate, net):
+    """NetworkManager and systemd-networkd write it themselves, and the kernel leaves it when the host forwards."""
+    one_card(net)
+    sh("ip route del default; ip -6 route del default")
+    sh("ip -6 route add default via {0} dev lan0 proto ra metric 100; ip link del wg0".format(SERVER6))
+    options = {"wans": [{"interface": "wg0"}], "lans": BOTH}
+    for undeclared in ("leave", "drop"):
+        gate.apply(undeclared=undeclared, **options)
+        seen = at_the_router(net, "office", "guest")
+        assert set(seen) == ({OFFICE6, GUEST6} if undeclared == "leave" else set())
+
+
 def test_nor_does_a_container(gate, net):
     one_card(net)
     net._node("box")

@@ -123,6 +123,10 @@ def test_a_dhcp_server_with_a_private_address_is_heard_by_a_second_wan(gate, net
         assert not arrives("10.1.2.3", SECOND4, 69)
         assert arrives(ISP4, SECOND4, 69) == (not options)
         assert not arrives("10.1.2.3", OFFICE4, 68, "office")
+    many = {"name": "many", "protocol": ["tcp"], "port": ["1-1024"], "to": [OFFICE4]}
+    for forward in (many, dict(many, protocol=["both"], wan="wan0")):
+        gate.apply(wans=wans, lans=[{"name": "office", "interfaces": ["lan0"]}], port_forwards=[forward])
+        assert arrives("10.1.2.3", SECOND4, 68), forward
 
 
 def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family
 from .._base.values import SHARED, is_private, overlaps
@@ -42,7 +43,7 @@ def outside(gateway: Resolved) -> t.List[Rule]:
     rules += [
         Rule(ASKED.name, Match(protocol="tcp", port=((port, port),)), RETURN, "controller")
         for port in gateway.controller_ports
-        if not _is_forwarded(gateway, port)
+        if not any(_is_forwarded(gateway, port, "tcp", wan) for wan in wan_interfaces(gateway))
     ]
     rules += [
         Rule(ASKED.name, Match("ip", iif=(wan,), source=LOOPBACK), DROP, "spoofed/" + wan)
@@ -61,8 +62,13 @@ def outside(gateway: Resolved) -> t.List[Rule]:
     return rules + _astray(gateway)
 
 
-def _is_forwarded(gateway: Resolved, port: int) -> bool:
-    return any(first <= port <= last for forward in gateway.port_forwards for first, last in forward.port)
+def _is_forwarded(gateway: Resolved, port: int, protocol: str, wan: str) -> bool:
+    return any(
+        first <= port <= last
+        for forward in gateway.port_forwards
+        if protocol in forward.protocol and forward.wan in ("", wan)
+        for first, last in forward.port
+    )
 
 
 def _astray(gateway: Resolved) -> t.List[Rule]:
@@ -81,11 +87,11 @@ def _astray(gateway: Resolved) -> t.List[Rule]:
     private = by_family(net for net in followed(gateway) if is_private(net))
     mapped = by_family(net for item in gateway.nat if item.action == "static" for net in item.to)
     for family, port in DHCP_CLIENT.items():
-        if family in private and not _is_forwarded(gateway, port):
-            here = Match(
-                family, not_destination=mapped.get(family, ()), protocol="udp", port=((port, port),), local=True
-            )
-            own.append(Rule(ASKED.name, here, RETURN, "declared"))
+        here = Match(family, not_destination=mapped.get(family, ()), protocol="udp", port=((port, port),), local=True)
+        wans = wan_interfaces(gateway)
+        heard = tuple(wan for wan in wans if not _is_forwarded(gateway, port, "udp", wan))
+        if family in private and heard:
+            own.append(Rule(ASKED.name, here if heard == wans else replace(here, iif=heard), RETURN, "declared"))
     return own + [
         Rule(
             ASKED.name,
