@@ -71,7 +71,9 @@ def become(gate, lans, confirmation=None):
 def serving(gate):
     """The processes that serve from this host's files, also those that nobody has noted."""
     own = str(gate.host.root).encode() + CONF.encode()
-    return [each for each in pathlib.Path("/proc").glob("[0-9]*/cmdline") if own in read_quietly(each)]
+    # A pattern with cmdline in it would fail at a process that ends meanwhile.
+    running = (each / "cmdline" for each in pathlib.Path("/proc").glob("[0-9]*"))
+    return [each for each in running if own in read_quietly(each)]
 
 
 def read_quietly(path):
