@@ -100,13 +100,14 @@ class _RulesPart(Part[Loaded]):
         """Rules of this instance on another backend: the previous one, or what a lost state file left."""
         used = scene.backend.programs if scene.backend else ""
         if scene.fresh:
-            listed = [(other, _left_on(other, scene.instance, sight)) for other in all_backends(sight)]
+            others = [other for other in all_backends(sight) if other.programs != used]
+            listed = [(other, _left_on(other, scene.instance, sight)) for other in others]
         elif was.programs and used and was.programs != used:
             former = by_programs(sight, was.programs)
             listed = [(former, rows_on(former, scene.instance, sight))]
         else:
             listed = []
-        return [(other, rows) for other, rows in listed if rows and other.programs != used]
+        return [(other, rows) for other, rows in listed if rows]
 
     def apply(self, delta: Delta, want: Loaded, scene: Scene, host: Host) -> t.Tuple[str, ...]:
         loads: t.Tuple[Load, ...] = delta.do or ()

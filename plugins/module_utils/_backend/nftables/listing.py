@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import typing as t
@@ -39,6 +40,7 @@ DORMANT = Row("", json.dumps({"table": {"flags": "dormant"}}))
 OBJECTS = {"ct helper": "helper", "ct timeout": "timers", "flowtable": "flowtable"}
 
 
+@functools.lru_cache(maxsize=2)  # Two listings of one run are often equal.
 def parse(listing: str) -> Rows:
     """All rows of our table, foreign ones included."""
     if not listing:

@@ -76,6 +76,19 @@ def test_rules_that_an_earlier_backend_has_left_go():
     assert RULES.plan(Loaded(), KEPT, THERE, host).do is None
 
 
+def test_a_first_run_asks_only_the_other_backends_what_is_left():
+    host = fakes.FakeHost(fakes.NFT + fakes.IPTABLES_NFT)
+    RULES.plan(Loaded(), KEPT, replace(BARE, fresh=True), host)
+    assert [call[0] for call in host.calls] == ["iptables-nft-save", "ip6tables-nft-save"]
+
+
+def test_rules_that_stayed_as_they_were_are_parsed_once():
+    host = fakes.FakeHost()
+    RULES.apply(RULES.plan(Loaded(), KEPT, BARE, host), KEPT, BARE, host)
+    before, after = (NFT.parse(NFT.read(host, "default"), "default") for _look in range(2))
+    assert before and before is after
+
+
 def test_chains_that_another_instance_has_made_were_not_there_before():
     known = ("ip nat POSTROUTING", "ip nat PREROUTING")
     other = State("b", "items", {"rules": Loaded("iptables-nft", (), known[:1])})
