@@ -13,6 +13,8 @@ from test_fail_over import FAR4, FAR6, OFFICE4, OFFICE6, flow, said, speak
 from test_undeclared import SOON
 from topology import CLIENTS, GATE4, SERVER4, SERVER6, WAN4, WAN6, Sniffer, send, udp
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
+
 #: As wg-quick makes it: into the tunnel goes all for which the main table has no route but the default.
 TUNNEL = (
     "ip {0} rule add lookup 100 pref 100 not fwmark 0xca6c; "
@@ -77,6 +79,29 @@ def test_a_kill_switch_holds_on_one_card(gate, net, listed):
     # Without these rules, the packets get there.
     gate.apply(wans=[{"interface": "wg0"}], lans=lans, undeclared="leave")
     assert set(at_the_router(net, "office", "guest")) == {OFFICE4, OFFICE6, GUEST4, GUEST6}
+
+
+@pytest.mark.parametrize("card", ["one", "two"])
+def test_it_is_proven_and_a_refusal_to_a_client_is_not_a_leak(gate, net, card):
+    if card == "one":
+        one_card(net)
+    else:
+        net.wire_server()
+        sh(
+            "ip route add default via {0} metric 50; ip -6 route add default via {1} metric 5000".format(
+                SERVER4, SERVER6
+            )
+        )
+    mail = {"name": "no-mail", "port": ["25"], "protocol": ["tcp"], "action": "reject"}
+    wans = [{"interface": "wg0" if card == "one" else "wan0"}]
+    done = gate.apply(wans=wans, lans=BOTH, outbound=[mail], drop_bogons=True, proof="required")
+    counts = done.values["proof"]["counts"]
+    assert counts["holds"] > 20 and counts["broken"] == 0
+    # It is a leak where the packet itself leaves.
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else "iptables-legacy -P FORWARD ACCEPT; "
+       "iptables-legacy -F; iptables-legacy -t nat -F")  # fmt: skip
+    broken = [each for each in gateway_probe("default", gate.host)["results"] if each["outcome"] == "broken"]
+    assert any("no-mail" in str(each) for each in broken)
 
 
 def test_nor_do_open_flows_or_answers_continue_there(gate, net):

@@ -231,7 +231,8 @@ def _reloads(scene: Scene, sight: Sight) -> bool:
 
 
 def _is_ours(by: Serving, sight: Sight) -> bool:
-    return not by.reread or (sight.read(by.path) or by.text) == by.text
+    """The unit; or the script that has started what runs, whose loop starts dnsmasq again."""
+    return (sight.read(by.path if by.reread else by.pending) or by.text) == by.text
 
 
 def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
@@ -244,7 +245,7 @@ def _differing(want: Services, scene: Scene, sight: Sight) -> t.List[str]:
     by, path = serving(scene.init), conf_of(scene.instance)
     texts = {"{0}/{1}{2}".format(RUN, scene.instance, end): text for end, text in beside(want.text).items()}
     texts.update({} if by.reread else {by.pending: by.text})
-    if not _is_ours(by, sight):
+    if by.reread and not _is_ours(by, sight):
         # It is replaced by this run, and its dnsmasq started again then (settle).
         texts = {each: text for each, text in texts.items() if not each.endswith(".started")}
     found = [each for each, text in texts.items() if (sight.read(each) or "") != text]

@@ -152,7 +152,7 @@ def accept_ra_switches(interfaces: t.Iterable[str], host: Sight) -> t.List[t.Tup
 
     A link with a name like ``l*`` gets none: in sysctl.d(5) it would be a pattern, which stands for others, too.
     """
-    keys = [_accept_ra(name) for name in interfaces if not NOT_IN_FILES & set(name)]
+    keys = [_accept_ra(name) for name in interfaces if name.isprintable() and not NOT_IN_FILES & set(name)]
     return [(key, "2") for key in keys if read(host, key) in ("1", "2")]
 
 

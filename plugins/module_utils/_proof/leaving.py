@@ -73,7 +73,7 @@ def _reach(oracle: Oracle, pair: Pair, protocol: str) -> Promise:
     verdict = oracle.leaves(packet, wan)
     if not verdict.sources:
         name = "{0} does not leave through {1} {2}".format(called(lan, interface), wan, sort_of(protocol, family))
-        never = anywhere_outside(oracle.gateway, oracle.ground)
+        never = anywhere_outside(oracle.gateway, oracle.ground, packet.target)
         return Promise("reach", name, verdict.items, (Step(interface, packet),), never, (interface,))
     steps = (_gone(interface, packet, wan, verdict.sources), Step())
     mute = hops(oracle.ground, interface, packet.target)
@@ -235,7 +235,7 @@ def _outbound_item(oracle: Oracle, item: t.Any, case: Example) -> Promise:
     if verdict.sources:
         mute, steps = hops(ground, interface, packet.target), (_gone(interface, packet, wan, verdict.sources),)
         return Promise("outbound", name, verdict.items, steps, hops=mute, excuse=verdict.excuse)
-    never = anywhere_outside(oracle.gateway, ground)
+    never = anywhere_outside(oracle.gateway, ground, packet.target)
     return Promise("outbound", name, verdict.items, (Step(interface, packet),), never, (interface,))
 
 

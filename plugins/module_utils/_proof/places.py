@@ -65,8 +65,14 @@ def everywhere(gateway: Resolved, ground: Ground) -> t.Tuple[str, ...]:
     return (*(name for _lan, name in inside(gateway, ground)), *outside(gateway, ground))
 
 
-def anywhere_outside(gateway: Resolved, ground: Ground, sources: t.Tuple[str, ...] = ()) -> t.Tuple[Come, ...]:
-    return (Come(tuple(dict.fromkeys((*outside(gateway, ground), *ground.exits))), sources),)
+def anywhere_outside(
+    gateway: Resolved, ground: Ground, target: str, sources: t.Tuple[str, ...] = ()
+) -> t.Tuple[Come, ...]:
+    """Where a packet to that target leaves. By a LAN's own link with a default route, its client is refused, too."""
+    lans = {name for _lan, name in inside(gateway, ground)} & set(ground.exits)
+    links = dict.fromkeys((*outside(gateway, ground), *(each for each in ground.exits if each not in lans)))
+    found = (Come(tuple(links), sources),)
+    return found + (Come(tuple(sorted(lans)), sources, (target,)),) if lans else found
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------

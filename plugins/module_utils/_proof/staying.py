@@ -147,14 +147,13 @@ def invalid(oracle: Oracle, side: Side) -> t.List[Promise]:
     wans = outside(oracle.gateway, ground)
     if any(client in oracle.leaves(request(client, target, "tcp", CLOSED[0]), wan).sources for wan in wans):
         return []
-    never = anywhere_outside(oracle.gateway, ground, (client,))
     return [
         Promise(
             "invalid",
             "{0} does not leave {1} untranslated ({2})".format(word, called(lan, name), FAMILY_NAMES[family]),
             (),
             (Step(name, packet),),
-            never,
+            anywhere_outside(oracle.gateway, ground, packet.target, (client,)),
             (name,),
         )
         for word, packet in strays(client, target).items()
@@ -172,7 +171,7 @@ def bogons(oracle: Oracle, side: Side) -> t.List[Promise]:
     if lacks:
         return [Promise("bogons", told, lacks=lacks)]
     packet = request(ground.clients[name, family], NOBODYS[family], "udp", CLOSED[0])
-    never = anywhere_outside(gateway, ground)
+    never = anywhere_outside(gateway, ground, packet.target)
     return [Promise("bogons", told, (), (Step(name, packet),), never, (name,))]
 
 

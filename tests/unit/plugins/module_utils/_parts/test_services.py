@@ -193,7 +193,6 @@ def without_systemd():
         (CONF.replace(".conf", ".names"), lambda host: host.files.update({CONF.replace(".conf", ".names"): "x\n"})),
         (CONF, lambda host: host.modes.update({CONF: 0o666})),
         (HOSTS, lambda host: host.modes.update({HOSTS: 0o664})),
-        (CONTROL, lambda host: host.files.update({CONTROL: host.files[CONTROL] + "#\n"})),
         (CONTROL, lambda host: host.modes.update({CONTROL: 0o722})),
     ],
 )
@@ -378,3 +377,24 @@ def test_leases_go_with_the_services_only():
     assert SERVICES.settle(Services(), Services(), scene) == ()
     assert not [line for line in SERVICES.settle(there, there, scene) if "leases" in line]
     assert "rm -f /var/lib/ipmasq/default.leases" in SERVICES.settle(there, Services(), scene)[0]
+
+
+@pytest.mark.parametrize("version", ["of an earlier version", "of an administrator"])
+def test_what_another_script_has_started_is_started_again(version):
+    """Its loop would start dnsmasq as that script did, also after a reload."""
+    host = without_systemd()
+    apply(host)
+    host.files[CONTROL] = SCRIPT_TEXT + "# {0}\n".format(version)
+    if "earlier" in version:
+        host.files[SCRIPT] = host.files[CONTROL]
+        del host.files[STARTED]
+    assert "~ services: {0} is not what was applied".format(CONTROL) in drift(host)
+    host.calls.clear()
+    apply(host, dhcp={"range": "192.168.1.60-192.168.1.69"})
+    assert ["sh", CONTROL, "restart", "default"] in host.calls and [
+        "sh",
+        CONTROL,
+        "reload",
+        "default",
+    ] not in host.calls
+    assert host.files[CONTROL] == host.files[SCRIPT] == SCRIPT_TEXT and drift(host) == []
