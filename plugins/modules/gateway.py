@@ -699,7 +699,8 @@ options:
       - Links that another program manages under names of its own, such as Home Assistant's C(hassio), as names or as
         patterns such as C(web*). They are never chosen as LANs, and are treated like the links of container managers
         that are known by their names, see O(undeclared) and O(input).
-      - A link that is declared here or in another instance is refused. A link with a default route stays closed.
+      - A link that is declared here or in another instance is refused. A link with a default route stays closed. Each
+        instance has its own list, so with several on one host, list the link in each.
     type: list
     elements: str
     default: []

@@ -349,9 +349,15 @@ def test_a_managers_link_is_not_chosen_and_not_declared(nft, net):
         lans = [OFFICE, {"name": "addons", "interfaces": ["hassio"]}]
         with pytest.raises(GatewayError) as refused:
             nft.apply(wans=[{"interface": "wan0"}], lans=lans, managed_links=[named])
-        assert refused.value.problems == (
-            "managed_links: '{0}' is a link of {1}, not a manager's; remove it here, or there".format(named, owner),
-        )
+        told = "managed_links: '{0}' is a link of {1}, not a manager's; remove it here, or there".format(named, owner)
+        told += " (if an earlier run chose that LAN, run once with choice=renew)" if "LAN" in owner else ""
+        assert refused.value.problems == (told,)
+    # As that says, where the run chose it, before anybody said that it is a manager's.
+    nft.absent()
+    assert "hassio" in str(nft.apply(wans=None, lans=None).notes)
+    with pytest.raises(GatewayError, match="choice=renew"):
+        nft.apply(wans=None, lans=None, managed_links=["hassio"])
+    assert nft.apply(wans=None, lans=None, managed_links=["hassio"], choice="renew").changed
 
 
 def test_a_name_like_a_managers_is_not_enough(gate, net):

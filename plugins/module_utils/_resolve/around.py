@@ -230,6 +230,8 @@ def check_managed(gateway: Resolved, neighbours: t.Sequence[Neighbour], problems
     for given in gateway.managed_links:
         for owner in list(dict.fromkeys(owner for owner, name in declared if patterns_overlap(given, name)))[:1]:
             told = "'{0}' is a link of {1}, not a manager's; remove it here, or there"
+            if owner.startswith("LAN "):
+                told += " (if an earlier run chose that LAN, run once with choice=renew)"
             problems.add("managed_links", told.format(shorten(given), owner))
 
 
