@@ -228,8 +228,10 @@ options:
             removed with the item, or with the last instance that adds them.
           - An added address is never used as a source address by masqueraded LANs or by the host; it has C(scope host)
             in IPv4 and C(preferred_lft 0) in IPv6.
-          - The program that manages the WAN's addresses may remove addresses that it does not know; in that case,
-            configure them there.
+          - The program that manages the WAN's addresses may remove addresses that it does not know, as
+            systemd-networkd does with C(networkctl reconfigure) and C(netplan apply); in that case, configure them
+            there. When a link is set down, the kernel removes its IPv6 addresses. A run, or C(sh /etc/ipmasq/boot
+            links), adds them again, and M(ipmasq.linux.gateway_info) reports missing ones as drift.
           - If omitted, V(existing). For V(static), V(routed) if the addresses are outside the WAN's own networks,
             because nobody sends ARP requests for them there.
         type: str
