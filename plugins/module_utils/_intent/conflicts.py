@@ -196,7 +196,7 @@ def _meeting(by_net: t.Mapping[str, t.List[Claim]]) -> t.Iterator[t.Tuple[Claim,
 
 def _on_one_port(ours: t.List[Claim], theirs: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
     both = sorted([(*claim[:2], side, claim) for side, claims in enumerate((ours, theirs)) for claim in claims])
-    reach: t.Tuple[t.List[Claim], ...] = [], []
+    reach: t.Tuple[t.List[Claim], ...] = ([], [])
     for first, _last, side, claim in both:
         waiting = reach[1 - side]
         waiting[:] = [each for each in waiting if each[1] >= first]

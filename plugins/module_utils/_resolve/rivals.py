@@ -184,7 +184,7 @@ def _pairs(ours: _Sorted, theirs: _Sorted) -> t.Iterator[t.Tuple[_Claim, _Claim]
     for one, other in sorts:
         mine, their = ours.get(one, {}), theirs.get(other, {})
         # There may be 10,000 on each side, all with the same network, or all with the same port.
-        inner: t.Tuple[t.Dict[str, t.List[str]], ...] = {}, {}
+        inner: t.Tuple[t.Dict[str, t.List[str]], ...] = ({}, {})
         for pair in overlaps(mine, their):
             outer = 0 if network(pair[0]).prefixlen <= network(pair[1]).prefixlen else 1
             inner[outer].setdefault(pair[outer], []).append(pair[1 - outer])
@@ -196,7 +196,7 @@ def _pairs(ours: _Sorted, theirs: _Sorted) -> t.Iterator[t.Tuple[_Claim, _Claim]
 
 def _same_port(ours: t.List[_Range], theirs: t.List[_Range]) -> t.Iterator[t.Tuple[_Claim, _Claim]]:
     both = [(*each, side) for side, ranges in enumerate((ours, theirs)) for each in ranges]
-    reach: t.Tuple[t.List[_Range], ...] = [], []
+    reach: t.Tuple[t.List[_Range], ...] = ([], [])
     for first, last, claim, side in sorted(both, key=lambda each: each[:2]):
         waiting = reach[1 - side]
         waiting[:] = [each for each in waiting if each[1] >= first]
