@@ -115,7 +115,7 @@ class _Judge:
     def _ended(self, end: Event) -> Culprit:
         if not _is_own(end):
             return Culprit(OTHER, "{0} by {1}".format(self._verb(end), self._rule(end)))
-        earlier = self._changed()
+        earlier = self._changed() or self._rerouted()
         if earlier:
             return Culprit(earlier.by, "{0}; then dropped by {1}".format(earlier.words, self._rule(end)))
         return Culprit(GATEWAY, _own(self._rules.listed(end), "{0} by {1}".format(self._verb(end), self._rule(end))))
@@ -155,7 +155,7 @@ class _Judge:
                 own = rise.chain.startswith("IPMASQ-")
                 verb = "rejected" if rise.target == "REJECT" else "dropped"
                 words = "{0} by {1}".format(verb, _legacy_rule(rise))
-                earlier = self._changed() if own else None
+                earlier = (self._changed() or self._rerouted()) if own else None
                 if earlier:
                     return Culprit(earlier.by, "{0}; then {1}".format(earlier.words, words))
                 return Culprit(GATEWAY, _own(rise.text, words)) if own else Culprit(OTHER, words)
@@ -216,6 +216,13 @@ class _Judge:
         return "dropped by rp_filter ({0} is {1}), as what is for {2} leaves by {3}".format(
             key, switches[key], case.packet.source, words
         )
+
+    def _rerouted(self) -> _Found:
+        """A route leads elsewhere; there, our rules drop it, for example as it does not belong to that link."""
+        way = routing.way(self._asked(), self._host)
+        if way and way.link and self._case.wanted and way.link not in self._case.wanted:
+            return Culprit(HOST, "routed to {0} by {1}".format(way.link, way.words))
+        return None
 
     def _led_astray(self) -> _Found:
         way = routing.way(self._asked(), self._host)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -53,7 +54,9 @@ class Machine:
 
     def does(self, word, script=None):
         words = ["sh", str(script or self.script), word, "default"]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        # A shell cannot take a signal that was ignored when it began (nohup); dnsmasq can.
+        heard = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        return subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=heard)
 
     @property
     def folder(self):
