@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import typing as t
@@ -19,6 +22,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = "untouched"
+CLONE_NEWNET, SO_NETNS_COOKIE = 0x40000000, 71
 
 # Counters that the kernel itself changes, even on an idle machine. Everything else must stay the same.
 MOVING_SYSCTLS = {
@@ -107,15 +111,29 @@ def load_kernel_modules() -> None:
     subprocess.run(["unshare", "--net", "sh", "-c", script], check=False, capture_output=True)
 
 
-def network_namespaces() -> set[str]:
+def network_namespaces() -> set[int]:
     """Every namespace that a process or a mount keeps alive."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found.add(os.readlink(process / "ns/net"))
-        except OSError:
-            continue  # ended meanwhile
-    return found | set(re.findall(r"net:\[\d+\]", Path("/proc/self/mountinfo").read_text()))
+    mounts = re.findall(r"net:\[\d+\] (\S+)", Path("/proc/self/mountinfo").read_text())
+    found = {}
+    for place in [*Path("/proc").glob("[0-9]*/ns/net"), *map(Path, mounts)]:
+        with contextlib.suppress(OSError):  # ended meanwhile
+            found.setdefault(place.stat().st_ino, place)
+    return {identity(place) for place in found.values()}
+
+
+def identity(namespace: Path) -> int:
+    """A number that no other namespace ever has, unlike that of its file; 0 if it has gone meanwhile."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(OSError), open(namespace, "rb") as file, open(writer, "wb") as pipe:
+            if ctypes.CDLL(None).setns(file.fileno(), CLONE_NEWNET) == 0:
+                pipe.write(socket.socket(socket.AF_UNIX).getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with open(reader, "rb") as pipe:
+        return int.from_bytes(pipe.read(), sys.byteorder)
 
 
 class Lab:
@@ -158,7 +176,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, t.Any]:
         told["up"] = snapshot()
         told["containers"] = containers()
         pids = output("podman", "inspect", "--format", "{{.State.Pid}}", *told["containers"]).split()
-        told["namespaces"] = {os.readlink(f"/proc/{pid}/ns/net") for pid in pids}
+        told["namespaces"] = {identity(Path(f"/proc/{pid}/ns/net")) for pid in pids}
+        told["namespaces up"] = network_namespaces()
         told["states"] = [
             output("podman", "exec", name, "systemctl", "is-system-running").strip()
             for name in told["containers"]
@@ -205,6 +224,7 @@ def test_down_leaves_nothing_behind(story: dict[str, t.Any]) -> None:
     assert story["down"] > 0
     assert story["second down"] == 0
     assert len(story["containers"]) == len(story["namespaces"]) == 6
+    assert story["namespaces"] <= story["namespaces up"] - {0}
     assert not containers()
     assert not story["namespaces"] & network_namespaces()
     assert output("podman", "volume", "ls", "--quiet") == story["volumes before"]
