@@ -297,7 +297,8 @@ def files(root: pathlib.Path) -> dict:
             and path.name not in ("xtables.lock", ".lock")
             and path.suffix != ".last"
         ):
-            found[str(path)] = (path.read_bytes(), path.stat().st_mode)
+            with contextlib.suppress(FileNotFoundError):  # a script that has ended removes itself
+                found[str(path)] = (path.read_bytes(), path.stat().st_mode)
     return found
 
 
