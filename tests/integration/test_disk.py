@@ -24,7 +24,8 @@ class Disk:
     def __init__(self, folder):
         self.image, self.top = folder / "disk", folder / "host"
         self.folder = folder
-        os.truncate(os.open(self.image, os.O_CREAT | os.O_WRONLY), 32 << 20)
+        self.image.touch()
+        os.truncate(self.image, 32 << 20)
         run("mkfs.ext4", "-q", self.image)
 
     def after_a_power_cut(self):
