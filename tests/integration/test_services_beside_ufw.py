@@ -15,8 +15,8 @@ import pytest
 import sandbox
 from helpers import unpacked
 from sandbox import sh
-from test_lan_services import SILENT, asked, bare, leased, provider, serve, served
-from topology import GATE4, GATE6, WAN4, Servers
+from test_lan_services import asked, bare, leased, nobody_else_is_answered, provider, serve, served
+from topology import Servers
 from unhurried import wait_until
 
 #: What `auto` chooses beside ufw: an accept in a table of nftables would end no chain of ufw's.
@@ -93,18 +93,3 @@ def test_the_lan_is_served_and_nobody_else(gate, net, programs, dnsmasq, tmp_pat
     nobody_else_is_answered(net, programs, tmp_path)
     with Servers(net, "tcp", ("gate", 8081)) as servers:
         assert servers.asked("office", "192.168.1.1", 8081, timeout=0.3) == "timeout", "ufw denies what it denied"
-
-
-def nobody_else_is_answered(net, programs, tmp_path):
-    for node in ("guest", "wan"):
-        bare(net, node)
-        assert leased(net, node, programs, tmp_path, tries=2) is None
-    net.nodes["wan"].sh("ip addr add {0}/24 dev up0; ip -6 addr add 2001:db8:ff::1/64 dev up0 nodad; "
-                        "ip route add 192.168.1.0/24 via {1}; ip -6 route add fd00:1::/64 via {2}"
-                        .format(WAN4, GATE4, GATE6))  # fmt: skip
-    net.nodes["guest"].sh("ip addr add 192.168.2.10/24 dev up0; ip route add default via 192.168.2.1")
-    for node, server in (
-        ("wan", GATE4), ("wan", GATE6), ("wan", "192.168.1.1"), ("wan", "fd00:1::1"),
-        ("guest", "192.168.2.1"), ("guest", "192.168.1.1"),
-    ):  # fmt: skip
-        assert asked(net, node, server, "laptop", wait=0.3) in SILENT, (node, server)

@@ -189,17 +189,22 @@ def _meeting(by_net: t.Mapping[str, t.List[Claim]]) -> t.Iterator[t.Tuple[Claim,
     if ANY in by_net:
         inside[ANY] = [claim for net, claims in by_net.items() if net != ANY for claim in claims]
     for net, claims in by_net.items():
-        for one, other in _on_one_port([*claims], claims + inside[net]):
+        for one, other in on_one_port(claims, claims + inside[net]):
             if one[2] != other[2]:
                 yield (one, other) if one[2] < other[2] else (other, one)
 
 
-def _on_one_port(ours: t.List[Claim], theirs: t.List[Claim]) -> t.Iterator[t.Tuple[Claim, Claim]]:
-    both = sorted([(*claim[:2], side, claim) for side, claims in enumerate((ours, theirs)) for claim in claims])
-    reach: t.Tuple[t.List[Claim], ...] = ([], [])
-    for first, _last, side, claim in both:
+#: A range of ports, and what takes them.
+_Taken = t.TypeVar("_Taken", bound=t.Tuple[int, int, t.Any])
+
+
+def on_one_port(ours: t.Iterable[_Taken], theirs: t.Iterable[_Taken]) -> t.Iterator[t.Tuple[_Taken, _Taken]]:
+    """Pairs whose ranges overlap, one of each side, in the order of their first ports."""
+    both = [(claim, side) for side, claims in enumerate((ours, theirs)) for claim in claims]
+    reach: t.Tuple[t.List[_Taken], ...] = ([], [])
+    for claim, side in sorted(both, key=lambda each: each[0][:2]):
         waiting = reach[1 - side]
-        waiting[:] = [each for each in waiting if each[1] >= first]
+        waiting[:] = [each for each in waiting if each[1] >= claim[0]]
         for other in waiting:
             yield (other, claim) if side else (claim, other)
         reach[side].append(claim)

@@ -220,16 +220,18 @@ class _Judge:
     def _rerouted(self) -> _Found:
         """A route leads elsewhere; there, our rules drop it, for example as it does not belong to that link."""
         way = routing.way(self._asked(), self._host)
-        if way and way.link and self._case.wanted and way.link not in self._case.wanted:
-            return Culprit(HOST, "routed to {0} by {1}".format(way.link, way.words))
-        return None
+        return self._elsewhere(way) if way and way.link else None
 
     def _led_astray(self) -> _Found:
         way = routing.way(self._asked(), self._host)
-        if way and self._case.wanted and way.link not in self._case.wanted:
-            return Culprit(HOST, "routed to {0} by {1}".format(way.link or way.kind, way.words))
         exits = [way.link] if way else list(self._case.wanted)
-        return next(filter(None, (self._taken(name, "egress") for name in exits)), None)
+        taken = (self._taken(name, "egress") for name in exits)
+        return (self._elsewhere(way) if way else None) or next(filter(None, taken), None)
+
+    def _elsewhere(self, way: routing.Way) -> _Found:
+        if not self._case.wanted or way.link in self._case.wanted:
+            return None
+        return Culprit(HOST, "routed to {0} by {1}".format(way.link or way.kind, way.words))
 
     def _taken(self, place: str, way: str) -> _Found:
         met = self._evidence.filters.get((place, way), ())

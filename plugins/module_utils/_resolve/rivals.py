@@ -17,7 +17,7 @@ import typing as t
 
 from .._base.net import by_family, common_links, family_of, network
 from .._base.values import overlaps, plain, shorten
-from .._intent.conflicts import is_pinhole
+from .._intent.conflicts import is_pinhole, on_one_port
 from .inside import inside_sources, outside_sources
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -101,7 +101,7 @@ def check_rivals(gateway: Resolved, others: t.Iterable[Resolved], problems: Prob
     claims = _claims(gateway) if beside else {}
     for other in beside:
         found: t.Dict[t.Tuple[str, int], t.Tuple[_Claim, _Claim]] = {}
-        for ours, theirs in _pairs(claims, _claims(other)):
+        for (_first, _last, ours), (_from, _to, theirs) in _pairs(claims, _claims(other)):
             if ours.place not in found and ours.meets(theirs):
                 found[ours.place] = (ours, theirs)
         for ours, theirs in (found[place] for place in sorted(found)):
@@ -178,7 +178,7 @@ def _claims(gateway: Resolved) -> _Sorted:
     return found
 
 
-def _pairs(ours: _Sorted, theirs: _Sorted) -> t.Iterator[t.Tuple[_Claim, _Claim]]:
+def _pairs(ours: _Sorted, theirs: _Sorted) -> t.Iterator[t.Tuple[_Range, _Range]]:
     """A forward without destination takes no address that is mapped 1:1."""
     sorts = [(each, each) for each in ours if each != NAMED] + [(NAMED, MAPPED), (MAPPED, NAMED)]
     for one, other in sorts:
@@ -189,20 +189,9 @@ def _pairs(ours: _Sorted, theirs: _Sorted) -> t.Iterator[t.Tuple[_Claim, _Claim]
             outer = 0 if network(pair[0]).prefixlen <= network(pair[1]).prefixlen else 1
             inner[outer].setdefault(pair[outer], []).append(pair[1 - outer])
         for net, nets in inner[0].items():
-            yield from _same_port(mine[net], [claim for each in nets for claim in their[each]])
+            yield from on_one_port(mine[net], [claim for each in nets for claim in their[each]])
         for net, nets in inner[1].items():
-            yield from _same_port([claim for each in nets for claim in mine[each]], their[net])
-
-
-def _same_port(ours: t.List[_Range], theirs: t.List[_Range]) -> t.Iterator[t.Tuple[_Claim, _Claim]]:
-    both = [(*each, side) for side, ranges in enumerate((ours, theirs)) for each in ranges]
-    reach: t.Tuple[t.List[_Range], ...] = ([], [])
-    for first, last, claim, side in sorted(both, key=lambda each: each[:2]):
-        waiting = reach[1 - side]
-        waiting[:] = [each for each in waiting if each[1] >= first]
-        for _first, _last, other in waiting:
-            yield (other, claim) if side else (claim, other)
-        reach[side].append((first, last, claim))
+            yield from on_one_port([claim for each in nets for claim in mine[each]], their[net])
 
 
 def _translates(gateway: Resolved, forward: PortForward) -> bool:
