@@ -281,6 +281,19 @@ def test_a_container_is_not_its_bridge(gate, net):
     assert net.tcp("container", "office", OFFICE6) == there6
 
 
+def test_a_lan_does_not_speak_for_a_site_behind_a_managers_link(gate, net):
+    """The LAN has all of 10.0.0.0/8 behind its routers, but for the networks to which the manager has routes."""
+    container(net)
+    sh("ip route add 10.0.0.0/8 via {0}; ip route add 10.50.0.0/16 via 172.17.0.10".format(OFFICE4))
+    sh("ip -6 route add fd00::/8 via {0}; ip -6 route add fd50::/32 via fd17::10".format(OFFICE6))
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, networks=["192.168.1.0/24", "10.0.0.0/8", "fd00::/8"])])
+    for hosts, seen in (((("10.51.0.5", WAN4), ("fd51::5", WAN6)), 4), ((("10.50.0.5", WAN4), ("fd50::5", WAN6)), 0)):
+        with Sniffer(net) as outside:
+            send(net, "office", [udp(source, server, 5353, 7777) for source, server in hosts] * 2)
+            assert len([proto for _source, proto in outside.sources(SOON) if proto == 17]) == seen
+    assert counted(gate, "spoofed") == 4
+
+
 def test_what_conntrack_does_not_know_of_a_container_leaves_by_no_link_with_a_default_route(gate, net):
     """The WAN has another name in the list, so the link that leads outside is undeclared."""
     there4, there6 = container(net)

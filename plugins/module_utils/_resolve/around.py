@@ -131,8 +131,8 @@ def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:
-    """The networks of undeclared links that are smaller than a LAN's network around them."""
-    pairs = overlaps(inside, [net for each in others for net in each.networks])
+    """The networks on and behind undeclared links that are smaller than a LAN's network around them."""
+    pairs = overlaps(inside, [net for each in others for net in (*each.networks, *each.routed)])
     found = (theirs for ours, theirs in pairs if network(theirs).prefixlen > network(ours).prefixlen)
     return tuple(sorted(set(found)))
 
