@@ -81,6 +81,16 @@ options:
       mss:
         description: Overrides O(mss) for this WAN.
         type: str
+      carried_from:
+        description:
+          - Sources of the packets that carry the traffic of this WAN, where this host forwards them to another WAN, or
+            to another interface with a default route.
+          - That is so for the IPv6 address of a CLAT (464XLAT, RFC 6877), and for a VPN client in a network namespace
+            or a container. Other VPNs send such packets from this host itself and need nothing.
+          - Without it, what arrives from this WAN reaches no other one. It may not overlap a network of a LAN.
+        type: list
+        elements: str
+        default: []
   lans:
     description:
       - The local networks behind the gateway, isolated from each other.

@@ -198,6 +198,11 @@ wans:
       description: V(pmtu), V(keep), or a number of bytes.
       type: str
       sample: "pmtu"
+    carried_from:
+      description: Sources of the packets that carry its traffic over another link.
+      type: list
+      elements: str
+      sample: ["2001:db8:ff::c1a7/128"]
 lans:
   description: The LANs, with omitted options filled in.
   returned: success

@@ -103,7 +103,7 @@ BASES = {
     "destination": "198.51.100.0/24", "wan": "wan0", "port": "443", "to": "203.0.113.9", "to_port": "1024-65535",
     "rate": "10/second", "name": "office", "in_interface": "wan0", "out_interface": "wan0", "token": "0123abcd",
     "group": "239.0.0.0/8", "lan": "office", "dns_upstream": "9.9.9.9", "dns_domain": "office.example",
-    "metrics_folder": "/var/lib/node_exporter", "managed_links": "hassio",
+    "metrics_folder": "/var/lib/node_exporter", "managed_links": "hassio", "carried_from": "198.51.100.9/32",
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def problems(facts=HOST, **given):
 def read_resolved(params):
     """Options without a host: nothing is looked up or checked, so WANs, LANs and networks must be named."""
     gateway, found = read_gateway(params)
-    wans = tuple(ResolvedWan(wan.interface, wan.mss) for wan in gateway.named_wans)
+    wans = tuple(ResolvedWan(wan.interface, wan.mss, wan.carried_from) for wan in gateway.named_wans)
     lans = tuple(
         ResolvedLan(lan.name, lan.interfaces, lan.named_networks, lan.reaches, lan.spoof_check, lan.services)
         for lan in gateway.named_lans

@@ -396,7 +396,11 @@ WITHOUT_PORTS = ("tcp", "udp", "sctp", "both", "icmp", "esp", "ah", "gre", "igmp
 #: Option of the gateway to values that are wrong, or right by accident; for a list of items, each option of an item.
 WRONG: t.Dict[str, t.Any] = {
     "instance": garbage() | _choice("default", "lab", "Lab", "1", "a" * 11, "a-b"),
-    "wans": {"interface": near("interfaces"), "mss": st.none() | near("mss")},
+    "wans": {
+        "interface": near("interfaces"),
+        "mss": st.none() | near("mss"),
+        "carried_from": st.lists(near("networks"), max_size=2),
+    },
     "lans": {
         "name": near("names"),
         "interfaces": st.lists(near("interfaces"), max_size=3),

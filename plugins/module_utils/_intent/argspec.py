@@ -91,7 +91,11 @@ GATEWAY: Spec = {
     "wans": {
         "type": "list",
         "elements": "dict",
-        "options": {"interface": {"type": "str", "required": True}, "mss": {"type": "str"}},
+        "options": {
+            "interface": {"type": "str", "required": True},
+            "mss": {"type": "str"},
+            "carried_from": {"type": "list", "elements": "str", "default": []},
+        },
     },
     "lans": {
         "type": "list",

@@ -125,6 +125,14 @@ def _check_wan_references(gateway: Gateway, lans: t.Sequence[Lan], problems: Pro
                         "lans[{0}] '{1}'".format(index, shorten(lan.name)),
                         "interface {0} is also WAN {1}; {2}".format(shorten(name), shorten(wan), ONE_CARD),
                     )
+    for index, each in enumerate(gateway.named_wans):
+        for source, net in overlaps(each.carried_from, [net for lan in lans for net in lan.named_networks]):
+            problems.add(
+                "wans[{0}]: carried_from".format(index),
+                "{0} overlaps {1} of a LAN, whose sources no WAN may have; give it an address elsewhere".format(
+                    source, net
+                ),
+            )
     outside_items = _named("port_forwards", gateway.port_forwards) + _named("input_allow", gateway.input_allow)
     outside_items += _named("multicast", gateway.multicast)
     for where, item in _inside_items(gateway) + outside_items:

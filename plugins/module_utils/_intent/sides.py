@@ -27,6 +27,7 @@ SHORTEST_LAN = 7
 class Wan:
     interface: str
     mss: str = "pmtu"  # pmtu, keep, or a number of bytes
+    carried_from: t.Tuple[str, ...] = ()  # sources of forwarded packets that carry its traffic over another link
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,12 @@ class Lan:
 def read_wan(index: int, raw: t.Mapping[str, t.Any], mss: str, problems: Problems) -> Wan:
     where = "wans[{0}]".format(index)
     check_interface(where, raw["interface"], problems)
-    given = raw.get("mss")
-    return Wan(raw["interface"], mss if given is None else read_mss(where + ": mss", given, problems))
+    given, there = raw.get("mss"), where + ": carried_from"
+    sources = read_networks(there, raw.get("carried_from"), problems)
+    for net in sources:
+        if int(net.split("/")[1]) < SHORTEST_LAN:
+            problems.add(there, "{0} covers most of the Internet; name the address that carries this WAN".format(net))
+    return Wan(raw["interface"], mss if given is None else read_mss(where + ": mss", given, problems), sources)
 
 
 def read_mss(where: str, raw: str, problems: Problems) -> str:
@@ -99,6 +104,10 @@ def describe_lan(lan: Lan) -> str:
         "" if lan.spoof_check else ", sources not checked",
         describe_services(lan.services),
     )
+
+
+def describe_wan(wan: Wan) -> str:
+    return wan.interface + (", carried from {0}".format(listed(wan.carried_from)) if wan.carried_from else "")
 
 
 def describe_mss(wan: Wan) -> str:

@@ -56,7 +56,9 @@ def lists(
     """WANs, LANs and items; empty lists if there is no gateway. ``items`` are single items from the state file."""
     known = gateway or Resolved(nat=())
     found = {
-        "wans": [{"interface": wan.interface, "mss": wan.mss} for wan in known.wans],
+        "wans": [
+            {"interface": wan.interface, "mss": wan.mss, "carried_from": list(wan.carried_from)} for wan in known.wans
+        ],
         "lans": [
             dict(
                 name=lan.name,

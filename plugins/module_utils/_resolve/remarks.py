@@ -22,6 +22,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.neighbour import Neighbour
     from .resolved import Resolved, ResolvedLan
 
+#: For CLATs alone (RFC 7335).
+CLAT = "192.0.0.0/29"
 #: Names listed in one sentence.
 MOST_NAMED = 5
 #: Of a bridge through which nothing is forwarded to the Internet.
@@ -75,6 +77,7 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     on_wires = {name: wan for name, wan in _on_the_wire(gateway, facts).items() if not matches_any(elsewhere, name)}
     found += [words.format(shorten(name), wan) for name, wan in on_wires.items()]
     found += _above_bridges(gateway, facts) + _without_source(gateway, facts) + _listed_twice(gateway)
+    found += _carried(gateway, facts)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
@@ -164,6 +167,21 @@ def _without_source(gateway: Resolved, facts: Facts) -> t.List[str]:
         translated = any(family_of(net) == family for item in here for net in sources_of(gateway, item))
         if translated and private and not own.get(name) and not prefers:
             found.append(words.format(shorten(name), {"ip": "IPv4", "ip6": "IPv6"}[family], private[0]))
+    return found
+
+
+def _carried(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """A CLAT hands its own packets back by the link that it takes packets from, so they come from a WAN."""
+    words = (
+        "WAN {0} has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
+        "address of the CLAT in carried_from of that WAN, or its packets do not leave through {1}"
+    )
+    found = []
+    for wan in gateway.wans:
+        others = [name for name in facts.default_routes if not matches_any([wan.interface], name)]
+        for link in facts.meant_by(wan.interface):
+            if others and not wan.carried_from and overlaps([CLAT], link.addresses):
+                found.append(words.format(shorten(link.name), _listed(others)))
     return found
 
 

@@ -172,7 +172,7 @@ class _Sides:
         if gateway.wans is None:
             return tuple(ResolvedWan(wan.interface, wan.mss) for wan in self._choosing.wans(gateway))
         return tuple(
-            ResolvedWan(self._kernel_name.declared("wans[{0}]".format(index), wan.interface), wan.mss)
+            ResolvedWan(self._kernel_name.declared("wans[{0}]".format(index), wan.interface), wan.mss, wan.carried_from)
             for index, wan in enumerate(gateway.wans)
         )
 

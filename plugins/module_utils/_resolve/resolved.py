@@ -24,7 +24,7 @@ from .._intent.multicast import describe_multicast
 from .._intent.nat import describe_nat
 from .._intent.outbound import describe_outbound
 from .._intent.services import describe_dns
-from .._intent.sides import Lan, Wan, describe_lan, describe_mss
+from .._intent.sides import Lan, Wan, describe_lan, describe_mss, describe_wan
 from .._intent.timers import describe_timeouts
 from .._intent.wording import listed
 
@@ -98,7 +98,7 @@ def only_sound(gateway: Resolved) -> Resolved:
 
 def describe_gateway(gateway: Resolved) -> t.List[str]:
     """One line for each item, for diffs."""
-    lines = ["wan {0}".format(wan.interface) for wan in gateway.wans]
+    lines = ["wan {0}".format(describe_wan(wan)) for wan in gateway.wans]
     lines += ["lan {0}: {1}".format(lan.name, describe_lan(lan)) for lan in gateway.lans]
     lines += ["nat {0}: {1}".format(item.name, describe_nat(item)) for item in gateway.nat]
     lines += ["port_forward {0}: {1}".format(item.name, describe_port_forward(item)) for item in gateway.port_forwards]

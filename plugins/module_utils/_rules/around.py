@@ -22,6 +22,7 @@ from .._resolve.around import reached
 from .._resolve.inside import sources_of, within
 from .beneath import of_lans
 from .bridged import own_networks
+from .carried import carried_outside
 from .chains import (
     ARRIVE,
     DROP,
@@ -174,6 +175,7 @@ def undeclared(gateway: Resolved) -> t.List[Rule]:
     # Conntrack does not know these packets, so they are not translated.
     rules += kept_inside(here, Match(oif=wans, ct_state=UNKNOWN))
     rules.append(Rule(here, Match(iif=lans), Action("goto", MANAGED.name), key))
+    rules += carried_outside(gateway, here)
     rules.append(Rule(here, Match(iif=wans, ct_state=("new",)), Action("jump", COMING.name), key))
     rules += _of_a_lan(gateway) + private_of_known(wans)
     rules += [established, *errors]

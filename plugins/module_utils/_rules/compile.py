@@ -38,6 +38,7 @@ from .around import (
 )
 from .beneath import BENEATH, beneath, chain_beneath, with_bridges
 from .bridged import SWITCHED, at_bridges, bridged
+from .carried import CARRIED, carried
 from .chains import (
     ACCEPT,
     ARRIVE,
@@ -103,7 +104,7 @@ BOGON_NETWORKS = (
 #: Chains that are reached by a jump, and exist only where they have rules.
 INNER = (
     ASKED, STRANGE, BENEATH, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES,
-    TO_SITES, BACK,
+    TO_SITES, BACK, CARRIED,
 )  # fmt: skip
 
 
@@ -256,10 +257,9 @@ def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:
     ]
     if apart:
         rules.append(Rule(TO.name, Match(), Action("goto", UNDECLARED.name), "undeclared"))
-    rules += dispatched(gateway)
+    rules += carried(gateway) + dispatched(gateway)
     # Before the bogons: providers send from private networks, too.
-    rules += multicast(gateway)
-    rules += _bogon_sources(gateway)
+    rules += multicast(gateway) + _bogon_sources(gateway)
     for forward in gateway.port_forwards:
         rules += let_in(gateway, forward)
     for item in gateway.nat:

@@ -31,7 +31,7 @@ from ansible_collections.ipmasq.linux.tests.unit.params import (
 from ansible_collections.ipmasq.linux.tests.unit.resolving import resolved
 
 OPTIONS = dict(
-    wans=[{"interface": "ppp*", "mss": "1400"}],
+    wans=[{"interface": "ppp*", "mss": "1400", "carried_from": ["198.51.100.9/32"]}],
     lans=[
         {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"], "reaches": ["guests"]},
         {"name": "guests", "interfaces": ["guest0"], "networks": ["192.168.2.0/24"], "spoof_check": False},
@@ -56,7 +56,7 @@ def test_lists_of_items_with_what_they_counted():
     keys = ("lan/office", "nat/some", "port_forward/web", "outbound/mail", "input_allow/dns")
     found = declared.lists(gateway, dict.fromkeys(keys, counted))
     assert returned.faults(returned.documented("gateway_info"), found)  # The rest is not there.
-    assert found["wans"] == [{"interface": "ppp*", "mss": "1400"}]
+    assert found["wans"] == [{"interface": "ppp*", "mss": "1400", "carried_from": ["198.51.100.9/32"]}]
     assert found["lans"][0] == {
         "name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"], "reaches": ["guests"],
         "spoof_check": True, "follows": False, "dhcp": {}, "ra": "off", "dns": False, **counted,

@@ -342,3 +342,14 @@ def test_links_of_other_instances_are_no_news():
     found = resolve(gateway_from_params(gateway_params()), facts, neighbours=neighbours)
     assert [lan.name for lan in found.gateway.lans] == ["lan0"]
     assert "mgmt0: not used as a LAN: it belongs to instance two" in found.notes
+
+
+def test_a_clat_beside_its_uplink():
+    clat = Interface("clat", kind="tun", addresses=("192.0.0.1",))
+    words = (
+        "WAN clat has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
+        "address of the CLAT in carried_from of that WAN, or its packets do not leave through wan0"
+    )
+    for source, expected in (([], (words,)), (["2001:db8::c1a7/128"], ())):
+        wans = [{"interface": "clat", "carried_from": source}, {"interface": "wan0"}]
+        assert told([clat, WAN, LAN], [OUT, Route("clat")], wans=wans).remarks == expected

@@ -169,7 +169,7 @@ TRAFFIC = {
     "port": ["81"],
 }
 OTHERWISE = {
-    "wans": {"interface": "wan2", "mss": "1400"},
+    "wans": {"interface": "wan2", "mss": "1400", "carried_from": ["198.51.100.9/32"]},
     "lans": {
         "name": "c",
         "interfaces": ["lan2"],

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, ipmasq.linux contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A WAN whose packets this host forwards once more: a CLAT, or a VPN client in a network namespace."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import OFFICE
+from sandbox import sh
+from test_undeclared import SOON, closed, counted, masqueraded_by_another, third
+from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Sniffer, send, udp
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+
+#: Masqueraded by a rule of its own, and routed as it is.
+CARRIER4, CARRIER6 = "172.31.0.10", "2001:db8:77::7"
+SOURCES = [CARRIER4 + "/32", CARRIER6 + "/128"]
+
+
+@pytest.fixture
+def vpn(gate, net):
+    """A client behind vpn0 that has another address of the same network, too."""
+    third(net, "vpn0", "vpn", "172.31.0", "fd31")
+    net.nodes["vpn"].ip_batch("addr add 172.31.0.11/24 dev up0", "addr add {0}/128 dev up0 nodad".format(CARRIER6))
+    sh("ip -6 route add 2001:db8:77::/64 via fd31::10")
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:77::/64 via 2001:db8:ff::2")
+    masqueraded_by_another(gate, "172.31.0.0/24", "vpn0")
+
+
+def asked(net, source: str) -> str:
+    """The address that the WAN sees of the client behind vpn0."""
+    with Servers(net, "tcp", ("wan", 8080)) as servers:
+        seen = servers.asked("vpn", WAN6 if ":" in source else WAN4, 8080, bind=(source, 0), timeout=SOON)
+    return seen if isinstance(seen, str) else seen.peer
+
+
+@pytest.mark.parametrize("others", [["wan0"], []], ids=["two WANs", "a kill switch"])
+def test_what_carries_a_wan_passes_from_its_sources_alone(gate, net, vpn, others):
+    wans = [{"interface": name} for name in others]
+    for sources in ([], SOURCES, []):
+        gate.apply(wans=[{"interface": "vpn0", "carried_from": sources}, *wans], lans=[OFFICE])
+        seen = [GATE4, CARRIER6] if sources else ["timeout"] * 2
+        assert [asked(net, source) for source in (CARRIER4, CARRIER6)] == seen
+        assert bool(counted(gate, "carried")) is bool(sources)
+        assert asked(net, "172.31.0.11") == "timeout"
+        # The other way, and into the LAN, nothing opens.
+        closed(net, "wan", "vpn", CARRIER6)
+        closed(net, "vpn", "office", *CLIENTS["office"][1:])
+    assert not gate.apply(wans=[{"interface": "vpn0"}, *wans], lans=[OFFICE]).changed
+
+
+@pytest.mark.parametrize("others", [["wan0"], []], ids=["two WANs", "a kill switch"])
+def test_a_private_source_that_nobody_translates_stays_inside(gate, net, vpn, others):
+    """On iptables, the first packet shows that nobody does."""
+    sh("nft delete table ip theirs" if gate.programs == "nft" else gate.tool() + " -t nat -F POSTROUTING")
+    wans = [{"interface": name} for name in others]
+    gate.apply(wans=[{"interface": "vpn0", "carried_from": SOURCES}, *wans], lans=[OFFICE])
+    with Sniffer(net) as outside:
+        send(net, "vpn", [udp(CARRIER4, WAN4)] * 4 + [udp(CARRIER6, WAN6)] * 4, link="vpn0")
+        left = [str(source) for source, proto in outside.sources(SOON) if proto == 17]
+    first = [] if gate.programs == "nft" else [CARRIER4]
+    assert left == first + [CARRIER6] * 4
+    assert asked(net, CARRIER4) == "timeout"
+    assert counted(gate, "guard")
+
+
+def test_sources_that_no_wan_may_have_are_refused(nft):
+    wans = [{"interface": "wan0", "carried_from": ["192.168.1.9/32", "2000::/3", "fe80::1%lan0"]}]
+    with pytest.raises(GatewayError) as refused:
+        nft.apply(wans=wans, lans=[OFFICE])
+    assert refused.value.problems == (
+        "wans[0]: carried_from: fe80::1%lan0 has a zone; remove the '%' and what follows it",
+        "wans[0]: carried_from: 2000::/3 covers most of the Internet; name the address that carries this WAN",
+        "wans[0]: carried_from: 192.168.1.9/32 overlaps 192.168.1.0/24 of a LAN, whose sources no WAN may have; give "
+        "it an address elsewhere",
+    )
