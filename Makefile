@@ -12,9 +12,11 @@ export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/sit
 
 # make bench BENCHES="data sessions": only these.
 BENCHES :=
+# make bench FULL=1: with other tools measured again, too.
+FULL :=
 STAGES := lint sanity unit house integration lab lan_client molecule
 
-.PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick $(STAGES) build docs release down clean
+.PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick bench-smoke $(STAGES) build docs release down clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -40,9 +42,13 @@ vm: setup  ## test in a virtual machine (qemu) what needs a separate kernel; not
 test-faults: setup  ## try every fault at every step of a change; writes the table in docs/reliability.md
 	@$(PYTHON) tools/faults.py
 
-bench: setup  ## measure the cost against other tools; writes the figures in docs/performance.md (hours)
+bench: setup  ## measure the cost against other tools; writes the figures in docs/performance.md (90 minutes)
 	@benchmarks/setup
-	@$(PYTHON) -m benchmarks $(BENCHES)
+	@$(PYTHON) -m benchmarks $(if $(FULL),--all) $(BENCHES)
+
+bench-smoke: setup  ## walk through everything that make bench does with the least of each, in minutes; writes nothing
+	@benchmarks/setup
+	@$(PYTHON) -m benchmarks --smoke $(BENCHES)
 
 bench-quick: setup  ## compare the key ratios with their budgets, in under 3 minutes; fails if one is exceeded or not measured
 	@benchmarks/setup

@@ -2,29 +2,54 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""make bench: python -m benchmarks [NAME …] [--quick]
+"""make bench: python -m benchmarks [NAME …] [--quick | --smoke | --report] [--all]
 
-Without names all of them run, one after the other. What is measured goes to benchmarks/results and docs/performance.md;
---quick writes nothing, and exits with 1 if a budget is missed by more than 25 %, with 2 if the machine is too busy.
+Without names all of them run, one after the other. Each part goes to benchmarks/results as soon as it is measured, and
+in the end all to docs/performance.md; slow parts of other tools are kept from the last run that measured them, unless
+--all. --quick writes nothing, and exits with 1 if a budget is missed by more than 25 %, with 2 if the machine is too
+busy. --smoke walks through everything with the least of each, writes nothing, and shows whether a full run can end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime as dt
 import importlib
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
+from pathlib import Path
 
-from . import machine, measure, report
+from . import job, machine, measure, missed, report, summary
 
-NAMES = ("control", "fleet", "data", "sessions")
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .job import Job, Parts
+
+NAMES = ("control", "fleet", "data", "sessions", "promises")
 #: A share of the processors' time in use by others with which ratios still repeat.
 BUSY = 0.2
+#: Seconds after which a quick run gives up, as the machine became busy. The rest of three minutes is for tidying up.
+QUICK_WITHIN = 160
+#: Seconds of a bench before and after its parts: a lab is made and removed.
+AROUND = {"control": 90, "fleet": 30}
 #: matplotlib has a virtual environment of its own, out of the way of what is measured.
 PLOTTER = report.ROOT / ".cache/bench/bin/python"
+README = report.ROOT / "README.md"
+#: A smoke run leaves its results and its page here.
+SMOKED = report.ROOT / ".cache/bench/smoke"
+
+
+class TooLong(BaseException):
+    """A quick run is not done in time. No bench may take it for a part that breaks."""
 
 
 def main(arguments: list[str]) -> int:
@@ -32,28 +57,23 @@ def main(arguments: list[str]) -> int:
     # Benches drive the engine as the tests do.
     sys.path[:0] = [str(report.ROOT / ".cache/collections"), str(report.ROOT / "tests")]
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    if options.quick and (used := machine.in_use()) > BUSY:
-        print(f"this machine is too busy to tell: {used:.0%} of its processors' time is in use", file=sys.stderr)
-        return 2
-    found = {} if options.report else {name: run(name, options.quick) for name in options.names}
     if options.quick:
-        return judge(found)
-    about = machine.describe()
-    for name, data in found.items():
-        if not data.get("broken"):
-            report.store(name, data, about)
-    results = report.load(NAMES)
-    plot(results)
-    report.write_page(NAMES, results)
-    print(report.plain(NAMES, results))
-    return 1 if any(data.get("broken") for data in found.values()) else 0
+        return quick(options.names)
+    if options.smoke:
+        return smoke(options.names)
+    if options.report:
+        return publish()
+    return full(options.names, options.all)
 
 
 def read(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, side by side.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(NAMES))
-    parser.add_argument("--quick", action="store_true", help="key ratios only, under 3 minutes; writes nothing")
-    parser.add_argument("--report", action="store_true", help="measure nothing: plots and document from what is stored")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="key ratios only, under 3 minutes; writes nothing")
+    how.add_argument("--smoke", action="store_true", help="every part with the least of each; writes nothing")
+    how.add_argument("--report", action="store_true", help="measure nothing: plots and document from what is stored")
+    parser.add_argument("--all", action="store_true", help="measure slow parts of other tools again, too")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
@@ -62,20 +82,161 @@ def read(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def run(name: str, quick: bool) -> dict[str, t.Any]:
-    """One bench. If it breaks, the others still run."""
-
+def saying(name: str) -> Callable[[str], None]:
     def say(line: str) -> None:
         print(f"{name:9}│ {line}", flush=True)
 
+    return say
+
+
+def keeping(name: str) -> Callable[[Parts], None]:
+    def keep(parts: Parts) -> None:
+        report.store(name, parts)
+
+    return keep
+
+
+def run(name: str, one: Job) -> Job:
+    """One bench. If it breaks, the others still run."""
     start = time.monotonic()
     try:
-        data: dict[str, t.Any] = importlib.import_module(f"benchmarks.{name}").run(quick, say)
+        importlib.import_module(f"benchmarks.{name}").run(one)
     except Exception as error:
-        say(f"broke off: {type(error).__name__}: {error}")
-        return {"broken": f"{type(error).__name__}: {error}", "budgets": []}
-    say(f"done after {time.monotonic() - start:.0f} s")
-    return data
+        one.broken["as a whole"] = f"{type(error).__name__}: {error}"
+        one.say(f"broke off: {one.broken['as a whole']}")
+    one.say(f"done after {time.monotonic() - start:.0f} s")
+    return one
+
+
+# --- a full run ------------------------------------------------------------------------------------------------------
+
+
+def full(names: list[str], again: bool) -> int:
+    stored, about = report.load(NAMES), machine.describe()
+    date = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
+    jobs = {}
+    for name in names:
+        jobs[name] = job.Job(
+            job.FULL, saying(name), parts=stored.get(name, {}), again=again, date=date,
+            machine=about, keep=keeping(name),
+        )  # fmt: skip
+    print(estimate(jobs), flush=True)
+    if (used := machine.in_use()) > BUSY:
+        print(f"this machine is busy: {used:.0%} of its processors' time is in use; figures will spread", flush=True)
+    try:
+        for name, one in jobs.items():
+            run(name, one)
+    finally:
+        # An interrupted run keeps what it has measured.
+        publish()
+    print("\n".join(took(jobs)))
+    broken = [f"{name}, {part}: {why}" for name, one in jobs.items() for part, why in one.broken.items()]
+    for each in broken:
+        print(f"broke off: {each}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def estimate(jobs: dict[str, Job]) -> str:
+    lines, whole = [], 0.0
+    for name, one in jobs.items():
+        plan: dict[str, float] = importlib.import_module(f"benchmarks.{name}").PLAN
+        kept = {part: one.parts[part]["date"] for part in plan if part.startswith("peers") and not one.wanted(part)}
+        seconds = job.estimate(plan, one.parts, kept) + AROUND.get(name, 0)
+        whole += seconds
+        lines.append(f"{name}: about {seconds / 60:.0f} minutes" + (f"; kept: {dated(kept)}" if kept else ""))
+    return "\n".join([*lines, f"all of it: about {whole / 60:.0f} minutes"])
+
+
+def dated(kept: dict[str, str]) -> str:
+    return "; ".join(f"{part}, of {date}" for part, date in kept.items())
+
+
+def took(jobs: dict[str, Job]) -> list[str]:
+    lines = [f"{name}, {part}: {seconds:.0f} s" for name, one in jobs.items() for part, seconds in one.took.items()]
+    return ["", "what each part took:", *lines]
+
+
+def publish(page: Path = report.PAGE, readme: Path = README, loaded: dict[str, Parts] | None = None) -> int:
+    """Pages and plots, from what is stored; 1 if there are no plots."""
+    results = report.tell(report.load(NAMES) if loaded is None else loaded)
+    report.write_page(NAMES, results, page)
+    readme.write_text(summary.in_readme(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print(report.plain(NAMES, results))
+    unexplained, stale = missed.wrong(results)
+    for what in unexplained:
+        print(f"missed, and {missed.PATH.name} does not say why: {what}", file=sys.stderr)
+    for what in stale:
+        print(f"{missed.PATH.name} explains a budget that is not missed: {what}", file=sys.stderr)
+    return plot(results, page.parent / report.PLOTS)
+
+
+def plot(results: dict[str, dict[str, t.Any]], folder: Path) -> int:
+    if not PLOTTER.exists():
+        print("no plots: no matplotlib here; make bench sets it up", file=sys.stderr)
+        return 1
+    curves = [each for data in results.values() for each in data["curves"] if any(each["series"].values())]
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "drawn.json")
+        path.write_text(json.dumps({"curves": curves, "picture": summary.picture(results)}), encoding="utf-8")
+        program = [str(PLOTTER), str(report.ROOT / "benchmarks/plot.py"), str(folder), str(path)]
+        return subprocess.run(program, check=False).returncode
+
+
+# --- a smoke run -----------------------------------------------------------------------------------------------------
+
+
+def smoke(names: list[str]) -> int:
+    """Everything that a full run does, with the least of each; nothing in the clone changes."""
+    jobs = {name: run(name, job.Job(job.SMOKE, saying(name), machine=machine.describe())) for name in names}
+    shutil.rmtree(SMOKED, ignore_errors=True)
+    for bench, one in jobs.items():
+        report.store(bench, one.parts, SMOKED / "results")
+    shutil.copytree(report.PAGE.parent, SMOKED / "docs", ignore=shutil.ignore_patterns("*.svg"))
+    shutil.copy(README, SMOKED)
+    page, readme = SMOKED / "docs" / report.PAGE.name, SMOKED / README.name
+    broken = [f"{name}, {part}: {why}" for name, one in jobs.items() for part, why in one.broken.items()]
+    if publish(page, readme, report.load(NAMES, SMOKED / "results")):
+        broken.append("the plots")
+    for each in broken:
+        print(f"broken: {each}", file=sys.stderr)
+    print("a full run would break off" if broken else "every part of a full run works")
+    return 1 if broken else 0
+
+
+# --- a quick run -----------------------------------------------------------------------------------------------------
+
+
+def quick(names: list[str]) -> int:
+    if (used := machine.in_use()) > BUSY:
+        print(f"this machine is too busy to tell: {used:.0%} of its processors' time is in use", file=sys.stderr)
+        return 2
+    jobs = {name: job.Job(job.QUICK, saying(name)) for name in names}
+    try:
+        with within(QUICK_WITHIN):
+            for name, one in jobs.items():
+                run(name, one)
+    except TooLong:
+        print(f"this machine is too busy to tell: not done after {QUICK_WITHIN} s", file=sys.stderr)
+        return 2
+    return judge({name: {**told(name, one), "broken": "; ".join(one.broken.values())} for name, one in jobs.items()})
+
+
+def told(name: str, one: Job) -> dict[str, t.Any]:
+    return report.tell({name: one.parts}, full=False)[name]
+
+
+@contextlib.contextmanager
+def within(seconds: int) -> Iterator[None]:
+    def late(*_args: object) -> t.NoReturn:
+        raise TooLong
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def judge(found: dict[str, dict[str, t.Any]]) -> int:
@@ -95,15 +256,6 @@ def judge(found: dict[str, dict[str, t.Any]]) -> int:
     for name in broken:
         print(f"did not run: {name}: {found[name]['broken']}", file=sys.stderr)
     return 1 if late or silent or broken else 0
-
-
-def plot(results: dict[str, dict[str, t.Any]]) -> None:
-    if not PLOTTER.exists():
-        print("no plots: no matplotlib here; make bench sets it up", file=sys.stderr)
-        return
-    paths = [str(report.RESULTS / f"{name}.json") for name in results]
-    folder = report.PAGE.parent / report.PLOTS
-    subprocess.run([str(PLOTTER), str(report.ROOT / "benchmarks/plot.py"), str(folder), *paths], check=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import statistics
 import tempfile
 import typing as t
 from dataclasses import dataclass, field
@@ -21,47 +20,56 @@ from pathlib import Path
 
 import yaml
 
-from . import controller, measure, report
+from . import control_told, controller
+from .control_told import (
+    AGAIN,
+    FIRST,
+    LIMIT,
+    NFT,
+    NFT_PLAY,
+    NOOP,
+    OURS,
+    PEERS,
+    PING,
+    PING_READING,
+    ROLES,
+    Figures,
+    our_part,
+    peers_part,
+)  # fmt: skip
 from .controller import Node
 
 if t.TYPE_CHECKING:
     from .controller import Run
+    from .job import Found, Job
 
+#: For benchmarks/__main__.py.
+PLAN, told = control_told.PLAN, control_told.told
 LAB = "bench-control"
 #: Programs that the measurements on a node need.
 METERS = ["strace", "time"]
 #: Node, and the Debian packages of its way.
 NODES: dict[str, list[str]] = {"ours": [], "lines": [], "firewalld": ["firewalld"], "ufw": ["ufw"]}
-ENTRIES = (1, 10, 50, 200, 1_000, 10_000)
-PAIRS = 5
-#: Peers are stopped here, in seconds of one run.
-LIMIT = 600
-#: A peer's run that takes longer than this, in seconds, is made once only; its row says so.
-LONG = 20
-#: A peer is not begun where its cost of an entry, as measured with fewer, makes more than the limit.
-#: The two figures that have a budget are excepted: this one is made as often as ours, that one is begun and stopped.
-ALWAYS_PAIRED, ALWAYS_BEGUN = ("common", 50), ("common", 1_000)
-
-PING, OURS = "ping play", "ipmasq.linux.site"
-PING_READING = "ping play that reads the entries"
-NFT, NFT_PLAY = "nft -f", "nft -f by a play"
-PEERS = {
-    "common": "posix.sysctl + builtin.iptables",
-    "firewalld": "posix.firewalld",
-    "ufw": "community.general.ufw",
-}
-FIRST, AGAIN, NOOP = "first run", "first no-op", "no-op"
+#: Entries → rounds. Those that take minutes are made less often; their spread is shown.
+ROUNDS = {1: 5, 10: 3, 50: 3, 200: 3, 1_000: 5, 10_000: 3}
+SMOKE_ROUNDS = {1: 1, 4: 1}
+#: Where the role is imported in the ordinary way, too; and where its first run is measured.
+IMPORTED, FIRST_IMPORTED = (1, 4, 1_000, 10_000), (4, 1_000)
+#: Where the common way is measured in the rounds of ours, in every run: what people ask about is their ratio.
+BESIDE = (1, 4, 10, 50)
+#: Where peers are measured as often as ours is; with more entries once, and what their runs take is not looked at.
+FEW = (1, 4, 10)
 
 
-def run(quick: bool, say: t.Callable[[str], None]) -> dict[str, t.Any]:
+def run(job: Job) -> None:
     """What benchmarks/__main__.py calls."""
-    nodes = ["ours"] if quick else list(NODES)
+    peers = any(job.wanted(peers_part(count)) for count in ROUNDS)
+    nodes = ["ours"] if job.quick else list(NODES) if peers else ["ours", "lines"]
     with controller.ended_politely(), tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         with lab(folder, nodes) as inventory:
-            bench = Bench(folder, inventory, say)
-            bench.quick() if quick else bench.full()
-    return bench.report(quick)
+            bench = Bench(folder, inventory, job)
+            bench.quick() if job.quick else bench.full()
 
 
 # -- the nodes -------------------------------------------------------------------------------------------------------
@@ -226,8 +234,8 @@ UNDO = {
 WAYS: dict[str, t.Callable[[list[Entry]], list[dict[str, t.Any]]]] = {
     "common": common, "firewalld": firewalld, "ufw": ufw,
 }  # fmt: skip
-#: What is timed in turn.
-Candidates = dict[str, t.Callable[[], float]]
+#: What is timed in turn; None if there is nothing to time.
+Candidates = dict[str, t.Callable[[], t.Optional[float]]]
 HOST = {"common": "lines", "firewalld": "firewalld", "ufw": "ufw"}
 
 
@@ -245,6 +253,13 @@ class Size:
         self.plain = controller.write(self.folder / "plain.yml", inventory)
         self.inventory, self.as_json = self.described(inventory, "yml"), self.described(inventory, "json")
         self.ping_play = controller.play(self.folder / "ping.yml", "ours", {"ansible.builtin.ping": None})
+        role = {"hosts": "ours", "gather_facts": False, "become": True, "roles": ["ipmasq.linux.gateway"]}
+        self.role_play = controller.write(self.folder / "role.yml", [role])
+        self.extra = controller.write(self.folder / "entries.yml", ours(self.entries))
+        self.grouped = self.folder / "grouped/inventory.yml"
+        (self.grouped.parent / "group_vars").mkdir(parents=True)
+        controller.write(self.grouped, inventory)
+        controller.write(self.grouped.parent / "group_vars/gateways.yml", ours(self.entries))
         self.ruleset = self.folder / "ruleset.nft"
 
     def described(self, inventory: dict[str, t.Any], form: str) -> Path:
@@ -263,6 +278,11 @@ class Size:
     def ours(self, *more: str, changed: bool, inventory: Path | None = None, **env: t.Any) -> Run:
         where = str(inventory or self.inventory)
         return controller.playbook("-i", where, "ipmasq.linux.site", "-l", "ours", *more, changed=changed, **env)
+
+    def imported(self, where: str, *more: str, changed: bool, **env: t.Any) -> Run:
+        """The role in a play of the user's own, with the entries in group_vars, or in a file for -e."""
+        given = ["-i", str(self.grouped)] if where == "group_vars" else ["-i", str(self.plain), "-e", f"@{self.extra}"]
+        return controller.playbook(*given, str(self.role_play), *more, changed=changed, **env)
 
     def remove(self) -> None:
         controller.playbook("-i", str(self.inventory), "ipmasq.linux.site", "-l", "ours", "-e", "gateway_state=absent")
@@ -299,49 +319,53 @@ class Size:
 class Bench:
     folder: Path
     inventory: dict[str, t.Any]
-    say: t.Callable[[str], None]
-    #: Entries → rounds: what was timed one after the other → seconds. Ratios are those of figures in the same round.
-    rounds: dict[int, list[dict[str, float]]] = field(default_factory=dict)
+    job: Job
     #: Entries → way → why there are no times, or none that end.
     gaps: dict[int, dict[str, str]] = field(default_factory=dict)
-    expenses: dict[int, dict[str, dict[str, t.Any]]] = field(default_factory=dict)
 
     def size(self, count: int) -> Size:
-        self.say(f"{count:,} entries")
-        self.rounds[count] = []
-        self.gaps[count] = {}
+        self.job.say(f"{count:,} entries")
         return Size(self.folder, self.inventory, count)
 
     def full(self) -> None:
-        for count in ENTRIES:
+        for count, rounds in (SMOKE_ROUNDS if self.job.smoke else ROUNDS).items():
             size = self.size(count)
-            ways = self.worth_it(count)
-            # With few entries, most of it is the start of Ansible.
-            short = [way for way in ways if count < 50 or self.cost(way) * count < LONG]
-            paired = [way for way in ways if way in short or (way, count) == ALWAYS_PAIRED]
-            candidates = self.ours(size) | self.floors(size)
-            for way in paired:
-                candidates |= self.peer(size, way)
-            self.turns(count, candidates, PAIRS)
-            for way in ways:
-                if way not in paired:
-                    self.long_turn(size, way)
-            self.spend(size, short)
+            with self.job.part(our_part(count)) as found:
+                self.measure(size, rounds, found)
+            if self.job.wanted(peers_part(count)):
+                with self.job.part(peers_part(count)) as found:
+                    self.measure_peers(size, min(rounds, 3), found)
+            else:
+                self.job.say(f"{peers_part(count)}: kept from {self.job.parts[peers_part(count)]['date']}")
             size.remove()
 
     def quick(self) -> None:
         """Ours alone: a peer or 10,000 entries take longer than all of the quick run may."""
-        size = self.size(50)
-        self.turns(50, self.ours(size), 1)
-        self.turns(50, self.noop(size), 3)
-        size = self.size(1_000)
-        self.turns(1_000, self.ours(size), 1)
-        self.turns(1_000, self.noop(size), 1)
+        for count, more in ((50, 3), (1_000, 1)):
+            size = self.size(count)
+            with self.job.part(our_part(count)) as found:
+                found["rounds"] = self.turns(self.ours(size), 1) + self.turns(self.noop(size), more)
 
-    def turns(self, count: int, candidates: Candidates, rounds: int) -> None:
+    def measure(self, size: Size, rounds: int, found: Found) -> None:
+        candidates = self.ours(size) | self.floors(size)
+        if size.count in IMPORTED:
+            candidates |= self.roles(size)
+        if size.count in BESIDE:
+            common = self.peer(size, "common")
+            # From 50 on a run takes most of a minute; there the first one has the budget.
+            candidates |= common if size.count in FEW else dict(list(common.items())[:1])
+        found["rounds"] = self.turns(candidates, rounds)
+        found["expenses"] = self.spend(size)
+        # The role proves every change, which is its default.
+        found["proven"] = True
+
+    def turns(self, candidates: Candidates, rounds: int) -> list[dict[str, float]]:
+        made = []
         for number in range(rounds):
-            self.say(f"  round {number + 1} of {rounds}, {len(candidates)} runs")
-            self.rounds[count].append({name: one for name, (one,) in measure.alternately(candidates, 1).items()})
+            self.job.say(f"  round {number + 1} of {rounds}, {len(candidates)} runs")
+            taken = ((name, candidate()) for name, candidate in candidates.items())
+            made.append({name: seconds for name, seconds in taken if seconds is not None})
+        return made
 
     @staticmethod
     def ours(size: Size) -> Candidates:
@@ -367,6 +391,25 @@ class Bench:
         }
 
     @staticmethod
+    def roles(size: Size) -> Candidates:
+        def first(where: str) -> float:
+            size.remove()
+            seconds = size.imported(where, changed=True).seconds
+            # The first look after a change is not a no-op like the others.
+            size.imported(where, changed=False)
+            return seconds
+
+        def noop(where: str) -> float:
+            return size.imported(where, changed=False).seconds
+
+        found: Candidates = {}
+        for where, name in ROLES.items():
+            if size.count in FIRST_IMPORTED:
+                found[f"{name}, {FIRST}"] = functools.partial(first, where)
+            found[f"{name}, {NOOP}"] = functools.partial(noop, where)
+        return found
+
+    @staticmethod
     def floors(size: Size) -> Candidates:
         size.ours(changed=True)
         size.save_ruleset()
@@ -377,211 +420,76 @@ class Bench:
             NFT_PLAY: lambda: size.nft_play().seconds,
         }
 
-    def peer(self, size: Size, way: str) -> Candidates:
-        return {
-            f"{way}, {FIRST}": lambda: self.peer_first(size, way, LIMIT),
-            f"{way}, {NOOP}": lambda: size.peer(way, changed=False, limit=LIMIT).seconds,
-        }
+    # -- the peers -----------------------------------------------------------------------------------------------
 
-    def peer_first(self, size: Size, way: str, limit: float) -> float:
-        size.undo(way)
-        done = size.peer(way, changed=True, limit=limit)
-        if done.stopped:
-            self.gaps[size.count][way] = f"stopped after {done.seconds:.0f} s"
-        return done.seconds
-
-    def long_turn(self, size: Size, way: str) -> None:
-        """One round for what takes minutes, with ping play and ours in it."""
-        first, again = self.peer(size, way).items()
+    def measure_peers(self, size: Size, rounds: int, found: Found) -> None:
+        """What is worth it, in rounds with ping play and ours in them, so that a ratio is that of one round."""
         ours = dict(list(self.ours(size).items())[:2])
-        self.say(f"  {PEERS[way]}: minutes")
-        self.turns(size.count, {**ours, **dict([first])}, 1)
-        if way not in self.gaps[size.count]:
-            self.rounds[size.count][-1][again[0]] = again[1]()
+        self.gaps[size.count] = found["gaps"] = self.hopeless(size.count)
+        ways = [way for way in PEERS if way not in self.gaps[size.count]]
+        found["rounds"] = []
+        candidates = dict(ours)
+        for way in ways:
+            if (way, size.count in BESIDE) == ("common", True):
+                continue
+            candidates |= self.peer(size, way)
+        if len(candidates) > len(ours):
+            found["rounds"] = self.turns(candidates, rounds if size.count in FEW else 1)
+        if size.count in FEW:
+            found["expenses"] = {}
+            for way in ways:
+                self.job.say(f"  {PEERS[way]}: what it takes")
+                found["expenses"][f"{way}, {FIRST}"] = self.spend_peer(size, way)
 
-    def cost(self, way: str) -> float:
-        """Seconds an entry, at the largest number that it was measured with."""
-        known = [count for count in self.rounds if self.values(count, f"{way}, {FIRST}")]
-        return statistics.median(self.values(max(known), f"{way}, {FIRST}")) / max(known) if known else 0.0
+    def peer(self, size: Size, way: str) -> Candidates:
+        def first() -> float:
+            size.undo(way)
+            done = size.peer(way, changed=True, limit=LIMIT)
+            if done.stopped:
+                self.gaps.setdefault(size.count, {})[way] = f"stopped after {done.seconds:.0f} s"
+            return done.seconds
 
-    def worth_it(self, count: int) -> list[str]:
-        """The ways that may end in time; for the others, why not."""
-        ways = []
-        for way, called in PEERS.items():
-            why = self.hopeless(count, way)
-            if why:
-                self.gaps[count][way] = why
-                self.say(f"  {called}: {why}")
-            else:
-                ways.append(way)
-        return ways
+        def again() -> float | None:
+            stopped = way in self.gaps.get(size.count, {})
+            return None if stopped else size.peer(way, changed=False, limit=LIMIT).seconds
 
-    def hopeless(self, count: int, way: str) -> str:
-        if any(way in self.gaps[fewer] for fewer in self.gaps if fewer < count):
-            return "not begun: it was stopped, or not begun, with fewer"
-        cost = self.cost(way)
-        if count < 1_000 or cost * count < LIMIT or (way, count) == ALWAYS_BEGUN:
-            return ""
-        return f"not begun: at {cost:.2f} s an entry it would take more than {LIMIT} s"
+        return {f"{way}, {FIRST}": first, f"{way}, {NOOP}": again}
 
-    def spend(self, size: Size, ways: list[str]) -> None:
-        """What one run of each takes, beside its time. Under strace a run takes several times as long."""
+    def hopeless(self, count: int) -> dict[str, str]:
+        """The ways that cannot end in time, and why. The common way with 1,000 entries has a budget: it is begun."""
+        known = Figures(self.job.found())
+        gaps = {}
+        for way in PEERS:
+            cost = known.cost(way, count)
+            if any(way in known.gaps(fewer) for fewer in known.counts if fewer < count):
+                gaps[way] = "not begun: it was stopped, or not begun, with fewer"
+            elif count >= 1_000 and cost * count >= LIMIT and (way, count) != ("common", 1_000):
+                gaps[way] = f"not begun: at {cost:.2f} s an entry it would take more than {LIMIT} s"
+        for way, why in gaps.items():
+            self.job.say(f"  {PEERS[way]}: {why}")
+        return gaps
+
+    # -- what one run takes, beside its time ---------------------------------------------------------------------
+
+    @staticmethod
+    def spend(size: Size) -> dict[str, dict[str, t.Any]]:
+        """Under strace a run takes several times as long."""
         table: dict[str, dict[str, t.Any]] = {}
-        self.expenses[size.count] = table
         node, lines = Node(f"{LAB}-ours"), Node(f"{LAB}-lines")
         table[PING] = controller.expenses(node, size.ping)
         table[PING_READING] = controller.expenses(node, functools.partial(size.ping, inventory=size.inventory))
         table[f"{OURS}, {FIRST}"] = controller.expenses(node, functools.partial(size.ours, changed=True), size.remove)
         size.ours(changed=False)
         table[f"{OURS}, {NOOP}"] = controller.expenses(node, functools.partial(size.ours, changed=False))
+        for where, name in ROLES.items() if size.count in IMPORTED else ():
+            once = functools.partial(size.imported, where, changed=False)
+            table[f"{name}, {NOOP}"] = controller.expenses(node, once)
         table[NFT_PLAY] = controller.expenses(lines, size.nft_play)
-        for way in ways:
-            self.spend_peer(size, way)
+        return table
 
-    def spend_peer(self, size: Size, way: str) -> None:
-        node = Node(f"{LAB}-{HOST[way]}")
-
+    @staticmethod
+    def spend_peer(size: Size, way: str) -> dict[str, t.Any]:
         def once(*more: str, **env: t.Any) -> Run:
             return size.peer(way, *more, changed=True, **env)
 
-        self.say(f"  {PEERS[way]}: what it takes")
-        self.expenses[size.count][f"{way}, {FIRST}"] = controller.expenses(node, once, lambda: size.undo(way))
-
-    # -- what came of it -----------------------------------------------------------------------------------------
-
-    def report(self, quick: bool) -> dict[str, t.Any]:
-        return {
-            "title": "Control plane: one host",
-            "tables": [] if quick else [self.table_of_times(), self.table_of_expenses()],
-            "curves": [] if quick else [self.curve(FIRST), self.curve(NOOP)],
-            "budgets": self.budgets(quick),
-            "notes": NOTES,
-            "raw": {"rounds": self.rounds, "gaps": self.gaps, "expenses": self.expenses},
-        }
-
-    def values(self, count: int, name: str) -> list[float]:
-        return [each[name] for each in self.rounds.get(count, []) if name in each]
-
-    def ratio(self, count: int, name: str, floor: str = PING) -> measure.Ratio | None:
-        both = [each for each in self.rounds.get(count, []) if name in each and floor in each]
-        return measure.ratio([each[name] for each in both], [each[floor] for each in both]) if both else None
-
-    def names(self, count: int) -> list[str]:
-        return list(dict.fromkeys(name for each in self.rounds[count] for name in each))
-
-    def table_of_times(self) -> dict[str, t.Any]:
-        rows: list[list[t.Any]] = []
-        for count, gaps in self.gaps.items():
-            names = self.names(count)
-            for name in names:
-                seconds, ratio = self.values(count, name), self.ratio(count, name)
-                stopped = gaps.get(name.partition(", ")[0])
-                more = "> " if stopped else ""
-                rows.append([count, shown(name), len(seconds), stopped or span(seconds), more + factor(ratio)])
-            for way, why in gaps.items():
-                if f"{way}, {FIRST}" not in names:
-                    rows.append([count, f"{PEERS[way]}, {FIRST}", 0, why, "–"])
-        return {
-            "id": "control-times",
-            "title": "Wall time of one run",
-            "columns": ["entries", "what", "runs", "seconds: median (least–most)", "÷ ping play"],
-            "rows": rows,
-        }
-
-    def table_of_expenses(self) -> dict[str, t.Any]:
-        rows = [
-            [
-                count, shown(name), f"{one['controller_cpu']:.2f}", report.mebibytes(one["controller_peak"]),
-                f"{one['node_cpu']:.2f}", report.mebibytes(one["node_peak"]), one["processes"], one["modules"],
-                f"{one['bytes'] / 1000:.0f}",
-            ]
-            for count, table in self.expenses.items() for name, one in table.items()
-        ]  # fmt: skip
-        return {
-            "id": "control-expenses",
-            "title": "What one run takes",
-            "columns": [
-                "entries", "what", "controller: CPU s", "controller: peak MiB", "node: CPU s", "node: peak MiB",
-                "node: processes", "modules run", "kB sent",
-            ],
-            "rows": rows,
-        }  # fmt: skip
-
-    def curve(self, what: str) -> dict[str, t.Any]:
-        names = [PING, PING_READING, f"{OURS}, {what}", NFT_PLAY, *(f"{way}, {what}" for way in PEERS)]
-        series = {}
-        for name in names:
-            way = name.partition(", ")[0]
-            points = [
-                measure.point(count, self.values(count, name))
-                for count, gaps in self.gaps.items() if self.values(count, name) and way not in gaps
-            ]  # fmt: skip
-            if points:
-                series[shown(name)] = points
-        return {
-            "id": f"control-{what.replace(' ', '-')}",
-            "title": f"One host, {what}",
-            "x": "entries", "y": "seconds", "log_x": True, "log_y": True, "series": series,
-        }  # fmt: skip
-
-    def budgets(self, quick: bool) -> list[dict[str, t.Any]]:
-        converged = min(self.rounds)
-        found = [
-            self.budget(f"`site.yml` on a converged gateway ({converged} entries)", converged, NOOP, 1.3),
-            self.budget("`site.yml`, 1,000 entries, first run", 1_000, FIRST, 2.5),
-            self.budget("`site.yml`, 1,000 entries, no-op", 1_000, NOOP, 1.6),
-        ]
-        if quick:
-            return found
-        modules = self.expenses[converged][f"{OURS}, {NOOP}"]["modules"]
-        one = measure.budget("modules that a converged gateway runs, against one", self.exactly(modules), at_most=1)
-        most = self.budget("`site.yml`, 10,000 entries, no-op", 10_000, NOOP, 3.5)
-        return [*found[:1], one, *found[1:], most, self.against_common(50, 10), self.against_common(1_000, 100)]
-
-    def budget(self, what: str, count: int, name: str, limit: float) -> dict[str, t.Any]:
-        ratio = self.ratio(count, f"{OURS}, {name}")
-        return measure.budget(what, ratio, at_most=limit, why="" if ratio else "no such run was made")
-
-    @staticmethod
-    def exactly(value: float) -> measure.Ratio:
-        return measure.Ratio(value, value, value)
-
-    def against_common(self, count: int, times: float) -> dict[str, t.Any]:
-        """How many times as long the common way takes for a first run; where it was stopped, at least so many."""
-        ratio = self.ratio(count, f"common, {FIRST}", f"{OURS}, {FIRST}")
-        stopped = self.gaps.get(count, {}).get("common")
-        why = (f"at least: {stopped}" if stopped else "") if ratio else "no such run was made"
-        return measure.budget(
-            f"{PEERS['common']}, {count:,} entries, first run, against ours", ratio, at_least=times, why=why
-        )
-
-
-def shown(name: str) -> str:
-    way, comma, what = name.partition(", ")
-    return PEERS.get(way, way) + comma + what
-
-
-def span(seconds: list[float]) -> str:
-    return report.spread(statistics.median(seconds), min(seconds), max(seconds))
-
-
-def factor(ratio: measure.Ratio | None) -> str:
-    return "–" if ratio is None else report.spread(*ratio)
-
-
-NOTES = [
-    "An entry is one port forward or one `outbound` item that rejects; half of each, on top of masquerading.",
-    "First run: the gateway was removed before, and the time includes the confirmation over a separate connection. "
-    "First no-op: the run after it. No-op: the run after that.",
-    "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries. The one that reads "
-    "the entries has them in `host_vars` as YAML, as our runs have: the difference is Ansible's cost of that file. "
-    "JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
-    "`nft -f`: our run's rules, listed and loaded again from a file by `podman exec`, without Ansible; by a "
-    "play: with one task `ansible.builtin.command`.",
-    f"The peers' runs are stopped at {LIMIT} s, and made only once if they take more than {LONG} s (except for the "
-    "one with a budget); their cost is shown if they take less. "
-    "`posix.firewalld` and `community.general.ufw` do less: the one has no forward policies, the other no translation.",
-    "CPU on the node is that of all its processes, by its cgroup; the peak is that of the largest process there and on "
-    "the controller; strace counts processes in a separate run, including those that systemd starts; bytes are the "
-    "commands, their input and the files that the connection transfers.",
-]
+        return controller.expenses(Node(f"{LAB}-{HOST[way]}"), once, lambda: size.undo(way))

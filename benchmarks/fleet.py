@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import controller, measure, report
@@ -25,17 +25,24 @@ from .controller import BenchError, Memory
 
 if t.TYPE_CHECKING:
     from .controller import Run
+    from .job import Found, Job
 
-SIZES = (1, 10, 50, 100)
-PAIRS = 5
+#: Gateways → rounds. Those that take minutes are made less often; their spread is shown.
+SIZES = {1: 5, 10: 5, 50: 3, 100: 3}
+SMOKE_SIZES = {1: 1, 2: 1}
 QUICK_SIZE = 5
 #: Ansible's own defaults.
 STRATEGY, FORKS = "linear", 5
 #: What is compared for so many gateways: the defaults, a fork for each, and nobody waiting for anybody.
-MATRIX_SIZE = 50
+MATRIX_SIZE, MATRIX_PAIRS = 50, 3
 MATRIX = [("linear", 5), ("linear", 50), ("free", 50)]
 PING, NOOP, CHANGE = "ping play", "no-op", "one line changed"
 LIMITS = {NOOP: 1.3, CHANGE: 2.5}
+#: Seconds of a part, as long as no run has told how long it takes.
+PLAN = {
+    "1 gateways": 45, "10 gateways": 100, "50 gateways": 290, "50 gateways, linear, 50": 230,
+    "50 gateways, free, 50": 230, "100 gateways": 560,
+}  # fmt: skip
 #: Sizes of a fleet that no machine here can hold.
 COMPUTED = (1_000, 10_000)
 NAME = "bench-fleet"
@@ -64,14 +71,13 @@ link set dev lan0-far up
 """
 
 
-def run(quick: bool, say: t.Callable[[str], None]) -> dict[str, t.Any]:
+def run(job: Job) -> None:
     """What benchmarks/__main__.py calls."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(controller.ended_politely())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        bench = Bench(folder, stack.enter_context(containers(folder)), say)
-        bench.quick() if quick else bench.full()
-        return bench.report(quick)
+        bench = Bench(folder, stack.enter_context(containers(folder)), job)
+        bench.quick() if job.quick else bench.full()
 
 
 # -- the gateways ----------------------------------------------------------------------------------------------------
@@ -209,6 +215,8 @@ class Fleet:
         self.fresh = False
 
 
+#: What was timed → seconds, a value for each round.
+Times = dict[str, list[float]]
 #: What was run → what the controller took.
 Expenses = dict[str, dict[str, float]]
 #: How it is called in its table, how many gateways, and that.
@@ -219,41 +227,37 @@ Weighed = tuple[t.Any, int, Expenses]
 class Bench:
     folder: Path
     made: Containers
-    say: t.Callable[[str], None]
-    #: Gateways → what was timed → seconds, a value for each round.
-    sizes: dict[int, dict[str, list[float]]] = field(default_factory=dict)
-    #: Strategy and forks → the same.
-    matrix: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    #: Gateways → bytes of all processes, of Ansible's, CPU seconds.
-    expenses: dict[int, Expenses] = field(default_factory=dict)
-    #: Strategy and forks → the same.
-    matrix_expenses: dict[str, Expenses] = field(default_factory=dict)
+    job: Job
 
     def fleet(self, count: int) -> Fleet:
-        self.say(f"{count} gateways: making them, and their first run")
+        self.job.say(f"{count} gateways: making them, and their first run")
         fleet = Fleet(self.folder, self.made, count)
         fleet.site(STRATEGY, 10, changed=None)
         return fleet
 
     def full(self) -> None:
-        for count in SIZES:
-            fleet = self.fleet(count)
-            self.sizes[count] = self.time(fleet, STRATEGY, FORKS, PAIRS)
-            self.expenses[count] = self.weigh(fleet, STRATEGY, FORKS)
-            if count == MATRIX_SIZE:
-                self.compare(fleet)
+        for count, pairs in (SMOKE_SIZES if self.job.smoke else SIZES).items():
+            with self.job.part(f"{count} gateways") as found:
+                fleet = self.fleet(count)
+                found["times"] = self.time(fleet, STRATEGY, FORKS, pairs)
+                found["expenses"] = self.weigh(fleet, STRATEGY, FORKS)
+                found["proven"] = True
+            if count == (max(SMOKE_SIZES) if self.job.smoke else MATRIX_SIZE):
+                self.compare(count)
 
-    def compare(self, fleet: Fleet) -> None:
+    def compare(self, count: int) -> None:
         """Strategies and forks; the usual ones were measured with the sizes."""
         for strategy, forks in MATRIX:
-            self.say(f"{MATRIX_SIZE} gateways: {strategy}, {forks} forks")
-            name, usual = f"{strategy}, {forks}", (strategy, forks) == (STRATEGY, FORKS)
-            self.matrix[name] = self.sizes[MATRIX_SIZE] if usual else self.time(fleet, strategy, forks, PAIRS)
-            weighed = self.expenses[MATRIX_SIZE] if usual else self.weigh(fleet, strategy, forks)
-            self.matrix_expenses[name] = weighed
+            if (strategy, forks) == (STRATEGY, FORKS):
+                continue
+            with self.job.part(f"{count} gateways, {strategy}, {forks}") as found:
+                fleet = self.fleet(count)
+                found["times"] = self.time(fleet, strategy, forks, 1 if self.job.smoke else MATRIX_PAIRS)
+                found["expenses"] = self.weigh(fleet, strategy, forks)
 
     def quick(self) -> None:
-        self.sizes[QUICK_SIZE] = self.time(self.fleet(QUICK_SIZE), STRATEGY, FORKS, 1)
+        with self.job.part(f"{QUICK_SIZE} gateways") as found:
+            found["times"] = self.time(self.fleet(QUICK_SIZE), STRATEGY, FORKS, 1)
 
     @staticmethod
     def time(fleet: Fleet, strategy: str, forks: int, pairs: int) -> dict[str, list[float]]:
@@ -284,94 +288,123 @@ class Bench:
             found[name] = {"all": memory.all, "ansible": memory.python, "cpu": cpu}
         return found
 
-    # -- what came of it -----------------------------------------------------------------------------------------
 
-    def report(self, quick: bool) -> dict[str, t.Any]:
-        matrix = self.table(
-            "fleet-strategies", f"{MATRIX_SIZE} gateways, by strategy and forks", "strategy, forks", self.matrix
-        )
-        sizes = self.table("fleet-sizes", f"By size, strategy {STRATEGY}, {FORKS} forks", "gateways", self.sizes)
-        return {
-            "title": "A fleet",
-            "tables": [] if quick else [sizes, matrix, *self.tables_of_expenses(), self.table_computed()],
-            "curves": [] if quick else [self.curve()],
-            "budgets": self.budgets(quick),
-            "notes": NOTES,
-            "raw": {
-                "sizes": self.sizes,
-                "matrix": self.matrix,
-                "expenses": self.expenses,
-                "matrix expenses": self.matrix_expenses,
-            },
+# -- what came of it -------------------------------------------------------------------------------------------------
+
+
+class Figures:
+    """What the parts hold, by size, and for one size by strategy and forks."""
+
+    def __init__(self, found: dict[str, Found]) -> None:
+        usual = {name: each for name, each in found.items() if "," not in name}
+        self.sizes: dict[int, Times] = {int(name.split()[0]): each["times"] for name, each in usual.items()}
+        self.sizes = dict(sorted(self.sizes.items()))
+        self.expenses: dict[int, Expenses] = {
+            int(name.split()[0]): each["expenses"] for name, each in usual.items() if "expenses" in each
+        }
+        self.expenses = dict(sorted(self.expenses.items()))
+        self.compared = max((int(name.split()[0]) for name in found if "," in name), default=MATRIX_SIZE)
+        matrix = {name.partition(", ")[2]: each for name, each in found.items() if "," in name}
+        if (one := usual.get(f"{self.compared} gateways")) and matrix:
+            matrix = {f"{STRATEGY}, {FORKS}": one, **matrix}
+        self.matrix: dict[str, Times] = {name: each["times"] for name, each in matrix.items()}
+        self.matrix_expenses: dict[str, Expenses] = {
+            name: each["expenses"] for name, each in matrix.items() if "expenses" in each
         }
 
-    @staticmethod
-    def table(name: str, title: str, first: str, figures: t.Mapping[t.Any, dict[str, list[float]]]) -> dict[str, t.Any]:
-        columns = [first, PING, NOOP, "÷ ping play", CHANGE, "÷ ping play"]
-        rows = []
-        for key, times in figures.items():
-            row = [key, seconds(times[PING])]
-            for what in (NOOP, CHANGE):
-                ratio = measure.ratio(times[what], times[PING])
-                row += [seconds(times[what]), report.spread(*ratio)]
-            rows.append(row)
-        return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
-    def tables_of_expenses(self) -> list[dict[str, t.Any]]:
-        by_size: list[Weighed] = [(count, count, each) for count, each in self.expenses.items()]
-        by_way: list[Weighed] = [(name, MATRIX_SIZE, each) for name, each in self.matrix_expenses.items()]
-        return [
-            self.table_of_expenses("sizes", f"strategy {STRATEGY}, {FORKS} forks", "gateways", by_size),
-            self.table_of_expenses("strategies", f"{MATRIX_SIZE} gateways", "strategy, forks", by_way),
-        ]
+def told(found: dict[str, Found], full: bool = True) -> dict[str, t.Any]:
+    figures = Figures(found)
+    matrix = table(
+        "fleet-strategies", f"{figures.compared} gateways, by strategy and forks", "strategy, forks", figures.matrix
+    )
+    sizes = table("fleet-sizes", f"By size, strategy {STRATEGY}, {FORKS} forks", "gateways", figures.sizes)
+    return {
+        "title": "A fleet",
+        "tables": [sizes, matrix, *tables_of_expenses(figures), *table_computed(figures)],
+        "curves": [curve(figures)],
+        "budgets": budgets(figures, full),
+        "notes": NOTES,
+    }
 
-    @staticmethod
-    def table_of_expenses(name: str, title: str, first: str, weighed: list[Weighed]) -> dict[str, t.Any]:
-        rows = [
-            [key, what, report.mebibytes(one["all"]), report.mebibytes(one["ansible"]), one["ansible"] / count / 2**20,
-             one["cpu"], one["cpu"] / count]
-            for key, count, table in weighed for what, one in table.items()
-        ]  # fmt: skip
-        columns = [first, "what", "peak of all processes, MiB", "of Ansible's, MiB", "a gateway", "CPU, s", "a gateway"]
-        title = f"What the controller takes, {title}"
-        return {"id": f"fleet-expenses-{name}", "title": title, "columns": columns, "rows": rows}
 
-    def table_computed(self) -> dict[str, t.Any]:
-        """From what a gateway more has cost, up to a hundred, what a thousand and ten thousand would.
+def table(name: str, title: str, first: str, figures: t.Mapping[t.Any, Times]) -> dict[str, t.Any]:
+    columns = [first, "rounds", PING, NOOP, "÷ ping play", CHANGE, "÷ ping play"]
+    rows = []
+    for key, times in figures.items():
+        row = [key, len(times[PING]), seconds(times[PING])]
+        for what in (NOOP, CHANGE):
+            ratio = measure.ratio(times[what], times[PING])
+            row += [seconds(times[what]), report.spread(*ratio)]
+        rows.append(row)
+    return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
-        Memory is not among it: it follows the forks, and hardly the gateways.
-        """
-        rows = []
-        for what in (PING, NOOP, CHANGE):
-            sizes = [count for count in self.expenses if count > 1]
-            cpu = line(sizes, [self.expenses[count][what]["cpu"] for count in sizes])
-            wall = line(sizes, [statistics.median(self.sizes[count][what]) for count in sizes])
-            rows += [[count, what, round(wall(count) / 60), round(cpu(count) / 60)] for count in COMPUTED]
-        columns = ["gateways", "what", "on this machine, minutes", "controller: CPU minutes"]
-        title = f"Computed, not measured: a line through what {', '.join(map(str, SIZES[1:]))} gateways took"
-        return {"id": "fleet-computed", "page": "fleets.md", "title": title, "columns": columns, "rows": rows}
 
-    def curve(self) -> dict[str, t.Any]:
-        series = {
-            what: [measure.point(count, times[what]) for count, times in self.sizes.items()]
-            for what in (PING, NOOP, CHANGE)
-        }
-        return {
-            "id": "fleet-sizes", "title": f"Gateways changed and looked at by one controller, {FORKS} forks",
-            "x": "gateways", "y": "seconds", "log_x": True, "log_y": True, "series": series,
-        }  # fmt: skip
+def tables_of_expenses(figures: Figures) -> list[dict[str, t.Any]]:
+    by_size: list[Weighed] = [(count, count, each) for count, each in figures.expenses.items()]
+    by_way: list[Weighed] = [(name, figures.compared, each) for name, each in figures.matrix_expenses.items()]
+    return [
+        table_of_expenses("sizes", f"strategy {STRATEGY}, {FORKS} forks", "gateways", by_size),
+        table_of_expenses("strategies", f"{figures.compared} gateways", "strategy, forks", by_way),
+    ]
 
-    def budgets(self, quick: bool) -> list[dict[str, t.Any]]:
-        found = [
-            measure.budget(f"{count} gateways, {what}", measure.ratio(times[what], times[PING]), at_most=limit)
-            for count, times in self.sizes.items() for what, limit in LIMITS.items()
-        ]  # fmt: skip
-        for what, limit in LIMITS.items() if not quick else ():
-            ratios = {name: measure.ratio(times[what], times[PING]) for name, times in self.matrix.items()}
-            worst = max(ratios, key=lambda name: ratios[name].median)
-            text = f"{MATRIX_SIZE} gateways, {what}, worst of all strategies and forks ({worst})"
-            found.append(measure.budget(text, ratios[worst], at_most=limit))
-        return found
+
+def table_of_expenses(name: str, title: str, first: str, weighed: list[Weighed]) -> dict[str, t.Any]:
+    rows = [
+        [key, what, report.mebibytes(one["all"]), report.mebibytes(one["ansible"]), one["ansible"] / count / 2**20,
+         one["cpu"], one["cpu"] / count]
+        for key, count, table in weighed for what, one in table.items()
+    ]  # fmt: skip
+    columns = [first, "what", "peak of all processes, MiB", "of Ansible's, MiB", "a gateway", "CPU, s", "a gateway"]
+    title = f"What the controller takes, {title}"
+    return {"id": f"fleet-expenses-{name}", "title": title, "columns": columns, "rows": rows}
+
+
+def table_computed(figures: Figures) -> list[dict[str, t.Any]]:
+    """From what a gateway more has cost, up to a hundred, what a thousand and ten thousand would.
+
+    Memory is not among it: it follows the forks, and hardly the gateways.
+    """
+    sizes = [count for count in figures.expenses if count in SIZES and count > 1]
+    if len(sizes) < 2:
+        return []
+    rows = []
+    for what in (PING, NOOP, CHANGE):
+        cpu = line(sizes, [figures.expenses[count][what]["cpu"] for count in sizes])
+        wall = line(sizes, [statistics.median(figures.sizes[count][what]) for count in sizes])
+        rows += [[count, what, round(wall(count) / 60), round(cpu(count) / 60)] for count in COMPUTED]
+    columns = ["gateways", "what", "on this machine, minutes", "controller: CPU minutes"]
+    title = f"Computed, not measured: a line through what {', '.join(map(str, sizes))} gateways took"
+    return [{"id": "fleet-computed", "page": "fleets.md", "title": title, "columns": columns, "rows": rows}]
+
+
+def curve(figures: Figures) -> dict[str, t.Any]:
+    series = {
+        what: [measure.point(count, times[what]) for count, times in figures.sizes.items()]
+        for what in (PING, NOOP, CHANGE)
+    }
+    return {
+        "id": "fleet-sizes", "title": f"Gateways changed and looked at by one controller, {FORKS} forks",
+        "x": "gateways", "y": "seconds", "log_x": True, "log_y": True, "series": series,
+    }  # fmt: skip
+
+
+def budgets(figures: Figures, full: bool) -> list[dict[str, t.Any]]:
+    found = []
+    for count in SIZES if full else figures.sizes:
+        times = figures.sizes.get(count)
+        for what, limit in LIMITS.items():
+            ratio = measure.ratio(times[what], times[PING]) if times else None
+            gateways = "1 gateway" if count == 1 else f"{count} gateways"
+            why = "" if ratio else "no such run was made"
+            found.append(measure.budget(f"{gateways}, {what}", ratio, at_most=limit, why=why))
+    for what, limit in LIMITS.items() if full else ():
+        ratios = {name: measure.ratio(times[what], times[PING]) for name, times in figures.matrix.items()}
+        worst = max(ratios, key=lambda name: ratios[name].median, default="")
+        why = f"with {worst}" if ratios else "no such run was made"
+        text = f"{MATRIX_SIZE} gateways, {what}, the worst of {len(MATRIX)} strategies and forks"
+        found.append(measure.budget(text, ratios.get(worst), at_most=limit, why=why))
+    return found
 
 
 def seconds(values: list[float]) -> str:

@@ -64,16 +64,33 @@ def point(x: float, values: Sequence[float]) -> list[float]:
     return [x, median(values), min(values), max(values)]
 
 
+def exactly(value: float) -> Ratio:
+    """What is counted, or measured once."""
+    return Ratio(value, value, value)
+
+
+def of(values: Sequence[float]) -> Ratio:
+    """The median of plain figures, and their ends."""
+    return Ratio(statistics.median(values), min(values), max(values))
+
+
 def budget(
-    what: str, measured: Ratio | None, *, at_most: float | None = None, at_least: float | None = None, why: str = ""
+    what: str,
+    measured: Ratio | None,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    unit: str = "×",
+    why: str = "",
 ) -> dict[str, t.Any]:
     """A line of the table of budgets. Nothing measured: ``why`` says the reason."""
-    limit = f"≤ {at_most:g} ×" if at_most is not None else f"≥ {at_least:g} ×"
+    limit = f"≤ {at_most:g} {unit}" if at_most is not None else f"≥ {at_least:g} {unit}"
     bound = {"at_most": at_most} if at_most is not None else {"at_least": at_least}
     figures = measured or (None, None, None)
     return {
         "what": what,
-        "limit": limit,
+        "limit": limit.strip(),
+        "unit": unit,
         **bound,
         **dict(zip(("measured", "low", "high"), figures, strict=True)),
         "why": why,

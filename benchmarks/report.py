@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import typing as t
 from pathlib import Path
 
-from . import measure
+from . import measure, missed, summary
+from .job import found
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -21,18 +23,29 @@ PLOTS = "performance"
 LICENCE = "Copyright (c) 2026, ipmasq.linux contributors. SPDX-License-Identifier: GPL-3.0-or-later"
 
 if t.TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .job import Parts
 
     Data = dict[str, t.Any]
 
 
-def store(name: str, data: Data, machine: dict[str, str], folder: Path = RESULTS) -> Path:
+def store(name: str, parts: Parts, folder: Path = RESULTS) -> Path:
+    """The parts of one bench, with each machine written once."""
     folder.mkdir(parents=True, exist_ok=True)
+    machines: list[dict[str, str]] = []
+    for part in parts.values():
+        if part["machine"] not in machines:
+            machines.append(part["machine"])
+    numbered = {each: {**part, "machine": machines.index(part["machine"])} for each, part in parts.items()}
     path = folder / f"{name}.json"
     text = json.dumps(
-        {"licence": LICENCE, "bench": name, "machine": machine, **data}, indent=1, ensure_ascii=False, default=str
+        {"licence": LICENCE, "bench": name, "machines": machines, "parts": numbered}, indent=1, ensure_ascii=False
     )
-    path.write_text(join_numbers(text) + "\n", encoding="utf-8")
+    # A run may be interrupted while it writes.
+    fresh = path.with_suffix(".new")
+    fresh.write_text(join_numbers(text) + "\n", encoding="utf-8")
+    fresh.replace(path)
     return path
 
 
@@ -42,15 +55,35 @@ def join_numbers(text: str) -> str:
     return numbers.sub(lambda found: "[" + re.sub(r"\s+", " ", found.group(1)) + "]", text)
 
 
-def load(names: Iterable[str], folder: Path = RESULTS) -> dict[str, Data]:
-    """What was measured so far, also by earlier runs of single benches."""
-    paths = {name: folder / f"{name}.json" for name in names}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+def load(names: Iterable[str], folder: Path = RESULTS) -> dict[str, Parts]:
+    """What was measured so far, also by earlier runs of single benches; nothing of a bench that never ran."""
+    loaded: dict[str, Parts] = {}
+    for name in names:
+        loaded[name] = {}
+        path = folder / f"{name}.json"
+        if path.exists():
+            data = json.loads(path.read_text(encoding="utf-8"))
+            loaded[name] = {
+                each: {**part, "machine": data["machines"][part["machine"]]} for each, part in data["parts"].items()
+            }
+    return loaded
+
+
+def tell(loaded: dict[str, Parts], full: bool = True) -> dict[str, Data]:
+    """Tables, curves, budgets and notes of each bench, with the parts that they come from."""
+    return {name: {**_teller(name)(found(parts), full), "parts": parts} for name, parts in loaded.items()}
+
+
+def _teller(name: str) -> Callable[[dict[str, t.Any], bool], Data]:
+    told: Callable[[dict[str, t.Any], bool], Data] = importlib.import_module(f"{__package__}.{name}").told
+    return told
 
 
 def write_page(names: Sequence[str], results: dict[str, Data], page: Path = PAGE) -> None:
     text = page.read_text(encoding="utf-8")
+    text = between(text, "summary", summary.text(results, PLOTS))
     text = between(text, "budgets", budgets_table(names, results))
+    text = between(text, "missed", missed.text(results))
     for name, data in results.items():
         text = between(text, name, section(name, data))
         for each in data.get("tables", []):
@@ -76,15 +109,31 @@ def between(text: str, name: str, part: str) -> str:
 
 def section(name: str, data: Data) -> str:
     """Everything of one bench but its budgets: how, where, tables, curves, notes."""
-    machine = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if value != "not installed")
-    parts = [f"`make bench BENCHES={name}`, on this machine: {machine}."]
-    for each in (one for one in data.get("tables", []) if "page" not in one):
+    parts = [measured_by(name, data["parts"])]
+    for each in (one for one in data.get("tables", []) if "page" not in one and one["rows"]):
         parts.append(f"### {each['title']}\n\n{table(each['columns'], each['rows'])}")
-    for each in data.get("curves", []):
+    for each in (one for one in data.get("curves", []) if any(one["series"].values())):
         parts.append(f"![{each['title']}]({PLOTS}/{each['id']}.svg)")
     if data.get("notes"):
         parts.append("\n".join(f"- {note}" for note in data["notes"]))
     return "\n\n".join(parts)
+
+
+def measured_by(name: str, parts: Parts) -> str:
+    """When and where; if some parts are older than others, which."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each, part in parts.items():
+        machine = ", ".join(f"{key} {value}" for key, value in part["machine"].items() if value != "not installed")
+        groups.setdefault((part["date"], machine), []).append(each)
+    begun = f"`make bench BENCHES={name}`"
+    newest = max(groups, default=("", ""))
+    lines = (
+        [f"{begun}, measured on {newest[0]} on this machine: {newest[1]}."] if groups else [f"{begun}: not run yet."]
+    )
+    for (date, machine), names in sorted(groups.items(), reverse=True):
+        if (date, machine) != newest:
+            lines.append(f"Older, of {date}, on {machine}: {'; '.join(names)}.")
+    return "\n\n".join(lines)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[t.Any]]) -> str:
@@ -139,12 +188,16 @@ def budget_row(line: Data) -> list[str]:
     held = measure.is_held(line)
     if held is None:
         return [line["what"], line["limit"], "–", "", f"not measured: {line['why']}"]
-    ends = f"{number(line['low'])} – {number(line['high'])}" if line.get("low") is not None else ""
+    single = line.get("low") is None or line["low"] == line["high"]
+    ends = "" if single else f"{number(line['low'])} – {number(line['high'])}"
+    unit = line.get("unit", "×")
+    value = line["measured"]
+    shown = number(value) if unit == "×" or value != int(value) else f"{int(value):,}"
     verdict = "held" if held else "**missed**"
     return [
         line["what"],
         line["limit"],
-        f"{number(line['measured'])} ×",
+        f"{shown} {unit}".strip(),
         ends,
         ": ".join(filter(None, [verdict, line["why"]])),
     ]

@@ -201,6 +201,15 @@ def classic(row: Row) -> None:
     )
 
 
+def forwarding(row: Row) -> None:
+    """The four lines, and those for one port forward."""
+    classic(row)
+    row.router.sh(
+        f"iptables-nft -t nat -A PREROUTING -i wan0 -p udp --dport {first_port()} -j DNAT --to-destination {CLIENT};"
+        f"iptables-nft -A FORWARD -i wan0 -o lan0 -p udp -d {CLIENT} --dport {first_port()} -j ACCEPT"
+    )
+
+
 def declared(entries: int) -> dict[str, t.Any]:
     """So many LAN networks and as many port forwards. What the client uses is the last of each."""
     return {

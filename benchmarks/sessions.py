@@ -19,11 +19,8 @@ from . import measure, rig
 from .rig import SERVER, WAN
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from .job import Found, Job
     from .rig import Row
-
-    Say = Callable[[str], None]
 
 #: Of masquerading: the kernel gives ports from 1024 up to flows that come from such.
 PORTS = 65536 - 1024
@@ -48,27 +45,28 @@ class Plan(t.NamedTuple):
     hold: float
     pairs: int
     pools: tuple[int, ...]
+    #: Seconds of the test of the formula.
+    steady: int = 100
 
 
-FULL, QUICK = Plan(WANTED, 60, 7, (1, 2, 4)), Plan(50000, 1, 2, (1,))
+FULL, QUICK, SMOKE = Plan(WANTED, 60, 7, (1, 2, 4)), Plan(50000, 1, 2, (1,)), Plan(4000, 0.1, 1, (1, 2), 3)
+#: Seconds of a part, as long as no run has told how long it takes.
+PLAN = {"held": 90, "one server": 45, "filling": 150, "full table": 40, "formula": 105}
 
 
-def run(quick: bool, say: Say) -> dict[str, t.Any]:
+def run(job: Job) -> None:
     rig.check_root()
     rig.require("nft", "ip", "trafgen", "conntrack", "ping")
-    tainted = kernel_state()
     with contextlib.ExitStack() as stack:
-        bench = Bench(QUICK if quick else FULL, say, stack)
-        bench.hold()
-        bench.exhaust()
-        if not quick:
-            bench.fill()
-            bench.full_table()
-            bench.formula()
-        bench.facts.append(
-            ["warnings and faults of the kernel meanwhile", "none" if kernel_state() == tainted else "some"]
-        )
-        return bench.told()
+        bench = Bench(QUICK if job.quick else SMOKE if job.smoke else FULL, job, stack)
+        tried = {"held": bench.hold, "one server": bench.exhaust}
+        if not job.quick:
+            tried |= {"filling": bench.fill, "full table": bench.full_table, "formula": bench.formula}
+        for name, each in tried.items():
+            with job.part(name) as found:
+                tainted = kernel_state()
+                found.update(each())
+                found["faults"] = kernel_state() != tainted
 
 
 def kernel_state() -> str:
@@ -76,22 +74,10 @@ def kernel_state() -> str:
 
 
 class Bench:
-    def __init__(self, plan: Plan, say: Say, stack: contextlib.ExitStack) -> None:
-        self.plan, self.say, self.stack = plan, say, stack
+    def __init__(self, plan: Plan, job: Job, stack: contextlib.ExitStack) -> None:
+        self.plan, self.say, self.stack = plan, job.say, stack
         self.flows = min(plan.flows, rig.limit() - PROBES * 2)
         self.row = self.made()
-        self.budgets: list[dict[str, t.Any]] = []
-        self.facts: list[list[t.Any]] = []
-        self.checks: list[list[t.Any]] = []
-        self.tables: list[dict[str, t.Any]] = []
-        self.curves: list[dict[str, t.Any]] = []
-        self.raw: dict[str, t.Any] = {}
-        self.notes = [
-            f"The table's limit is that of the first namespace ({rig.limit():,} here) and is read-only in every other "
-            "one; nothing on the host was changed."
-        ]
-        if self.flows < plan.flows:
-            self.notes.append(f"The host's table has room for {self.flows:,} flows only, not for {plan.flows:,}.")
 
     def made(self, **more: t.Any) -> Row:
         row = rig.Row(self.stack)
@@ -134,7 +120,7 @@ class Bench:
 
     # --- what is tried -------------------------------------------------------------------------------------------
 
-    def hold(self) -> None:
+    def hold(self) -> Found:
         """All of them at once, for a while; at the end each is answered once more."""
         self.row.flush()
         time.sleep(1)
@@ -145,21 +131,14 @@ class Bench:
         time.sleep(self.plan.hold)
         kept, answered = self.row.count, self.answer(self.flows)
         self.say(f"{kept:,} flows held for {self.plan.hold:.0f} s, {answered:,} of them answered at the end")
-        share = answered / self.flows
-        self.budgets.append(
-            measure.budget(f"{self.flows:,} masqueraded flows held at once, answered at the end, of those opened",
-                           measure.Ratio(share, share, share), at_least=0.999)
-        )  # fmt: skip
-        self.facts += [
-            ["masqueraded flows at once", kept],
-            ["of them lasting, as the kernel counts (ASSURED)", lasting],
-            [f"answered after {self.plan.hold:.0f} s", answered],
-        ]
-        total = each + 2 * 8 * buckets() / max(self.flows, buckets())
-        self.checks.append(["bytes of memory for a flow, its two places in the table with it", conntrack.BYTES, total])
         self.row.flush()
+        return {
+            "flows": self.flows, "wanted": self.plan.flows, "kept": kept, "lasting": lasting, "answered": answered,
+            "seconds": self.plan.hold, "bytes": each + 2 * 8 * buckets() / max(self.flows, buckets()),
+            "limit": rig.limit(),
+        }  # fmt: skip
 
-    def fill(self) -> None:
+    def fill(self) -> Found:
         """What one flow more costs as the table fills."""
         levels = [int(self.flows * part) for part in (0, 0.25, 0.5, 0.75, 1)]
         trips: dict[str, list[float]] = {str(level): [] for level in levels}
@@ -177,14 +156,8 @@ class Bench:
         found = measure.alternately({str(level): functools.partial(at, level) for level in levels}, self.plan.pairs)
         for level in levels:
             self.say(f"{level:9,} flows: {measure.median(found[str(level)]):12,.0f} more a second")
-        slower = measure.ratio(found[str(levels[-1])], found["0"])
-        self.facts.append([f"new flows a second with {levels[-1]:,} in the table, against an empty one", slower.median])
-        self.raw.update(fill=found, trips=trips)
-        self.curves += [
-            curve("sessions-rate", "New flows as the table fills", "flows/s", found),
-            curve("sessions-trip", "Round trip of a ping as the table fills", "ms", trips),
-        ]
         self.row.flush()
+        return {"rates": found, "trips": trips}
 
     def probe(self) -> float:
         """New flows per second, taken away again."""
@@ -197,7 +170,7 @@ class Bench:
         out = rig.run(self.row.client, "ping", "-n", "-i", "0.002", "-c", "200", SERVER)
         return measure.median([float(each) for each in re.findall(r"time=([\d.]+) ms", out)])
 
-    def exhaust(self) -> None:
+    def exhaust(self) -> Found:
         """Flows from many clients to one port of one server: each needs a port of the gateway's address for itself."""
         rows, one = [], 0
         for addresses in self.plan.pools:
@@ -208,17 +181,7 @@ class Bench:
                 how += "" if addresses == 1 else ", a client keeps its own" if persistent else ", persistent: false"
                 rows.append([how, offered, addresses * PORTS, fitted, fitted / one, lost])
                 self.say(f"{how}: {fitted:,} flows to one port of one server")
-        self.tables.append({
-            "id": "pools", "title": "Flows to one port of one server (UDP, 32 clients)",
-            "columns": ["external addresses", "opened", "formula", "measured", "× one address", "insert_failed"],
-            "rows": rows,
-        })  # fmt: skip
-        self.checks.append([f"flows of one address to one port of one server: {PORTS:,}", PORTS, one])
-        share = one / PORTS
-        self.budgets.append(
-            measure.budget("flows of one address to one port of one server, of the ports that it has",
-                           measure.Ratio(share, share, share), at_least=0.95)
-        )  # fmt: skip
+        return {"rows": rows, "one": one}
 
     def pool(self, addresses: int, persistent: bool) -> tuple[int, int, int]:
         item = {"name": "pool", "action": "snat", "to": [POOLS[addresses]], "to_address": "routed"}
@@ -232,7 +195,7 @@ class Bench:
         row.flush()
         return count, fitted, lost
 
-    def full_table(self) -> None:
+    def full_table(self) -> Found:
         """More flows than the table has room for: those that last, and those that nobody answered."""
         limit, rows = rig.limit(), []
         for kind, settle in (("all unanswered", self.open), ("all lasting", self.settle)):
@@ -247,14 +210,7 @@ class Bench:
         answered = self.answer(limit)
         self.row.flush()
         again = self.probe_only()
-        self.tables.append({
-            "id": "limit", "title": f"At the limit: {PROBES:,} new flows more than the {limit:,} that fit",
-            "columns": ["flows in the table", "how many", "new ones let through", "drop", "early_drop"], "rows": rows,
-        })  # fmt: skip
-        self.facts += [
-            ["of a full table of lasting flows, answered while it was full", answered],
-            [f"new flows let through after the table was emptied, of {PROBES:,}", again],
-        ]
+        return {"rows": rows, "limit": limit, "answered": answered, "again": again}
 
     def probe_only(self) -> int:
         before = rig.received(self.row.server)
@@ -262,44 +218,126 @@ class Bench:
         rig.wait_quiet(self.row.server)
         return rig.received(self.row.server) - before
 
-    def formula(self) -> None:
+    def formula(self) -> Found:
         """Flows at once = flows opened each second × seconds that each is kept, until the kernel clears up included."""
         row = self.made(timeouts={"udp": TIMER})
-        seconds, seen = 100, []
+        seen: list[int] = []
         text = rig.stream(row, False, True, 9001, "", SENDERS)
         path = row.folder / "steady.cfg"
         path.write_text(text, encoding="utf-8")
         argv = ["trafgen", "--dev", "up0", "--cpus", "1", "--no-sock-mem", "--conf", str(path)]
         process = row.start(row.client, *argv, "-b", f"{OPENED}pps")
         begin, start = rig.received(row.server), time.monotonic()
-        while time.monotonic() - start < seconds:
+        while time.monotonic() - start < self.plan.steady:
             time.sleep(1)
             seen.append(row.count)
         rate = (rig.received(row.server) - begin) / (time.monotonic() - start)
         rig.end(process)
+        return {"seen": seen, "rate": rate}
+
+
+# --- what came of it ------------------------------------------------------------------------------------------------
+
+
+def told(found: dict[str, Found], _full: bool = True) -> dict[str, t.Any]:
+    checks = [[what, formula, seen, seen / formula] for what, formula, seen in compared(found)]
+    tables = [{"id": "held", "title": "Held", "columns": ["what", "measured"], "rows": facts(found)}]
+    if "one server" in found:
+        tables.append({
+            "id": "pools", "title": "Flows to one port of one server (UDP, 32 clients)",
+            "columns": ["external addresses", "opened", "formula", "measured", "× one address", "insert_failed"],
+            "rows": found["one server"]["rows"],
+        })  # fmt: skip
+    if "full table" in found:
+        limit = found["full table"]["limit"]
+        tables.append({
+            "id": "limit", "title": f"At the limit: {PROBES:,} new flows more than the {limit:,} that fit",
+            "columns": ["flows in the table", "how many", "new ones let through", "drop", "early_drop"],
+            "rows": found["full table"]["rows"],
+        })  # fmt: skip
+    tables.append({
+        "id": "formulas", "title": "The formulas of docs/sizing.md", "rows": checks,
+        "columns": ["what", "formula", "measured", "measured / formula"],
+    })  # fmt: skip
+    filling = found.get("filling")
+    curves = filling and [
+        curve("sessions-rate", "New flows as the table fills", "flows/s", filling["rates"]),
+        curve("sessions-trip", "Round trip of a ping as the table fills", "ms", filling["trips"]),
+    ]
+    return {
+        "title": "Sessions",
+        "tables": tables,
+        "curves": curves or [],
+        "budgets": budgets(found),
+        "notes": notes(found),
+    }
+
+
+def facts(found: dict[str, Found]) -> list[list[t.Any]]:
+    rows: list[list[t.Any]] = []
+    if held := found.get("held"):
+        rows += [
+            ["masqueraded flows at once", held["kept"]],
+            ["of them lasting, as the kernel counts (ASSURED)", held["lasting"]],
+            [f"answered after {held['seconds']:.0f} s", held["answered"]],
+        ]
+    if rates := found.get("filling", {}).get("rates"):
+        most = max(rates, key=int)
+        slower = measure.ratio(rates[most], rates["0"]).median
+        rows.append([f"new flows a second with {int(most):,} in the table, against an empty one", slower])
+    if full := found.get("full table"):
+        rows += [
+            ["of a full table of lasting flows, answered while it was full", full["answered"]],
+            [f"new flows let through after the table was emptied, of {PROBES:,}", full["again"]],
+        ]
+    faults = any(each["faults"] for each in found.values())
+    return [*rows, ["warnings and faults of the kernel meanwhile", "some" if faults else "none"]]
+
+
+def compared(found: dict[str, Found]) -> list[list[t.Any]]:
+    """With the formulas: what, as computed, as measured."""
+    rows: list[list[t.Any]] = []
+    if held := found.get("held"):
+        what = "bytes of memory for a flow, its two places in the table with it"
+        rows.append([what, conntrack.BYTES, held["bytes"]])
+    if full := found.get("one server"):
+        rows.append([f"flows of one address to one port of one server: {PORTS:,}", PORTS, full["one"]])
+    if formula := found.get("formula"):
+        rate, seen = formula["rate"], formula["seen"]
         steady = seen[len(seen) // 3 :]
-        self.raw["steady"] = seen
         what = f"flows in the table, {rate:,.0f} opened a second, each kept for {TIMER} s: "
-        self.checks += [
+        rows += [
             [what + "the least, of what the timer alone makes", rate * TIMER, float(min(steady))],
             [what + f"the most, of what {SWEEP} s more would make", rate * (TIMER + SWEEP), float(max(steady))],
         ]
+    return rows
 
-    def told(self) -> dict[str, t.Any]:
-        checks = [[what, formula, found, found / formula] for what, formula, found in self.checks]
-        return {
-            "title": "Sessions",
-            "tables": [
-                {"id": "held", "title": "Held", "columns": ["what", "measured"], "rows": self.facts},
-                *self.tables,
-                {"id": "formulas", "title": "The formulas of docs/sizing.md", "rows": checks,
-                 "columns": ["what", "formula", "measured", "measured / formula"]},
-            ],
-            "curves": self.curves,
-            "budgets": self.budgets,
-            "notes": self.notes,
-            "raw": self.raw,
-        }  # fmt: skip
+
+def budgets(found: dict[str, Found]) -> list[dict[str, t.Any]]:
+    held, server = found.get("held"), found.get("one server")
+    flows = held["flows"] if held else WANTED
+    answered = measure.exactly(held["answered"] / flows) if held else None
+    fitted = measure.exactly(server["one"] / PORTS) if server else None
+    why = "no such run was made"
+    return [
+        measure.budget(f"{flows:,} masqueraded flows held at once, answered at the end, of those opened", answered,
+                       at_least=0.999, why="" if answered else why),
+        measure.budget("flows of one address to one port of one server, of the ports that it has", fitted,
+                       at_least=0.95, why="" if fitted else why),
+    ]  # fmt: skip
+
+
+def notes(found: dict[str, Found]) -> list[str]:
+    held = found.get("held")
+    if not held:
+        return []
+    lines = [
+        f"The table's limit is that of the first namespace ({held['limit']:,} here) and is read-only in every other "
+        "one; nothing on the host was changed."
+    ]
+    if held["flows"] < held["wanted"]:
+        lines.append(f"The host's table has room for {held['flows']:,} flows only, not for {held['wanted']:,}.")
+    return lines
 
 
 def buckets() -> int:

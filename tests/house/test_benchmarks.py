@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from project import ROOT
 
-from ansible_collections.ipmasq.linux.benchmarks import __main__ as runner, machine, measure, report
+from ansible_collections.ipmasq.linux.benchmarks import (
+    __main__ as runner,
+    control,
+    data,
+    fleet,
+    job,
+    machine,
+    measure,
+    missed,
+    promises,
+    report,
+    sessions,
+    summary,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+MACHINE = {"processor": "2 × fast", "kernel": "6.1", "ansible-core": "2.19", "podman": "not installed"}
+OLD = {"date": "2026-11-21", "seconds": 60, "machine": MACHINE, "found": {"values": {"ours": [1.0, 2.0, None]}}}
 CURVE = {"id": "x", "title": "Some curve", "x": "entries", "y": "per second", "series": {"ours": [[1, 2.0, 1.0, 3.0]]}}
 DATA = {
+    "parts": {"ways, bulk": OLD},
     "title": "Data plane",
     "tables": [
         {"id": "t", "title": "Bulk", "columns": ["way", "Gbit/s"], "rows": [["ours", 12.345], ["theirs", None]]}
@@ -27,9 +48,12 @@ DATA = {
     "curves": [CURVE],
     "budgets": [measure.budget("bulk", measure.Ratio(0.9, 0.8, 1.0), at_least=0.95, why="too many rules")],
     "notes": ["The generator takes half of it."],
-    "raw": {"bulk": [1.0, 2.0, None]},
 }
-MACHINE = {"kernel": "6.1", "podman": "not installed"}
+MARKERS = ("summary", "budgets", "missed", "data", "fleet")
+
+
+def stored() -> dict[str, dict]:
+    return report.tell(report.load(runner.NAMES))
 
 
 def test_candidates_are_measured_in_turn() -> None:
@@ -100,28 +124,222 @@ def test_three_digits(value: float, shown: str) -> None:
 
 def test_page_keeps_the_text_around_the_figures(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "a\n<!-- budgets: begin -->\nold\n<!-- budgets: end -->\nb\n<!-- data: begin --><!-- data: end -->\n"
-    )
-    report.store("data", DATA, MACHINE, tmp_path)
-    results = report.load(("data", "fleet"), tmp_path)
-    report.write_page(("data", "fleet"), results, page)
+    page.write_text("a\n" + "b\n".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in MARKERS))
+    report.write_page(("data", "fleet"), {"data": DATA}, page)
     text = page.read_text()
-    assert text.startswith("a\n<!-- budgets: begin -->\n\n| what |") and "\nb\n" in text and "old" not in text
+    assert text.startswith("a\n<!-- summary: begin -->\n\n![") and "\nb\n" in text
     assert "| bulk | ≥ 0.95 × | 0.900 × | 0.800 – 1.00 | **missed**: too many rules |" in text
+    assert "- **bulk**: the reason is not written yet." in text
     assert "not run yet: `make bench BENCHES=fleet`" in text
     assert "| ours | 12.3 |\n| theirs | – |" in text
-    assert "on this machine: kernel 6.1." in text
+    assert "measured on 2026-11-21 on this machine: processor 2 × fast, kernel 6.1, ansible-core 2.19." in text
     assert "![Some curve](performance/x.svg)" in text
-    report.write_page(("data", "fleet"), results, page)
+    report.write_page(("data", "fleet"), {"data": DATA}, page)
     assert page.read_text() == text
 
 
+def test_what_is_older_says_so() -> None:
+    newer = {**OLD, "date": "2026-11-30", "machine": {**MACHINE, "kernel": "6.18"}}
+    text = report.measured_by("control", {"peers, 50 entries": OLD, "50 entries": newer})
+    assert "measured on 2026-11-30 on this machine: processor 2 × fast, kernel 6.18" in text
+    assert "Older, of 2026-11-21, on processor 2 × fast, kernel 6.1, ansible-core 2.19: peers, 50 entries." in text
+
+
 def test_results_are_kept_whole(tmp_path: Path) -> None:
-    path = report.store("data", DATA, MACHINE, tmp_path)
-    text = path.read_text()
-    assert {key: json.loads(text)[key] for key in DATA} == json.loads(json.dumps(DATA))
-    assert '"bulk": [1.0, 2.0, null]' in text
+    parts = {"a": OLD, "b": {**OLD, "machine": {"kernel": "6.18"}}, "c": OLD}
+    path = report.store("data", parts, tmp_path)
+    assert report.load(("data", "fleet"), tmp_path) == {"data": parts, "fleet": {}}
+    assert len(json.loads(path.read_text())["machines"]) == 2
+    assert '"ours": [1.0, 2.0, null]' in path.read_text()
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_kept_when_it_ends_and_one_that_breaks_keeps_the_old() -> None:
+    kept: list[dict] = []
+    one = job.Job(
+        job.FULL,
+        print,
+        parts={"a": OLD, "b": OLD},
+        date="2026-11-30",
+        machine=MACHINE,
+        keep=lambda parts: kept.append(dict(parts)),
+    )
+    with one.part("a") as found:
+        found["values"] = {1: (2.0,)}
+        assert not kept
+    assert kept[0]["a"]["found"] == {"values": {"1": [2.0]}} and kept[0]["a"]["date"] == "2026-11-30"
+    with one.part("b") as found:
+        found["values"] = {}
+        raise RuntimeError("no room")
+    assert len(kept) == 1 and one.parts["b"] == OLD
+    assert one.broken == {"b": "RuntimeError: no room"} and list(one.took) == ["a"]
+
+
+def test_an_interrupt_is_no_broken_part() -> None:
+    with pytest.raises(KeyboardInterrupt), job.Job().part("a"):
+        raise KeyboardInterrupt
+
+
+def test_slow_parts_of_others_are_kept_unless_asked_for_or_of_another_ansible() -> None:
+    def wanted(mode: str = job.FULL, again: bool = False, **other: str) -> bool:
+        one = job.Job(mode, print, parts={"peers": OLD}, again=again, machine={**MACHINE, **other})
+        return one.wanted("peers")
+
+    assert not wanted()
+    assert not wanted(kernel="6.18", processor="1 × slow")
+    assert wanted(again=True) and wanted(**{"ansible-core": "2.21"})
+    assert wanted(job.SMOKE)
+    assert job.Job(job.FULL, print, machine=MACHINE).wanted("peers")
+
+
+def test_rows_that_were_kept_show_their_date() -> None:
+    first = "ipmasq.linux.site, first run"
+    own = {"date": "2026-11-30", "rounds": [{"ping play": 1.0, first: 2.0, "common, first run": 40.0}]}
+    theirs = {"date": "2026-11-21", "rounds": [{"ping play": 2.0, first: 4.0, "ufw, first run": 120.0}], "gaps": {}}
+    long = {**theirs, "rounds": [{"ping play": 2.0, first: 4.0, "common, first run": 600.0}]}
+    long["gaps"] = {"common": "stopped after 600 s"}
+    found = {"50 entries": own, "peers, 50 entries": theirs, "1000 entries": own, "peers, 1000 entries": long}
+    found["1000 entries"] = {**own, "rounds": [{"ping play": 1.0, first: 2.5}]}
+    told = control.told(found)
+    rows = {(row[0], row[1]): row[-1] for row in told["tables"][0]["rows"]}
+    assert rows[50, "ipmasq.linux.site, first run"] == "2.00"
+    assert rows[50, "posix.sysctl + builtin.iptables, first run"] == "40.00"
+    assert rows[50, "community.general.ufw, first run, on 2026-11-21"] == "60.00"
+    budgets = {line["what"]: line for line in told["budgets"]}
+    line = budgets["posix.sysctl + builtin.iptables, 1,000 entries, first run, against ours"]
+    assert (line["measured"], line["why"]) == (150, "at least: stopped after 600 s, on 2026-11-21")
+
+
+def test_an_estimate_knows_what_the_last_run_took() -> None:
+    plan = {"a": 10, "b": 20, "c": 40}
+    assert job.estimate(plan, {}) == 70
+    assert job.estimate(plan, {"b": OLD}) == 110
+    assert job.estimate(plan, {"b": OLD, "c": {**OLD, "seconds": 0}}, kept=["b"]) == 50
+
+
+def test_a_full_run_keeps_what_was_measured_before_it_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    published: list[dict] = []
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report.load, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(report.store, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(runner, "publish", lambda: published.append(report.load(runner.NAMES)))
+    monkeypatch.setattr(machine, "in_use", lambda: 0.0)
+
+    def interrupted(one: job.Job) -> None:
+        with one.part("held") as found:
+            found["kept"] = 7
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sessions, "run", interrupted)
+    monkeypatch.setitem(sys.modules, "benchmarks.sessions", sessions)
+    with pytest.raises(KeyboardInterrupt):
+        runner.full(["sessions"], again=False)
+    assert published[0]["sessions"]["held"]["found"] == {"kept": 7}
+
+
+def test_every_part_of_a_full_run_is_in_its_plan() -> None:
+    """So that the estimate knows it; and a part that there is no longer would stay on the page."""
+    for name, bench in {
+        "control": control,
+        "fleet": fleet,
+        "data": data,
+        "sessions": sessions,
+        "promises": promises,
+    }.items():
+        assert set(report.load([name]).get(name, {})) <= set(bench.PLAN), name
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+#: What was promised. A limit changes together with docs/decisions.md.
+PROMISED = {
+    r"(`site\.yml`|role, .*): converged gateway, 1 entry": "≤ 1.3 ×",
+    r"(`site\.yml`|role, .*): converged gateway, modules run": "≤ 1",
+    r"(`site\.yml`|role, .*): 1,000 entries, first run": "≤ 2.5 ×",
+    r"(`site\.yml`|role, .*): 1,000 entries, no-op": "≤ 1.6 ×",
+    r"(`site\.yml`|role, .*): 10,000 entries, no-op": "≤ 3.5 ×",
+    r"(1 gateway|10+ gateways|50 gateways), no-op.*": "≤ 1.3 ×",
+    r"(1 gateway|10+ gateways|50 gateways), one line changed.*": "≤ 2.5 ×",
+    r"the closed loop by itself: 2 LANs, 1 WAN, 10 port forwards": "≤ 1 s",
+    r"the closed loop: its packets on a wire": "≤ 0 packets",
+    r"packets that established flows lose during 100 applied changes": "≤ 0 packets",
+    r"nftables: .* against the four classic lines.*": "≥ 0.98 ×",
+    r"iptables: .* against the four classic lines.*": "≥ 0.85 ×",
+    r"nftables, 10,000 .* against one: (bulk|small|new TCP).*": "≥ 0.95 ×",
+    r"nftables, 10,000 .* against one: new UDP flows": "≥ 0.95 ×",
+    r"nftables, 10,000 .* against one: new UDP flows inward": "≥ 0.9 ×",
+    r"nftables, 10,000 .*: to load them": "≤ 3 s",
+    r"fail-over: from the cut .*": "≤ 1 s more than down_after",
+    r"fail-over: packets with the wrong source": "≤ 0 packets",
+}
+
+
+def test_every_promised_budget_has_a_row_with_its_limit() -> None:
+    lines = [line for name in runner.NAMES for line in report.tell({name: {}})[name]["budgets"]]
+    for pattern, limit in PROMISED.items():
+        found = {line["limit"] for line in lines if re.fullmatch(pattern, line["what"])}
+        assert found == {limit}, pattern
+    assert len([line for line in lines if line["what"].startswith("role, ")]) == 2 * 5
+    assert len({line["what"] for line in lines}) == len(lines)
+
+
+def test_the_page_and_the_readme_show_what_is_stored(tmp_path: Path) -> None:
+    """Written by make bench, or python -m benchmarks --report; not by hand."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.svg"))
+    report.write_page(runner.NAMES, stored(), tmp_path / "docs" / report.PAGE.name)
+    for path in (tmp_path / "docs").glob("*.md"):
+        assert path.read_text(encoding="utf-8") == (ROOT / "docs" / path.name).read_text(encoding="utf-8"), path.name
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert summary.figures(stored()) in readme
+    assert summary.in_readme(readme, stored()) == readme
+
+
+def test_each_missed_budget_and_no_other_has_its_reason() -> None:
+    assert missed.wrong(stored()) == ([], [])
+
+
+def test_a_missed_budget_without_a_reason_is_told_and_so_is_a_reason_for_one_that_is_held() -> None:
+    known = {"title": "Bulk", "budgets": ["bulk"], "reason": "Rules.", "tried": "Fewer: 0.9.", "next": "None."}
+    assert missed.wrong({"data": DATA}, []) == (["bulk"], [])
+    assert missed.wrong({"data": DATA}, [known]) == ([], [])
+    assert missed.wrong({"data": DATA}, [{**known, "budgets": ["bulk", "small"]}]) == ([], ["small"])
+    assert missed.text({"data": DATA}, [known]) == "- **Bulk** (bulk). Rules. *Tried*: Fewer: 0.9. *Next*: None."
+
+
+def test_an_entry_without_what_was_tried_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "missed.yml"
+    path.write_text("missed: [{title: a, budgets: [b], reason: c, tried: '', next: d}]")
+    with pytest.raises(ValueError, match="exactly budgets, next, reason, title, tried"):
+        missed.entries(path)
+
+
+def test_what_a_buyer_reads_is_short_and_from_the_results() -> None:
+    said = summary.sentences(stored())
+    assert 5 <= len(said) <= 10
+    found = report.load(["control"])["control"]
+    rounds = found["50 entries"]["found"]["rounds"]
+    for each in rounds:
+        each["common, first run"] = each["ipmasq.linux.site, first run"] * 42
+    twice = summary.sentences(report.tell({"control": found}))
+    assert "50 entries are applied **42 times** as fast as with one task for each rule" in twice[0]
+
+
+@pytest.mark.skipif(not runner.PLOTTER.exists(), reason="no matplotlib; make bench sets it up")
+def test_pictures_are_the_same_each_time_and_can_be_read_on_a_dark_page(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        runner.plot({"data": {**DATA, "budgets": []}, **stored()}, tmp_path / folder)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    text = (tmp_path / "a/summary.svg").read_text()
+    assert re.search(r'id="patch_1">\s+<path[^>]*style="fill: #ffffff"', text)
+    assert "ipmasq" in text or "ours" in text
+
+
+# --- how it is run ----------------------------------------------------------------------------------------------------
 
 
 def test_quick_run_fails_past_the_margin_and_on_what_was_not_measured(capsys: pytest.CaptureFixture) -> None:
@@ -136,7 +354,7 @@ def test_quick_run_fails_past_the_margin_and_on_what_was_not_measured(capsys: py
 
 def test_every_bench_has_its_place_on_the_page() -> None:
     text = report.PAGE.read_text(encoding="utf-8")
-    for name in ("budgets", *runner.NAMES):
+    for name in ("summary", "budgets", "missed", *runner.NAMES):
         report.between(text, name, "")
 
 
@@ -145,6 +363,35 @@ def test_a_busy_machine_tells_nothing(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(runner, "run", lambda *_args: pytest.fail("it measures"))
     assert runner.main(["--quick"]) == 2
     assert capsys.readouterr().err == "this machine is too busy to tell: 90% of its processors' time is in use\n"
+
+
+def test_nor_does_one_that_becomes_busy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No part may take the end of its time for something that broke in it."""
+
+    def late(name: str, one: job.Job) -> None:
+        with one.part("a"):
+            time.sleep(30)
+
+    monkeypatch.setattr(machine, "in_use", lambda: 0.0)
+    monkeypatch.setattr(runner, "QUICK_WITHIN", 1)
+    monkeypatch.setattr(runner, "run", late)
+    assert runner.main(["--quick"]) == 2
+    assert capsys.readouterr().err == "this machine is too busy to tell: not done after 1 s\n"
+
+
+def test_a_smoke_run_fails_if_a_part_breaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def breaks(name: str, one: job.Job) -> job.Job:
+        with one.part("a"):
+            raise RuntimeError("no such option")
+        return one
+
+    monkeypatch.setattr(runner, "run", breaks)
+    monkeypatch.setattr(runner, "publish", lambda *_paths: 0)
+    monkeypatch.setattr(runner, "SMOKED", tmp_path)
+    assert runner.main(["--smoke", "sessions"]) == 1
+    assert "broken: sessions, a: RuntimeError: no such option" in capsys.readouterr().err
 
 
 def test_what_others_use_is_seen() -> None:
