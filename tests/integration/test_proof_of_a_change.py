@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
-from topology import Topology
+from test_undeclared import third
+from topology import CLIENTS, ISP4, SECOND4, Sniffer, Topology, send, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
@@ -109,6 +110,22 @@ def test_what_was_broken_before_is_told_and_stays(nft, wires):
         nft.apply(proof="required", **TWO_LANS)
     assert caught.value.problems[0].startswith("proof: guests reaches the Internet")
     assert not any("office" in each for each in caught.value.problems)
+
+
+@pytest.mark.parametrize("rule", ["from 192.168.2.0/24", "iif guest0"])
+def test_a_lan_that_a_rule_leads_to_another_wan_is_sound(gate, net, rule):
+    """Its table has a default route alone, so what it sends to another network leaves by that WAN, translated."""
+    net.wire_second_wan()
+    third(net, "mgmt0", "mgmt", "10.9.9", "fd09")
+    sh("ip rule add {0} lookup 200; ip route add default via {1} table 200".format(rule, ISP4))
+    sh("for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $file; done")
+    wans = [{"interface": "wan0"}, {"interface": "wan1"}]
+    done = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS])
+    assert done.values["proof"]["counts"]["broken"] == 0
+    with Sniffer(net, "isp") as provider, Sniffer(net, "office") as inside:
+        send(net, "guest", [udp(CLIENTS["guest"][1], CLIENTS["office"][1])])
+        assert {str(source) for source, proto in provider.sources(0.4) if proto == 17} == {SECOND4}
+        assert not [source for source, proto in inside.sources() if proto == 17]
 
 
 def test_a_policy_that_drops_is_found_where_a_warning_lets_it_pass(nft, wires):

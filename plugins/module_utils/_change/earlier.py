@@ -29,6 +29,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     Reading = t.Callable[[Sight, str], t.Optional[State]]
 
 
+#: How often, and with how many seconds in between, to look again for the state of another instance.
+LOOKS, PAUSE = 10, 0.1
+
+
 @dataclass(frozen=True)
 class Earlier:
     """The states of an instance and of the others."""
@@ -57,16 +61,19 @@ def others(instance: str, host: Sight, reading: t.Optional[Reading] = None) -> t
     return tuple(state for state in states if state)
 
 
-def _known(host: Sight, instance: str) -> State:
-    state = persist.read_state(host, instance)
-    if not state:
-        raise GatewayError(
-            "{0}.json: is missing, but other files of that instance are there; restore it from a backup, or start "
-            "over: the module gateway with state=absent and instance={1} removes what is left".format(
-                stem(instance), instance
-            )
+def _known(host: Sight, instance: str) -> t.Optional[State]:
+    """A lost state is an error. While an instance is being removed, its files go one after the other."""
+    for _look in range(LOOKS):
+        state = persist.read_state(host, instance)
+        if state or instance not in persist.remaining(host):
+            return state
+        host.sleep(PAUSE)
+    raise GatewayError(
+        "{0}.json: is missing, but other files of that instance are there; restore it from a backup, or start "
+        "over: the module gateway with state=absent and instance={1} removes what is left".format(
+            stem(instance), instance
         )
-    return state
+    )
 
 
 def finish_decided(instance: str, host: Sight) -> None:

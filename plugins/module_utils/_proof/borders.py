@@ -16,6 +16,7 @@ from .._resolve.around import sites_of
 from .model import Come, Promise, Step
 from .places import (
     CLOSED,
+    astray,
     called,
     everywhere,
     families,
@@ -126,8 +127,9 @@ def _between(oracle: Oracle, ends: t.Tuple[End, End], words: str, names: t.Tuple
         steps = (Step(place, packet, come), Step())
         return Promise("undeclared", "{0} {1}".format(words, sort), (), steps, yields=_yields(oracle, place, other))
     name = "{0} does not reach {1} {2}".format(*names, sort)
-    never = tuple(each for each in (*everywhere(oracle.gateway, oracle.ground), other) if each != place)
-    return Promise("undeclared", name, (), (Step(place, packet),), (Come(never),), (place,))
+    everything = (Come((*everywhere(oracle.gateway, oracle.ground), other)),)
+    never = everything if place in oracle.ground.loose else astray(oracle, packet, place, other)
+    return Promise("undeclared", name, (), (Step(place, packet),), never, (place,))
 
 
 def with_wan(oracle: Oracle, case: Outward) -> t.List[Promise]:

@@ -18,6 +18,7 @@ from .packets import ECHO, Packet
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved, ResolvedLan
     from .model import Ground
+    from .oracle import Oracle
 
 FAMILIES = ("ip", "ip6")
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -73,6 +74,22 @@ def anywhere_outside(
     links = dict.fromkeys((*outside(gateway, ground), *(each for each in ground.exits if each not in lans)))
     found = (Come(tuple(links), sources),)
     return found + (Come(tuple(sorted(lans)), sources, (target,)),) if lans else found
+
+
+def astray(oracle: Oracle, packet: Packet, place: str, *more: str) -> t.Tuple[Come, ...]:
+    """Where a LAN's packet for a network that it does not reach must not come out: at any LAN, and at ``more`` links.
+
+    A rule such as ``from 192.168.2.0/24 lookup 200``, whose table has only a default route, leads it to a WAN, which it
+    leaves by as the declaration says.
+    """
+    gateway, ground = oracle.gateway, oracle.ground
+    links = (*(name for _lan, name in inside(gateway, ground)), *more)
+    found = [Come(tuple(name for name in links if name != place))]
+    for wan in outside(gateway, ground):
+        declared = oracle.leaves(packet, wan).sources
+        if not within(packet.source, declared) or not declared:
+            found.append(Come((wan,), (packet.source,) if declared else ()))
+    return tuple(found)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from .packets import ACK, FIN, PSH, RST, SYN, URG, Packet
 from .places import (
     CLOSED,
     anywhere_outside,
+    astray,
     called,
     everywhere,
     families,
@@ -72,8 +73,7 @@ def between(oracle: Oracle, couple: Couple) -> t.List[Promise]:
     if reaches:
         come = Come((link,), (packet.source,), (packet.target,), packet.dport)
         return [Promise("between_lans", told, (), (Step(name, packet, come), Step()))]
-    never = tuple(each for each in everywhere(oracle.gateway, ground) if each != name)
-    return [Promise("between_lans", told, (), (Step(name, packet),), (Come(never),), (name,))]
+    return [Promise("between_lans", told, (), (Step(name, packet),), astray(oracle, packet, name), (name,))]
 
 
 # --- Sources --------------------------------------------------------------------------------------------------------

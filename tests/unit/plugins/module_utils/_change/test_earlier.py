@@ -31,6 +31,25 @@ def test_the_state_of_an_instance_and_of_the_others():
     assert earlier.read("c", fakes.FakeHost()).state is None
 
 
+@pytest.mark.parametrize("looks", [1, 3])
+def test_another_instance_is_being_removed(looks):
+    """Its state goes first. As long as anything else stays, the state is lost."""
+    host = fakes.FakeHost(files={"/etc/ipmasq/b.load": ""})
+    paused = []
+
+    def sleep(_seconds):
+        paused.append(1)
+        if len(paused) == looks:
+            host.files.clear()
+
+    host.sleep = sleep
+    assert earlier.read("a", host).others == ()
+    host.files["/etc/ipmasq/b.load"] = ""
+    with pytest.raises(GatewayError, match=r"b\.json: is missing"):
+        earlier.read("a", host)
+    assert len(paused) == looks + earlier.LOOKS
+
+
 def test_what_is_left_of_a_lost_state():
     host = fakes.FakeHost(files={"/etc/ipmasq/a.sysctl": "net/ipv4/ip_forward 1\n"})
     assert earlier.read("a", host).salvaged(PARTS, host).parts == {"switches": HELD["switches"]}

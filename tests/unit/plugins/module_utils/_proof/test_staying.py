@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import build
@@ -16,6 +18,21 @@ def test_lans_reach_what_is_declared():
     found = promised(lans=lans)
     assert len(found["office reaches guests (tcp, IPv4)"].steps) == 2
     assert "lan0" in found["guests does not reach office (tcp, IPv4)"].never[0].places
+
+
+def test_what_a_route_leads_to_a_wan_leaves_it_as_declared():
+    """A LAN's packet for another LAN: translated like any other, or not at all."""
+    name = "guests does not reach office (tcp, IPv4)"
+
+    def fits(source, **options):
+        promise = promised(**options)[name]
+        packet = replace(promise.steps[0].packet, source=source or promise.steps[0].packet.source)
+        return any(each.fits("wan0", packet) for each in promise.never)
+
+    closed = [{"name": "no", "action": "drop"}]
+    assert fits("") and not fits("203.0.113.2")
+    assert fits("", outbound=closed) and fits("203.0.113.2", outbound=closed)
+    assert not fits("", nat=[{"name": "off", "action": "exempt"}])
 
 
 def test_spoofed_sources_only_where_they_are_checked():
