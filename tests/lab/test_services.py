@@ -101,6 +101,11 @@ def test_a_lan_is_served_until_the_gateway_goes(machine: Machine) -> None:
     user = machine.sh("ps -o user= -p $(cat /run/ipmasq-services/default.pid)").strip()
     assert user == "dnsmasq", "it has dropped its privileges"
     assert machine.sh("stat -c '%U %a' /var/lib/ipmasq/default.leases").split()[0] in ("root", "dnsmasq")
+    # Its text is in the state, which only root may read. systemd's own umask gives its group the right.
+    assert machine.sh("stat -c '%U:%G %a' /run/ipmasq-services/default.started").strip() in (
+        "root:root 600",
+        "root:root 640",
+    )
 
     # By then dnsmasq is another user, so telling it to read a reservation takes a privilege.
     server, reserve = pid(machine), [{"mac": "52:54:00:00:00:09", "address": "192.168.1.20", "name": "nas"}]

@@ -27,6 +27,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .change import Change, Move
 
 
+#: To the disk, those of these folders that there are: an init may enable the service in one of several.
+SYNC = '(set --; for each in {0}; do [ ! -d "$each" ] || set -- "$@" "$each"; done; sync "$@") 2> /dev/null || sync'
+
+
 @dataclass(frozen=True)
 class Aftermath:
     """What happens to connections."""
@@ -154,7 +158,7 @@ def _keeping(change: Change, owing: str) -> rollback.Keeping:
         # The file that decides lets the loader finish the rest at boot; this is what makes the loader run there.
         places = [*upkeep.outdated, *(scene.init.enabled if scene.init else ())]
         folders = dict.fromkeys(posixpath.dirname(path) for path in places)
-        after += ("sync {0} 2> /dev/null || sync".format(" ".join(folders)),)
+        after += (SYNC.format(" ".join(folders)),)
     return rollback.Keeping(
         commit=stem(scene.instance) + persist.COMMIT,
         files={path: upkeep.files[path] for path in upkeep.outdated},

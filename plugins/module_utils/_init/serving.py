@@ -28,7 +28,7 @@ RESERVED = " && ".join(
     for word in ("host", "name")
 )
 #: What it reads only when it starts. Whatever starts it notes this: a reload then knows whether it takes a new process.
-STARTED = "sed /^#/d INSTANCE.conf > INSTANCE.started"
+STARTED = "(umask 077; sed /^#/d INSTANCE.conf > INSTANCE.started)"
 SAME = '[ "$(sed /^#/d INSTANCE.conf)" = "$(cat INSTANCE.started)" ]'
 
 

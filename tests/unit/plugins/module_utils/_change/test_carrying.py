@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
-from ansible_collections.ipmasq.linux.plugins.module_utils._change.carrying import Terms, carry_out
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.carrying import SYNC, Terms, carry_out
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.change import Change, Move, Upkeep
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.state import State
 from ansible_collections.ipmasq.linux.plugins.module_utils._parts.part import NOTHING, Delta, Part, Scene, Shell
@@ -110,3 +112,14 @@ def test_what_was_not_done_is_seen(host):
 
     with pytest.raises(GatewayError, match="this is still to be done: new"):
         carry_out(change(host, Idle("one")), host, Terms())
+
+
+def test_only_folders_that_exist_are_written_to_the_disk(tmp_path):
+    """Otherwise sync fails, and a sync of all disks follows."""
+    (tmp_path / "sync").write_text('#!/bin/sh\necho "$@" >> "$0.log"\n')
+    (tmp_path / "sync").chmod(0o755)
+    folders = " ".join(str(tmp_path / name) for name in ("a", "b", "c"))
+    for name in "ac":
+        (tmp_path / name).mkdir()
+    subprocess.run(["sh", "-c", SYNC.format(folders)], env={"PATH": "{0}:/usr/bin:/bin".format(tmp_path)}, check=True)
+    assert (tmp_path / "sync.log").read_text() == "{0}/a {0}/c\n".format(tmp_path)
