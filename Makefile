@@ -14,6 +14,8 @@ export ANSIBLE_COLLECTIONS_PATH = $(CURDIR)/.cache/collections:$(shell tools/sit
 BENCHES :=
 # make bench FULL=1: with other tools measured again, too.
 FULL :=
+# make bench RESUME=1: without what was measured today, after a run that was interrupted.
+RESUME :=
 STAGES := lint sanity unit house integration lab lan_client molecule
 
 .PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick bench-smoke $(STAGES) build docs release down clean
@@ -44,7 +46,7 @@ test-faults: setup  ## try every fault at every step of a change; writes the tab
 
 bench: setup  ## measure the cost against other tools; writes the figures in docs/performance.md (90 minutes)
 	@benchmarks/setup
-	@$(PYTHON) -m benchmarks $(if $(FULL),--all) $(BENCHES)
+	@$(PYTHON) -m benchmarks $(if $(FULL),--all) $(if $(RESUME),--resume) $(BENCHES)
 
 bench-smoke: setup  ## walk through everything that make bench does with the least of each, in minutes; writes nothing
 	@benchmarks/setup

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""make bench: python -m benchmarks [NAME …] [--quick | --smoke | --report] [--all]
+"""make bench: python -m benchmarks [NAME …] [--quick | --smoke | --report] [--all] [--resume]
 
 Without names all of them run, one after the other. Each part goes to benchmarks/results as soon as it is measured, and
 in the end all to docs/performance.md; slow parts of other tools are kept from the last run that measured them, unless
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
         return smoke(options.names)
     if options.report:
         return publish()
-    return full(options.names, options.all)
+    return full(options.names, options.all, options.resume)
 
 
 def read(arguments: list[str]) -> argparse.Namespace:
@@ -74,6 +74,7 @@ def read(arguments: list[str]) -> argparse.Namespace:
     how.add_argument("--smoke", action="store_true", help="every part with the least of each; writes nothing")
     how.add_argument("--report", action="store_true", help="measure nothing: plots and document from what is stored")
     parser.add_argument("--all", action="store_true", help="measure slow parts of other tools again, too")
+    parser.add_argument("--resume", action="store_true", help="keep what was measured today, after an interrupted run")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
@@ -111,13 +112,13 @@ def run(name: str, one: Job) -> Job:
 # --- a full run ------------------------------------------------------------------------------------------------------
 
 
-def full(names: list[str], again: bool) -> int:
+def full(names: list[str], again: bool, resume: bool = False) -> int:
     stored, about = report.load(NAMES), machine.describe()
     date = dt.datetime.now(tz=dt.timezone.utc).date().isoformat()
     jobs = {}
     for name in names:
         jobs[name] = job.Job(
-            job.FULL, saying(name), parts=stored.get(name, {}), again=again, date=date,
+            job.FULL, saying(name), parts=stored.get(name, {}), again=again, resume=resume, date=date,
             machine=about, keep=keeping(name),
         )  # fmt: skip
     print(estimate(jobs), flush=True)
@@ -162,7 +163,7 @@ def publish(page: Path = report.PAGE, readme: Path = README, loaded: dict[str, P
     report.write_page(NAMES, results, page)
     readme.write_text(summary.in_readme(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
     print(report.plain(NAMES, results))
-    unexplained, stale = missed.wrong(results)
+    unexplained, stale = missed.wrong(results) if loaded is None else ([], [])
     for what in unexplained:
         print(f"missed, and {missed.PATH.name} does not say why: {what}", file=sys.stderr)
     for what in stale:

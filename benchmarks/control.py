@@ -330,9 +330,10 @@ class Bench:
     def full(self) -> None:
         for count, rounds in (SMOKE_ROUNDS if self.job.smoke else ROUNDS).items():
             size = self.size(count)
-            with self.job.part(our_part(count)) as found:
-                self.measure(size, rounds, found)
-            if self.job.wanted(peers_part(count)):
+            if self.job.due(our_part(count)):
+                with self.job.part(our_part(count)) as found:
+                    self.measure(size, rounds, found)
+            if self.job.wanted(peers_part(count)) and self.job.due(peers_part(count)):
                 with self.job.part(peers_part(count)) as found:
                     self.measure_peers(size, min(rounds, 3), found)
             else:

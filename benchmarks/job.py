@@ -16,6 +16,8 @@ import time
 import traceback
 import typing as t
 
+from . import machine as machines
+
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -35,6 +37,7 @@ class Job:
         *,
         parts: Parts | None = None,
         again: bool = False,
+        resume: bool = False,
         date: str = "",
         machine: Mapping[str, str] | None = None,
         keep: Callable[[Parts], None] | None = None,
@@ -45,7 +48,7 @@ class Job:
         #: Parts measured in this run → seconds; and those that broke off → why.
         self.took: dict[str, float] = {}
         self.broken: dict[str, str] = {}
-        self._again, self._keep = again, keep
+        self._again, self._resume, self._keep = again, resume, keep
 
     @property
     def quick(self) -> bool:
@@ -59,6 +62,8 @@ class Job:
     def part(self, name: str) -> Iterator[Found]:
         """What is put into the dictionary is kept at the end. If a part breaks off, the others still run."""
         found: Found = {}
+        # What others do just now spreads the figures; a reader can judge that.
+        others = round(machines.in_use(0.5), 2) if self.mode == FULL else 0.0
         start = time.monotonic()
         try:
             yield found
@@ -72,12 +77,21 @@ class Job:
         self.parts[name] = {
             "date": self.date,
             "seconds": round(self.took[name], 1),
+            "others": others,
             "machine": self.machine,
             "found": plain(found),
         }
         self.say(f"{name}: done after {self.took[name]:.0f} s")
         if self._keep:
             self._keep(self.parts)
+
+    def due(self, name: str) -> bool:
+        """Whether to measure a part: one of today is kept if a run that was interrupted is resumed."""
+        known = self._resume and self.parts.get(name)
+        if known and known["date"] == self.date and known["machine"] == self.machine:
+            self.say(f"{name}: kept from the run before, of today")
+            return False
+        return True
 
     def wanted(self, name: str) -> bool:
         """Whether to measure a slow part that does not depend on our code; else what the last run left is kept."""

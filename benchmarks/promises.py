@@ -43,6 +43,8 @@ def run(job: Job) -> None:
     rig.check_root()
     rig.require("nft", "ip", "iperf3", "conntrack")
     for name, count in zip((LOOP, CHANGES), COUNTS[job.mode], strict=True):
+        if not job.due(name):
+            continue
         with job.part(name) as found:
             found.update(child(name, count))
             job.say(f"    {name}: " + ", ".join(f"{key} {value}" for key, value in found.items()))

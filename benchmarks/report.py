@@ -126,6 +126,7 @@ def measured_by(name: str, parts: Parts) -> str:
         machine = ", ".join(f"{key} {value}" for key, value in part["machine"].items() if value != "not installed")
         groups.setdefault((part["date"], machine), []).append(each)
     begun = f"`make bench BENCHES={name}`"
+    others = max((part.get("others", 0.0) for part in parts.values()), default=0.0)
     newest = max(groups, default=("", ""))
     lines = (
         [f"{begun}, measured on {newest[0]} on this machine: {newest[1]}."] if groups else [f"{begun}: not run yet."]
@@ -133,6 +134,8 @@ def measured_by(name: str, parts: Parts) -> str:
     for (date, machine), names in sorted(groups.items(), reverse=True):
         if (date, machine) != newest:
             lines.append(f"Older, of {date}, on {machine}: {'; '.join(names)}.")
+    if others:
+        lines.append(f"When a part began, other programs used at most {others:.0%} of the processors' time.")
     return "\n\n".join(lines)
 
 

@@ -63,6 +63,8 @@ def run(job: Job) -> None:
         if not job.quick:
             tried |= {"filling": bench.fill, "full table": bench.full_table, "formula": bench.formula}
         for name, each in tried.items():
+            if not job.due(name):
+                continue
             with job.part(name) as found:
                 tainted = kernel_state()
                 found.update(each())

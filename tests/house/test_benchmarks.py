@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import time
+import typing as t
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from project import ROOT
@@ -212,6 +215,31 @@ def test_rows_that_were_kept_show_their_date() -> None:
     assert (line["measured"], line["why"]) == (150, "at least: stopped after 600 s, on 2026-11-21")
 
 
+def test_a_resumed_run_keeps_what_was_measured_today() -> None:
+    def due(date: str, **other: t.Any) -> bool:
+        how = {"resume": True, "machine": MACHINE, **other}
+        one = job.Job(job.FULL, print, parts={"a": OLD}, date=date, **how)
+        return one.due("a")
+
+    assert not due("2026-11-21")
+    assert due("2026-11-22") and due("2026-11-21", resume=False) and due("2026-11-21", machine={"kernel": "6.18"})
+
+
+def test_a_value_of_the_data_plane_that_breaks_off_is_measured_once_more() -> None:
+    values = iter([RuntimeError("of 10 packets 3 came through"), 7.0])
+
+    def sample(_row: t.Any) -> float:
+        value = next(values)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    said: list[str] = []
+    bench = data.Bench(data.SMOKE, job.Job(job.SMOKE, said.append), contextlib.ExitStack())
+    assert bench.once(data.Measure("udp", "", "", sample), mock.Mock(says="ours")) == 7.0
+    assert said == ["    udp, ours: once more, as it broke off: of 10 packets 3 came through"]
+
+
 def test_an_estimate_knows_what_the_last_run_took() -> None:
     plan = {"a": 10, "b": 20, "c": 40}
     assert job.estimate(plan, {}) == 70
@@ -227,7 +255,7 @@ def test_a_full_run_keeps_what_was_measured_before_it_was_interrupted(
     monkeypatch.setattr(report.load, "__defaults__", (tmp_path,))
     monkeypatch.setattr(report.store, "__defaults__", (tmp_path,))
     monkeypatch.setattr(runner, "publish", lambda: published.append(report.load(runner.NAMES)))
-    monkeypatch.setattr(machine, "in_use", lambda: 0.0)
+    monkeypatch.setattr(machine, "in_use", lambda _seconds=2.0: 0.0)
 
     def interrupted(one: job.Job) -> None:
         with one.part("held") as found:
