@@ -10,7 +10,7 @@ import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
 from test_undeclared import third
-from topology import CLIENTS, ISP4, SECOND4, Sniffer, Topology, send, udp
+from topology import CLIENTS, ISP4, ISP6, SECOND4, WAN4, WAN6, Sniffer, Topology, send, udp
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
@@ -126,6 +126,29 @@ def test_a_lan_that_a_rule_leads_to_another_wan_is_sound(gate, net, rule):
         send(net, "guest", [udp(CLIENTS["guest"][1], CLIENTS["office"][1])])
         assert {str(source) for source, proto in provider.sources(0.4) if proto == 17} == {SECOND4}
         assert not [source for source, proto in inside.sources() if proto == 17]
+
+
+HOPS = "ip {0} route replace default nexthop via {1} dev wan0 nexthop via {2} dev wan1; "
+MARKED = "nft add table inet theirs; nft 'add chain inet theirs p {type filter hook prerouting priority mangle;}'; "
+MARKED += "nft add rule inet theirs p iifname guest0 meta mark set 1; "
+BY_MARK = "ip {0} rule add fwmark 1 lookup 200; ip {0} route add default via {1} table 200; "
+#: How the routes lead what LANs send to one of two WANs, so that which one it is depends on more than the addresses.
+CHOICES = {
+    "several next hops": "ip -6 route del default; " + HOPS.format("-4", WAN4, ISP4) + HOPS.format("-6", WAN6, ISP6),
+    "a mark": MARKED + BY_MARK.format("-4", ISP4) + BY_MARK.format("-6", ISP6),
+    "a rule that prohibits": "ip -6 rule add from fd00:2::/64 prohibit pref 101; ",
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_what_the_routes_send_to_another_wan_is_no_fault(gate, net, choice):
+    net.wire_second_wan()
+    sh(CHOICES[choice] + "for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $file; done")
+    wans = [{"interface": "wan0"}, {"interface": "wan1"}]
+    for options in ({}, {"drop_bogons": True}):
+        done = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS], **options)
+        counts = done.values["proof"]["counts"]
+        assert counts["broken"] == 0 and counts["holds"] > 80 and counts["unmeasurable"]
 
 
 def test_a_policy_that_drops_is_found_where_a_warning_lets_it_pass(nft, wires):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from . import answering, blame, setting
+from . import answering, blame, routing, setting
 from .asking import Asking
 from .exchange import Exchange
 from .judge import Talk
@@ -18,6 +18,7 @@ from .model import BROKEN, GATEWAY, HOLDS, UNMEASURABLE, Culprit
 from .watch import Watch
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host
     from .exchange import Run
     from .model import Ground, Result
     from .watch import Evidence
@@ -35,6 +36,7 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
 
     ``signs``: what gets through in any case.
     """
+    results = [(talk, _permitted(talk, result, run.host)) for talk, result in results]
     broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
     first = {at: results[at][0] for at in broken[:MOST]}
     found = [result for _talk, result in results]
@@ -52,12 +54,27 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
     return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
 
 
+def _permitted(talk: Talk, result: Result, host: Host) -> Result:
+    """Whoever has written a rule that prohibits what a LAN sends wants it so. All that comes out then is an error."""
+    if result.outcome != BROKEN or not talk.sent:
+        return result
+    last = talk.sent[-1]
+    way = routing.way(routing.Asked(last.packet, last.place), host)
+    if not way or not way.meant:
+        return result
+    return replace(
+        result, outcome=UNMEASURABLE, reason="not routed to {0} by {1}".format(last.packet.target, way.words)
+    )
+
+
 def _merged(result: Result, now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
     if not now:
         return result
     outcome, culprit = now
     if outcome == HOLDS:
         return replace(result, outcome=HOLDS, reason="")
+    if outcome == UNMEASURABLE:
+        return replace(result, outcome=UNMEASURABLE, reason="the routes of this host lead such packets to several WANs")
     return replace(result, by=culprit.by, cause=culprit.words)
 
 

@@ -96,7 +96,10 @@ class Talk:
     def _advance(self, seen: Seen) -> bool:
         step = self.promise.steps[self._turn]
         if not self._wanted(step, seen):
-            self._end(BROKEN, self._wrong(step, seen))
+            if not seen.packet.quoted and any(each.fits(seen.place, seen.packet) for each in step.elsewhere):
+                self._end(UNMEASURABLE, "the routes of this host lead such a packet to {0}".format(seen.place))
+            else:
+                self._end(BROKEN, self._wrong(step, seen))
             return False
         self._came.append(seen)
         self._turn += 1

@@ -18,6 +18,7 @@ from .places import (
     PORTS,
     PROTOCOLS,
     anywhere_outside,
+    at_wans,
     called,
     client_in,
     families,
@@ -73,15 +74,27 @@ def _reach(oracle: Oracle, pair: Pair, protocol: str) -> Promise:
     verdict = oracle.leaves(packet, wan)
     if not verdict.sources:
         name = "{0} does not leave through {1} {2}".format(called(lan, interface), wan, sort_of(protocol, family))
-        never = anywhere_outside(oracle.gateway, oracle.ground, packet.target)
+        never = _nowhere(oracle, packet)
         return Promise("reach", name, verdict.items, (Step(interface, packet),), never, (interface,))
-    steps = (_gone(interface, packet, wan, verdict.sources), Step())
+    steps = (_gone(oracle, interface, packet, wan, verdict.sources), Step())
     mute = hops(oracle.ground, interface, packet.target)
     return Promise("reach", name, verdict.items, steps, hops=mute, excuse=verdict.excuse)
 
 
-def _gone(interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...], mss: int = 0) -> Step:
-    return Step(interface, packet, Come((wan,), sources, (packet.target,), packet.dport, mss))
+def _gone(oracle: Oracle, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
+    """Marks, ports and several next hops may lead a packet to another WAN than the route that was asked for."""
+    come = Come((wan,), sources, (packet.target,), packet.dport)
+    others = ((name, oracle.leaves(packet, name).sources) for name in outside(oracle.gateway, oracle.ground))
+    elsewhere = (replace(come, places=(name,), sources=found) for name, found in others if found and name != wan)
+    return Step(interface, packet, come, elsewhere=tuple(elsewhere))
+
+
+def _nowhere(oracle: Oracle, packet: Packet) -> t.Tuple[Come, ...]:
+    """Where a packet that one WAN may not let out must not leave: wherever no other WAN may."""
+    gateway, ground = oracle.gateway, oracle.ground
+    wans, found = outside(gateway, ground), anywhere_outside(gateway, ground, packet.target)
+    others = (replace(each, places=tuple(name for name in each.places if name not in wans)) for each in found)
+    return (*others, *at_wans(oracle, packet))
 
 
 def _lacks(oracle: Oracle, pair: Pair) -> str:
@@ -121,7 +134,8 @@ def sizes(oracle: Oracle, pair: Pair) -> t.List[Promise]:
     limit = limit or (-LARGE if declared.mss == "keep" else int(declared.mss))
     words = {"pmtu": "fits the MTU", "keep": "stays unchanged"}.get(declared.mss, "is at most {0}".format(declared.mss))
     name = "the MSS between {0} and {1} {2} ({3})".format(called(lan, interface), wan, words, FAMILY_NAMES[family])
-    out = _gone(interface, replace(packet, mss=LARGE), wan, sources, limit)
+    out = _gone(oracle, interface, replace(packet, mss=LARGE), wan, sources)
+    out = replace(out, come=replace(t.cast("Come", out.come), mss=limit))
     steps = (out, Step(mss=LARGE, most=limit))
     return [Promise("mss", name, (), steps, hops=hops(oracle.ground, interface, packet.target), excuse=excuse)]
 
@@ -136,7 +150,7 @@ def errors(oracle: Oracle, pair: Pair) -> t.List[Promise]:
     name = "ICMP errors about a flow get from {0} to {1} {2}".format(
         wan, called(lan, interface), sort_of("udp", family)
     )
-    steps = (_gone(interface, packet, wan, sources), Step(error=TOO_BIG[family]))
+    steps = (_gone(oracle, interface, packet, wan, sources), Step(error=TOO_BIG[family]))
     return [Promise("icmp_error", name, (), steps, hops=hops(oracle.ground, interface, packet.target), excuse=excuse)]
 
 
@@ -195,7 +209,7 @@ def _nat_item(oracle: Oracle, item: str, case: Example) -> Promise:
     lacks = lack_of(ground, interface) or lack_outside(ground, interface, wan, packet.target)
     if lacks:
         return Promise("nat", name, verdict.items, lacks=lacks)
-    steps = [_gone(interface, packet, wan, verdict.sources)]
+    steps = [_gone(oracle, interface, packet, wan, verdict.sources)]
     if packet.source in ground.clients.values():
         steps.append(Step())
     if verdict.persistent and within(packet.target, (ground.outside[packet.family],)):
@@ -207,7 +221,7 @@ def _nat_item(oracle: Oracle, item: str, case: Example) -> Promise:
 def _second(oracle: Oracle, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
     """Another flow of the same client, to another host."""
     other = replace(packet, target=oracle.host_outside(packet.family))
-    return replace(_gone(interface, other, wan, sources), same_source=True)
+    return replace(_gone(oracle, interface, other, wan, sources), same_source=True)
 
 
 def outbound_items(oracle: Oracle, index: int) -> t.List[Promise]:
@@ -233,9 +247,9 @@ def _outbound_item(oracle: Oracle, item: t.Any, case: Example) -> Promise:
     if lacks:
         return Promise("outbound", name, verdict.items, lacks=lacks)
     if verdict.sources:
-        mute, steps = hops(ground, interface, packet.target), (_gone(interface, packet, wan, verdict.sources),)
+        mute, steps = hops(ground, interface, packet.target), (_gone(oracle, interface, packet, wan, verdict.sources),)
         return Promise("outbound", name, verdict.items, steps, hops=mute, excuse=verdict.excuse)
-    never = anywhere_outside(oracle.gateway, ground, packet.target)
+    never = _nowhere(oracle, packet)
     return Promise("outbound", name, verdict.items, (Step(interface, packet),), never, (interface,))
 
 

@@ -87,6 +87,7 @@ class Step:
     most: int = 0  # what the answer's MSS may be when it gets back
     error: t.Tuple[int, ...] = ()  # instead of an answer: type and code of an ICMP error about what came out
     same_source: bool = False  # as what came out in the first step
+    elsewhere: t.Tuple[Come, ...] = ()  # what is as good, but shows nothing: the routes may prefer another WAN
 
 
 @dataclass(frozen=True)

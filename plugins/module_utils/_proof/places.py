@@ -82,10 +82,14 @@ def astray(oracle: Oracle, packet: Packet, place: str, *more: str) -> t.Tuple[Co
     A rule such as ``from 192.168.2.0/24 lookup 200``, whose table has only a default route, leads it to a WAN, which it
     leaves by as the declaration says.
     """
-    gateway, ground = oracle.gateway, oracle.ground
-    links = (*(name for _lan, name in inside(gateway, ground)), *more)
-    found = [Come(tuple(name for name in links if name != place))]
-    for wan in outside(gateway, ground):
+    links = (*(name for _lan, name in inside(oracle.gateway, oracle.ground)), *more)
+    return (Come(tuple(name for name in links if name != place)), *at_wans(oracle, packet))
+
+
+def at_wans(oracle: Oracle, packet: Packet) -> t.Tuple[Come, ...]:
+    """What must not come out of WANs: its own source where it is to be translated, or anything where it may not leave."""
+    found = []
+    for wan in outside(oracle.gateway, oracle.ground):
         declared = oracle.leaves(packet, wan).sources
         if not within(packet.source, declared) or not declared:
             found.append(Come((wan,), (packet.source,) if declared else ()))

@@ -31,6 +31,7 @@ class Way(t.NamedTuple):
     words: str  # the rule and the route
     link: str = ""
     kind: str = ""  # blackhole, local and so on; unicast
+    meant: bool = False  # a rule says about who sends that there is no way
 
 
 def refused(case: Asked, host: Host) -> str:
@@ -49,7 +50,8 @@ def way(case: Asked, host: Host) -> t.Optional[Way]:
         if _fits(rule, case) == ("not" in rule):
             continue
         if rule.get("action", "to_tbl") in ("blackhole", "prohibit", "unreachable"):
-            return Way("ip rule {0}".format(in_words(rule)), kind=str(rule["action"]))
+            meant = rule.get("src", "all") != "all" or "iif" in rule
+            return Way("ip rule {0}".format(in_words(rule)), kind=str(rule["action"]), meant=meant)
         route = _route(rule, case, option, host)
         if route:
             return _told(rule, route)
@@ -102,8 +104,10 @@ def _length(route: Raw) -> int:
 def _told(rule: Raw, route: Raw) -> Way:
     kind = str(route.get("type", "unicast"))
     words = "route {0}{1}".format("" if kind == "unicast" else kind + " ", route.get("dst", "default"))
-    for key in ("gateway", "dev"):
-        words += " {0} {1}".format({"gateway": "via"}.get(key, key), route[key]) if key in route else ""
+    for hop in route.get("nexthops") or [route]:
+        words += " nexthop" * ("nexthops" in route)
+        for key in ("gateway", "dev"):
+            words += " {0} {1}".format({"gateway": "via"}.get(key, key), hop[key]) if key in hop else ""
     plain = rule.get("table") in ("main", "local", "default") and rule.get("priority") in (0, 32766, 32767)
     words += " of table {0}".format(rule.get("table")) if plain else " by ip rule {0}".format(in_words(rule))
     return Way(words, str(route.get("dev", "")), kind)

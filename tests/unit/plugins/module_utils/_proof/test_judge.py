@@ -64,6 +64,19 @@ def test_what_comes_out_otherwise(place, changes, reason):
     assert reason in result.reason
 
 
+@pytest.mark.parametrize(
+    ("place", "source", "outcome"),
+    [("wan1", "198.51.100.2", UNMEASURABLE), ("wan1", "192.168.1.9", BROKEN), ("wan2", "198.51.100.2", BROKEN)],
+)
+def test_the_routes_may_prefer_another_wan(place, source, outcome):
+    """What leaves there as it is declared for that WAN shows nothing about this one."""
+    step = Step("lan0", OUT, WANTED, elsewhere=(Come(("wan1",), ("198.51.100.2",)),))
+    talk, sent = begun(replace(REACH, steps=(step, Step())))
+    talk.take(Seen(place, replace(sent, source=source)))
+    result = talk.close((), ())
+    assert (result.outcome, place in result.reason) == (outcome, True)
+
+
 def test_an_error_is_a_refusal_and_a_redirect_is_not():
     talk, sent = begun()
     error = Packet("192.168.1.1", "192.168.1.9", "icmp", flags=0, kind=5, code=1, quoted=sent)

@@ -43,11 +43,16 @@ def way(host, packet=OUT, place="lan0", mark=0):
 
 def test_the_longest_route_of_the_first_table_that_has_one():
     routes = [DEFAULT, {"dst": "9.9.0.0/16", "dev": "wan1"}, {"type": "blackhole", "dst": "9.9.9.0/24"}]
-    assert way(Host(ALL, tmain=routes)) == ("route blackhole 9.9.9.0/24 of table main", "", "blackhole")
+    assert way(Host(ALL, tmain=routes)) == ("route blackhole 9.9.9.0/24 of table main", "", "blackhole", False)
     assert way(Host(ALL, tmain=[DEFAULT])) == (
         "route default via 203.0.113.1 dev wan0 of table main",
         "wan0",
         "unicast",
+        False,
+    )
+    hops = [{"gateway": "203.0.113.1", "dev": "wan0"}, {"via": {}, "dev": "wan1"}]
+    assert way(Host(ALL, tmain=[{"dst": "default", "nexthops": hops}])).words == (
+        "route default nexthop via 203.0.113.1 dev wan0 nexthop dev wan1 of table main"
     )
     assert way(Host(ALL)) is None
     both = [dict(DEFAULT, metric=100), dict(DEFAULT, dev="wan1", metric=50)]
@@ -79,7 +84,9 @@ def test_rules(rule, meets, words):
 
 def test_what_ends_at_a_rule_or_goes_on_behind_it():
     stops = Host([{"priority": 5, "src": "192.168.1.0", "srclen": 24, "action": "prohibit"}, *ALL], tmain=[DEFAULT])
-    assert way(stops) == ("ip rule 5 (from 192.168.1.0/24 prohibit)", "", "prohibit")
+    assert way(stops) == ("ip rule 5 (from 192.168.1.0/24 prohibit)", "", "prohibit", True)
+    everybody = Host([{"priority": 5, "src": "all", "dst": "9.9.9.9", "action": "prohibit"}, *ALL], tmain=[DEFAULT])
+    assert not way(everybody).meant
     thrown = Host(
         [{"priority": 5, "src": "all", "table": "9"}, *ALL], t9=[{"type": "throw", "dst": "9.9.9.9"}], tmain=[DEFAULT]
     )
