@@ -55,7 +55,7 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
 
 
 def _permitted(talk: Talk, result: Result, host: Host) -> Result:
-    """Whoever has written a rule that prohibits what a LAN sends wants it so. All that comes out then is an error."""
+    """A rule that prohibits what a LAN sends is the owner's wish. All that comes out then is an error."""
     if result.outcome != BROKEN or not talk.sent:
         return result
     last = talk.sent[-1]

@@ -87,7 +87,7 @@ def astray(oracle: Oracle, packet: Packet, place: str, *more: str) -> t.Tuple[Co
 
 
 def at_wans(oracle: Oracle, packet: Packet) -> t.Tuple[Come, ...]:
-    """What must not come out of WANs: its own source where it is to be translated, or anything where it may not leave."""
+    """What must not come out of a WAN: its own source if it is to be translated; anything if it may not leave."""
     found = []
     for wan in outside(oracle.gateway, oracle.ground):
         declared = oracle.leaves(packet, wan).sources
