@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import typing as t
 
-from . import measure, report
+from . import digits, measure
 
 if t.TYPE_CHECKING:
     from .job import Found
@@ -128,8 +128,8 @@ def table_of_times(figures: Figures) -> dict[str, t.Any]:
 def table_of_expenses(figures: Figures) -> dict[str, t.Any]:
     rows = [
         [
-            count, shown(name), f"{one['controller_cpu']:.2f}", report.mebibytes(one["controller_peak"]),
-            f"{one['node_cpu']:.2f}", report.mebibytes(one["node_peak"]), one["processes"], one["modules"],
+            count, shown(name), f"{one['controller_cpu']:.2f}", digits.mebibytes(one["controller_peak"]),
+            f"{one['node_cpu']:.2f}", digits.mebibytes(one["node_peak"]), one["processes"], one["modules"],
             f"{one['bytes'] / 1000:.0f}",
         ]
         for count in figures.counts for name, one in figures.expenses(count).items()
@@ -212,11 +212,11 @@ def shown(name: str) -> str:
 
 
 def span(seconds: list[float]) -> str:
-    return report.spread(statistics.median(seconds), min(seconds), max(seconds))
+    return digits.spread(statistics.median(seconds), min(seconds), max(seconds))
 
 
 def factor(ratio: measure.Ratio | None) -> str:
-    return "–" if ratio is None else report.spread(*ratio)
+    return "–" if ratio is None else digits.spread(*ratio)
 
 
 NOTES = [

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from . import measure, rig
-from .report import number
+from .digits import number
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import controller, measure, report
+from . import controller, digits, measure
 from .controller import BenchError, Memory
 
 if t.TYPE_CHECKING:
@@ -337,7 +337,7 @@ def table(name: str, title: str, first: str, figures: t.Mapping[t.Any, Times]) -
         row = [key, len(times[PING]), seconds(times[PING])]
         for what in (NOOP, CHANGE):
             ratio = measure.ratio(times[what], times[PING])
-            row += [seconds(times[what]), report.spread(*ratio)]
+            row += [seconds(times[what]), digits.spread(*ratio)]
         rows.append(row)
     return {"id": name, "title": title + "; seconds: median (least–most)", "columns": columns, "rows": rows}
 
@@ -353,7 +353,7 @@ def tables_of_expenses(figures: Figures) -> list[dict[str, t.Any]]:
 
 def table_of_expenses(name: str, title: str, first: str, weighed: list[Weighed]) -> dict[str, t.Any]:
     rows = [
-        [key, what, report.mebibytes(one["all"]), report.mebibytes(one["ansible"]), one["ansible"] / count / 2**20,
+        [key, what, digits.mebibytes(one["all"]), digits.mebibytes(one["ansible"]), one["ansible"] / count / 2**20,
          one["cpu"], one["cpu"] / count]
         for key, count, table in weighed for what, one in table.items()
     ]  # fmt: skip
@@ -410,7 +410,7 @@ def budgets(figures: Figures, full: bool) -> list[dict[str, t.Any]]:
 
 
 def seconds(values: list[float]) -> str:
-    return report.spread(statistics.median(values), min(values), max(values), digits=1)
+    return digits.spread(statistics.median(values), min(values), max(values), digits=1)
 
 
 def line(xs: list[int], ys: list[float]) -> t.Callable[[int], float]:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
 
-from . import measure, report, rig
+from . import digits, measure, report, rig
 
 if t.TYPE_CHECKING:
     from .job import Found, Job
@@ -183,7 +183,7 @@ def told(found: dict[str, Found], full: bool = True) -> dict[str, t.Any]:
 
 
 def spread(values: list[float]) -> list[t.Any]:
-    return [measure.median(values), f"{report.number(min(values))} – {report.number(max(values))}"]
+    return [measure.median(values), f"{digits.number(min(values))} – {digits.number(max(values))}"]
 
 
 def budgets(found: dict[str, Found], full: bool) -> list[dict[str, t.Any]]:

@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from . import measure, missed, summary
+from .digits import number
 from .job import found
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,23 +160,6 @@ def cell(value: t.Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def number(value: float) -> str:
-    """Three digits, or all those before the point: 0.0123, 1.23, 12.3, 12,345."""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    digits = 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits - (abs(value) >= 10)}f}" if abs(value) >= 0.01 else f"{value:.2g}"
-
-
-def spread(median: float, low: float, high: float, digits: int = 2) -> str:
-    """A figure and its ends; a single value has none."""
-    return f"{median:.{digits}f}" if low == high else f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-
-def mebibytes(size: float | None) -> str:
-    return "not known" if size is None else f"{size / 2**20:.0f}"
 
 
 def budgets_table(names: Sequence[str], results: dict[str, Data]) -> str:

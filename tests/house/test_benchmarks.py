@@ -25,6 +25,7 @@ from ansible_collections.ipmasq.linux.benchmarks import (
     __main__ as runner,
     control,
     data,
+    digits,
     fleet,
     job,
     machine,
@@ -122,7 +123,7 @@ def test_what_was_not_measured_is_not_held_and_says_why() -> None:
     ],
 )
 def test_three_digits(value: float, shown: str) -> None:
-    assert report.number(value) == shown
+    assert digits.number(value) == shown
 
 
 def test_page_keeps_the_text_around_the_figures(tmp_path: Path) -> None:
@@ -267,6 +268,13 @@ def test_a_full_run_keeps_what_was_measured_before_it_was_interrupted(
     with pytest.raises(KeyboardInterrupt):
         runner.full(["sessions"], again=False)
     assert published[0]["sessions"]["held"]["found"] == {"kept": 7}
+
+
+@pytest.mark.parametrize("name", ["report", *runner.NAMES])
+def test_a_bench_can_be_imported_first(name: str) -> None:
+    path = os.pathsep.join(map(str, (ROOT, ROOT / ".cache/collections", ROOT / "tests")))
+    env = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", f"import benchmarks.{name}"], env=env, cwd=ROOT, check=True)
 
 
 def test_every_part_of_a_full_run_is_in_its_plan() -> None:
