@@ -48,7 +48,7 @@ bench: setup  ## measure the cost against other tools; writes the figures in doc
 	@benchmarks/setup
 	@$(PYTHON) -m benchmarks $(if $(FULL),--all) $(if $(RESUME),--resume) $(BENCHES)
 
-bench-smoke: setup  ## walk through everything that make bench does with the least of each, in minutes; writes nothing
+bench-smoke: setup  ## walk through everything that make bench does with the least of each (10 minutes); writes nothing
 	@benchmarks/setup
 	@$(PYTHON) -m benchmarks --smoke $(BENCHES)
 

@@ -89,9 +89,9 @@ def apply(known: Known) -> str:
     few, many = known.times(50), known.times(1_000)
     if not few:
         return ""
-    date = known.control.kept(1_000, "common")
-    stopped = "where that was stopped" + (f" (on {date})" if date else "")
-    more = f", and 1,000 at least **{many:.0f} times** as fast, {stopped}" if many else ""
+    stopped, date = known.control.gaps(1_000).get("common"), known.control.kept(1_000, "common")
+    least, why = ("at least ", f" (the tasks were {stopped}{', on ' + date if date else ''})") if stopped else ("", "")
+    more = f", and 1,000 {least}**{many:.0f} times** as fast{why}" if many else ""
     return f"50 entries are applied **{few:.0f} times** as fast as with one task for each rule{more}."
 
 
