@@ -71,7 +71,7 @@ def run(
 
         def stop() -> None:
             stopped.set()
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process.pid)
 
         timer = threading.Timer(limit or 86400, stop)
         timer.start()
@@ -79,7 +79,7 @@ def run(
             with watch(process.pid):
                 _pid, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process.pid)
             raise
         finally:
             timer.cancel()
@@ -90,6 +90,13 @@ def run(
     if process.returncode != 0 and not stopped.is_set():
         raise BenchError(f"`{' '.join(map(str, argv))[:200]}` ended with {process.returncode}:\n{text[-2000:]}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text, stopped.is_set())
+
+
+def kill(pid: int) -> None:
+    """With all below it, wherever they are: Ansible's workers are in sessions of their own."""
+    for one in reversed(tree(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def quietly(*argv: str, stdin: str | None = None) -> str:

@@ -24,6 +24,7 @@ from project import ROOT
 from ansible_collections.ipmasq.linux.benchmarks import (
     __main__ as runner,
     control,
+    controller,
     data,
     digits,
     fleet,
@@ -275,6 +276,17 @@ def test_a_bench_can_be_imported_first(name: str) -> None:
     path = os.pathsep.join(map(str, (ROOT, ROOT / ".cache/collections", ROOT / "tests")))
     env = {**os.environ, "PYTHONPATH": path}
     subprocess.run([sys.executable, "-c", f"import benchmarks.{name}"], env=env, cwd=ROOT, check=True)
+
+
+def test_nothing_of_a_run_that_is_stopped_stays() -> None:
+    """Ansible's workers are in sessions of their own, and waited for ever to write to a pipe that nobody read."""
+    done = controller.run(["sh", "-c", "setsid sleep 60 & echo $!; wait"], limit=0.5)
+    assert done.stopped
+    # It may wait for the first process to ask how it ended.
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", done.output.strip()], capture_output=True, text=True, check=False
+    )
+    assert state.stdout.strip()[:1] in ("", "Z")
 
 
 def test_every_part_of_a_full_run_is_in_its_plan() -> None:
