@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import OFFICE
+from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_undeclared import SOON, closed, counted, masqueraded_by_another, third
 from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Sniffer, send, udp
@@ -64,6 +64,18 @@ def test_a_private_source_that_nobody_translates_stays_inside(gate, net, vpn, ot
     assert left == first + [CARRIER6] * 4
     assert asked(net, CARRIER4) == "timeout"
     assert counted(gate, "guard")
+
+
+@pytest.mark.parametrize("first", ["default", "two"])
+def test_another_instance_on_the_other_wan_lets_it_pass(gate, net, vpn, first):
+    """It knows neither that link nor its sources."""
+    own = {"wans": [{"interface": "vpn0", "carried_from": SOURCES}, {"interface": "wan0"}], "lans": [OFFICE]}
+    two = {"instance": "two", "wans": [{"interface": "wan0"}], "lans": [GUESTS]}
+    for options in (own, two) if first == "default" else (two, own):
+        gate.apply(**options)
+    assert asked(net, CARRIER6) == CARRIER6
+    closed(net, "vpn", "guest", *CLIENTS["guest"][1:])
+    closed(net, "wan", "vpn", CARRIER6)
 
 
 def test_sources_that_no_wan_may_have_are_refused(nft):

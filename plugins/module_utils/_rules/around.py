@@ -22,7 +22,7 @@ from .._resolve.around import reached
 from .._resolve.inside import sources_of, within
 from .beneath import of_lans
 from .bridged import own_networks
-from .carried import carried_outside
+from .carried import carried_outside, carried_public
 from .chains import (
     ARRIVE,
     DROP,
@@ -317,6 +317,7 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
         if is_pinhole(gateway, forward):
             rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in let_in(gateway, forward)]
     rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in multicast(gateway)]
+    rules += [Rule(NEW.name, match, MARK, key) for match in carried_public(gateway)]
     rules += [Rule(REACHES.name, match, MARK, key) for match in own_networks(gateway)]
     return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .chains import ACCEPT, BETWEEN, KNOWN, RETURN, address_matches, kept_inside, wan_interfaces
+from .._base.net import by_family
+from .._base.values import less
+from .chains import ACCEPT, BETWEEN, KNOWN, NEVER_OUTSIDE, RETURN, address_matches, kept_inside, wan_interfaces
 from .model import Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -49,6 +51,17 @@ def carried_outside(gateway: Resolved, chain: str) -> t.List[Rule]:
         for wan in _carried(gateway)
         if links
         for match in address_matches(wan.carried_from, (), iif=(wan.interface,), oif=links, ct_state=("new",))
+    ]
+
+
+def carried_public(gateway: Resolved) -> t.List[Match]:
+    """New packets that another instance has to let pass. With a mark, the guard would let private sources pass, too."""
+    links = wan_interfaces(gateway) + gateway.around.ways_out
+    return [
+        match
+        for wan in _carried(gateway)
+        for family, nets in by_family(less(wan.carried_from, NEVER_OUTSIDE)).items()
+        for match in address_matches(nets, (), (wan.interface,), tuple(each for each in links if each != wan.interface))
     ]
 
 
