@@ -57,6 +57,22 @@ def at_the_router(net, *senders: str) -> list:
         return [str(source) for source, protocol in router.sources(SOON) if protocol == 17]
 
 
+def test_a_route_by_a_nexthop_object_is_seen(gate, net):
+    """Where the kernel lists such a route by the number of its next hop alone, as routing daemons may want it."""
+    one_card(net)
+    sh("echo 0 > /proc/sys/net/ipv4/nexthop_compat_mode")
+    for number, (option, router) in enumerate((("-4", SERVER4), ("-6", SERVER6)), 1):
+        sh(
+            "ip nexthop add id {1} via {2} dev lan0; ip {0} route replace default nhid {1}".format(
+                option, number, router
+            )
+        )
+    done = gate.apply(wans=[{"interface": "wg0"}], lans=BOTH)
+    assert [each for each in done.remarks if "default route" in each] == [TOLD]
+    sh("ip link del wg0")
+    assert at_the_router(net, "office", "guest") == []
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_kill_switch_holds_on_one_card(gate, net, listed):
     one_card(net)

@@ -257,6 +257,7 @@ class FakeHost(Host):
                 for action in ("save", "restore"):
                     self.programs |= {name + "-" + action, name.replace("ip", "ip6", 1) + "-" + action}
         self.routes: t.Dict[str, t.List[t.Dict[str, t.Any]]] = {"-4": [route("ppp0")], "-6": []}
+        self.nexthops: t.List[t.Dict[str, t.Any]] = []
         self.rules = [{"table": "local"}, {"table": "main"}, {"table": "default"}]
         self.files: t.Dict[str, str] = {"/run/systemd/system/x": ""}
         self.modes: t.Dict[str, int] = {}
@@ -344,12 +345,13 @@ class FakeHost(Host):
             return self.links
         if argv == ["ip", "-j", "link", "show"]:
             return [dict(each, flags=["UP", "LOWER_UP"], mtu=1500) for each in self.links]
-        if argv[2:4] == ["mrule", "del"]:
-            return []
-        if argv[2:4] == ["rule", "del"]:
-            self._event(*argv)
+        if argv == ["ip", "-j", "nexthop", "show"]:
+            return self.nexthops
+        if argv[3] == "del":
             gone = {"priority": int(argv[5]), "iif": argv[7], "action": "blackhole"}
-            self.rules = [rule for rule in self.rules if rule != gone]
+            if argv[2] == "rule":
+                self._event(*argv)
+                self.rules = [rule for rule in self.rules if rule != gone]
             return []
         assert argv[:2] == ["ip", "-j"] and argv[2] in self.routes
         routes = self.routes[argv[2]]

@@ -113,6 +113,7 @@ class Route:
     table: str = "main"
     metric: int = 0
     via: str = ""  # the router, if the route has one of the same family
+    source: str = ""  # the network for whose addresses alone it is; IPv6 has such routes
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,10 @@ def advertised_routes(host: Sight) -> t.List[t.Tuple[t.List[str], int, t.List[st
     return found
 
 
+#: One object as ip prints it.
+Raw = t.Mapping[str, t.Any]
+
+
 def _asked(host: Sight, what: str, *words: str) -> t.List[t.Dict[str, t.Any]]:
     done = host.ask(["ip", "-j", *words])
     if done.rc != 0:
@@ -295,12 +300,30 @@ def _ways_out(host: Sight) -> t.List[Route]:
         if family == "ip6" and not host.exists("/proc/sys/net/ipv6"):
             continue
         listed = _asked(host, "routes", option, "route", "show", "table", "all", "match", half)
-        routes = [route for each in listed for route in _hops(each, family)]
+        routes = [route for each in _with_nexthops(listed, host) for route in _hops(each, family)]
         if any(route.table not in ALWAYS for route in routes):
             reached = _reached(_asked(host, "rules", option, "rule", "show"))
             routes = [route for route in routes if reached is None or route.table in reached]
         found += routes
     return sorted(found, key=lambda route: (route.table != "main", route.family, route.metric))
+
+
+def _with_nexthops(listed: t.Iterable[Raw], host: Sight) -> t.Iterable[Raw]:
+    """With net.ipv4.nexthop_compat_mode 0, a route names only the number of its next hop, or of a group."""
+    routes = list(listed)
+    if not any(_is_bare(route) for route in routes):
+        return routes
+    known = {each["id"]: each for each in _asked(host, "nexthops", "nexthop", "show")}
+    return [dict(route, nexthops=_nexthops(known, route["nhid"])) if _is_bare(route) else route for route in routes]
+
+
+def _is_bare(route: Raw) -> bool:
+    return "nhid" in route and "dev" not in route and "nexthops" not in route
+
+
+def _nexthops(known: t.Mapping[int, Raw], number: int) -> t.List[Raw]:
+    found = known.get(number, {})
+    return [known.get(each["id"], {}) for each in found["group"]] if "group" in found else [found]
 
 
 def _hops(route: t.Mapping[str, t.Any], family: str) -> t.List[Route]:
@@ -309,8 +332,9 @@ def _hops(route: t.Mapping[str, t.Any], family: str) -> t.List[Route]:
         return []
     hops = route.get("nexthops") or [route]
     protocol, table = str(route.get("protocol", "")), str(route.get("table", "main"))
+    source = str(route.get("from", ""))
     return [
-        Route(hop["dev"], family, protocol, table, int(route.get("metric", 0)), hop.get("gateway", ""))
+        Route(hop["dev"], family, protocol, table, int(route.get("metric", 0)), hop.get("gateway", ""), source)
         for hop in hops
         if hop.get("dev", "lo") != "lo"
     ]

@@ -189,7 +189,11 @@ def answers(gateway: Resolved, facts: Facts) -> t.List[str]:
         family = family_of(forward.to[0])
         for wan in [forward.wan] if forward.wan else [each.interface for each in gateway.wans]:
             links = [link.name for link in facts.meant_by(wan)]
-            own = [route for route in facts.routes if route.interface in links and route.table not in MAIN]
+            own = [
+                route
+                for route in facts.routes
+                if route.interface in links and (route.table not in MAIN or route.source)
+            ]
             if links and not own and best[family] not in ("", *links):
                 found.setdefault((wan, best[family]), []).append(forward.name)
     return [
@@ -202,7 +206,8 @@ def answers(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 
 def _best(facts: Facts, family: str) -> str:
-    known = [route for route in facts.routes if route.family == family and route.table in MAIN]
+    listed = (route for route in facts.routes if route.family == family and route.table in MAIN)
+    known = [route for route in listed if not route.source]
     return min(known, key=lambda route: route.metric).interface if known else ""
 
 

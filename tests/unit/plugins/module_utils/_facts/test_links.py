@@ -138,6 +138,33 @@ def test_every_way_out():
     )
 
 
+def test_next_hops_by_their_numbers():
+    """As iproute2 6.1 prints them where net.ipv4.nexthop_compat_mode is 0."""
+    host = fakes.FakeHost()
+    host.nexthops = [
+        {"id": 1, "gateway": "10.0.0.7", "dev": "eth1"},
+        {"id": 2, "dev": "eth2"},
+        {"id": 3, "blackhole": None},
+        {"id": 10, "group": [{"id": 1}, {"id": 2, "weight": 5}, {"id": 3}]},
+    ]
+    numbers = [{"dst": "default", "nhid": number, "metric": number} for number in (1, 3, 4, 10)]
+    host.routes = {"-4": [fakes.route("ppp0", metric=9), *numbers], "-6": []}
+    assert read_facts(host).routes == (
+        Route("eth1", metric=1, via="10.0.0.7"),
+        Route("ppp0", metric=9, via="172.18.0.1"),
+        Route("eth1", metric=10, via="10.0.0.7"),
+        Route("eth2", metric=10),
+    )
+    host.routes["-4"] = [dict(fakes.route("ppp0"), nhid=1)]
+    assert read_facts(host).default_routes == ("ppp0",), "as most hosts list them"
+
+
+def test_a_route_for_one_prefix():
+    host = fakes.FakeHost()
+    host.routes["-6"] = [fakes.route("ppp0", **{"from": "2001:db8:a::/48"})]
+    assert read_facts(host).routes[1:] == (Route("ppp0", "ip6", via="172.18.0.1", source="2001:db8:a::/48"),)
+
+
 @pytest.mark.parametrize(
     ("rules", "found"),
     [

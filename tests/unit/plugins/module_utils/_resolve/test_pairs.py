@@ -112,6 +112,8 @@ def sentences(*routes, **params):
         ([Route("wan0")], {"port_forwards": [dict(FORWARD, wan="wan0")]}, None),
         ([Route("wan0", family="ip6")], {}, None),
         ([], {}, None),
+        ([Route("wan0"), Route("wan1", source="198.51.100.0/24")], {}, None),
+        ([Route("wan0", source="203.0.113.0/24")], {}, None),
         ([Route("wan0")], {"port_forwards": []}, None),
         ([Route("wan0")], {"wans": [{"interface": "wan0"}, {"interface": "ppp0"}]}, None),
     ],
