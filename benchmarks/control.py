@@ -31,6 +31,7 @@ from .control_told import (
     OURS,
     PEERS,
     PING,
+    PING_EXTRA,
     PING_READING,
     ROLES,
     Figures,
@@ -403,7 +404,7 @@ class Bench:
         def noop(where: str) -> float:
             return size.imported(where, changed=False).seconds
 
-        found: Candidates = {}
+        found: Candidates = {PING_EXTRA: lambda: size.ping("-e", f"@{size.extra}").seconds}
         for where, name in ROLES.items():
             if size.count in FIRST_IMPORTED:
                 found[f"{name}, {FIRST}"] = functools.partial(first, where)

@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
 
 PING, OURS = "ping play", "ipmasq.linux.site"
 PING_READING = "ping play that reads the entries"
+PING_EXTRA = "ping play with the entries by -e @file"
 NFT, NFT_PLAY = "nft -f", "nft -f by a play"
 #: The role imported in the ordinary way, by where its entries are.
 ROLES = {"group_vars": "role, entries in group_vars", "extra": "role, entries by -e @file"}
@@ -226,7 +227,8 @@ NOTES = [
     "Role: a play with `roles: [ipmasq.linux.gateway]` and `gather_facts: false`, as our role needs no facts; its "
     "entries are in `group_vars/gateways.yml`, or in a file that is given with `-e @file`.",
     "Ping play: one task `ansible.builtin.ping`, the same host, an inventory without the entries. The one that reads "
-    "the entries has them in `host_vars` as YAML, as our runs have: the difference is Ansible's cost of that file. "
+    "the entries has them in `host_vars` as YAML, as our runs have: the difference is Ansible's cost of that file. The "
+    "one with `-e @file` has the same entries as extra variables. "
     "JSON: the same entries in `host_vars/ours.json`, as a program would write them.",
     "`nft -f`: our run's rules, listed and loaded again from a file by `podman exec`, without Ansible; by a "
     "play: with one task `ansible.builtin.command`.",
