@@ -119,8 +119,8 @@ class Sight(ABC):
     def read(self, path: str) -> t.Optional[str]:
         """The text of a file with its line ends unchanged; None if it does not exist."""
         try:
-            with open(path, encoding="utf-8", errors="replace", newline="") as handle:
-                return handle.read()
+            with open(path, "rb", buffering=0) as handle:  # as text, each takes half as long again
+                return handle.read().decode("utf-8", "replace")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

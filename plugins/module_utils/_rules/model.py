@@ -148,11 +148,10 @@ def split_wildcards(match: Match) -> t.List[Match]:
     """
     if len(match.iif) < 2 and len(match.oif) < 2:
         return [match]
-    return [
-        replace(match, iif=iif, oif=oif)
-        for iif in _exact_then_patterns(match.iif)
-        for oif in _exact_then_patterns(match.oif)
-    ]
+    sides = [(iif, oif) for iif in _exact_then_patterns(match.iif) for oif in _exact_then_patterns(match.oif)]
+    if sides == [(match.iif, match.oif)]:
+        return [match]  # as nearly all are; a copy of each took most of the time of all copies
+    return [replace(match, iif=iif, oif=oif) for iif, oif in sides]
 
 
 def _exact_then_patterns(names: t.Tuple[str, ...]) -> t.List[t.Tuple[str, ...]]:
