@@ -279,7 +279,7 @@ def test_a_bench_can_be_imported_first(name: str) -> None:
 
 
 def test_nothing_of_a_run_that_is_stopped_stays() -> None:
-    """Ansible's workers are in sessions of their own, and waited for ever to write to a pipe that nobody read."""
+    """Ansible's workers are in sessions of their own, and waited without end to write to a pipe that nobody read."""
     done = controller.run(["sh", "-c", "setsid sleep 60 & echo $!; wait"], limit=0.5)
     assert done.stopped
     # It may wait for the first process to ask how it ended.

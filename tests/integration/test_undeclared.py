@@ -282,7 +282,7 @@ def test_a_container_is_not_its_bridge(gate, net):
 
 
 def test_a_lan_does_not_speak_for_a_site_behind_a_managers_link(gate, net):
-    """The LAN has all of 10.0.0.0/8 behind its routers, but for the networks to which the manager has routes."""
+    """The LAN has all of 10.0.0.0/8 behind its routers, except for the networks to which the manager has routes."""
     container(net)
     sh("ip route add 10.0.0.0/8 via {0}; ip route add 10.50.0.0/16 via 172.17.0.10".format(OFFICE4))
     sh("ip -6 route add fd00::/8 via {0}; ip -6 route add fd50::/32 via fd17::10".format(OFFICE6))

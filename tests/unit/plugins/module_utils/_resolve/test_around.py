@@ -90,7 +90,7 @@ def test_parts_of_a_lan_that_are_on_other_links():
 
 
 def test_a_site_behind_a_vpn_is_a_part_of_a_lan_around_it():
-    """A company's LAN has all of 10.0.0.0/8 behind its routers, but for the networks to which the VPN has routes."""
+    """A company's LAN has all of 10.0.0.0/8 behind its routers, except for the networks to which the VPN has routes."""
     broad = (replace(LANS[0], networks=("10.0.0.0/8",)),)
     links = (replace(link("wg0", "wireguard"), networks=("10.8.0.0/24",), routed=("10.50.0.0/16", "172.16.0.0/12")),)
     assert around(broad, WANS, Facts(links)).parts == ("10.50.0.0/16", "10.8.0.0/24")
