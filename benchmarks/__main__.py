@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
 
     from .job import Job, Parts
 
-NAMES = ("control", "fleet", "data", "sessions", "promises")
+NAMES = ("control", "fleet", "data", "sessions", "promises", "offload")
 #: A share of the processors' time in use by others with which ratios still repeat.
 BUSY = 0.2
 #: Seconds after which a quick run gives up, as the machine became busy. The rest of three minutes is for tidying up.

@@ -449,8 +449,6 @@ NOTES = [
     "Round trips have no budget: their steps of a thousandth of a millisecond are too coarse for a few per cent.",
     f"*{FORWARDING}* has one rule more for DNAT and one in FORWARD, as ours translates what comes inward; the rows "
     "of routing, and the four lines alone, send it to the client without translation.",
-    "`offload: software` is not measured: the kernel that this runs on has no flowtables, and there is no bench in a "
-    "virtual machine. That flows are offloaded, and stay translated, is tested in one (`make vm`).",
 ]
 FLOORS = (PLAIN, TRACKED, CLASSIC)
 

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -306,13 +307,34 @@ def packets(row: Row, inward: bool, count: int, new: bool, port: int = 9001, tar
     Outward from the LAN, or ``inward`` from the WAN to a port of the gateway (or, by routing, to the client).
     """
     sender, receiver = (row.server, row.client) if inward else (row.client, row.server)
+    text = stream(row, inward, new, port, target)
+    if not new and row.gateway:
+        establish(row, row.gateway, text)
     before = received(receiver)
-    seconds = trafgen(row, sender, stream(row, inward, new, port, target), count)
+    seconds = trafgen(row, sender, text, count)
     wait_quiet(receiver)
     came = received(receiver) - before
     if came < count * 0.5:
         raise RuntimeError(f"of {count} packets {came} came through")
     return came / seconds
+
+
+def establish(row: Row, gateway: Namespace, text: str) -> None:
+    """Open the client's flows, and answer them: until then, the kernel takes each packet for the first of its flow."""
+    trafgen(row, row.client, text, text.count("eth("))
+    wait_quiet(row.server)
+    listed = "conntrack -L -p udp 2>/dev/null"
+    with row.server.inside():
+        for reply in re.findall(
+            r"src=\S+ dst=\S+ sport=\d+ dport=\d+ .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)", gateway.sh(listed)
+        ):
+            source, target, sport, dport = reply
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+                server.bind((source, int(sport)))
+                server.sendto(b"answer", (target, int(dport)))
+    wait_quiet(row.client)
+    if "UNREPLIED" in gateway.sh(listed):
+        raise RuntimeError("the flows are not established")
 
 
 def stream(row: Row, inward: bool, new: bool, port: int, target: str, senders: int = 4, apart: bool = True) -> str:

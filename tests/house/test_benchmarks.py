@@ -32,6 +32,7 @@ from ansible_collections.ipmasq.linux.benchmarks import (
     machine,
     measure,
     missed,
+    offload,
     promises,
     report,
     sessions,
@@ -297,6 +298,7 @@ def test_every_part_of_a_full_run_is_in_its_plan() -> None:
         "data": data,
         "sessions": sessions,
         "promises": promises,
+        "offload": offload,
     }.items():
         assert set(report.load([name]).get(name, {})) <= set(bench.PLAN), name
 
@@ -321,6 +323,7 @@ PROMISED = {
     r"nftables, 10,000 .* against one: new UDP flows": "≥ 0.95 ×",
     r"nftables, 10,000 .* against one: new UDP flows inward": "≥ 0.9 ×",
     r"nftables, 10,000 .*: to load them": "≤ 3 s",
+    r"offload: .* against the four classic lines": "≥ 1.3 ×",
     r"fail-over: from the cut .*": "≤ 1 s more than down_after",
     r"fail-over: packets with the wrong source": "≤ 0 packets",
 }
@@ -333,6 +336,17 @@ def test_every_promised_budget_has_a_row_with_its_limit() -> None:
         assert found == {limit}, pattern
     assert len([line for line in lines if line["what"].startswith("role, ")]) == 2 * 5
     assert len({line["what"] for line in lines}) == len(lines)
+
+
+def test_offload_against_the_four_lines() -> None:
+    """What a virtual machine has measured, round by round."""
+    values = {offload.CLASSIC: [1.0, 2.0], offload.OURS: [0.9, 1.8], offload.OFFLOADED: [1.4, 2.6]}
+    told = offload.told({offload.PART: {"frames": values, "date": "2026-11-30"}})
+    (row,) = [row for row in told["tables"][0]["rows"] if row[0] == offload.OFFLOADED]
+    assert row[-1] == pytest.approx(1.35)
+    frames = {line["what"]: measure.is_held(line) for line in told["budgets"]}
+    assert frames["offload: bulk in single frames against the four classic lines"]
+    assert frames["offload: small packets against the four classic lines"] is None
 
 
 def test_the_page_and_the_readme_show_what_is_stored(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ PACKAGES = [
     *("systemd-sysv", "udev", "kmod", "procps", "python3"),
     *("nftables", "iptables", "iproute2", "conntrack", "iputils-ping", "ppp", "wireguard-tools"),
 ]
+HASH = 12  # digits of it in a name
 SIZE = "3G"  # of the disk, most of it a hole
 
 AGENT_UNIT = """\
@@ -65,18 +66,19 @@ def require_programs() -> None:
         raise ImageError("missing: {0}; 'tools/setup vm' installs it".format(" ".join(missing)))
 
 
-def provide(release: str) -> Image:
-    """The image of a release, built now if it is missing."""
+def provide(release: str, more: t.Sequence[str] = ()) -> Image:
+    """The image of a release, built now if it is missing. ``more``: packages besides those that tests need."""
     require_programs()
-    made = CACHE / "{0}-{1}".format(release, recipe_hash())
+    name = "-".join([release, *more])
+    made = CACHE / "{0}-{1}".format(name, recipe_hash())
     CACHE.mkdir(parents=True, exist_ok=True)
     lock = os.open(CACHE, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once do not make the same image twice
     try:
         if not made.exists():
-            for older in CACHE.glob(release + "-*"):
+            for older in CACHE.glob(name + "-" + "[0-9a-f]" * HASH):
                 shutil.rmtree(older)
-            _build(release, made)
+            _build(release, more, made)
     finally:
         os.close(lock)
     return Image(made / "disk", made / "kernel", made / "initrd")
@@ -84,7 +86,7 @@ def provide(release: str) -> Image:
 
 def recipe_hash() -> str:
     recipe = json.dumps([PACKAGES, SIZE, guest_files(), MASKED])
-    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    return hashlib.sha256(recipe.encode()).hexdigest()[:HASH]
 
 
 def guest_files() -> dict[str, str]:
@@ -100,7 +102,7 @@ def guest_files() -> dict[str, str]:
     }
 
 
-def _build(release: str, made: Path) -> None:
+def _build(release: str, more: t.Sequence[str], made: Path) -> None:
     if os.geteuid() != 0:
         raise ImageError("needs root to make a root file system")
     say("{0}: making a root file system from Debian's packages (about two minutes)".format(release))
@@ -112,7 +114,7 @@ def _build(release: str, made: Path) -> None:
             "mmdebstrap",
             "--quiet",
             "--variant=minbase",
-            "--include=" + ",".join(PACKAGES),
+            "--include=" + ",".join([*PACKAGES, *more]),
             *["--dpkgopt=path-exclude=/usr/share/{0}/*".format(name) for name in ("doc", "man", "locale")],
             *_proxy(),
             "--essential-hook=sync-in {0} /".format(extra),  # before the kernel makes its initrd
