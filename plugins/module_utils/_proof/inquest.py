@@ -56,7 +56,7 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
 
 def _permitted(talk: Talk, result: Result, host: Host) -> Result:
     """A rule that prohibits what a LAN sends is the owner's wish. All that comes out then is an error."""
-    if result.outcome != BROKEN or not talk.sent:
+    if result.outcome != BROKEN or not talk.sent or any(not each.packet.quoted for each in talk.seen):
         return result
     last = talk.sent[-1]
     way = routing.way(routing.Asked(last.packet, last.place), host)

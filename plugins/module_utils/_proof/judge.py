@@ -34,6 +34,7 @@ class Talk:
         self.seen: t.List[Seen] = []
         self._turn = 0
         self._came: t.List[Seen] = []  # what came as it had to, one for each step
+        self._detour = ""  # the other WAN to which the routes have led a packet
 
     @property
     def settled(self) -> bool:
@@ -96,22 +97,24 @@ class Talk:
     def _advance(self, seen: Seen) -> bool:
         step = self.promise.steps[self._turn]
         if not self._wanted(step, seen):
-            if not seen.packet.quoted and any(each.fits(seen.place, seen.packet) for each in step.elsewhere):
-                self._end(UNMEASURABLE, "the routes of this host lead such a packet to {0}".format(seen.place))
-            else:
+            if seen.packet.quoted or not any(each.fits(seen.place, seen.packet) for each in step.elsewhere):
                 self._end(BROKEN, self._wrong(step, seen))
-            return False
+                return False
+            self._detour = seen.place
         self._came.append(seen)
         self._turn += 1
-        if self._turn == len(self.promise.steps):
-            self._end(HOLDS, "")
+        # The MTU of another WAN is another one.
+        if self._turn == len(self.promise.steps) or (self._detour and step.come and step.come.mss):
+            why = "the routes of this host lead such a packet to {0}".format(self._detour)
+            self._end(*((UNMEASURABLE, why) if self._detour else (HOLDS, "")))
         return not self.settled
 
     def _wanted(self, step: Step, seen: Seen) -> bool:
         if step.come is None:
             fits = seen.place == self.sent[0].place and answers(self.sent[0].packet, seen.packet)
             return fits and bool(seen.packet.quoted) == bool(step.error) and mss_fits(step.most, seen.packet.mss)
-        if step.same_source and self._came[0].packet.source != seen.packet.source:
+        # Each WAN has its own addresses.
+        if step.same_source and not self._detour and self._came[0].packet.source != seen.packet.source:
             return False
         return not seen.packet.quoted and step.come.fits(seen.place, seen.packet)
 

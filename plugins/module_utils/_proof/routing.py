@@ -19,6 +19,10 @@ if t.TYPE_CHECKING:  # pragma: no cover
 Raw = t.Mapping[str, t.Any]
 
 
+#: What a rule may ask for and a packet does not show.
+UNKNOWN = {"fwmark", "tos", "uid_start"}
+
+
 class Asked(t.NamedTuple):
     """A packet that asks for its way: where it came in, and with which mark."""
 
@@ -31,7 +35,7 @@ class Way(t.NamedTuple):
     words: str  # the rule and the route
     link: str = ""
     kind: str = ""  # blackhole, local and so on; unicast
-    meant: bool = False  # a rule says about who sends that there is no way
+    meant: bool = False  # a rule says about who sends that there is no way, and no other one may have been first
 
 
 def refused(case: Asked, host: Host) -> str:
@@ -45,12 +49,13 @@ def refused(case: Asked, host: Host) -> str:
 
 def way(case: Asked, host: Host) -> t.Optional[Way]:
     """The first rule with a route for the packet; None if none has one."""
-    option = OPTION[case.packet.family]
+    option, sure = OPTION[case.packet.family], True
     for rule in asked(host, "ip", option, "-j", "rule", "show"):
+        sure = sure and not UNKNOWN & set(rule)
         if _fits(rule, case) == ("not" in rule):
             continue
         if rule.get("action", "to_tbl") in ("blackhole", "prohibit", "unreachable"):
-            meant = rule.get("src", "all") != "all" or "iif" in rule
+            meant = sure and (rule.get("src", "all") != "all" or "iif" in rule)
             return Way("ip rule {0}".format(in_words(rule)), kind=str(rule["action"]), meant=meant)
         route = _route(rule, case, option, host)
         if route:

@@ -71,10 +71,28 @@ def test_what_comes_out_otherwise(place, changes, reason):
 def test_the_routes_may_prefer_another_wan(place, source, outcome):
     """What leaves there as it is declared for that WAN shows nothing about this one."""
     step = Step("lan0", OUT, WANTED, elsewhere=(Come(("wan1",), ("198.51.100.2",)),))
-    talk, sent = begun(replace(REACH, steps=(step, Step())))
+    talk, sent = begun(replace(REACH, steps=(step,)))
     talk.take(Seen(place, replace(sent, source=source)))
     result = talk.close((), ())
     assert (result.outcome, place in result.reason) == (outcome, True)
+
+
+@pytest.mark.parametrize(("back", "outcome"), [(True, UNMEASURABLE), (False, BROKEN)])
+def test_the_answer_has_to_get_back_from_another_wan_too(back, outcome):
+    step = Step("lan0", OUT, WANTED, elsewhere=(Come(("wan1",), ("198.51.100.2",)),))
+    talk, sent = begun(replace(REACH, steps=(step, Step())))
+    assert talk.take(Seen("wan1", replace(sent, source="198.51.100.2", sport=1025)))
+    assert talk.due().place == "wan1"
+    if back:
+        talk.take(Seen("lan0", answer(sent)))
+    assert talk.close((), ()).outcome == outcome
+
+
+def test_the_mtu_of_another_wan_is_another_one():
+    step = Step("lan0", OUT, replace(WANTED, mss=1440), elsewhere=(Come(("wan1",), ("198.51.100.2",)),))
+    talk, sent = begun(replace(REACH, steps=(step, Step(mss=8960, most=1440))))
+    talk.take(Seen("wan1", replace(sent, source="198.51.100.2", mss=1400)))
+    assert talk.close((), ()).outcome == UNMEASURABLE
 
 
 def test_an_error_is_a_refusal_and_a_redirect_is_not():

@@ -87,6 +87,8 @@ def test_what_ends_at_a_rule_or_goes_on_behind_it():
     assert way(stops) == ("ip rule 5 (from 192.168.1.0/24 prohibit)", "", "prohibit", True)
     everybody = Host([{"priority": 5, "src": "all", "dst": "9.9.9.9", "action": "prohibit"}, *ALL], tmain=[DEFAULT])
     assert not way(everybody).meant
+    marked = [{"priority": 4, "src": "all", "fwmark": "0x1", "table": "9"}, *stops.rules]
+    assert not way(Host(marked, tmain=[DEFAULT])).meant, "the mark is not known"
     thrown = Host(
         [{"priority": 5, "src": "all", "table": "9"}, *ALL], t9=[{"type": "throw", "dst": "9.9.9.9"}], tmain=[DEFAULT]
     )
