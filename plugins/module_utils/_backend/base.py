@@ -18,7 +18,7 @@ boot       rows wanted, rows that may be there by then  shell lines that load th
 show       a row                                        the row as text for people
 drops      a row                                        whether it drops packets
 is_frame   a row                                        whether it has no effect alone
-overrules  a table of nftables                          whether our accept is final there
+overrules  a chain of nftables                          whether our accept is final there
 ========== ============================================ ==================================================
 
 Only ``read`` looks at the host. Nothing here changes it: ``steps.load`` takes the steps, and the shell the lines.
@@ -87,5 +87,5 @@ class Backend(ABC):
         """Whether a row is a chain, or a jump to it from the kernel's chains; these have no effect alone."""
 
     @abstractmethod
-    def overrules(self, family: str, table: str) -> bool:
-        """Whether our accept is final in this nftables table: it is ours, or our jump comes first in it."""
+    def overrules(self, family: str, table: str, chain: str) -> bool:
+        """Whether our accept is final in this chain of nftables: it is ours, or our jump comes first in it."""

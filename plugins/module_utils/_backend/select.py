@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from .._base.errors import GatewayError, MissingProgram
 from .iptables.backend import Iptables
+from .iptables.native import unread
 from .nftables.backend import Nftables
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -131,6 +132,25 @@ def _used_variants(host: Sight) -> t.Dict[str, t.List[str]]:
         if rules:
             used[backend.variant] = rules
     return used
+
+
+def dropping(host: Sight) -> t.FrozenSet[t.Tuple[str, str]]:
+    """Chains that drop by their policy and are iptables-nft's own, as (table, chain): its accept comes before that.
+
+    It knows them itself. By its name alone, a chain may be one that nft wrote at another place. If our rules could not
+    be read back from all tables, there are none.
+    """
+    backend = _made(host, "nft")
+    saves = {family: backend.program(family, "save") for family in backend.families}
+    listings = {family: host.ask([save]) for family, save in saves.items() if host.which(save)}
+    if any(done.rc != 0 or unread(done.out) - {"raw"} for done in listings.values()):
+        return frozenset()
+    return frozenset(
+        ("{0} filter".format(family), line[1:].split()[0])
+        for family, done in listings.items()
+        for line in done.out.partition("*filter\n")[2].partition("\nCOMMIT")[0].splitlines()
+        if line.startswith(":") and line.split()[1] == "DROP"
+    )
 
 
 def _variants(host: Sight) -> t.List[Iptables]:

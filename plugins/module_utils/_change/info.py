@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from .._backend.foreign import foreign_drops
+from .._backend.iptables.native import check_native
 from .._backend.select import select
 from .._base.errors import Problems
 from .._base.host import check_root
@@ -62,6 +63,7 @@ def _info(instance: str, host: Sight, requested: str) -> t.Dict[str, t.Any]:
     gateway = declared.read(told.intent)
     choice = select(host, "auto" if rules.programs else requested, rules.programs)
     listing = choice.backend.read(host, instance)
+    check_native(choice.backend, listing, (), rules.rows, host)
     facts = read_facts(host)
     live = choice.backend.parse(listing, instance)
     others = earlier.others(instance, host) if gateway else ()

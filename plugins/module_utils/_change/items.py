@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from .._backend.features import check_supported
 from .._backend.foreign import foreign_drops
+from .._backend.iptables.native import check_native
 from .._backend.select import by_programs, select
 from .._base.errors import GatewayError
 from .._facts.links import read_facts
@@ -63,7 +64,7 @@ def apply_item(
     earlier.refuse_gateway(known.state, instance)
     choice = select(host, requested, RULES.of(known.state).programs)
     earlier.refuse_second_backend(known.state, choice.backend)
-    warnings = drop_sentences(foreign_drops(choice.backend, host)) if present else ()
+    warnings = drop_sentences(foreign_drops(choice.backend, host), choice, host) if present else ()
     notes: t.Tuple[str, ...] = ()
     facts = read_facts(host) if present else None
     if facts:
@@ -89,6 +90,7 @@ def _scene_of(known: Earlier, key: str, rendered: Rows, backend: Backend, host: 
     rows = RULES.of(known.state).rows if known.state else tuple(row for row in live if row.key)
     frame = _with_frame(backend, rows, rendered)
     desired = _without_empty_frame(backend, _in_turn(frame, key, rendered, backend))
+    check_native(backend, listing, desired, RULES.of(known.state).rows, host)
     return _scene(known, host, backend=backend, listing=listing, plan=Plan(live, desired))
 
 

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import replace
 
 from .._backend.iptables import base_chains
+from .._backend.iptables.native import check_native
 from .._backend.select import all_backends, select
 from .._base.errors import GatewayError, Problems
 from .._base.host import check_root
@@ -64,6 +65,8 @@ def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirm
 def _scene_of(instance: str, state: t.Optional[State], choice: t.Optional[Choice], host: Sight) -> Scene:
     linked = ADDRESSES.of(state).needed or DECLARATION.of(state).intent
     listing = choice.backend.read(host, instance) if choice else None
+    if choice and listing is not None:
+        check_native(choice.backend, listing, (), RULES.of(state).rows, host)
     return Scene(
         instance,
         choice.backend if choice else None,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from .._backend.features import check_supported
 from .._backend.foreign import foreign_drops
-from .._backend.select import select
+from .._backend.iptables.native import check_native
+from .._backend.select import dropping, select
 from .._base.errors import GatewayError
 from .._base.net import matches_any
 from .._facts.controller import Kept, Reach, kept_open, reach, refusal
@@ -48,8 +49,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .earlier import Earlier
     from .persist import Parts
 
-#: The nftables tables in which iptables-nft keeps its rules.
-IPTABLES_OWN = ("ip filter", "ip6 filter")
+Drops = t.List[t.Tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
         roles = [other.roles for other in theirs]
         resolved = resolve(gateway, facts, chosen, roles, others=others, is_check=lambda: not host.acting())
     except GatewayError as error:
-        drops = drop_sentences(_foreign_drops(choice, gateway, host)) if foreign == "refuse" else ()
+        drops = drop_sentences(_foreign_drops(choice, gateway, host), choice, host) if foreign == "refuse" else ()
         raise GatewayError(*(drops + cut + error.problems)) from None
     gateway = only_sound(resolved.gateway)
     init = service.init_of(host)
@@ -101,7 +101,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     if overruling is not choice:
         choice = overruling
         found, shut = _foreign_drops(choice, gateway, host), _shut(choice, gateway, host)
-    drops = drop_sentences(found)
+    drops = drop_sentences(found, choice, host)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
     if cut:
@@ -116,25 +116,26 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
     warnings = drops + resolved.warnings
-    remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway)
+    remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, choice, host)
     return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
 
 
-def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight, hook: str = "forward") -> t.List[t.Tuple[str, str]]:
+def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight, hook: str = "forward") -> Drops:
     """Foreign drops in the families that this gateway forwards; other families are left alone."""
     families = ("inet", *forwarded_families(gateway))
     found = foreign_drops(choice.backend, host, hook)
     return [(table, chain) for table, chain in found if table.partition(" ")[0] in families]
 
 
-def _shut(choice: Choice, gateway: Resolved, host: Sight) -> t.List[t.Tuple[str, str]]:
+def _shut(choice: Choice, gateway: Resolved, host: Sight) -> Drops:
     """Foreign drops of what LANs ask this host."""
     served = any(lan.services for lan in gateway.lans)
     return _foreign_drops(choice, gateway, host, "input") if served else []
 
 
-def _shut_sentences(found: t.Iterable[t.Tuple[str, str]], gateway: Resolved) -> t.Tuple[str, ...]:
+def _shut_sentences(found: Drops, gateway: Resolved, choice: Choice, host: Sight) -> t.Tuple[str, ...]:
     """No error, because many a ruleset of a user's own accepts these questions, and its rules are not read."""
+    overruled = _overruled(found, choice, host)
     served = [name for lan in gateway.lans if lan.services for name in lan.interfaces]
     return tuple(
         "table {0}: the policy of its chain {1} drops what comes to this host, also from LANs that are served; "
@@ -142,7 +143,7 @@ def _shut_sentences(found: t.Iterable[t.Tuple[str, str]], gateway: Resolved) -> 
             table,
             chain,
             "set backend=iptables"
-            if table in IPTABLES_OWN
+            if (table, chain) in overruled
             else "accept there, from {0}: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type "
             "nd-router-solicit".format(", ".join(served)),
         )
@@ -150,23 +151,32 @@ def _shut_sentences(found: t.Iterable[t.Tuple[str, str]], gateway: Resolved) -> 
     )
 
 
-def _overruling(choice: Choice, requested: str, drops: t.Iterable[t.Tuple[str, str]], host: Sight) -> Choice:
+def _overruling(choice: Choice, requested: str, drops: Drops, host: Sight) -> Choice:
     """Switch to iptables if it now drops what an nftables table accepts: Docker or ufw was installed later."""
-    if requested != "auto" or choice.backend.name != "nftables":
-        return choice
-    for table, chain in drops:
-        if table in IPTABLES_OWN:
-            why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
-            return replace(select(host, "iptables", ""), why=why)
+    overruled = _overruled(drops, choice, host) if requested == "auto" else []
+    for table, chain in overruled[:1]:
+        why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
+        return replace(select(host, "iptables", ""), why=why)
     return choice
 
 
-def drop_sentences(found: t.Iterable[t.Tuple[str, str]]) -> t.Tuple[str, ...]:
+def _overruled(drops: Drops, choice: Choice, host: Sight) -> Drops:
+    """Those that would not drop what we accept if our rules were on iptables."""
+    if not drops or choice.backend.name != "nftables":
+        return []
+    theirs = dropping(host)
+    return [each for each in drops if each in theirs]
+
+
+def drop_sentences(found: Drops, choice: Choice, host: Sight) -> t.Tuple[str, ...]:
     """An nftables table cannot overrule another one's drop: an accept ends only its own base chain (measured)."""
+    overruled = _overruled(found, choice, host)
     return tuple(
         "table {0}: the policy of its chain {1} drops forwarded packets; {2}, or accept them there and set "
         "foreign_drops=warn".format(
-            table, chain, "set backend=iptables" if table in IPTABLES_OWN else "give that chain the policy accept"
+            table,
+            chain,
+            "set backend=iptables" if (table, chain) in overruled else "give that chain the policy accept",
         )
         for table, chain in found
     )
@@ -177,6 +187,7 @@ def scene_of(wanted: Wanted, known: Earlier, host: Sight) -> Scene:
     instance, backend = wanted.gateway.instance, wanted.choice.backend
     listing = backend.read(host, instance)
     rows = backend.render(wanted.ruleset)
+    check_native(backend, listing, rows, RULES.of(known.state).rows, host)
     return Scene(
         instance,
         backend,

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._backend.iptables import base_chains, marks
+from .._backend.iptables.native import check_native
 from .._backend.nftables import flowtable
 from .._backend.select import all_backends, by_programs
 from .._backend.steps import Boot, load
@@ -104,7 +105,9 @@ class _RulesPart(Part[Loaded]):
             listed = [(other, _left_on(other, scene.instance, sight)) for other in others]
         elif was.programs and used and was.programs != used:
             former = by_programs(sight, was.programs)
-            listed = [(former, rows_on(former, scene.instance, sight))]
+            listing = former.read(sight, scene.instance)
+            check_native(former, listing, (), was.rows, sight)
+            listed = [(former, former.parse(listing, scene.instance))]
         else:
             listed = []
         return [(other, rows) for other, rows in listed if rows]

@@ -23,7 +23,7 @@ from ..base import Backend
 from ..steps import Boot, files_of
 from . import ipset
 from .listing import MARK, SETS, parse
-from .names import FAMILIES, NAMES
+from .names import FAMILIES, HOOKS, NAMES
 from .render import rows_of
 from .script import boot_line, sets_of, steps
 
@@ -101,9 +101,10 @@ class Iptables(Backend):
         for family in self.families:
             done = sight.ask([self.program(family, "save"), "-c"])
             if done.rc != 0:
-                raise GatewayError(
-                    "{0}: cannot list the rules: {1}".format(self.program(family, "save"), first_lines(done.err))
-                )
+                told = "{0}: cannot list the rules: {1}".format(self.program(family, "save"), first_lines(done.err))
+                if "Parsing nftables rule failed" in done.err:
+                    told += " (move rules that nft has written there to a table of another name)"
+                raise GatewayError(told)
             parts.append(MARK + family + "\n" + done.out)
         if self.sets:
             names = ipset.used("".join(parts), instance)
@@ -116,9 +117,10 @@ class Iptables(Backend):
         below = "below '{0}': ".format(row.below) if row.below else ""
         return "{0}: {1}{2}".format(row.chain, below, NUMBERED.sub(lambda each: NAMES[each.group()], row.text))
 
-    def overrules(self, family: str, table: str) -> bool:
-        # What legacy accepts in its own tables, the kernel also passes to nftables.
-        return self.variant == "nft" and family in self.families and table == "filter"
+    def overrules(self, family: str, table: str, chain: str) -> bool:
+        # What legacy accepts in its own tables, the kernel also passes to nftables. What nft has written under another
+        # name is beside our chain; under this name at another place, it refuses our rules (see native.py).
+        return self.variant == "nft" and family in self.families and table == "filter" and chain in HOOKS.values()
 
     def drops(self, row: Row) -> bool:
         return row.text.endswith(" -j DROP")

@@ -13,11 +13,12 @@ empty and without effect.
 
 from __future__ import annotations
 
-import json
 import typing as t
 
+from ..foreign import chains
 from .listing import MARK
 from .names import FAMILIES
+from .native import in_place, strange
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._base.host import Host, Sight
@@ -34,31 +35,38 @@ def existing(backend: Backend, sight: Sight) -> t.Tuple[str, ...]:
     """
     if backend.programs != PROGRAMS or not sight.which("nft"):
         return ()
-    done = sight.ask(["nft", "-j", "list", "chains"])
-    if done.rc != 0:
-        return ()
-    chains = [entry["chain"] for entry in json.loads(done.out)["nftables"] if "chain" in entry]
     return tuple(
-        "{family} {table} {name}".format(**chain) for chain in chains if "hook" in chain and chain["family"] in FAMILIES
+        "{family} {table} {name}".format(**chain)
+        for chain in chains(sight) or ()
+        if "hook" in chain and chain["family"] in FAMILIES
     )
 
 
 def drop(backend: Backend, before: t.Sequence[str], host: Host) -> None:
-    """Remove the chains and tables that our loads created, if they are empty."""
+    """Remove the chains and tables that our loads created, if they are empty.
+
+    iptables-nft does not list all that nft writes. Where it says so, nothing goes that may be theirs.
+    """
     created = [chain.split() for chain in existing(backend, host) if chain not in before]
     if not created:
         return
-    tables = policies(backend.read(host, ""))
+    listing = backend.read(host, "")
+    lost, beside = strange(listing)
+    tables = policies(listing)
     emptied = [
         place
         for place in dict.fromkeys("{0} {1}".format(*chain) for chain in created)
-        if all(tables.get(place, {}).values()) and not any(chain.startswith(place + " ") for chain in before)
+        if all(tables.get(place, {}).values())
+        and place not in lost | beside
+        and not any(chain.startswith(place + " ") for chain in before)
     ]
     for place in emptied:
         host.run(["nft", "delete", "table"] + place.split())
+    others = {"{family} {table} {name}".format(**each) for each in chains(host) or () if not in_place(each)}
     for family, table, name in created:
         place = "{0} {1}".format(family, table)
-        if place not in emptied and tables.get(place, {}).get(name):
+        theirs = place in beside and "{0} {1}".format(place, name) in others
+        if place not in emptied and tables.get(place, {}).get(name) and not theirs:
             host.run(["nft", "delete", "chain", family, table, name])
 
 

@@ -79,7 +79,7 @@ class Nftables(Backend):
             return ""
         raise GatewayError("nft: cannot list table inet {0}: {1}".format(table(instance), first_line(done.err)))
 
-    def overrules(self, family: str, table: str) -> bool:
+    def overrules(self, family: str, table: str, chain: str) -> bool:
         return family == "inet" and (table == "ipmasq" or table.startswith("ipmasq_"))
 
     def show(self, row: Row) -> str:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import by_programs, families, in_use, select
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.select import (
+    by_programs,
+    dropping,
+    families,
+    in_use,
+    select,
+)
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError, MissingProgram
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
@@ -174,3 +180,19 @@ TEST_IN_USE = [
 @pytest.mark.parametrize(("listing", "wanted"), TEST_IN_USE)
 def test_in_use(listing, wanted):
     assert in_use(listing) == wanted
+
+
+def test_chains_that_drop_and_are_known_to_iptables():
+    found = host(ALL)
+    assert dropping(found) == set()
+    found.iptables["nft", "ip"].tables["filter"]["INPUT"] = ("DROP", [])
+    found.iptables["nft", "ip6"].tables["filter"]["FORWARD"] = ("DROP", [])
+    found.iptables["nft", "ip"].tables["mangle"]["FORWARD"] = ("DROP", [])
+    assert dropping(found) == {("ip filter", "INPUT"), ("ip6 filter", "FORWARD")}
+    saved = found.iptables["nft", "ip"].save(counters=False)
+    for table, unaffected in (("raw", True), ("nat", False)):
+        found.answers["iptables-nft-save"] = fakes.Done(
+            0, "# Table `{0}' is incompatible, use 'nft' tool.\n{1}".format(table, saved), ""
+        )
+        assert bool(dropping(found)) is unaffected, table
+    assert dropping(host(fakes.NFT)) == set()

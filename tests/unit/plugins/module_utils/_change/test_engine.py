@@ -497,7 +497,7 @@ def test_docker_that_comes_later_moves_the_rules_to_iptables():
     assert apply(host, backend="auto").change.scene.backend.programs == "nft"
     chain = {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"}}
     host.answers["nft -j list chains"] = fakes.Done(0, json.dumps({"nftables": [chain]}), "")
-    host.iptables["nft", "ip"].append("filter", "FORWARD", "-j DOCKER-USER")
+    host.iptables["nft", "ip"].tables["filter"]["FORWARD"] = ("DROP", [[0, 0, "-j DOCKER-USER"]])
     done = apply(host, backend="auto")
     assert done.change.scene.backend.programs == "iptables-nft" and "ipmasq" not in host.nft.tables
     assert "chain FORWARD of table ip filter drops packets" in done.why

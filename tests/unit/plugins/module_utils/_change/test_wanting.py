@@ -86,6 +86,8 @@ def test_a_drop_of_iptables_moves_the_rules_there():
     known, found = wanted(host, lans=SERVED)
     state, _notes = wanting.state_of(found, PARTS, wanting.scene_of(found, known, host), known, host)
     host = chain_of_others(server(*fakes.IPTABLES_NFT), "ip", "input")
+    assert wanted(host, state, lans=SERVED)[1].choice.backend.programs == "nft", "iptables does not know that chain"
+    host.iptables["nft", "ip"].tables["filter"]["INPUT"] = ("DROP", [])
     found = wanted(host, state, lans=SERVED)[1]
     assert found.choice.backend.programs == "iptables-nft" and found.remarks == ()
     assert "chain INPUT of table ip filter drops packets" in found.choice.why

@@ -72,3 +72,24 @@ def test_the_shell_removes_the_same():
     assert any("nft delete chain " + NAT in line for line in lines)
     assert any("nft delete table ip nat" in line for line in lines)
     assert not any(FILTER in line or "table ip filter" in line for line in lines)
+
+
+BESIDE = "# Table `filter' contains incompatible base-chains, use 'nft' tool to list them.\n"
+LISTED = EMPTY.replace(":FORWARD", ":OUTPUT ACCEPT [0:0]\n:FORWARD")
+
+
+@pytest.mark.parametrize(
+    ("saved", "gone"),
+    [
+        (EMPTY.partition("*filter")[0] + "# Table `filter' is incompatible, use 'nft' tool.\n", []),
+        (BESIDE + LISTED, ["chain ip filter OUTPUT"]),
+    ],
+)
+def test_what_nft_has_written_in_a_table_stays(saved, gone):
+    """iptables-nft lists none of it, or only its own chains, and FORWARD as if that was at its place."""
+    host = Chained(NAT, FILTER, "ip filter input", "ip filter OUTPUT", saved="# family ip\n" + saved)
+    listing = json.loads(host.answers["nft -j list chains"].out)
+    listing["nftables"][4]["chain"].update(hook="output", prio=0)
+    host.answers["nft -j list chains"] = Done(0, json.dumps(listing), "")
+    base_chains.drop(V4, (), host)
+    assert host.deleted() == ["table ip nat", *gone]
