@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
@@ -40,6 +42,8 @@ lab_nodes:
     files:
       - {path: /etc/motd, content: "A gateway\\n"}
       - {path: /usr/local/bin/hello, content: "#!/bin/sh\\necho hello\\n", mode: "0755"}
+      - {path: /lib/hello/said, content: "here, too\\n", mode: "0600"}
+      - {path: /root/.hello, content: "and here\\n"}
   - name: branch
     host: branch.example.net
     groups: [gateways]
@@ -110,12 +114,32 @@ def test_every_node_is_as_described(lab: Lab) -> None:
     assert lab.sh("gw", "sysctl -n net.ipv4.ip_forward net.ipv4.conf.ppp0.rp_filter").split() == ["1", "1"]
     assert lab.sh("branch", "sysctl -n net.ipv4.ip_forward") == "0"
     assert lab.sh("gw", "cat /etc/motd; /usr/local/bin/hello; hostname") == "A gateway\nhello\ngw"
+    assert lab.sh("gw", "cat /usr/lib/hello/said /root/.hello; stat -c %a /lib/hello /lib/hello/said /root") == (
+        "here, too\nand here\n755\n600\n700"
+    )
+    assert lab.sh("gw", "readlink /lib") == "usr/lib"
     # Ansible knows hosts by the names that the user's inventory has.
     inventory = yaml.safe_load((lab.folder / "lab/inventory.yml").read_text())["all"]
     assert set(inventory["hosts"]) == set(inventory["children"]["gateways"]["hosts"]) == {
         "gw1.example.net", "branch.example.net",
     }  # fmt: skip
     assert "changed=0" in lab.play()
+
+
+def test_a_node_that_was_made_and_never_started_has_its_files(lab: Lab) -> None:
+    raw = json.loads((lab.folder / "lab/topology.json").read_text())
+    loader = importlib.machinery.SourceFileLoader("lab_wire", str(lab.folder / "lab/lab-wire"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("lab_wire", loader))
+    sys.modules["lab_wire"] = module
+    loader.exec_module(module)
+    wire = module.Wire(module.lab_topology.parse(raw), module.Engine("podman"), raw["images"])
+    wire.remove(["gw"])
+    wire.create("gw")
+    assert lab.sh("gw", "hostname") == ""
+    rc, told = lab.wire("up")
+    assert rc == 0 and told.startswith("start gw\n"), told
+    assert lab.sh("gw", "cat /etc/motd; hostname; cat /etc/hostname") == "A gateway\ngw\ngw"
+    assert "198.51.100.2 peer 198.51.100.1/32" in lab.sh("gw", "ip address show ppp0")
 
 
 def test_a_cable_is_pulled_out_and_put_in(lab: Lab) -> None:
