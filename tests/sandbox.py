@@ -168,7 +168,7 @@ def ip_batch(*commands: str) -> None:
 
 
 #: What a change prepares for a shell to run.
-SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|new/\d+/([^/]+\.)?commit\.ipmasq-new)")
+SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|new/\d+/([^/]+\.)?commit)")
 
 
 class SandboxHost(Host):

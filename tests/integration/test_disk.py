@@ -29,11 +29,12 @@ class Disk:
         run("mkfs.ext4", "-q", self.image)
 
     def after_a_power_cut(self):
-        """The files of /etc/ipmasq that a boot would find, by name."""
+        """The files of /etc/ipmasq that a boot would find, by their paths below it."""
         copy, place = self.folder / "copy", self.folder / "found"
         run("cp", "--sparse=always", self.image, copy)
         with mounted(copy, place):  # replays the journal
-            return {path.name: path.read_text() for path in place.glob("etc/ipmasq/*")}
+            top = place / "etc/ipmasq"
+            return {str(path.relative_to(top)): path.read_text() for path in top.rglob("*") if path.is_file()}
 
 
 def run(*argv):
@@ -86,6 +87,9 @@ def test_a_power_cut_after_a_change_was_kept_does_not_bring_the_old_rules_back(d
     change(gate)
     found = disk.after_a_power_cut()
     assert "default.commit" in found or "443" not in found.get("default.nft", "")
+    if change is not absent:
+        # What the file that decides will move is there, too.
+        assert "443" not in found.get("default.ipmasq-new/default.nft", found.get("default.nft", "443"))
 
 
 @pytest.mark.parametrize("change", [at_once, confirmed])

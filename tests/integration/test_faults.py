@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -167,7 +168,7 @@ def test_the_loader_has_begun_before_the_change(gate, change, line):
 def path_of(gate, script):
     """Of a pending change."""
     folder = pathlib.Path(gate.host.place(rollback.folder_of("default")))
-    return next(folder.glob("new/*/*.commit" + scripts.PART)) if script == "commit" else folder / script
+    return next(folder.glob("new/*/*.commit")) if script == "commit" else folder / script
 
 
 def lines_of(gate, script):
@@ -289,8 +290,8 @@ def test_the_power_goes_while_a_change_is_being_kept(gate, change, script):
             killed = kept_until(gate, script, number)
         now = booted(gate)
         # Before the first run is kept, nothing exists that would complete it, or clean up.
-        rest = (scripts.PART,) if old else (scripts.PART, ".commit")
-        now["files"] = {path: text for path, text in now["files"].items() if not path.endswith(rest)}
+        rest = re.compile(re.escape(scripts.PART) if old else re.escape(scripts.PART) + r"|\.commit$")
+        now["files"] = {path: text for path, text in now["files"].items() if not rest.search(path)}
         found = "before" if now == before else "after" if now == after else "between"
         if killed:
             record("power cut at each line of the shell that keeps a change, then boot", found)

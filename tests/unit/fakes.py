@@ -39,6 +39,11 @@ WAYS_OUT = ("default", "0.0.0.0/1", "::/1", "2000::/3", "2000::/4")
 
 
 STAGED = re.compile(r"^cp -p (.+) \|\| give_up$", re.MULTILINE)
+#: The folder with the files of our own folder, and what is in it.
+OURS = re.compile(r"^cp -Rp (\S+) (.+) \|\| give_up$", re.MULTILINE)
+SYNCED = re.compile(r"^sync (.+) 2> /dev/null", re.MULTILINE)
+MOVED = re.compile(r"^for part in (.+); do .+; done\n\[ \$# = 0 \] \|\| mv -f \"\$@\" (.+) \|\| exit 1$", re.MULTILINE)
+MOVED_ALONE = re.compile(r"^\[ ! -e (.+) \] \|\| mv -f \1 (.+) \|\| exit 1$", re.MULTILINE)
 
 
 class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
@@ -47,10 +52,25 @@ class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
 
 def copied(keep: str) -> t.Iterator[t.Tuple[str, str]]:
     """What the script that keeps a change copies: where each file will be, and its name in the folder of the change."""
+    source, stage = OURS.findall(keep)[0]
+    stage = shlex.split(stage)[0]
+    for part in shlex.split(SYNCED.findall(keep)[0]):
+        if posixpath.dirname(part) == stage:
+            name = posixpath.basename(part)
+            yield posixpath.join(posixpath.dirname(stage), name), posixpath.join(source, name)
     for words in STAGED.findall(keep):
         *names, folder = shlex.split(words)
         for name in names:
             yield posixpath.join(folder, posixpath.basename(name))[: -len(scripts.PART)], name
+
+
+def moved(commit: str) -> t.Iterator[t.Tuple[str, str]]:
+    """What the file that decides moves: each temporary name, and the place."""
+    for words, folder in MOVED.findall(commit):
+        for part in shlex.split(words):
+            yield part, posixpath.join(shlex.split(folder)[0], posixpath.basename(part))
+    for part, path in MOVED_ALONE.findall(commit):
+        yield shlex.split(part)[0], shlex.split(path)[0]
 
 
 def link(name: str, *addresses: str, **more: t.Any) -> t.Dict[str, t.Any]:
@@ -478,13 +498,13 @@ class FakeHost(Host):
             if path != commit and not self._event("write", path):
                 return Done(1, "", "cp: error writing '{0}': No space left on device".format(path))
             staged[path] = (self.files[folder + name], self.modes[folder + name])
+        for _part, path in moved(staged[commit][0]):
+            self.files[path], self.modes[path] = staged[path]
         for line in staged[commit][0].splitlines()[1:]:
             words = shlex.split(line)
             if words[0] == "systemctl":
                 self._systemctl(words[: words.index("||")])
-            elif words[0] == "[":
-                self.files[words[9]], self.modes[words[9]] = staged[words[9]]
-            elif words[:2] == ["rm", "-f"] and words[2] != commit:
+            elif words[:2] == ["rm", "-f"]:
                 self._rm(*words[2 : words.index("||")])
         for line in self.files[folder + "keep"].splitlines():
             if line.startswith("systemctl"):

@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Don
 from ansible_collections.ipmasq.linux.plugins.module_utils._lan_client.change import run
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.network_manager import DISPATCHER
 from ansible_collections.ipmasq.linux.plugins.module_utils._managers.seen import Route
-from ansible_collections.ipmasq.linux.tests.unit.fakes import copied
+from ansible_collections.ipmasq.linux.tests.unit.fakes import copied, moved
 
 ONE_NETWORK = {"lan0": ["192.168.1.11/24", "fd00:1::11/64"]}
 TWO_NETWORKS = {"lan0": ["192.168.1.11/24"], "lan1": ["192.168.9.15/24"]}
@@ -184,10 +184,13 @@ class Client(Host):
     def _commit(self, keep: str, folder: str) -> None:
         copies = {path: "{0}/{1}".format(folder, name) for path, name in copied(keep)}
         commit = copies[json.loads(self.files[folder + "/change.json"])["commit"]]
-        for line in self.files[commit].splitlines():
+        text = self.files[commit]
+        kept = [path for part, path in moved(text) if ".ipmasq-new" in part]
+        for line in text.splitlines():
             found = re.match(r"\[ ! -e (\S+) \] \|\| mv -f \1 (\S+)", line)
-            if found and found[1].endswith(".ipmasq-new"):
-                self.files[found[2]], self.modes[found[2]] = (of[copies[found[2]]] for of in (self.files, self.modes))
+            if line.startswith("for part in ") or (found and found[1].endswith(".ipmasq-new")):
+                for path in kept:
+                    self.files[path], self.modes[path] = (of[copies[path]] for of in (self.files, self.modes))
             elif found:
                 self._move(found[1], found[2])
             elif line.startswith("rm -f "):

@@ -169,7 +169,7 @@ for commit in ./*.commit; do
 done
 # Remove the files of undecided changes, unless a change in progress needs them.
 set -- "$1" /run/ipmasq/*/
-[ -e "$2" ] || rm -f ./*.ipmasq-new
+[ -e "$2" ] || rm -rf ./*.ipmasq-new
 for old in ./*.ipmasq-old; do
     [ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv "$old" "${old%.*}"
 done

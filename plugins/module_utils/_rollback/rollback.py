@@ -37,8 +37,8 @@ from .scripts import (
     Prepared,
     Restoring,
     confirm_script,
-    copies,
     scripts,
+    write_copies,
 )
 from .timer import Confirmation, described, reason, start_guard, start_timer, stop_timer, time_of_day, unit_of, waiting
 
@@ -141,9 +141,7 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
         host.make_folder(staged)
         for name, text in texts.items():
             host.write(posixpath.join(staged, name), text, 0o600)
-        for name, (text, mode) in copies(prepared.keeping).items():
-            host.make_folder(posixpath.join(staged, posixpath.dirname(name)))
-            host.write(posixpath.join(staged, name), text, mode)
+        write_copies(prepared.keeping, staged, host)
         for name in ("undecided", "armed"):
             host.write(posixpath.join(staged, name), "", 0o600)
         # Start the timer before anything is changed, so that no crash leaves a change without one.

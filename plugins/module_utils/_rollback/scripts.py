@@ -6,9 +6,10 @@
 
 """The scripts that end a change: the timer's, the rollback's, and the one that keeps it.
 
-To keep a change, every file is first written under a temporary name. Then one file, INSTANCE.commit, is put in place.
-From then on, the change is kept, and any process that finds that file (after a power failure, the loader at boot) moves
-the others.
+To keep a change, every file is first written beside its final place: those of our own folder into one folder there,
+others under temporary names. Then one file, INSTANCE.commit, is put in place. From then on, the change is kept, and any
+process that finds that file (after a power failure, the loader at boot) moves the others. Few processes do this, as
+each one costs a host about a millisecond, and a change has ten files.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from dataclasses import dataclass, field
 from .._base.journal import SAY
 from .._base.lock import SHELL as LOCK
 
+if t.TYPE_CHECKING:  # pragma: no cover
+    from .._base.host import Host
+
 #: Seconds that another process may take to end a change before the timer does it.
 PATIENCE = 10
-#: Suffix of a change's file that is not yet in its place.
+#: Suffix of a change's file that is not yet in its place, and of the folder with those of our own folder.
 PART = ".ipmasq-new"
+#: In that folder: second names of the files that will be replaced.
+SECOND = "old"
 HEAD = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux for one change; removed once it is confirmed or rolled back.
@@ -212,16 +218,35 @@ def copies(keeping: Keeping) -> t.Dict[str, t.Tuple[str, int]]:
     """The files that will be kept, by their names in the folder of the change: text and mode. Those of one folder are
     in one folder, under the names that they have before they are moved, so one process copies them."""
     texts = {**keeping.files, keeping.commit: (_commit_text(keeping), 0o600)}
-    return {name: texts[part[: -len(PART)]] for part, name in _sources(keeping).items()}
+    sources = _sources(keeping)
+    return {sources[part]: texts[path] for path, part in _parts(keeping).items()}
+
+
+def folders(keeping: Keeping) -> t.List[str]:
+    """The folders for these copies, and an empty one that becomes part of our own."""
+    found = dict.fromkeys(posixpath.dirname(name) for name in _sources(keeping).values())
+    return [*found, posixpath.join(_source_of_ours(keeping), SECOND)]
+
+
+def write_copies(keeping: Keeping, folder: str, host: Host) -> None:
+    """``folder``: that of the change."""
+    for name in folders(keeping):
+        host.make_folder(posixpath.join(folder, name))
+    for name, (text, mode) in copies(keeping).items():
+        host.write(posixpath.join(folder, name), text, mode)
 
 
 def _sources(keeping: Keeping) -> t.Dict[str, str]:
     """Every file under its temporary name: the file in the folder of the change that it is a copy of."""
-    parts = _parts(keeping)
-    folders = list(dict.fromkeys(posixpath.dirname(part) for part in parts))
+    parts = list(_parts(keeping).values())
+    places = list(dict.fromkeys(posixpath.dirname(part) for part in parts))
     return {
-        part: "new/{0}/{1}".format(folders.index(posixpath.dirname(part)), posixpath.basename(part)) for part in parts
+        part: "new/{0}/{1}".format(places.index(posixpath.dirname(part)), posixpath.basename(part)) for part in parts
     }
+
+
+def _source_of_ours(keeping: Keeping) -> str:
+    return posixpath.dirname(_sources(keeping)[_parts(keeping)[keeping.commit]])
 
 
 def confirm_script(folder: str, token: str, said: str, unit: str) -> str:
@@ -232,15 +257,16 @@ def confirm_script(folder: str, token: str, said: str, unit: str) -> str:
 
 def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     lines = ["{0} || failing {1}".format(line, shlex.quote(line)) for line in restoring.lines]
-    lines += ["if [ -e undecided ]; then", "rm -f {0}".format(_words(_parts(keeping))), *_put_back(keeping), "fi"]
+    lines += ["if [ -e undecided ]; then", "rm -rf {0}".format(_words(_begun(keeping))), *_put_back(keeping), "fi"]
     return FAILING_TEXT + "".join(line + "\n" for line in lines)
 
 
-#: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance.
+#: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance. It cannot have a second
+#: name either, and one process tries that for all files of our own folder.
 FREE_TEXT = """\
 give_up() {{
     [ $# = 0 ] || echo "$1 cannot be replaced" >&2
-    rm -f {parts}
+    rm -rf {begun}
     put_back
     exit 1
 }}
@@ -251,12 +277,22 @@ free() {{
     [ -e "$1" ] || return 0
     [ ! -d "$1" ] || return 1
     if ln "$1" "$1{old}" 2> /dev/null; then
-        named=yes
+        rm -f "$1{old}"
     else
         mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
         [ ! -e "$1" ] || rm -f "$1{old}"
         return 1
     fi
+}}
+free_ours() {{
+    for path do
+        shift
+        [ ! -e "$path" ] || set -- "$@" "$path"
+    done
+    [ $# != 0 ] && ! ln "$@" {second} 2> /dev/null || return 0
+    for path do
+        free "$path" || give_up "$path"
+    done
 }}
 """
 OLD = ".ipmasq-old"
@@ -271,54 +307,79 @@ def _put_back(keeping: Keeping) -> t.List[str]:
 
 def _keep_text(keeping: Keeping) -> str:
     """Write all files under temporary names, then the file that decides, and then move everything into place."""
-    parts, sources = _parts(keeping), _sources(keeping)
+    stage, sources, begun = _stage(keeping), _sources(keeping), _begun(keeping)
+    ours, own = posixpath.dirname(keeping.commit), _source_of_ours(keeping)
+    elsewhere = [part for part in begun if part != stage]
+    others = dict.fromkeys(posixpath.dirname(part) for part in elsewhere)
     lines = ["if [ -e undecided ]; then"]
-    # Few processes: each one costs the host about a millisecond, and a change has ten files.
-    folders = dict.fromkeys(posixpath.dirname(part) for part in parts)
-    lines += ["[ -d {0} ] || mkdir -p {0} || give_up".format(shlex.quote(folder)) for folder in folders]
-    gone = '[ ! -e "$part" ] && [ ! -L "$part" ] || rm -f "$part" || give_up'
-    lines.append("for part in {0}; do {1}; done".format(_words(parts), gone))
-    for folder in folders:
-        names = _words(name for part, name in sources.items() if posixpath.dirname(part) == folder)
+    lines += ["[ -d {0} ] || mkdir -p {0} || give_up".format(shlex.quote(folder)) for folder in (ours, *others)]
+    gone = '[ ! -e "$part" ] && [ ! -L "$part" ] || rm -rf "$part" || give_up'
+    lines.append("for part in {0}; do {1}; done".format(_words(begun), gone))
+    lines.append("cp -Rp {0} {1} || give_up".format(own, shlex.quote(stage)))
+    for folder in others:
+        names = _words(sources[part] for part in elsewhere if posixpath.dirname(part) == folder)
         lines.append("cp -p {0} {1} || give_up".format(names, shlex.quote(folder)))
     lines.append("put_back")
     replaced = dict.fromkeys([*keeping.files, *keeping.stale])
-    ours = [path for path in replaced if posixpath.dirname(path) == posixpath.dirname(keeping.commit)]
-    # The loader removes second names in our own folder if the power goes now. Elsewhere, no file has one for long.
-    alone = [path for path in replaced if path not in ours]
-    free, remove = "free {0} || give_up {0}", "[ $named = no ] || rm -f {0}"
-    lines += ["named=no", *(free.format(shlex.quote(path)) for path in ours)]
-    lines += [remove.format(_words(path + OLD for path in ours))] if ours else []
-    each = "named=no; " + free + "; " + remove.format("{1}")
-    lines += [each.format(shlex.quote(path), shlex.quote(path + OLD)) for path in alone]
-    lines.append("sync {0} 2> /dev/null || sync".format(_words(parts)))
+    mine = [path for path in replaced if posixpath.dirname(path) == ours]
+    lines += ["free_ours {0}".format(_words(mine))] if mine else []
+    # Outside our own folder, no file has a second name for long.
+    lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in replaced if path not in mine]
+    parts = list(_parts(keeping).values())
+    lines.append("sync {0} 2> /dev/null || sync".format(_words([*parts, stage])))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
     # A rename is on the disk once its folder is (fsync(2)); without that, ext4 writes it up to five seconds later.
-    lines.append("sync {0} 2> /dev/null || sync".format(shlex.quote(posixpath.dirname(keeping.commit))))
+    lines.append("sync {0} 2> /dev/null || sync".format(shlex.quote(ours)))
     lines += ["mv undecided decided", "fi"]
     # What still cannot be moved at the second attempt is moved at the next boot.
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     says = 'echo "{0}has failed:" {1} >&2'
     lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
-    head = FREE_TEXT.format(parts=_words(parts), old=OLD, put_back="".join(_put_back(keeping)) or ":")
+    put_back = "".join(_put_back(keeping)) or ":"
+    second = shlex.quote(posixpath.join(stage, SECOND))
+    head = FREE_TEXT.format(begun=_words(begun), old=OLD, put_back=put_back, second=second)
     return head + "".join(line + "\n" for line in lines)
 
 
-def _parts(keeping: Keeping) -> t.List[str]:
-    return [path + PART for path in [*keeping.files, keeping.commit]]
+def _stage(keeping: Keeping) -> str:
+    """The folder with the files of our own folder that are not yet in their places."""
+    return posixpath.splitext(keeping.commit)[0] + PART
+
+
+def _parts(keeping: Keeping) -> t.Dict[str, str]:
+    """The temporary name of every file; the last one decides."""
+    ours, stage = posixpath.dirname(keeping.commit), _stage(keeping)
+    return {
+        path: posixpath.join(stage, posixpath.basename(path)) if posixpath.dirname(path) == ours else path + PART
+        for path in [*keeping.files, keeping.commit]
+    }
+
+
+def _begun(keeping: Keeping) -> t.List[str]:
+    """What a change that is not kept leaves: that folder, and files elsewhere."""
+    stage = _stage(keeping)
+    return [stage, *(part for part in _parts(keeping).values() if posixpath.dirname(part) != stage)]
 
 
 def _commit_text(keeping: Keeping) -> str:
     """May run several times: a file that was moved is no longer there to be moved again."""
     lines = ["# Written by the Ansible collection ipmasq.linux; removed once every file of a change is in its place."]
     lines += ["{0} || true".format(line) for line in keeping.before]
+    stage, parts = _stage(keeping), _parts(keeping)
+    mine = [parts[path] for path in keeping.files if posixpath.dirname(parts[path]) == stage]
+    if mine:
+        ours = shlex.quote(posixpath.dirname(keeping.commit))
+        lines.append("set --")
+        lines.append('for part in {0}; do [ ! -e "$part" ] || set -- "$@" "$part"; done'.format(_words(mine)))
+        lines.append('[ $# = 0 ] || mv -f "$@" {0} || exit 1'.format(ours))
     for path in keeping.files:
-        part = shlex.quote(path + PART)
-        lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
+        part = shlex.quote(parts[path])
+        if parts[path] not in mine:
+            lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
     lines += ["rm -f {0} || exit 1".format(_words(keeping.stale))] if keeping.stale else []
-    folders = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
-    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(folders)]
-    lines.append("rm -f {0}".format(shlex.quote(keeping.commit)))
+    left = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
+    lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(left)]
+    lines.append("rm -rf {0}".format(_words((stage, keeping.commit))))
     if keeping.folder:
         lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
     return "".join(line + "\n" for line in lines)

@@ -59,7 +59,7 @@ def test_the_timer_starts_once_everything_is_there(host):
     written = [event[1] for event in host.events if event[0] == "write"]
     staged = "/run/ipmasq/.default-secret/"
     assert written[-1] == staged + "armed"
-    kept = {"new/0/" + posixpath.basename(path) + ".ipmasq-new" for path in (*KEEP.files, KEEP.commit)}
+    kept = {"new/0/" + posixpath.basename(path) for path in (*KEEP.files, KEEP.commit)}
     assert {staged + name for name in {"timer", "restore", "keep", "old0.nft"} | kept} < set(written)
     assert host.events[-1] == ("rename", staged[:-1])
     assert started(host)[:2] == ["sh", "-c"] and "exec sh /run/ipmasq/default/timer secret'" in started(host)[2]

@@ -11,6 +11,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.scripts imp
     Prepared,
     Restoring,
     copies,
+    folders,
     scripts,
 )
 
@@ -33,44 +34,58 @@ def texts():
 def test_everything_is_staged_before_the_first_file_is_replaced():
     lines = texts()["keep"].splitlines()
     made = lines.index("[ -d /etc/ipmasq ] || mkdir -p /etc/ipmasq || give_up")
-    copied = lines.index("cp -p 'new/0/a b.json.ipmasq-new' new/0/x.commit.ipmasq-new /etc/ipmasq || give_up")
-    decided = lines.index("mv -f /etc/ipmasq/x.commit.ipmasq-new /etc/ipmasq/x.commit || give_up")
-    free = lines.index("free '/etc/ipmasq/a b.json' || give_up '/etc/ipmasq/a b.json'")
-    freed = lines.index("[ $named = no ] || rm -f '/etc/ipmasq/a b.json.ipmasq-old'")
-    old = "named=no; free /etc/old || give_up /etc/old; [ $named = no ] || rm -f /etc/old.ipmasq-old"
+    copied = lines.index("cp -Rp new/0 /etc/ipmasq/x.ipmasq-new || give_up")
+    decided = lines.index("mv -f /etc/ipmasq/x.ipmasq-new/x.commit /etc/ipmasq/x.commit || give_up")
+    freed = lines.index("free_ours '/etc/ipmasq/a b.json'")
+    old = "free /etc/old || give_up /etc/old"
     assert lines.count(old) == 1
-    synced = lines.index("sync '/etc/ipmasq/a b.json.ipmasq-new' /etc/ipmasq/x.commit.ipmasq-new 2> /dev/null || sync")
-    assert made < copied < free < freed < lines.index(old) < synced < decided
+    staged = "'/etc/ipmasq/x.ipmasq-new/a b.json' /etc/ipmasq/x.ipmasq-new/x.commit /etc/ipmasq/x.ipmasq-new"
+    synced = lines.index("sync {0} 2> /dev/null || sync".format(staged))
+    assert made < copied < freed < lines.index(old) < synced < decided
     durable = lines.index("sync /etc/ipmasq 2> /dev/null || sync")
     assert decided < durable < lines.index("mv undecided decided") < lines.index(FINISH)
     assert lines.index(FINISH) < lines.index('after || echo "ipmasq warns: has failed:" after >&2')
 
 
 def test_what_is_copied_has_its_mode_and_what_it_will_be():
-    commit = "new/0/x.commit.ipmasq-new"
-    assert {name: mode for name, (_text, mode) in copies(KEEP).items()} == {
-        "new/0/a b.json.ipmasq-new": 0o640,
-        commit: 0o600,
-    }
-    assert copies(KEEP)["new/0/a b.json.ipmasq-new"][0] == "{}"
+    commit = "new/0/x.commit"
+    assert {name: mode for name, (_text, mode) in copies(KEEP).items()} == {"new/0/a b.json": 0o640, commit: 0o600}
+    assert folders(KEEP) == ["new/0", "new/0/old"]
+    assert copies(KEEP)["new/0/a b.json"][0] == "{}"
     assert copies(KEEP)[commit][0].splitlines()[1:] == [
         "before || true",
-        "[ ! -e '/etc/ipmasq/a b.json.ipmasq-new' ] || "
-        "mv -f '/etc/ipmasq/a b.json.ipmasq-new' '/etc/ipmasq/a b.json' || exit 1",
+        "set --",
+        'for part in \'/etc/ipmasq/x.ipmasq-new/a b.json\'; do [ ! -e "$part" ] || set -- "$@" "$part"; done',
+        '[ $# = 0 ] || mv -f "$@" /etc/ipmasq || exit 1',
         "rm -f /etc/old '/etc/older one' /etc/old || exit 1",
-        "rm -f /etc/ipmasq/x.commit",
+        "rm -rf /etc/ipmasq/x.ipmasq-new /etc/ipmasq/x.commit",
         "rmdir /etc/ipmasq 2> /dev/null || true",
     ]
 
 
+def test_one_process_moves_the_files_of_our_own_folder():
+    """A host pays about a millisecond for each process of a change."""
+    files = {"/etc/ipmasq/x.{0}".format(each): ("", 0o600) for each in ("json", "nft", "load", "sums")}
+    many = Keeping("/etc/ipmasq/x.commit", {**files, "/etc/sysctl.d/90-x.conf": ("", 0o644)})
+    lines = copies(many)["new/0/x.commit"][0].splitlines()
+    assert len([line for line in lines if "mv -f" in line]) == 2
+    assert "[ ! -e /etc/sysctl.d/90-x.conf.ipmasq-new ] || " in lines[4]
+    keep = scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, many))["keep"].splitlines()
+    assert "free_ours /etc/ipmasq/x.json /etc/ipmasq/x.nft /etc/ipmasq/x.load /etc/ipmasq/x.sums" in keep
+    assert [line for line in keep if line.startswith("free ")] == [
+        "free /etc/sysctl.d/90-x.conf || give_up /etc/sysctl.d/90-x.conf"
+    ]
+
+
 def test_two_files_of_one_name_in_two_folders_are_two():
-    files = {"/etc/a.d/ours": ("1", 0o600), "/etc/b.d/ours": ("2", 0o644)}
+    files = {"/etc/a.d/ours": ("1", 0o600), "/etc/b.d/ours": ("2", 0o644), "/etc/ipmasq/ours": ("3", 0o644)}
     both = Keeping("/etc/ipmasq/x.commit", files)
     found = {name: text for name, (text, _mode) in copies(both).items() if "ours" in name}
-    assert found == {"new/0/ours.ipmasq-new": "1", "new/1/ours.ipmasq-new": "2"}
+    assert found == {"new/0/ours.ipmasq-new": "1", "new/1/ours.ipmasq-new": "2", "new/2/ours": "3"}
     lines = scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, both))["keep"].splitlines()
     assert "cp -p new/0/ours.ipmasq-new /etc/a.d || give_up" in lines
     assert "cp -p new/1/ours.ipmasq-new /etc/b.d || give_up" in lines
+    assert "cp -Rp new/2 /etc/ipmasq/x.ipmasq-new || give_up" in lines
 
 
 def test_a_rollback_goes_on_after_a_line_that_fails():
