@@ -137,7 +137,13 @@ CHOICES = {
     "several next hops": "ip -6 route del default; " + HOPS.format("-4", WAN4, ISP4) + HOPS.format("-6", WAN6, ISP6),
     "a mark": MARKED + BY_MARK.format("-4", ISP4) + BY_MARK.format("-6", ISP6),
     "a rule that prohibits": "ip -6 rule add from fd00:2::/64 prohibit pref 101; ",
+    "a line for the server": "ip rule add from 192.168.1.10 lookup 200; "
+    "ip route add default via {0} table 200; ".format(ISP4),
+    "a table that prohibits": "ip rule add from 192.168.2.0/24 lookup 200; ip route add blackhole default table 200; ",
 }
+
+
+WEB = {"name": "web", "port": ["443"], "to": [CLIENTS["office"][1]]}
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -146,9 +152,18 @@ def test_what_the_routes_send_to_another_wan_is_no_fault(gate, net, choice):
     sh(CHOICES[choice] + "for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $file; done")
     wans = [{"interface": "wan0"}, {"interface": "wan1"}]
     for options in ({}, {"drop_bogons": True}):
-        done = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS], **options)
+        done = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS], port_forwards=[WEB], **options)
         counts = done.values["proof"]["counts"]
         assert counts["broken"] == 0 and counts["holds"] > 80 and counts["unmeasurable"]
+
+
+def test_a_dead_line_is_no_fault_of_a_port_forward(gate, net):
+    """A gateway may be set up before its line is there."""
+    sh("ip route replace default via 203.0.113.77; ip -6 route replace default via 2001:db8:ff::77")
+    six = {"name": "six", "port": ["443"], "to": [CLIENTS["office"][2]]}
+    done = gate.apply(proof="required", wans=ONE_LAN["wans"], lans=[OFFICE, GUESTS], port_forwards=[WEB, six])
+    counts = done.values["proof"]["counts"]
+    assert counts["broken"] == 0 and counts["holds"] > 50 and counts["unmeasurable"]
 
 
 def test_a_policy_that_drops_is_found_where_a_warning_lets_it_pass(nft, wires):

@@ -24,6 +24,7 @@ from .places import (
     client_in,
     everywhere,
     families,
+    hops,
     host_outside,
     inside,
     is_public,
@@ -44,6 +45,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
     from .leaving import Pair
     from .oracle import Oracle
+    from .packets import Packet
 
 
 #: Why an answer does not get back.
@@ -211,12 +213,16 @@ def _forwarded(oracle: Oracle, item: PortForward, wan: str, sort: t.Tuple[str, s
 
 def _answered(oracle: Oracle, links: t.Sequence[str], inward: Promise) -> t.List[Promise]:
     """With the answer. Where routes send it through another link, as for the second of two WANs, it is a promise of its
-    own: what sends answers elsewhere belongs to somebody else, and may look at marks that cannot be asked for.
+    own: what sends answers elsewhere belongs to somebody else, and may look at marks that cannot be asked for. A rule
+    may do so for the server alone.
     """
     first = inward.steps[0]
-    wan, stranger = first.at, first.packet.source if first.packet else ""
-    ways = {way_of(oracle.ground, link, stranger)[0] for link in links} - {""} or set(oracle.ground.exits)
-    both = replace(inward, steps=(first, Step()))
+    wan, packet = first.at, t.cast("Packet", first.packet)
+    ways = {way_of(oracle.ground, link, packet.source)[0] for link in links} - {""} or set(oracle.ground.exits)
+    others = tuple(name for name in outside(oracle.gateway, oracle.ground) if name != wan)
+    answer = Step(elsewhere=(Come(others, (packet.target,), (packet.source,)),) if others else ())
+    mute = (hop for link in links for hop in hops(oracle.ground, link, packet.source))
+    both = replace(inward, steps=(first, answer), hops=(*inward.hops, *mute))
     if ways == {wan}:
         return [both]
     excuse = ASTRAY.format(wan, " or ".join(sorted(ways)) or "no link")

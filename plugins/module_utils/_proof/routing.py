@@ -21,6 +21,7 @@ Raw = t.Mapping[str, t.Any]
 
 #: What a rule may ask for and a packet does not show.
 UNKNOWN = {"fwmark", "tos", "uid_start"}
+CLOSED = ("blackhole", "prohibit", "unreachable")
 
 
 class Asked(t.NamedTuple):
@@ -35,7 +36,7 @@ class Way(t.NamedTuple):
     words: str  # the rule and the route
     link: str = ""
     kind: str = ""  # blackhole, local and so on; unicast
-    meant: bool = False  # a rule says about who sends that there is no way, and no other one may have been first
+    meant: bool = False  # a rule for this sender alone ends here, and no other one may have been first
 
 
 def refused(case: Asked, host: Host) -> str:
@@ -54,12 +55,13 @@ def way(case: Asked, host: Host) -> t.Optional[Way]:
         sure = sure and not UNKNOWN & set(rule)
         if _fits(rule, case) == ("not" in rule):
             continue
-        if rule.get("action", "to_tbl") in ("blackhole", "prohibit", "unreachable"):
-            meant = sure and (rule.get("src", "all") != "all" or "iif" in rule)
+        meant = sure and (rule.get("src", "all") != "all" or "iif" in rule)
+        if rule.get("action", "to_tbl") in CLOSED:
             return Way("ip rule {0}".format(in_words(rule)), kind=str(rule["action"]), meant=meant)
         route = _route(rule, case, option, host)
         if route:
-            return _told(rule, route)
+            found = _told(rule, route)
+            return found._replace(meant=meant and found.kind in CLOSED and _length(route) == 0)
     return None
 
 

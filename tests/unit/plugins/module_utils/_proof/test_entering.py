@@ -20,7 +20,16 @@ def test_a_port_forward_arrives_as_declared():
     assert (first.packet.target, first.packet.dport) == ("203.0.113.2", 8443)
     assert (first.come.places, first.come.targets, first.come.dport) == (("lan0",), ("192.168.1.20",), 443)
     assert first.come.sources == (first.packet.source,)
-    assert promise.hops == (("lan0", "192.168.1.20"),)
+    assert promise.hops[0] == ("lan0", "192.168.1.20")
+
+
+def test_the_answer_to_a_forward_may_take_another_wan():
+    """A rule may lead the server's answers there; and the router that the answer takes may be dead."""
+    promise = promised(port_forwards=[WEB], wans=[{"interface": "wan0"}, {"interface": "wan1"}])[NAME]
+    assert promise.hops[1:] == (("wan0", "203.0.113.1"),)
+    (come,) = promise.steps[1].elsewhere
+    assert (come.places, come.sources) == (("wan1",), ("203.0.113.2",))
+    assert promised(port_forwards=[WEB])[NAME].steps[1].elsewhere == ()
 
 
 @pytest.mark.parametrize(("by", "source"), [("external", {"203.0.113.2"}), ("gateway", {"192.168.1.1"})])

@@ -87,6 +87,10 @@ def test_what_ends_at_a_rule_or_goes_on_behind_it():
     assert way(stops) == ("ip rule 5 (from 192.168.1.0/24 prohibit)", "", "prohibit", True)
     everybody = Host([{"priority": 5, "src": "all", "dst": "9.9.9.9", "action": "prohibit"}, *ALL], tmain=[DEFAULT])
     assert not way(everybody).meant
+    own = [{"priority": 5, "src": "192.168.1.0", "srclen": 24, "table": "9"}, *ALL]
+    for route, meant in (({"dst": "default"}, True), ({"dst": "9.9.9.0/24"}, False)):
+        assert way(Host(own, t9=[{"type": "blackhole", **route}], tmain=[DEFAULT])).meant is meant
+    assert not way(Host(ALL, tmain=[{"type": "blackhole", "dst": "default"}])).meant
     marked = [{"priority": 4, "src": "all", "fwmark": "0x1", "table": "9"}, *stops.rules]
     assert not way(Host(marked, tmain=[DEFAULT])).meant, "the mark is not known"
     thrown = Host(
