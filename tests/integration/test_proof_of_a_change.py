@@ -166,6 +166,19 @@ def test_a_dead_line_is_no_fault_of_a_port_forward(gate, net):
     assert counts["broken"] == 0 and counts["holds"] > 50 and counts["unmeasurable"]
 
 
+def test_a_dead_line_of_two_is_no_fault(gate, net):
+    net.wire_second_wan()
+    sh(
+        "ip -6 route del default; "
+        + HOPS.format("-4", WAN4, "198.51.100.77")
+        + HOPS.format("-6", WAN6, "2001:db8:ee::77")
+    )
+    sh("for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $file; done")
+    wans = [{"interface": "wan0"}, {"interface": "wan1"}]
+    counts = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS]).values["proof"]["counts"]
+    assert counts["broken"] == 0 and counts["holds"] > 50 and counts["unmeasurable"]
+
+
 def test_a_policy_that_drops_is_found_where_a_warning_lets_it_pass(nft, wires):
     """As docker leaves it; with backend auto, our rules would be in the same table."""
     sh("iptables-nft -P FORWARD DROP; ip6tables-nft -P FORWARD DROP")

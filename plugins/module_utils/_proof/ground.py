@@ -21,7 +21,7 @@ from .places import families, inside, outside
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
-    from .._facts.links import Facts
+    from .._facts.links import Facts, Route
     from .._resolve.resolved import Resolved
 
 #: The hosts outside that the probe plays. Their networks have to be public, because filters for bogons are widespread,
@@ -67,7 +67,27 @@ def survey(gateway: Resolved, facts: Facts, host: Host) -> Ground:
     served = [lan.services for lan in gateway.lans]
     deprecated = _deprecated(host) if any(each.announced for each in served) else {}
     leased = _leased(gateway.instance, host) if any(each.dhcp for each in served) else frozenset()
-    return Ground(links, addresses, networks, deprecated, leased, outside=free, exits=facts.default_routes)
+    return Ground(
+        links, addresses, networks, deprecated, leased,
+        outside=free, exits=facts.default_routes, siblings=_siblings(facts, links),
+    )  # fmt: skip
+
+
+def _siblings(facts: Facts, links: t.Mapping[str, Link]) -> t.Dict[t.Tuple[str, str], t.Tuple[t.Tuple[str, str], ...]]:
+    """Next hops of one route, of which the kernel takes one for each flow."""
+    groups: t.Dict[t.Any, t.List[Route]] = {}
+    for route in facts.routes:
+        groups.setdefault((route.family, route.table, route.metric, route.source), []).append(route)
+    return {
+        (one.interface, one.family): tuple(
+            (each.interface, each.via)
+            for each in group
+            if each is not one and each.via and links.get(each.interface, Link("")).ethernet
+        )
+        for group in groups.values()
+        for one in group
+        if len(group) > 1
+    }
 
 
 def _deprecated(host: Host) -> t.Dict[str, t.FrozenSet[str]]:

@@ -151,6 +151,8 @@ class Ground:
     outside: t.Mapping[str, str] = field(default_factory=dict)  # family: the network of the probe's hosts outside
     ways: t.Mapping[t.Tuple[str, str], t.Tuple[str, str]] = field(default_factory=dict)  # and family or target
     exits: t.Tuple[str, ...] = ()  # links with a default route, declared or not
+    # Link and family to the other next hops of its default route, each with its link.
+    siblings: t.Mapping[t.Tuple[str, str], t.Tuple[t.Tuple[str, str], ...]] = field(default_factory=dict)
     magic: int = 0
     played: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address: other hosts that the probe plays
     flow: t.Optional[Packet] = None  # real hosts may have its ends, so only this flow is the probe's

@@ -206,5 +206,6 @@ def lack_outside(ground: Ground, interface: str, wan: str, target: str) -> str:
 
 
 def hops(ground: Ground, interface: str, target: str) -> t.Tuple[t.Tuple[str, str], ...]:
+    """The router that a packet takes, and those that it may take instead."""
     way, hop = way_of(ground, interface, target)
-    return ((way, hop),) if hop else ()
+    return (((way, hop),) if hop else ()) + ground.siblings.get((way, family_of(target)), ())
