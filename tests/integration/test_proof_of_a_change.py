@@ -166,13 +166,14 @@ def test_a_dead_line_is_no_fault_of_a_port_forward(gate, net):
     assert counts["broken"] == 0 and counts["holds"] > 50 and counts["unmeasurable"]
 
 
-def test_a_dead_line_of_two_is_no_fault(gate, net):
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_line_of_two_is_no_fault(gate, net, dead):
     net.wire_second_wan()
-    sh(
-        "ip -6 route del default; "
-        + HOPS.format("-4", WAN4, "198.51.100.77")
-        + HOPS.format("-6", WAN6, "2001:db8:ee::77")
-    )
+    routers = ([WAN4, ISP4], [WAN6, ISP6])
+    routers[0][dead], routers[1][dead] = (("203.0.113.77", "2001:db8:ff::77"), ("198.51.100.77", "2001:db8:ee::77"))[
+        dead
+    ]
+    sh("ip -6 route del default; " + HOPS.format("-4", *routers[0]) + HOPS.format("-6", *routers[1]) + "true")
     sh("for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $file; done")
     wans = [{"interface": "wan0"}, {"interface": "wan1"}]
     counts = gate.apply(proof="required", wans=wans, lans=[OFFICE, GUESTS]).values["proof"]["counts"]

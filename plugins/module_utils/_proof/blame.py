@@ -229,7 +229,8 @@ class _Judge:
         return (self._elsewhere(way) if way else None) or next(filter(None, taken), None)
 
     def _elsewhere(self, way: routing.Way) -> _Found:
-        if not self._case.wanted or way.link in self._case.wanted:
+        # A route with several next hops names no link.
+        if not self._case.wanted or way.link in self._case.wanted or (way.kind == "unicast" and not way.link):
             return None
         return Culprit(HOST, "routed to {0} by {1}".format(way.link or way.kind, way.words))
 
