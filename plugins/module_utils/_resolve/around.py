@@ -131,8 +131,9 @@ def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:
-    """The networks on and behind undeclared links that are smaller than a LAN's network around them."""
-    pairs = overlaps(inside, [net for each in others for net in (*each.networks, *each.routed)])
+    """The networks on undeclared links, and behind managed ones, that are smaller than a LAN's network around them."""
+    behind = [net for each in others for net in each.networks + (each.routed if is_left_alone(each) else ())]
+    pairs = overlaps(inside, behind)
     found = (theirs for ours, theirs in pairs if network(theirs).prefixlen > network(ours).prefixlen)
     return tuple(sorted(set(found)))
 
