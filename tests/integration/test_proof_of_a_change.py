@@ -166,6 +166,14 @@ def test_a_dead_line_is_no_fault_of_a_port_forward(gate, net):
     assert counts["broken"] == 0 and counts["holds"] > 50 and counts["unmeasurable"]
 
 
+def test_a_neighbour_that_nobody_has_asked_for_is_not_silent(gate, net):
+    """As after a boot: what is dropped before it leaves has asked for nobody."""
+    sh(FORWARD + "nft add rule inet other f iifname wan0 ct state new drop")
+    sh("ip neigh flush all; ip -6 neigh flush all")
+    with pytest.raises(proving.Unproven, match="port forward 'web' from wan0"):
+        gate.apply(proof="required", port_forwards=[WEB], **ONE_LAN)
+
+
 @pytest.mark.parametrize("dead", [0, 1])
 def test_a_dead_line_of_two_is_no_fault(gate, net, dead):
     net.wire_second_wan()

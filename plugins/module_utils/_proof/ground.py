@@ -34,6 +34,8 @@ OUTSIDE = {
 #: Free addresses are looked for among the last ones of a network.
 CANDIDATES = 6
 OPTION = {"ip": "-4", "ip6": "-6"}
+#: Link and family to addresses there.
+Candidates = t.Mapping[t.Tuple[str, str], t.Sequence[str]]
 #: Names of links that ip -batch reads as one word.
 PLAIN = re.compile(r"[\w.:@-]+\Z")
 #: More interfaces are not measured.
@@ -285,13 +287,24 @@ def _stops(action: t.Mapping[str, t.Any]) -> bool:
     return str((action.get("control_action") or {}).get("type")) in ("drop", "shot", "continue")
 
 
-def silent(hops: t.Iterable[t.Tuple[str, str]], host: Host) -> t.Set[t.Tuple[str, str]]:
-    """The neighbours that do not answer ARP or NDP."""
+def silent(
+    hops: t.Collection[t.Tuple[str, str]], host: Host, ask: t.Callable[[Candidates], t.Set[str]]
+) -> t.Set[t.Tuple[str, str]]:
+    """The neighbours that do not answer ARP or NDP. ``ask``: which of these addresses answer.
+
+    A packet that is dropped before it leaves asks nobody, so it is no sign of a dead line that a neighbour is unknown.
+    """
     states = {
         (str(each.get("dev")), str(each.get("dst"))): set(each.get("state") or ())
         for each in asked(host, "ip", "-j", "neigh", "show")
     }
-    return {hop for hop in hops if states.get(hop, {"NONE"}) & {"FAILED", "INCOMPLETE", "NONE"}}
+    mute = {hop for hop in hops if states.get(hop, set()) & {"FAILED", "INCOMPLETE"}}
+    unknown: t.Dict[t.Tuple[str, str], t.List[str]] = {}
+    for name, address in hops:
+        if not states.get((name, address), set()) - {"NONE"}:
+            unknown.setdefault((name, family_of(address)), []).append(address)
+    found = ask(unknown) if unknown else set()
+    return mute.union((name, each) for (name, _of), listed in unknown.items() for each in listed if each not in found)
 
 
 def with_lacks(ground: Ground, lacks: t.Mapping[str, str]) -> Ground:

@@ -97,9 +97,8 @@ def _proved(gateway: Resolved, facts: Facts, extent: Extent, run: Run) -> _Prove
     alive = _talk([talk for talk in talks if not talk.promise.asks], run)
     if asking:
         alive = ask(asking, signs, alive, run._replace(until=run.host.clock() + SLOWEST))
-    silent = grounds.silent(
-        {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}, run.host
-    )
+    hops = {hop for talk in talks for hop in talk.promise.hops if talk.outcome in ("", BROKEN)}
+    silent = grounds.silent(hops, run.host, run.loop.taken)
     results = [(talk, talk.close(alive, silent)) for talk in talks if talk.promise.kind != ALIVE]
     return examined(results, signs, ground, run), notes
 

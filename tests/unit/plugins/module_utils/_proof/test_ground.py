@@ -83,8 +83,17 @@ def test_neighbours_that_do_not_answer():
         {"dev": "wan0", "dst": "192.0.2.1", "state": ["FAILED"]},
         {"dev": "wan0", "dst": "192.0.2.2", "state": ["STALE"]},
     ]
-    hops = {("wan0", "192.0.2.1"), ("wan0", "192.0.2.2"), ("wan0", "192.0.2.3")}
-    assert ground.silent(hops, Host(ip_neigh=listed)) == {("wan0", "192.0.2.1"), ("wan0", "192.0.2.3")}
+    asked = []
+
+    def ask(candidates):
+        asked.append(candidates)
+        return {"2001:db8::4"}
+
+    hops = [("wan0", each) for each in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::4")]
+    assert ground.silent(hops, Host(ip_neigh=listed), ask) == {("wan0", "192.0.2.1"), ("wan0", "192.0.2.3")}
+    # Whom nobody has asked for yet, the probe asks itself.
+    assert asked == [{("wan0", "ip"): ["192.0.2.3"], ("wan0", "ip6"): ["2001:db8::4"]}]
+    assert ground.silent(hops[:2], Host(ip_neigh=listed), ask) == {("wan0", "192.0.2.1")} and len(asked) == 1
 
 
 def test_networks_in_which_every_address_is_old(monkeypatch):
