@@ -292,7 +292,7 @@ def silent(
 ) -> t.Set[t.Tuple[str, str]]:
     """The neighbours that do not answer ARP or NDP. ``ask``: which of these addresses answer.
 
-    A packet that is dropped before it leaves asks nobody, so it is no sign of a dead line that a neighbour is unknown.
+    A packet that is dropped before it leaves asks nobody: an unknown neighbour does not show that a line is dead.
     """
     states = {
         (str(each.get("dev")), str(each.get("dst"))): set(each.get("state") or ())
