@@ -43,7 +43,7 @@ lab_nodes:
       - {path: /etc/motd, content: "A gateway\\n"}
       - {path: /usr/local/bin/hello, content: "#!/bin/sh\\necho hello\\n", mode: "0755"}
       - {path: /lib/hello/said, content: "here, too\\n", mode: "0600"}
-      - {path: /root/.hello, content: "and here\\n"}
+      - {path: /var/tmp/.hello, content: "and here\\n"}
   - name: branch
     host: branch.example.net
     groups: [gateways]
@@ -114,8 +114,8 @@ def test_every_node_is_as_described(lab: Lab) -> None:
     assert lab.sh("gw", "sysctl -n net.ipv4.ip_forward net.ipv4.conf.ppp0.rp_filter").split() == ["1", "1"]
     assert lab.sh("branch", "sysctl -n net.ipv4.ip_forward") == "0"
     assert lab.sh("gw", "cat /etc/motd; /usr/local/bin/hello; hostname") == "A gateway\nhello\ngw"
-    assert lab.sh("gw", "cat /usr/lib/hello/said /root/.hello; stat -c %a /lib/hello /lib/hello/said /root") == (
-        "here, too\nand here\n755\n600\n700"
+    assert lab.sh("gw", "cat /usr/lib/hello/said /var/tmp/.hello; stat -c %a /lib/hello /lib/hello/said /var/tmp") == (
+        "here, too\nand here\n755\n600\n1777"
     )
     assert lab.sh("gw", "readlink /lib") == "usr/lib"
     # Ansible knows hosts by the names that the user's inventory has.
