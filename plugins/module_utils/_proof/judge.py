@@ -34,7 +34,7 @@ class Talk:
         self.seen: t.List[Seen] = []
         self._turn = 0
         self._came: t.List[Seen] = []  # what came as it had to, one for each step
-        self._detour = ""  # the other WAN to which the routes have led a packet
+        self._detour = ""  # if the routes have led a packet to another WAN, in words
 
     @property
     def settled(self) -> bool:
@@ -100,13 +100,13 @@ class Talk:
             if seen.packet.quoted or not any(each.fits(seen.place, seen.packet) for each in step.elsewhere):
                 self._end(BROKEN, self._wrong(step, seen))
                 return False
-            self._detour = seen.place
+            told = "" if step.come else self.promise.excuse
+            self._detour = told or "the routes of this host lead such a packet to {0}".format(seen.place)
         self._came.append(seen)
         self._turn += 1
         # The MTU of another WAN is another one.
         if self._turn == len(self.promise.steps) or (self._detour and step.come and step.come.mss):
-            why = "the routes of this host lead such a packet to {0}".format(self._detour)
-            self._end(*((UNMEASURABLE, why) if self._detour else (HOLDS, "")))
+            self._end(UNMEASURABLE if self._detour else HOLDS, self._detour)
         return not self.settled
 
     def _wanted(self, step: Step, seen: Seen) -> bool:
