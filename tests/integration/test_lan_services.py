@@ -82,7 +82,8 @@ reserved
 sed 's#=/\(run\|var/lib\)/ipmasq#=ROOT/\1/ipmasq#' $run/$name.conf > $run/$name.conf.moved
 quick=--no-ping
 [ ! -e $root/ping ] || quick=
-exec dnsmasq $quick --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err 8>&-
+# Until it listens and has written its PID, as systemd waits: the next call would start a second one.
+dnsmasq $quick --conf-file=$run/$name.conf.moved 2>> $root/dnsmasq.err 8>&-
 """
 JOURNALCTL = "#!/bin/sh\ncat ROOT/dnsmasq.err\n"
 #: What udhcpc has been given.
