@@ -262,7 +262,8 @@ def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
 
 
 #: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance. It cannot have a second
-#: name either, and one process tries that for all files of our own folder.
+#: name either, and one process tries that for all files of our own folder. The second name of any other file is there,
+#: too, where the loader removes it if the power goes, unless it is on another file system.
 FREE_TEXT = """\
 give_up() {{
     [ $# = 0 ] || echo "$1 cannot be replaced" >&2
@@ -276,7 +277,9 @@ put_back() {{
 free() {{
     [ -e "$1" ] || return 0
     [ ! -d "$1" ] || return 1
-    if ln "$1" "$1{old}" 2> /dev/null; then
+    if ln -f "$1" {second}/one 2> /dev/null; then
+        return 0
+    elif ln "$1" "$1{old}" 2> /dev/null; then
         rm -f "$1{old}"
     else
         mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
