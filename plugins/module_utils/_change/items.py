@@ -36,7 +36,7 @@ from .confirming import awaited, pending_values
 from .connections import with_connections
 from .state import State
 from .telling import Result
-from .wanting import drop_sentences
+from .wanting import drop_sentences, overruled
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._backend.base import Backend
@@ -64,7 +64,8 @@ def apply_item(
     earlier.refuse_gateway(known.state, instance)
     choice = select(host, requested, RULES.of(known.state).programs)
     earlier.refuse_second_backend(known.state, choice.backend)
-    warnings = drop_sentences(foreign_drops(choice.backend, host), choice, host) if present else ()
+    drops = foreign_drops(choice.backend, host) if present else []
+    warnings = drop_sentences(drops, overruled(drops, choice, host))
     notes: t.Tuple[str, ...] = ()
     facts = read_facts(host) if present else None
     if facts:

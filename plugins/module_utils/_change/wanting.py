@@ -90,18 +90,19 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
         roles = [other.roles for other in theirs]
         resolved = resolve(gateway, facts, chosen, roles, others=others, is_check=lambda: not host.acting())
     except GatewayError as error:
-        drops = drop_sentences(_foreign_drops(choice, gateway, host), choice, host) if foreign == "refuse" else ()
+        found = _foreign_drops(choice, gateway, host) if foreign == "refuse" else []
+        drops = drop_sentences(found, overruled(found, choice, host))
         raise GatewayError(*(drops + cut + error.problems)) from None
     gateway = only_sound(resolved.gateway)
     init = service.init_of(host)
     check_servable(gateway, init, host)
     check_measurable(gateway, init, host)
     found, shut = _foreign_drops(choice, gateway, host), _shut(choice, gateway, host)
-    overruling = _overruling(choice, requested, found + shut, host)
-    if overruling is not choice:
-        choice = overruling
+    movable = overruled(found + shut, choice, host)
+    if movable and requested == "auto":
+        choice, movable = _overruling(*movable[0], host), []
         found, shut = _foreign_drops(choice, gateway, host), _shut(choice, gateway, host)
-    drops = drop_sentences(found, choice, host)
+    drops = drop_sentences(found, movable)
     if drops and foreign == "refuse":
         raise GatewayError(*drops)
     if cut:
@@ -116,7 +117,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     if RULES.of(state).programs != choice.backend.programs:
         notes = ("backend {0}".format(choice.why), *notes)
     warnings = drops + resolved.warnings
-    remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, choice, host)
+    remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, movable)
     return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
 
 
@@ -133,9 +134,8 @@ def _shut(choice: Choice, gateway: Resolved, host: Sight) -> Drops:
     return _foreign_drops(choice, gateway, host, "input") if served else []
 
 
-def _shut_sentences(found: Drops, gateway: Resolved, choice: Choice, host: Sight) -> t.Tuple[str, ...]:
+def _shut_sentences(found: Drops, gateway: Resolved, movable: Drops) -> t.Tuple[str, ...]:
     """No error, because many a ruleset of a user's own accepts these questions, and its rules are not read."""
-    overruled = _overruled(found, choice, host)
     served = [name for lan in gateway.lans if lan.services for name in lan.interfaces]
     return tuple(
         "table {0}: the policy of its chain {1} drops what comes to this host, also from LANs that are served; "
@@ -143,7 +143,7 @@ def _shut_sentences(found: Drops, gateway: Resolved, choice: Choice, host: Sight
             table,
             chain,
             "set backend=iptables"
-            if (table, chain) in overruled
+            if (table, chain) in movable
             else "accept there, from {0}: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type "
             "nd-router-solicit".format(", ".join(served)),
         )
@@ -151,16 +151,13 @@ def _shut_sentences(found: Drops, gateway: Resolved, choice: Choice, host: Sight
     )
 
 
-def _overruling(choice: Choice, requested: str, drops: Drops, host: Sight) -> Choice:
+def _overruling(table: str, chain: str, host: Sight) -> Choice:
     """Switch to iptables if it now drops what an nftables table accepts: Docker or ufw was installed later."""
-    overruled = _overruled(drops, choice, host) if requested == "auto" else []
-    for table, chain in overruled[:1]:
-        why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
-        return replace(select(host, "iptables", ""), why=why)
-    return choice
+    why = "chain {1} of table {0} drops packets, which an nftables table cannot overrule".format(table, chain)
+    return replace(select(host, "iptables", ""), why=why)
 
 
-def _overruled(drops: Drops, choice: Choice, host: Sight) -> Drops:
+def overruled(drops: Drops, choice: Choice, host: Sight) -> Drops:
     """Those that would not drop what we accept if our rules were on iptables."""
     if not drops or choice.backend.name != "nftables":
         return []
@@ -168,15 +165,17 @@ def _overruled(drops: Drops, choice: Choice, host: Sight) -> Drops:
     return [each for each in drops if each in theirs]
 
 
-def drop_sentences(found: Drops, choice: Choice, host: Sight) -> t.Tuple[str, ...]:
-    """An nftables table cannot overrule another one's drop: an accept ends only its own base chain (measured)."""
-    overruled = _overruled(found, choice, host)
+def drop_sentences(found: Drops, movable: Drops) -> t.Tuple[str, ...]:
+    """An nftables table cannot overrule another one's drop: an accept ends only its own base chain (measured).
+
+    ``movable``: those that iptables can overrule.
+    """
     return tuple(
         "table {0}: the policy of its chain {1} drops forwarded packets; {2}, or accept them there and set "
         "foreign_drops=warn".format(
             table,
             chain,
-            "set backend=iptables" if (table, chain) in overruled else "give that chain the policy accept",
+            "set backend=iptables" if (table, chain) in movable else "give that chain the policy accept",
         )
         for table, chain in found
     )

@@ -52,10 +52,14 @@ def read_wan(index: int, raw: t.Mapping[str, t.Any], mss: str, problems: Problem
     check_interface(where, raw["interface"], problems)
     given, there = raw.get("mss"), where + ": carried_from"
     sources = read_networks(there, raw.get("carried_from"), problems)
-    for net in sources:
-        if int(net.split("/")[1]) < SHORTEST_LAN:
-            problems.add(there, "{0} covers most of the Internet; name the address that carries this WAN".format(net))
+    _check_breadth(there, sources, "name the address that carries this WAN", problems)
     return Wan(raw["interface"], mss if given is None else read_mss(where + ": mss", given, problems), sources)
+
+
+def _check_breadth(where: str, networks: t.Iterable[str], remedy: str, problems: Problems) -> None:
+    for net in networks:
+        if int(net.split("/")[1]) < SHORTEST_LAN:
+            problems.add(where, "{0} covers most of the Internet; {1}".format(net, remedy))
 
 
 def read_mss(where: str, raw: str, problems: Problems) -> str:
@@ -81,12 +85,7 @@ def read_lan(index: int, raw: t.Mapping[str, t.Any], problems: Problems) -> Lan:
     if networks is not None and not networks:
         problems.add(where, "networks is empty; list networks, or leave it out to use the interfaces' own")
     read = None if networks is None else read_networks(where + ": networks", networks, problems)
-    for net in read or ():
-        if int(net.split("/")[1]) < SHORTEST_LAN:
-            problems.add(
-                where + ": networks",
-                "{0} covers most of the Internet; name the networks behind the LAN".format(net),
-            )
+    _check_breadth(where + ": networks", read or (), "name the networks behind the LAN", problems)
     return Lan(
         name=raw["name"],
         interfaces=tuple(raw["interfaces"]),

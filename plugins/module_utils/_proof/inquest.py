@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import replace
 
@@ -36,7 +37,8 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
 
     ``signs``: what gets through in any case.
     """
-    results = [(talk, _permitted(talk, result, run.host)) for talk, result in results]
+    selects = functools.lru_cache(maxsize=None)(lambda family: routing.selects(family, run.host))
+    results = [(talk, _permitted(talk, result, run.host, selects)) for talk, result in results]
     broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
     first = {at: results[at][0] for at in broken[:MOST]}
     found = [result for _talk, result in results]
@@ -54,12 +56,16 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
     return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
 
 
-def _permitted(talk: Talk, result: Result, host: Host) -> Result:
-    """A rule that prohibits what a LAN sends is the owner's wish. All that comes out then is an error."""
+def _permitted(talk: Talk, result: Result, host: Host, selects: t.Callable[[str], bool]) -> Result:
+    """A rule that prohibits what a LAN sends is the owner's wish. All that comes out then is an error.
+
+    ``selects``: whether any rule of a family is for some senders alone. Few hosts have one, and thousands of promises
+    may be broken.
+    """
     if result.outcome != BROKEN or not talk.sent or any(not each.packet.quoted for each in talk.seen):
         return result
     last = talk.sent[-1]
-    way = routing.way(routing.Asked(last.packet, last.place), host)
+    way = routing.way(routing.Asked(last.packet, last.place), host) if selects(last.packet.family) else None
     if not way or not way.meant:
         return result
     return replace(

@@ -48,6 +48,15 @@ def refused(case: Asked, host: Host) -> str:
     return "" if done.rc == 0 else done.err.strip() or "it is refused"
 
 
+def selects(family: str, host: Host) -> bool:
+    """Whether any rule is for some senders alone."""
+    return any(_is_for_some(rule) for rule in asked(host, "ip", OPTION[family], "-j", "rule", "show"))
+
+
+def _is_for_some(rule: Raw) -> bool:
+    return rule.get("src", "all") != "all" or "iif" in rule
+
+
 def way(case: Asked, host: Host) -> t.Optional[Way]:
     """The first rule with a route for the packet; None if none has one."""
     option, sure = OPTION[case.packet.family], True
@@ -55,7 +64,7 @@ def way(case: Asked, host: Host) -> t.Optional[Way]:
         sure = sure and not UNKNOWN & set(rule)
         if _fits(rule, case) == ("not" in rule):
             continue
-        meant = sure and (rule.get("src", "all") != "all" or "iif" in rule)
+        meant = sure and _is_for_some(rule)
         if rule.get("action", "to_tbl") in CLOSED:
             return Way("ip rule {0}".format(in_words(rule)), kind=str(rule["action"]), meant=meant)
         route = _route(rule, case, option, host)

@@ -18,7 +18,7 @@ from .rivals import mapped
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.errors import Problems
-    from .._facts.links import Facts, Interface
+    from .._facts.links import Facts, Interface, Route
     from .._intent.forward import PortForward
     from .._intent.nat import NatItem
     from .resolved import Elsewhere, Resolved
@@ -189,11 +189,7 @@ def answers(gateway: Resolved, facts: Facts) -> t.List[str]:
         family = family_of(forward.to[0])
         for wan in [forward.wan] if forward.wan else [each.interface for each in gateway.wans]:
             links = [link.name for link in facts.meant_by(wan)]
-            own = [
-                route
-                for route in facts.routes
-                if route.interface in links and (route.table not in MAIN or route.source)
-            ]
+            own = [route for route in facts.routes if route.interface in links and not _is_for_all(route)]
             if links and not own and best[family] not in ("", *links):
                 found.setdefault((wan, best[family]), []).append(forward.name)
     return [
@@ -205,9 +201,13 @@ def answers(gateway: Resolved, facts: Facts) -> t.List[str]:
     ]
 
 
+def _is_for_all(route: Route) -> bool:
+    """Whether no rule and no source has a part in it."""
+    return route.table in MAIN and not route.source
+
+
 def _best(facts: Facts, family: str) -> str:
-    listed = (route for route in facts.routes if route.family == family and route.table in MAIN)
-    known = [route for route in listed if not route.source]
+    known = [route for route in facts.routes if route.family == family and _is_for_all(route)]
     return min(known, key=lambda route: route.metric).interface if known else ""
 
 

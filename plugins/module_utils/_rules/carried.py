@@ -14,14 +14,15 @@ client in a network namespace or a container sends by the link to it.
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._base.net import by_family
 from .._base.values import less
-from .chains import ACCEPT, BETWEEN, KNOWN, NEVER_OUTSIDE, RETURN, address_matches, kept_inside, wan_interfaces
+from .chains import ACCEPT, BETWEEN, KNOWN, NEVER_OUTSIDE, RETURN, kept_inside, wan_interfaces
 from .model import Action, Chain, Match, Rule
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from .._resolve.resolved import Resolved, ResolvedWan
+    from .._resolve.resolved import Resolved
 
 CARRIED = Chain("carried")
 KEY = "carried"
@@ -29,11 +30,8 @@ KEY = "carried"
 
 def carried(gateway: Resolved) -> t.List[Rule]:
     """From the WAN that is carried to any other; before open flows between WANs are accepted."""
-    rules = []
-    for wan in _carried(gateway):
-        others = tuple(name for name in wan_interfaces(gateway) if name != wan.interface)
-        matches = address_matches(wan.carried_from, (), iif=(wan.interface,), oif=others) if others else []
-        rules += [Rule(BETWEEN.name, match, Action("jump", CARRIED.name), KEY) for match in matches]
+    jump = Action("jump", CARRIED.name)
+    rules = [Rule(BETWEEN.name, match, jump, KEY) for match in _carried(gateway, wan_interfaces(gateway))]
     if not rules:
         return []
     # No chain of iptables is behind the NAT: if nothing translates a private source, the second packet shows it.
@@ -45,25 +43,21 @@ def carried(gateway: Resolved) -> t.List[Rule]:
 
 def carried_outside(gateway: Resolved, chain: str) -> t.List[Rule]:
     """From the WAN that is carried to an undeclared link with a default route."""
-    links = gateway.around.ways_out
-    return [
-        Rule(chain, match, RETURN, KEY)
-        for wan in _carried(gateway)
-        if links
-        for match in address_matches(wan.carried_from, (), iif=(wan.interface,), oif=links, ct_state=("new",))
-    ]
+    found = _carried(gateway, gateway.around.ways_out)
+    return [Rule(chain, replace(match, ct_state=("new",)), RETURN, KEY) for match in found]
 
 
 def carried_public(gateway: Resolved) -> t.List[Match]:
     """New packets that another instance has to let pass. With a mark, the guard would let private sources pass, too."""
-    links = wan_interfaces(gateway) + gateway.around.ways_out
+    return _carried(gateway, wan_interfaces(gateway) + gateway.around.ways_out, NEVER_OUTSIDE)
+
+
+def _carried(gateway: Resolved, links: t.Tuple[str, ...], unless: t.Tuple[str, ...] = ()) -> t.List[Match]:
+    """What is carried through these links, from other sources than ``unless``."""
     return [
-        match
-        for wan in _carried(gateway)
-        for family, nets in by_family(less(wan.carried_from, NEVER_OUTSIDE)).items()
-        for match in address_matches(nets, (), (wan.interface,), tuple(each for each in links if each != wan.interface))
+        Match(family, (wan.interface,), others, source=nets)
+        for wan in gateway.wans
+        for others in [tuple(name for name in links if name != wan.interface)]
+        if others
+        for family, nets in by_family(less(wan.carried_from, unless)).items()
     ]
-
-
-def _carried(gateway: Resolved) -> t.List[ResolvedWan]:
-    return [wan for wan in gateway.wans if wan.carried_from]

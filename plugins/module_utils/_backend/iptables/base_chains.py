@@ -62,7 +62,8 @@ def drop(backend: Backend, before: t.Sequence[str], host: Host) -> None:
     ]
     for place in emptied:
         host.run(["nft", "delete", "table"] + place.split())
-    others = {"{family} {table} {name}".format(**each) for each in chains(host) or () if not in_place(each)}
+    known = (chains(host) or ()) if beside else ()
+    others = {"{family} {table} {name}".format(**each) for each in known if not in_place(each)}
     for family, table, name in created:
         place = "{0} {1}".format(family, table)
         theirs = place in beside and "{0} {1}".format(place, name) in others
