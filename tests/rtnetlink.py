@@ -16,12 +16,21 @@ import socket
 import struct
 import typing as t
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.netlink import (
+    ACK,
+    ERROR,
+    HEADER,
+    REQUEST,
+    attribute,
+    error_of,
+)
+
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: linux/rtnetlink.h, linux/netlink.h
-NEW_LINK, DEL_LINK, NEW_ADDRESS, NEW_ROUTE, ERROR = 16, 17, 20, 24, 2
-REQUEST, ACK, EXCLUSIVE, REPLACE, CREATE = 1, 4, 0x200, 0x100, 0x400
+NEW_LINK, DEL_LINK, NEW_ADDRESS, NEW_ROUTE = 16, 17, 20, 24
+EXCLUSIVE, REPLACE, CREATE = 0x200, 0x100, 0x400
 UP, NO_DAD = 1, 2
 MAIN_TABLE, BOOT, UNICAST = 254, 3, 1
 #: Attributes: of links, of what they are, of veth, of addresses, of routes.
@@ -58,8 +67,8 @@ def _is_known(kernel: socket.socket, command: str) -> bool:
 def _add_veth(kernel: socket.socket, name: str, peer: str, path: str | None) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else -1
     try:
-        where = _attribute(NAMESPACE, struct.pack("=I", handle)) if path else b""
-        body = _link(0, 0) + _named(name) + _is("veth", _attribute(PEER, _link(0, 0) + _named(peer) + where))
+        where = attribute(NAMESPACE, struct.pack("=I", handle)) if path else b""
+        body = _link(0, 0) + _named(name) + _is("veth", attribute(PEER, _link(0, 0) + _named(peer) + where))
         _ask(kernel, NEW_LINK, CREATE | EXCLUSIVE, body)
     finally:
         if path:
@@ -75,7 +84,7 @@ def _delete(kernel: socket.socket, name: str) -> None:
 
 
 def _raise(kernel: socket.socket, name: str, bridge: str | None) -> None:
-    to = _attribute(MASTER, struct.pack("=I", socket.if_nametoindex(bridge))) if bridge else b""
+    to = attribute(MASTER, struct.pack("=I", socket.if_nametoindex(bridge))) if bridge else b""
     _ask(kernel, NEW_LINK, 0, _link(socket.if_nametoindex(name), UP) + to)
 
 
@@ -85,7 +94,7 @@ def _add_address(kernel: socket.socket, text: str, name: str, nodad: str | None)
     scope, flags = 254 if own.version == 4 and own.ip.is_loopback else 0, NO_DAD if nodad else 0
     index = socket.if_nametoindex(name)
     head = struct.pack("=BBBBI", _family(own.version), own.network.prefixlen, flags, scope, index)
-    both = _attribute(LOCAL, own.ip.packed) + _attribute(ADDRESS, own.ip.packed)
+    both = attribute(LOCAL, own.ip.packed) + attribute(ADDRESS, own.ip.packed)
     _ask(kernel, NEW_ADDRESS, CREATE | EXCLUSIVE, head + both)
 
 
@@ -94,8 +103,8 @@ def _add_route(kernel: socket.socket, verb: str, to: str, gateway: str) -> None:
     network, via = ipaddress.ip_network(to), ipaddress.ip_address(gateway)
     family = _family(via.version)
     head = struct.pack("=BBBBBBBBI", family, network.prefixlen, 0, 0, MAIN_TABLE, BOOT, 0, UNICAST, 0)
-    there = _attribute(DESTINATION, network.network_address.packed) if network.prefixlen else b""
-    _ask(kernel, NEW_ROUTE, VERBS[verb], head + there + _attribute(GATEWAY, via.packed))
+    there = attribute(DESTINATION, network.network_address.packed) if network.prefixlen else b""
+    _ask(kernel, NEW_ROUTE, VERBS[verb], head + there + attribute(GATEWAY, via.packed))
 
 
 KNOWN: dict[re.Pattern[str], t.Callable[..., None]] = {
@@ -110,16 +119,12 @@ KNOWN: dict[re.Pattern[str], t.Callable[..., None]] = {
 
 def _ask(kernel: socket.socket, kind: int, flags: int, body: bytes) -> None:
     """Raises OSError if the kernel refuses."""
-    kernel.send(struct.pack("=IHHII", 16 + len(body), kind, REQUEST | ACK | flags, 0, 0) + body)
+    kernel.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | ACK | flags, 0, 0) + body)
     answer = kernel.recv(1 << 16)
-    assert struct.unpack_from("=H", answer, 4)[0] == ERROR
-    number = -struct.unpack_from("=i", answer, 16)[0]
+    assert HEADER.unpack_from(answer)[1] == ERROR
+    number = error_of(answer, 0)
     if number:
         raise OSError(number, os.strerror(number))
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _link(index: int, up: int) -> bytes:
@@ -128,11 +133,11 @@ def _link(index: int, up: int) -> bytes:
 
 
 def _named(name: str) -> bytes:
-    return _attribute(NAME, name.encode() + b"\0")
+    return attribute(NAME, name.encode() + b"\0")
 
 
 def _is(kind: str, data: bytes = b"") -> bytes:
-    return _attribute(LINK_INFO, _attribute(KIND, kind.encode()) + (_attribute(DATA, data) if data else b""))
+    return attribute(LINK_INFO, attribute(KIND, kind.encode()) + (attribute(DATA, data) if data else b""))
 
 
 def _family(version: int) -> int:
