@@ -34,9 +34,14 @@ def net():
     topology_.close()
 
 
-def advertise(net, node: str, source: str = "fe80::bad") -> None:
+PREFIX = "2001:db8:66::"
+#: RFC 4861 section 4.6.2: on link and autonomous, valid for a day, preferred for half of it.
+PREFIX_OPTION = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 86400, 43200, 0, socket.inet_pton(socket.AF_INET6, PREFIX))
+
+
+def advertise(net, node: str, source: str = "fe80::bad", options: bytes = b"") -> None:
     """One router advertisement (RFC 4861 section 4.2), as any host can send it."""
-    packet = bytearray(topology.icmp(source, "ff02::1", 134, 0, bytes(8), 64 << 24 | 1800))
+    packet = bytearray(topology.icmp(source, "ff02::1", 134, 0, bytes(8) + options, 64 << 24 | 1800))
     packet[7] = 255  # the hop limit, which is in no checksum
     all_nodes, ours = bytes.fromhex("333300000001"), bytes.fromhex("020000000001")
     with net.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
@@ -220,6 +225,32 @@ def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
     assert not nft.apply(**TWO_LANS).changed
     nft.absent()
     assert sh("cat /proc/sys/net/ipv6/conf/mgmt0/accept_ra").strip() == "1"
+
+
+def seconds_left(link: str) -> int:
+    listed = sh("ip -6 addr show dev {0} scope global".format(link))
+    return int(re.search(r"valid_lft (\d+)sec", listed).group(1))
+
+
+def test_a_management_link_keeps_its_advertised_address(nft, net):
+    """An address lives as long as routers say so again; a host that forwards does not hear them by default."""
+    net._node("mgmt")
+    sh("ip link add mgmt0 type veth peer name up0 netns " + net.nodes["mgmt"].path)
+    sh("for each in accept_ra autoconf; do echo 1 > /proc/sys/net/ipv6/conf/mgmt0/$each; done; ip link set mgmt0 up")
+    net.nodes["mgmt"].sh("ip link set up0 up; ip addr add fe80::aa/64 dev up0 nodad")
+    assert until("ip -6 addr show dev mgmt0 -tentative scope link")
+    advertise(net, "mgmt", "fe80::aa", PREFIX_OPTION)
+    own = until("ip -6 -o addr show dev mgmt0 scope global dynamic").split()[3]
+    nft.apply(**TWO_LANS)
+    assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding").strip() == "1"
+    assert own in sh("ip -6 addr show dev mgmt0"), "the run has taken it away"
+    # Nearly over; the next advertisement makes it last.
+    sh("ip -6 addr change {0} dev mgmt0 valid_lft 100 preferred_lft 50".format(own))
+    assert seconds_left("mgmt0") <= 100
+    advertise(net, "mgmt", "fe80::aa", PREFIX_OPTION)
+    assert until("ip -6 addr show dev mgmt0 scope global | grep -o 'valid_lft 8[56][0-9]*'"), seconds_left("mgmt0")
+    assert "proto ra" in sh("ip -6 route show default dev mgmt0")
+    assert not nft.apply(**TWO_LANS).changed
 
 
 @pytest.mark.parametrize("name", ["*", "l*", "g?est0", "[lg]*0"])

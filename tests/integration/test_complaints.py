@@ -384,6 +384,33 @@ def test_switching_from_iptables_nft_leaves_no_empty_tables(tmp_path):
     assert foreign_rules() == before
 
 
+def said(result):
+    return [note for note in result.notes if note.startswith("backend ")]
+
+
+@pytest.mark.parametrize(("former", "latter"), [("nft", "iptables-nft"), ("iptables-legacy", "nft")])
+def test_the_backend_and_why_are_told_when_they_are_new(tmp_path, former, latter):
+    """On the first run and where it changes, in check mode, too; not on a run that finds the same one."""
+    wire_gateway()
+    for programs in (former, latter):
+        gate = Gate(programs, tmp_path)
+        for check in (True, False):
+            (note,) = said(gate.apply(check=check, **TWO_LANS))
+            assert note.startswith("backend {0}: requested by option backend".format(programs))
+        for check in (True, False):
+            assert said(gate.apply(check=check, **TWO_LANS)) == []
+        assert gate.apply(mss="1400", **TWO_LANS).changed
+        assert said(gate.apply(**TWO_LANS)) == []
+
+
+def test_the_backend_that_auto_takes_is_told_with_its_reason(gate):
+    wire_gateway()
+    for check in (True, False):
+        (note,) = said(gate.apply(check=check, backend="auto", **TWO_LANS))
+        assert note == "backend nft: installed, and no iptables rules are in use"
+    assert said(gate.apply(backend="auto", **TWO_LANS)) == []
+
+
 def with_part(text, part, **values):
     raw = json.loads(text)
     raw["parts"][part].update(values)

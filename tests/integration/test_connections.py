@@ -20,10 +20,10 @@ import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, wire_gateway
 from sandbox import sh
 from test_undeclared import mgmt, relay
-from topology import CLIENTS, GATE4, WAN4, Servers
+from topology import CLIENTS, GATE4, GATE6, WAN4, Servers
 from unhurried import patience, slowness, wait_until
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._base import netlink, sockets
+from ansible_collections.ipmasq.linux.plugins.module_utils._base import lock, netlink, sockets
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import removing
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import holders
@@ -31,13 +31,14 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._flows import conntra
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 pytestmark = pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
-OFFICE4 = CLIENTS["office"][1]
+OFFICE4, OFFICE6 = CLIENTS["office"][1:]
 SECOND, THIRD = "203.0.113.9", "203.0.113.77"
 CONNECTIONS = int(os.environ.get("IPMASQ_CONNECTIONS", "30000"))
 WAITS = rollback.Confirmation(3600, "token", "14:05:30")
 FORWARD = {"name": "web", "port": ["443"], "to": [OFFICE4], "to_port": 8443}
 ADDED = {"name": "fixed", "action": "snat", "to": [THIRD], "to_address": "add"}
 MORE = {"port_forwards": [{"name": "more", "port": ["4443"], "to": [OFFICE4], "protocol": ["tcp"]}]}
+IPSEC = {"nat": [{"name": "vpn", "action": "exempt", "ipsec": True}, {"name": "rest"}]}
 NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["2525"], "action": "drop"}]}
 
 
@@ -348,6 +349,22 @@ def test_a_host_that_routed_before_forgets_what_began_untranslated(gate, net):
         assert speaks(by_vpn)
 
 
+def test_what_ipsec_may_carry_stays(gate):
+    """No entry says that a policy has encrypted it, so it is never a reason to delete. What is translated is judged."""
+    wire_gateway()
+    gate.apply(**IPSEC, **ONE_LAN)
+    for kind in ("tcp", "udp", "icmp", "gre"):
+        insert(KINDS[kind], server="10.20.0.5", seen=OFFICE4)
+    before = known()
+    assert len(before) == 4
+    for options in (MORE, NO_MAIL, {}):
+        assert forgotten(gate.apply(**IPSEC, **options, **ONE_LAN)) == 0
+        assert known() == before
+    # Nor does it end with its item, as nobody can tell what carried it.
+    assert forgotten(gate.apply(**ONE_LAN)) == 0
+    assert known() == before
+
+
 def test_what_a_helper_has_announced_goes_with_its_master_only(gate, net):
     """The data connection of active FTP, like the voice of a call, survives the addition of a port forward."""
     known = dict(TWO_LANS, helpers=[{"name": "ftp"}])
@@ -574,6 +591,47 @@ def test_a_change_that_waits_forgets_once_it_is_confirmed(gate, net):
         assert servers.ask(client, WAN4, 5353).peer == SECOND
 
 
+def test_nobody_waits_while_connections_are_forgotten(nft, monkeypatch):
+    """By then the change is kept: scripts get the lock, and another instance can be changed."""
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**ONE_LAN)
+    insert(KINDS["tcp"])
+    plain, seen = conntrack.forget, []
+
+    def forget(found, host):
+        monkeypatch.setattr(conntrack, "forget", plain)
+        assert nft.host.is_free(lock.FILE) and not nft.host.exists(lock.LINK)
+        rollback.check_free("default", nft.host)
+        seen.append(nft.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS]).changed)
+        return plain(found, host)
+
+    monkeypatch.setattr(conntrack, "forget", forget)
+    assert forgotten(nft.apply(**snat(), **ONE_LAN)) == 1
+    assert seen == [True] and known() == set()
+    assert nft.info()["as_applied"] and nft.info("two")["as_applied"]
+
+
+def test_nor_while_a_shell_forgets_them(nft):
+    wire_gateway()
+    sh("ip addr add {0}/24 dev wan0".format(SECOND))
+    nft.apply(**ONE_LAN)
+    insert(KINDS["tcp"])
+    nft.apply(confirmation=WAITS, **snat(), **ONE_LAN)
+    # It takes its time.
+    script = nft.host.place("/run/ipmasq/default/forget")
+    with open(script, encoding="utf-8") as old:
+        text = old.read()
+    with open(script, "w", encoding="utf-8") as new:
+        new.write("sleep 3\n" + text)
+    assert rollback.finish("default", "token", True, nft.host).changed
+    assert nft.host.exists("/run/ipmasq/default.forget") and len(known()) == 1
+    assert nft.host.is_free(lock.FILE) and not nft.host.exists(lock.LINK)
+    assert nft.apply(instance="two", wans=[{"interface": "wan0"}], lans=[GUESTS]).changed
+    wait_until(lambda: not nft.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+    assert known() == set()
+
+
 def test_what_a_run_that_died_has_not_forgotten_the_next_one_does(gate, net, monkeypatch):
     gate.apply(**ONE_LAN)
     with Servers(net, "udp", ("wan", 5353)) as servers, servers.client("office", WAN4) as client:
@@ -616,6 +674,37 @@ def test_what_began_under_a_change_goes_with_it(gate, net):
             assert not speaks(crosses)
             assert speaks(stays)
         assert registrar.ask(phone, WAN4, 5060).peer in (GATE4, SECOND)
+
+
+@pytest.mark.parametrize("how", ["rolled back", "failed"])
+def test_what_began_under_a_change_goes_with_it_in_ipv6(gate, net, monkeypatch, how):
+    hole = {"name": "hole", "port": ["5353"], "protocol": ["udp"], "to": [OFFICE6]}
+    gate.apply(**TWO_LANS)
+    with (
+        Servers(net, "udp", ("office", 5353), ("wan", 5060)) as servers,
+        servers.client("wan", GATE6) as intruder,
+        servers.client("guest", "2001:db8:ff::1") as stays,
+    ):
+        assert servers.ask(stays, "2001:db8:ff::1", 5060).peer == GATE6
+
+        def comes_in(*_args):
+            assert servers.ask(intruder, GATE6, 5353).node == "office"
+            if how == "failed":
+                raise GatewayError("made to fail by the test")
+
+        if how == "rolled back":
+            gate.apply(confirmation=WAITS, port_forwards=[hole], **TWO_LANS)
+            comes_in()
+            assert rollback.finish("default", "token", False, gate.host).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        else:
+            with monkeypatch.context() as patched:
+                patched.setattr(rollback, "keep", comes_in)
+                with pytest.raises(GatewayError, match="made to fail by the test"):
+                    gate.apply(port_forwards=[hole], **TWO_LANS)
+        # The gateway itself answers now, with an error, or nobody does.
+        assert isinstance(servers.ask(intruder, GATE6, 5353, timeout=0.4), str)
+        assert servers.ask(stays, "2001:db8:ff::1", 5060).peer == GATE6
 
 
 def test_a_run_that_fails_takes_back_what_began(gate, net, monkeypatch):

@@ -101,6 +101,35 @@ def test_every_protocol_that_can_be_named_is_kept_in(gateway, net):
                 assert seen == (set() if refused else {"ip", "ip6"}), name
 
 
+def test_igmp_can_be_named_in_every_list(gateway, net):
+    """It exists for IPv4 only. Under protect it is let in anyway, with an item of its own, too."""
+    number = IGMP[0]
+
+    def leaves() -> bool:
+        with Sniffer(net) as outside:
+            from_outside(net, ip(OFFICE4, WAN4, *IGMP), node="office", link="lan0")
+            return number in [packet[9] for packet in outside.packets() if packet[0] >> 4 == 4]
+
+    gateway.apply(**TWO_LANS)
+    assert leaves()
+    kept = [{"name": "igmp", "protocol": ["igmp"], "action": "drop"}]
+    gateway.apply(**TWO_LANS, outbound=kept)
+    assert not leaves()
+    assert not gateway.apply(**TWO_LANS, outbound=kept).changed
+    for items in ([], [{"name": "igmp", "protocol": ["igmp"]}]):
+        gateway.apply(**TWO_LANS, input="protect", input_allow=items)
+        with listening(number) as came:
+            from_outside(net, ip(WAN4, GATE4, *IGMP))
+            assert came() == {"ip"}
+    # As an item of NAT, it is no other protocol.
+    gateway.apply(**TWO_LANS, nat=[{"name": "igmp", "protocol": ["igmp"], "action": "exempt"}, {"name": "rest"}])
+    with Sniffer(net) as outside:
+        gre = struct.pack("!HH4x", 0x2000, 0x0800)
+        from_outside(net, ip(OFFICE4, WAN4, *IGMP), ip(OFFICE4, WAN4, 47, gre), node="office", link="lan0")
+        seen = {(str(source), proto) for source, proto in outside.sources() if proto in (number, 47)}
+    assert seen == {(OFFICE4, number), (GATE4, 47)}
+
+
 def wire_beside(net, link):
     """A link of the gateway that nobody declares, with a host behind it."""
     net._node(link)

@@ -9,6 +9,7 @@ systemd is not the first process here, so a program of the test starts and stops
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
@@ -266,6 +267,10 @@ def test_a_change_that_waits_and_is_rolled_back(gate, net, folder):
     assert of(waiting, "change_pending") == 1
     assert not [key for key in waiting if key[0] == "as_applied" and ("what", "rules") in key]
     assert not (folder / "more").exists()
+    # As while the change is being kept.
+    gate.host.put("/etc/ipmasq/default.ipmasq-new/default.json", "{}")
+    os.chmod(gate.host.place("/etc/ipmasq/default.ipmasq-new"), 0o700)
+    assert of(written(gate, folder), "as_applied", what="files") == 1
     sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
     after = written(gate, folder)
     assert of(after, "change_pending") == 0

@@ -17,7 +17,7 @@ import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS
 from sandbox import sh
 from test_window import FLUSH, FORWARD_ALL, SHUT_BY
-from topology import CLIENTS, GATE4, WAN4, WAN6, Sniffer
+from topology import CLIENTS, GATE4, ISP4, WAN4, WAN6, Sniffer
 from unhurried import patience
 
 GROUP4, OTHER4, GROUP6 = "239.1.2.3", "239.77.0.1", "ff1e::5"
@@ -64,10 +64,11 @@ def routed6(source, group, into="lan0"):
         yield
 
 
-def arrives(net, node, group):
-    """Whether a member of the group receives what a host on the WAN sends to it."""
+def arrives(net, node, group, come=("wan", WAN4)):
+    """Whether a member of the group receives what a host on a WAN sends to it; ``come``: the host and its address."""
     family = socket.AF_INET6 if ":" in group else socket.AF_INET
-    with net.socket(node, family, socket.SOCK_DGRAM) as member, net.socket("wan", family, socket.SOCK_DGRAM) as sender:
+    host, address = come
+    with net.socket(node, family, socket.SOCK_DGRAM) as member, net.socket(host, family, socket.SOCK_DGRAM) as sender:
         member.bind((group, PORT))
         member.settimeout(patience())
         packed = socket.inet_pton(family, group)
@@ -77,10 +78,10 @@ def arrives(net, node, group):
                 member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + bytes(4) + link)
             else:
                 member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + link)
-        with net.inside("wan"):
+        with net.inside(host):
             if family == socket.AF_INET:
                 sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
-                sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(WAN4))
+                sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
             else:
                 sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
                 sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index_of("up0"))
@@ -100,6 +101,25 @@ def test_groups_that_are_named_come_in(gate, net):
         assert arrives(net, "office", GROUP6)
         assert not arrives(net, "office", OTHER4)
         assert not arrives(net, "guest", GROUP4)
+
+
+def test_groups_come_in_by_the_second_wan_that_an_item_names(gate, net):
+    """Television on a line of its own, beside the Internet; nothing of the other line, nor to another LAN."""
+    net.wire_second_wan()
+    sh("for each in all wan0 wan1; do echo 0 > /proc/sys/net/ipv4/conf/$each/rp_filter; done")
+    tv = [dict(TV[0], wan="wan1", lan=["office"], source=[ISP4 + "/32"])]
+    options = dict(TWO_LANS, wans=[{"interface": "wan0"}, {"interface": "wan1"}])
+    for come, sender, address in (("wan1", "isp", ISP4), ("wan0", "wan", WAN4)):
+        with routed4(address, [GROUP4, OTHER4], come=come):
+            gate.apply(**options)
+            assert not arrives(net, "office", GROUP4, (sender, address))
+            gate.apply(**options, multicast=tv)
+            assert arrives(net, "office", GROUP4, (sender, address)) is (come == "wan1")
+            assert not arrives(net, "office", OTHER4, (sender, address))
+            assert not arrives(net, "guest", GROUP4, (sender, address))
+            gate.apply(**options, multicast=[TV[0]])
+            assert arrives(net, "guest", GROUP4, (sender, address)), "nothing was routed, so nothing was stopped"
+    assert not gate.apply(**options, multicast=[TV[0]]).changed
 
 
 def copies(net, into):

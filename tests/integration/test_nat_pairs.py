@@ -13,7 +13,8 @@ import shutil
 import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS, wire, wire_gateway
 from sandbox import sh
-from topology import CLIENTS, GATE4, GATE6, SECOND4, SERVER4, WAN4, WAN6, Servers
+from test_packets import PROHIBITED
+from topology import CLIENTS, GATE4, GATE6, SECOND4, SECOND6, SERVER4, SERVER6, WAN4, WAN6, Servers
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -24,6 +25,7 @@ GUEST4 = CLIENTS["guest"][1]
 REST = {"name": "rest"}
 #: An address beside the gateway's own on the WAN's network, for 1:1.
 MAPPED = "203.0.113.33"
+MAPPED6, ROUTED6 = "2001:db8:ff::33", "2001:db8:50::33"
 BOTH_WANS = [{"interface": "wan0"}, {"interface": "wan1"}]
 REFUSED = "refused: Connection refused"
 
@@ -64,6 +66,28 @@ def test_hairpin_answers_for_its_own_wan_only(gate, net):
             # The gateway's own services on its other addresses stay its own.
             assert servers.asked(client, SECOND4, 25).node == "gate"
             for address in ("10.9.9.1", "192.0.2.1", "192.168.1.1", "192.168.2.1"):
+                assert servers.asked(client, address, 8443).node == "gate", address
+
+
+def test_hairpin_answers_for_its_own_wan_only_in_ipv6(gate, net):
+    net.wire_server()
+    net.wire_second_wan()
+    wire(mgmt0="fd09::1/64", mgmt1="2001:db8:9::1/64")
+    forwards = [
+        forward("a", wan="wan0", to=[OFFICE6], hairpin=True),
+        forward("b", wan="wan1", to=[SERVER6], hairpin=True),
+        forward("c", wan="wan0", port=["25"], to=[OFFICE6], hairpin=True),
+    ]
+    gate.apply(**dict(with_forwards(*forwards), wans=BOTH_WANS))
+    for client in ("guest", "office"):
+        places = [(node, port) for node in ("office", "server", "gate") for port in (8443, 25)]
+        with Servers(net, "tcp", *places) as servers:
+            assert servers.asked(client, GATE6, 8443)[:3] == ("office", 8443, GATE6)
+            assert servers.asked(client, SECOND6, 8443)[:3] == ("server", 8443, SECOND6)
+            assert servers.asked(client, GATE6, 25).node == "office"
+            # The gateway's own services on its other addresses stay its own.
+            assert servers.asked(client, SECOND6, 25).node == "gate"
+            for address in ("fd09::1", "2001:db8:9::1", "fd00:1::1", "fd00:2::1"):
                 assert servers.asked(client, address, 8443).node == "gate", address
 
 
@@ -215,6 +239,60 @@ def test_a_block_of_addresses_reaches_its_hosts_from_inside(gate, net):
     for client in ("office", "guest"):
         met = net.asks("tcp", client, "server", "192.0.2.36", 22)
         assert (met.node, met.peer) == ("server", "192.0.2.36")
+
+
+def one_to_one6(address, **options):
+    to_address = "add" if address == MAPPED6 else "routed"
+    base = {"name": "six", "action": "static", "source": [SERVER6 + "/128"], "to": [address + "/128"]}
+    return dict(base, to_address=to_address, **options)
+
+
+def wire_mapped6(gate, net, item):
+    net.wire_server()
+    net.nodes["wan"].sh("ip -6 route add {0}/128 via {1}".format(ROUTED6, GATE6))
+    gate.apply(**dict(TWO_LANS, nat=[item, REST]))
+    # Duplicate address detection first: a new IPv6 address does not answer in its first second (RFC 4862).
+    sh("for second in 1 2 3 4 5 6; do ip -6 address show tentative | grep -q . || break; sleep 0.5; done")
+
+
+@pytest.mark.parametrize("address", [MAPPED6, ROUTED6], ids=["add", "routed"])
+def test_a_one_to_one_address_of_ipv6_reaches_its_server_from_inside(gate, net, address):
+    wire_mapped6(gate, net, one_to_one6(address))
+    for kind in ("tcp", "udp"):
+        with Servers(net, kind, ("server", 22), ("gate", 22)) as servers:
+            for client in ("office", "guest"):
+                assert servers.asked(client, address, 22)[:3] == ("server", 22, address)
+            assert servers.asked("wan", address, 22)[:3] == ("server", 22, WAN6)
+            # Apart from that address, LANs stay isolated.
+            assert isinstance(servers.asked("guest", SERVER6, 22), str)
+    assert net.ping("guest", address) and net.ping("office", address)
+    assert not gate.apply(**dict(TWO_LANS, nat=[one_to_one6(address), REST])).changed
+
+
+@pytest.mark.parametrize("address", [MAPPED6, ROUTED6], ids=["add", "routed"])
+@pytest.mark.parametrize("closed", [{"inbound": False}, {"hairpin": False}], ids=["inbound", "hairpin"])
+def test_a_one_to_one_address_of_ipv6_that_is_closed_inside_is_refused(gate, net, closed, address):
+    wire_mapped6(gate, net, one_to_one6(address, **closed))
+    with Servers(net, "tcp", ("server", 22), ("gate", 22)) as servers:
+        for client in ("office", "guest"):
+            assert net.told(client, address) == PROHIBITED[1]
+            assert isinstance(servers.asked(client, address, 22, timeout=0.3), str)
+            assert servers.asked(client, "fd00:1::1", 22).node == "gate"
+        met = servers.asked("wan", address, 22, timeout=0.3)
+        assert met == "timeout" if "inbound" in closed else met.node == "server"
+
+
+def test_a_port_forward_of_ipv6_leaves_the_address_of_a_one_to_one_alone(gate, net):
+    net.wire_server()
+    net.nodes["wan"].sh("ip -6 route add {0}/128 via {1}".format(ROUTED6, GATE6))
+    for inbound in (True, False):
+        item = one_to_one6(ROUTED6, inbound=inbound)
+        gate.apply(**with_forwards(forward(to=[OFFICE6], hairpin=True), nat=[item, REST]))
+        with Servers(net, "tcp", ("office", 8443), ("server", 8443)) as servers:
+            met = servers.asked("wan", ROUTED6, 8443, timeout=0 if inbound else 0.3)
+            assert met.node == "server" if inbound else met == "timeout"
+            for client in ("wan", "guest"):
+                assert servers.asked(client, GATE6, 8443).node == "office"
 
 
 # --- A prefix that is on the link ------------------------------------------------------------------------------------

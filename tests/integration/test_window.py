@@ -23,7 +23,9 @@ import time
 import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS, wire
 from sandbox import sh
-from topology import CLIENTS, SECOND4, WAN4
+from test_undeclared import closed
+from topology import CLIENTS, GATE6, SECOND4, WAN4, WAN6, udp
+from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
@@ -31,20 +33,33 @@ ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
 OFFICE4 = CLIENTS["office"][1]
 #: A network that comes and goes, and a host in it.
 INNER, INNER4 = "192.168.5.0/24", "192.168.5.10"
+INNER_6, INNER6 = "fd00:5::/64", "fd00:5::10"
+WAITS = rollback.Confirmation(3600, "token", "14:05:30")
 #: Multicast routing has rules of its own.
 SHUT_BY = "ip rule; ip -6 rule; ip mrule; ip -6 mrule"
 SO_RCVBUFFORCE, SO_ATTACH_FILTER = 33, 26
 
 
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def four(source: str, target: str) -> list[bytes]:
+    """One packet for each port; UDP needs no checksum in IPv4, and the kernel makes that of the header."""
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 29, 1, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton(target)
+    return [head + struct.pack("!HHHH", port, 9999, 9, 0) + b"x" for port in range(1024, 65000)]
+
+
+def six(source: str, target: str) -> list[bytes]:
+    """Fewer, because each has a checksum."""
+    return [udp(source, target, port, 9999) for port in range(1024, 21024)]
+
+
 @contextlib.contextmanager
 def flood(net, node: str, source: str, target: str):
     """New flows, some thousand a second, from a process of its own; gives back nothing."""
-    packets = []
-    for port in range(1024, 65000):
-        head = struct.pack("!BBHHHBBH", 0x45, 0, 29, 1, 0, 64, 17, 0)
-        ends = socket.inet_aton(source) + socket.inet_aton(target)
-        packets.append(head + ends + struct.pack("!HHHH", port, 9999, 9, 0) + b"x")
-    raw = net.socket(node, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    packets = six(source, target) if ":" in target else four(source, target)
+    raw = net.socket(node, family_of(target), socket.SOCK_RAW, socket.IPPROTO_RAW)
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGTERM, lambda *_args: os._exit(0))
@@ -61,6 +76,11 @@ def flood(net, node: str, source: str, target: str):
         raw.close()
 
 
+def is_discovery(data: bytes, proto: int) -> bool:
+    """Neighbours of IPv6 ask for each other by packets of IPv6 itself."""
+    return proto == 0x86DD and data[6] == socket.IPPROTO_ICMPV6
+
+
 class Counter:
     """How many packets from this address come in at a node; the kernel sorts them out, so that none is missed."""
 
@@ -68,8 +88,12 @@ class Counter:
         self.socket = net.socket(node, socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
-        wanted = struct.unpack("!I", socket.inet_aton(source))[0]
-        code = [(0x20, 0, 0, 12), (0x15, 0, 1, wanted), (0x6, 0, 0, 0xFFFF), (0x6, 0, 0, 0)]
+        self.source = socket.inet_pton(family_of(source), source)
+        # The filter compares one word, the last one of the address.
+        self.proto, end = (0x86DD, 24) if ":" in source else (0x0800, 16)
+        self.place = slice(end - len(self.source), end)
+        wanted = struct.unpack("!I", self.source[-4:])[0]
+        code = [(0x20, 0, 0, end - 4), (0x15, 0, 1, wanted), (0x6, 0, 0, 0xFFFF), (0x6, 0, 0, 0)]
         text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
         self.socket.setsockopt(
             socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(code), ctypes.addressof(text))
@@ -80,8 +104,9 @@ class Counter:
         time.sleep(wait)
         found = 0
         while select.select([self.socket], [], [], 0)[0]:
-            _data, (_name, proto, kind, _hatype, _addr) = self.socket.recvfrom(64)
-            found += proto == 0x0800 and kind != socket.PACKET_OUTGOING
+            data, (_name, proto, kind, _hatype, _addr) = self.socket.recvfrom(64)
+            mine = proto == self.proto and data[self.place] == self.source and not is_discovery(data, proto)
+            found += mine and kind != socket.PACKET_OUTGOING
         return found
 
 
@@ -101,6 +126,52 @@ def test_networks_come_and_go_while_connections_begin(gate, net):
             assert private.count() == 0
             gate.apply(**small)
             assert private.count() == 0
+    assert through.count() > 0, "nothing came through, so nothing could leak"
+    assert "HOLD" not in gate.rules()
+
+
+def test_networks_of_ipv6_come_and_go_while_connections_begin(gate, net):
+    """ip6tables-restore is a process of its own, and exchanges its tables like that of IPv4."""
+    net.nodes["office"].sh("ip addr add {0}/64 dev up0 nodad".format(INNER6))
+    sh("ip -6 route add {0} dev lan0".format(INNER_6))
+    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
+    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER_6]), GUESTS])
+    gate.apply(**small)
+    private, through = Counter(net, "wan", INNER6), Counter(net, "wan", GATE6)
+    with flood(net, "office", INNER6, WAN6):
+        for _round in range(ROUNDS):
+            gate.apply(**big)
+            assert private.count() == 0
+            assert gate.host.boot().returncode == 0
+            assert private.count() == 0
+            gate.apply(**small)
+            assert private.count() == 0
+            gate.apply(confirmation=WAITS, **big)
+            assert private.count() == 0
+            assert rollback.finish("default", "token", False, gate.host).changed
+            assert private.count() == 0
+    assert through.count() > 0, "nothing came through, so nothing could leak"
+
+
+def test_networks_go_and_come_by_a_rollback_while_connections_begin(gate, net):
+    """The script that rolls a change back exchanges the tables in the other direction."""
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(INNER4))
+    sh("ip route add {0} dev lan0".format(INNER))
+    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
+    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER]), GUESTS])
+    private, through = Counter(net, "wan", INNER4), Counter(net, "wan", "203.0.113.2")
+    for kept, tried in ((small, big), (big, small)):
+        gate.apply(**kept)
+        rows = gate.live()
+        with flood(net, "office", INNER4, WAN4):
+            for _round in range(ROUNDS):
+                gate.apply(confirmation=WAITS, **tried)
+                assert private.count() == 0
+                assert rollback.finish("default", "token", False, gate.host).changed
+                assert private.count() == 0
+        assert gate.live() == rows
+        # What a shell in the background does is no part of the next turn.
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
     assert through.count() > 0, "nothing came through, so nothing could leak"
     assert "HOLD" not in gate.rules()
 
@@ -186,6 +257,31 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert "blackhole" not in sh(SHUT_BY)
     assert net.tcp("office", "wan", WAN4) == "203.0.113.2"
     assert load == gate.host.read("/etc/ipmasq/default.load")
+
+
+def test_a_boot_that_fails_stays_closed_for_ipv6(gate, net):
+    office6 = CLIENTS["office"][2]
+    gate.apply(**TWO_LANS)
+    gate.host.put("/etc/ipmasq/default.load", "false\n")
+    sh(FLUSH[gate.programs])
+    assert gate.host.boot().returncode == 1
+    sh(FORWARD_ALL)
+    private = Counter(net, "wan", office6)
+    with (
+        net.socket("office", socket.AF_INET6, socket.SOCK_DGRAM) as inside,
+        flood(net, "office", office6, WAN6),
+        flood(net, "wan", WAN6, office6),
+    ):
+        inside.bind((office6, 9999))
+        inside.setblocking(False)
+        time.sleep(0.2)
+        closed(net, "wan", "office", office6)
+        assert (private.count(), select.select([inside], [], [], 0)[0]) == (0, [])
+        assert net.ping("office", "fd00:1::1") and net.ping("wan", GATE6), "the host itself is still there"
+        # Nothing else stops them.
+        sh("for link in wan0 lan0; do ip -6 rule del pref 6 iif $link blackhole; done")
+        time.sleep(0.2)
+        assert private.count() > 0 and select.select([inside], [], [], 1)[0]
 
 
 @pytest.mark.parametrize("how", ["a boot that fails", "a service that flushes"])

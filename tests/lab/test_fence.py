@@ -9,6 +9,7 @@ What the fence lets through is in integration.
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 
@@ -141,6 +142,10 @@ def test_it_stands_through_whatever_is_done_by_hand(machine: Machine) -> None:
 
 
 #: Each packet is a new flow: to one port after the other.
+#: How often nftables.service is reloaded and restarted under each saved ruleset.
+RELOADS = int(os.environ.get("IPMASQ_RELOADS", "2"))
+#: Debian's empty ruleset; one that somebody has saved with the fence, for which the fence is taken down.
+SAVES = ("true", "(echo flush ruleset; nft list ruleset) > /etc/nftables.conf")
 FLOOD = """
 import socket, sys, time
 out, port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
@@ -218,5 +223,34 @@ def test_a_neighbour_that_loads_its_rules_again_opens_nothing(neighbour: str) ->
         assert found["translated"] > 1000, "nothing was sent, so nothing could leak"
         assert machine.sh(STANDS).strip() == "1"
         assert not machine.apply(**GATEWAY)["changed"]
+    finally:
+        machine.remove()
+
+
+def test_a_reload_or_restart_of_nftables_service_opens_nothing() -> None:
+    """Under new flows in both directions. A package upgrade does this."""
+    machine = Machine(image_with("bookworm"), "ipmasq-reload", systemd=True)
+    try:
+        machine.sh(WIRE + "; ip route add default via 198.51.100.1; " + ENDS)
+        machine.sh("systemctl enable --now --quiet nftables")
+        assert "+ fence: stands" in machine.apply(**GATEWAY)["differences"]
+        machine.sh(f"cat > /root/flood << 'END'\n{FLOOD}\nEND\n" + COUNT)
+        for saved in SAVES:
+            machine.sh(saved)
+            for verb in ("reload", "restart") * RELOADS:
+                before = seen(machine)["translated"]
+                machine.sh(f"systemctl reset-failed nftables; timeout 30 systemctl {verb} nftables; sleep 0.3")
+                found = seen(machine)
+                assert found["translated"] > before, (saved, verb, "nothing was sent, so nothing could leak")
+                assert (found["private"], found["intruder"]) == (0, 0), (saved, verb, found)
+            machine.sh(f"for n in $(seq 50); do [ $({STANDS}) = 1 ] && break; sleep 0.1; done")
+            assert machine.sh(STANDS).strip() == "1"
+        assert machine.sh(OUT).strip() == "3 received"
+        assert machine.sh("ip rule | grep -c blackhole || true").strip() == "0"
+        # Without the drop-in and the fence, it would have been otherwise.
+        machine.sh("rm /etc/systemd/system/nftables.service.d/*ipmasq*; systemctl daemon-reload")
+        machine.sh("systemctl stop ipmasq-fence; nft flush ruleset; sleep 0.3")
+        found = seen(machine)
+        assert found["private"] > 10 and found["intruder"] > 10, found
     finally:
         machine.remove()

@@ -213,7 +213,7 @@ if [ "$1" != late ] && [ ! -e /run/docker.pid ] && [ -e /etc/systemd/system/dock
     # Its drop-in does nothing if docker is not started at all: a failed dependency, or a condition. This waits for the
     # end of its job, whatever that is.
     systemctl reset-failed ipmasq-late.service 2> /dev/null
-    systemd-run --quiet --no-block --unit=ipmasq-late --description="Turn on forwarding after docker" \\
+    systemd-run --quiet --no-block --unit=ipmasq-late --description="NAT gateway: turns on forwarding after docker" \\
         --property=After=docker.service /bin/sh /etc/ipmasq/boot late 2> /dev/null || is_late_waiting ||
         echo "ipmasq: if docker is not started, forwarding stays off: systemd-run has failed" >&2
 fi

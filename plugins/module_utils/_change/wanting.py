@@ -30,6 +30,7 @@ from .._parts.services import check_servable
 from .._resolve import declared
 from .._resolve.choice import NOTHING
 from .._resolve.inside import forwarded_families
+from .._resolve.remarks import through_vpn
 from .._resolve.resolve import resolve
 from .._resolve.resolved import describe_gateway, only_sound
 from .._rules.chains import with_twins
@@ -118,6 +119,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
         notes = ("backend {0}".format(choice.why), *notes)
     warnings = drops + resolved.warnings
     remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, movable)
+    remarks += through_vpn(gateway, facts, found_ports.ends)
     return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
 
 

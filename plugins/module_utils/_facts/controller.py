@@ -21,6 +21,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._base.errors import GatewayError
+from .._base.net import is_address
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -44,10 +45,11 @@ ROOT = "0"
 
 @dataclass(frozen=True)
 class Reach:
-    """``run`` is the SSH port that this run uses; None without SSH."""
+    """``run`` is the SSH port that this run uses; None without SSH. ``ends``: the controller's address, and ours."""
 
     run: t.Optional[int]
     servers: t.Tuple[int, ...]
+    ends: t.Tuple[str, ...] = ()
 
     @property
     def ports(self) -> t.Tuple[int, ...]:
@@ -67,8 +69,10 @@ def reach(host: Sight) -> Reach:
     """The key of a record has the answer, so its questions do not belong to the record."""
     host = host.aside()
     listening = _listening(host)
-    run = _run_port(host)
-    return Reach(run if run in listening.values() else None, _server_ports(host, listening))
+    run, ends = _run(host)
+    if run not in listening.values():
+        run, ends = None, ()
+    return Reach(run, _server_ports(host, listening), ends)
 
 
 def kept_open(wanted: t.Optional[t.Tuple[int, ...]], earlier: t.Iterable[int], found: Reach) -> Kept:
@@ -100,20 +104,22 @@ def refusal(wanted: t.Optional[t.Tuple[int, ...]], found: Reach) -> t.Tuple[str,
     )
 
 
-def _run_port(host: Sight) -> t.Optional[int]:
-    """The SSH server's port of this run, as its user tells it. sudo removes SSH_CONNECTION (ssh(1)) from the
-    environment, so parent processes are searched, too.
+def _run(host: Sight) -> t.Tuple[t.Optional[int], t.Tuple[str, ...]]:
+    """The SSH server's port of this run, and the addresses of both ends, as its user tells it. sudo removes
+    SSH_CONNECTION (ssh(1)) from the environment, so parent processes are searched, too.
     """
     pid = "self"
     for _generation in range(MOST_ANCESTORS):
-        found = re.search(r"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)", _text(host, pid, "environ"))
+        found = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) (\d+)", _text(host, pid, "environ"))
         if found:
-            return int(found.group(1))
+            # sshd writes UNKNOWN for what it does not know, and link-local addresses with their link.
+            ends = found.groups()[:2]
+            return int(found.group(3)), ends if all(is_address(each) and "%" not in each for each in ends) else ()
         parent = _parent(host, pid)
         if parent in ("", "0"):
             break
         pid = parent
-    return None
+    return None, ()
 
 
 def _server_ports(host: Sight, listening: t.Mapping[str, int]) -> t.Tuple[int, ...]:

@@ -175,7 +175,7 @@ def manager_of(interface: Interface) -> str:
 
 def is_left_alone(interface: Interface) -> bool:
     """Whether an undeclared link is left to its manager."""
-    return _is_vpn(interface) or bool(_by_name(interface))
+    return is_vpn(interface) or bool(_by_name(interface))
 
 
 def _marked(interface: Interface, patterns: t.Sequence[str]) -> Interface:
@@ -186,7 +186,7 @@ def _leads_to_container(port: Interface) -> bool:
     return port.far and bool(CONTAINER_PORT.match(port.name))
 
 
-def _is_vpn(interface: Interface) -> bool:
+def is_vpn(interface: Interface) -> bool:
     return interface.kind in VPNS or (interface.kind == "tap" and matches_any(TUNNEL_LINKS, interface.name))
 
 
@@ -350,7 +350,7 @@ def _reached(rules: t.Iterable[t.Mapping[str, t.Any]]) -> t.Optional[t.Set[str]]
 
 def _with_routed(interface: Interface, host: Sight) -> Interface:
     """The routes show the networks behind a manager's link, or a link with only /32 addresses (as in many clouds)."""
-    managed, vpn = bool(manager_of(interface)), _is_vpn(interface)
+    managed, vpn = bool(manager_of(interface)), is_vpn(interface)
     if interface.name == "lo" or not (interface.addresses or vpn) or (interface.networks and not managed):
         return interface
     # VPNs have routes in tables of their own (Tailscale: 52), and to networks of both families without any address.

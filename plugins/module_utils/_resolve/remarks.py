@@ -12,7 +12,7 @@ import typing as t
 
 from .._base.net import family_of, matches_any, patterns_overlap
 from .._base.values import is_private, overlaps, shorten
-from .._facts.links import is_left_alone
+from .._facts.links import is_left_alone, is_vpn
 from .around import bridges_below, leads_anywhere
 from .choice import rogue_links
 from .inside import private_to, sources_of
@@ -289,3 +289,26 @@ def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
 def _listed(names: t.Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (" and {0} more".format(more) if more > 0 else "")
+
+
+def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tuple[str, ...]:
+    """If the operator comes through a VPN of this host. ``ends``: the addresses of both ends of the SSH connection,
+    the controller's first; none if there is no such connection.
+
+    What carries the VPN is a connection that is open already, so a change that closes it passes every test that is
+    made through the VPN.
+    """
+    allowed = {protocol for item in gateway.input_allow for protocol in item.protocol or ("any",)}
+    if gateway.input != "protect" or allowed - {"tcp"} or not ends:
+        return ()
+    here = [each for each in facts.interfaces if ends[1] in each.addresses]
+    # At the address of a LAN or of lo, from a network behind the VPN.
+    behind = [each for each in facts.interfaces if is_vpn(each) and overlaps(ends[:1], each.networks + each.routed)]
+    wans = [wan.interface for wan in gateway.wans]
+    used = [each.name for each in here if is_vpn(each)] or [each.name for each in behind]
+    if not used or any(matches_any(wans, name) for name in [used[0], *(each.name for each in here)]):
+        return ()
+    return (
+        "input: this run comes through VPN {0}; the packets that carry that VPN (for WireGuard, those to its UDP port) "
+        "are let in only if input_allow lists them, and nobody notices before the VPN has been idle".format(used[0]),
+    )

@@ -129,7 +129,8 @@ cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 FORGET = """\
 if [ -e {folder}.forget ]; then
     exec 9>&-
-    [ -e /run/systemd/system ] && systemd-run --quiet /bin/sh {folder}.forget 2> /dev/null ||
+    [ -e /run/systemd/system ] &&
+        systemd-run --quiet --description="NAT gateway: forgets connections" /bin/sh {folder}.forget 2> /dev/null ||
         setsid sh {folder}.forget < /dev/null > /dev/null 2>&1 &
 fi
 """
@@ -350,12 +351,16 @@ def _stage(keeping: Keeping) -> str:
 
 
 def _parts(keeping: Keeping) -> t.Dict[str, str]:
-    """The temporary name of every file; the last one decides."""
-    ours, stage = posixpath.dirname(keeping.commit), _stage(keeping)
-    return {
-        path: posixpath.join(stage, posixpath.basename(path)) if posixpath.dirname(path) == ours else path + PART
-        for path in [*keeping.files, keeping.commit]
-    }
+    """The temporary name of every file; the last one decides.
+
+    NetworkManager and dhcpcd run whatever is in the folders of their hooks, but no hidden file.
+    """
+    found = {}
+    for path in [*keeping.files, keeping.commit]:
+        folder, name = posixpath.split(path)
+        is_ours = folder == posixpath.dirname(keeping.commit)
+        found[path] = posixpath.join(*(_stage(keeping), name) if is_ours else (folder, "." + name + PART))
+    return found
 
 
 def _begun(keeping: Keeping) -> t.List[str]:

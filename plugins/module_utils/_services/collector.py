@@ -152,7 +152,7 @@ switches_as_applied() {
 files_as_applied() {
     as=0
     ! (cd "$here" && sed '$d' "$1.sums" | sha256sum -c > /dev/null 2>&1) || as=1
-    [ -z "$(find "$here" -name "$1.*" ! -perm 600)" ] && is_loaded_at_boot || as=0
+    [ -z "$(find "$here" -name "$1.*" ! -type d ! -perm 600)" ] && is_loaded_at_boot || as=0
     echo "as_applied what=\"files\" $as"
 }
 ports_used() {

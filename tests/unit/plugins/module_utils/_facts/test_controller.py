@@ -84,6 +84,12 @@ def little_endian(monkeypatch):
 
 def test_the_port_of_the_ssh_server():
     host = host_with(2222, self=(7, ["A=1", "SSH_CONNECTION=192.0.2.1 50022 192.0.2.2 2222"]))
+    assert reach(host) == Reach(2222, (), ("192.0.2.1", "192.0.2.2"))
+
+
+@pytest.mark.parametrize("end", ["UNKNOWN", "fe80::1%wan0", "somewhere"])
+def test_an_end_that_is_no_plain_address_is_left_out(end):
+    host = host_with(2222, self=(7, ["SSH_CONNECTION={0} 50022 192.0.2.2 2222".format(end)]))
     assert reach(host) == Reach(2222, ())
 
 
@@ -220,7 +226,7 @@ def test_the_port_that_an_environment_tells_counts_if_root_listens_there(uid):
         found.row(ANY4, 31337, 77, uid=uid)
     assert reach(found.host) == Reach(None, (22,))
     found.row(ANY4, 31337, 78)
-    assert reach(found.host) == Reach(31337, (22,))
+    assert reach(found.host) == Reach(31337, (22,), ("192.0.2.1", "192.0.2.2"))
 
 
 # --- what stays open ---------------------------------------------------------------------------------------------

@@ -181,6 +181,27 @@ def test_a_table_that_no_rule_leads_to_is_no_way_out(rules, found):
     assert host.calls[2] == ["ip", "-j", "-4", "rule", "show"]
 
 
+#: drivers/net/ppp/pppoe.c, pppoe_seq_show(): number of the session in hexadecimal, address of the other end, link.
+PPPOE = """\
+Id       Address              Device
+0001     02:00:5e:00:00:01      eth0.7
+002A     02:00:5e:00:00:02      eth1
+0003     02:00:5e:00:00:01      eth0.7
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "carriers"),
+    [(PPPOE, ("eth0.7", "eth1")), (PPPOE.splitlines()[0] + "\n", ()), ("", ()), (None, ())],
+    ids=["sessions", "none", "empty", "no module"],
+)
+def test_the_links_that_carry_pppoe(text, carriers):
+    host = fakes.FakeHost()
+    if text is not None:
+        host.files["/proc/net/pppoe"] = text
+    assert read_facts(host).carriers == carriers
+
+
 def test_a_host_without_ipv6_is_not_asked_for_its_routes():
     host = fakes.FakeHost(ipv6=False)
     assert read_facts(host).default_routes == ("ppp0",)

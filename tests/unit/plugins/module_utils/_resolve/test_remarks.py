@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import Facts, Interface, Route
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.neighbour import Neighbour
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
+from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.remarks import through_vpn
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
@@ -353,3 +354,37 @@ def test_a_clat_beside_its_uplink():
     for source, expected in (([], (words,)), (["2001:db8::c1a7/128"], ())):
         wans = [{"interface": "clat", "carried_from": source}, {"interface": "wan0"}]
         assert told([clat, WAN, LAN], [OUT, Route("clat")], wans=wans).remarks == expected
+
+
+VPN = link("wg0", "10.9.0.0/24", kind="wireguard", routed=("10.8.0.0/16",))
+ALLOWED = [{"name": "vpn", "protocol": ["udp"], "port": ["51820"]}]
+
+
+@pytest.mark.parametrize(
+    ("ends", "options", "is_told"),
+    [
+        (("10.9.0.2", "10.9.0.1"), {}, True),
+        (("10.8.7.6", "192.168.1.1"), {}, True),  # from a network behind it, at the LAN's address
+        (("10.9.0.2", "10.9.0.1"), {"input_allow": [dict(ALLOWED[0], protocol=["tcp"])]}, True),
+        (("10.9.0.2", "10.9.0.1"), {"input_allow": ALLOWED}, False),
+        (("10.9.0.2", "10.9.0.1"), {"input": "open"}, False),
+        (("198.51.100.7", "203.0.113.2"), {}, False),
+        (("10.8.7.6", "203.0.113.2"), {}, False),  # what the VPN has a route to comes in by the WAN
+        (("192.168.1.10", "192.168.1.1"), {}, False),
+        ((), {}, False),
+    ],
+)
+def test_an_operator_who_comes_through_a_vpn(ends, options, is_told):
+    """The VPN's own connection is open already: it hides that nothing lets it in."""
+    found = told([WAN, LAN, VPN], **{"input": "protect", **options})
+    sentences = through_vpn(found.gateway, Facts((WAN, LAN, VPN), (OUT,)), ends)
+    assert [each[:44] for each in sentences] == ["input: this run comes through VPN wg0; the pac"[:44]] * is_told
+
+
+def test_a_vpn_that_is_a_lan_or_a_wan():
+    """What carries it comes in by a WAN all the same; a VPN that is a WAN begins here."""
+    ends, facts = ("10.9.0.2", "10.9.0.1"), Facts((WAN, LAN, VPN), (OUT,))
+    found = told([WAN, LAN, VPN], input="protect", lans=[OFFICE, {"name": "road", "interfaces": ["wg0"]}])
+    assert len(through_vpn(found.gateway, facts, ends)) == 1
+    found = told([WAN, LAN, VPN], input="protect", wans=[{"interface": "wan0"}, {"interface": "wg0"}])
+    assert through_vpn(found.gateway, facts, ends) == ()

@@ -69,7 +69,7 @@ def test_one_process_moves_the_files_of_our_own_folder():
     many = Keeping("/etc/ipmasq/x.commit", {**files, "/etc/sysctl.d/90-x.conf": ("", 0o644)})
     lines = copies(many)["new/0/x.commit"][0].splitlines()
     assert len([line for line in lines if "mv -f" in line]) == 2
-    assert "[ ! -e /etc/sysctl.d/90-x.conf.ipmasq-new ] || " in lines[4]
+    assert "[ ! -e /etc/sysctl.d/.90-x.conf.ipmasq-new ] || " in lines[4]
     keep = scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, many))["keep"].splitlines()
     assert "free_ours /etc/ipmasq/x.json /etc/ipmasq/x.nft /etc/ipmasq/x.load /etc/ipmasq/x.sums" in keep
     assert [line for line in keep if line.startswith("free ")] == [
@@ -81,10 +81,10 @@ def test_two_files_of_one_name_in_two_folders_are_two():
     files = {"/etc/a.d/ours": ("1", 0o600), "/etc/b.d/ours": ("2", 0o644), "/etc/ipmasq/ours": ("3", 0o644)}
     both = Keeping("/etc/ipmasq/x.commit", files)
     found = {name: text for name, (text, _mode) in copies(both).items() if "ours" in name}
-    assert found == {"new/0/ours.ipmasq-new": "1", "new/1/ours.ipmasq-new": "2", "new/2/ours": "3"}
+    assert found == {"new/0/.ours.ipmasq-new": "1", "new/1/.ours.ipmasq-new": "2", "new/2/ours": "3"}
     lines = scripts("/run/ipmasq/default", "secret", "''", Prepared(BACK, both))["keep"].splitlines()
-    assert "cp -p new/0/ours.ipmasq-new /etc/a.d || give_up" in lines
-    assert "cp -p new/1/ours.ipmasq-new /etc/b.d || give_up" in lines
+    assert "cp -p new/0/.ours.ipmasq-new /etc/a.d || give_up" in lines
+    assert "cp -p new/1/.ours.ipmasq-new /etc/b.d || give_up" in lines
     assert "cp -Rp new/2 /etc/ipmasq/x.ipmasq-new || give_up" in lines
 
 
