@@ -107,6 +107,13 @@ def test_hairpin_for_sources_outside_only_is_refused(nft):
         nft.apply(**with_forwards(forward(source=["198.18.0.0/24"], hairpin=True)))
 
 
+def test_a_forward_for_sources_inside_only_is_refused_without_hairpin(nft):
+    wire_gateway()
+    with pytest.raises(GatewayError, match="has no effect, because every source is in a LAN; add the clients outside"):
+        nft.apply(**with_forwards(forward(source=["192.168.2.0/24", "192.168.1.77/32"])))
+    nft.apply(**with_forwards(forward(source=["192.168.2.0/24", "198.18.0.0/24"])))
+
+
 # --- Two forwards that end at one server and port --------------------------------------------------------------------
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._base.net import is_suffix
+from .._base.net import family_of, is_suffix
 from .._base.values import networks_of, overlaps
 from .._intent.conflicts import is_pinhole
 from .check_nat import ends_of_link
-from .inside import inside
+from .inside import inside, outside_sources
 
 if TYPE_CHECKING:
     from .._base.errors import Problems
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def check_forwards(gateway: Resolved, problems: Problems, missed: Missed) -> None:
     known = ", ".join("{0} {1}".format(lan.name, " ".join(lan.networks[:3])) for lan in gateway.lans)
-    known_networks = [net for lan in gateway.lans for net in lan.networks]
     for index, item in gateway.sound("port_forwards"):
         where = "port_forwards[{0}] '{1}'".format(index, item.name)
         found = [inside(gateway).find(server) for server in item.to]
@@ -43,16 +42,31 @@ def check_forwards(gateway: Resolved, problems: Problems, missed: Missed) -> Non
                         server, place[0].name
                     ),
                 )
-        if item.hairpin and item.source and not overlaps(item.source, known_networks):
-            problems.add(
-                where,
-                "hairpin has no effect, because no source is in a LAN; add the inside clients to source, or leave "
-                "hairpin out",
-            )
+        _check_sources(where, item, gateway, problems)
         if len({place[0].name for place in found if place}) > 1:
             problems.add(where, "to lists servers in different LANs; they must share one LAN")
         if is_pinhole(gateway, item):
             _check_pinhole(where, item, problems)
+
+
+def _check_sources(where: str, item: PortForward, gateway: Resolved, problems: Problems) -> None:
+    families = {family_of(server) for server in item.to}
+    if (
+        item.hairpin
+        and item.source
+        and not overlaps(item.source, [net for lan in gateway.lans for net in lan.networks])
+    ):
+        problems.add(
+            where,
+            "hairpin has no effect, because no source is in a LAN; add the inside clients to source, or leave "
+            "hairpin out",
+        )
+    if not item.hairpin and all(outside_sources(gateway, item, family) is None for family in families):
+        problems.add(
+            where,
+            "has no effect, because every source is in a LAN; add the clients outside to source, or set hairpin for "
+            "those inside",
+        )
 
 
 def _check_pinhole(where: str, item: PortForward, problems: Problems) -> None:
