@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
             # It may as well belong to a test that is running.
             print(f"lab {name}: still there; if no test is running: {REMOVE.format(name)}")
         return 0
-    print("demo: a lab of five containers (the first time, its image takes about a minute)", flush=True)
+    print("demo: a lab of five hosts (the first time, its image takes about a minute)", flush=True)
     playbook("ipmasq.linux.lab", "-e", f"lab_name={NAME}", quiet=True)
     print("demo: ansible-playbook -i", inventory(), "ipmasq.linux.site", flush=True)
     playbook("-i", str(inventory()), "ipmasq.linux.site")
