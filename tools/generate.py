@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Write what the code already says: from the module's options, the role's variables, their defaults, how the role hands
-them over, and their page; from the backends' features, the table of backends.
+them over, and their page; from what the module returns, the table of the role's result; from the backends' features,
+the table of backends.
 
 python tools/generate.py           writes the files
 tools/generate.py --check   exits 1 and names those that differ
@@ -29,10 +30,12 @@ DEFAULTS = ROOT / "roles/gateway/defaults/main.yml"
 APPLY = ROOT / "roles/gateway/tasks/apply.yml"
 TABLE = ROOT / "docs/backends.md"
 OPTIONS = ROOT / "docs/options.md"
+PLAYBOOKS = ROOT / "docs/playbooks.md"
 COLLECTION = "ansible_collections.ipmasq.linux.plugins"
 BEGIN_ARGUMENTS, END_ARGUMENTS = "    # begin: arguments, written by tools/generate.py\n", "    # end: arguments\n"
 BEGIN, END = "<!-- begin: features, written by tools/generate.py -->", "<!-- end: features -->"
 BEGIN_OPTIONS, END_OPTIONS = "<!-- begin: options, written by tools/generate.py -->", "<!-- end: options -->"
+BEGIN_RESULT, END_RESULT = "<!-- begin: result, written by tools/generate.py -->", "<!-- end: result -->"
 #: Ansible's semantic markup: O(name), V(value), M(module), C(code), RV(name), and its older letters.
 MARKUP = re.compile(r"\b(?:O|V|C|RV|E|M|P)\(((?:[^()\\]|\\.)*)\)")
 HEADER = """\
@@ -271,6 +274,23 @@ def meaning_of(option: Option) -> str:
     return MARKUP.sub(plain, text).replace("|", "\\|")
 
 
+def result_text() -> str:
+    """Everything that the role's result contains, in the words of the role."""
+    returned = yaml.safe_load(importlib.import_module(COLLECTION + ".modules.gateway").RETURN)
+    lines = ["| key | type | returned | meaning |", "|---|---|---|---|"]
+    return "\n".join(lines + list(result_rows(returned, "", "")))
+
+
+def result_rows(keys: Option, before: str, returned: str) -> t.Iterator[str]:
+    for name, value in keys.items():
+        when = value.get("returned", returned)
+        words = meaning_of(option_of(value)).replace("#role`", "`")
+        shown = MARKUP.sub(plain, prefixed(when, "gateway_"))
+        yield "| `{0}` | {1} | {2} | {3} |".format(before + name, kind_of(value), shown, words)
+        many = "[]" * (value["type"] == "list")
+        yield from result_rows(value.get("contains", {}), "{0}{1}{2}.".format(before, name, many), when)
+
+
 def plain(found: re.Match[str]) -> str:
     return "`{0}`".format(found.group(1).replace("\\", "").replace("ignore:", ""))
 
@@ -292,6 +312,7 @@ def main(arguments: list[str]) -> int:
         APPLY: between(APPLY, BEGIN_ARGUMENTS, END_ARGUMENTS, role_arguments()),
         TABLE: between(TABLE, BEGIN, END, "\n\n{0}\n\n".format(feature_table())),
         OPTIONS: between(OPTIONS, BEGIN_OPTIONS, END_OPTIONS, "\n\n{0}\n\n".format(options_text())),
+        PLAYBOOKS: between(PLAYBOOKS, BEGIN_RESULT, END_RESULT, "\n\n{0}\n\n".format(result_text())),
     }
     different = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
     if arguments == ["--check"]:
