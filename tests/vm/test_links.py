@@ -16,6 +16,7 @@ from wiring import (
     CLIENT,
     GATE,
     OFFICE,
+    PORT,
     SERVER,
     ask,
     dial,
@@ -86,6 +87,29 @@ def test_established_connections_go_past_the_rules(machine: Machine) -> None:
     assert not machine.apply(OFFLOAD)["changed"]
     machine.module("gateway", {"state": "absent", "confirm_timeout": 0})
     assert machine.sh("nft list ruleset").strip() == ""
+
+
+def test_a_change_reaches_what_goes_past_the_rules(machine: Machine) -> None:
+    """A connection that is offloaded ends if the change closes it, and is translated as before if it does not."""
+    wire_lan(machine)
+    wire_wan(machine)
+    machine.apply(OFFLOAD)
+    keep_asking(machine, SERVER)
+    offloaded = "conntrack -L -p udp 2>/dev/null | grep -q OFFLOAD"
+    wait_for(machine, offloaded)
+    item = {"name": "asked", "protocol": ["udp"], "port": ["9"], "action": "drop"}
+    machine.apply(dict(OFFLOAD, outbound=[item]))
+    seen = int(machine.sh("wc -l < " + ANSWERS))
+    wait_for(machine, "test $(wc -l < {0}) -gt {1}".format(ANSWERS, seen + 10))
+    assert set(machine.read(ANSWERS).split()) == {GATE}
+    wait_for(machine, offloaded)
+    machine.apply(dict(OFFLOAD, outbound=[dict(item, port=[PORT])]))
+    # The kernel looks once a second for connections that are gone.
+    machine.sh("sleep 3")
+    seen = int(machine.sh("wc -l < " + ANSWERS))
+    machine.sh("sleep 3")
+    assert int(machine.sh("wc -l < " + ANSWERS)) == seen
+    machine.sh("systemctl stop asker")
 
 
 def forwarded(machine: Machine) -> int:
