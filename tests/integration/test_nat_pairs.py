@@ -434,6 +434,18 @@ def test_answers_by_the_second_wan_need_the_lines_of_the_page_and_a_run_says_so(
     assert not [remark for remark in gate.apply(**params).remarks if "docs/nat.md" in remark]
 
 
+def test_the_same_lines_send_answers_of_ipv6_back(gate, net):
+    net.wire_second_wan()
+    net.nodes["isp"].sh("ip addr add 2001:db8:55::5/128 dev lo nodad")
+    gate.apply(**dict(with_forwards(forward("b", wan="wan1", to=[OFFICE6])), wans=BOTH_WANS))
+    far = {"bind": ("2001:db8:55::5", 0)}
+    assert net.asks("tcp", "isp", "office", SECOND6, 8443, timeout=0.3, **far) == "timeout"
+    sh(lines("Several WANs", "sh"))
+    load(lines("Several WANs", "nft"))
+    assert net.asks("tcp", "isp", "office", SECOND6, 8443, **far).peer == "2001:db8:55::5"
+    assert net.asks("tcp", "isp", "gate", SECOND6, 8080, **far).node == "gate"
+
+
 def test_dns_of_a_lan_is_redirected_by_the_lines_of_the_page(gate, net):
     gate.apply(**TWO_LANS)
     load(lines("Redirecting a LAN's DNS to the gateway", "nft"))
