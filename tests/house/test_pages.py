@@ -106,7 +106,7 @@ def test_the_roles_result_has_all_its_keys() -> None:
     ]
     keys = {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
     assert len(keys) > 7
-    assert keys | {"warnings", "proof", "pending", "problems", "msg", "missing_programs"} == described
+    assert keys | {"warnings", "proof", "pending", "problems", "msg", "missing_programs"} <= described
 
 
 # --- Why a change was rolled back -------------------------------------------------------------------------------------
