@@ -52,6 +52,8 @@ DESCRIPTION = [
     "becomes a LAN. The role prints its choice as variables, and later runs keep it.",
     "The role runs one module on a host where nothing must be installed. It does not need facts.",
 ]
+#: How a role's task hands an option over.
+OMITTED = '    {1}: "{{{{ omit if {0}_{1} is none else {0}_{1} }}}}"\n'
 #: Options of the role that the module does not have.
 ROLE_ONLY = {
     "gateway_install": {
@@ -78,7 +80,7 @@ CLIENT_ONLY = {
             "they were gathered, from C(lab_addresses) of the lab and from C(ansible_host). If none of these lies in a "
             "network of this host, the gateways are asked, once for all clients.",
         ],
-        "type": "str",
+        "type": "raw",
         "default": "gateways",
     }
 }
@@ -123,14 +125,16 @@ def role_spec() -> str:
     return HEADER.format("gateway") + dumped({"argument_specs": {"apply": main}})
 
 
-def client_options() -> Option:
+def client_options(shown: t.Callable[[Option, str], Option]) -> Option:
     """The variables of the role lan_client: name to option, in the module's order."""
     module = importlib.import_module(COLLECTION + ".modules.lan_client")
     fragment = importlib.import_module(COLLECTION + ".doc_fragments.options").ModuleDocFragment
     texts = (module.DOCUMENTATION, fragment.CONFIRM_CLIENT)
     options = {name: option for text in texts for name, option in yaml.safe_load(text)["options"].items()}
-    shown = {"lan_client_" + name: option_of(option, "lan_client_") for name, option in options.items()}
-    return {**shown, **CLIENT_ONLY}
+    return {
+        **{"lan_client_" + name: shown(option, "lan_client_") for name, option in options.items()},
+        **CLIENT_ONLY,
+    }
 
 
 def client_spec() -> str:
@@ -139,19 +143,25 @@ def client_spec() -> str:
         "short_description": yaml.safe_load(module.DOCUMENTATION)["short_description"],
         "description": CLIENT_DESCRIPTION,
         "author": ["ipmasq.linux contributors"],
-        "options": client_options(),
+        "options": client_options(variable_of),
     }
-    return HEADER.format("lan_client") + dumped({"argument_specs": {"main": main}})
+    # Not of the entry point main: Ansible's own validation would speak first, and show the whole of this.
+    return HEADER.format("lan_client") + dumped({"argument_specs": {"apply": main}})
 
 
 def client_defaults() -> str:
-    defaults = {name: option["default"] for name, option in client_options().items()}
+    defaults = {name: option["default"] for name, option in client_options(option_of).items()}
     return HEADER.format("lan_client") + DESCRIBED + dumped(defaults)
 
 
 def client_arguments() -> str:
-    handed = {name[len("lan_client_") :]: CLIENT_HANDED.get(name, name) for name in client_options()}
-    return "".join('    {0}: "{{{{ {1} }}}}"\n'.format(*pair) for pair in handed.items())
+    """What is null is left out, as in the role gateway; what the role finds by itself is never null."""
+    names = [name[len("lan_client_") :] for name in client_options(option_of)]
+    handed = {name: CLIENT_HANDED.get("lan_client_" + name) for name in names}
+    return "".join(
+        '    {0}: "{{{{ {1} }}}}"\n'.format(name, found) if found else OMITTED.format("lan_client", name)
+        for name, found in handed.items()
+    )
 
 
 def role_defaults() -> str:
@@ -165,23 +175,22 @@ def role_defaults() -> str:
 
 def role_arguments() -> str:
     """What is null is left out, because templates of ansible-core before 2.19 turn it into text."""
-    line = '    {0}: "{{{{ omit if gateway_{0} is none else gateway_{0} }}}}"\n'
     names = [name[len("gateway_") :] for name in role_options(option_of) if name not in ROLE_ONLY]
     long = importlib.import_module(COLLECTION + ".module_utils._intent.argspec").LONG
     names = [name for name in names if name not in long]
-    return "".join(line.format(name) for name in names)
+    return "".join(OMITTED.format("gateway", name) for name in names)
 
 
 def dumped(value: t.Any) -> str:
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, width=88, allow_unicode=True)
 
 
-def variable_of(option: Option) -> Option:
+def variable_of(option: Option, prefix: str = "gateway_") -> Option:
     """A variable that Ansible does not check: it names no item, reports one mistake at a time, refuses empty values.
 
     The task does (plugins/plugin_utils/arguments.py), with the same message however the role is called.
     """
-    found = dict(option_of(option), type="raw")
+    found = dict(option_of(option, prefix), type="raw")
     of = "dictionaries" if found.pop("elements", "") == "dict" else "words"
     words = {"bool": "V(true) or V(false).", "int": "A number.", "dict": "A dictionary."}
     words["list"] = "A list of {0}.".format(of)

@@ -174,6 +174,10 @@ def test_the_role_hands_over_every_option_that_is_not_empty() -> None:
     assert set(task) == {name[len("gateway_") :] for name in options} - long - {"install"}
     for name, value in task.items():
         assert value == f"{{{{ omit if gateway_{name} is none else gateway_{name} }}}}"
+    task = load("roles/lan_client/tasks/apply.yml")[0]["ipmasq.linux.lan_client"]
+    assert task.pop("gateways") == "{{ lan_client__candidates }}"
+    for name, value in task.items():
+        assert value == f"{{{{ omit if lan_client_{name} is none else lan_client_{name} }}}}"
 
 
 def test_the_page_of_options_names_every_variable_of_the_gateway() -> None:

@@ -228,6 +228,63 @@ def test_one_mistake_has_one_message_and_what_is_empty_is_none(box, how):
     assert not box.apply(**ONE)["changed"]
 
 
+@pytest.mark.parametrize("how", [{}, {"rolespec_validate": False}], ids=["validated", "as in a playbook"])
+def test_one_mistake_has_one_message_in_the_role_of_clients(box, how):
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.lan_client", **how}}
+    wrong = {"lan_client_state": "presnt", "lan_client_unmanaged": "skp", "lan_client_confirm_timeout": "soon"}
+    rc, results = run(box, play(box, role, vars=wrong))
+    assert rc == 2
+    assert results[-1][1]["gw1"]["msg"].splitlines() == [
+        "lan_client_state: 'presnt' is not one of present, absent; did you mean present?",
+        "lan_client_unmanaged: 'skp' is not one of fail, skip; did you mean skip?",
+        "lan_client_confirm_timeout: 'soon' is not an integer",
+    ]
+    defaults = yaml.safe_load((ROOT / "roles/lan_client/defaults/main.yml").read_text(encoding="utf-8"))
+    (box.folder / "hosts.ini").write_text("gw1 ansible_connection=local\n", encoding="utf-8")
+    rc, results = run(box, play(box, role, vars=dict.fromkeys(defaults)))
+    problem = "lan_client_gateways: there is no gateway to choose from; set lan_client_gateway to its address"
+    assert (rc, results[-1][1]["gw1"]["msg"]) == (2, problem)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"lab_state": "presnt"}, "lab_state: state 'presnt' is not known; choose one of present, absent"),
+        ({"lab_engine": "dokcer"}, "lab_engine: engine 'dokcer' is not known; choose one of podman, docker"),
+        (
+            {"lab_nodes": [{"name": "gw", "interface": []}]},
+            "lab_nodes[0] 'gw': has no option interface; did you mean interfaces?",
+        ),
+        ({"lab_nodes": {"name": "gw"}}, "lab_nodes: is a single item, but must be a list; put '- ' in front of it"),
+    ],
+    ids=str,
+)
+def test_one_mistake_has_one_message_in_the_lab(box, wrong, said):
+    """As people import the role, and as its playbook does."""
+    more = {"connection": "local", "roles": ["ipmasq.linux.lab"], "vars": wrong}
+    rc, results = run(box, play(box, **more))
+    assert (rc, results[-1][1]["gw1"]["msg"]) == (2, said)
+    rc, results = run(box, PLAYBOOKS / "lab.yml", "-e", json.dumps(wrong))
+    assert (rc, results[-1][1]["localhost"]["msg"]) == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("role", "typed", "meant", "more"),
+    [
+        ("lan_client", "lan_client_gatway", "lan_client_gateway", {"lan_client_state": "presnt"}),
+        ("lab", "lab_node", "lab_nodes", {"lab_state": "presnt"}),
+    ],
+)
+def test_a_mistyped_variable_of_the_other_roles_draws_a_warning(box, role, typed, meant, more):
+    """In a run that another mistake ends before anything is done."""
+    playbook = play(box, roles=["ipmasq.linux." + role], vars={typed: [], **more})
+    argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), str(playbook)]
+    done = box.inside("env", "HOME=" + str(box.folder), "COLUMNS=500", *argv)
+    assert done.returncode == 2, done.stdout
+    words = "{0} is not a variable of this role and has no effect; did you mean {1}?".format(typed, meant)
+    assert words in " ".join(done.stderr.split())
+
+
 def test_a_mistyped_variable_draws_a_warning(box):
     role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.gateway"}}
     typed = {"gateway_wans": ["wan0"], "gateway_lans": [OFFICE], "gateway_port_forward": [], "gateway_ipv4": "mine"}

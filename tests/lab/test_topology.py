@@ -59,7 +59,7 @@ TEST_PROBLEMS = [
     (("networks", 1, "name"), "wan", "lab_networks: network name 'wan' appears twice"),
     (("networks", 1, "name"), "sixteen-letters-", "lab_networks[1]: name 'sixteen-letters-' is not possible"),
     (("networks", 1, "prefixes"), ["192.168.1.1/24"], "lab_networks[1] 'office': '192.168.1.1/24' is not a network"),
-    (("networks", 1, "mut"), 9000, "lab_networks[1]: unknown option 'mut'; known are name, prefixes, mtu, p2p"),
+    (("networks", 1, "mut"), 9000, "lab_networks[1] 'office': has no option mut; did you mean mtu?"),
     (("networks", 1, "mtu"), "big", "lab_networks[1] 'office': mtu 'big' is not possible; Linux takes 68 to 65535"),
     (("networks", 1, "mtu"), 600, "lab_nodes[0] 'gateway' interfaces[1] 'office0': mtu 600 is too small for IPv6"),
     (("networks", 1, "p2p"), "maybe", "lab_networks[1] 'office': p2p 'maybe' is neither true nor false"),
@@ -140,6 +140,75 @@ def test_problem(path: tuple[t.Any, ...], value: t.Any, said: str) -> None:
         place = place[step]
     place[path[-1]] = value
     assert any(said in problem for problem in problems(raw)), problems(raw)
+
+
+OFFICE1_PLAIN = {"name": "office1", "groups": ["lan_clients"]}
+# What is set, and every problem: one mistake has one message.
+SHAPES = [
+    (("state",), "presnt", "lab_state: state 'presnt' is not known; choose one of present, absent"),
+    (("engine",), "dokcer", "lab_engine: engine 'dokcer' is not known; choose one of podman, docker"),
+    (("image_source",), "auot", "lab_image_source: image source 'auot' is not known; choose one of auto, registry"),
+    (("release",), "sid", "lab_release: release 'sid' is not known; choose one of bullseye, bookworm, trixie"),
+    (("nodes",), OFFICE1_PLAIN, "lab_nodes: is a single item, but must be a list; put '- ' in front of it"),
+    (("nodes",), "office1", "lab_nodes: 'office1' is not a list; write an item as {name: …, …}"),
+    (("nodes", OFFICE1), "office1", "lab_nodes[1]: 'office1' is not an item; write an item as {name: …, …}"),
+    (("networks",), {"name": "wan"}, "lab_networks: is a single item, but must be a list; put '- ' in front of it"),
+    (("networks", 1), "office", "lab_networks[1]: 'office' is not an item; write an item as {name: …, …}"),
+    (("nodes", OFFICE1), {"names": "office1"}, "lab_nodes[1]: has no option names; did you mean name?"),
+    (
+        ("nodes", OFFICE1),
+        {"name": "office1", "interface": [LAN0], "gateway": "192.168.1.1"},
+        "lab_nodes[1] 'office1': has no option interface; did you mean interfaces?",
+    ),
+    (
+        ("nodes", OFFICE1),
+        {"name": "office1", "colour": "red"},
+        "lab_nodes[1] 'office1': has no option colour; the options are name, host, release, manager, groups, services",
+    ),
+    (
+        ("nodes", OFFICE1, "interfaces", 0),
+        {"name": "lan0", "netwrk": "office"},
+        "lab_nodes[1] 'office1' interfaces[0] 'lan0': has no option netwrk; did you mean network?",
+    ),
+    (
+        ("nodes", OFFICE1, "interfaces"),
+        "lan0",
+        "lab_nodes[1] 'office1' interfaces: 'lan0' is not a list; write an item as {name: …, …}",
+    ),
+    (
+        ("nodes", OFFICE1, "routes"),
+        [{"to": "10.0.0.0/8", "by": "192.168.1.1", "via": "192.168.1.1"}],
+        "lab_nodes[1] 'office1' routes[0]: has no option by; the options are to, via",
+    ),
+    (("nodes", OFFICE1, "groups"), {"a": 1}, "lab_nodes[1] 'office1' groups: {'a': 1} is not a list"),
+    (("nodes", OFFICE1, "services"), True, "lab_nodes[1] 'office1' services: True is not a list"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "said"), SHAPES, ids=[said for _path, _value, said in SHAPES])
+def test_one_mistake_has_one_message(path: tuple[t.Any, ...], value: t.Any, said: str) -> None:
+    raw = topology()
+    place: t.Any = raw
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    (problem,) = problems(raw)
+    assert problem.startswith(said)
+
+
+def test_a_single_word_is_a_list_of_one() -> None:
+    raw = topology()
+    raw["nodes"][OFFICE1].update(groups="lan_clients, desks", gateway="192.168.1.1", packages="ufw")
+    raw["networks"][2]["prefixes"] = "192.168.2.0/24"
+    node = lab_topology.parse(raw).nodes[OFFICE1]
+    assert (node.groups, node.packages) == (("lan_clients", "desks"), ("ufw",))
+    assert [str(address) for address in node.gateways] == ["192.168.1.1"]
+
+
+def test_an_unknown_engine_is_one_sentence_for_a_removal_too() -> None:
+    result = wire("down", {"name": "x", "engine": "dokcer"}, {})
+    said = "lab-wire: lab_engine: engine 'dokcer' is not known; choose one of podman, docker\n"
+    assert (result.returncode, result.stderr) == (1, said)
 
 
 def test_all_problems_come_together() -> None:
@@ -332,13 +401,19 @@ def test_inventory() -> None:
 
 
 def test_argument_specs_know_the_same_choices() -> None:
-    spec = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    node = spec["lab_nodes"]["options"]
+    (entry,) = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"].values()
+    spec = entry["options"]
+    network, node = spec["lab_networks"]["options"], spec["lab_nodes"]["options"]
+    assert tuple(spec["lab_state"]["choices"]) == lab_topology.STATES
+    assert tuple(spec["lab_engine"]["choices"]) == tuple(lab_topology.CONNECTIONS)
+    assert tuple(spec["lab_image_source"]["choices"]) == lab_topology.SOURCES
     assert tuple(node["services"]["choices"]) == lab_topology.SERVICES
     assert tuple(node["release"]["choices"]) == tuple(spec["lab_release"]["choices"]) == lab_topology.RELEASES
     assert tuple(node["manager"]["choices"]) == lab_topology.MANAGERS
     assert set(spec) == set(DEFAULTS)
     assert tuple(node) == lab_topology.NODE_OPTIONS
+    assert tuple(network) == lab_topology.NETWORK_OPTIONS
+    assert tuple(node["interfaces"]["options"]) == lab_topology.INTERFACE_OPTIONS
 
 
 def test_the_tool_says_every_problem() -> None:

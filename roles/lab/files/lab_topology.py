@@ -9,6 +9,7 @@ Pure: no file, no process. What is wrong with a description is reported all at o
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import ipaddress
 import re
@@ -19,6 +20,8 @@ Interface: t.TypeAlias = "ipaddress.IPv4Interface | ipaddress.IPv6Interface"
 Address: t.TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Prefix: t.TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
+STATES = ("present", "absent")
+SOURCES = ("auto", "registry", "bootstrap")
 SERVICES = ("web", "stun", "echo", "dns", "iperf3", "ftp", "witness")
 RELEASES = ("bullseye", "bookworm", "trixie")
 MANAGERS = ("networkd", "ifupdown", "networkmanager", "netplan", "dhcpcd")
@@ -64,6 +67,10 @@ NODE_OPTIONS = (
     *("name", "host", "release", "manager", "groups", "services", "packages", "interfaces", "loopback", "gateway"),
     *("routes", "sysctl", "files"),
 )
+NETWORK_OPTIONS = ("name", "prefixes", "mtu", "p2p")
+INTERFACE_OPTIONS = ("name", "network", "addresses", "mtu", "bridge", "vlan", "parent")
+#: The difflib similarity from which a word counts as a mistyped option, as in the other roles of the collection.
+ALIKE = 0.6
 
 
 class TopologyError(Exception):
@@ -175,6 +182,7 @@ class Parser:
 
     problems: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)  # nodes with problems of their own
+    misshapen: bool = False  # whether an item was left out, so that what refers to it cannot be judged
 
     def problem(self, where: str, text: str) -> None:
         self.problems.append(f"{where}: {text}")
@@ -186,13 +194,44 @@ class Parser:
                 self.problem(where, f"{what} {value!r} appears twice; give each its own")
             seen.add(value)
 
-    def known(self, where: str, raw: t.Any, keys: tuple[str, ...]) -> dict[str, t.Any]:
-        if not isinstance(raw, dict):
-            self.problem(where, f"expected a mapping, found {raw!r}")
-            return {}
-        for key in sorted(set(raw) - set(keys)):
-            self.problem(where, f"unknown option {key!r}; known are {', '.join(keys)}")
-        return raw
+    def items(self, where: str, raw: t.Any, keys: tuple[str, ...]) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+        """Each item with its place. What is not an item is a problem, and left out."""
+        remedy = f"write an item as {{{keys[0]}: …, …}}"
+        if isinstance(raw, dict):
+            self.misshapen = True
+            self.problem(where, "is a single item, but must be a list; put '- ' in front of it")
+        elif isinstance(raw, list):
+            for index, entry in enumerate(raw):
+                place = f"{where}[{index}]"
+                if isinstance(entry, dict):
+                    yield place, self.known(place, entry, keys)
+                else:
+                    self.misshapen = True
+                    self.problem(place, f"{shown(entry)} is not an item; {remedy}")
+        elif raw:
+            self.misshapen = True
+            self.problem(where, f"{shown(raw)} is not a list; {remedy}")
+
+    def known(self, place: str, entry: dict[str, t.Any], keys: tuple[str, ...]) -> dict[str, t.Any]:
+        """The entry, with what was probably meant in place of an unknown option: one mistake has one message."""
+        where = f"{place} {shown(str(entry['name']))}" if entry.get("name") else place
+        found = {key: value for key, value in entry.items() if key in keys}
+        for key in sorted(set(entry) - set(keys)):
+            meant = nearest(key, keys)
+            remedy = f"did you mean {meant}?" if meant else f"the options are {', '.join(keys)}"
+            self.problem(where, f"has no option {key}; {remedy}")
+            if meant:
+                found.setdefault(meant, entry[key])
+        return found
+
+    def words(self, where: str, raw: t.Any) -> list[str]:
+        """A list of words, a single one, or several with commas in between."""
+        if isinstance(raw, (dict, bool)):
+            self.problem(where, f"{shown(raw)} is not a list")
+            return []
+        if isinstance(raw, list):
+            return [str(word) for word in raw]
+        return [word.strip() for word in str(raw or "").split(",") if word.strip()]
 
     def matching(self, where: str, what: str, value: t.Any, pattern: re.Pattern[str], remedy: str) -> str:
         text = str(value or "")
@@ -201,8 +240,10 @@ class Parser:
         return text
 
     def choice(self, where: str, what: str, value: str, choices: tuple[str, ...]) -> str:
+        """One of the choices, whatever was given: a wrong default of all nodes is not a mistake in each of them."""
         if value not in choices:
             self.problem(where, f"{what} {value!r} is not known; choose one of {', '.join(choices)}")
+            return choices[0]
         return value
 
     def flag(self, where: str, name: str, value: t.Any) -> bool:
@@ -231,38 +272,39 @@ class Parser:
             return 0
         return int(text)
 
-    def networks(self, raw: list[t.Any]) -> Networks:
+    def networks(self, raw: t.Any) -> Networks:
         networks: Networks = {}
         names = []
-        for index, given in enumerate(raw):
-            where = f"lab_networks[{index}]"
-            entry = self.known(where, given, ("name", "prefixes", "mtu", "p2p"))
-            name = self.matching(where, "name", entry.get("name"), LINK_NAME, "up to 15 letters, digits, '-', '_', '.'")
+        for place, entry in self.items("lab_networks", raw, NETWORK_OPTIONS):
+            name = self.matching(place, "name", entry.get("name"), LINK_NAME, "up to 15 letters, digits, '-', '_', '.'")
             names.append(name)
-            prefixes = [self.prefix(f"{where} {name!r}", text) for text in entry.get("prefixes") or []]
+            where = f"{place} {name!r}"
+            prefixes = [self.prefix(where, text) for text in self.words(f"{where} prefixes", entry.get("prefixes"))]
             networks[name] = Network(
                 name,
                 tuple(prefix for prefix in prefixes if prefix is not None),
-                self.mtu(f"{where} {name!r}", entry.get("mtu")),
-                self.flag(f"{where} {name!r}", "p2p", entry.get("p2p")),
+                self.mtu(where, entry.get("mtu")),
+                self.flag(where, "p2p", entry.get("p2p")),
             )
         self.unique("lab_networks", "network name", names)
         return networks
 
-    def cable(self, where: str, node: str, raw: t.Any, networks: Networks, first: t.Mapping[str, str]) -> Cable:
+    def cable(
+        self, where: str, node: str, raw: dict[str, t.Any], networks: Networks, first: t.Mapping[str, str]
+    ) -> Cable:
         """``first``: the networks of the node's other interfaces, for a bridge that names none of its own."""
-        raw = self.known(where, raw, ("name", "network", "addresses", "mtu", "bridge", "vlan", "parent"))
         remedy = "Linux takes up to 15 letters, digits, '-', '_', '.'"
         name = self.matching(where, "interface name", raw.get("name"), LINK_NAME, remedy)
         if name == "lo":
             self.problem(where, "'lo' exists in every node; put its addresses under `loopback`")
-        ports = tuple(str(port) for port in raw.get("bridge") or [])
+        ports = tuple(self.words(f"{where} bridge", raw.get("bridge")))
         network = str(raw.get("network") or next((first[port] for port in ports if first.get(port)), ""))
         if network not in networks:
             self.problem(where, f"network {network!r} is not one of lab_networks ({', '.join(networks) or 'none'})")
         where = f"{where} {name!r}"
         known = networks.get(network)
-        addresses = [self.cable_address(where, text, known) for text in raw.get("addresses") or []]
+        given = self.words(f"{where} addresses", raw.get("addresses"))
+        addresses = [self.cable_address(where, text, known) for text in given]
         cable = Cable(
             node,
             name,
@@ -310,32 +352,30 @@ class Parser:
         self.problem(where, f"{address} is not in network {network!r} ({shown})")
         return None
 
-    def node(self, index: int, raw: t.Any, release: str, networks: Networks) -> Node:
-        where = f"lab_nodes[{index}]"
-        raw = self.known(where, raw, NODE_OPTIONS)
+    def node(self, place: str, raw: dict[str, t.Any], release: str, networks: Networks) -> Node:
         remedy = "a host name has lower-case letters, digits and '-'"
-        name = self.matching(where, "name", raw.get("name"), HOST_NAME, remedy)
-        where = f"{where} {name!r}"
+        name = self.matching(place, "name", raw.get("name"), HOST_NAME, remedy)
+        where = f"{place} {name!r}"
         if name == FABRIC:
             self.problem(where, "this name belongs to the lab's own switch; choose another")
-        for group in raw.get("groups") or []:
+        lists = {key: self.words(f"{where} {key}", raw.get(key)) for key in ("groups", "services", "packages")}
+        for group in lists["groups"]:
             self.matching(where, "group", group, GROUP_NAME, "inventory groups have letters, digits and '_'")
-        for service in raw.get("services") or []:
+        for service in lists["services"]:
             self.choice(where, "service", service, SERVICES)
-        for package in raw.get("packages") or []:
+        for package in lists["packages"]:
             remedy = "Debian's packages have lower-case letters, digits, '.', '+', '-'"
             self.matching(where, "package", package, PACKAGE_NAME, remedy)
         before = len(self.problems)
-        entries = raw.get("interfaces") or []
-        first = {str(each.get("name")): str(each.get("network") or "") for each in entries if isinstance(each, dict)}
-        cables = [
-            self.cable(f"{where} interfaces[{number}]", name, entry, networks, first)
-            for number, entry in enumerate(entries)
-        ]
+        entries = list(self.items(f"{where} interfaces", raw.get("interfaces"), INTERFACE_OPTIONS))
+        first = {str(each.get("name")): str(each.get("network") or "") for _place, each in entries}
+        cables = [self.cable(at, name, entry, networks, first) for at, entry in entries]
         self.unique(where, "interface name", (cable.interface for cable in cables))
         self.check_made(where, cables)
-        loopback = [self.address(f"{where} loopback", text) for text in raw.get("loopback") or []]
-        gateways = [self.address(f"{where} gateway", text) for text in raw.get("gateway") or []]
+        loopback, gateways = (
+            [self.address(f"{where} {key}", text) for text in self.words(f"{where} {key}", raw.get(key))]
+            for key in ("loopback", "gateway")
+        )
         host = str(raw.get("host") or "")
         if host:
             self.matching(where, "host", host, INVENTORY_NAME, "an inventory name has letters, digits, '.', '-', '_'")
@@ -346,15 +386,15 @@ class Parser:
             host=host,
             release=self.choice(where, "release", str(raw.get("release") or release), RELEASES),
             manager=self.choice(where, "manager", str(raw.get("manager") or "networkd"), MANAGERS),
-            groups=tuple(raw.get("groups") or []),
-            services=tuple(raw.get("services") or []),
-            packages=tuple(sorted(set(raw.get("packages") or []))),
+            groups=tuple(lists["groups"]),
+            services=tuple(lists["services"]),
+            packages=tuple(sorted(set(lists["packages"]))),
             interfaces=tuple(cables),
             loopback=tuple(address for address in loopback if address is not None),
             gateways=tuple(address for address in gateways if address is not None),
-            routes=tuple(self.routes(where, raw.get("routes") or [])),
+            routes=tuple(self.routes(where, raw.get("routes"))),
             sysctl=tuple(self.sysctl(where, raw.get("sysctl") or {})),
-            files=tuple(self.files(where, raw.get("files") or [])),
+            files=tuple(self.files(where, raw.get("files"))),
         )
 
     def check_plain(self, where: str, node: Node) -> None:
@@ -384,9 +424,7 @@ class Parser:
         self.unique(where, "port of a bridge", ports)
 
     def routes(self, where: str, raw: t.Any) -> t.Iterator[tuple[Prefix, Address]]:
-        for number, given in enumerate(raw):
-            place = f"{where} routes[{number}]"
-            entry = self.known(place, given, ("to", "via"))
+        for place, entry in self.items(f"{where} routes", raw, ("to", "via")):
             to, via = self.prefix(place, entry.get("to")), self.address(place, entry.get("via"))
             if to is None or via is None:
                 continue
@@ -411,9 +449,7 @@ class Parser:
                 yield str(key), text
 
     def files(self, where: str, raw: t.Any) -> t.Iterator[File]:
-        for number, given in enumerate(raw):
-            place = f"{where} files[{number}]"
-            entry = self.known(place, given, ("path", "content", "mode"))
+        for place, entry in self.items(f"{where} files", raw, ("path", "content", "mode")):
             path, content, mode = str(entry.get("path") or ""), entry.get("content", ""), entry.get("mode", "0644")
             parts = path.split("/")[1:]
             if not path.startswith("/") or {"", ".", ".."} & set(parts):
@@ -461,6 +497,16 @@ class Parser:
                         self.problems.append(problem)
 
 
+def nearest(word: str, known: t.Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), 1, ALIKE)), "")
+
+
+def shown(value: t.Any) -> str:
+    """A value in a message, in one line that can be read."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
 def towards(node: Node, address: Address) -> Cable | None:
     """The cable behind which a node finds this neighbour."""
     return next((each for each in node.interfaces if each.holds(address)), None)
@@ -482,20 +528,26 @@ def parse(raw: dict[str, t.Any]) -> Lab:
     """Check a description; raises TopologyError with every problem it has."""
     parser = Parser()
     name = parser.matching("lab_name", "name", raw.get("name"), HOST_NAME, "lower-case letters, digits and '-'")
-    networks = parser.networks(raw.get("networks") or [])
+    # State and image source are given by the role only, so that their mistakes come with all others.
+    parser.choice("lab_state", "state", str(raw.get("state") or "present"), STATES)
+    parser.choice("lab_engine", "engine", str(raw.get("engine") or "podman"), tuple(CONNECTIONS))
+    parser.choice("lab_image_source", "image source", str(raw.get("image_source") or "auto"), SOURCES)
     release = parser.choice("lab_release", "release", str(raw.get("release") or "bookworm"), RELEASES)
-    given = [parser.node(index, entry, release, networks) for index, entry in enumerate(raw.get("nodes") or [])]
-    nodes = joined(given, networks)
-    if not nodes:
+    networks = parser.networks(raw.get("networks"))
+    if parser.misshapen:
+        raise TopologyError(parser.problems)
+    entries = list(parser.items("lab_nodes", raw.get("nodes"), NODE_OPTIONS))
+    nodes = joined([parser.node(place, entry, release, networks) for place, entry in entries], networks)
+    if not raw.get("nodes"):
         parser.problem("lab_nodes", "a lab needs at least one node")
     parser.unique("lab_nodes", "node name", (node.name for node in nodes))
     names = {node.name: node.inventory_name for node in nodes}  # a name that appears twice was named above
     parser.unique("lab_nodes", "inventory name", names.values())
-    for index, node in enumerate(nodes):
+    for (place, _entry), node in zip(entries, nodes, strict=True):
         if node.name not in parser.broken:
             # On a node with a wrong interface this would only say the same again.
-            parser.check_gateways(f"lab_nodes[{index}] {node.name!r}", node)
-            parser.check_plain(f"lab_nodes[{index}] {node.name!r}", node)
+            parser.check_gateways(f"{place} {node.name!r}", node)
+            parser.check_plain(f"{place} {node.name!r}", node)
     parser.check_addresses(nodes)
     parser.check_networks(networks, nodes)
     if parser.problems:
