@@ -58,9 +58,12 @@ def variable(option: str, role: str = "gateway") -> str:
     return "{0}_{1}".format(role, option)
 
 
-#: Where a module's message names an option: at the beginning, and after "set".
+#: Where a module's message names an option: at the beginning, after "set" or "once with", and with a value in brackets.
 NAMED = {
-    role: re.compile(r"(?:^|\bset )(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES[role]))) for role in BESIDE
+    role: re.compile(
+        r"(?:^|\bset |\bonce with |\((?=\w+=))(?P<option>{0})\b(?=[:=.\[ ])".format("|".join(MODULES[role]))
+    )
+    for role in BESIDE
 }
 
 

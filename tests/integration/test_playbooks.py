@@ -296,6 +296,33 @@ def test_a_mistyped_variable_draws_a_warning(box):
     assert words in said and "gateway_ipv4" not in said
 
 
+def test_the_way_from_lines_to_a_gateway_has_the_names_of_the_role(box):
+    line = {"name": "x", "source": "192.168.1.0/24", "out_interface": "wan0", "confirm_timeout": 0}
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.gateway"}}
+    named = {"gateway_" + name: value for name, value in ONE.items()}
+    rc, results = run(box, play(box, {"name": "line", "ipmasq.linux.masquerade": line}, role, vars=named))
+    assert rc == 2
+    assert results[-1][1]["gw1"]["msg"] == (
+        "gateway_instance: 'default' holds single items (masquerade/x); to remove them, run once with "
+        "gateway_state=absent, or choose another instance"
+    )
+
+
+def test_the_diff_shows_a_rewritten_file_as_neither_new_nor_gone(box):
+    role = {"name": "x", "ansible.builtin.import_role": {"name": "ipmasq.linux.gateway"}}
+    named = {"gateway_" + name: value for name, value in ONE.items()}
+
+    def shown(**more):
+        path = play(box, role, vars={**named, "gateway_confirm_timeout": 0, **more})
+        argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), "-l", "gw1", str(path), "--diff"]
+        done = box.inside("env", "HOME=" + str(box.folder), "ANSIBLE_NOCOLOR=1", *argv)
+        assert done.returncode == 0, done.stdout
+        return [line for line in done.stdout.splitlines() if "/default.json" in line]
+
+    assert shown() == ["+file /etc/ipmasq/default.json"]
+    assert shown(gateway_drop_bogons=True) == ["~ file /etc/ipmasq/default.json: rewritten"]
+
+
 def test_module_defaults_of_the_group_fit_every_module(box):
     group = {"instance": "branch", "backend": "nftables", "confirm_timeout": 0, "confirm_by": "person"}
     rc, results = run(

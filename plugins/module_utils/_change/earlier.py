@@ -85,7 +85,7 @@ def refuse_items(state: t.Optional[State], instance: str) -> None:
     """A whole gateway would remove the items that modules have added one by one."""
     if state and state.owner != "gateway":
         raise GatewayError(
-            "instance: '{0}' holds single items ({1}); remove them with one run with state=absent, or choose another "
+            "instance: '{0}' holds single items ({1}); to remove them, run once with state=absent, or choose another "
             "instance".format(instance, ", ".join(_held(state)))
         )
 

@@ -98,17 +98,20 @@ def _diff(result: Result, verbose: bool) -> t.Dict[str, str]:
         if unsaid or verbose or not delta.detail:
             for line in delta.lines if delta.diff is None else delta.diff:
                 (before if line.startswith("- ") else after).append(line[2:])
-    before += ["file {0}".format(path) for path in upkeep.rewritten]
-    after += ["file {0}{1}".format(path, ", rewritten" * (path in upkeep.rewritten)) for path in upkeep.outdated]
+    after += ["file {0}".format(path) for path in upkeep.outdated if path not in upkeep.rewritten]
     if upkeep.enable:
         after.append("service ipmasq: enabled")
     before += ["file {0}".format(path) for path in upkeep.stale]
-    return {
+    diff = {
         "before_header": "gateway " + change.scene.instance,
         "after_header": "gateway " + change.scene.instance,
         "before": "".join(line + "\n" for line in before),
         "after": "".join(line + "\n" for line in after),
     }
+    if upkeep.rewritten:
+        # Neither added nor removed, so neither side has it; Ansible prints this below the two.
+        diff["prepared"] = "".join("~ file {0}: rewritten\n".format(path) for path in upkeep.rewritten)
+    return diff
 
 
 def gateway_values(gateway: Resolved, facts: Facts) -> t.Dict[str, t.Any]:

@@ -167,6 +167,20 @@ def test_whatever_is_given_is_told_in_words(value):
         ("backend: not here; or set backend=iptables", "gateway_backend: not here; or set gateway_backend=iptables"),
         ("table x drops; set foreign_drops=warn", "table x drops; set gateway_foreign_drops=warn"),
         ("input_allow: set input to protect", "gateway_input_allow: set gateway_input to protect"),
+        (
+            "instance: 'x' holds single items (forward/a); to remove them, run once with state=absent",
+            "gateway_instance: 'x' holds single items (forward/a); to remove them, run once with gateway_state=absent",
+        ),
+        (
+            "wans: write it down, or run once with choice=renew",
+            "gateway_wans: write it down, or run once with gateway_choice=renew",
+        ),
+        (
+            "remove it there (state=absent if it is the last)",
+            "remove it there (gateway_state=absent if it is the last)",
+        ),
+        ("the LAN (input is open)", "the LAN (input is open)"),
+        ("start over: the module gateway with state=absent", "start over: the module gateway with state=absent"),
         ("this needs root; add 'become: true'", "this needs root; add 'become: true'"),
         ("nft: cannot be run", "nft: cannot be run"),
         ("natural: x", "natural: x"),

@@ -612,7 +612,7 @@ def test_from_lines_to_a_gateway_by_one_run(host):
     forward(host)
     items.apply_switches("default", Forwarding(ipv4=True), host)
     assert problems(apply, host) == [
-        "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); remove them with one run "
+        "instance: 'default' holds single items (forward/out, masquerade/lan, forwarding); to remove them, run once "
         "with state=absent, or choose another instance"
     ]
     assert remove(host, check_mode=True).to_dict()["changed"]
@@ -739,8 +739,8 @@ def test_a_file_that_is_only_rewritten_is_no_new_one(host):
     diff = apply(host).to_dict()["diff"]
     assert "file /etc/ipmasq/default.json\n" in diff["after"] and "default.json" not in diff["before"]
     diff = apply(host, drop_bogons=True).to_dict()["diff"]
-    assert "file /etc/ipmasq/default.json\n" in diff["before"]
-    assert "file /etc/ipmasq/default.json, rewritten\n" in diff["after"]
+    assert "default.json" not in diff["before"] + diff["after"]
+    assert "~ file /etc/ipmasq/default.json: rewritten\n" in diff["prepared"]
 
 
 def test_with_v_the_rules_are_shown_in_the_words_of_their_tool(host):

@@ -59,10 +59,12 @@ def test_the_diff_shows_rules_where_words_do_not_tell():
     assert after("lan", "wan", delta=replace(RULES, drifted=True)) == ["lan", "wan", "rule f: a", "x = 1"]
 
 
-def test_a_file_that_is_rewritten_is_on_both_sides():
+def test_a_file_that_is_rewritten_is_on_neither_side():
     diff = Result(change(["lan"], ["lan"])).to_dict()["diff"]
-    assert diff["before"].splitlines() == ["lan", "file /b", "file /c"]
-    assert diff["after"].splitlines() == ["lan", "file /a", "file /b, rewritten", "service ipmasq: enabled"]
+    assert diff["before"].splitlines() == ["lan", "file /c"]
+    assert diff["after"].splitlines() == ["lan", "file /a", "service ipmasq: enabled"]
+    assert diff["prepared"] == "~ file /b: rewritten\n"
+    assert "prepared" not in Result(change(["lan"], ["lan"], upkeep=Upkeep({}, ("/a",)))).to_dict()["diff"]
 
 
 def test_the_journal_gets_words_or_what_follows_from_them():
