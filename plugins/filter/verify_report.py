@@ -53,49 +53,23 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.ipmasq.linux.plugins.filter.verify_problems import search, verify_problems
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import verified
-
-try:
-    import jmespath
-except ImportError:  # reported where it is used
-    jmespath = None  # type: ignore[assignment]
-
-EXAMPLE = '{name: headroom, query: "usage.connections.percent <= `80`"}'
 
 
 def verify_report(
     hosts: t.Iterable[t.Mapping[str, t.Any]], expect: t.Optional[t.Sequence[t.Dict[str, t.Any]]] = None
 ) -> t.Dict[str, t.Any]:
-    problems = _problems(expect or [])
+    problems = verify_problems(expect)
     if problems:
         raise AnsibleFilterError("\n".join(problems))
-    return verified.report([_entry(each) for each in hosts], expect or [], jmespath.search if jmespath else None)
+    return verified.report([_entry(each) for each in hosts], expect or [], search)
 
 
 def _entry(variables: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """What was registered on one host."""
     found = {key: variables.get("verify_" + key) for key in ("kind", "before", "proof", "after", "probe", "started")}
     return dict(found, host=str(variables["inventory_hostname"]))
-
-
-def _problems(expect: t.Any) -> t.List[str]:
-    if not isinstance(expect, (list, tuple)):
-        return ["verify_expect: '{0}' is not a list; write [{1}]".format(expect, EXAMPLE)]
-    if expect and jmespath is None:
-        return ["verify_expect: needs the Python package jmespath on the controller; install it with pip"]
-    return [words for index, each in enumerate(expect) for words in _problem("verify_expect[{0}]".format(index), each)]
-
-
-def _problem(where: str, each: t.Any) -> t.List[str]:
-    if not isinstance(each, dict) or not {"name", "query"} <= set(each) <= {"name", "query", "group"}:
-        return ["{0}: write it as {1}".format(where, EXAMPLE)]
-    if each.get("group", "gateways") not in ("gateways", "lan_clients"):
-        return ["{0} '{1}': group '{2}' is not gateways or lan_clients".format(where, each["name"], each["group"])]
-    try:
-        jmespath.compile(str(each["query"]))
-    except jmespath.exceptions.JMESPathError as error:
-        return ["{0} '{1}': query: {2}".format(where, each["name"], " ".join(str(error).split()))]
-    return []
 
 
 class FilterModule:

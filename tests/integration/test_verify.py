@@ -129,3 +129,34 @@ def test_bad_input(box):
     done = box.inside("env", "HOME=" + str(box.folder), *argv)
     assert done.returncode == 2
     assert "nothing to verify" in done.stdout
+
+
+#: Python looks there first.
+WITHOUT = 'PYTHONPATH="$0:$PYTHONPATH" exec "$@"'
+
+
+@pytest.mark.parametrize(
+    ("expect", "missing", "said"),
+    [
+        (
+            [{"name": "a", "query": "b["}, {"name": "c"}],
+            False,
+            ["verify_expect[0] 'a': query: ", "verify_expect[1]: wri"],
+        ),
+        ([{"name": "a", "query": "b"}], True, ["verify_expect: needs the Python package jmespath on the controller; "]),
+    ],
+    ids=["wrong", "without jmespath"],
+)
+def test_promises_that_cannot_be_judged_end_the_run_before_anybody_is_asked(box, expect, missing, said):
+    if missing:
+        (box.folder / "shadow").mkdir()
+        (box.folder / "shadow/jmespath.py").write_text("raise ImportError", encoding="utf-8")
+    argv = [str(PROGRAM), "-i", str(box.folder / "hosts.ini"), str(ROOT / "playbooks/verify.yml")]
+    argv += ["-e", json.dumps({"verify_expect": expect})]
+    more = ["ANSIBLE_STDOUT_CALLBACK=json", "HOME=" + str(box.folder)]
+    done = box.inside("env", *more, "sh", "-c", WITHOUT, str(box.folder / "shadow"), *argv)
+    assert done.returncode == 2, done.stderr
+    plays = [play for play in json.loads(done.stdout)["plays"] if play["tasks"]]
+    assert len(plays) == 1
+    lines = plays[0]["tasks"][-1]["hosts"]["localhost"]["msg"].splitlines()
+    assert [line[: len(words)] for line, words in zip(lines, said, strict=True)] == said

@@ -14,6 +14,7 @@ pytest.importorskip("ansible", reason="no ansible-core beside this Python")
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.ipmasq.linux.plugins.filter import verify_problems as judging
 from ansible_collections.ipmasq.linux.plugins.filter.verify_expected import verify_expected
 from ansible_collections.ipmasq.linux.plugins.filter.verify_report import verify_report
 from ansible_collections.ipmasq.linux.plugins.plugin_utils import verified
@@ -192,6 +193,14 @@ def test_expectations_that_cannot_be_read(expect, sentence):
     with pytest.raises(AnsibleFilterError) as caught:
         verify_report([gateway()], expect)
     assert sentence in str(caught.value)
+    assert judging.verify_problems(expect) == str(caught.value).splitlines()
+
+
+def test_a_promise_needs_jmespath_and_none_needs_nothing(monkeypatch):
+    monkeypatch.setattr(judging, "jmespath", None)
+    sentence = "verify_expect: needs the Python package jmespath on the controller; install it with pip"
+    assert judging.verify_problems([HEADROOM]) == [sentence]
+    assert judging.verify_problems([]) == judging.verify_problems(None) == []
 
 
 def test_junit():
