@@ -74,5 +74,6 @@ release: setup  ## make a release (changelog, commit, tag, tarball): make releas
 down:  ## remove the demo's lab, and anything that tests left behind
 	@if [ -x $(PYTHON) ]; then $(PYTHON) tools/demo.py --down; else echo "nothing to remove"; fi
 
-clean: down  ## make down, and remove the virtual environment and caches
+clean: down  ## make down, and remove the images of labs, the virtual environment and caches
+	@if command -v podman >/dev/null; then roles/lab/files/lab-image prune; fi
 	rm -rf .venv .cache
