@@ -836,6 +836,11 @@ rfc:
       description: The option, the items, and what may fail.
       type: str
       sample: "port_forwards web: hairpin_source is gateway: the server cannot tell inside clients apart"
+first_run:
+  description: Whether nothing of this instance was on the host before this run.
+  returned: when O(state=present)
+  type: bool
+  sample: true
 differences:
   description:
     - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.

@@ -190,6 +190,31 @@ def test_the_role_says_what_options_give_up_once(box):
         assert lines == times * [said + " (RFC 4787 REQ-9)"]
 
 
+def test_only_the_first_run_says_how_to_prove_the_gateway(box):
+    named = {"gateway_" + name: value for name, value in ONE.items()}
+    path = box.folder / "play.yml"
+    said = []
+    for more, words in (
+        ({}, ["--check"]),
+        ({"gateway_confirm_by": "person"}, []),  # not yet kept, and rolled back below
+        ({}, []),
+        ({}, []),
+        ({"gateway_drop_bogons": True}, []),
+    ):
+        values = {**named, "gateway_confirm_timeout": 60 if more.get("gateway_confirm_by") else 0, **more}
+        play = {"hosts": "gw1", "gather_facts": False, "roles": ["ipmasq.linux.gateway"], "vars": values}
+        path.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        rc, results = run(box, path, *words)
+        assert rc == 0, results
+        lines = [line for _name, hosts in results for line in hosts["gw1"].get("msg", ())]
+        said.append([line for line in lines if "ipmasq.linux.verify" in line])
+        assert not said[-1] or said[-1] == lines[-1:]
+        if "gateway_confirm_by" in more:
+            assert box.confirm(state="reverted")["changed"]
+    words = "prove it at any time, also from its clients: ansible-playbook ipmasq.linux.verify"
+    assert said == [[], [], [words], [], []]
+
+
 def play(box, *tasks, **more):
     path = box.folder / "play.yml"
     head = {"hosts": "gw1", "gather_facts": False, **more}

@@ -67,6 +67,7 @@ def apply_gateway(
     # What to tell
     warnings += tuple(told for move in change.moves for told in move.part.warnings(move.want, scene, host))
     values = {**gateway_values(wanted.gateway, wanted.facts), **pending_values(pending, host)}
+    values["first_run"] = known.state is None
     if proven.report:
         values["proof"] = proven.record(host)
     return Result(
