@@ -462,7 +462,8 @@ options:
         elements: str
       rate:
         description:
-          - For V(accept), how many connections may be opened, such as V(10/second). More are rejected.
+          - For V(accept), how many connections may be opened, a number up to 10000 per V(second), V(minute), V(hour) or
+            V(day), such as V(10/second). More are rejected.
           - The rate applies to each LAN, address family and protocol separately. A burst of 5 is allowed.
         type: str
   multicast:
@@ -721,7 +722,9 @@ options:
       - Events to write to the kernel log. V(guard) is a packet that would have left a WAN with a LAN's source,
         V(closed) a connection from a WAN to a LAN, V(isolation) a connection from a LAN to a LAN that it may not reach,
         V(spoofed) a source that is not the LAN's own, or a LAN's source from a WAN, V(undeclared) what
-        O(undeclared=drop) drops, and V(protected) what O(input=protect) drops.
+        O(undeclared=drop) drops, V(protected) what O(input=protect) drops, V(outbound) what an item of O(outbound)
+        drops or rejects, V(bogons) what O(drop_bogons=true) drops, and V(invalid) a packet that conntrack assigns to no
+        connection.
       - In a container, nothing is logged unless the host sets C(net.netfilter.nf_log_all_netns).
     type: list
     elements: str
@@ -732,7 +735,9 @@ options:
     type: str
     default: "ipmasq "
   log_rate:
-    description: The maximum rate at which each rule logs, such as V(10/minute).
+    description:
+      - The maximum rate at which each rule logs, a number up to 10000 per V(second), V(minute), V(hour) or V(day), such
+        as V(10/minute).
     type: str
     default: 10/minute
 seealso:

@@ -330,6 +330,16 @@ def test_documentation_says_what_the_spec_says(name):
     assert re.match(r"\d+\.\d+\.\d+\Z", str(doc["version_added"]))
 
 
+def test_events_and_units_are_explained():
+    """Nobody can guess what is logged for a word, or whether a rate knows days."""
+    _doc, options = documentation_of("gateway")
+    words = " ".join(options["log"]["description"])
+    assert [event for event in options["log"]["choices"] if "V({0})".format(event) not in words] == []
+    for rate in (options["log_rate"], options["outbound"]["suboptions"]["rate"]):
+        words = " ".join(rate["description"])
+        assert [unit for unit in ("second", "minute", "hour", "day") if "V({0})".format(unit) not in words] == []
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_and_return_values(name):
     constants = constants_of(PLUGINS / "modules" / (name + ".py"))
