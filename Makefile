@@ -16,6 +16,8 @@ BENCHES :=
 FULL :=
 # make bench RESUME=1: without what was measured today, after a run that was interrupted.
 RESUME :=
+# make docs LINKS=1: with a check of every link, on other sites, too.
+LINKS :=
 STAGES := lint sanity unit house integration lab lan_client molecule
 
 .PHONY: help setup demo test neighbours vm test-faults bare bench bench-quick bench-smoke $(STAGES) build docs release down clean
@@ -66,7 +68,7 @@ build: setup  ## build the collection as a tarball, in .cache/dist
 	@ansible-galaxy collection build --force --output-path .cache/dist
 
 docs: setup  ## build the site, with reference and guides, in .cache/docs/site/html
-	@$(PYTHON) tools/docs.py
+	@$(PYTHON) tools/docs.py $(if $(LINKS),--links)
 
 release: setup  ## make a release (changelog, commit, tag, tarball): make release VERSION=1.0.0
 	@tools/release "$(VERSION)"

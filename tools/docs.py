@@ -4,7 +4,8 @@
 
 """Build the site: the reference of every module, role and plugin, and the guides. Any warning is an error.
 
-python tools/docs.py    writes .cache/docs/site/html/index.html
+python tools/docs.py            writes .cache/docs/site/html/index.html
+python tools/docs.py --links    also asks whether every link still leads somewhere
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ BUILD = ROOT / ".cache/docs"
 SOURCE = BUILD / "source"
 REQUIREMENTS = ROOT / "docs/docsite/requirements.txt"
 REPOSITORY = "https://github.com/ipmasq/linux/blob/main/"
+#: Folders with the pictures of the guides. The site has them, too.
+PICTURES = ("docs/images", "docs/performance")
 LINK = re.compile(r"(?<=\]\()(?!https?://|#|mailto:)([^)#\s]+)")
 INDEX = """\
 ipmasq.linux
@@ -50,28 +53,34 @@ ELSEWHERE = {
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     environment = make_environment()
     shutil.rmtree(SOURCE, ignore_errors=True)
     SOURCE.mkdir(parents=True, mode=0o700)
-    guides = sorted((ROOT / "docs").glob("*.md"))
-    for page in [ROOT / "README.md", *guides]:
+    readme, *guides = pages()
+    for page in [readme, *guides]:
         place = SOURCE / page.relative_to(ROOT)
         place.parent.mkdir(exist_ok=True)
         place.write_text(with_links(page), "utf-8")
-    shutil.copytree(ROOT / "docs/performance", SOURCE / "docs/performance")
+    for folder in PICTURES:
+        shutil.copytree(ROOT / folder, SOURCE / folder)
     lines = "\n".join(f"   docs/{page.stem}" for page in guides)
     (SOURCE / "index.rst").write_text(INDEX.format(guides=lines), "utf-8")
     (SOURCE / "ansible.rst").write_text(ansible_page(), "utf-8")
     collection = ["antsibull-docs", "collection", "--use-current", "--fail-on-error", "--cleanup", "everything"]
     run(environment, *collection, "--dest-dir", str(SOURCE), "ipmasq.linux")
-    for name in ("html", "linkcheck") if os.environ.get("IPMASQ_LINKCHECK") else ("html",):
+    for name in ("html", "linkcheck") if arguments == ["--links"] else ("html",):
         site = str(BUILD / "site" / name)
         run(
             environment, "sphinx-build", "-b", name, "-W", "--keep-going", "-q", "-c", "docs/docsite", str(SOURCE), site
         )
     print(BUILD / "site/html/index.html")
     return 0
+
+
+def pages() -> list[Path]:
+    """What becomes a page of the site, besides the reference."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def ansible_page() -> str:
@@ -97,12 +106,10 @@ def with_links(page: Path) -> str:
 
 
 def rewritten(page: Path, target: str) -> str:
-    """A link to another page of the site stays; one to any other file leads to the repository."""
-    found = (page.parent / target).resolve().relative_to(ROOT)
-    on_site = found == Path("README.md") or (found.parts[0] == "docs" and found.suffix in (".md", ".svg"))
-    if on_site:
-        return target
-    return REPOSITORY + str(found)
+    """A link to another page of the site, or to a picture, stays; one to any other file leads to the repository."""
+    found = (page.parent / target).resolve()
+    name = str(found.relative_to(ROOT))
+    return target if found in pages() or name.startswith(tuple(f"{each}/" for each in PICTURES)) else REPOSITORY + name
 
 
 def run(programs: Path, *command: str) -> None:
@@ -113,6 +120,6 @@ def run(programs: Path, *command: str) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except subprocess.CalledProcessError as error:
         sys.exit(f"docs: {Path(str(error.cmd[0])).name} failed, see above")

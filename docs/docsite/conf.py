@@ -19,5 +19,9 @@ highlight_language = "YAML+Jinja"
 default_role = "any"
 # Headings of the guides can be linked to, as on GitHub.
 myst_heading_anchors = 3
+# A site may be slow for once; the anchors on pages of GitHub are made by scripts, which nothing here runs.
+linkcheck_retries = 3
+linkcheck_timeout = 30
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/"]
 # A lexer that does not know a word of a shell session still shows it.
 suppress_warnings = ["misc.highlighting_failure"]

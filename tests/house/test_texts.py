@@ -207,8 +207,8 @@ def released() -> bool:
     return load("galaxy.yml")["version"] in load("changelogs/changelog.yaml")["releases"]
 
 
-def test_a_change_has_a_changelog_fragment() -> None:
-    """Between releases, changelogs/fragments list what a user may notice."""
+def test_changes_since_the_last_release_have_a_changelog_fragment() -> None:
+    """At least one: most changes of the code are nothing that a user may notice, and reviewers know which are."""
     last = subprocess.run(
         ["git", "describe", "--tags", "--abbrev=0"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
