@@ -162,12 +162,11 @@ def lint(outcome: Outcome) -> None:
     folder = copy_of_collection("lint")
     run(outcome, "ansible-lint", "--offline", "--profile", "production", cwd=folder)
     run(outcome, "reuse", "--no-multiprocessing", "lint", "--quiet")
-    run(outcome, "antsibull-docs", "lint-collection-docs", "--plugin-docs", str(folder))
     tarball(outcome, folder)
 
 
 def tarball(outcome: Outcome, folder: Path) -> None:
-    """Galaxy's checks before it accepts a collection."""
+    """Galaxy's checks before it accepts a collection, and licences and documentation as the tarball has them."""
     place = CACHE / "tarball"
     shutil.rmtree(place, ignore_errors=True)
     run(outcome, "ansible-galaxy", "collection", "build", "--output-path", str(place), str(folder))
@@ -175,6 +174,21 @@ def tarball(outcome: Outcome, folder: Path) -> None:
         # It writes its result to the current folder. Its ansible-lint is the one above, less strict, on fewer files.
         once = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false"}
         run(outcome, sys.executable, "-m", "galaxy_importer.main", str(built), cwd=place, **once)
+        unpacked = unpack(built, place)
+        run(outcome, "reuse", "--no-multiprocessing", "lint", "--quiet", cwd=unpacked)
+        run(outcome, "antsibull-docs", "lint-collection-docs", "--plugin-docs", str(unpacked))
+
+
+def unpack(built: Path, place: Path) -> Path:
+    """The files of a tarball as a collection of its own."""
+    folder = place / "ansible_collections" / "ipmasq" / "linux"
+    folder.mkdir(parents=True)
+    subprocess.run(["tar", "-xzf", str(built), "-C", str(folder)], check=True)
+    # In our own repository, git ignores the folder, and what git ignores reuse does not read.
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    # ansible-galaxy writes these two, and no licence into them.
+    (folder / ".git/info/exclude").write_text("/MANIFEST.json\n/FILES.json\n", encoding="utf-8")
+    return folder
 
 
 def sanity(outcome: Outcome) -> None:
