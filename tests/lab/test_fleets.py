@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tests of what docs/fleets.md tells people to run: the roll-out with a canary, and gateways that pull."""
+"""Tests of what docs/fleets.md tells people to run: the rollout with a canary, and gateways that pull."""
 
 from __future__ import annotations
 
