@@ -876,7 +876,7 @@ proof:
       description: The broken promises, one sentence each. They are warnings, too.
       type: list
       elements: str
-      sample: ["office reaches the Internet by ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
+      sample: ["office reaches the Internet through ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
 pending:
   description: A change that awaits confirmation; absent once this task has confirmed the change itself.
   returned: when something changed, and O(confirm_by=person)

@@ -140,7 +140,7 @@ proof:
       description: The broken promises, one sentence each.
       type: list
       elements: str
-      sample: ["office reaches the Internet by ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
+      sample: ["office reaches the Internet through ppp0 (tcp, IPv4) is broken: nothing came out of ppp0"]
 foreign_drops:
   description:
     - Other programs' chains whose policy drops forwarded packets that the gateway accepts. See

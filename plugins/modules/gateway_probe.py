@@ -69,8 +69,8 @@ broken:
   elements: str
   sample:
     - >-
-      office reaches the Internet by wan0 (tcp, IPv4) is broken: nothing came out of wan0; declared: source 203.0.113.2;
-      dropped by chain forward of table inet other (rule: ip saddr 192.168.1.0/24 drop)
+      office reaches the Internet through wan0 (tcp, IPv4) is broken: nothing came out of wan0; declared: source
+      203.0.113.2; dropped by chain forward of table inet other (rule: ip saddr 192.168.1.0/24 drop)
 counts:
   description: How many promises there are of each outcome.
   returned: success
@@ -101,7 +101,7 @@ results:
     name:
       description: The promise in words.
       type: str
-      sample: office reaches the Internet by wan0 (tcp, IPv4)
+      sample: office reaches the Internet through wan0 (tcp, IPv4)
     items:
       description: The items of the declaration that it follows from.
       type: list

@@ -158,7 +158,7 @@ class ConfirmingAction(ActionBase):
             display.vv("ipmasq: not confirmed yet: {0}".format(problem))
             time.sleep(PAUSE)
         return self._failed(
-            "not confirmed: this host does not answer ({0}); it rolls the change back by itself at {1} (host "
+            "not confirmed: this host does not answer ({0}); it rolls the change back on its own at {1} (host "
             "time)".format(problem, pending["until"])
         )
 

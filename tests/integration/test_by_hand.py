@@ -100,7 +100,7 @@ WAYS = {
         "ip link set wan0 down", "ip link set wan0 up; ip route add default via 203.0.113.1",
         ("wan0 is down", "wan0 is down, so bring it up first")),
     "our rule deleted": Way(
-        "nft flush chain inet ipmasq srcnat", "", "no NAT rule is for it; dropped by this gateway's guard", "nft"),
+        "nft flush chain inet ipmasq srcnat", "", "no NAT rule matches it; dropped by this gateway's guard", "nft"),
     "a rule in our chain": Way(
         "{tool} -I IPMASQ-FORWARD -j DROP", "", "dropped by chain IPMASQ-FORWARD of table filter", "iptables-legacy"),
 }  # fmt: skip

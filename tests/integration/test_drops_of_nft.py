@@ -28,10 +28,9 @@ OF_NFT = {
     "rules that iptables cannot read": ("{1}", 0, KNOWN),
 }
 TOLD = {
-    "input": "table ip filter: the policy of its chain {0} drops what comes to this host, also from LANs that are "
-    "served; accept there, from lan0: UDP ports 53, 67 and 547",
-    "forward": "table ip filter: the policy of its chain {0} drops forwarded packets; give that chain the policy "
-    "accept",
+    "input": "table ip filter: the policy of its chain {0} drops packets to this host, including those from served "
+    "LANs; accept there, from lan0: UDP ports 53, 67 and 547",
+    "forward": "table ip filter: the policy of its chain {0} drops forwarded packets; set its policy to accept",
 }
 MOVE = (
     "iptables-nft: cannot list table ip filter, because rules that iptables does not know are there; move these to a "

@@ -69,7 +69,7 @@ PACKETS = {
                 ["port_forward/web"], r"lan0: tcp 198\.51\.100\.1:\d+ > 192\.168\.1\.20:8443 SYN"),
     "forward, IPv6": (("2620:fe::9", "2001:db8:ff::2", 25), True, "port forward 'six' leads it to fd00:1::20 port 25",
                       ["port_forward/six"], r"lan0: tcp \[2620:fe::9\]:\d+ > \[fd00:1::20\]:25 SYN"),
-    "hairpin": (("192.168.2.10", "203.0.113.2", 443), True, "port forward 'web', by its hairpin, leads it to",
+    "hairpin": (("192.168.2.10", "203.0.113.2", 443), True, "port forward 'web', through its hairpin, leads it to",
                 ["port_forward/web"], r"lan0: tcp 203\.0\.113\.2:\d+ > 192\.168\.1\.20:8443 SYN"),
     "1:1 in": (("198.51.100.1", "203.0.113.20", 80), True, "nat 'one' leads it to 192.168.1.20", ["nat/one"],
                r"lan0: tcp 198\.51\.100\.1:\d+ > 192\.168\.1\.20:80 SYN"),
@@ -154,9 +154,9 @@ BY_HAND = {
                "the answer does not get back to 192.168.1.10", "dropped by chain f of table inet foe"),
     "source": ("nft add table ip foe; nft 'add chain ip foe s {type nat hook postrouting priority 50;}'; "
                "nft add rule ip foe s ip saddr 192.168.1.10 snat to 203.0.113.77", CLIENT,
-               "it leaves by wan0 in another way than declared", "translated by chain s of table ip foe"),
+               "it leaves through wan0, but not as declared", "translated by chain s of table ip foe"),
     "open": ("nft insert rule inet ipmasq forward iifname lan0 accept", ("192.168.1.10", "192.168.2.10", 445),
-             "it passes and leaves by guest0, although the declaration says: LAN office does not reach LAN guests",
+             "it passes and leaves through guest0, although the declaration says: LAN office does not reach LAN guests",
              "let through by "),
     "silent service": (
         "nft add table inet foe; nft 'add chain inet foe f {type filter hook input priority 5;}'; "

@@ -429,7 +429,7 @@ def test_nobody_is_this_host_after_a_flush(gate, net):
     [
         ({"without": ("nft",)}, "nft is not installed; install the package nftables"),
         ({"kernel": "4.19.0-27-amd64"}, "Linux 4.19.0-27-amd64 has no tables with an owner, which came with 5.12"),
-        ({"init": False}, "nobody here starts services, so nothing would hold it"),
+        ({"init": False}, "this host has neither systemd nor OpenRC nor sysvinit, so nothing would hold it"),
     ],
 )
 def test_where_there_can_be_none_it_is_said(tmp_path, monkeypatch, host, why):

@@ -275,7 +275,7 @@ def test_a_ruleset_of_the_users_own_that_drops_questions_is_named(gate, net, pro
     chain = "".join("; {0} accept".format(each) for each in let)
     sh("nft 'table inet filter { chain input { type filter hook input priority 0; policy drop" + chain + "; }; }'")
     (told,) = serve(gate).to_dict()["remarks"]
-    assert told.startswith("table inet filter: the policy of its chain input drops what comes to this host")
+    assert told.startswith("table inet filter: the policy of its chain input drops packets to this host")
     bare(net, "office")
     assert leased(net, "office", programs, tmp_path, tries=2) is None
     named = "from lan0: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type nd-router-solicit"

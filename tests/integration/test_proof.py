@@ -105,7 +105,7 @@ def test_wherever_a_gateway_is(nft, wires, place):
     values = gateway_probe("default", nft.host)
     assert (values["proven"], values["counts"]["broken"]) == (True, 0)
     held = [each["name"] for each in values["results"] if each["outcome"] == "holds"]
-    ways = {name.rstrip(")").split()[-1] for name in held if "reaches the Internet by wan0" in name}
+    ways = {name.rstrip(")").split()[-1] for name in held if "reaches the Internet through wan0" in name}
     assert ways == families
     assert len(held) > 30
 
@@ -118,29 +118,41 @@ BY_HAND = {
     "drop": (
         "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
         "nft add rule inet other f iifname lan0 meta l4proto udp drop",
-        ["office reaches the Internet by wan0 (udp, IPv4)", "office reaches the Internet by wan0 (udp, IPv6)"],
+        [
+            "office reaches the Internet through wan0 (udp, IPv4)",
+            "office reaches the Internet through wan0 (udp, IPv6)",
+        ],
         "nothing came out of wan0",
     ),
     "nat in front": (
         "nft add table ip other; nft 'add chain ip other s {type nat hook postrouting priority 50;}'; "
         "nft add rule ip other s ip saddr 192.168.1.0/24 ip protocol icmp snat to 203.0.113.77",
-        ["office reaches the Internet by wan0 (icmp, IPv4)"],
+        ["office reaches the Internet through wan0 (icmp, IPv4)"],
         "came out of wan0 differently; declared: source 203.0.113.2",
     ),
     "answers": (
         "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
         "nft add rule inet other f oifname lan0 tcp flags syn,ack / syn,ack drop",
-        ["office reaches the Internet by wan0 (tcp, IPv4)", "office reaches the Internet by wan0 (tcp, IPv6)"],
+        [
+            "office reaches the Internet through wan0 (tcp, IPv4)",
+            "office reaches the Internet through wan0 (tcp, IPv6)",
+        ],
         "the answer did not get back to lan0",
     ),
     "tc": (
         HOLE + "tc filter add dev wan0 egress protocol ip u32 match ip protocol 1 0xff action " + INTO,
-        ["guests reaches the Internet by wan0 (icmp, IPv4)", "office reaches the Internet by wan0 (icmp, IPv4)"],
+        [
+            "guests reaches the Internet through wan0 (icmp, IPv4)",
+            "office reaches the Internet through wan0 (icmp, IPv4)",
+        ],
         "nothing came out of wan0",
     ),
     "tc for answers": (
         HOLE + "tc filter add dev wan0 ingress protocol ip u32 match ip protocol 1 0xff action " + INTO,
-        ["guests reaches the Internet by wan0 (icmp, IPv4)", "office reaches the Internet by wan0 (icmp, IPv4)"],
+        [
+            "guests reaches the Internet through wan0 (icmp, IPv4)",
+            "office reaches the Internet through wan0 (icmp, IPv4)",
+        ],
         "the answer did not get back to",
     ),
 }
@@ -255,7 +267,7 @@ def test_a_missing_translation_is_a_leak_that_the_guard_stops(nft, wires):
     nft.apply(**TWO_LANS)
     sh("nft flush chain inet ipmasq srcnat")
     assert sorted(broken(nft, "reach")) == sorted(
-        "{0} reaches the Internet by wan0 ({1}, {2})".format(lan, protocol, family)
+        "{0} reaches the Internet through wan0 ({1}, {2})".format(lan, protocol, family)
         for lan in ("office", "guests")
         for protocol in ("tcp", "udp", "icmp")
         for family in ("IPv4", "IPv6")
@@ -314,7 +326,7 @@ def test_what_others_have_stays(nft, wires, egress, monkeypatch):
     report = proved(nft)
     assert report.counts["broken"] == 0
     held = {each.name for each in report.results if each.outcome == "holds"}
-    assert "office reaches the Internet by wan0 (tcp, IPv4)" in held
+    assert "office reaches the Internet through wan0 (tcp, IPv4)" in held
     unknown = {each.reason for each in report.results if each.outcome == "unmeasurable"}
     lacks = "guest0 has a qdisc 'ingress', which leaves no place for a filter at the egress; use clsact instead"
     assert unknown == (set() if egress else {lacks})

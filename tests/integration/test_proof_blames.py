@@ -98,7 +98,7 @@ KERNEL = {
     "rp_filter": (
         "ip route add 192.168.1.128/25 dev guest0; echo 1 > /proc/sys/net/ipv4/conf/lan0/rp_filter",
         "ip route del 192.168.1.128/25; echo 0 > /proc/sys/net/ipv4/conf/lan0/rp_filter", "host",
-        "dropped by rp_filter (net.ipv4.conf.lan0.rp_filter is 1), as what is for 192.168.1.253 leaves by "
+        "dropped by rp_filter (net.ipv4.conf.lan0.rp_filter is 1), because packets for 192.168.1.253 leave through "
         "route 192.168.1.128/25 dev guest0 of table main",
     ),
     "forwarding of an interface": (
@@ -129,7 +129,7 @@ CAUSES = {
     "iptables-legacy": {**IPTABLES, "a rule": TABLES["a rule"], "no route to the LAN": KERNEL["no route to the LAN"]},
 }
 LINK = "ip link add hole0 type veth peer name hole1; ip link set hole0 up"
-PROMISE = "office reaches the Internet by wan0 ({0}, IPv4)"
+PROMISE = "office reaches the Internet through wan0 ({0}, IPv4)"
 
 
 def test_the_culprit_is_named(gate, net, monkeypatch):
@@ -163,13 +163,13 @@ OURS = {
     ),
     "nft flush chain inet ipmasq srcnat": (
         PROMISE.format("tcp"),
-        "no NAT rule is for it; dropped by this gateway's guard against private sources outside (chain egress of table "
-        "inet ipmasq, rule: ",
-        "); what was applied is not what is there: + srcnat: ",
+        "no NAT rule matches it; dropped by this gateway's guard against private sources outside (chain egress of "
+        "table inet ipmasq, rule: ",
+        "); the host differs from what was applied: + srcnat: ",
     ),
     "nft flush chain inet ipmasq mss": (
         "the MSS between office and wan0 is at most 1300 (IPv4)",
-        "what was applied is not what is there: + ",
+        "the host differs from what was applied: + ",
     ),
     "nft insert rule inet ipmasq opens-office oifname wan0 tcp dport 49443 drop": (
         PROMISE.format("tcp"),

@@ -63,7 +63,7 @@ def _with_drift(report: Report, instance: str, host: Host) -> Report:
     if not drift:
         return report
     more = " and {0} more differences".format(len(drift) - MOST_DRIFT) * (len(drift) > MOST_DRIFT)
-    told = "what was applied is not what is there: {0}{1}".format("; ".join(drift[:MOST_DRIFT]), more)
+    told = "the host differs from what was applied: {0}{1}".format("; ".join(drift[:MOST_DRIFT]), more)
     blamed = [
         replace(each, by=GATEWAY, cause="; ".join(filter(None, (each.cause, told)))) if each in own else each
         for each in report.results

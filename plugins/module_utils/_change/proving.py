@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: More broken promises than this are counted, not listed, in an error.
 MOST_TOLD = 10
-KEPT_ALL_THE_SAME = "to keep such a change all the same, set proof=report"
+KEPT_ANYWAY = "to keep such a change anyway, set proof=report"
 
 Broken = t.FrozenSet[t.Tuple[str, str]]
 
@@ -43,7 +43,7 @@ class Unproven(GatewayError):  # noqa: N818 - reads as what it is
     def __init__(self, broken: t.Sequence[Result]) -> None:
         more = ["and {0} more promises".format(len(broken) - MOST_TOLD)] * (len(broken) > MOST_TOLD)
         told = ["proof: {0}".format(sentence(each)) for each in broken[:MOST_TOLD]]
-        super().__init__(*told, *more, KEPT_ALL_THE_SAME)
+        super().__init__(*told, *more, KEPT_ANYWAY)
         self.broken = _named(broken)
 
 

@@ -140,7 +140,7 @@ def _shut_sentences(found: Drops, gateway: Resolved, movable: Drops) -> t.Tuple[
     """No error, because many a ruleset of a user's own accepts these questions, and its rules are not read."""
     served = [name for lan in gateway.lans if lan.services for name in lan.interfaces]
     return tuple(
-        "table {0}: the policy of its chain {1} drops what comes to this host, also from LANs that are served; "
+        "table {0}: the policy of its chain {1} drops packets to this host, including those from served LANs; "
         "{2}".format(
             table,
             chain,
@@ -177,7 +177,7 @@ def drop_sentences(found: Drops, movable: Drops) -> t.Tuple[str, ...]:
         "foreign_drops=warn".format(
             table,
             chain,
-            "set backend=iptables" if (table, chain) in movable else "give that chain the policy accept",
+            "set backend=iptables" if (table, chain) in movable else "set its policy to accept",
         )
         for table, chain in found
     )

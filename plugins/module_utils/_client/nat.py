@@ -193,7 +193,8 @@ def filtering_of(tried: Tried, places: Places) -> Verdict:
         return Verdict("address", "{0} got in, {1} did not".format(places.port, places.both))
     if not _proves(tried.sure_port, places.port):
         return Verdict(UNKNOWN, _no_proof(places.port))
-    return Verdict("address_port", "neither {0} nor {1} got in, only who was asked".format(places.port, places.both))
+    why = "neither {0} nor {1} got in, only the server that was asked".format(places.port, places.both)
+    return Verdict("address_port", why)
 
 
 def _proves(sure: t.Optional[Sight], source: Endpoint) -> bool:
@@ -219,7 +220,7 @@ def _loop_ask(wire: Wire, server: Endpoint) -> t.Optional[Ask]:
 
 def hairpin_of(loop: t.Optional[Ask], source: t.Optional[Endpoint]) -> Verdict:
     if loop is None:
-        return Verdict(UNKNOWN, "there is no NAT, or no server told the outside address")
+        return Verdict(UNKNOWN, "there is no NAT, or no server reported the outside address")
     if source is None:
         return Verdict("no", "a packet to {0}, this client's own outside address, did not come back".format(loop.to))
     inside = " (the inside address)" if source == loop.port.local else ""

@@ -88,7 +88,7 @@ def _narrow(wire: Wire, way: _Way, fits: int, size: int) -> Path:
         known = fits = max(through)
         lost = min([each for each in tries if each > fits] + [lost])
     if not known:
-        return Path(0, False, "packets of {0} bytes get no answer, and no smaller ones do".format(size))
+        return Path(0, False, "packets of {0} bytes get no answer, and neither do smaller ones".format(size))
     return Path(known, True, "{0} bytes get through, {1} vanish, and no router says so".format(known, lost))
 
 

@@ -223,7 +223,7 @@ class _Run:
         answered = [each.place.address for each, problem in zip(servers, problems) if not problem]
         if answered:
             return [Promise(name, "reach", HOLDS, sent, "{0} answered".format(", ".join(answered)))]
-        reason = "{0}; many servers answer no ping: name a host that does in ping".format(problems[0])
+        reason = "{0}; many servers do not answer pings; name a host that does in ping".format(problems[0])
         return [Promise(name, "reach", UNMEASURABLE, sent, "", reason)]
 
     # --- DNS ---------------------------------------------------------------------------------------------------------

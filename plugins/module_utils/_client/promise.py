@@ -71,7 +71,7 @@ def address(protocol: str, expected: Expected, seen: t.Mapping[Endpoint, Endpoin
     name = "address seen with {0}".format(over(protocol, version))
     listed = ", ".join(plain(net) for net in wanted)
     if not seen:
-        return [Promise(name, "address", UNMEASURABLE, reason="no server told whom it saw")]
+        return [Promise(name, "address", UNMEASURABLE, reason="no server reported which address it saw")]
     words = ", ".join("{0} saw {1}".format(place, each) for place, each in seen.items())
     wrong = [each.address for each in seen.values() if not covers(wanted, each.address)]
     if not wrong:

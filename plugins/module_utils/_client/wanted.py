@@ -96,7 +96,7 @@ def _target(where: str, text: str, port: int, problems: Problems) -> t.Optional[
         problems.add(where, "'{0}' {1}".format(shorten(text), remedy))
         return None
     if port == 1 and given:
-        problems.add(where, "'{0}' has a port, which a ping has not; write {1}".format(shorten(text), host))
+        problems.add(where, "'{0}' has a port, but a ping has none; write {1}".format(shorten(text), host))
         return None
     if not given and not port:
         shown = "[{0}]".format(host) if ":" in host else shorten(host)

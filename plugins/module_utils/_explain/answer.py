@@ -67,7 +67,7 @@ def answered(trip: Trip, said: Said, trial: Trial) -> Answer:
     found = _ended(_with_culprit(judged(trip, said, trial), trial), trip, trial)
     sent, back = trial.sent, trial.back
     if found.passes and sent and back and back.place != sent.place:
-        words = "the answer leaves by {0}, not by {1}, where the packet came in; the router there may drop that"
+        words = "the answer leaves through {0}, not {1}, where the packet came in; the router there may drop that"
         return replace(found, notes=(*found.notes, words.format(back.place, sent.place)))
     return found
 
@@ -114,17 +114,18 @@ def _came_out(trip: Trip, said: Said, trial: Trial) -> Answer:
     out = t.cast("Seen", trial.out)
     fits = bool(said.come and said.come.fits(out.place, out.packet))
     if said.passes is False:
-        words = "it passes and leaves by {0}, although the declaration says: {1}"
+        words = "it passes and leaves through {0}, although the declaration says: {1}"
         return Answer(True, words.format(out.place, said.words), agrees=False)
     if said.passes and not fits:
-        words = "it leaves by {0} in another way than declared ({1})"
+        words = "it leaves through {0}, but not as declared ({1})"
         return Answer(True, words.format(out.place, said.words), agrees=False)
     if not trial.answered or _led_astray(trip, trial):
-        words = "it leaves by {0} ({1}), but the answer does not get back to {2}"
+        words = "it leaves through {0} ({1}), but the answer does not get back to {2}"
         if trial.back and trial.answered:
-            words += ": it leaves by " + trial.back.place
+            words += ": it leaves through " + trial.back.place
         elif trial.back:
-            words = "it leaves by {0} ({1}), but {2} gets this instead of its answer: " + in_words(trial.back.packet)
+            words = "it leaves through {0} ({1}), but {2} gets this instead of its answer: "
+            words += in_words(trial.back.packet)
         return Answer(False, words.format(out.place, said.words, trip.question.source), agrees=False)
     return Answer(True, said.words)
 
@@ -144,7 +145,7 @@ def _reached(trip: Trip, said: Said, trial: Trial) -> Answer:
     if trial.answered and not _led_astray(trip, trial):
         return Answer(True, "{0}; it answers".format(said.words))
     if trial.answered:
-        words = "{0}, but its answer leaves by {1}, not by {2}"
+        words = "{0}, but its answer leaves through {1}, not {2}"
         place = t.cast("Seen", trial.back).place
         return Answer(False, words.format(said.words, place, trip.inn.link), agrees=False)
     closed = _kind(packet) in ("a TCP RST", "no such port")

@@ -117,7 +117,7 @@ class Planner:
         if not way.link:
             return Side(LAN, link, "", lan), ["{0}, so nothing gets back to it".format(_refused(way, source))]
         if way.link != link:
-            words = "the route to {0} leads to {1}, not to {2}, so nothing gets back to it by {2}"
+            words = "the route to {0} leads to {1}, not to {2}, so nothing gets back to it through {2}"
             return Side(LAN, link, "", lan), [words.format(source, way.link, link)]
         return Side(LAN, link, way.hop, lan), []
 

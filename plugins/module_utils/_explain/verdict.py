@@ -77,7 +77,7 @@ class _Judge:
         for item in self.aims.forwards(""):
             if item.hairpin and not is_pinhole(self.gateway, item):
                 sources = self._hairpin_sources(item)
-                return self._forwarded(item, "port forward '{0}', by its hairpin,".format(item.name), sources)
+                return self._forwarded(item, "port forward '{0}', through its hairpin,".format(item.name), sources)
         for mapped in self.aims.mapping():
             if mapped.hairpin:
                 return self._mapped(mapped, (self.packet.target,))
@@ -126,7 +126,7 @@ class _Judge:
             words = "nat '{0}' translates it, but {1} has no {2} address"
             return Said(False, words.format(item.name, out.link, self._family()), verdict.items, out=out)
         if not verdict.sources:
-            words = "no nat item is for it, and a LAN's source never leaves untranslated (the guard); add a nat item"
+            words = "no nat item matches it, and a LAN's source never leaves untranslated (the guard); add a nat item"
             return Said(False, words, verdict.items, out=out)
         come = Come((out.link,), verdict.sources, (self.packet.target,), self.packet.dport)
         words = "nat '{0}' ({1})".format(item.name, item.action) if item else "it leaves as it is, without a nat item"
@@ -177,12 +177,12 @@ class _Judge:
 
     @staticmethod
     def _inside(out: Side) -> Said:
-        words = "nothing enters LAN {0} from outside but port forwards and 1:1 items, and none is for this packet"
+        words = "nothing enters LAN {0} from outside but port forwards and 1:1 items, and none matches this packet"
         return Said(False, words.format(out.lan.name if out.lan else ""), out=out)
 
     @staticmethod
     def _through(out: Side) -> Said:
-        return Said(False, "it comes from a WAN and would leave by one; nothing passes so", out=out)
+        return Said(False, "it comes from a WAN and would leave through one; nothing passes that way", out=out)
 
     def _here_from_wan(self, here: Side) -> Said:
         packet, gateway, wan = self.packet, self.gateway, self.trip.inn.link
@@ -192,7 +192,7 @@ class _Judge:
             words = "{0} is a private address of this gateway on another link than {1}, and closed from outside"
             return Said(False, words.format(packet.target, wan), out=here)
         if gateway.input != "protect":
-            words = "no port forward is for it, so it is for this gateway itself, which input: open leaves open"
+            words = "no port forward matches it, so it is for this gateway itself, which input: open leaves open"
             return Said(True, words, out=here)
         return self._protected(wan, controller)
 
@@ -205,7 +205,7 @@ class _Judge:
             if matches(item, packet, link, item.source or ("0.0.0.0/0", "::/0")):
                 words = "input_allow '{0}' lets it in to this gateway itself".format(item.name)
                 return Said(True, words, ("input_allow/" + item.name,), out=here)
-        words = "it is for this gateway itself, which is closed (input: protect), and no input_allow item is for it"
+        words = "it is for this gateway itself, which is closed (input: protect), and no input_allow item matches it"
         return Said(False, words, out=here)
 
     # --- From a link that is not declared -----------------------------------------------------------------------------
@@ -234,12 +234,12 @@ class _Judge:
         if set(servers) & self.ground.own:
             return Said(True, who + " sends it to this gateway itself", key, out=Side(HERE))
         if not servers:
-            return Said(False, who + " is for it, but no LAN has an address of its server now", key)
+            return Said(False, who + " matches it, but no LAN has an address of its server now", key)
         sides = [self.planner.after(server.split("/")[0]) for server in servers]
         port = self.aims.server_port(item)
         come = Come(tuple(dict.fromkeys(side.link for side in sides if side.link)), sources, servers, port)
         if not come.places:
-            return Said(False, who + " is for it, but " + sides[0].why, key, out=sides[0])
+            return Said(False, who + " matches it, but " + sides[0].why, key, out=sides[0])
         words = "{0} leads it to {1} port {2}".format(who, " or ".join(servers[:4]), port)
         return Said(True, words, key, come, sides[0], tuple(sides[1:8]))
 

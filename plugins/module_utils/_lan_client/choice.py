@@ -201,7 +201,7 @@ class _Choice:
         if self._interface:
             self._problems.add(
                 OPTION[version],
-                "{0} is reached by {1}, but the IPv4 gateway by {2}; one interface can be set up".format(
+                "{0} is reached through {1}, the IPv4 gateway through {2}; only one interface can be set up".format(
                     gateway, interfaces[0], self._interface
                 ),
             )

@@ -47,7 +47,7 @@ def wanted(wish: Wish, chosen: Chosen, seen: Seen, was: Sent, manager: Manager) 
         if others and not wish.replace_default:
             problems.add(
                 OPTION[version],
-                "this host already has the IPv{0} default route {1}, by which the controller may reach it; set "
+                "this host already has the IPv{0} default route {1}, through which the controller may reach it; set "
                 "replace_default to true to let {2} on {3} win".format(version, _listed(others), gateway, here),
             )
             continue

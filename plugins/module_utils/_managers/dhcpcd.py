@@ -38,7 +38,7 @@ class Dhcpcd(Manager):
         folder = next((each for each in FOLDERS if sight.exists(each)), "")
         if not folder:
             raise GatewayError(
-                "dhcpcd manages {0}, but the folder of its hooks is none of {1}; install its hooks".format(
+                "dhcpcd manages {0}, but its hooks are in none of these folders: {1}; install its hooks".format(
                     setup.interface, ", ".join(FOLDERS)
                 )
             )

@@ -107,7 +107,7 @@ def fence_of(gateway: Resolved, init: str, host: Sight, known: str, refused: str
 
 def _lacking(init: str, host: Sight) -> str:
     if not init:
-        return "nobody here starts services, so nothing would hold it"
+        return "this host has neither systemd nor OpenRC nor sysvinit, so nothing would hold it"
     if init == "systemd" and not host.exists("/run/systemd/system"):
         return "systemd is not running here, so nothing would hold it; run this again once it is"
     if not host.which("nft"):

@@ -68,7 +68,7 @@ def check_servable(gateway: Resolved, init: t.Optional[Init], sight: Sight) -> N
         )
     if init is None or (init.name == "systemd" and not sight.exists("/run/systemd/system")):
         raise GatewayError(
-            "lans: nobody on this host starts services, so dhcp, ra and dns are not possible; leave them out, and "
+            "lans: no service manager runs on this host, so dhcp, ra and dns are not possible; leave them out, and "
             "serve the LANs by other means"
         )
 

@@ -70,7 +70,7 @@ class Asking(Talk):
         self.seen.append(seen)
         wrong = [_unlike(want, told) for want in self.promise.wants if not want.fits(told.get(want.word, ()))]
         if self.promise.never:
-            self._end(BROKEN, "this was answered on {0}, and must not be".format(seen.place))
+            self._end(BROKEN, "this was answered on {0}, which must not happen".format(seen.place))
         else:
             self._end(*((BROKEN, "; ".join(wrong)) if wrong else (HOLDS, "")))
         return False

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 LOST, CHANGED, PASSED = "lost", "changed", "passed"
 NAT_WORDS = re.compile(r"\b(snat|dnat|masquerade|redirect|netmap|tproxy)\b", re.IGNORECASE)
 UNTRACKED = re.compile(r"\bnotrack\b", re.IGNORECASE)
-UNTRANSLATED, UNMET = "not translated", "no NAT rule is for it"
+UNTRANSLATED, UNMET = "not translated", "no NAT rule matches it"
 #: Of a rule in our chains.
 ADDED = ", which this gateway did not make"
 
@@ -213,7 +213,7 @@ class _Judge:
         if case.packet.version == 6 or switches[key] not in ("1", "2") or (there and not strict):
             return ""
         words = way.words if way else "no route"
-        return "dropped by rp_filter ({0} is {1}), as what is for {2} leaves by {3}".format(
+        return "dropped by rp_filter ({0} is {1}), because packets for {2} leave through {3}".format(
             key, switches[key], case.packet.source, words
         )
 

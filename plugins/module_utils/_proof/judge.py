@@ -90,7 +90,7 @@ class Talk:
         self.seen.append(seen)
         if self.promise.never:
             if any(each.fits(seen.place, seen.packet) for each in self.promise.never):
-                self._end(BROKEN, "this came out of {0}, and must not".format(seen.place))
+                self._end(BROKEN, "this came out of {0}, which must not happen".format(seen.place))
             return False
         return self._advance(seen)
 
@@ -135,10 +135,10 @@ class Talk:
         that do not answer ARP or NDP.
         """
         if not self.settled and not self.sent:
-            self._end(UNMEASURABLE, "the time was up before its turn came")
+            self._end(UNMEASURABLE, "time ran out before its turn")
         if not self.settled and self.promise.never:
             dead = [name for name in self.promise.into if name not in alive]
-            why = "nothing at all gets through from {0}, so silence shows nothing".format(", ".join(dead))
+            why = "nothing at all gets through from {0}, so silence proves nothing".format(", ".join(dead))
             self._end(*((UNMEASURABLE, why) if dead else (HOLDS, "")))
         elif not self.settled or self.outcome == BROKEN:
             self._excused(silent)

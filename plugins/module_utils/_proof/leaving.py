@@ -66,7 +66,7 @@ def reaching(oracle: Oracle, pair: Pair) -> t.List[Promise]:
 
 def _reach(oracle: Oracle, pair: Pair, protocol: str) -> Promise:
     lan, interface, wan, family = pair
-    name = "{0} reaches the Internet by {1} {2}".format(called(lan, interface), wan, sort_of(protocol, family))
+    name = "{0} reaches the Internet through {1} {2}".format(called(lan, interface), wan, sort_of(protocol, family))
     lacks = _lacks(oracle, pair)
     if lacks:
         return Promise("reach", name, lacks=lacks)

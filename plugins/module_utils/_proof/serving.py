@@ -187,7 +187,7 @@ def announcements(oracle: Oracle, side: Side) -> t.List[Promise]:
     if not lan.services.announced:
         return []
     ground, managed = oracle.ground, lan.services.ra == "managed"
-    told = "{0} hears of its IPv6 networks (router advertisements)".format(called(lan, name))
+    told = "{0} learns its IPv6 networks (router advertisements)".format(called(lan, name))
     further = "{0} gets IPv6 addresses (DHCPv6)".format(called(lan, name))
     on_link = tuple(net for net in of_family(ground.networks.get(name, ()), "ip6") if _announced(net))
     if on_link and set(on_link) <= ground.deprecated.get(name, frozenset()):
@@ -239,7 +239,7 @@ def unserved(oracle: Oracle, side: Side) -> t.List[Promise]:
             told = "gets no answers about names (DNS, {0})".format(FAMILY_NAMES[family])
             found += [(told, Name(name, client, own[0], NOBODY))] if own else []
     if have.announced and not mine.announced and clients.get("ip6"):
-        found.append(("hears of no IPv6 networks (router advertisements)", Advertisement(name, clients["ip6"])))
+        found.append(("learns no IPv6 networks (router advertisements)", Advertisement(name, clients["ip6"])))
     return [_never(called(lan, name), told, asks) for told, asks in found] if not lack_of(ground, name) else []
 
 
@@ -261,7 +261,7 @@ def beyond(oracle: Oracle, wan: str) -> t.List[Promise]:
                 own = of_family(ground.addresses.get(name, ()), family)
                 found += [(told.format(name), Name(wan, stranger, own[0], NOBODY))] if own else []
         if family == "ip6" and have.announced:
-            found.append(("hears of no IPv6 networks (router advertisements)", Advertisement(wan, stranger)))
+            found.append(("learns no IPv6 networks (router advertisements)", Advertisement(wan, stranger)))
     return [_never(wan, told, asks) for told, asks in found]
 
 

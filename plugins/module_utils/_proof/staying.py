@@ -166,7 +166,7 @@ def bogons(oracle: Oracle, side: Side) -> t.List[Promise]:
     exempt = [net for item in gateway.nat if item.action == "exempt" for net in item.destination]
     if not gateway.drop_bogons or (exempt and within(NOBODYS[family], exempt)):
         return []
-    told = "nothing leaves {0} for an address that does not exist {1}".format(called(lan, name), sort_of("udp", family))
+    told = "nothing leaves {0} for a bogon {1}".format(called(lan, name), sort_of("udp", family))
     lacks = lack_inside(ground, name, family) or lack_on_the_way(ground, name, NOBODYS[family])
     if lacks:
         return [Promise("bogons", told, lacks=lacks)]

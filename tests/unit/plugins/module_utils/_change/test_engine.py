@@ -453,7 +453,7 @@ def test_foreign_drop_is_refused_before_anything_is_touched():
     host.nft.tables["filter"] = [{"chain": {"name": "FORWARD", "hook": "forward", "policy": "drop"}}]
     sentence = (
         "table inet filter: the policy of its chain FORWARD drops forwarded "
-        "packets; give that chain the policy accept, or accept them there and set foreign_drops=warn"
+        "packets; set its policy to accept, or accept them there and set foreign_drops=warn"
     )
     host.frozen = True
     assert problems(apply, host) == [sentence]

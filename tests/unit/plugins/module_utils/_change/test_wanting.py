@@ -54,7 +54,7 @@ def test_drops_of_others():
     host = fakes.FakeHost()
     chain = {"family": "inet", "table": "theirs", "name": "f", "hook": "forward", "policy": "drop"}
     host.nft.tables["theirs"] = [{"chain": chain}]
-    told = "table inet theirs: the policy of its chain f drops forwarded packets; give that chain the policy accept"
+    told = "table inet theirs: the policy of its chain f drops forwarded packets; set its policy to accept"
     with pytest.raises(GatewayError, match=told):
         wanted(host)
     assert wanted(host, foreign="warn")[1].warnings[0].startswith(told)
@@ -73,8 +73,8 @@ def server(*programs):
 
 
 def test_a_drop_of_what_lans_ask_this_host_is_told():
-    told = "table inet filter: the policy of its chain INPUT drops what comes to this host, also from LANs that are "
-    told += "served; accept there, from lan0: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type "
+    told = "table inet filter: the policy of its chain INPUT drops packets to this host, including those from served "
+    told += "LANs; accept there, from lan0: UDP ports 53, 67 and 547, TCP port 53, and the ICMPv6 type "
     assert wanted(server(), lans=SERVED)[1].remarks == (told + "nd-router-solicit",)
     assert wanted(server())[1].remarks == (), "nobody is served"
     assert wanted(chain_of_others(server(), "bridge", "input"), lans=SERVED)[1].remarks == ()
@@ -93,7 +93,7 @@ def test_a_drop_of_iptables_moves_the_rules_there():
     assert "chain INPUT of table ip filter drops packets" in found.choice.why
     assert wanted(host, state)[1].choice.backend.programs == "nft", "nobody is served"
     (told,) = wanted(host, state, backend="nftables", lans=SERVED)[1].remarks
-    assert told.endswith("served; set backend=iptables")
+    assert told.endswith("served LANs; set backend=iptables")
 
 
 def test_items_are_not_overwritten():

@@ -98,7 +98,7 @@ SILENT = came(problem="no answer")
     [
         (Tried(came(A2P2), SILENT, SILENT, SILENT), "independent", "never asked"),
         (Tried(SILENT, came(A1P2), came(A2P2), SILENT), "address", "got in"),
-        (Tried(SILENT, SILENT, came(A2P2), came(A1P2)), "address_port", "only who was asked"),
+        (Tried(SILENT, SILENT, came(A2P2), came(A1P2)), "address_port", "only the server that was asked"),
         # The server ignores what it was asked to do: the answer proves nothing.
         (Tried(came(A1P1), came(A1P1), came(A1P1), came(A1P1)), "unknown", "ignores CHANGE-REQUEST"),
         (Tried(came(A1P1, "420 Unknown"), SILENT, SILENT, SILENT), "unknown", "420 Unknown"),

@@ -39,7 +39,7 @@ def address(expected, *seen, version=4):
         (["10.0.0.2/32"], ["10.0.0.2"], "holds", ""),
         (["10.0.0.2/32"], ["203.0.113.3"], "unmeasurable", HIDDEN.format("10.0.0.2")),
         (["100.64.0.9/32"], ["203.0.113.3"], "unmeasurable", HIDDEN.format("100.64.0.9")),
-        (["203.0.113.2/32"], [], "unmeasurable", "no server told whom it saw"),
+        (["203.0.113.2/32"], [], "unmeasurable", "no server reported which address it saw"),
     ],
 )  # fmt: skip
 def test_the_address_that_was_seen(expected, seen, outcome, reason):

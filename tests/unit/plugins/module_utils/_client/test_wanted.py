@@ -53,7 +53,7 @@ WRONG = [
     (dict(servers=[str(number) + "a" for number in range(33)]), "servers: 33 entries are too many; name at most 32"),
     (dict(tcp=["a"]), "tcp[0]: 'a' has no port; write a:443"),
     (dict(tcp=["2001:db8::1"]), "tcp[0]: '2001:db8::1' has no port; write [2001:db8::1]:443"),
-    (dict(ping=["a:80"]), "ping[0]: 'a:80' has a port, which a ping has not; write a"),
+    (dict(ping=["a:80"]), "ping[0]: 'a:80' has a port, but a ping has none; write a"),
     (dict(ping=["-a"]), "ping[0]: '-a' is neither an address nor a host name; write it like 192.0.2.1"),
     (dict(dns_server="192.168.1.1"), "dns_name: is empty; name what to ask 192.168.1.1 for, such as example.net"),
     (dict(dns_server="a", dns_name="a"), "dns_server: 'a' is not an address, such as 192.168.1.1"),

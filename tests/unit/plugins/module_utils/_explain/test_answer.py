@@ -40,21 +40,21 @@ def told(trial, asked=("192.168.1.5", "9.9.9.9", "80"), **params):
             {},
             False,
             False,
-            "it leaves by wan0 (nat 'default' (masquerade)), but the answer does not get back to 192.168.1.5",
+            "it leaves through wan0 (nat 'default' (masquerade)), but the answer does not get back to 192.168.1.5",
         ),
         (
             Trial(SENT, Seen("wan0", SYN), BACK),
             {},
             True,
             False,
-            "it leaves by wan0 in another way than declared (nat 'default' (masquerade))",
+            "it leaves through wan0, but not as declared (nat 'default' (masquerade))",
         ),
         (
             Trial(SENT, OUT, BACK),
             {"outbound": [MAIL]},
             True,
             False,
-            "it passes and leaves by wan0, although the declaration says: outbound 'no-mail' says reject",
+            "it passes and leaves through wan0, although the declaration says: outbound 'no-mail' says reject",
         ),
         (
             Trial(SENT, None, PROHIBITED),
@@ -109,7 +109,7 @@ def test_a_silent_service_is_no_fault():
 def test_the_answer_to_a_client_in_a_lan_that_leaves_elsewhere():
     found, values = told(Trial(SENT, OUT, Seen("dmz0", answer(SYN))))
     assert (found.passes, values["comes_back"]) == (False, False)
-    assert found.told.endswith("but the answer does not get back to 192.168.1.5: it leaves by dmz0")
+    assert found.told.endswith("but the answer does not get back to 192.168.1.5: it leaves through dmz0")
 
 
 def test_the_answer_to_a_host_outside_that_leaves_by_another_wan():
@@ -117,7 +117,7 @@ def test_the_answer_to_a_host_outside_that_leaves_by_another_wan():
     found, values = told(
         Trial(Seen("wan0", asked), None, Seen("dmz0", answer(asked))), ("9.9.9.9", "203.0.113.2", "80")
     )
-    note = "the answer leaves by dmz0, not by wan0, where the packet came in; the router there may drop that"
+    note = "the answer leaves through dmz0, not wan0, where the packet came in; the router there may drop that"
     assert found.passes and note in values["notes"]
 
 

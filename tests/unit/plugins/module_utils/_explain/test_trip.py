@@ -78,7 +78,8 @@ def test_a_wan_that_is_down_is_named():
 def test_a_client_behind_another_router_that_no_route_leads_to():
     found, _problems = trip(planner({**ROADS, "192.168.1.0/24": {"dev": "dmz0"}}), "192.168.1.5", "9.9.9.9")
     assert found.inn.link == "lan0"
-    assert found.notes == ("the route to 192.168.1.5 leads to dmz0, not to lan0, so nothing gets back to it by lan0",)
+    note = "the route to 192.168.1.5 leads to dmz0, not to lan0, so nothing gets back to it through lan0"
+    assert found.notes == (note,)
 
 
 def test_the_wan_that_an_item_names():

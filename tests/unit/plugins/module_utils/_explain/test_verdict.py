@@ -36,7 +36,7 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
             (CLIENT, "9.9.9.9", "80"),
             {"nat": [dict(REST, source=["guests"])]},
             False,
-            "no nat item is for it, and a LAN's source never leaves untranslated (the guard); add a nat item",
+            "no nat item matches it, and a LAN's source never leaves untranslated (the guard); add a nat item",
         ),
         (
             (CLIENT, "198.18.0.1", "80"),
@@ -68,7 +68,7 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
             (CLIENT, "203.0.113.2", "443"),
             {"port_forwards": [dict(WEB, hairpin=True)]},
             True,
-            "port forward 'web', by its hairpin, leads it to 192.168.1.20 port 8443",
+            "port forward 'web', through its hairpin, leads it to 192.168.1.20 port 8443",
         ),
         (
             (CLIENT, "203.0.113.9", "443"),
@@ -94,7 +94,7 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
             ("172.18.0.5", "172.18.0.1", "80"),
             {"input": "protect"},
             False,
-            "it is for this gateway itself, which is closed (input: protect), and no input_allow item is for it",
+            "it is for this gateway itself, which is closed (input: protect), and no input_allow item matches it",
         ),
         (
             ("172.18.0.5", "172.18.0.9", "80"),
@@ -130,13 +130,13 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
             ("9.9.9.9", "192.168.1.5", "80"),
             {},
             False,
-            "nothing enters LAN office from outside but port forwards and 1:1 items, and none is for this packet",
+            "nothing enters LAN office from outside but port forwards and 1:1 items, and none matches this packet",
         ),
         (
             ("9.9.9.9", "203.0.113.2", "80"),
             {},
             True,
-            "no port forward is for it, so it is for this gateway itself, which input: open leaves open",
+            "no port forward matches it, so it is for this gateway itself, which input: open leaves open",
         ),
         (
             ("9.9.9.9", "192.168.1.1", "80"),
@@ -162,7 +162,12 @@ MAIL = {"name": "no-mail", "protocol": ["tcp"], "port": ["25"], "action": "rejec
             True,
             "input_allow 'dns' lets it in to this gateway itself",
         ),
-        (("9.9.9.9", "203.0.113.77", "80"), {}, False, "it comes from a WAN and would leave by one; nothing passes so"),
+        (
+            ("9.9.9.9", "203.0.113.77", "80"),
+            {},
+            False,
+            "it comes from a WAN and would leave through one; nothing passes that way",
+        ),
     ],
 )
 def test_what_the_declaration_says(asked, params, passes, words):

@@ -85,7 +85,7 @@ TEST_PROBLEMS = [
     (
         {"addresses": {"lan0": ["192.168.1.11/24"], "lan1": ["fd00:1::11/64"]}},
         {"gateway6": "fd00:1::1"},
-        "gateway6: fd00:1::1 is reached by lan1, but the IPv4 gateway by lan0; one interface can be set up",
+        "gateway6: fd00:1::1 is reached through lan1, the IPv4 gateway through lan0; only one interface can be set up",
     ),
     (
         {},

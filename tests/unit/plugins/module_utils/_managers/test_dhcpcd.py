@@ -53,5 +53,5 @@ def test_a_folder_of_two_names():
 def test_no_hooks():
     client = Client(manager="dhcpcd")
     del client.files[FOLDER + "20-resolv.conf"]
-    with pytest.raises(GatewayError, match="dhcpcd manages lan0, but the folder of its hooks is none of /usr/lib"):
+    with pytest.raises(GatewayError, match="dhcpcd manages lan0, but its hooks are in none of these folders: /usr/lib"):
         client.apply()

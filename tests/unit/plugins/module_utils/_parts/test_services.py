@@ -238,7 +238,7 @@ def test_what_is_missing():
     assert caught.value.program == "dnsmasq"
     host = host_with()
     del host.files["/run/systemd/system/x"]
-    with pytest.raises(GatewayError, match=r"^lans: nobody on this host starts services, so dhcp, ra and dns are not"):
+    with pytest.raises(GatewayError, match=r"^lans: no service manager runs on this host, so dhcp, ra and dns are not"):
         apply(host)
 
 

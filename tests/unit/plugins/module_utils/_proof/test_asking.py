@@ -59,7 +59,7 @@ class Loop:
             "the answer has address 192.168.1.20; declared: 192.168.1.30; "
             "the answer has domain nothing; declared: a and b",
         ),
-        (NEVER, 2, "broken", "this was answered on lan0, and must not be"),
+        (NEVER, 2, "broken", "this was answered on lan0, which must not happen"),
         (NEVER, 0, "holds", ""),
     ],
 )  # fmt: skip

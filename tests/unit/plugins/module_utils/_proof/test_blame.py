@@ -81,7 +81,7 @@ def found(case=CASE, way=None, host=None, evidence=TRACED):
         ),
         (
             met("guard", "drop", "ipmasq"), GATEWAY,
-            "no NAT rule is for it; dropped by this gateway's guard against private sources outside "
+            "no NAT rule matches it; dropped by this gateway's guard against private sources outside "
             '(chain guard of table inet ipmasq, rule: oifname "wan0" drop)',
         ),
     ],
@@ -125,7 +125,7 @@ def test_what_lets_it_through():
         ),
         (
             "prerouting", Host(refused="Invalid argument", rp_filter="1"),
-            "dropped by rp_filter (net.ipv4.conf.all.rp_filter is 1), as what is for 192.168.1.9 leaves by "
+            "dropped by rp_filter (net.ipv4.conf.all.rp_filter is 1), because packets for 192.168.1.9 leave through "
             "route default dev wan0 of table main",
         ),
         ("prerouting", Host(refused="Invalid argument"), "not routed to 9.9.9.9 (Invalid argument)"),
@@ -179,7 +179,7 @@ def test_what_iptables_legacy_translates_or_lets_through():
     guard = "[0:0] -A IPMASQ-EGRESS -m comment --comment ipmasq:default/guard -j DROP"
     found_now = found(evidence=rose("[0:0] -A PREROUTING -j CT --notrack", guard))
     assert found_now.by == OTHER and found_now.words.startswith("not translated because of chain PREROUTING")
-    assert found(evidence=rose(guard)).words.startswith("no NAT rule is for it; dropped by this gateway's guard")
+    assert found(evidence=rose(guard)).words.startswith("no NAT rule matches it; dropped by this gateway's guard")
     assert found(CHANGED, evidence=rose("[0:0] -A POSTROUTING -j SNAT --to 1.2.3.4")).words.startswith("translated by")
     assert found(PASSED, evidence=rose("[0:0] -A IPMASQ-TO -j ACCEPT")).words.startswith(
         "let through by chain IPMASQ-TO"

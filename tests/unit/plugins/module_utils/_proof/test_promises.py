@@ -41,7 +41,7 @@ def test_every_lan_by_every_wan():
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "reach": 9, "mss": 3, "icmp_error": 3, "closed": 9, "between_lans": 2, "spoofed": 6, "invalid": 39, "nat": 2,
     }  # fmt: skip
-    reach = found["office reaches the Internet by wan0 (tcp, IPv4)"]
+    reach = found["office reaches the Internet through wan0 (tcp, IPv4)"]
     assert reach.items == ("nat/default",)
     assert reach.hops == (("wan0", "203.0.113.1"),)
     assert reach.steps[0].come.sources == ("203.0.113.2",)
@@ -61,13 +61,13 @@ def test_this_host_is_closed_only_where_its_input_is_protected():
 
 def test_what_is_not_there_is_no_fault():
     two = {"wans": [{"interface": "wan0"}, {"interface": "wan1"}]}
-    by_second = promised(**two)["office reaches the Internet by wan1 (tcp, IPv4)"]
+    by_second = promised(**two)["office reaches the Internet through wan1 (tcp, IPv4)"]
     assert by_second.lacks == "no IPv4 route leaves through wan1; the route to 192.31.196.129 leaves through wan0"
-    assert promised(replace(GROUND, ways={}))["office reaches the Internet by wan0 (tcp, IPv4)"].lacks
+    assert promised(replace(GROUND, ways={}))["office reaches the Internet through wan0 (tcp, IPv4)"].lacks
     gone = replace(GROUND, links={"wan0": Link("wan0", up=False)})
-    assert promised(gone)["office reaches the Internet by wan0 (tcp, IPv4)"].lacks == "lan0 does not exist"
+    assert promised(gone)["office reaches the Internet through wan0 (tcp, IPv4)"].lacks == "lan0 does not exist"
     down = replace(GROUND, links=dict(GROUND.links, wan0=Link("wan0", up=False)))
-    assert promised(down)["office reaches the Internet by wan0 (tcp, IPv4)"].lacks == "wan0 is down"
+    assert promised(down)["office reaches the Internet through wan0 (tcp, IPv4)"].lacks == "wan0 is down"
     full = replace(GROUND, clients={})
     assert "free address" in promised(full)["office is closed from wan0 (tcp, IPv4)"].lacks
 
@@ -75,16 +75,16 @@ def test_what_is_not_there_is_no_fault():
 def test_a_port_that_outbound_opens_is_used():
     rules = [{"name": "web", "protocol": ["tcp"], "port": ["8443"]}, {"name": "rest", "action": "reject"}]
     found = promised(outbound=rules)
-    reach = found["office reaches the Internet by wan0 (tcp, IPv4)"]
+    reach = found["office reaches the Internet through wan0 (tcp, IPv4)"]
     assert (reach.steps[0].packet.dport, reach.items) == (8443, ("outbound/web", "nat/default"))
     assert found["office does not leave through wan0 (icmp, IPv4)"].never
 
 
 def test_several_links_of_a_lan_are_told_apart():
     lan = dict(LANS[0], interfaces=["lan0", "guest0"])
-    assert "office (guest0) reaches the Internet by wan0 (tcp, IPv4)" in promised(lans=[lan])
+    assert "office (guest0) reaches the Internet through wan0 (tcp, IPv4)" in promised(lans=[lan])
     patterns = dict(LANS[0], interfaces=["lan*"])
-    assert "office (lan0) reaches the Internet by wan0 (tcp, IPv4)" in promised(lans=[patterns])
+    assert "office (lan0) reaches the Internet through wan0 (tcp, IPv4)" in promised(lans=[patterns])
 
 
 def test_the_rest_is_sampled_and_told():

@@ -44,7 +44,7 @@ def test_a_lan_and_its_neighbours():
         "office gets answers about names (DNS, IPv4)",
         "office gets answers about names (DNS, IPv6)",
         "office gets answers from upstream (DNS, IPv4)",
-        "office hears of its IPv6 networks (router advertisements)",
+        "office learns its IPv6 networks (router advertisements)",
         "office gets IPv6 addresses (DHCPv6)",
         "guests gets no addresses (DHCP)",
         "guests gets no answers about names (DNS, IPv4)",
@@ -53,14 +53,14 @@ def test_a_lan_and_its_neighbours():
         "wan0 gets no answers about names at an address of lan0 (DNS, IPv4)",
         "wan0 gets no answers about names at an address of wan0 (DNS, IPv6)",
         "wan0 gets no answers about names at an address of lan0 (DNS, IPv6)",
-        "wan0 hears of no IPv6 networks (router advertisements)",
+        "wan0 learns no IPv6 networks (router advertisements)",
     ]
     offer = found["office gets addresses (DHCP)"]
     assert wants(offer)["address"][0] == "192.168.1.100/30" and offer.slow
     assert {word: wants(offer)[word] for word in ("router", "DNS server", "domain")} == {
         "router": ("192.168.1.1",), "DNS server": ("192.168.1.1",), "domain": ("home.arpa",)
     }  # fmt: skip
-    routes = found["office hears of its IPv6 networks (router advertisements)"]
+    routes = found["office learns its IPv6 networks (router advertisements)"]
     assert wants(routes)["flags"] == ("managed", "other") and wants(routes)["networks"] == ("fd00:1::/64",)
     assert wants(found["office gets IPv6 addresses (DHCPv6)"])["address"][0] == "fd00:1::1000/116"
     never = found["wan0 gets no addresses (DHCP)"]
@@ -96,7 +96,7 @@ def test_a_range_that_is_used_up_or_elsewhere():
 
 
 def test_old_ipv6_networks_are_not_announced():
-    told = "office hears of its IPv6 networks (router advertisements)"
+    told = "office learns its IPv6 networks (router advertisements)"
     both = replace(SERVED, networks={**SERVED.networks, "lan0": ("192.168.1.0/24", "fd00:1::/64", "fd00:7::/64")})
     old = replace(both, deprecated={"lan0": frozenset({"fd00:7::/64"})})
     assert wants(promised({"ra": "slaac"}, {}, both)[told])["networks"] == ("fd00:1::/64", "fd00:7::/64")
@@ -123,7 +123,7 @@ def test_what_cannot_be_asked():
     assert bare["office gives 52:54:00:00:00:09 its address 192.168.1.20 (DHCP)"].lacks
     assert bare["office gets IPv6 addresses (DHCPv6)"].lacks
     narrow = replace(SERVED, networks={"lan0": ("192.168.1.0/24",)})
-    routes = promised({"dhcp": True}, {}, narrow)["office hears of its IPv6 networks (router advertisements)"]
+    routes = promised({"dhcp": True}, {}, narrow)["office learns its IPv6 networks (router advertisements)"]
     assert routes.lacks == "lan0 has no IPv6 network of 64 bits"
     assert promised({"dhcp": True}, {}, replace(SERVED, links={}))["office gets addresses (DHCP)"].lacks
 
