@@ -243,7 +243,7 @@ class Reflector:
         self._selector.register(made, selectors.EVENT_READ, (socket.SOCK_STREAM, here))
 
     def _stream(self, made: socket.socket) -> None:
-        """One question, one answer, and the end. A question that comes in pieces is none of our clients'."""
+        """One question, one answer, and the end. A question that comes in pieces is not from one of our clients."""
         client, here, _until = self._streams[made]
         try:
             asked = decode(made.recv(65535))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: verify_expected
-short_description: The addresses outside that a client of a gateway may have
+short_description: The outside addresses that a client of a gateway may have
 version_added: 1.0.0
 author:
   - ipmasq.linux contributors (@ipmasq)

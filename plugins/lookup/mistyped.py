@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: mistyped
-short_description: Warn of variables that are nearly called like those of a role
+short_description: Warn of variables whose names resemble those of a role
 version_added: 1.0.0
 author:
   - ipmasq.linux contributors (@ipmasq)
 description:
-  - Ansible ignores a variable that nothing reads, so a mistyped one changes nothing and says nothing.
-  - The roles of this collection use this lookup by themselves. It works only inside a role.
+  - Ansible ignores a variable that nothing reads, so a mistyped one has no effect and causes no message.
+  - The roles of this collection use this lookup themselves. It works only inside a role.
 options:
   _terms:
     description: The prefix of the role's variables, with the underscore. Names with two underscores are the role's own.

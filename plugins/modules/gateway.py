@@ -43,7 +43,7 @@ options:
     choices: [refuse, warn]
   proof:
     description:
-      - What a proof by packets decides. After a change is loaded and before it is confirmed, each promise of the
+      - What a proof with packets decides. After a change is loaded and before it is confirmed, each promise of the
         declaration is tried with packets that never reach a wire.
       - With V(required), a change that breaks a promise is rolled back at once, and the run fails with the promises
         that broke. A promise that was already broken before the change is a warning.
@@ -87,7 +87,7 @@ options:
             to another interface with a default route.
           - That is so for the IPv6 address of a CLAT (464XLAT, RFC 6877), and for a VPN client in a network namespace
             or a container. Other VPNs send such packets from this host itself and need nothing.
-          - Without it, what arrives from this WAN reaches no other one. It may not overlap a network of a LAN.
+          - Without it, packets that arrive from this WAN reach no other WAN. It must not overlap a network of a LAN.
         type: list
         elements: str
         default: []
@@ -108,7 +108,8 @@ options:
       interfaces:
         description:
           - The interfaces of this LAN. Interfaces of one LAN trust each other.
-          - An interface is in the LANs of one instance only. A LAN with several WANs has all of them in its instance.
+          - An interface can belong to the LANs of only one instance. A LAN with several WANs has all of them in its
+            instance.
         type: list
         elements: str
         required: true
@@ -144,7 +145,7 @@ options:
         description:
           - Whether hosts of this LAN get IPv4 addresses from the gateway, with the gateway as their router and the
             domain O(dns_domain).
-          - V(true) gives out a range of the LAN's network for 12 hours, of V(192.168.1.0/24) from V(192.168.1.100) to
+          - V(true) gives out a range of the LAN's network for 12 hours; for V(192.168.1.0/24), from V(192.168.1.100) to
             V(192.168.1.250). The gateway's own addresses and reserved ones are left out of every range.
           - Otherwise a dictionary of C(range), C(lease), C(reserve) and C(options), each of which may be omitted.
           - C(range) is one range or a list of them, such as V(192.168.1.100-192.168.1.199).
@@ -582,7 +583,7 @@ options:
     description:
       - The servers that the DNS of LANs asks, each an address with an optional port, such as V(9.9.9.9) or
         V(127.0.0.1#5335).
-      - If omitted, those in C(/etc/resolv.conf) of the gateway, also when they change.
+      - If omitted, those in C(/etc/resolv.conf) of the gateway, even when they change.
     type: list
     elements: str
   dns_domain:
@@ -592,7 +593,7 @@ options:
     type: str
   metrics:
     description:
-      - V(textfile) writes the counters and the state of this gateway for Prometheus each minute, as
+      - V(textfile) writes the counters and the state of this gateway for Prometheus every minute, as
         C(ipmasq-INSTANCE.prom) in O(metrics_folder), where node_exporter reads it.
       - V(none) writes nothing, and removes what was written.
     type: str
@@ -600,8 +601,8 @@ options:
     default: none
   metrics_folder:
     description:
-      - The folder of node_exporter's textfile collector (C(--collector.textfile.directory)). It is made if it is
-        missing.
+      - The folder of node_exporter's textfile collector (C(--collector.textfile.directory)). It is created if it
+        is missing.
       - If omitted, C(/var/lib/prometheus/node-exporter), which is that of Debian's package prometheus-node-exporter.
     type: str
   helpers:

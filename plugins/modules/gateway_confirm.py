@@ -11,7 +11,7 @@ short_description: Confirm or roll back a change to a gateway
 version_added: 1.0.0
 description:
   - Ends a change by M(ipmasq.linux.gateway) that awaits confirmation.
-  - A task with M(ipmasq.linux.gateway) does this by itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
+  - A task with M(ipmasq.linux.gateway) does this itself unless O(ipmasq.linux.gateway#module:confirm_by=person).
   - With O(instance=lan_client), the same for M(ipmasq.linux.lan_client).
 author:
   - ipmasq.linux contributors (@ipmasq)

@@ -105,7 +105,7 @@ as_declared:
   type: bool
   sample: true
 culprit:
-  description: Who keeps the packet, or its answer, from passing as declared; empty if nobody does, or nobody knows.
+  description: What stops the packet or its answer from passing as declared; empty if nothing does, or if it is unknown.
   returned: success
   type: str
   sample: "table inet foe, chain f: ip saddr 192.168.1.0/24 drop"
@@ -163,16 +163,16 @@ route:
       type: str
       sample: ""
 leaves:
-  description: As what it leaves; V(null) if it does not, or if it is for the gateway itself.
+  description: How it leaves; V(null) if it does not leave, or if it is for the gateway itself.
   returned: success
   type: dict
   contains:
     interface:
-      description: The interface by which it leaves.
+      description: The interface through which it leaves.
       type: str
       sample: wan0
     source:
-      description: The source with which it leaves; several if the declaration alone is known and gives a choice.
+      description: The source with which it leaves; several if only the declaration is known, and allows several.
       type: list
       elements: str
       sample: [203.0.113.2]
@@ -199,7 +199,7 @@ sent:
   type: str
   sample: "lan0: tcp 192.168.1.5:23456 > 203.0.113.7:25 SYN"
 seen:
-  description: The packets that came out, each with the interface by which it would have left.
+  description: The packets that came out, each with the interface through which it would have left.
   returned: success
   type: list
   elements: str

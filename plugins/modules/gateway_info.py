@@ -95,7 +95,7 @@ pending:
       type: str
       sample: joe
     from:
-      description: The address that the user connected from by SSH; empty without SSH.
+      description: The address from which the user connected over SSH; empty without SSH.
       type: str
       sample: 192.0.2.1
     at:
@@ -119,7 +119,7 @@ forwarding_without_rules:
   sample: false
 proof:
   description:
-    - The last proof by packets since the host was booted, of the change that is applied or by
+    - The last proof with packets since the host was booted, of the change that is applied or by
       M(ipmasq.linux.gateway_probe); V(null) if there was none.
   returned: success
   type: dict
@@ -659,7 +659,7 @@ who:
       type: str
       sample: joe
     from:
-      description: The address that the user connected from by SSH; empty without SSH.
+      description: The address from which the user connected over SSH; empty without SSH.
       type: str
       sample: 192.0.2.1
     at:

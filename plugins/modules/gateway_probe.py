@@ -10,8 +10,8 @@ module: gateway_probe
 short_description: Prove with packets, on a gateway itself, that it does what was declared
 version_added: 1.0.0
 description:
-  - Sends a packet for each promise of the applied declaration through the gateway, and looks at what comes out. No
-    client, no server and no Internet is needed, and none of these packets is ever on a wire.
+  - Sends a packet for each promise of the applied declaration through the gateway, and looks at what comes out. It
+    needs no client, no server and no Internet, and none of these packets ever reaches a wire.
   - The packets cross the real interfaces, the rules of this collection and of everybody else, connection tracking and
     routing. What is expected is derived from the declaration, never from the rules.
   - A promise V(holds), is V(broken), or is V(unmeasurable), with the reason. The module does not fail because of a
@@ -121,7 +121,7 @@ results:
       elements: str
       sample: ["lan0: tcp 192.168.1.253:50001 > 192.31.196.129:49443 SYN"]
     seen:
-      description: The packets that came out, each with the interface by which it would have left.
+      description: The packets that came out, each with the interface through which it would have left.
       type: list
       elements: str
       sample: ["wan0: tcp 203.0.113.2:50001 > 192.31.196.129:49443 SYN"]

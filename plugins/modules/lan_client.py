@@ -66,7 +66,7 @@ options:
         type: bool
         default: true
       mirrored:
-        description: Whether this gateway was asked, and the host that asked it was answered by itself.
+        description: Whether the host that asked this gateway reached itself instead.
         type: bool
         default: false
   interface:
@@ -111,7 +111,7 @@ EXAMPLES = r"""
     gateway: 192.168.1.1
     dns: [192.168.1.1]
 
-- name: Let it win over the default route by another interface, with a minute to confirm
+- name: Let it win over the default route through another interface, with a minute to confirm
   ipmasq.linux.lan_client:
     gateway: 192.168.1.1
     replace_default: true

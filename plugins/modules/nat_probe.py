@@ -11,7 +11,7 @@ short_description: Measure what a client behind a NAT reaches, and how it looks 
 version_added: 1.0.0
 description:
   - Runs on a client in a LAN, sends packets through its gateway, and reports who answers and which address the far side
-    saw. It needs only Python, and no root except to ping where C(net.ipv4.ping_group_range) does not allow it.
+    saw. It needs only Python, and root only to ping where C(net.ipv4.ping_group_range) does not allow it.
   - Determines how the NAT maps and filters (RFC 5780) and whether a client can reach its own outside address, and
     measures the path MTU in both directions.
   - Every check has one of three outcomes. V(unmeasurable) is not a failure, and says what is missing. The module never
@@ -58,7 +58,8 @@ options:
       mapping:
         description:
           - How the NAT maps ports (RFC 4787). V(independent) is the same outside port for every server, V(address)
-            another one for each server, V(address_port) another one for each port of a server, and V(none) no NAT.
+            a different one for each server, V(address_port) a different one for each port of a server, and V(none) no
+            NAT.
         type: str
         choices: [none, independent, address, address_port]
       filtering:

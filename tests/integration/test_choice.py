@@ -174,7 +174,7 @@ def test_the_name_that_ip_link_prints_is_refused(nft, net):
 
 
 def test_a_rollback_brings_back_a_route_from_an_advertisement(nft, net):
-    """The operator may have come by it; the router sends the next advertisement within half an hour."""
+    """The operator may have come through it; the router sends the next advertisement within half an hour."""
     sh(IPV4_ONLY)
     for router in ("fe80::aa", "fe80::ab"):
         advertise(net, "office", router)
@@ -531,7 +531,7 @@ def takes_over(gate, net, sides: dict, addresses: str) -> None:
 @pytest.mark.parametrize("sides", [{}, TWO_LANS], ids=["chosen", "declared"])
 def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
     takes_over(gate, net, sides, MASTER)
-    # What comes by it is the LAN's, which reaches neither other LANs nor speaks for others.
+    # What comes through it is the LAN's, which neither reaches other LANs nor sends for others.
     assert net.tcp("office", "guest", "192.168.2.10").startswith("refused")
     net.nodes["office"].sh(
         "ip addr add 10.66.6.6/32 dev up0; ip route add 198.51.100.0/24 via 192.168.1.254 src 10.66.6.6"
@@ -542,7 +542,7 @@ def test_the_address_of_several_routers_is_one_of_the_lan(gate, net, sides):
 
 
 def test_the_address_of_several_routers_is_known_to_other_instances(gate, net):
-    """Hosts of the LAN answer by it."""
+    """Hosts of the LAN answer through it."""
     shared_address(net)
     sh(MASTER)
     wans = [{"interface": "wan0"}]

@@ -733,7 +733,7 @@ def test_a_first_run_of_a_gateway_closes_no_more_than_another_instance_has_close
     told = nft.apply(**ONE_LAN).to_dict()
     assert of_guest0() == ["0", "1"]
     assert "guest0" not in str(told["differences"])
-    # A link of the gateway's own is open all the same.
+    # A link of the gateway's own is open nevertheless.
     nft.forwarding(instance="odd", ipv4=False, interfaces=["lan0"])
     assert nft.apply(**ONE_LAN).changed
     assert value("/proc/sys/net/ipv4/conf/lan0/forwarding") == "1"

@@ -179,7 +179,7 @@ def test_connections_to_the_gateway_that_began_under_a_change_end_with_it(gate, 
         gate.apply(confirmation=WAITS, **TWO_LANS)
         stay.append(held.enter_context(connected(net, "office", "wan", WAN4, 8084)))
         go = [joins("wan", closed, GATE4, 8081), joins("mgmt", closed, "10.9.9.1", 8081)]
-        # The same address and port, from a LAN: what conntrack forgets of it begins anew.
+        # The same address and port, from a LAN: what conntrack forgets of it starts again.
         stay.append(joins("office", closed, GATE4, 8081))
         assert all(map(speaks, stay + go))
         assert rollback.finish("default", "token", False, gate.host).changed

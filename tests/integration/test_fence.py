@@ -467,7 +467,7 @@ def test_the_fence_leaves_bridged_frames_alone(gate, net):
 
 @ON_TWO
 def test_a_transparent_proxy_on_the_gateway_is_let_in(gate, net):
-    """It sends to a server inside with its client's address, which is none of this host's, and comes in by no link."""
+    """It sends to a server inside with its client's address, which this host does not have, and comes in on no link."""
     gate.apply(**TWO_LANS)
     for client, server, level, option in (
         ("8.8.8.8", OFFICE4, socket.IPPROTO_IP, 19),  # IP_TRANSPARENT

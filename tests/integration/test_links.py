@@ -106,7 +106,7 @@ def test_nobody_speaks_from_an_added_address(gate, net, route):
         assert net.asks("tcp", "gate", "wan", WAN4, 8080).peer == GATE4
         assert net.asks("tcp", "office", "wan", WAN6, 8080).peer == GATE6
         assert net.asks("tcp", "gate", "wan", WAN6, 8080).peer == GATE6
-        # They answer all the same, and a missing one is drift.
+        # They still answer, and a missing one is drift.
         assert net.ping("wan", ADDED) and net.ping("wan", ADDED6)
         assert [line for line in gate.info()["drift"] if "address" in line] == []
     sh("ip address del {0}/32 dev wan0; ip address del {1}/128 dev wan0".format(ADDED, ADDED6))

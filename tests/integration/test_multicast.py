@@ -154,7 +154,7 @@ def test_no_copy_for_a_wan_keeps_its_private_source(gate, net, into):
 
 
 def test_of_an_instance_that_shares_its_wan(gate, net):
-    """The others leave to it what it lets in, whichever was applied last."""
+    """The others leave to it what it lets in, regardless of which was applied last."""
     two = {"instance": "two", "wans": [{"interface": "wan0"}], "lans": [GUESTS], "multicast": TV}
     with routed4(WAN4, [GROUP4, OTHER4]), routed6(WAN6, GROUP6, "guest0"):
         for turn in (two, {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}, two):

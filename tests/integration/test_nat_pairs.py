@@ -541,7 +541,9 @@ def test_a_forward_leaves_the_addresses_that_another_instance_maps(gate, net, in
     # Once it is mapped no more, the forward takes it, after a run.
     gate.absent("two")
     assert gate.info()["drift"] == [
-        "~ {0}: no other instance maps it 1:1 since the last run, whose rules leave it out of forwards".format(MAPPED)
+        "~ {0}: no other instance maps it 1:1 any more, but the rules of the last run leave it out of forwards".format(
+            MAPPED
+        )
     ]
     sh("ip addr replace {0}/24 dev wan0".format(MAPPED))
     assert answering(net, MAPPED) == "gate"
@@ -554,7 +556,9 @@ def test_a_forward_leaves_the_addresses_that_another_instance_maps(gate, net, in
             "{0} is mapped 1:1, so they may take connections to it; run instance default again".format(MAPPED)
         ]
     assert gate.info()["drift"] == [
-        "~ {0}: another instance maps it 1:1 since the last run, whose rules may take connections to it".format(MAPPED)
+        "~ {0}: another instance has mapped it 1:1 since the last run, whose rules may take connections to it".format(
+            MAPPED
+        )
     ]
     assert gate.apply(**mine).changed
     is_kept()

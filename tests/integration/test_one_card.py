@@ -159,7 +159,7 @@ def test_a_second_router_in_a_lan_is_not_used_and_networks_behind_it_are(gate, n
     first = gate.apply(**options)
     assert not [each for each in first.remarks if "default route" in each]
     sh("ip route add default via {0} metric 50; ip -6 route add default via {1} metric 50".format(SERVER4, SERVER6))
-    since = "~ lan0: has got a default route since the last run, whose rules take it for a link without one"
+    since = "~ lan0: has gained a default route since the last run, whose rules treat it as a link without one"
     assert since in gate.info()["drift"]
     done = gate.apply(**options)
     assert done.changed and TOLD in done.remarks

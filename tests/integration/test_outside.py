@@ -105,7 +105,7 @@ def test_the_loopback_network_is_not_there_for_a_wan_either(gate, net):
 
 
 def test_a_dhcp_server_with_a_private_address_is_heard_by_a_second_wan(gate, net):
-    """Its answer to a client that rebinds is no answer to a packet that anybody sent there."""
+    """Its answer to a client that rebinds does not answer a packet that anybody sent there."""
     net.wire_second_wan()
     sh("for link in /proc/sys/net/ipv4/conf/*; do echo 0 > $link/rp_filter; done")
     wans = [{"interface": "wan0"}, {"interface": "wan1"}]
@@ -145,7 +145,7 @@ def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):
         packets += [udp(source, GATE6, 40000, 5514) for source in ("fd05::77", "2001:db8:ff::1")]
         past_the_stack(net, packets)
         seen = {str(source) for source, proto in inside.sources(SOON) if proto == socket.IPPROTO_UDP}
-    # What has its route by this WAN is what it says.
+    # What has its route through this WAN is what it says.
     assert seen == {"10.6.0.77", WAN4, "2001:db8:ff::1"}
 
 

@@ -105,7 +105,7 @@ def test_what_was_broken_before_is_told_and_stays(nft, wires):
         names = [each.partition(" is broken")[0] for each in told(done)]
         assert broken <= set(names) and all("udp" in each for each in names)
         assert not nft.apply(mss=mss, **ONE_LAN).changed
-    # What this change alone breaks is its fault all the same: a LAN that was not there.
+    # What this change alone breaks is its fault nevertheless: a LAN that was not there.
     sh("nft add rule inet other f iifname guest0 drop")
     with pytest.raises(proving.Unproven) as caught:
         nft.apply(proof="required", **TWO_LANS)
@@ -115,7 +115,7 @@ def test_what_was_broken_before_is_told_and_stays(nft, wires):
 
 @pytest.mark.parametrize("rule", ["from 192.168.2.0/24", "iif guest0"])
 def test_a_lan_that_a_rule_leads_to_another_wan_is_sound(gate, net, rule):
-    """Its table has a default route alone, so what it sends to another network leaves by that WAN, translated."""
+    """Its table has only a default route, so what it sends to another network leaves through that WAN, translated."""
     net.wire_second_wan()
     third(net, "mgmt0", "mgmt", "10.9.9", "fd09")
     sh("ip rule add {0} lookup 200; ip route add default via {1} table 200".format(rule, ISP4))

@@ -140,7 +140,7 @@ def test_nothing_is_sent_until_something_is_different(box, backend):  # noqa: F8
     known = {"known", "checked", "shown", "in a loop", "secret", "with an environment"}
     assert set(results) - ran == known | {name + ", known" for name in BY_BACKEND[backend]}
     assert results["first"]["changed"] and not results["recording"]["changed"]
-    # What the host tells is what the module tells.
+    # The host reports what the module reports.
     assert results["known"] == results["without a script"] == results["secret"] == results["checked"]
     assert results["shown"] == results["shown without a script"]
     assert {"backend", "wans", "lans", "notes"} <= set(results["known"])

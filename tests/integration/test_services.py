@@ -226,7 +226,7 @@ def test_what_is_dropped_is_logged_first(gate, net):
 
 
 def test_an_interface_that_does_not_forward_is_drift(gate, net):
-    """The global switch stays at 1, and the LAN is dead all the same."""
+    """The global switch stays at 1, and the LAN is dead nevertheless."""
     gate.apply(**ONE_LAN)
     assert gate.info()["as_applied"]
     sh("echo 0 > /proc/sys/net/ipv4/conf/lan0/forwarding")

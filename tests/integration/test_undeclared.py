@@ -454,7 +454,7 @@ def test_a_name_like_a_managers_is_not_enough(gate, net):
         closed(net, "office", node, address)
 
 
-A_WAY_OUT = "~ tun7: has got a default route since the last run, whose rules take it for a link without one"
+A_WAY_OUT = "~ tun7: has gained a default route since the last run, whose rules treat it as a link without one"
 
 
 def through_a_tunnel(net) -> tuple:

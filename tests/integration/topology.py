@@ -467,7 +467,7 @@ def odd_packets(source: str, target: str) -> dict:
 
 
 def send(topology: Topology, node: str, packets: list, link: str = "") -> None:
-    """Past the node's own IP stack: an odd packet is to leave as it is. ``link``: the gateway's, if it is no LAN's."""
+    """Past the node's own IP stack: an odd packet is to leave as it is. ``link``: the gateway's, if not a LAN's."""
     gateway = hardware_address(topology, "gate", link or CLIENTS[node][0])
     with topology.inside(node), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("up0", 0))

@@ -307,7 +307,7 @@ def test_links_that_a_node_makes_itself() -> None:
     gateway = lab.nodes[0]
     files = {path.rpartition("/10-")[2]: text for path, text in lab_topology.node_files(lab, gateway).items()}
     assert "[Address]\nAddress=198.51.100.2/32\nPeer=198.51.100.1/32\n" in files["ppp0.network"]
-    # At the other end is no IPv6 address.
+    # The other end has no IPv6 address.
     assert "\nAddress=2001:db8::2/128\n" in files["ppp0.network"]
     assert "[Route]\nGateway=198.51.100.1\nGatewayOnLink=yes\n" in files["ppp0.network"]
     assert "\nVLAN=trunk0.30\n" in files["trunk0.network"] and "\nBridge=br0\n" in files["lan0.network"]

@@ -39,7 +39,7 @@ def drawn(examples: int) -> settings:
 #: Items that are refused beside others: they take no packet, or their server is mapped 1:1.
 REFUSED = re.compile(r"(nat|outbound|port_forwards)\[(\d+)\] .*(can never match|maps it 1:1)")
 
-#: Interfaces that never overlap, whichever are drawn.
+#: Interfaces that never overlap, regardless of which are drawn.
 WANS = ("ppp0", "ppp*", "wwan0", "eth9", "sfp-wan")
 LAN_NAMES = ("office", "guests", "Lab.3", "iot_2", "a-very-long-name-for-one-single-lan", "0")
 LAN_INTERFACES = ("lan0", "lan1", "eth0.100", "br-guest", "wlan*", "tap*", "enp0s31f6", "vlan4094", "dmz")

@@ -132,7 +132,7 @@ def _since(gateway: t.Optional[Resolved], facts: Facts, others: t.Sequence[Decla
     theirs = {(each.instance, net) for each in roles for _lan, networks in each.networks for net in networks}
     changed = [each.instance for each in gateway.around.neighbours if each not in named]
     changed += [instance for instance, net in gateway.around.left_out if (instance, net) not in theirs]
-    words = "~ {0}: has got a default route since the last run, whose rules take it for a link without one"
+    words = "~ {0}: has gained a default route since the last run, whose rules treat it as a link without one"
     told = "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones"
     found = [words.format(name) for name in ways_out] + [told.format(name) for name in dict.fromkeys(changed)]
     inside = "~ LAN {0}: its {1} since the last run, and the LAN may have no Internet; a run says what to do"
@@ -145,7 +145,7 @@ def _who(applied: Origin) -> t.Dict[str, str]:
 
 
 def _forwards(host: Sight) -> bool:
-    """IPv4 asks the switch of the link by which a packet comes; IPv6, the global one."""
+    """IPv4 asks the switch of the link on which a packet arrives; IPv6, the global one."""
     links = [path[len(sysctl.PROC) :] for path in host.find(sysctl.PROC + sysctl.TREE["ip"] + "/*/forwarding")]
     return any(sysctl.read(host, key) == "1" for key in [*sysctl.GLOBAL.values(), *links])
 

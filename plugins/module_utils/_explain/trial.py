@@ -81,7 +81,7 @@ def _needed(trip: Trip, said: Said) -> t.List[str]:
 
 
 def _places(planner: Planner, needed: t.Sequence[str], host: Host) -> t.Dict[str, Place]:
-    """Every link by which it might leave, but others only if that costs their packets nothing."""
+    """Every link through which it might leave, but others only if that costs their packets nothing."""
     ground = planner.ground
     up = [name for name, link in ground.links.items() if link.up and name != "lo" and not name.startswith(PROBES)]
     first = dict.fromkeys([*(name for name in needed if name in up), *grounds.measured(planner.gateway, ground)])
@@ -223,7 +223,7 @@ class _Exchange:
                 self._out = self._out or Seen(place, packet)
 
     def _returns(self, packet: Packet) -> bool:
-        """Whether a packet is for who sent the first one, and not the first one itself, led back to its own link."""
+        """Whether a packet is for the first one's sender, and is not the first one itself, led back to its own link."""
         own = self._first.packet
         if packet.target != own.source:
             return False

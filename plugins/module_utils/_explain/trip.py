@@ -133,7 +133,7 @@ class Planner:
         problems.add("from", words.format(source, "; ".join(known)))
 
     def _entry(self, question: Question, side: Side) -> Side:
-        """The WAN by which a packet to this address comes in; that of the route back, if the address does not say."""
+        """The WAN that a packet to this address comes in on; that of the route back, if the address does not say."""
         owner = next((name for name in self.wans if question.target in self.ground.addresses.get(name, ())), "")
         items = (*self.gateway.nat, *self.gateway.port_forwards)
         named = [self._wans_of(item.wan) for item in items if item.wan and _leads(item, question.target)]
@@ -149,7 +149,7 @@ class Planner:
         way = road(self.host, question.target, question.source, inn.link)
         if not way.error:
             return self._side(way, question.target)
-        # Without the link by which it comes: the kernel may refuse its source, or forward nothing at all.
+        # Without the link on which it arrives: the kernel may refuse its source, or forward nothing at all.
         plain = self._side(road(self.host, question.target), question.target)
         words = "the kernel refuses to forward what {0} sends there"
         return plain if plain.kind == NOWHERE else replace(plain, why=words.format(question.source))

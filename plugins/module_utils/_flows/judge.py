@@ -90,7 +90,7 @@ class Judge:
 
     @property
     def near(self) -> t.Iterable[str]:
-        """The networks of links that are no WAN."""
+        """The networks of links that are not WANs."""
         return self._places.networks
 
     def chain(self, name: str) -> bool:

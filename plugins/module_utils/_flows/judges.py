@@ -113,7 +113,7 @@ class Judges:
 
     def _spot(self, address: bytes) -> t.Tuple[int, bool]:
         """A number shared by all addresses that the rules cannot distinguish, and whether the rules concern them: in a
-        network of a link that is no WAN, or of this host.
+        network of a link that is not a WAN, or of this host.
         """
         size = len(address)
         number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)

@@ -116,7 +116,7 @@ def _read(path: str, host: Sight) -> t.List[_Line]:
 
 
 def _lines(text: str) -> t.Iterator[_Line]:
-    """The assignments in a unit's file. One that continues in the next line is not sure: releases differ."""
+    """The assignments in a unit's file. One that continues on the next line is not sure: releases differ."""
     section, begun = "", ""
     for line in text.split("\n"):
         told = line.strip()

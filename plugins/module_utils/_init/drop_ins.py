@@ -37,16 +37,16 @@ CLOSE = "-/bin/sh /etc/ipmasq/boot close"
 RELOAD_TEXT = "ExecReload=-/bin/sh /etc/ipmasq/boot{words}\n"
 #: The keys whose commands of others ours says anew, in the turn of a stop and a reload.
 REPLACED = ("ExecStop", "ExecReload")
-#: Drop-ins apply in the order of their names: ours comes behind those of others.
+#: Drop-ins apply in the order of their names: ours comes after those of others.
 NAME = "zz-ipmasq.conf"
 #: What is left alone, and what is lost.
 UNSURE = (
-    "{0}.service: {1} has a command that continues in the next line or is not UTF-8, so it is left alone, and the "
-    "gateway is not shut before {2}; write each command in one line"
+    "{0}.service: {1} has a command that continues on the next line or is not UTF-8, so it is left alone, and the "
+    "gateway is not shut before {2}; write each command on one line"
 )
 WHEN = {"ExecStop": "a stop", "ExecReload": "a reload"}
 BEHIND = (
-    "{0}.service: {1} sets {2} behind our drop-in, so the gateway may stay open while that service changes "
+    "{0}.service: {1} sets {2} after our drop-in, so the gateway may stay open while that service changes "
     "rules, or lose its own; give the file a name that sorts before {3}"
 )
 #: Those that flush everything when they are started, reloaded or stopped.
@@ -152,7 +152,7 @@ class _Neighbour:
         found = [UNSURE.format(self.name, keys, times)] if unsure else []
         ours = {line.partition("=")[0] for line in self._section().splitlines()}
         for path, used, cleared in self._service.behind(NAME):
-            # A reload of theirs behind ours may flush what ours has just loaded.
+            # A reload of theirs after ours may flush what ours has just loaded.
             lost = (cleared & ours) | (used & {"ExecReload"})
             if lost:
                 found.append(BEHIND.format(self.name, path, ", ".join(sorted(lost)), NAME))

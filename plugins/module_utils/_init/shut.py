@@ -151,7 +151,7 @@ def shut_links(host: Sight) -> Shut:
 
 
 def unshut(found: Shut, host: Host) -> None:
-    """Open links; it is not an error if that is already done. Who removes a rule by hand may have left its pair."""
+    """Open links; it is not an error if that is already done. If a rule was removed by hand, its pair may remain."""
     for link in dict.fromkeys(link for _family, link in found):
         for family in FAMILIES:
             line = DEL.format(family, MULTICAST, PREFERENCE, link).split()

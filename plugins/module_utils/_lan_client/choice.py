@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Which gateway a LAN client uses, by which interface. Pure."""
+"""Which gateway a LAN client uses, through which interface. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Candidate:
     declared: t.Tuple[str, ...] = ()  # its addresses that take precedence
     addresses: t.Tuple[str, ...] = ()
     asked: bool = True  # nobody else knows any more of its addresses
-    mirrored: bool = False  # who asked it was answered by itself
+    mirrored: bool = False  # the host that asked it reached itself
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class _Choice:
         if mirrored:
             self._problems.add(
                 "gateways",
-                "asked {0}, was answered by the client that asked: a variable of their connection is a template of "
+                "asked {0}, but the client that asked reached itself: a variable of their connection is a template of "
                 "inventory_hostname; write it for each host, or set gateway_addresses for them".format(
                     " and ".join(mirrored)
                 ),

@@ -62,7 +62,7 @@ def way_of(servers: t.Sequence[str], manager: Manager, problems: Problems, sight
     if target:
         problems.add(
             "dns",
-            "{0} is a link to {1}, and nothing here knows who writes that; set the DNS servers where it comes from, "
+            "{0} is a link to {1}, and it is not known what writes that; set the DNS servers where it comes from, "
             "and leave dns empty".format(RESOLV, target),
         )
         return NOWHERE

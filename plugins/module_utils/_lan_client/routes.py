@@ -114,7 +114,7 @@ def undoing(was: Sent, want: Sent) -> t.List[str]:
 
 
 def _gone(route: Route) -> str:
-    """Without metric, ``ip route del`` would remove another one by the same gateway if this one is gone."""
+    """Without metric, ``ip route del`` would remove another one via the same gateway if this one is gone."""
     return "! {0} || {1} 2> /dev/null || true".format(is_there(route), route.line("del"))
 
 

@@ -4,4 +4,4 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Routes by one interface go in; files for the network manager in charge of it come out."""
+"""Routes through one interface go in; files for the network manager in charge of it come out."""

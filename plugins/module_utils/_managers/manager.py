@@ -30,7 +30,7 @@ Files = t.Dict[str, t.Tuple[str, int]]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a manager keeps: the routes by one interface, and DNS servers if it is the one who has to know them."""
+    """What a manager keeps: the routes through one interface, and DNS servers if it has to know them."""
 
     interface: str
     routes: Routes

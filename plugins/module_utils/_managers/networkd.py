@@ -82,8 +82,8 @@ class Networkd(Manager):
         sharing = sorted(name for name, link in links.items() if link.network_file == network_file)
         if len(sharing) > 1:
             raise GatewayError(
-                "{0} configures {1} alike, so that a gateway in it would be that of all of them; give {2} a .network "
-                "file of its own that sorts before it".format(network_file, ", ".join(sharing), setup.interface)
+                "{0} configures {1} alike, so a gateway in it would apply to all of them; give {2} its own .network "
+                "file that sorts before it".format(network_file, ", ".join(sharing), setup.interface)
             )
         path = "/etc/systemd/network/{0}.d/{1}.conf".format(posixpath.basename(network_file), NAME)
         return {path: ("\n".join(self._lines(setup)) + "\n", 0o644)}

@@ -161,7 +161,7 @@ class Seen:
     macs: t.Mapping[str, str]
 
     def others(self, version: int, ours: t.Collection[t.Tuple[str, str]]) -> t.List[Route]:
-        """The default routes except those by these gateways and interfaces, and those that are for want of another."""
+        """The default routes except those through these gateways and interfaces, and those for want of another."""
         found = [route for route in self.routes if route.version == version]
         found = [route for route in found if not route.kind or route.metric <= USUAL[version]]
         return [route for route in found if (route.gateway, route.dev) not in ours]

@@ -326,7 +326,7 @@ def lasting(switches: Switches, earlier: Switches, lans: t.Iterable[str], host: 
 
 
 def left_by_patterns(old: Switches, kept: t.Collection[str], host: Sight) -> Switches:
-    """What links keep that came under a pattern which is no WAN's any more. ``kept`` are keys, and patterns of them."""
+    """What links keep that matched a pattern which is no longer a WAN's. ``kept`` are keys, and patterns of them."""
     is_kept = among(kept)
     return tuple(
         (found, "1")

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What enters: nothing from a WAN but port forwards and 1:1 items; and what clients inside reach by their hairpins."""
+"""What enters: nothing from a WAN but port forwards and 1:1 items; and what clients inside reach through hairpins."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
 
 
-#: Seconds to wait for what gets through in any case, where the host is busy.
+#: Seconds to wait for packets that always get through, where the host is busy.
 SLOW = 3.0
 
 
@@ -70,7 +70,7 @@ class Exchange:
     def drain(self, alive: t.Iterable[Talk]) -> None:
         """Wait until the host has dealt with everything; until then, silence on a busy host says nothing.
 
-        What gets through in any case (``alive``, of places where it did) is sent behind the rest, and comes behind it.
+        Packets that always get through (``alive``: of places where they did) are sent after the rest, and come last.
         """
         known = [talk for talk in alive if talk.sent and talk.sent[-1].place in self.alive]
         last = [Talk(talk.promise, next(self._run.numbers), talk.magic) for talk in known]
@@ -81,7 +81,7 @@ class Exchange:
             self.listen(0.05)
 
     def _owner(self, packet: Packet) -> t.Optional[Talk]:
-        """By the port of who began, if it is for them, as the host's own answers bear no mark; or by the mark."""
+        """By the first sender's port, if it is for that one, as the host's own answers have no mark; or by the mark."""
         about = packet.quoted or packet
         port = packet.sport if packet.protocol == "icmp" else packet.dport
         talk = self._numbered.get(port - FIRST_PORT)

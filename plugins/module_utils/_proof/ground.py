@@ -132,7 +132,7 @@ def asked(host: Host, *argv: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def measured(gateway: Resolved, ground: Ground) -> t.List[str]:
-    """The interfaces that the loop needs: the declared ones, and others by which a packet might leave."""
+    """The interfaces that the loop needs: the declared ones, and others through which a packet might leave."""
     lans = [name for _lan, name in inside(gateway, ground)]
     named = dict.fromkeys([*outside(gateway, ground), *ground.exits, *lans, *ground.loose])
     return [name for name in named if name in ground.links and ground.links[name].up][:MOST_LINKS]

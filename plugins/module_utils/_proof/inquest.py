@@ -35,7 +35,7 @@ Judged = t.Tuple[Talk, "Result"]
 def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Ground, run: Run) -> t.List[Result]:
     """The same results; what is broken has its culprit, unless it holds at a second attempt.
 
-    ``signs``: what gets through in any case.
+    ``signs``: packets that always get through.
     """
     selects = functools.lru_cache(maxsize=None)(lambda family: routing.selects(family, run.host))
     results = [(talk, _permitted(talk, result, run.host, selects)) for talk, result in results]

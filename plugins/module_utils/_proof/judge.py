@@ -42,7 +42,7 @@ class Talk:
 
     @property
     def own(self) -> t.Tuple[str, int]:
-        """Address and port of who began; answers that the host itself makes are sent there."""
+        """Address and port of the first sender; answers that the host itself makes are sent there."""
         first = self.promise.steps[0].packet if self.promise.steps else None
         return (first.source, self.number + FIRST_PORT) if first else ("", 0)
 
@@ -54,7 +54,7 @@ class Talk:
 
     @property
     def came_wrong(self) -> bool:
-        """Whether something came out, but not as it has to; a refusal is no such thing."""
+        """Whether something came out, but not as it should; a refusal does not count."""
         return self.outcome == BROKEN and self.reason != REFUSED
 
     def knows(self, packet: Packet) -> bool:
@@ -166,7 +166,7 @@ class Talk:
 
 
 def _with_port(packet: Packet, port: int) -> Packet:
-    """The quoted packet bears the mark, too, as who answers does not know the one that quotes it."""
+    """The quoted packet bears the mark, too, as the host that answers does not know the one that quotes it."""
     if packet.quoted:
         return replace(packet, quoted=replace(packet.quoted, mark=packet.mark, magic=packet.magic))
     return replace(packet, sport=packet.sport or port)

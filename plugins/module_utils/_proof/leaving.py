@@ -46,7 +46,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 Pair = t.Tuple["ResolvedLan", str, str, str]
 #: Larger than any MTU that a clamp would leave alone.
 LARGE = 8960
-#: An ICMP error by family: type, code, MTU. Path MTU discovery lives by these.
+#: An ICMP error by family: type, code, MTU. Path MTU discovery depends on these.
 TOO_BIG = {"ip": (3, 4, 1280), "ip6": (2, 0, 1280)}
 HEADERS = {"ip": 40, "ip6": 60}
 
@@ -141,7 +141,7 @@ def sizes(oracle: Oracle, pair: Pair) -> t.List[Promise]:
 
 
 def errors(oracle: Oracle, pair: Pair) -> t.List[Promise]:
-    """ICMP errors about a flow get back to who sent it."""
+    """ICMP errors about a flow get back to its sender."""
     lan, interface, wan, family = pair
     flow = _flow(oracle, pair, "udp")
     if not flow:

@@ -155,7 +155,7 @@ class Oracle:
         return [items[number] for number in sorted(by_source.find(packet.source) & by_target.find(packet.target))]
 
     def leaves(self, packet: Packet, wan: str) -> Verdict:
-        """What the declaration says about a new packet from a LAN by a WAN's interface."""
+        """What the declaration says about a new packet from a LAN through a WAN's interface."""
         rule = self.filtered(packet, wan)
         named = ("outbound/" + rule.name,) if rule else ()
         if rule and rule.action != "accept":

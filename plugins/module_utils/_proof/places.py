@@ -69,7 +69,7 @@ def everywhere(gateway: Resolved, ground: Ground) -> t.Tuple[str, ...]:
 def anywhere_outside(
     gateway: Resolved, ground: Ground, target: str, sources: t.Tuple[str, ...] = ()
 ) -> t.Tuple[Come, ...]:
-    """Where a packet to that target leaves. By a LAN's own link with a default route, its client is refused, too."""
+    """Where a packet to that target leaves. On a LAN's own link with a default route, its client is refused, too."""
     lans = {name for _lan, name in inside(gateway, ground)} & set(ground.exits)
     links = dict.fromkeys((*outside(gateway, ground), *(each for each in ground.exits if each not in lans)))
     found = (Come(tuple(links), sources),)
@@ -79,8 +79,8 @@ def anywhere_outside(
 def astray(oracle: Oracle, packet: Packet, place: str, *more: str) -> t.Tuple[Come, ...]:
     """Where a LAN's packet for a network that it does not reach must not come out: at any LAN, and at ``more`` links.
 
-    A rule such as ``from 192.168.2.0/24 lookup 200``, whose table has only a default route, leads it to a WAN, which it
-    leaves by as the declaration says.
+    A rule such as ``from 192.168.2.0/24 lookup 200``, whose table has only a default route, leads it to a WAN, through
+    which it leaves as declared.
     """
     links = (*(name for _lan, name in inside(oracle.gateway, oracle.ground)), *more)
     return (Come(tuple(name for name in links if name != place)), *at_wans(oracle, packet))

@@ -4,7 +4,7 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""What a client in a LAN asks the gateway itself, and what the answer tells: DHCP, DNS, IPv6 routes, DHCPv6. No I/O.
+"""What a client in a LAN asks the gateway itself, and what the answer says: DHCP, DNS, IPv6 routes, DHCPv6. No I/O.
 
 None of these takes a lease, as nobody requests what is offered (RFC 2131 section 3.1, RFC 8415 section 18).
 """
@@ -36,7 +36,7 @@ class Question:
         raise NotImplementedError
 
     def told(self, sent: Packet, packet: Packet) -> t.Optional[Told]:
-        """None if the packet is no answer to what was sent."""
+        """None if the packet does not answer what was sent."""
         raise NotImplementedError
 
     def mark(self) -> str:

@@ -37,7 +37,7 @@ class Undo:
 
 
 def links(places: t.Iterable[str]) -> t.List[str]:
-    """Without addresses of their own, so that the kernel sends nothing by them."""
+    """Without addresses of their own, so that the kernel sends nothing through them."""
     names = ["{0}{1}".format(DEVICE, number) for number, _name in enumerate(places)]
     return ["link set dev {0} addrgenmode none up".format(name) for name in names]
 
@@ -81,7 +81,7 @@ def _addresses(ground: Ground, name: str, family: str) -> t.List[str]:
 
 
 def _answers(ground: Ground, family: str) -> t.List[t.Tuple[str, int, int]]:
-    """What comes back to who sent the packet of a flow, from any host: address, protocol and port. The next port is for
+    """What comes back to the sender of a flow's packet, from any host: address, protocol and port. The next port is for
     a second attempt.
     """
     flow = ground.flow

@@ -44,7 +44,7 @@ class Event:
     handle: int = 0
     ident: int = 0
     packet: t.Optional[Packet] = None  # only at the first rule of a base chain
-    out: int = 0  # the number of the interface by which it leaves
+    out: int = 0  # the number of the interface through which it leaves
     mark: int = 0
 
     @property

@@ -171,7 +171,7 @@ def _without_source(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 
 def _carried(gateway: Resolved, facts: Facts) -> t.List[str]:
-    """A CLAT hands its own packets back by the link that it takes packets from, so they come from a WAN."""
+    """A CLAT hands its own packets back on the link that it takes packets from, so they come from a WAN."""
     words = (
         "WAN {0} has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
         "address of the CLAT in carried_from of that WAN, or its packets do not leave through {1}"

@@ -67,8 +67,8 @@ def changed_beside(gateway: Resolved, others: t.Iterable[Resolved]) -> t.List[st
     """1:1 items that other instances have got or lost since the rules of this one were made."""
     now, known = set(mapped_beside(gateway, others)), set(gateway.around.mapped)
     words = (
-        (now - known, "another instance maps it 1:1 since the last run, whose rules may take connections to it"),
-        (known - now, "no other instance maps it 1:1 since the last run, whose rules leave it out of forwards"),
+        (now - known, "another instance has mapped it 1:1 since the last run, whose rules may take connections to it"),
+        (known - now, "no other instance maps it 1:1 any more, but the rules of the last run leave it out of forwards"),
     )
     return [
         "~ {0}: {1}".format(plain(net), told)

@@ -177,7 +177,7 @@ class Prepared(t.NamedTuple):
     since: str = ""
 
 
-#: A step that fails is named, and the next ones are tried all the same.
+#: A step that fails is named, and the next ones are still tried.
 FAILING_TEXT = """\
 failed=0
 failing() {

@@ -141,7 +141,7 @@ def strange(gateway: Resolved) -> t.List[Rule]:
         return []
     links = Match(iif=declared(gateway))
     checked = tuple(name for lan in gateway.lans if lan.spoof_check for name in lan.interfaces)
-    # A part of a LAN's network that another link has: hosts of the LAN do not speak for those there.
+    # A part of a LAN's network that another link has: hosts of the LAN do not send for those there.
     rules = [
         Rule(ARRIVE.name, Match(family, iif=checked, source=nets, astray=True), DROP, "spoofed")
         for family, nets in by_family(gateway.around.parts).items()
@@ -220,9 +220,9 @@ def _answers(wans: t.Tuple[str, ...]) -> t.List[Rule]:
 def _of_a_lan(gateway: Resolved) -> t.List[Rule]:
     """What belongs to a LAN uses no other link, even in an open flow, unless the link is left to its manager.
 
-    A forward's server may lose its link, and a route to it lead elsewhere. Nor does another link speak in such a flow,
-    neither for a host of the LAN nor for one on the Internet. Another instance, which may not be known yet, opens flows
-    that nothing translates.
+    A forward's server may lose its link, and a route to it lead elsewhere. Another link cannot send into such a flow
+    either, neither for a host of the LAN nor for one on the Internet. Another instance, which may not be known
+    yet, opens flows that nothing translates.
     """
     here, key, wans = UNDECLARED.name, "undeclared", wan_interfaces(gateway)
     links = other_links(gateway)

@@ -67,7 +67,7 @@ def chain_beneath(gateway: Resolved) -> t.List[Rule]:
 
 
 def with_bridges(gateway: Resolved, rules: t.List[Rule]) -> t.List[Rule]:
-    """Rules of prerouting, for what a WAN sends by a bridge that has nothing else, too."""
+    """Rules of prerouting, for what a WAN sends through a bridge that has nothing else, too."""
     found = []
     for rule in rules:
         # No route leads to such a bridge.

@@ -60,7 +60,7 @@ def bridged(gateway: Resolved) -> t.List[Rule]:
 
 
 def at_bridges(gateway: Resolved) -> t.List[Rule]:
-    """Nobody at a WAN's bridge speaks for hosts to which the routes lead by another link, known to the run or not."""
+    """Nobody at a WAN's bridge sends for hosts to which routes lead through another link, known to the run or not."""
     rules = []
     for link, networks in _of_wans(gateway):
         for family, nets in by_family(networks).items():

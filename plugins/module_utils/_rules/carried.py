@@ -7,8 +7,8 @@
 """Packets that carry the traffic of a WAN over another link, and that this host forwards.
 
 Those of a VPN in the kernel, or of a daemon such as OpenVPN, are sent by this host itself and are never forwarded. The
-CLAT of 464XLAT (RFC 6877) hands what it has translated back to the kernel by the link that it came from, and a VPN
-client in a network namespace or a container sends by the link to it.
+CLAT of 464XLAT (RFC 6877) hands what it has translated back to the kernel on the link that it came from, and a VPN
+client in a network namespace or a container sends through the link to it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ Networks = t.Tuple[str, ...]
 
 
 def around(gateway: Resolved, forward: PortForward, family: str) -> Networks:
-    """Where an address of this host is none of the forward's WANs.
+    """Where an address of this host does not belong to the forward's WANs.
 
     No packet filter can ask at which interface an address is before the route is known: nft's ``fib daddr oif`` finds
     nothing for one of this host's own (net/ipv4/netfilter/nft_fib_ipv4.c). So a WAN's own are those of this host, less

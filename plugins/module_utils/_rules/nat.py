@@ -84,7 +84,7 @@ def egress(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
 
 
 def fail_over(gateway: Resolved, ways_out: t.Tuple[str, ...]) -> t.List[Rule]:
-    """A private source that belongs to some WANs leaves by no other, once the route of an open flow has moved."""
+    """A private source that belongs to some WANs leaves through no other, once the route of an open flow has moved."""
     owned = [(wan_interfaces(gateway, item), private_to(item)) for item in gateway.nat if item.to]
     rules = []
     for wan in ways_out:

@@ -24,7 +24,7 @@ DAMAGES = {
     "a number as LANs": ((*INTENT, "lans"), 7),
     "nothing as an interface": ((*INTENT, "lans", 0, "interfaces", 0), None),
     "no port": ((*INTENT, "port_forwards", 0, "port", 0), None),
-    "a rule that is no JSON": (("parts", "rules", "rows", 1, 1), "x"),
+    "a rule that is not JSON": (("parts", "rules", "rows", 1, 1), "x"),
     "half a character": (("parts", "switches", "values", 1, 1), "\ud800"),
     "brackets": ((), "[" * 100000 + "]" * 100000),
 }

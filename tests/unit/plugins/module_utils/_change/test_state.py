@@ -83,7 +83,7 @@ DAMAGED = {
     "first values are a list": altered("switches", before=[]),
     "first values are numbers": altered("switches", before={"net/ipv4/ip_forward": 0}),
     "lines are one text": altered("declaration", lines="wan wan0"),
-    "a port is no number": altered("declaration", controller_ports=[True]),
+    "a port is not a number": altered("declaration", controller_ports=[True]),
     "version 1 without rows": json.dumps({"version": 1, "instance": "default", "owner": "items"}),
 }
 

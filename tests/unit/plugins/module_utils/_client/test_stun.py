@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Against the test vectors of RFC 5769, and data that is no STUN at all."""
+"""Against the test vectors of RFC 5769, and data that is not STUN at all."""
 
 from __future__ import annotations
 

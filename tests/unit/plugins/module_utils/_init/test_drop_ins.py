@@ -109,7 +109,7 @@ def test_what_comes_behind_ours_is_told_and_is_drift_when_it_appears():
     host.files[path] = SITE
     (told,) = drop_ins.remarks(True, host)
     assert told == (
-        "nftables.service: {0} sets ExecReload behind our drop-in, so the gateway may stay open while that service "
+        "nftables.service: {0} sets ExecReload after our drop-in, so the gateway may stay open while that service "
         "changes rules, or lose its own; give the file a name that sorts before zz-ipmasq.conf".format(path)
     )
     after = drop_ins.files_of(True, host)
@@ -127,7 +127,7 @@ def test_commands_that_go_on_in_the_next_line_are_told():
     host = beside({ETC + "nftables.service.d/a.conf": "[Service]\nExecStop=/sbin/a \\\n  b\n"})
     assert said(host, "ExecStop") == []
     (told,) = drop_ins.remarks(True, host)
-    assert told.startswith("nftables.service: ExecStop has a command that continues in the next line")
+    assert told.startswith("nftables.service: ExecStop has a command that continues on the next line")
     host.files[ETC + "nftables.service.d/b.conf"] = "[Service]\nExecStop=\nExecStop=/sbin/c\n"
     assert said(host, "ExecStop") == ["", CLOSE, "/sbin/c"]
     assert drop_ins.remarks(True, host) == ()

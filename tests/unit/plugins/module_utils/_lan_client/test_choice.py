@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which gateway, by which interface, and every obstacle."""
+"""Which gateway, through which interface, and every obstacle."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ TEST_PROBLEMS = [
     (
         {},
         {"gateways": gateways(mirrored=True)},
-        "asked gw, was answered by the client that asked: a variable of their connection is a template of "
+        "asked gw, but the client that asked reached itself: a variable of their connection is a template of "
         "inventory_hostname; write it for each host, or set gateway_addresses for them",
     ),
     ({}, {"gateways": gateways("192.168.1.300")}, "gateway_addresses of gw: '192.168.1.300' is not an IP address"),

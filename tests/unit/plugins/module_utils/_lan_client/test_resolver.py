@@ -87,7 +87,7 @@ def test_servers_for_resolved_or_the_manager(manager, path, line):
 @pytest.mark.parametrize(
     ("link", "said"),
     [
-        ("/run/resolvconf/resolv.conf", "is a link to /run/resolvconf/resolv.conf, and nothing here knows who writes"),
+        ("/run/resolvconf/resolv.conf", "is a link to /run/resolvconf/resolv.conf, and it is not known what writes"),
         (STUB, "is a link to /run/systemd/resolve/stub-resolv.conf, but systemd-resolved does not run"),
     ],
 )

@@ -42,7 +42,7 @@ def test_out_and_back():
     assert talk.take(translated(sent))
     back = talk.due()
     assert (back.place, back.packet.target, back.packet.dport) == ("wan0", "203.0.113.2", 1025)
-    assert not talk.take(translated(sent)), "once more the same is no answer"
+    assert not talk.take(translated(sent)), "the same once more does not count as an answer"
     assert not talk.take(Seen("lan0", answer(sent)))
     result = talk.close((), ())
     assert (result.outcome, result.reason, len(result.sent), len(result.seen)) == (HOLDS, "", 2, 2)

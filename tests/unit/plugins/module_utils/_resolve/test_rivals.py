@@ -175,9 +175,10 @@ def test_what_another_instance_has_mapped_since_is_told():
     mine, other = ours(web()), theirs(nat=one("192.168.2.10"))
     known = replace(mine, around=replace(mine.around, mapped=mapped_beside(mine, [other])))
     assert changed_beside(known, [other]) == changed_beside(mine, []) == []
-    since = "~ 203.0.113.9: {0} instance maps it 1:1 since the last run, whose rules {1}"
-    assert changed_beside(mine, [other]) == [since.format("another", "may take connections to it")]
-    assert changed_beside(known, []) == [since.format("no other", "leave it out of forwards")]
+    since = "another instance has mapped it 1:1 since the last run, whose rules may take connections to it"
+    gone = "no other instance maps it 1:1 any more, but the rules of the last run leave it out of forwards"
+    assert changed_beside(mine, [other]) == ["~ 203.0.113.9: " + since]
+    assert changed_beside(known, []) == ["~ 203.0.113.9: " + gone]
     # The one that maps it says so, too.
     assert not_left_alone(other, [known]) == []
     assert not_left_alone(other, [mine]) == [

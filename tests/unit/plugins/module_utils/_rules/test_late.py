@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Timers by the first item that matches, and offload of what comes back by a WAN."""
+"""Timers by the first item that matches, and offload of what comes back through a WAN."""
 
 from __future__ import annotations
 
