@@ -56,6 +56,14 @@ def test_each_kind_of_file_is_read(name: str, tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_inline_code_of_a_page_stands_for_a_noun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("# Title\n\nA packet leaves by `wan0`.\nIt is sorted by `wan0`.\n", encoding="utf-8")
+    assert prose.main([str(path)]) == 1
+    (found,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(str(path))]
+    assert found == f'{path}:3: "leaves by ______": write through, over or on (a link, port or connection)'
+
+
 @pytest.mark.parametrize(
     "program, text", [("proselint", "A very unique gateway.\n"), ("codespell", "A gatway that recieves packets.\n")]
 )

@@ -114,14 +114,14 @@ def compared(gate, before, after):
 
 #: As nothing is left of most faults, the next run is tried after those of which something is, and after each fifth one.
 REPAIRED = 5 if FULL else 1
-#: How a step fails, and how many of the first of so many steps are left out.
+#: How a step fails, and how many of the first of how many steps are left out.
 TURNS = {(kind,): (0, 1) for kind in sorted(KINDS)} if FULL else {tuple(sorted(KINDS)): (3, 25)}
 
 
 @pytest.mark.parametrize("kinds", TURNS, ids=" ".join)
 @pytest.mark.parametrize("change", TRIED)
 def test_whichever_step_goes_wrong(gate, net, change, kinds):
-    """In make test, one step in so many, each in another way."""
+    """In make test, one of this many steps, each in another way."""
     (before, after), (old, new) = ends(gate, change), CHANGES[change]
     first, every = TURNS[kinds]
     for turn, number in enumerate(range(first + 1, 1000, every)):

@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .state import State
 
 
-#: So many differences are listed.
+#: At most this many differences are listed.
 MOST_DRIFT = 2
 
 

@@ -111,7 +111,7 @@ _SYSV = Init(
     {LINKS_SCRIPT: (SYSV_LINKS_TEXT, 0o755)},
     ("/etc/rcS.d/S*ipmasq", "/etc/runlevels/sysinit/ipmasq"),
     ENABLE.format("ipmasq"),
-    # It looks at the script, so that has to be there still.
+    # It looks at the script, so that must still be there.
     "update-rc.d -f ipmasq remove",
     {FENCE_SCRIPT: (SYSV_FENCE_TEXT, 0o755)},
     "/etc/init.d/ipmasq-fence restart",

@@ -37,7 +37,7 @@ DEL = "ip {0} {1} del pref {2} iif {3} blackhole"
 #: (CONFIG_IP_MROUTE_MULTIPLE_TABLES) and ``ip`` is not busybox's. In this order they are added and, so that nobody
 #: overlooks what is left of a pair, removed the other way round: only the first is listed.
 UNICAST, MULTICAST = "rule", "mrule"
-#: The kernel has at most so many of one link: with that protocol, and without.
+#: The kernel has at most this many of one link: with that protocol, and without.
 MOST = 2
 
 #: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.

@@ -92,7 +92,7 @@ class _MetricsPart(Part[Metrics]):
         return ("metrics are not written ({0})".format(by.status.format(scene.instance)),)
 
     def verify(self, was: Metrics, want: Metrics, scene: Scene, sight: Sight) -> None:
-        """A gateway without metrics is a gateway still; a warning has told."""
+        """A gateway without metrics is still a gateway; a warning says so."""
 
     def settle(self, was: Metrics, want: Metrics, scene: Scene) -> t.Tuple[str, ...]:
         by, lines = metering(scene.init), []
@@ -113,7 +113,7 @@ class _MetricsPart(Part[Metrics]):
         return {ENDING: want.text} if want.text else {}
 
     def boot_lines(self, want: Metrics, scene: Scene) -> t.Tuple[str, ...]:
-        """Without them, the host is a gateway still."""
+        """Without them, the host is still a gateway."""
         if not want.text:
             return ()
         return (

@@ -204,7 +204,7 @@ class _ServicesPart(Part[Services]):
         return {ENDING: want.text} if want.text else {}
 
     def boot_lines(self, want: Services, scene: Scene) -> t.Tuple[str, ...]:
-        """Without it, the host is a gateway still."""
+        """Without it, the host is still a gateway."""
         return (serving(scene.init).boot.format(scene.instance),) if want.text else ()
 
     def files(self, want: Services, scene: Scene) -> t.Mapping[str, t.Tuple[str, int]]:

@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved, ResolvedLan
     from .oracle import Oracle
 
-#: So many links of each sort are proven, as a host may have hundreds of them.
+#: At most this many links of each kind are proven, because a host may have hundreds of them.
 MOST = 4
 #: An undeclared link, a LAN with its interface, and a family; or an undeclared link, a WAN, and a family.
 Inward = t.Tuple[str, "ResolvedLan", str, str]

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .model import Ground, Result
     from .watch import Evidence
 
-#: Of so many broken promises somebody is looked for; counters have to be read for each one by itself.
+#: For this many broken promises at most, the culprit is looked for; counters must be read for each one separately.
 MOST, MOST_COUNTED = 48, 12
 #: Seconds without any packet until nothing more is awaited, and at most.
 QUIET, LONGEST = 0.1, 0.5

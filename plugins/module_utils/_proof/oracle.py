@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
 
 
-#: So few ports clients may use up.
+#: With at most this many ports, clients may use up all of them.
 FEW_PORTS = 64
 #: Hosts outside that the probe plays.
 MOST_HOSTS = 4096

@@ -210,7 +210,7 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
             so = "the kernel may not know their connections, and the gateway drops what it does not know"
             found.append(words.format(shorten(link.name), below[0], so))
         elif outer:
-            found.append(words.format(shorten(link.name), outer[0], "the gateway drops what is for itself"))
+            found.append(words.format(shorten(link.name), outer[0], "the gateway drops packets to itself"))
         elif hairpins and any(not matches_any(_patterns(gateway), bridge) for bridge in below):
             found.append(words.format(shorten(link.name), below[0], taken))
     return found

@@ -59,7 +59,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.items import Masquerade
     from .._resolve.resolved import Resolved
 
-#: So many links are compared one after the other, as iptables does.
+#: Up to this number, links are compared one after the other, as iptables does.
 FEW = 16
 MARK = Action("mark", size=REACH)
 #: Chains reached only from those above.

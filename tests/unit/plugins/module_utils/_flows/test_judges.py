@@ -160,7 +160,7 @@ TEST_FLOWS = [
     ("of a container, masqueraded", out(source=CONTAINER), {}, LEASED, False),
     ("a guest, by a pattern", out(source="192.168.2.7"), {}, WEB, False),
     ("of a LAN that is gone", out(source="192.168.2.7"), {}, ALONE, True),
-    ("of a LAN that is there still", out(), {}, ALONE, False),
+    ("of a LAN that is still there", out(), {}, ALONE, False),
     ("global IPv6, routed", six("2001:db8:1::9"), {}, WEB, False),
     ("unique local IPv6, untranslated", six("fd00:1::9"), None, {}, True),
 ]  # fmt: skip

@@ -258,7 +258,7 @@ def test_a_wan_above_a_bridge_that_has_nothing_else():
 def test_a_lan_above_the_bridge_that_is_the_wan():
     links = [replace(WAN, kind="bridge"), replace(LAN, kind="vlan", parent="wan0")]
     assert [sentence.partition(", so ")[2] for sentence in told(links).remarks] == [
-        "the gateway drops what is for itself; set that switch, and bridge-nf-call-ip6tables, to 0"
+        "the gateway drops packets to itself; set that switch, and bridge-nf-call-ip6tables, to 0"
     ]
 
 
