@@ -321,7 +321,7 @@ class AnsibleHost(Host):
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
-        # With it, programs take an option behind an operand for another operand: "systemctl enable --quiet" fails.
+        # With it, programs take an option after an operand for another operand: "systemctl enable --quiet" fails.
         os.environ.pop("POSIXLY_CORRECT", None)
         self.task = os.environ.pop(TASK, "")
 

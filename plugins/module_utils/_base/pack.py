@@ -40,7 +40,7 @@ def code_parts() -> t.List[t.List[t.Any]]:
 
 
 def packed(before: str, names: t.Iterable[str]) -> str:
-    """These files of module_utils, compiled, as package ``ipmasq`` in a zip archive, behind a text.
+    """These files of module_utils, compiled, as package ``ipmasq`` in a zip archive, after a text.
 
     To be written as text. Another version of Python refuses them.
     """

@@ -62,7 +62,7 @@ class Service:
         return commands
 
     def behind(self, name: str) -> t.Iterator[t.Tuple[str, t.FrozenSet[str], t.FrozenSet[str]]]:
-        """Drop-ins whose names sort behind this one, with the keys that they set and those that they clear first."""
+        """Drop-ins whose names sort after this one, with the keys that they set and those that they clear first."""
         for path in self.drop_ins:
             if not _is_before(path, name):
                 lines = [line for line in _read(path, self._host) if line.section == "Service"]

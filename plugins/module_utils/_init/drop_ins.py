@@ -140,7 +140,7 @@ class _Neighbour:
         return DROP_IN_TEXT.format(words=words, before=before, reload=reload, stop=stop)
 
     def _closed_first(self, key: str) -> str:
-        """A drop-in can only add a command behind those of the unit and of other drop-ins, so they are said anew."""
+        """A drop-in can only add a command after those of the unit and of other drop-ins, so they are repeated."""
         theirs = self._theirs[key]
         if not theirs.lines or not theirs.sure:
             return ""

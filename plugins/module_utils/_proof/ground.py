@@ -263,7 +263,7 @@ def _place(name: str, kinds: t.Set[str], nft: bool, host: Host) -> Place:
 
 def _beside(name: str, theirs: t.Sequence[t.Mapping[str, t.Any]]) -> Place:
     if theirs and all(_only_stops(each) for each in theirs):
-        return Place(True, LAST)  # behind theirs, to see what they stop
+        return Place(True, LAST)  # after theirs, to see what they stop
     if theirs and min(int(each.get("pref", 0)) for each in theirs) <= FIRST + 1:
         return Place(True, lacks="filters of others at the egress of {0} come before any other".format(name))
     return Place(True, FIRST)

@@ -49,7 +49,7 @@ class Packet:
     quoted: t.Optional[Packet] = None
     broken: bool = False  # with a wrong checksum
     body: t.Optional[bytes] = None  # instead of what the protocol would have
-    payload: bytes = b""  # of UDP, or of ICMP behind its checksum, where it is not the probe's own text
+    payload: bytes = b""  # of UDP, or of ICMP after its checksum, where it is not the probe's own text
     hops: int = 64
 
     @property

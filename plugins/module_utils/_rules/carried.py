@@ -34,7 +34,7 @@ def carried(gateway: Resolved) -> t.List[Rule]:
     rules = [Rule(BETWEEN.name, match, jump, KEY) for match in _carried(gateway, wan_interfaces(gateway))]
     if not rules:
         return []
-    # No chain of iptables is behind the NAT: if nothing translates a private source, the second packet shows it.
+    # No chain of iptables comes after the NAT: if nothing translates a private source, the second packet shows it.
     seen = (Match(direction="original", ct_state=KNOWN), Match(ct_state=("new",), again=True))
     accepted = [Match(mapped=True), Match(ct_state=("new", "established"))]
     decided = [Rule(CARRIED.name, match, ACCEPT, KEY) for match in accepted]

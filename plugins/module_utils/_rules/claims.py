@@ -7,7 +7,7 @@
 """Which packets belong to which port forward or 1:1 item, where several of them could mean the same.
 
 Before the translation that is a question of addresses: a port forward never takes an address that stands for a server
-(``static``), nor from inside one that this host has elsewhere. Behind it, two that lead to one server are told apart by
+(``static``), nor from inside one that this host has elsewhere. After it, two that lead to one server are told apart by
 what the client had asked for, which conntrack knows.
 """
 
@@ -46,7 +46,7 @@ def around(gateway: Resolved, forward: PortForward, family: str) -> Networks:
     return lan_networks(gateway, family) if known is None else by_family(known).get(family, ())
 
 
-# --- What was asked, behind the translation ---------------------------------------------------------------------------
+# --- What was asked, after the translation ----------------------------------------------------------------------------
 
 
 def to_ports(forward: PortForward, ports: Ports) -> t.Optional[Ports]:

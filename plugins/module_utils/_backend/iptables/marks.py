@@ -17,7 +17,7 @@ from ..._rules.model import FOLLOWED, REACH
 from .listing import OWNER
 from .quoting import split_words, word_after
 
-#: The kernel's chains behind that which sets a bit, and before those that ask for it, or among them.
+#: The kernel's chains after that which sets a bit, and before those that ask for it, or among them.
 BETWEEN = {"PREROUTING": FOLLOWED, "FORWARD": FOLLOWED | REACH, "POSTROUTING": FOLLOWED, "INPUT": 0, "OUTPUT": 0}
 WHOLE = 0xFFFFFFFF
 

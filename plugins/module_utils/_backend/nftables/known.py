@@ -6,7 +6,7 @@
 
 """Established packets from a WAN to a LAN: nearly half of all that a gateway forwards, so they meet few rules.
 
-What the rules behind these say about such packets is one verdict, after several chains. The rules here say it at once,
+What the rules after these say about such packets is one verdict, after several chains. The rules here say it at once,
 or nothing: then the packet goes on to the others.
 """
 
@@ -27,7 +27,7 @@ FORWARD, TO, BETWEEN, LAN, SPOOFED = "forward", "to", "between", "lan-", "spoofe
 def with_known_first(ruleset: RuleSet) -> RuleSet:
     """What comes from a WAN has a chain of its own, in front of the rules that tell LANs apart.
 
-    Behind the check that it claims no source of a LAN, an established packet from a WAN to a LAN is accepted anyway.
+    After the check that it claims no source of a LAN, an established packet from a WAN to a LAN is accepted anyway.
     """
     forward = [rule for rule in ruleset.rules if rule.chain == FORWARD]
     first = next((rule for rule in forward if rule.action.target.startswith(LAN)), None)
