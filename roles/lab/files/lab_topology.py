@@ -590,7 +590,7 @@ def peer_of(interface: Cable, address: Interface) -> Address | None:
 
 
 def hops(node: Node, interface: Cable) -> list[tuple[Prefix | None, Address]]:
-    """Routes by an interface: destination (None: the default route) and next hop."""
+    """Routes over an interface: destination (None: the default route) and next hop."""
     routes: list[tuple[Prefix | None, Address]] = [(None, gateway) for gateway in node.gateways]
     return [(to, via) for to, via in [*routes, *node.routes] if towards(node, via) is interface]
 
