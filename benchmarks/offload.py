@@ -78,7 +78,7 @@ def in_a_machine(seconds: int, packets: int, rounds: int) -> Found:
 def _code() -> bytes:
     """What measures, as packages."""
     files = {path: Path("benchmarks", path.name) for path in (ROOT / "benchmarks").glob("*.py")}
-    files[ROOT / "tests/sandbox.py"] = Path("sandbox.py")
+    files.update({ROOT / "tests" / name: Path(name) for name in ("sandbox.py", "rtnetlink.py")})
     params = Path("tests/unit/params.py")
     files[ROOT / params] = Path("ansible_collections/ipmasq/linux", params)
     stream = io.BytesIO()

@@ -17,7 +17,6 @@ from project import PLAYBOOKS, ROOT
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base import journal
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.origin import Origin
-from ansible_collections.ipmasq.linux.plugins.module_utils._intent.argspec import MODULES
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import timer
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]*)#([^)\s]+)\)")
 VARIABLE = re.compile(r"(?<![\w./-])(?:gateway|lan_client)_[a-z0-9_]*[a-z0-9]")
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 #: Variables that are not options: what roles return, and what an inventory may say of a gateway.
 OTHER_VARIABLES = {"gateway_result", "lan_client_result", "gateway_addresses"}

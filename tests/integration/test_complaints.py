@@ -391,7 +391,6 @@ def said(result):
 @pytest.mark.parametrize(("former", "latter"), [("nft", "iptables-nft"), ("iptables-legacy", "nft")])
 def test_the_backend_and_why_are_told_when_they_are_new(tmp_path, former, latter):
     """On the first run and where it changes, in check mode, too; not on a run that finds the same one."""
-    wire_gateway()
     for programs in (former, latter):
         gate = Gate(programs, tmp_path)
         for check in (True, False):
@@ -404,7 +403,6 @@ def test_the_backend_and_why_are_told_when_they_are_new(tmp_path, former, latter
 
 
 def test_the_backend_that_auto_takes_is_told_with_its_reason(gate):
-    wire_gateway()
     for check in (True, False):
         (note,) = said(gate.apply(check=check, backend="auto", **TWO_LANS))
         assert note == "backend nft: installed, and no iptables rules are in use"

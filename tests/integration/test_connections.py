@@ -360,7 +360,7 @@ def test_what_ipsec_may_carry_stays(gate):
     for options in (MORE, NO_MAIL, {}):
         assert forgotten(gate.apply(**IPSEC, **options, **ONE_LAN)) == 0
         assert known() == before
-    # Nor does it end with its item, as nobody can tell what carried it.
+    # Nor does it end with its item, as nobody knows what carried it.
     assert forgotten(gate.apply(**ONE_LAN)) == 0
     assert known() == before
 

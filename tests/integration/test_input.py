@@ -121,7 +121,7 @@ def test_igmp_can_be_named_in_every_list(gateway, net):
         with listening(number) as came:
             from_outside(net, ip(WAN4, GATE4, *IGMP))
             assert came() == {"ip"}
-    # As an item of NAT, it is no other protocol.
+    # An item of NAT that names it covers no other protocol.
     gateway.apply(**TWO_LANS, nat=[{"name": "igmp", "protocol": ["igmp"], "action": "exempt"}, {"name": "rest"}])
     with Sniffer(net) as outside:
         gre = struct.pack("!HH4x", 0x2000, 0x0800)

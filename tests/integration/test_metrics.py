@@ -269,7 +269,8 @@ def test_a_change_that_waits_and_is_rolled_back(gate, net, folder):
     assert not (folder / "more").exists()
     # As while the change is being kept.
     gate.host.put("/etc/ipmasq/default.ipmasq-new/default.json", "{}")
-    os.chmod(gate.host.place("/etc/ipmasq/default.ipmasq-new"), 0o700)
+    for path, mode in (("", 0o700), ("/default.json", 0o600)):
+        os.chmod(gate.host.place("/etc/ipmasq/default.ipmasq-new" + path), mode)
     assert of(written(gate, folder), "as_applied", what="files") == 1
     sh("sh {0}".format(gate.host.place("/run/ipmasq/default/restore")))
     after = written(gate, folder)

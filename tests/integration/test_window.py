@@ -170,7 +170,7 @@ def test_networks_go_and_come_by_a_rollback_while_connections_begin(gate, net):
                 assert rollback.finish("default", "token", False, gate.host).changed
                 assert private.count() == 0
         assert gate.live() == rows
-        # What a shell in the background does is no part of the next turn.
+        # The shell in the background has to end before the next turn.
         wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
     assert through.count() > 0, "nothing came through, so nothing could leak"
     assert "HOLD" not in gate.rules()

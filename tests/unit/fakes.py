@@ -61,7 +61,7 @@ def copied(keep: str) -> t.Iterator[t.Tuple[str, str]]:
     for words in STAGED.findall(keep):
         *names, folder = shlex.split(words)
         for name in names:
-            yield posixpath.join(folder, posixpath.basename(name))[: -len(scripts.PART)], name
+            yield posixpath.join(folder, posixpath.basename(name)[1 : -len(scripts.PART)]), name
 
 
 def moved(commit: str) -> t.Iterator[t.Tuple[str, str]]:

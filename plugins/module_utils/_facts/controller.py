@@ -21,7 +21,6 @@ import typing as t
 from dataclasses import dataclass
 
 from .._base.errors import GatewayError
-from .._base.net import is_address
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -45,7 +44,9 @@ ROOT = "0"
 
 @dataclass(frozen=True)
 class Reach:
-    """``run`` is the SSH port that this run uses; None without SSH. ``ends``: the controller's address, and ours."""
+    """``run`` is the SSH port that this run uses; None without SSH. ``ends``: the controller's address and
+    ours, as sshd writes them: UNKNOWN where it does not know one, a link-local address with its link.
+    """
 
     run: t.Optional[int]
     servers: t.Tuple[int, ...]
@@ -112,9 +113,7 @@ def _run(host: Sight) -> t.Tuple[t.Optional[int], t.Tuple[str, ...]]:
     for _generation in range(MOST_ANCESTORS):
         found = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) (\d+)", _text(host, pid, "environ"))
         if found:
-            # sshd writes UNKNOWN for what it does not know, and link-local addresses with their link.
-            ends = found.groups()[:2]
-            return int(found.group(3)), ends if all(is_address(each) and "%" not in each for each in ends) else ()
+            return int(found.group(3)), found.groups()[:2]
         parent = _parent(host, pid)
         if parent in ("", "0"):
             break

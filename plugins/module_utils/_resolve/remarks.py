@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import family_of, matches_any, patterns_overlap
+from .._base.net import family_of, is_address, matches_any, patterns_overlap
 from .._base.values import is_private, overlaps, shorten
 from .._facts.links import is_left_alone, is_vpn
 from .around import bridges_below, leads_anywhere
@@ -291,6 +291,10 @@ def _listed(names: t.Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (" and {0} more".format(more) if more > 0 else "")
 
 
+def _is_plain(end: str) -> bool:
+    return is_address(end) and "%" not in end
+
+
 def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tuple[str, ...]:
     """If the operator comes through a VPN of this host. ``ends``: the addresses of both ends of the SSH connection,
     the controller's first; none if there is no such connection.
@@ -299,7 +303,7 @@ def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tup
     made through the VPN.
     """
     allowed = {protocol for item in gateway.input_allow for protocol in item.protocol or ("any",)}
-    if gateway.input != "protect" or allowed - {"tcp"} or not ends:
+    if gateway.input != "protect" or allowed - {"tcp"} or not ends or not all(map(_is_plain, ends)):
         return ()
     here = [each for each in facts.interfaces if ends[1] in each.addresses]
     # At the address of a LAN or of lo, from a network behind the VPN.

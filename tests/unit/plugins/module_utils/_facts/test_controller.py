@@ -87,12 +87,6 @@ def test_the_port_of_the_ssh_server():
     assert reach(host) == Reach(2222, (), ("192.0.2.1", "192.0.2.2"))
 
 
-@pytest.mark.parametrize("end", ["UNKNOWN", "fe80::1%wan0", "somewhere"])
-def test_an_end_that_is_no_plain_address_is_left_out(end):
-    host = host_with(2222, self=(7, ["SSH_CONNECTION={0} 50022 192.0.2.2 2222".format(end)]))
-    assert reach(host) == Reach(2222, ())
-
-
 def test_sudo_hides_it_but_its_parent_knows():
     connection = "SSH_CONNECTION=2001:db8::1 50022 2001:db8::2 22022"
     host = host_with(22022, self=(7, ["HOME=/root"]), p7=(5, ["SUDO_UID=1000"]), p5=(4, [connection]))

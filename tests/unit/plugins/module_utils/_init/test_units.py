@@ -32,7 +32,7 @@ def test_the_loader_comes_after_those_that_flush_and_before_the_network():
 
 
 def test_every_unit_says_what_it_is():
-    """Each section [Unit] of ours, in whichever file it is written, has one."""
+    """Every section [Unit] in our code has one."""
     units = [(path.name, unit) for path, text in TEXTS.items() for unit in re.findall(r"\[Unit\]\n(?:.+\n)+", text)]
     assert len(units) >= 6
     for name, unit in units:

@@ -369,8 +369,10 @@ ALLOWED = [{"name": "vpn", "protocol": ["udp"], "port": ["51820"]}]
         (("10.9.0.2", "10.9.0.1"), {"input_allow": ALLOWED}, False),
         (("10.9.0.2", "10.9.0.1"), {"input": "open"}, False),
         (("198.51.100.7", "203.0.113.2"), {}, False),
-        (("10.8.7.6", "203.0.113.2"), {}, False),  # what the VPN has a route to comes in by the WAN
+        (("10.8.7.6", "203.0.113.2"), {}, False),  # the VPN has a route to it, but it uses the WAN
         (("192.168.1.10", "192.168.1.1"), {}, False),
+        (("UNKNOWN", "10.9.0.1"), {}, False),
+        (("fe80::1%wg0", "fe80::2%wg0"), {}, False),
         ((), {}, False),
     ],
 )
@@ -382,7 +384,7 @@ def test_an_operator_who_comes_through_a_vpn(ends, options, is_told):
 
 
 def test_a_vpn_that_is_a_lan_or_a_wan():
-    """What carries it comes in by a WAN all the same; a VPN that is a WAN begins here."""
+    """A WAN has to let in what carries a VPN that is a LAN. A VPN that is a WAN begins here."""
     ends, facts = ("10.9.0.2", "10.9.0.1"), Facts((WAN, LAN, VPN), (OUT,))
     found = told([WAN, LAN, VPN], input="protect", lans=[OFFICE, {"name": "road", "interfaces": ["wg0"]}])
     assert len(through_vpn(found.gateway, facts, ends)) == 1
