@@ -18,6 +18,7 @@ from sandbox import sh
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import read_facts
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 #: An IPv4 gateway, on which no IPv6 is forwarded and each link accepts router advertisements.
@@ -171,6 +172,15 @@ def test_the_name_that_ip_link_prints_is_refused(nft, net):
         "lans[0] 'office': interface 'lan0@up0' does not exist; in 'ip link', the parent link follows the '@'; "
         "write lan0",
     )
+
+
+def test_a_route_of_the_kernel_is_told_from_that_of_a_network_manager(nft, net):
+    sh(IPV4_ONLY)
+    advertise(net, "office", "fe80::aa")
+    assert until("ip -6 route show default dev lan0")
+    sh("ip -6 route append default via fe80::ab dev guest0 proto ra metric 1024 expires 1800")
+    told = {each.interface: each.by_kernel for each in read_facts(nft.host).routes if each.protocol == "ra"}
+    assert told == {"lan0": True, "guest0": False}
 
 
 def test_a_rollback_brings_back_a_route_from_an_advertisement(nft, net):

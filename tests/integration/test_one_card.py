@@ -172,10 +172,13 @@ def test_a_second_router_in_a_lan_is_not_used_and_networks_behind_it_are(gate, n
 
 
 def test_a_route_that_a_network_manager_has_made_of_an_advertisement_counts(gate, net):
-    """NetworkManager and systemd-networkd write it themselves, and the kernel leaves it when the host forwards."""
+    """NetworkManager and systemd-networkd write it themselves, and the kernel leaves it when the host forwards.
+
+    That of systemd-networkd has the metric that the kernel gives its own.
+    """
     one_card(net)
     sh("ip route del default; ip -6 route del default")
-    sh("ip -6 route add default via {0} dev lan0 proto ra metric 100; ip link del wg0".format(SERVER6))
+    sh("ip -6 route add default via {0} dev lan0 proto ra metric 1024 expires 1800; ip link del wg0".format(SERVER6))
     options = {"wans": [{"interface": "wg0"}], "lans": BOTH}
     for undeclared in ("leave", "drop"):
         gate.apply(undeclared=undeclared, **options)

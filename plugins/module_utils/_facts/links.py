@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from .._base.errors import GatewayError, MissingProgram
 from .._base.net import family_of, matches_any, matches_name, network
+from .advertised import PLACE, of_the_kernel
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -114,6 +115,7 @@ class Route:
     metric: int = 0
     via: str = ""  # the router, if the route has one of the same family
     source: str = ""  # the network for whose addresses alone it is; IPv6 has such routes
+    by_kernel: bool = False  # of an advertisement, and the kernel removes it once the host forwards
 
 
 @dataclass(frozen=True)
@@ -305,7 +307,14 @@ def _ways_out(host: Sight) -> t.List[Route]:
             reached = _reached(_asked(host, "rules", option, "rule", "show"))
             routes = [route for route in routes if reached is None or route.table in reached]
         found += routes
+    if any(route.protocol == "ra" for route in found):
+        own = of_the_kernel(host.read(PLACE) or "")
+        found = [replace(each, by_kernel=each.protocol == "ra" and _way(each) in own) for each in found]
     return sorted(found, key=lambda route: (route.table != "main", route.family, route.metric))
+
+
+def _way(route: Route) -> t.Tuple[str, str, int]:
+    return route.interface, route.via, route.metric
 
 
 def _with_nexthops(listed: t.Iterable[Raw], host: Sight) -> t.Iterable[Raw]:

@@ -36,9 +36,6 @@ STACKED = ("vlan", "macvlan", "ipvlan")
 MOST_BEHIND = 64
 SHORTEST = {"ip": 8, "ip6": 16}
 
-#: Of routes that the kernel makes of router advertisements (net.ipv6.conf.*.ra_defrtr_metric, IP6_RT_PRIO_USER).
-KERNEL_METRIC = 1024
-
 
 def around(
     lans: t.Sequence[Lan],
@@ -99,13 +96,13 @@ def lan_ways_out(lans: t.Iterable[Lan], facts: Facts) -> t.Tuple[t.Tuple[str, t.
     """Links of LANs, as declared, through which a default route leads, and the families in which one may.
 
     A route that the kernel has made of an advertisement does not count alone: any host of the LAN can send one, and
-    the kernel removes the route once the host forwards. Those of network managers stay, and have another metric.
-    Beside an IPv4 route, one may come or go at any time.
+    the kernel removes the route once the host forwards. Those of network managers stay, whatever their metric. Beside
+    an IPv4 route, one may come or go at any time.
     """
     found = []
     for name in dict.fromkeys(name for lan in lans for name in lan.interfaces):
         routes = (each for each in facts.routes if matches_any([name], each.interface))
-        families = {each.family for each in routes if each.protocol != "ra" or each.metric != KERNEL_METRIC}
+        families = {each.family for each in routes if not each.by_kernel}
         if families:
             found.append((name, ("ip", "ip6") if "ip" in families else ("ip6",)))
     return tuple(found)

@@ -81,6 +81,21 @@ def test_what_looks_like_a_counter_in_a_log_prefix_is_a_difference():
     assert answers[0] != answers[1]
 
 
+def test_of_routes_only_the_default_ones_count_and_not_how_often_they_are_used():
+    line = "{0} {1} {2} 00 {2} 00000400 0000000{3} 00000000 00450003     wan0\n"
+    none = "0" * 32
+    one, again, other, more = (
+        asked.steady("read", ["/proc/net/ipv6_route"], "".join(line.format(*each, none, n) for each in routes))
+        for n, routes in (
+            (1, [(none, "00")]),
+            (2, [(none, "00"), ("fe80" + none[4:], "40")]),
+            (1, [("2" + none[1:], "03")]),
+            (1, [(none, "00"), (none, "00")]),
+        )
+    )
+    assert one == again and one not in (other, more)
+
+
 def test_of_the_memory_only_its_size_counts():
     answers = [
         asked.steady("read", ["/proc/meminfo"], "MemTotal: {0} kB\nMemFree: {1} kB\n".format(*each))

@@ -226,9 +226,9 @@ AT_A_LAN = [
     ((Route("lan0"),), ("ip", "ip6")),
     ((Route("lan0", table="100", metric=50),), ("ip", "ip6")),
     ((Route("lan0", "ip6", "static"),), ("ip6",)),
-    ((Route("lan0", "ip6", "ra", metric=1024),), ()),
-    ((Route("lan0", "ip6", "ra", metric=100),), ("ip6",)),
-    ((Route("lan0", "ip6", "ra", metric=1024), Route("lan0", "ip", "dhcp")), ("ip", "ip6")),
+    ((Route("lan0", "ip6", "ra", metric=1024, by_kernel=True),), ()),
+    ((Route("lan0", "ip6", "ra", metric=1024),), ("ip6",)),
+    ((Route("lan0", "ip6", "ra", metric=1024, by_kernel=True), Route("lan0", "ip", "dhcp")), ("ip", "ip6")),
     ((Route("ppp0"), Route("eth9")), ()),
 ]
 

@@ -303,7 +303,7 @@ def test_a_private_address_of_an_item_whose_wan_is_listed_twice(wans, wan, to, o
 
 
 def test_an_advertisement_in_a_lan_is_a_danger():
-    found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra", metric=1024)])
+    found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra", metric=1024, by_kernel=True)])
     assert found.warnings == (
         "LAN office: a host there sends router advertisements (there is an IPv6 default route through lan0); lan0 "
         "stays a LAN and does not become a WAN; find that host",
