@@ -581,6 +581,15 @@ def test_the_address_of_several_routers_may_have_the_prefix_of_the_lan(gate, net
     assert net.tcp("office", "wan", topology.WAN4, 8080, timeout=0.4) == "timeout"
 
 
+def test_the_address_of_several_routers_is_no_part_of_a_broad_lan(gate, net):
+    """The LAN has more networks behind its routers; the link of the shared address has that of the LAN's own link."""
+    shared_address(net)
+    sh(WITH_PREFIX)
+    lan = dict(OFFICE, networks=["192.168.0.0/17", "fd00:1::/48"])
+    gate.apply(wans=[{"interface": "wan0"}], lans=[lan])
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+
+
 @pytest.mark.parametrize("master", [MASTER, WITH_PREFIX], ids=["single", "prefix"])
 def test_a_first_run_on_the_master_of_several_routers(nft, net, master):
     shared_address(net)

@@ -56,6 +56,7 @@ def around(
     bridges = [each for each in facts.interfaces if each.kind == "bridge" and matches_any(declared, each.name)]
     at_a_wan = any(matches_any([wan.interface for wan in wans], each.name) for each in bridges)
     lo = facts.named("lo") if any(lan.services for lan in lans) else None
+    twins = [each for each in others if any(_is_twin(each, lan, facts) for lan in lans) and each.name not in ways_out]
     named = [each for each in others if matches_any(managed, each.name)]
     unnamed = [each for each in others if each not in named and not _comes_by_itself(each)]
     vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
@@ -73,7 +74,10 @@ def around(
             for net in public_behind(each)
         ),
         neighbours=tuple(neighbours),
-        parts=_parts([net for lan in lans for net in lan.named_networks], others),
+        # A link on a LAN's wire has the LAN's own networks.
+        parts=_parts(
+            [net for lan in lans for net in lan.named_networks], [each for each in others if each not in twins]
+        ),
         bridges=tuple((each.name, each.networks) for each in bridges),
         beneath=beneath,
         outer=tuple(
@@ -81,11 +85,7 @@ def around(
             for bridge, link in _alone(beneath, facts)
             if matches_any([wan.interface for wan in wans], link.name)
         ),
-        twins=tuple(
-            (each.name, each.parent)
-            for each in others
-            if any(_is_twin(each, lan, facts) for lan in lans) and each.name not in ways_out
-        ),
+        twins=tuple(sorted((each.name, each.parent) for each in twins)),
         alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),

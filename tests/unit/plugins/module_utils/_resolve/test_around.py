@@ -87,6 +87,10 @@ def test_parts_of_a_lan_that_are_on_other_links():
     broad = (replace(LANS[0], networks=("192.168.0.0/16", "10.0.0.0/8")),)
     assert around(broad, WANS, Facts(links)).parts == ("192.168.2.0/24",)
     assert seen(*links).parts == ()
+    # That on the wire of the LAN's link is the LAN's own (VRRP).
+    vrrp = replace(link("vrrp51", "macvlan"), parent="lan0", networks=("192.168.2.0/24",))
+    here = replace(link("lan0"), networks=("192.168.2.0/24",))
+    assert around(broad, WANS, Facts((vrrp, here))).parts == ()
 
 
 def test_a_site_behind_a_vpn_is_a_part_of_a_lan_around_it():
