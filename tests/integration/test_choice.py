@@ -590,6 +590,21 @@ def test_the_address_of_several_routers_is_no_part_of_a_broad_lan(gate, net):
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
 
 
+def test_an_uplink_on_the_wire_of_a_lan_is_no_link_of_a_shared_address(gate, net):
+    """It waits for its lease during the run. The WAN is a tunnel that is down."""
+    net.wire_server()
+    net.nodes["server"].sh("ip addr add 198.51.100.1/24 dev up0; ip addr add 198.18.7.7/32 dev lo")
+    sh("ip link add up0 link lan0 type macvlan mode bridge; ip link set up0 up; ip route del default")
+    for undeclared in ("leave", "drop"):
+        gate.apply(undeclared=undeclared, wans=[{"interface": "tun9"}], lans=[OFFICE])
+        sh("ip addr add 198.51.100.2/24 dev up0; ip route add default via 198.51.100.1 dev up0")
+        with topology.Sniffer(net, "server") as seen:
+            topology.send(net, "office", [topology.udp("192.168.1.10", "198.18.7.7")] * 3)
+            left = [source for source, protocol in seen.sources(0.4) if protocol == socket.IPPROTO_UDP]
+        assert bool(left) == (undeclared == "leave")
+        sh("ip route del default; ip addr flush dev up0 scope global")
+
+
 @pytest.mark.parametrize("master", [MASTER, WITH_PREFIX], ids=["single", "prefix"])
 def test_a_first_run_on_the_master_of_several_routers(nft, net, master):
     shared_address(net)

@@ -68,6 +68,9 @@ TUNNEL_LINKS = ("ipsec*", "tailscale*", "tap*", "tun*", "vti*", "wg*", "xfrm*", 
 #: Names of devices that exist only while the gateway is proven; not of the host itself.
 PROBES = "ipmasq-probe"
 
+#: How MAC addresses of virtual routers begin, for IPv4 and IPv6 (RFC 5798 section 7.3).
+SHARED_BY_ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
+
 #: Routing tables that are consulted on every host.
 ALWAYS = ("main", "default", "local")
 #: Routes that cover these destinations count as default routes: the default route, or the more specific ones that VPN
@@ -96,6 +99,7 @@ class Interface:
     parent: str = ""  # the lower link of a VLAN or another stacked link
     peers: t.Tuple[str, ...] = ()  # the other ends of its addresses, as of PPP
     far: bool = False  # a veth link whose other end is in another network namespace
+    shared: bool = False  # its MAC address is that of several routers together (VRRP)
     said: bool = False  # a manager's, as the user says
 
     @property
@@ -286,6 +290,7 @@ def _interface(link: t.Mapping[str, t.Any]) -> Interface:
         parent=link.get("link") or "",
         peers=tuple(info["address"] for info in addresses if "address" in info),
         far=kind == "veth" and "link_netnsid" in link,
+        shared=link.get("address", "").startswith(SHARED_BY_ROUTERS),
     )
 
 

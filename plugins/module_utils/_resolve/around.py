@@ -109,8 +109,9 @@ def lan_ways_out(lans: t.Iterable[Lan], facts: Facts) -> t.Tuple[t.Tuple[str, t.
 
 
 def _is_twin(interface: Interface, lan: Lan, facts: Facts) -> bool:
+    """VRRP's link has no address on a backup. Any other without one may be an uplink that waits for its lease."""
     wire = facts.wire_of(interface, lan.named_networks)
-    return bool(wire) and matches_any(lan.interfaces, wire)
+    return bool(wire) and matches_any(lan.interfaces, wire) and bool(interface.addresses or interface.shared)
 
 
 def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:

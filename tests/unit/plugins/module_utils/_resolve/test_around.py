@@ -166,6 +166,10 @@ def test_a_link_on_the_wire_of_a_lan():
     ):
         assert seen(other, lan).twins == ()
     assert seen(vrrp, ways_out=("vrrp51",)).twins == ()
+    # On a backup, it has no address: its MAC address tells it from an uplink that waits for its lease.
+    backup = replace(vrrp, addresses=())
+    assert seen(backup, lan).twins == ()
+    assert seen(replace(backup, shared=True), lan).twins == (("vrrp51", "lan0"),)
 
 
 def test_wans_of_one_private_network():

@@ -127,7 +127,7 @@ def test_a_link_is_in_the_lans_of_one_instance(interfaces, links, twins, link):
 def test_a_link_that_had_no_address_is_taken_for_one_of_a_shared_address():
     """A macvlan above the link of another instance's LAN, in a LAN of its own."""
     lan0 = Interface("lan0", networks=("192.168.2.0/24",))
-    bare = Interface("mv0", kind="macvlan", parent="lan0")
+    bare = Interface("mv0", kind="macvlan", parent="lan0", shared=True)
     iot = {"name": "iot", "interfaces": ["mv0"], "networks": ["10.9.0.0/24"]}
     gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[iot]))
     with pytest.raises(GatewayError) as refused:
