@@ -124,12 +124,17 @@ def all_backends(host: Sight) -> t.List[Backend]:
 
 
 def _used_variants(host: Sight) -> t.Dict[str, t.List[str]]:
-    """Other programs' rules in each variant's tables, for the installed families."""
+    """Other programs' rules in each variant's tables, for the installed families.
+
+    A variant that cannot list its tables to the end could not read our rules back either, so what it lists before does
+    not count.
+    """
     used = {}
     for backend in _variants(host):
         saves = [backend.program(family, "save") for family in backend.families]
-        rules = [rule for save in saves if host.which(save) for rule in in_use(host.ask([save]).out)]
-        if rules:
+        listings = [host.ask([save]) for save in saves if host.which(save)]
+        rules = [rule for done in listings for rule in in_use(done.out)]
+        if rules and all(done.rc == 0 for done in listings):
             used[backend.variant] = rules
     return used
 

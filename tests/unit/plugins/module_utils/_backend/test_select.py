@@ -153,6 +153,14 @@ def test_rules_are_seen_where_ip6tables_is_missing():
     assert caught.value.program == "ip6tables"
 
 
+def test_what_a_tool_lists_before_it_fails_does_not_count():
+    """Our rules could not be read back from there."""
+    on = host(ALL, [("nft", "ip"), ("nft", "ip6")])
+    listed = on.iptables["nft", "ip"].save(counters=False)
+    on.answers["iptables-nft-save"] = fakes.Done(1, listed, "Parsing nftables rule failed")
+    assert select(on, "auto", "").why == "nft: installed, and no iptables rules are in use"
+
+
 def test_legacy_is_not_asked_while_its_module_is_not_loaded():
     on = host(ALL)
     select(on, "auto", "")
