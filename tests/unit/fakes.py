@@ -345,7 +345,7 @@ class FakeHost(Host):
         if not self.which(argv[0]):
             return Done(127, "", argv[0] + ": not found")
         if argv[0] == "ip":
-            return Done(0, json.dumps(self._ip(list(argv))), "")
+            return Done(0, json.dumps(self._ip(list(argv))) if argv[1] != "xfrm" else "", "")
         if argv[0] == "nft":
             return self._nft(list(argv), stdin)
         if argv[0] == "conntrack":

@@ -16,10 +16,10 @@ import typing as t
 from dataclasses import replace
 
 from .._facts.links import PROBES
-from .._proof import blame, ground as grounds, setting
+from .._proof import blame, ground as grounds, ipsec, setting
 from .._proof.judge import REDIRECT
 from .._proof.loop import Loop, NoLoop
-from .._proof.model import Seen
+from .._proof.model import Seen, Step
 from .._proof.packets import ACK, ECHO, RST, SYN, answer
 from .._proof.places import lack_of, request
 from .._proof.watch import Watch
@@ -46,7 +46,10 @@ UNKNOWN = frozenset(("FAILED", "INCOMPLETE", "NONE"))
 
 
 def tried(planner: Planner, trip: Trip, said: Said, host: Host) -> Trial:
+    asked = trip.question
+    packet = request(asked.source, asked.target, asked.protocol, asked.port)
     lacks = lack_of(planner.ground, trip.inn.link)
+    lacks = lacks or ipsec.lack(planner.ground.policies, Step(trip.inn.link, packet, said.come))
     if lacks:
         return Trial(lacks=lacks)
     try:

@@ -14,7 +14,7 @@ from .._base.values import is_private
 from .._intent.conflicts import is_pinhole
 from .._proof.model import Come, within
 from .._proof.oracle import Oracle, matches
-from .._proof.places import is_public, of_family, request
+from .._proof.places import is_public, request
 from .._resolve.around import sites_of
 from .aims import Aims
 from .trip import HERE, LAN, NOWHERE, OTHER, WAN, Side
@@ -92,7 +92,8 @@ class _Judge:
         if item.hairpin_source == "external":
             return (self.packet.target,)
         links = [self.planner.after(server).link for server in self.aims.servers(item)]
-        return tuple(each for link in links for each in of_family(self.aims.own(link), self.packet.family))
+        ground, family = self.ground, self.packet.family
+        return tuple(each for link in links for each in ground.masquerading(link, family, anywhere=True))
 
     def _here_from_lan(self, out: Side) -> Said:
         closed = next(self.aims.forwards(""), None)

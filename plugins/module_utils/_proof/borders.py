@@ -22,8 +22,8 @@ from .places import (
     families,
     host_outside,
     inside,
+    intruder,
     lack_of,
-    of_family,
     outside,
     request,
     sort_of,
@@ -139,9 +139,10 @@ def with_wan(oracle: Oracle, case: Outward) -> t.List[Promise]:
 
 def _in(oracle: Oracle, link: str, wan: str, family: str) -> Promise:
     """From a WAN, a manager's link is as closed as any other, as nobody has published anything here."""
-    ground, packet = oracle.ground, _from_outside(oracle, link, family)
-    sort = sort_of("tcp", family)
-    if oracle.gateway.undeclared == "leave":
+    ground, sort, left = oracle.ground, sort_of("tcp", family), oracle.gateway.undeclared == "leave"
+    source = host_outside(ground, family) if left else intruder(ground, family)
+    packet = request(source, ground.others[link, family], "tcp", CLOSED[0])
+    if left:
         name = "{0} reaches {1} {2}".format(wan, _called(oracle, link), sort)
         steps = (Step(wan, packet, Come((link,), (), (packet.target,), packet.dport)),)
         return Promise("undeclared", name, (), steps, yields=YIELDS.format(link))
@@ -149,10 +150,6 @@ def _in(oracle: Oracle, link: str, wan: str, family: str) -> Promise:
     return Promise(
         "undeclared", name, (), (Step(wan, packet),), (Come((*everywhere(oracle.gateway, ground), link)),), (wan,)
     )
-
-
-def _from_outside(oracle: Oracle, link: str, family: str) -> t.Any:
-    return request(host_outside(oracle.ground, family), oracle.ground.others[link, family], "tcp", CLOSED[0])
 
 
 def _out(oracle: Oracle, link: str, wan: str, family: str) -> t.Optional[Promise]:
@@ -165,7 +162,7 @@ def _out(oracle: Oracle, link: str, wan: str, family: str) -> t.Optional[Promise
     if gateway.undeclared == "leave" or way_of(ground, link, packet.target)[0] != wan:
         return None
     if _left(oracle, link):
-        come = Come((wan,), of_family(ground.addresses.get(wan, ()), family), (packet.target,), packet.dport)
+        come = Come((wan,), ground.masquerading(wan, family), (packet.target,), packet.dport)
         name = "{0} leaves through {1} {2}".format(_called(oracle, link), wan, sort)
         return Promise("undeclared", name, (), (Step(link, packet, come),), yields=YIELDS.format(link))
     never = (Come(tuple(each for each in (*outside(gateway, ground), *ground.exits) if each != link)),)

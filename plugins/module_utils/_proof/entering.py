@@ -27,6 +27,7 @@ from .places import (
     hops,
     host_outside,
     inside,
+    intruder,
     is_public,
     lack_inside,
     lack_of,
@@ -65,7 +66,7 @@ def _shut(oracle: Oracle, pair: Pair, protocol: str) -> Promise:
     lacks = lack_of(ground, wan) or lack_inside(ground, interface, family)
     if lacks:
         return Promise("closed", name, lacks=lacks)
-    packet = request(host_outside(ground, family), ground.clients[interface, family], protocol, CLOSED[0])
+    packet = request(intruder(ground, family), ground.clients[interface, family], protocol, CLOSED[0])
     return Promise("closed", name, (), (Step(wan, packet),), (Come(everywhere(gateway, ground)),), (wan,))
 
 
@@ -88,7 +89,7 @@ def closed_here(oracle: Oracle, case: t.Tuple[str, str, str]) -> t.List[Promise]
         lacks = "the declaration opens every port that the probe would use"
     if lacks:
         return [Promise("closed", name, lacks=lacks)]
-    packet = request(host_outside(ground, family), own[0], protocol, port)
+    packet = request(intruder(ground, family), own[0], protocol, port)
     return [Promise("closed", name, (), (Step(wan, packet),), (Come(everywhere(gateway, ground)),), (wan,))]
 
 
@@ -257,9 +258,7 @@ def _hairpin(oracle: Oracle, item: PortForward, ends: t.Tuple[str, Target], sort
     )
     sources: t.Tuple[str, ...] = (target.asked,)
     if item.hairpin_source != "external":
-        # For a link without an address, the kernel takes that of another.
-        listed = [of_family(ground.addresses.get(link, ()), family) for link in target.links]
-        sources = tuple(each for own in listed for each in own) if all(listed) else of_family(ground.own, family)
+        sources = tuple(each for link in target.links for each in ground.masquerading(link, family, anywhere=True))
     packet = request(ground.clients[name, family], target.asked, protocol, port)
     come = Come(target.links, sources, target.servers, item.to_port or port)
     mute = tuple((link, server) for link in target.links for server in target.servers)
@@ -289,7 +288,8 @@ def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) 
     name = words.format(item.name, wan, interface, sort_of("tcp", family))
     key = ("nat/" + item.name,)
     peers = of_family(item.destination, family)
-    stranger = one_of(peers[0]) if peers else host_outside(ground, family)
+    nobodys = host_outside(ground, family) if item.inbound else intruder(ground, family)
+    stranger = one_of(peers[0]) if peers else nobodys
     lacks = lack_of(ground, wan)
     if item.destination:
         lacks = lacks or "its clients outside are not those that the probe plays"

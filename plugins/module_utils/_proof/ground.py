@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from .._base.net import family_of, is_address, network
 from .._base.values import overlaps
 from .._services.dnsmasq import LEASES
+from . import ipsec
 from .model import Ground, Link
 from .places import families, inside, outside
 
@@ -57,6 +58,7 @@ def survey(gateway: Resolved, facts: Facts, host: Host) -> Ground:
     """Everything but the free addresses and the ways, which need each other."""
     links = {each["ifname"]: _link(each) for each in asked(host, "ip", "-j", "link", "show") if each.get("ifname")}
     addresses = {each.name: each.addresses for each in facts.interfaces}
+    unchosen = {(each.name, own) for each in facts.interfaces for own in each.addresses if own not in each.sources}
     taken = [net for each in facts.interfaces for net in (*each.networks, *each.routed)]
     taken += [net for lan in gateway.lans for net in lan.networks]
     items = (*gateway.nat, *gateway.outbound, *gateway.port_forwards)
@@ -70,8 +72,9 @@ def survey(gateway: Resolved, facts: Facts, host: Host) -> Ground:
     deprecated = _deprecated(host) if any(each.announced for each in served) else {}
     leased = _leased(gateway.instance, host) if any(each.dhcp for each in served) else frozenset()
     return Ground(
-        links, addresses, networks, deprecated, leased,
+        links, addresses, networks, deprecated, leased, frozenset(unchosen),
         outside=free, exits=facts.default_routes, siblings=_siblings(facts, links),
+        policies=ipsec.read(host.run(("ip", "xfrm", "policy", "show")).out),
     )  # fmt: skip
 
 

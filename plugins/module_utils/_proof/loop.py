@@ -39,6 +39,7 @@ LOCK = setting.DEVICE
 #: Seconds to wait for another proof, and for the owners of addresses to answer.
 PATIENCE, ANSWERS = 60.0, 0.2
 BUSY = 16  # EBUSY
+IPV6 = "/proc/sys/net/ipv6"
 
 
 class NoLoop(Exception):  # noqa: N818 - nothing failed, nothing can be measured
@@ -122,7 +123,7 @@ class Loop:
             self._tuns[name] = open_tun("{0}{1}".format(setting.DEVICE, number))
             self._names[self._tuns[name]] = name
             self._poll.register(self._tuns[name], select.POLLIN)
-        self._batch("ip", setting.links(places))
+        self._batch("ip", setting.links(places, self._host.exists(IPV6)))
         self._batch("tc", setting.filters(ground, places))
         self._batch("ip", setting.neighbours(ground))
         table = setting.table(ground, places)
@@ -137,7 +138,8 @@ class Loop:
         done = self._host.run([program, "-batch", "-"], "".join(line + "\n" for line in lines))
         if done.rc != 0:
             told = " ".join(done.err.split()) or "exit code {0}".format(done.rc)
-            raise NoLoop("the kernel refused what the loop needs (u32, mirred, clsact): {0}: {1}".format(program, told))
+            parts = " (u32, mirred, clsact)" * (program == "tc")
+            raise NoLoop("the kernel refused what the loop needs{0}: {1}: {2}".format(parts, program, told))
 
     def _start_guard(self, undo: setting.Undo) -> None:
         """A process that waits for the end of this one, and then takes away what it has added."""

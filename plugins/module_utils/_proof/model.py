@@ -11,7 +11,8 @@ import functools
 import typing as t
 from dataclasses import dataclass, field
 
-from .._base.net import network
+from .._base.net import family_of, network
+from .._base.values import is_private
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .packets import Packet
@@ -136,6 +137,19 @@ class Link:
     lacks: str = ""  # why nothing can be measured here
 
 
+class Policy(t.NamedTuple):
+    """An IPsec policy of the host, with a network at each end."""
+
+    source: str
+    target: str
+    way: str  # out, fwd or in
+    priority: int = 0  # the lowest decides
+    encrypts: bool = True
+    protocol: str = ""
+    port: int = 0
+    link: str = ""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What the host looks like to a proof."""
@@ -145,6 +159,7 @@ class Ground:
     networks: t.Mapping[str, t.Tuple[str, ...]] = field(default_factory=dict)  # of each interface
     deprecated: t.Mapping[str, t.FrozenSet[str]] = field(default_factory=dict)  # of each interface: old IPv6 networks
     leased: t.FrozenSet[str] = frozenset()  # addresses that dnsmasq has given to hosts
+    unchosen: t.FrozenSet[t.Tuple[str, str]] = frozenset()  # interface and address: not the kernel's choice
     clients: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # LAN interface, family: a free address
     loose: t.Mapping[str, bool] = field(default_factory=dict)  # undeclared links; whether they are left to a manager
     others: t.Mapping[t.Tuple[str, str], str] = field(default_factory=dict)  # like clients, of undeclared links
@@ -153,6 +168,7 @@ class Ground:
     exits: t.Tuple[str, ...] = ()  # links with a default route, declared or not
     # Link and family to the other next hops of its default route, each with its link.
     siblings: t.Mapping[t.Tuple[str, str], t.Tuple[t.Tuple[str, str], ...]] = field(default_factory=dict)
+    policies: t.Tuple[Policy, ...] = ()  # of IPsec
     magic: int = 0
     played: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address: other hosts that the probe plays
     flow: t.Optional[Packet] = None  # real hosts may have its ends, so only this flow is the probe's
@@ -166,6 +182,24 @@ class Ground:
     def own(self) -> t.FrozenSet[str]:
         """Every address of this host."""
         return frozenset(address for addresses in self.addresses.values() for address in addresses)
+
+    def masquerading(self, link: str, family: str, anywhere: bool = False) -> t.Tuple[str, ...]:
+        """The sources that the kernel's masquerade may choose for what leaves through a link.
+
+        Without an address of its own to choose, it takes one of another link. Outside, only a public one gets answers,
+        or one that this host itself has on lo; ``anywhere``: any.
+        """
+        own = tuple(each for each in self.addresses.get(link, ()) if family_of(each) == family)
+        if any((link, each) not in self.unchosen for each in own):
+            return own
+        others = (
+            each
+            for name, listed in self.addresses.items()
+            for each in listed
+            if family_of(each) == family and (name, each) not in self.unchosen
+            if anywhere or name == "lo" or not is_private(each)
+        )
+        return tuple(dict.fromkeys((*own, *others)))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _family_fits(item: Traffic, packet: Packet) -> bool:
     return not item.destination or packet.family in {family_of(net) for net in item.destination}
 
 
-class _Lookup:
+class Lookup:
     """The numbers of the items that name a network with an address, as there may be 10,000 of them."""
 
     def __init__(self, listed: t.Sequence[t.Tuple[str, ...]], whole: bool) -> None:
@@ -98,7 +98,7 @@ class Oracle:
         self._hosts = 0
         self._never: t.Tuple[str, ...] = ()
         self._networks: t.Dict[str, t.Dict[str, t.Tuple[str, ...]]] = {}
-        self._lookups: t.Dict[str, t.Tuple[_Lookup, _Lookup]] = {}
+        self._lookups: t.Dict[str, t.Tuple[Lookup, Lookup]] = {}
         self._sources: t.Dict[t.Tuple[t.Any, ...], t.Tuple[str, ...]] = {}
 
     def host_outside(self, family: str) -> str:
@@ -149,8 +149,8 @@ class Oracle:
         """The items that name both ends of a packet, in their order."""
         items = getattr(self.gateway, kind)
         if kind not in self._lookups:
-            by_target = _Lookup([item.destination for item in items], whole=True)
-            self._lookups[kind] = (_Lookup([sources(item) for item in items], whole=False), by_target)
+            by_target = Lookup([item.destination for item in items], whole=True)
+            self._lookups[kind] = (Lookup([sources(item) for item in items], whole=False), by_target)
         by_source, by_target = self._lookups[kind]
         return [items[number] for number in sorted(by_source.find(packet.source) & by_target.find(packet.target))]
 
@@ -182,8 +182,7 @@ class Oracle:
         if item.action == "exempt":
             return (packet.source,)
         if item.action == "masquerade":
-            here = self.ground.addresses.get(wan, ())
-            return tuple(address for address in here if family_of(address) == packet.family)
+            return self.ground.masquerading(wan, packet.family)
         if item.action == "snat":
             return tuple(net for entry in item.to if family_of(entry) == packet.family for net in _as_networks(entry))
         return (self.mapped(item, packet.source),)

@@ -112,9 +112,14 @@ def sort_of(protocol: str, family: str) -> str:
 # --- Packets --------------------------------------------------------------------------------------------------------
 
 
-def host_outside(ground: Ground, family: str, number: int = 0) -> str:
+def host_outside(ground: Ground, family: str) -> str:
     """One of the hosts outside that the probe plays."""
-    return str(network(ground.outside[family])[1 + number])
+    return str(network(ground.outside[family])[1])
+
+
+def intruder(ground: Ground, family: str) -> str:
+    """The host outside that tries what must not pass, and nothing else: rules of others may shut it out for an hour."""
+    return str(network(ground.outside[family])[-2])
 
 
 def request(source: str, target: str, protocol: str, dport: int = 0, mss: int = 0) -> Packet:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import borders, entering, leaving, serving, staying
+from . import borders, entering, ipsec, leaving, serving, staying
 from .places import everywhere
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -81,7 +81,7 @@ def promises(oracle: Oracle, services: bool = False) -> t.Tuple[t.List[Promise],
                 )
             )
         found += [promise for subject in chosen for promise in make(oracle, subject)]
-    return found, list(dict.fromkeys(notes))
+    return ipsec.spared(found, oracle.ground.policies), list(dict.fromkeys(notes))
 
 
 def targets(oracle: Oracle) -> t.List[t.Tuple[str, str, str]]:

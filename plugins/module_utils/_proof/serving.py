@@ -14,7 +14,7 @@ from .._base.net import network
 from .._base.values import ends_of, networks_of
 from .._intent.services import HOME, spans
 from .model import FAMILY_NAMES, Come, Promise, Want, within
-from .places import called, families, host_outside, inside, lack_inside, lack_of, of_family, outside
+from .places import called, families, inside, intruder, lack_inside, lack_of, of_family, outside
 from .questions import ADDRESS, ANSWER, DNS, DOMAIN, FLAGS, NETWORKS, ROUTER, Advertisement, Name, Offer, Solicit
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -253,7 +253,7 @@ def beyond(oracle: Oracle, wan: str) -> t.List[Promise]:
     if have.dhcp:
         found.append(("gets no addresses (DHCP)", Offer(wan, MAC)))
     for family in families(oracle.gateway):
-        stranger = host_outside(ground, family)
+        stranger = intruder(ground, family)
         if have.dns:
             served = [name for lan, name in sides(oracle) if lan.services.dns]
             told = "gets no answers about names at an address of {0} (DNS, " + FAMILY_NAMES[family] + ")"

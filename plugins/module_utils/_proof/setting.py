@@ -36,10 +36,13 @@ class Undo:
     neighbours: t.Tuple[str, ...] = ()
 
 
-def links(places: t.Iterable[str]) -> t.List[str]:
-    """Without addresses of their own, so that the kernel sends nothing through them."""
+def links(places: t.Iterable[str], six: bool) -> t.List[str]:
+    """Without addresses of their own, so that the kernel sends nothing through them.
+
+    ``six``: whether this kernel has IPv6; without it (ipv6.disable=1), it refuses the whole line.
+    """
     names = ["{0}{1}".format(DEVICE, number) for number, _name in enumerate(places)]
-    return ["link set dev {0} addrgenmode none up".format(name) for name in names]
+    return ["link set dev {0} {1}up".format(name, "addrgenmode none " * six) for name in names]
 
 
 def filters(ground: Ground, places: t.Mapping[str, Place]) -> t.List[str]:

@@ -78,6 +78,23 @@ def test_an_answer_that_leaves_through_another_wan_is_not_waited_for(ways, exits
     assert len(promised(ground, port_forwards=[WEB])[NAME].steps) == steps
 
 
+def test_what_must_not_pass_comes_from_another_host_than_what_has_to():
+    """Rules of others may shut a host out that has tried closed ports."""
+    one = {"name": "one", "action": "static", "source": ["192.168.1.32/28"], "to": ["203.0.113.32/28"]}
+    shut = dict(one, name="shut", source=["192.168.1.64/28"], to=["203.0.113.64/28"], inbound=False)
+    many = [dict(WEB, name="f{0}".format(number), port=[str(9000 + number)]) for number in range(64)]
+    found = promised(port_forwards=[WEB, *many], nat=[one, shut, {"name": "rest"}], input="protect").values()
+    sent = [(promise, step.packet) for promise in found for step in promise.steps if step.packet]
+    ends = {bool(promise.never): set() for promise in found}
+    for promise, packet in sent:
+        ends[bool(promise.never)] |= {packet.source, packet.target}
+    outside = {each for each in ends[True] & ends[False] if each.startswith(("192.31.196.", "2620:4f:8000:fafa:"))}
+    assert outside == {"192.31.196.129"}, "only as what LANs send to"
+    sources = {packet.source for promise, packet in sent if promise.never}
+    assert {"192.31.196.254", "2620:4f:8000:fafa:ffff:ffff:ffff:fffe"} <= sources
+    assert not sources & {"192.31.196.129", "2620:4f:8000:fafa::1"}
+
+
 def test_one_to_one():
     one = {"name": "one", "action": "static", "source": ["192.168.1.32/28"], "to": ["203.0.113.32/28"]}
     found = promised(nat=[one, {"name": "rest"}])

@@ -189,6 +189,14 @@ def test_rules_at_the_ports_of_a_bridge_are_told(monkeypatch, kind, listed, told
     assert all(note.startswith("rules of table bridge filter come before br0, ") for note in notes)
 
 
+def test_which_addresses_the_kernel_does_not_choose_and_what_ipsec_is_for():
+    facts = Facts((Interface("wan0", addresses=("2001:db8::1", "2001:db8::2"), sources=("2001:db8::2",)),))
+    listed = "src 10.0.0.0/8 dst 10.9.0.0/16 \n\tdir out priority 7 \n\ttmpl src 9.9.9.9 dst 8.8.8.8\n"
+    surveyed = ground.survey(resolved().gateway, facts, Host(**{"ip xfrm policy show": listed}))
+    assert surveyed.unchosen == {("wan0", "2001:db8::1")}
+    assert [each.target for each in surveyed.policies] == ["10.9.0.0/16"]
+
+
 def test_xdp_on_an_interface_or_below_it_is_told():
     stacked = (Interface("wan0", parent="bond0"), Interface("bond0"), Interface("eth1", master="bond0"))
     listed = [{"ifname": name, "xdp": {"mode": 1}} for name in ("wan0", "eth1", "eth9")] + [{"ifname": "lan0"}]

@@ -16,10 +16,10 @@ LAN = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", 
 GROUND = Ground(addresses={"wan0": ("203.0.113.2", "2001:db8:ff::2")})
 
 
-def verdict(source, target, protocol="tcp", port=443, **params):
+def verdict(source, target, protocol="tcp", port=443, ground=GROUND, **params):
     gateway, problems = read_resolved(gateway_params(wans=[{"interface": "wan0"}], lans=[LAN], **params))
     assert not problems
-    return Oracle(gateway, GROUND).leaves(Packet(source, target, protocol, 1, port), "wan0")
+    return Oracle(gateway, ground).leaves(Packet(source, target, protocol, 1, port), "wan0")
 
 
 POOL = {"name": "pool", "action": "snat", "to": ["203.0.113.16-203.0.113.19"], "source": ["192.168.1.0/25"]}
@@ -44,6 +44,27 @@ ONE = {"name": "one", "action": "static", "source": ["192.168.1.32/28"], "to": [
 )
 def test_what_the_declaration_says(source, params, sources):
     assert verdict(source, "2620:4f::1" if ":" in source else "192.31.196.129", **params).sources == sources
+
+
+LAN0 = ("192.168.1.1", "fd00:1::1", "2001:db8:1::1")
+OLD = "2001:db8:ff::2"
+
+
+@pytest.mark.parametrize(
+    ("source", "addresses", "unchosen", "sources"),
+    [
+        ("192.168.1.9", {"wan0": (), "lan0": LAN0, "lo": ("203.0.113.9",)}, (), ("203.0.113.9",)),
+        ("192.168.1.9", {"wan0": (), "lan0": LAN0, "lo": ("10.255.0.9",)}, (), ("10.255.0.9",)),
+        ("192.168.1.9", {"wan0": (), "lan0": LAN0}, (), ()),
+        ("fd00:1::9", {"wan0": (), "lan0": LAN0}, (), ("2001:db8:1::1",)),
+        ("fd00:1::9", {"wan0": (OLD,), "lan0": LAN0}, (("wan0", OLD),), (OLD, "2001:db8:1::1")),
+        ("fd00:1::9", {"wan0": (OLD,), "lan0": LAN0}, (("lan0", "2001:db8:1::1"),), (OLD,)),
+    ],
+)
+def test_for_a_wan_without_an_address_the_kernel_takes_that_of_another_link(source, addresses, unchosen, sources):
+    ground = Ground(addresses=addresses, unchosen=frozenset(unchosen))
+    target = "2620:4f::1" if ":" in source else "192.31.196.129"
+    assert verdict(source, target, ground=ground).sources == sources
 
 
 def test_a_rate_may_be_used_up():

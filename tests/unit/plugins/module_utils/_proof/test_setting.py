@@ -31,6 +31,11 @@ def test_what_is_added_is_undone():
     assert [line.split()[2] for line in undo.neighbours] == ["192.168.1.253", "fd00::fafa"]
 
 
+def test_a_kernel_without_ipv6_knows_no_addrgenmode():
+    assert setting.links(PLACES, six=True)[0] == "link set dev ipmasq-probe0 addrgenmode none up"
+    assert setting.links(PLACES, six=False) == ["link set dev ipmasq-probe{0} up".format(each) for each in (0, 1)]
+
+
 def test_numbers_are_found_where_they_are():
     lines = "\n".join(setting.filters(GROUND, PLACES))
     assert "match ip protocol 6 0xff match u32 0xffffffff 0xffffffff at 24" in lines
