@@ -24,6 +24,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: What is wrong with a packet: nothing came of it, it came out changed, or it came out and must not.
 LOST, CHANGED, PASSED = "lost", "changed", "passed"
+#: What may not be wrong: it was refused, where it has to be dropped; or nothing came of it, as a neighbour may be dead,
+#: or as clients may have used up a rate.
+REFUSED, UNHEARD, SPENT = "refused", "unheard", "spent"
 NAT_WORDS = re.compile(r"\b(snat|dnat|masquerade|redirect|netmap|tproxy)\b", re.IGNORECASE)
 UNTRACKED = re.compile(r"\bnotrack\b", re.IGNORECASE)
 UNTRANSLATED, UNMET = "not translated", "no NAT rule matches it"
@@ -44,8 +47,9 @@ class Case:
 def blame(case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host) -> Culprit:
     """``flight``: the way of this packet, if the kernel showed it. Without words, nobody is found."""
     judge = _Judge(case, evidence, flight, host)
-    found = {LOST: judge.lost, CHANGED: judge.changed, PASSED: judge.passed}[case.wrong]()
-    return found or Culprit()
+    looks = {LOST: judge.lost, CHANGED: judge.changed, PASSED: judge.passed}
+    looks.update({REFUSED: judge.refused, UNHEARD: judge.unheard, SPENT: judge.spent})
+    return looks[case.wrong]() or Culprit()
 
 
 def stopped(case: Case, evidence: Evidence, flight: t.Optional[Flight], host: Host) -> Culprit:
@@ -103,6 +107,21 @@ class _Judge:
         if own:
             return Culprit(GATEWAY, "let through by {0}".format(_legacy_rule(own[-1])))
         return Culprit(GATEWAY, "no rule of this gateway stops it")
+
+    def refused(self) -> _Found:
+        found = self._ended(self._end) if self._end and not _is_own(self._end) else self._rose(counters.STOPS)
+        return found if found and found.by == OTHER else self.passed()
+
+    def unheard(self) -> _Found:
+        """Only a rule of somebody else stops the packet in any case, or changes it so that one of ours does."""
+        found = self._ended(self._end) if self._end else None
+        return found if found and found.by == OTHER else None
+
+    def spent(self) -> _Found:
+        """Our rule may stop it, and translation may drop it; what does not get that far is lost for another reason."""
+        if self._end or not self._flight or self._evidence.before:
+            return self.unheard()
+        return None if self._flight.reached("forward", "postrouting") else self._by_trace()
 
     def _filtering(self) -> t.List[Event]:
         """The rules that decide whether it passes, without those that translate it later."""

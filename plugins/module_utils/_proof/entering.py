@@ -90,7 +90,8 @@ def closed_here(oracle: Oracle, case: t.Tuple[str, str, str]) -> t.List[Promise]
     if lacks:
         return [Promise("closed", name, lacks=lacks)]
     packet = request(intruder(ground, family), own[0], protocol, port)
-    return [Promise("closed", name, (), (Step(wan, packet),), (Come(everywhere(gateway, ground)),), (wan,))]
+    never = (Come(everywhere(gateway, ground)),)
+    return [Promise("closed", name, (), (Step(wan, packet),), never, (wan,), quiet=True)]
 
 
 def _opened(gateway: Resolved, own: t.Sequence[str], protocol: str, port: int) -> bool:

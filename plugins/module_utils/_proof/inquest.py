@@ -14,8 +14,8 @@ from dataclasses import replace
 from . import answering, blame, routing, setting
 from .asking import Asking
 from .exchange import Exchange
-from .judge import Talk
-from .model import BROKEN, GATEWAY, HOLDS, UNMEASURABLE, Culprit
+from .judge import TURNED_AWAY, Talk
+from .model import BROKEN, GATEWAY, HOLDS, OTHER, UNMEASURABLE, Culprit
 from .watch import Watch
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -33,24 +33,28 @@ Judged = t.Tuple[Talk, "Result"]
 
 
 def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Ground, run: Run) -> t.List[Result]:
-    """The same results; what is broken has its culprit, unless it holds at a second attempt.
+    """The same results; what is broken has its culprit, unless it holds at a second attempt. What a dead neighbour or a
+    rate may have stopped is broken if a rule of somebody else stops it.
 
     ``signs``: packets that always get through.
     """
     selects = functools.lru_cache(maxsize=None)(lambda family: routing.selects(family, run.host))
     results = [(talk, _permitted(talk, result, run.host, selects)) for talk, result in results]
-    broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
-    first = {at: results[at][0] for at in broken[:MOST]}
+    broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN][:MOST]
+    doubtful = [at for at, (talk, _result) in enumerate(results) if talk.doubt][:MOST]
     found = [result for _talk, result in results]
     watch = Watch(run.loop, list(run.loop.places), run.host)
+    first = {at: results[at][0] for at in broken + doubtful}
     again = {at: type(talk)(talk.promise, next(run.numbers), ground.magic) for at, talk in first.items()}
-    groups = [[at] for at in list(again)[:MOST_COUNTED]] if watch.legacy else [list(again)]
-    if broken:
+    for at, talk in again.items():
+        talk.earlier = first[at]
+    groups = [[at] for at in broken[:MOST_COUNTED]] + [doubtful] if watch.legacy else [broken + doubtful]
+    if again:
         watch.begin(setting.trace(ground, run.loop.places))
         try:
-            for group in groups:
+            for group in filter(None, groups):
                 found_now = _once({at: again[at] for at in group}, signs, watch, run)
-                found = [_merged(result, found_now.get(at)) for at, result in enumerate(found)]
+                found = [_merged(result, first.get(at), found_now.get(at)) for at, result in enumerate(found)]
         finally:
             watch.end()
     return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
@@ -73,12 +77,16 @@ def _permitted(talk: Talk, result: Result, host: Host, selects: t.Callable[[str]
     )
 
 
-def _merged(result: Result, now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
-    if not now:
+def _merged(result: Result, first: t.Optional[Talk], now: t.Optional[t.Tuple[str, Culprit]]) -> Result:
+    if not now or not first:
         return result
     outcome, culprit = now
-    if outcome == HOLDS:
+    # What somebody else's rule refuses has not got in, and this gateway has answered nothing.
+    if outcome == HOLDS or (result.reason == TURNED_AWAY and culprit.by == OTHER):
         return replace(result, outcome=HOLDS, reason="")
+    if first.doubt:
+        blamed = replace(result, outcome=BROKEN, reason=first.doubt, by=culprit.by, cause=culprit.words)
+        return blamed if culprit.by else result
     if outcome == UNMEASURABLE:
         return replace(result, outcome=UNMEASURABLE, reason="the routes of this host lead such packets to several WANs")
     return replace(result, by=culprit.by, cause=culprit.words)
@@ -118,7 +126,17 @@ def _culprit(talk: Talk, evidence: Evidence, run: Run) -> Culprit:
     flight = flights[-1] if flights else None
     if isinstance(talk, Asking):
         return answering.culprit(talk, run.instance, (evidence, flight), run.host)
-    last = talk.sent[-1]
-    wrong = blame.PASSED if talk.promise.never else blame.CHANGED if talk.came_wrong else blame.LOST
-    case = blame.Case(last.packet, last.place, talk.expected, wrong)
-    return blame.blame(case, evidence, flight, run.host)
+    last, earlier = talk.sent[-1], talk.earlier or talk
+    case = blame.Case(last.packet, last.place, talk.expected, _wrong(talk, earlier))
+    found = blame.blame(case, evidence, flight, run.host)
+    if case.wrong == blame.REFUSED and not evidence.traced and earlier.ruled_out:
+        return Culprit(OTHER, found.words)
+    return found
+
+
+def _wrong(talk: Talk, earlier: Talk) -> str:
+    if earlier.doubt:
+        return blame.SPENT if earlier.reason == talk.promise.shortage else blame.UNHEARD
+    if talk.promise.never:
+        return blame.REFUSED if talk.promise.quiet and talk.outcome != BROKEN else blame.PASSED
+    return blame.CHANGED if talk.came_wrong else blame.LOST

@@ -19,8 +19,14 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: For a second flow of the same client.
 SECOND_PORT = 57000
 REFUSED = "it was refused"
+#: Of a promise that nothing is answered at all.
+TURNED_AWAY = "it was refused, and has to be dropped"
 #: ICMP redirects are advice, and do not end a conversation.
 REDIRECT = {4: 5, 6: 137}
+#: What the kernel says of a neighbour that does not answer (type, codes): no route to the network, or to the host.
+UNREACHABLE = {4: (3, (0, 1)), 6: (1, (0, 3))}
+#: What it says of a UDP port on which nobody listens. Of a TCP port, it sends a RST.
+CLOSED_PORT = {4: (3, 3), 6: (1, 4)}
 
 
 class Talk:
@@ -35,6 +41,9 @@ class Talk:
         self._turn = 0
         self._came: t.List[Seen] = []  # what came as it had to, one for each step
         self._detour = ""  # if the routes have led a packet to another WAN, in words
+        self._turned_away = False  # whether what must not get in was refused
+        self.earlier: t.Optional[Talk] = None  # the first attempt, if this is the second one
+        self.doubt = ""  # why it would be broken, if what may have stopped it were not there
 
     @property
     def settled(self) -> bool:
@@ -61,6 +70,15 @@ class Talk:
         """Whether a packet with this conversation's mark is of it. Others have numbers in these fields, too."""
         ends = {end for each in self.sent for end in (each.packet.source, each.packet.target)}
         return packet.magic == self.magic or bool({packet.source, packet.target} & ends)
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether all that came is a refusal that only a rule makes, as the kernel says something else."""
+        about = [each.packet.quoted for each in self.seen]
+        return bool(about) and all(
+            inner and (inner.protocol != "udp" or (seen.packet.kind, seen.packet.code) != CLOSED_PORT[inner.version])
+            for inner, seen in zip(about, self.seen)
+        )
 
     def hears(self, _seen: Seen) -> bool:
         """Whether this answers a question to a service."""
@@ -89,7 +107,10 @@ class Talk:
             return False  # once more what came already
         self.seen.append(seen)
         if self.promise.never:
-            if any(each.fits(seen.place, seen.packet) for each in self.promise.never):
+            fits = any(each.fits(seen.place, seen.packet) for each in self.promise.never)
+            if fits and _refuses(self.sent[-1].packet, seen.packet):
+                self._turned_away = True
+            elif fits:
                 self._end(BROKEN, "this came out of {0}, which must not happen".format(seen.place))
             return False
         return self._advance(seen)
@@ -136,7 +157,9 @@ class Talk:
         """
         if not self.settled and not self.sent:
             self._end(UNMEASURABLE, "time ran out before its turn")
-        if not self.settled and self.promise.never:
+        if not self.settled and self.promise.quiet and self._turned_away:
+            self._end(BROKEN, TURNED_AWAY)
+        elif not self.settled and self.promise.never:
             dead = [name for name in self.promise.into if name not in alive]
             why = "nothing at all gets through from {0}, so silence proves nothing".format(", ".join(dead))
             self._end(*((UNMEASURABLE, why) if dead else (HOLDS, "")))
@@ -147,9 +170,16 @@ class Talk:
         return self._result()
 
     def _excused(self, silent: t.Collection[t.Tuple[str, str]]) -> None:
+        """A neighbour or a rate may be why nothing came, or an error; neither changes what comes out."""
         mute = [hop for hop in self.promise.hops if hop in silent]
-        if mute:
-            self._end(UNMEASURABLE, "{1} does not answer on {0}; the link or the host is down".format(*mute[0]))
+        why = ""
+        if mute and (not self.settled or _is_unreachable(self.seen[-1].packet)):
+            why = "{1} does not answer on {0}; the link or the host is down".format(*mute[0])
+        elif self.promise.shortage and (not self.settled or self.reason == REFUSED):
+            why = self.promise.shortage if self.promise.steps[self._turn].packet else ""
+        if why:
+            self.doubt = self.reason or self._silence()
+            self._end(UNMEASURABLE, why)
         elif self.promise.excuse:
             self._end(UNMEASURABLE, self.promise.excuse)
 
@@ -199,6 +229,21 @@ def _reply(step: Step, came: Seen) -> Seen:
     inner = came.packet
     made = Packet(inner.target, inner.source, "icmp", flags=0, mark=inner.mark, kind=kind, code=code, rest=rest)
     return Seen(came.place, replace(made, quoted=inner))
+
+
+def _is_unreachable(packet: Packet) -> bool:
+    kind, codes = UNREACHABLE[packet.version]
+    return bool(packet.quoted) and packet.kind == kind and packet.code in codes
+
+
+def _refuses(sent: Packet, packet: Packet) -> bool:
+    """Whether a packet tells who sent another one that it goes nowhere; then nothing has got in, nor was answered."""
+    about = packet.quoted
+    if about:
+        return packet.target == sent.source and (about.source, about.target) == (sent.source, sent.target)
+    reset = packet.protocol == sent.protocol == "tcp" and packet.flags & RST
+    ends = (packet.source, packet.target, packet.sport, packet.dport)
+    return bool(reset) and ends == (sent.target, sent.source, sent.dport, sent.sport)
 
 
 def answers(first: Packet, packet: Packet) -> bool:

@@ -78,7 +78,7 @@ def _reach(oracle: Oracle, pair: Pair, protocol: str) -> Promise:
         return Promise("reach", name, verdict.items, (Step(interface, packet),), never, (interface,))
     steps = (_gone(oracle, interface, packet, wan, verdict.sources), Step())
     mute = hops(oracle.ground, interface, packet.target)
-    return Promise("reach", name, verdict.items, steps, hops=mute, excuse=verdict.excuse)
+    return Promise("reach", name, verdict.items, steps, hops=mute, shortage=verdict.shortage)
 
 
 def _gone(oracle: Oracle, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
@@ -114,12 +114,12 @@ def _out(oracle: Oracle, pair: Pair, protocol: str) -> Packet:
 
 
 def _flow(oracle: Oracle, pair: Pair, protocol: str) -> t.Optional[t.Tuple[Packet, t.Tuple[str, ...], str]]:
-    """A packet that gets out, the sources that it may have then, and an excuse; None if none gets out."""
+    """A packet that gets out, the sources that it may have then, and what may be used up; None if none gets out."""
     if _lacks(oracle, pair):
         return None
     packet = _out(oracle, pair, protocol)
     verdict = oracle.leaves(packet, pair[2])
-    return (packet, verdict.sources, verdict.excuse) if verdict.sources else None
+    return (packet, verdict.sources, verdict.shortage) if verdict.sources else None
 
 
 def sizes(oracle: Oracle, pair: Pair) -> t.List[Promise]:
@@ -128,7 +128,7 @@ def sizes(oracle: Oracle, pair: Pair) -> t.List[Promise]:
     flow, declared = _flow(oracle, pair, "tcp"), wan_of(oracle.gateway, wan)
     if not flow or not declared:
         return []
-    packet, sources, excuse = flow
+    packet, sources, shortage = flow
     links = oracle.ground.links
     limit = min(links[interface].mtu, links[wan].mtu) - HEADERS[family] if declared.mss == "pmtu" else 0
     limit = limit or (-LARGE if declared.mss == "keep" else int(declared.mss))
@@ -137,7 +137,7 @@ def sizes(oracle: Oracle, pair: Pair) -> t.List[Promise]:
     out = _gone(oracle, interface, replace(packet, mss=LARGE), wan, sources)
     out = replace(out, come=replace(t.cast("Come", out.come), mss=limit))
     steps = (out, Step(mss=LARGE, most=limit))
-    return [Promise("mss", name, (), steps, hops=hops(oracle.ground, interface, packet.target), excuse=excuse)]
+    return [Promise("mss", name, (), steps, hops=hops(oracle.ground, interface, packet.target), shortage=shortage)]
 
 
 def errors(oracle: Oracle, pair: Pair) -> t.List[Promise]:
@@ -146,12 +146,14 @@ def errors(oracle: Oracle, pair: Pair) -> t.List[Promise]:
     flow = _flow(oracle, pair, "udp")
     if not flow:
         return []
-    packet, sources, excuse = flow
+    packet, sources, shortage = flow
     name = "ICMP errors about a flow get from {0} to {1} {2}".format(
         wan, called(lan, interface), sort_of("udp", family)
     )
     steps = (_gone(oracle, interface, packet, wan, sources), Step(error=TOO_BIG[family]))
-    return [Promise("icmp_error", name, (), steps, hops=hops(oracle.ground, interface, packet.target), excuse=excuse)]
+    return [
+        Promise("icmp_error", name, (), steps, hops=hops(oracle.ground, interface, packet.target), shortage=shortage)
+    ]
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def _nat_item(oracle: Oracle, item: str, case: Example) -> Promise:
     if verdict.persistent and within(packet.target, (ground.outside[packet.family],)):
         steps.append(_second(oracle, interface, packet, wan, verdict.sources))
     mute = hops(ground, interface, packet.target)
-    return Promise("nat", name, verdict.items, tuple(steps), hops=mute, excuse=verdict.excuse)
+    return Promise("nat", name, verdict.items, tuple(steps), hops=mute, shortage=verdict.shortage)
 
 
 def _second(oracle: Oracle, interface: str, packet: Packet, wan: str, sources: t.Tuple[str, ...]) -> Step:
@@ -248,7 +250,7 @@ def _outbound_item(oracle: Oracle, item: t.Any, case: Example) -> Promise:
         return Promise("outbound", name, verdict.items, lacks=lacks)
     if verdict.sources:
         mute, steps = hops(ground, interface, packet.target), (_gone(oracle, interface, packet, wan, verdict.sources),)
-        return Promise("outbound", name, verdict.items, steps, hops=mute, excuse=verdict.excuse)
+        return Promise("outbound", name, verdict.items, steps, hops=mute, shortage=verdict.shortage)
     never = _nowhere(oracle, packet)
     return Promise("outbound", name, verdict.items, (Step(interface, packet),), never, (interface,))
 

@@ -120,6 +120,8 @@ class Promise:
     hops: t.Tuple[t.Tuple[str, str], ...] = ()  # interface and address of neighbours that have to answer ARP or NDP
     lacks: str = ""  # why it cannot be measured, known beforehand
     excuse: str = ""  # why silence may be right
+    shortage: str = ""  # what clients may have used up, so that what begins a flow may be stopped
+    quiet: bool = False  # with never: a refusal breaks it, too, unless a rule of somebody else makes it
     yields: str = ""  # why it is not broken by anybody but this gateway
     asks: t.Optional[Question] = None  # of a service of the gateway itself, in place of steps
     wants: t.Tuple[Want, ...] = ()  # in its answer

@@ -35,7 +35,7 @@ class Verdict(t.NamedTuple):
 
     sources: t.Tuple[str, ...]
     items: t.Tuple[str, ...] = ()
-    excuse: str = ""
+    shortage: str = ""  # what clients may have used up, of what the declaration gives them
     persistent: bool = False
 
 
@@ -160,17 +160,19 @@ class Oracle:
         named = ("outbound/" + rule.name,) if rule else ()
         if rule and rule.action != "accept":
             return Verdict((), named)
-        excuse = "rate {0} of outbound '{1}' may be used up".format(rule.rate, rule.name) if rule and rule.rate else ""
+        shortage = (
+            "rate {0} of outbound '{1}' may be used up".format(rule.rate, rule.name) if rule and rule.rate else ""
+        )
         item = self.translated(packet, wan)
         if item:
             kept = item.persistent or item.action != "snat"
             if item.to_port and item.to_port[1] - item.to_port[0] < FEW_PORTS:
-                excuse = "the few ports of nat '{0}' may all be in use".format(item.name)
-            return Verdict(self._sources_by(item, packet, wan), (*named, "nat/" + item.name), excuse, kept)
+                shortage = "the few ports of nat '{0}' may all be in use".format(item.name)
+            return Verdict(self._sources_by(item, packet, wan), (*named, "nat/" + item.name), shortage, kept)
         guarded = self._guarded()
         if guarded and within(packet.source, guarded):
             return Verdict((), named)
-        return Verdict((packet.source,), named, excuse)
+        return Verdict((packet.source,), named, shortage)
 
     def _guarded(self) -> t.Tuple[str, ...]:
         """What never leaves untranslated."""

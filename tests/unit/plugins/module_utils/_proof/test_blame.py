@@ -20,6 +20,9 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._proof.watch import E
 OUT = Packet("192.168.1.9", "9.9.9.9", "tcp", 50007, 443)
 CASE = blame.Case(OUT, "lan0", ("wan0",))
 PASSED = blame.Case(OUT, "lan0", (), blame.PASSED)
+REFUSED = blame.Case(OUT, "wan0", (), blame.REFUSED)
+UNHEARD = blame.Case(OUT, "lan0", ("wan0",), blame.UNHEARD)
+SPENT = blame.Case(OUT, "lan0", ("wan0",), blame.SPENT)
 CHANGED = blame.Case(OUT, "lan0", ("wan0",), blame.CHANGED)
 TRACED = Evidence(traced=True)
 #: By chain, the rule with handle 1.
@@ -98,6 +101,24 @@ def test_what_ours_only_completes():
     assert found(CHANGED, flight(met("nat", "accept"))) == Culprit(
         OTHER, "translated by chain nat of table inet other (rule: snat to 203.0.113.77)"
     )
+
+
+def test_what_may_not_be_wrong():
+    """A rule of somebody else decides in any case. Ours may be right."""
+    theirs, ours = flight(met("f", "drop")), flight(met("mail", "drop", "ipmasq"))
+    lost = flight(reached="prerouting")
+    for case in (REFUSED, UNHEARD, SPENT):
+        assert found(case, theirs) == Culprit(OTHER, "dropped by chain f of table inet other (rule: drop)")
+    assert found(REFUSED, ours) == Culprit(GATEWAY, "no rule of this gateway stops it")
+    assert found(UNHEARD, ours) == found(SPENT, ours) == Culprit()
+    # Ours stops only what somebody else has made of it.
+    translated = flight(met("nat", "accept"), met("mail", "drop", "ipmasq"))
+    assert found(UNHEARD, translated).by == found(SPENT, translated).by == OTHER
+    assert found(REFUSED, translated).by == GATEWAY
+    assert found(UNHEARD, lost, Host(forwarding="0")) == Culprit()
+    assert found(SPENT, lost, Host(forwarding="0")).by == HOST
+    # What got as far as translation may lack a port there.
+    assert found(SPENT, flight(reached="forward"), Host("wan1")) == found(SPENT) == Culprit()
 
 
 def test_what_lets_it_through():

@@ -109,7 +109,7 @@ def test_silence():
     assert talk.close((), ()).reason.startswith("nothing came out of wan0; declared")
     talk, sent = begun()
     assert talk.close((), {("wan0", "203.0.113.1")}).outcome == UNMEASURABLE
-    talk, sent = begun(replace(REACH, excuse="the rate may be used up"))
+    talk, sent = begun(replace(REACH, excuse="it leads elsewhere"))
     assert (talk.close((), ()).outcome, talk.outcome) == (UNMEASURABLE, UNMEASURABLE)
     talk, sent = begun()
     talk.take(translated(sent))
@@ -129,8 +129,60 @@ def test_what_must_not_come():
     talk, sent = begun(SHUT)
     assert talk.close({"lan0"}, ()).outcome == UNMEASURABLE
     talk, sent = begun(SHUT)
-    talk.take(Seen("wan0", replace(answer(sent), flags=RST)))
+    talk.take(Seen("wan0", answer(sent)))
     assert talk.close({"wan0"}, ()).outcome == BROKEN
+
+
+@pytest.mark.parametrize(
+    ("quiet", "outcome", "reason"), [(False, HOLDS, ""), (True, BROKEN, "it was refused, and has to be dropped")]
+)
+@pytest.mark.parametrize("error", [True, False])
+def test_what_is_refused_has_not_got_in(quiet, outcome, reason, error):
+    talk, sent = begun(replace(SHUT, quiet=quiet))
+    made = Packet("203.0.113.2", sent.source, "icmp", flags=0, kind=3, code=13, quoted=sent)
+    talk.take(Seen("wan0", made if error else replace(answer(sent), flags=RST)))
+    result = talk.close({"wan0"}, ())
+    assert (result.outcome, result.reason, len(result.seen)) == (outcome, reason, 1)
+    assert talk.ruled_out == error
+
+
+def test_a_stray_that_gets_out_is_no_refusal():
+    for stray in (replace(OUT, flags=RST), Packet(OUT.source, OUT.target, "icmp", flags=0, kind=3, quoted=OUT)):
+        talk = Talk(Promise("invalid", "i", (), (Step("lan0", stray),), (Come(("wan0",)),), ("lan0",)), 7, 0x1234)
+        talk.take(Seen("wan0", talk.due().packet))
+        assert talk.close({"lan0"}, ()).outcome == BROKEN
+
+
+HOP = {("wan0", "203.0.113.1")}
+UNUSED = replace(REACH, shortage="the rate may be used up")
+
+
+def error(sent, code):
+    return Seen("lan0", Packet("192.168.1.1", sent.source, "icmp", flags=0, kind=3, code=code, quoted=sent))
+
+
+@pytest.mark.parametrize(
+    ("promise", "silent", "come", "outcome"),
+    [
+        (REACH, HOP, lambda sent: None, UNMEASURABLE),
+        (REACH, HOP, lambda sent: error(sent, 1), UNMEASURABLE),
+        (REACH, HOP, lambda sent: error(sent, 13), BROKEN),
+        (REACH, HOP, lambda sent: Seen("wan0", sent), BROKEN),
+        (REACH, (), lambda sent: error(sent, 1), BROKEN),
+        (UNUSED, (), lambda sent: None, UNMEASURABLE),
+        (UNUSED, (), lambda sent: error(sent, 13), UNMEASURABLE),
+        (UNUSED, (), lambda sent: Seen("wan0", sent), BROKEN),
+        (UNUSED, (), translated, BROKEN),
+    ],
+)
+def test_a_dead_neighbour_and_a_rate_explain_why_nothing_came_and_nothing_else(promise, silent, come, outcome):
+    talk, sent = begun(promise)
+    came = come(sent)
+    if came:
+        talk.take(came)
+    result = talk.close((), silent)
+    assert result.outcome == outcome
+    assert bool(talk.doubt) == (outcome == UNMEASURABLE)
 
 
 def test_the_second_flow_keeps_its_source():

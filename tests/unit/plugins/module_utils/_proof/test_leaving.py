@@ -53,7 +53,7 @@ def test_outbound_rules():
     ]
     found = {promise.name: promise for promise in promised(outbound=rules).values() if promise.kind == "outbound"}
     assert found["outbound 'mail' keeps lan0 from wan0 (tcp 25, IPv4)"].never
-    assert found["outbound 'slow' lets out from lan0 through wan0 (udp 500, IPv4)"].excuse
+    assert found["outbound 'slow' lets out from lan0 through wan0 (udp 500, IPv4)"].shortage
     assert not any("'never'" in name for name in found)
 
 

@@ -69,7 +69,7 @@ def test_for_a_wan_without_an_address_the_kernel_takes_that_of_another_link(sour
 
 def test_a_rate_may_be_used_up():
     rule = {"name": "slow", "rate": "5/second"}
-    assert verdict("192.168.1.9", "192.31.196.129", outbound=[rule]).excuse
+    assert verdict("192.168.1.9", "192.31.196.129", outbound=[rule]).shortage
 
 
 def test_prefixes_are_mapped_as_rfc_6296_says():
