@@ -60,6 +60,8 @@ options:
         and reports the difference. RV(ignore:notes) contains the variables that make the choice explicit.
       - With V(renew), this run chooses again. Use it for a single run, not in an inventory, where a fail-over or a
         newly plugged cable would decide what is a WAN and what is a LAN.
+      - With V(renew), a run also forgets what earlier ones knew about links that do not exist now and are neither WAN
+        nor LAN, such as that of a VPN.
     type: str
     default: keep
     choices: [keep, renew]

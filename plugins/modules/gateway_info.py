@@ -169,8 +169,8 @@ interfaces:
       sample: lan0
     role:
       description:
-        - V(wan) or V(lan) as declared, V(managed) for interfaces of container, VM and VPN managers, and V(undeclared)
-          for the rest.
+        - V(wan) or V(lan) as declared, V(managed) for interfaces that the rules leave to a container, VM or VPN
+          manager, and V(undeclared) for the rest.
       type: str
       sample: lan
     present:

@@ -590,6 +590,21 @@ def test_the_address_of_several_routers_is_no_part_of_a_broad_lan(gate, net):
     assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
 
 
+def test_the_link_of_a_shared_address_is_away_during_a_run(gate, net):
+    """keepalived is stopped or updated; then this host becomes the master again."""
+    sides = {"wans": [{"interface": "wan0"}], "lans": [OFFICE]}
+    shared_address(net)
+    gate.apply(**sides)
+    sh("ip link del vrrp51")
+    again = gate.apply(**sides)
+    assert not again.changed
+    assert [note for note in again.notes if note.startswith("vrrp51 does not exist now; the rules still treat it as ")]
+    shared_address(net)
+    sh(MASTER)
+    assert used(net) == [True, True, "192.168.1.10", topology.GATE4, topology.GATE6]
+    assert gate.info()["drift"] == []
+
+
 def test_an_uplink_on_the_wire_of_a_lan_is_no_link_of_a_shared_address(gate, net):
     """It waits for its lease during the run. The WAN is a tunnel that is down."""
     net.wire_server()

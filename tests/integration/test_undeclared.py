@@ -454,6 +454,59 @@ def test_a_name_like_a_managers_is_not_enough(gate, net):
         closed(net, "office", node, address)
 
 
+BY_ITS_NAME = (
+    "~ {0}: has come since the last run, whose rules leave it to a manager because of its name; a run closes it"
+)
+
+
+def test_what_is_closed_in_spite_of_its_name_stays_closed_when_it_comes_back(gate, net):
+    """A run while the link is away does not open it: ifup or a daemon may make it after that run."""
+    for node, link, number in (("dmz", "br-dmz", "7"), ("uplink", "docker9", "6")):
+        there4, there6 = third(net, link, node, "10.{0}.{0}".format(number), "fd0" + number)
+    sh("ip route add default via {0} table 77; ip rule add table 77 priority 40000".format(there4))
+    gate.apply(**TWO_LANS)
+    sh("ip link del br-dmz; ip link del docker9")
+    again = gate.apply(**TWO_LANS)
+    assert not again.changed
+    assert {"br-dmz", "docker9"} <= {note.split()[0] for note in again.notes if " does not exist now; " in note}
+    for node, link, number in (("dmz", "br-dmz", "7"), ("uplink", "docker9", "6")):
+        there4, there6 = third(net, link, node, "10.{0}.{0}".format(number), "fd0" + number)
+        closed(net, node, "office", OFFICE4, OFFICE6)
+        closed(net, "office", node, there4, there6)
+    info = gate.info()
+    assert info["drift"] == []
+    assert {each["name"]: each["role"] for each in info["interfaces"]}["br-dmz"] == "undeclared"
+    # What no run has seen is open, and gateway_info says so.
+    third(net, "br-ext", "ext", "10.8.8", "fd08")
+    info = gate.info()
+    assert info["drift"] == [BY_ITS_NAME.format("br-ext")]
+    assert {each["name"]: each["role"] for each in info["interfaces"]}["br-ext"] == "managed"
+    # choice=renew forgets what is away.
+    sh("ip link del br-dmz; ip link del br-ext")
+    assert gate.apply(**TWO_LANS, choice="renew").changed
+    assert "br-dmz" not in gate.rules()
+
+
+@pytest.mark.parametrize("name", ["nebula1", "tun7"])
+def test_a_vpn_that_is_away_during_a_run_is_left_alone_when_it_comes_back(gate, net, name):
+    """One that only its kind tells, and the public networks behind each."""
+    for first in (True, False):
+        with tunnel(net, "tun", name) as (there4, there6):
+            net.nodes["far"].sh("ip addr replace 8.8.8.8/32 dev lo; ip addr replace 2600::8/128 dev lo")
+            sh("ip route add 8.8.8.0/24 via {0}; ip -6 route add 2600::/64 via {1}".format(there4, there6))
+            if first:
+                gate.apply(**TWO_LANS, ipv6="masquerade")
+            assert net.tcp("far", "office", OFFICE4) == there4 and net.tcp("far", "office", OFFICE6) == there6
+            assert net.tcp("office", "far", "8.8.8.8") == OFFICE4 and net.tcp("office", "far", "2600::8") == OFFICE6
+            info = gate.info()
+            assert info["drift"] == []
+            assert {each["name"]: each["role"] for each in info["interfaces"]}[name] == "managed"
+        sh("while ip link show {0} 2> /dev/null; do sleep .05; done".format(name))
+        again = gate.apply(**TWO_LANS, ipv6="masquerade")
+        assert not again.changed
+        assert [note for note in again.notes if note.startswith(name + " does not exist now; the rules still treat ")]
+
+
 A_WAY_OUT = "~ tun7: has gained a default route since the last run, whose rules treat it as a link without one"
 
 
@@ -481,7 +534,7 @@ def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
         assert net.tcp("office", "far", there6) == OFFICE6
         assert through_a_tunnel(net) == ([], [])
         said = [line for line in gate.info()["drift"] if "tun7" in line]
-        assert said == [A_WAY_OUT] * leads_outside
+        assert said == [A_WAY_OUT] * leads_outside + [BY_ITS_NAME.format("tun7")]  # it is a veth link here
     gate.apply(**TWO_LANS, ipv6="masquerade")
     assert net.tcp("far", "office", OFFICE4, timeout=SOON) == "timeout"
     assert not [line for line in gate.info()["drift"] if "tun7" in line]
@@ -491,20 +544,21 @@ def test_a_tunnel_that_gets_a_default_route_after_the_run_is_closed(gate, net):
 
 
 @contextlib.contextmanager
-def tunnel(net, kind: str):
-    """A tunnel named tun7, of this kind; the addresses of the node at its far end."""
-    net._node("far")
+def tunnel(net, kind: str, name: str = "tun7"):
+    """A tunnel of this kind; the addresses of the node at its far end."""
+    if "far" not in net.nodes:
+        net._node("far")
     far = net.nodes["far"]
     made = "ip addr add 10.7.7.{1}/24 dev {0}; ip addr add fd07::{1}/64 dev {0} nodad; ip link set {0} up; "
     ended = None
     if kind == "tun":
-        ended = relay(net, "tun7", "far", "up0")
+        ended = relay(net, name, "far", "up0")
     else:
         under = "ip addr add 169.254.9.{0}/30 dev under; ip link set under up; "
         under += "ip link add {1} type vxlan id 5 dstport 4789 local 169.254.9.{0} remote 169.254.9.{2}"
         sh("ip link add under type veth peer name under netns {0}; ".format(far.path) + under.format(1, "tun7", 2))
         far.sh(under.format(2, "up0", 1))
-    sh(made.format("tun7", 1))
+    sh(made.format(name, 1))
     far.sh(made.format("up0", 2) + "ip route add default via 10.7.7.1; ip -6 route add default via fd07::1")
     net._awake("far", "10.7.7.1", "fd07::1")
     try:

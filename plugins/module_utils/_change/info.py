@@ -28,7 +28,7 @@ from .._parts.part import Scene
 from .._parts.rules import RULES
 from .._parts.switches import SWITCHES
 from .._resolve import declared
-from .._resolve.around import new_ways_out
+from .._resolve.around import new_ways_out, only_called_so
 from .._resolve.outer import overlapping
 from .._resolve.rivals import changed_beside
 from .._rollback import rollback
@@ -135,6 +135,8 @@ def _since(gateway: t.Optional[Resolved], facts: Facts, others: t.Sequence[Decla
     words = "~ {0}: has gained a default route since the last run, whose rules treat it as a link without one"
     told = "~ instance {0}: its LANs or WANs have changed since the last run, whose rules know the earlier ones"
     found = [words.format(name) for name in ways_out] + [told.format(name) for name in dict.fromkeys(changed)]
+    only = "~ {0}: has come since the last run, whose rules leave it to a manager because of its name; a run closes it"
+    found += [only.format(name) for name in only_called_so(gateway, facts)]
     inside = "~ LAN {0}: its {1} since the last run, and the LAN may have no Internet; a run says what to do"
     found += [inside.format(each.lan, each) for each in overlapping(gateway, facts)]
     return found + changed_beside(gateway, gateways)
@@ -162,7 +164,7 @@ def _interfaces(gateway: t.Optional[Resolved], state: State, facts: Facts) -> t.
     meant = {each.name: role for pattern, role in roles.items() for each in facts.meant_by(pattern)}
     managed = gateway.managed_links if gateway else ()
     found = [
-        _interface(each.name, meant.get(each.name) or _left(each), True, each.addresses)
+        _interface(each.name, meant.get(each.name) or _left(each, gateway), True, each.addresses)
         for each in facts.with_managed(managed).interfaces
         if each.name != "lo"
     ]
@@ -174,8 +176,10 @@ def _interface(name: str, role: str, present: bool, addresses: t.Sequence[str] =
     return {"name": name, "role": role, "present": present, "addresses": list(addresses)}
 
 
-def _left(interface: Interface) -> str:
-    return "managed" if is_left_alone(interface) else "undeclared"
+def _left(interface: Interface, gateway: t.Optional[Resolved]) -> str:
+    """What the rules treat the link as; without rules, what it is."""
+    left = gateway.around.leaves(interface.name) if gateway else is_left_alone(interface)
+    return "managed" if left else "undeclared"
 
 
 def _counters(live: Rows) -> t.List[t.Dict[str, t.Any]]:

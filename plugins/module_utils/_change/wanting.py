@@ -28,7 +28,6 @@ from .._parts.part import Scene, parts_of
 from .._parts.rules import RULES
 from .._parts.services import check_servable
 from .._resolve import declared
-from .._resolve.choice import NOTHING
 from .._resolve.inside import forwarded_families
 from .._resolve.remarks import through_vpn
 from .._resolve.resolve import resolve
@@ -87,9 +86,12 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
     cut = refusal(gateway.input_controller_ports, found_ports)
     try:
-        chosen = DECLARATION.of(state).chosen if gateway.choice == "keep" else NOTHING
+        last = DECLARATION.of(state) if gateway.choice == "keep" else Declaration()
+        before = declared.around_of(last.intent)
         roles = [other.roles for other in theirs]
-        resolved = resolve(gateway, facts, chosen, roles, others=others, is_check=lambda: not host.acting())
+        resolved = resolve(
+            gateway, facts, last.chosen, roles, others=others, before=before, is_check=lambda: not host.acting()
+        )
     except GatewayError as error:
         found = _foreign_drops(choice, gateway, host) if foreign == "refuse" else []
         drops = drop_sentences(found, overruled(found, choice, host))

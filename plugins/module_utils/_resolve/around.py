@@ -62,17 +62,14 @@ def around(
     vpns = [each for each in unnamed if is_left_alone(each) and each.name not in ways_out]
     apart = tuple(sorted(each.name for each in named if not is_left_alone(each) or each.name in ways_out))
     beneath = _beneath(others, declared, facts)
+    left = [each for each in (*named, *vpns) if each.name not in apart]
+    sites = tuple((each.name, () if leads_anywhere(each) else public_behind(each)) for each in left)
     return Around(
         managed=managed + tuple(sorted(each.name for each in vpns)),
         apart=apart,
         ways_out=ways_out,
         lan_ways_out=lan_ways_out(lans, facts),
-        behind=tuple(
-            net
-            for each in (*named, *vpns)
-            if each.name not in apart and not leads_anywhere(each)
-            for net in public_behind(each)
-        ),
+        behind=tuple(sorted({net for _name, nets in sites for net in nets})),
         neighbours=tuple(neighbours),
         # A link on a LAN's wire has the LAN's own networks.
         parts=_parts(
@@ -89,6 +86,7 @@ def around(
         alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
         loopback=lo.addresses if lo else (),
+        sites=tuple(sorted(site for site in sites if site[1] or not matches_any(managed, site[0]))),
     )
 
 
@@ -209,6 +207,19 @@ def new_ways_out(gateway: Resolved, facts: Facts, beside: t.Sequence[str]) -> t.
     before = dict(gateway.around.lan_ways_out)
     inside = [name for name, now in lan_ways_out(gateway.lans, facts) if not set(now) <= set(before.get(name, ()))]
     return inside + [each for each in facts.default_routes if is_plain_link(each) and not matches_any(known, each)]
+
+
+def only_called_so(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """Links that the rules leave to a manager, and that are none of its links."""
+    if gateway.undeclared == "leave":
+        return []
+    known = facts.with_managed(gateway.managed_links)
+    declared = _declared(gateway.lans, gateway.wans)
+    return [
+        each.name
+        for each in known.interfaces
+        if gateway.around.leaves(each.name) and not is_left_alone(each) and not matches_any(declared, each.name)
+    ]
 
 
 def concerning(gateway: Gateway, neighbours: t.Iterable[Neighbour]) -> t.List[Neighbour]:

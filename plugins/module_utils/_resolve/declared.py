@@ -13,7 +13,7 @@ from dataclasses import fields
 
 from .._intent.items import Forward, Masquerade, PortForwardItem
 from . import stored
-from .resolved import Resolved
+from .resolved import Around, Resolved
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.services import Dhcp
@@ -41,6 +41,12 @@ def read(raw: t.Any) -> t.Optional[Resolved]:
     """The intent in a state file; None for single items and for data of an incompatible release."""
     gateway = _decoded(raw)
     return gateway if isinstance(gateway, Resolved) else None
+
+
+def around_of(raw: t.Any) -> Around:
+    """What the run that wrote this intent knew about the rest of the host."""
+    around = _decoded(raw.get("around")) if isinstance(raw, dict) else None
+    return around if isinstance(around, Around) else Around()
 
 
 def _decoded(raw: t.Any) -> t.Any:

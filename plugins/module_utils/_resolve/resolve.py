@@ -16,6 +16,7 @@ from .._base.net import matches_any
 from .._intent.conflicts import check_references
 from .added import added_addresses
 from .around import around, check_managed, check_reaches, concerning
+from .away import with_away
 from .check_forwards import check_forwards
 from .check_nat import check_addresses, check_one_to_one, check_outside, check_prefixes, check_reach, check_shadowed
 from .check_services import with_services
@@ -27,7 +28,7 @@ from .nested import narrowed, set_apart, shared
 from .outer import check_overlaps, unheard, without_outer
 from .pairs import answers, check_pairs, elsewhere
 from .remarks import dangers, remarks
-from .resolved import ResolvedLan, ResolvedWan, resolved_from
+from .resolved import Around, ResolvedLan, ResolvedWan, resolved_from
 from .rivals import check_rivals, mapped_beside, not_left_alone
 
 if t.TYPE_CHECKING:
@@ -61,13 +62,14 @@ def resolve(
     neighbours: t.Sequence[Neighbour] = (),
     *,
     others: t.Sequence[Resolved] = (),
+    before: t.Optional[Around] = None,
     is_check: t.Callable[[], bool] = lambda: False,
 ) -> Resolution:
     """Raises GatewayError with every problem found on the host. ``known`` is what an earlier run chose.
 
-    ``others``: the gateways of ``neighbours``. ``is_check``: in check mode, earlier tasks of a play have not been done,
-    so what they may end is a warning. It is asked only then, because an answer of a run that asks is not kept for the
-    next one.
+    ``others``: the gateways of ``neighbours``. ``before``: what an earlier run knew about links that may be away now.
+    ``is_check``: in check mode, earlier tasks of a play have not been done, so what they may end is a warning. It is
+    asked only then, because an answer of a run that asks is not kept for the next one.
     """
     problems = Problems()
     notes: t.List[str] = []
@@ -84,6 +86,8 @@ def resolve(
     chosen = remembered(gateway, lans, wans)
     lans = without_outer(lans, wans, facts)
     beside = around(lans, wans, facts, concerning(gateway, neighbours), gateway.managed_links)
+    beside, away = with_away(beside, before or Around(), replace(gateway, lans=lans, wans=wans), facts)
+    notes += away
     # A link that another instance declares is its own, even while it has no address.
     theirs = [name for each in neighbours for name in each.links]
     beside = replace(beside, twins=tuple(twin for twin in beside.twins if not matches_any(theirs, twin[0])))

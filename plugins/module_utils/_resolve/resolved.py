@@ -66,6 +66,8 @@ class Around:
     left_out: t.Tuple[t.Tuple[str, str], ...] = ()  # networks of other instances inside those of a LAN
     mapped: t.Tuple[t.Tuple[str, str], ...] = ()  # wan of forwards, and what other instances map 1:1 there
     loopback: t.Tuple[str, ...] = ()  # addresses on lo, where a LAN is served: other servers may be there
+    #: Links left to a manager, with the public networks behind each, as far as names and ``behind`` do not show it.
+    sites: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
 
     def twins_of(self, interfaces: t.Sequence[str]) -> t.Tuple[str, ...]:
         """The links on the wire of any of these."""
