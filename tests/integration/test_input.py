@@ -214,6 +214,23 @@ def test_a_forward_to_a_service_of_the_gateway_itself(gateway, net):
                     assert servers.asked(node, address, 8080, timeout=0.3) == "timeout"
 
 
+@pytest.mark.parametrize("mode", ["open", "protect"])
+def test_a_forward_to_a_shared_address_of_the_gateway(gateway, net, mode):
+    """The run is on the backup, which has not got the address (VRRP); one on the master changes nothing."""
+    forwards = [
+        {"name": "v4", "port": ["8443"], "to_port": 8080, "to": ["192.168.1.254"]},
+        {"name": "v6", "port": ["8443"], "to_port": 8080, "to": ["fd00:1::254"]},
+    ]
+    gateway.apply(**TWO_LANS, port_forwards=forwards, input=mode)
+    sh("ip addr add 192.168.1.254/32 dev lan0; ip addr add fd00:1::254/128 dev lan0 nodad")
+    with Servers(net, "tcp", ("gate", 8080)) as servers:
+        assert servers.asked("wan", GATE4, 8443).peer == WAN4
+        assert servers.asked("wan", GATE6, 8443).peer == WAN6
+        for address in (GATE4, GATE6, "192.168.1.254") if mode == "protect" else ():
+            assert servers.asked("wan", address, 8080, timeout=0.3) == "timeout"
+    assert not gateway.apply(**TWO_LANS, port_forwards=forwards, input=mode).changed
+
+
 #: An SSH server under its own name: it listens on all addresses, and on loopback on another port.
 SSHD = """
 import ctypes, os, socket, sys, time

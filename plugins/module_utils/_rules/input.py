@@ -12,7 +12,10 @@ import typing as t
 from dataclasses import replace
 
 from .._base.net import by_family
+from .._base.values import overlaps
 from .._facts.links import managed_links
+from .._intent.conflicts import is_pinhole
+from .._resolve.inside import inside
 from .chains import (
     DROP,
     INPUT,
@@ -32,6 +35,7 @@ from .nat import closed_inside, let_in_here
 from .services import services
 
 if t.TYPE_CHECKING:  # pragma: no cover
+    from .._intent.forward import PortForward
     from .._resolve.resolved import Resolved
 
 #: RFC 792 and RFC 4443: echo requests and errors. RFC 1256: router advertisement and solicitation. RFC 4890 section
@@ -83,13 +87,24 @@ def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
     Port forwards to the gateway itself come before what is closed here, and before what services of LANs close.
     """
     served = any(lan.services for lan in gateway.lans)
-    outside = by_family(net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to)
+    mapped = [net for item in gateway.nat if item.action in ("static", "prefix") for net in item.to]
+    outside = by_family(mapped)
+    named = {
+        net for net, _mapped in overlaps([net for each in gateway.port_forwards for net in each.destination], mapped)
+    }
     opened = [
         replace(rule, chain=INPUT.name)
         for forward in gateway.port_forwards
-        if (served or (outside and forward.destination)) and set(forward.to) & set(gateway.own_servers)
+        if not named.isdisjoint(forward.destination) or (served and _is_here(gateway, forward))
         for rule in let_in_here(gateway, forward)
     ]
+    if served:
+        opened += [
+            Rule(
+                INPUT.name, replace(match, ct_state=("new",), not_asked=outside.get(match.family, ())), RETURN, "input"
+            )
+            for match in _to_lans_here(gateway)
+        ]
     return opened + [
         Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
         for family, nets in outside.items()
@@ -99,6 +114,23 @@ def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
         )
         if links
     ]
+
+
+def _is_here(gateway: Resolved, forward: PortForward) -> bool:
+    """Whether its server is this host, at an address that no other host of a LAN may have (see _to_lans_here())."""
+    own = set(forward.to) & set(gateway.own_servers)
+    return bool(own) and (is_pinhole(gateway, forward) or not all(inside(gateway).find(to) for to in own))
+
+
+def _to_lans_here(gateway: Resolved) -> t.List[Match]:
+    """What a forward sends to an address of a LAN that is this host's when the packet comes.
+
+    That of several routers (VRRP) is the master's, who may change between two runs. Their rules do not depend on that.
+    """
+    servers = [to for each in gateway.port_forwards if not is_pinhole(gateway, each) for to in each.to]
+    found = dict.fromkeys(place[1] for place in map(inside(gateway).find, servers) if place)
+    wans = wan_interfaces(gateway)
+    return [Match(family, iif=wans, destination=nets, translated=True) for family, nets in by_family(found).items()]
 
 
 def chain_invalid() -> t.List[Rule]:
@@ -127,6 +159,7 @@ def chain_protected(gateway: Resolved) -> t.List[Rule]:
             asked = with_protocols(match, item)
             rules += [Rule(PROTECTED.name, each, RETURN, "input_allow/" + item.name) for each in asked]
     for forward in gateway.port_forwards:
-        if set(forward.to) & set(gateway.own_servers):
+        if _is_here(gateway, forward):
             rules += let_in_here(gateway, forward)
+    rules += [Rule(PROTECTED.name, match, RETURN, "input") for match in _to_lans_here(gateway)]
     return [*rules, Rule(PROTECTED.name, Match(), DROP, "protected")]

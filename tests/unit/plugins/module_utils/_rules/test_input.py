@@ -81,13 +81,25 @@ def test_what_is_allowed_on_one_wan_and_on_every_link():
 
 @pytest.mark.parametrize("addresses", [(), ("192.168.1.1",)])
 def test_a_server_that_is_the_gateway_itself_is_let_in(addresses):
-    """It is one of the gateway's addresses, or a host of the LAN, which no packet for the gateway concerns."""
+    """It may get an address of a LAN, or lose it, between two runs (VRRP): the rules are the same."""
     forward = {"name": "web", "port": ["8443"], "to": ["192.168.1.1"], "to_port": 80}
     ruleset = compiled(port_forwards=[forward], addresses=addresses)
+    rules = [rule for rule in ruleset.rules if rule.chain == "protected" and rule.match.translated]
+    assert [(rule.key, rule.match.iif, rule.match.destination, rule.match.port) for rule in rules] == [
+        ("input", ("wan0", "br-0wan"), ("192.168.1.0/24",), ())
+    ]
+
+
+def test_what_is_opened_without_translation_is_let_in_by_itself():
+    """Nothing but its address and port tells such packets from others."""
+    forward = {"name": "web", "port": ["443"], "to": ["2001:db8:1::1"]}
+    lan = dict(LAN, networks=["2001:db8:1::/64"])
+    ruleset = compiled(port_forwards=[forward], addresses=("2001:db8:1::1",), lans=[lan], ipv6="route")
     rules = [rule for rule in ruleset.rules if rule.chain == "protected" and rule.key == "port_forward/web"]
-    assert [(rule.match.translated, rule.match.iif, rule.match.port) for rule in rules] == (
-        [(True, ("wan0", "br-0wan"), ((80, 80),))] if addresses else []
-    )
+    assert [(rule.match.iif, rule.match.destination, rule.match.port) for rule in rules] == [
+        (("wan0", "br-0wan"), ("2001:db8:1::1/128",), ((443, 443),))
+    ]
+    assert not [rule for rule in ruleset.rules if rule.chain == "protected" and rule.match.translated]
 
 
 @pytest.mark.parametrize("mode", ["open", "protect"])
