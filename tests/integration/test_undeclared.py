@@ -320,6 +320,19 @@ def test_a_container_is_not_its_bridge(gate, net):
     assert net.tcp("container", "office", OFFICE6) == there6
 
 
+def test_nobody_speaks_as_this_host_where_the_kernel_lets_such_packets_in(gate, net):
+    """keepalived sets accept_local. The answers would reach a service that is for LANs only."""
+    sh("for f in all lan0; do echo 0 > /proc/sys/net/ipv4/conf/$f/rp_filter; done")
+    sh("echo 1 > /proc/sys/net/ipv4/conf/lan0/accept_local")
+    for undeclared in ("drop", "leave"):
+        gate.apply(**TWO_LANS, undeclared=undeclared)
+        with Sniffer(net) as outside:
+            send(net, "office", [udp("192.168.1.1", WAN4, 161, 7777)] * 2)
+            assert [each for each in outside.packets(SOON) if struct.pack("!H", 7777) in each[:48]] == []
+        assert counted(gate, "spoofed") == 2
+        assert net.tcp("office", "wan", WAN4) == GATE4
+
+
 def test_a_lan_does_not_speak_for_a_site_behind_a_managers_link(gate, net):
     """The LAN has all of 10.0.0.0/8 behind its routers, except for the networks to which the manager has routes."""
     container(net)

@@ -121,8 +121,9 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 def martians(gateway: Resolved) -> t.List[Rule]:
     """Drop packets from elsewhere to elsewhere whose source is an address of this host.
 
-    Linux does so for IPv4 only (martian source, fib_validate_source()). Other rules take them for this host's own. Only
-    this host sends on lo, where its own packets come in if another program redirects them (to a transparent proxy).
+    Linux does so for IPv4 only (martian source), unless accept_local is set: see _as_this_host().
+    Other rules take them for this host's own. Only this host sends on lo, where its own packets come in if another
+    program redirects them (to a transparent proxy).
     """
     links = declared(gateway) if gateway.undeclared == "leave" else ()
     forged = Match("ip6", iif=links, ct_state=("new",), not_destination=GROUPS["ip6"], martian=True)
@@ -319,7 +320,7 @@ def reaches(gateway: Resolved) -> t.List[Rule]:
     rules += [replace(rule, chain=NEW.name, action=MARK, key=key) for rule in multicast(gateway)]
     rules += [Rule(NEW.name, match, MARK, key) for match in carried_public(gateway)]
     rules += [Rule(REACHES.name, match, MARK, key) for match in own_networks(gateway)]
-    return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key)]
+    return [*rules, *_to_a_lan(gateway), Rule(OUT.name, Match(iif=lans), MARK, key), _as_this_host(gateway)]
 
 
 def _to_a_lan(gateway: Resolved) -> t.List[Rule]:
@@ -330,6 +331,15 @@ def _to_a_lan(gateway: Resolved) -> t.List[Rule]:
         Rule(OUT.name, Match(family, destination=nets), DROP, "guard")
         for family, nets in by_family(less(inside, kept)).items()
     ]
+
+
+def _as_this_host(gateway: Resolved) -> Rule:
+    """No new flow to a WAN has an IPv4 address of this host as its source, where ``accept_local`` lets such packets in.
+
+    Not in prerouting, as for IPv6: there, the kernel also shows frames of this host that a second bridge only passes.
+    """
+    links = lan_interfaces(gateway) if gateway.undeclared == "leave" else ()
+    return Rule(OUT.name, Match("ip", iif=links, not_destination=GROUPS["ip"], martian=True), DROP, "spoofed")
 
 
 def unseen(gateway: Resolved) -> t.List[Rule]:

@@ -101,7 +101,11 @@ TRACES = {
     "between others": (Packet("docker0", "eth9", "172.17.0.2", FAR), "accept", "172.17.0.2", ""),
     "invalid between others": (Packet("docker0", "eth9", "172.17.0.2", FAR, "invalid"), "accept", "172.17.0.2", ""),
     "container to the wan, translated by nobody": (Packet("docker0", "ppp0", "172.17.0.2", FAR), "drop", "", "guard"),
-    "container to the wan, not private": (Packet("docker0", "ppp0", WAN4, FAR), "accept", WAN4, "managed"),
+    "container to the wan, not private": (
+        Packet("docker0", "ppp0", "203.0.113.77", FAR), "accept", "203.0.113.77", "managed",
+    ),
+    "container to the wan, as this host": (Packet("docker0", "ppp0", WAN4, FAR), "drop", "", "spoofed"),
+    "lan to the wan, as this host": (Packet("lan0", "ppp0", WAN4, FAR), "drop", "", "spoofed"),
     "wan to a container": (Packet("ppp0", "docker0", FAR, "172.17.0.2"), "drop", "", "undeclared"),
     "wan to a container, by its manager's translation": (
         Packet("ppp0", "docker0", FAR, "172.17.0.2", asked=WAN4), "accept", FAR, "managed",
