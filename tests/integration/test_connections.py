@@ -130,6 +130,37 @@ def test_exactly_the_connections_that_a_change_names_are_cut(gate, net):
         assert not speaks(forwarded)
 
 
+@pytest.mark.parametrize("place", ["behind an inner router", "since the run"])
+def test_connections_of_networks_that_a_lan_has_by_its_routes_follow_a_change(gate, net, place):
+    """The rules know their sources by a mark, not by an address."""
+    inner = "10.66.0.5"
+    lans = [{"name": "office", "interfaces": ["lan0"]}, GUESTS]
+    wans = ONE_LAN["wans"]
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(inner))
+    if place == "behind an inner router":
+        sh("ip route add 10.66.0.0/24 via " + OFFICE4)
+    for change in (NO_MAIL, {"lans": [GUESTS]}, None):
+        if place == "since the run":
+            sh("ip addr del 10.66.0.1/24 dev lan0 2> /dev/null || true")
+        gate.apply(wans=wans, lans=lans)
+        if place == "since the run":
+            sh("ip addr add 10.66.0.1/24 dev lan0")
+        sh("conntrack -F 2> /dev/null")
+        with (
+            listening(net, "wan", 2525) as mail,
+            listening(net, "wan", 8080) as web,
+            joined(net, "office", mail, WAN4, 2525, own=inner) as ends,
+            joined(net, "office", web, WAN4, 8080, own=inner) as stays,
+        ):
+            assert speaks(ends) and speaks(stays)
+            done = gate.apply(**{"wans": wans, "lans": lans, **change}) if change else gate.absent()
+            assert forgotten(done) == (1 if change is NO_MAIL else 2)
+            for each in ends:
+                each.settimeout(0.5)
+            assert not speaks(ends)
+            assert change is not NO_MAIL or speaks(stays)
+
+
 def test_connections_to_the_gateway_end_where_it_is_protected_now(gate, net):
     """Those of WANs and undeclared links; those of LANs, and what SSH needs, stay."""
     mgmt(net)

@@ -19,10 +19,10 @@ import typing as t
 from dataclasses import replace
 
 from .._base.errors import GatewayError
-from .._base.net import network
-from .._base.values import networks_of
+from .._base.net import family_of, network
+from .._base.values import networks_of, overlaps
 from .._facts.holders import listening
-from .._facts.links import read_facts
+from .._facts.links import HALF, read_facts, routed_to
 from .._flows import conntrack
 from .._flows.conntrack import Found
 from .._flows.groups import Groups, groups
@@ -30,6 +30,8 @@ from .._flows.judge import Rules
 from .._flows.judges import Judges
 from .._intent.items import Masquerade, PortForwardItem
 from .._resolve import stored
+from .._resolve.around import SHORTEST
+from .._resolve.inside import followed
 from .._resolve.resolved import Resolved, ResolvedLan, ResolvedWan
 from .._rollback import rollback
 from .._rules.compile import compile_gateway, compile_item, turn_of
@@ -132,6 +134,7 @@ class Forgetting:
         self._known: t.List[t.Tuple[t.Any, t.Optional[Compiled]]] = [(after, compiled)] if compiled else []
         self._rules: t.List[t.Tuple[t.Any, Rules]] = []
         self._latest: t.Optional[Rules] = None
+        self._routes: t.Dict[str, t.Tuple[str, ...]] = {}
         self._facts = facts
         self._owed = _listed(host.read(self._path))
 
@@ -148,7 +151,7 @@ class Forgetting:
             return Found()
 
         def judges() -> Judges:
-            return Judges([self._old(raw) for raw in known], self._new(steps))
+            return Judges([self._following(self._old(raw)) for raw in known], self._following(self._new(steps)))
 
         return conntrack.wrong(judges, self._host, longest)
 
@@ -166,6 +169,7 @@ class Forgetting:
         if self._before != self._encoded:
             old, new = self._old(self._before), self._new(steps)
             with contextlib.suppress(GatewayError):  # the error of the change itself counts
+                old, new = self._following(old), self._following(new)
                 conntrack.forget(conntrack.wrong(lambda: Judges([new], old), host), host)
 
     def _new(self, steps: Steps) -> Rules:
@@ -180,6 +184,24 @@ class Forgetting:
                 return rules
         self._rules.append((raw, Rules(*self._compile(raw), self._here(), self._links(), self._alone)))
         return self._rules[-1][1]
+
+    def _following(self, rules: Rules) -> Rules:
+        """With the networks that LANs have by routes: their connections are known by a mark, not by an address."""
+        facts = self._around()
+        found: t.Dict[str, t.Tuple[str, ...]] = {}
+        outer = [net for wan in rules.gateway.wans for link in facts.meant_by(wan.interface) for net in link.networks]
+        for lan in (lan for lan in rules.gateway.lans if lan.follows):
+            for link in (link for name in lan.interfaces for link in facts.meant_by(name)):
+                nets = [net for net in self._routes_of(link.name) if network(net).prefixlen >= SHORTEST[family_of(net)]]
+                beside = {net for net, _outer in overlaps(nets, outer)}
+                within = {net for net, _block in overlaps(nets, followed(rules.gateway))}
+                found.update((net, lan.interfaces) for net in nets if net in within and net not in beside)
+        return replace(rules, routes=tuple(found.items())) if found else rules
+
+    def _routes_of(self, link: str) -> t.Tuple[str, ...]:
+        if link not in self._routes:
+            self._routes[link] = routed_to(link, HALF, "main", self._host)
+        return self._routes[link]
 
     def _compile(self, raw: t.Any) -> Compiled:
         """Compile an intent. Without rules, the WANs are those of the other side; single items cover every WAN."""

@@ -368,17 +368,22 @@ def _with_routed(interface: Interface, host: Sight) -> Interface:
     if interface.name == "lo" or not (interface.addresses or vpn) or (interface.networks and not managed):
         return interface
     # VPNs have routes in tables of their own (Tailscale: 52), and to networks of both families without any address.
-    table = "all" if managed else "main"
+    families = HALF if vpn else sorted({family_of(address) for address in interface.addresses})
+    return replace(interface, routed=routed_to(interface.name, families, "all" if managed else "main", host))
+
+
+def routed_to(link: str, families: t.Iterable[str], table: str, host: Sight) -> t.Tuple[str, ...]:
+    """The networks to which routes lead through a link."""
     found = []
-    for family in HALF if vpn else sorted({family_of(address) for address in interface.addresses}):
+    for family in families:
         if family == "ip6" and not host.exists("/proc/sys/net/ipv6"):
             continue
         option, _half = HALF[family]
-        listed = _asked(host, "routes", option, "route", "show", "table", table, "dev", interface.name)
+        listed = _asked(host, "routes", option, "route", "show", "table", table, "dev", link)
         found += [
             network(each["dst"]) for each in listed if each.get("type", "unicast") == "unicast" and _somewhere(each)
         ]
-    return replace(interface, routed=tuple(dict.fromkeys(str(net) for net in found)))
+    return tuple(dict.fromkeys(str(net) for net in found))
 
 
 def _somewhere(route: t.Mapping[str, t.Any]) -> bool:

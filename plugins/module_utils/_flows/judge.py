@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
 #: Parts of a match that are evaluated here. Whether any other part matches is unknown.
 SEEN = frozenset(
     ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
-    + ("translated", "rate", "asked", "not_asked", "asked_port", "mark")
+    + ("translated", "rate", "asked", "not_asked", "asked_port", "mark", "routed")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
 #: The hook that all packets meet before it is known where they go.
@@ -44,6 +44,8 @@ class Rules:
     local: t.FrozenSet[str] = frozenset()  # addresses of this host
     links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and their interfaces
     alone: bool = True  # no other instance exists that might mark a packet
+    #: Networks to which routes lead through links of LANs that follow these, with all links of that LAN.
+    routes: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
 
 
 class Judge:
@@ -71,7 +73,8 @@ class Judge:
         self.others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
             (net, (name,)) for net, name in rules.links if not matches_any(mine, name)
         ]
-        self._places = Places(inside + self.others)
+        self._places = Places([*inside, *rules.routes, *self.others])
+        self._routed = Places(rules.routes)
         self._sets: t.Dict[int, Places] = {}
         self._suffixes: t.Dict[int, bool] = {}
         self._hidden: t.Dict[int, bool] = {}
@@ -213,6 +216,7 @@ class Judge:
             if not asked & packet.unsure and asked & packet.marked != bits:
                 return False
         unseen = suffix or (match.mark and match.mark[1] & packet.unsure) or self._hides(match)
+        unseen = unseen or (match.routed and packet.iif not in self._routed.find(flow.asked.source))
         return None if unseen else True
 
     def _hides(self, match: Match) -> bool:
