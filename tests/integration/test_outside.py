@@ -149,6 +149,28 @@ def test_a_wan_never_speaks_with_a_source_that_a_lan_has_got_since(gate, net):
     assert seen == {"10.6.0.77", WAN4, "2001:db8:ff::1"}
 
 
+def test_a_private_source_behind_a_second_wan_needs_a_route_of_its_own(gate, net):
+    """A default route with a higher metric is not the one by which this host would answer."""
+    net.wire_second_wan()
+    sh("for link in /proc/sys/net/ipv4/conf/*; do echo 0 > $link/rp_filter; done")
+    sh("ip route add default via {0} dev wan1 metric 200".format(ISP4))
+    gate.apply(
+        wans=[{"interface": "wan0"}, {"interface": "wan1"}],
+        lans=[{"name": "office", "interfaces": ["lan0"]}],
+        port_forwards=[{"name": "syslog", "port": ["5514"], "protocol": ["udp"], "to": [OFFICE4]}],
+    )
+
+    def arriving() -> set:
+        with Sniffer(net, "office") as inside:
+            packets = [udp(source, SECOND4, 40000, 5514) for source in ("10.6.0.77", "198.18.5.5")]
+            past_the_stack(net, packets, "isp", "wan1")
+            return {str(source) for source, proto in inside.sources(SOON) if proto == socket.IPPROTO_UDP}
+
+    assert arriving() == {"198.18.5.5"}
+    sh("ip route add 10.6.0.0/24 via {0} dev wan1".format(ISP4))
+    assert arriving() == {"10.6.0.77", "198.18.5.5"}
+
+
 def test_the_gateway_is_no_server_of_a_network_that_is_mapped(gate, net):
     """Its own address is in that network; the counterpart outside leads nowhere."""
     sh("ip addr add 203.0.113.33/28 dev wan0; ip addr add 203.0.113.42/28 dev wan0")
