@@ -273,7 +273,7 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
     all_ports = (22, 1022, 2222, 2022)
 
     def apply(came_by, **options):
-        monkeypatch.setattr(controller, "_run_port", lambda _host: came_by)
+        monkeypatch.setattr(controller, "_run", lambda _host, port=came_by: (port, ()))
         return gateway.apply(**TWO_LANS, input="protect", **options)
 
     with sshd(22), sshd(2222):
@@ -305,7 +305,7 @@ def test_every_port_of_ssh_stays_open_whoever_runs(gateway, net, monkeypatch):
 @pytest.mark.parametrize("backend", ["nft"])
 def test_no_user_opens_a_port(gateway, net, monkeypatch):
     """Everybody can call a process sshd, let it listen, and say in the environment of sudo that SSH came that way."""
-    monkeypatch.setattr(controller, "_run_port", lambda _host: 31337)
+    monkeypatch.setattr(controller, "_run", lambda _host: (31337, ()))
     with sshd(22), sshd(31337, user=65534):
         for _run in range(2):
             gateway.apply(**TWO_LANS, input="protect")
