@@ -79,10 +79,12 @@ class Figures:
         return [each[name] for each in self.rounds(count) if name in each]
 
     def ratio(self, count: int, name: str, floor: str = PING) -> measure.Ratio | None:
-        """Of figures in the same round, whichever part that belongs to."""
-        rounds = (one for each in self.of(count, "rounds") for one in each)
-        both = [each for each in rounds if name in each and floor in each]
-        return measure.ratio([each[name] for each in both], [each[floor] for each in both]) if both else None
+        """Of figures in the same round: for ours, of our own part, because those of peers may be older."""
+        for rounds in self.of(count, "rounds"):
+            both = [each for each in rounds if name in each and floor in each]
+            if both:
+                return measure.ratio([each[name] for each in both], [each[floor] for each in both])
+        return None
 
     def names(self, count: int) -> list[str]:
         return list(dict.fromkeys(name for each in self.rounds(count) for name in each))

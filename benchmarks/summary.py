@@ -176,7 +176,7 @@ def verdicts(known: Known) -> str:
 
 def when(known: Known) -> str:
     dates = {part["date"] for data in known.results.values() for part in data["parts"].values()}
-    return f"Measured from {min(dates)} to {max(dates)}." if len(dates) > 1 else f"Measured on {', '.join(dates)}."
+    return f"Measured between {min(dates)} and {max(dates)}." if len(dates) > 1 else f"Measured on {', '.join(dates)}."
 
 
 def _thousands(value: float) -> str:

@@ -24,6 +24,7 @@ from project import ROOT
 from ansible_collections.ipmasq.linux.benchmarks import (
     __main__ as runner,
     control,
+    control_told,
     controller,
     data,
     digits,
@@ -149,6 +150,15 @@ def test_what_is_older_says_so() -> None:
     text = report.measured_by("control", {"peers, 50 entries": OLD, "50 entries": newer})
     assert "measured on 2026-11-30 on this machine: processor 2 × fast, kernel 6.18" in text
     assert "Older, of 2026-11-21, on processor 2 × fast, kernel 6.1, ansible-core 2.19: peers, 50 entries." in text
+
+
+def test_older_rounds_of_a_peer_are_not_in_the_ratio_of_ours() -> None:
+    """They have ours of that day beside it, for the peer's own ratio."""
+    ours = {"rounds": [{"ping play": 1.0, "ours": 3.0}]}
+    peers = {"rounds": [{"ping play": 1.0, "ours": 2.0, "ufw": 8.0}]}
+    figures = control_told.Figures({"1 entries": ours, "peers, 1 entries": peers})
+    assert figures.ratio(1, "ours") == (3.0, 3.0, 3.0) and figures.ratio(1, "ufw", "ours") == (4.0, 4.0, 4.0)
+    assert figures.ratio(1, "nobody") is None
 
 
 def test_results_are_kept_whole(tmp_path: Path) -> None:
