@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -273,3 +274,100 @@ def test_a_wan_above_a_bridge_is_a_wan_beside_docker(gate, net):
         assert net.tcp("wan", "gate", "10.99.0.2", 8080) == "10.99.0.1"
         closed(net, "wan", "gate", "192.168.1.1", "fd00:1::1")
         closed(net, "wan", "office", OFFICE4, OFFICE6)
+
+
+#: A machine of the office.
+MACHINE4, MACHINE6 = "192.168.1.50", "fd00:1::50"
+
+
+def machine(net):
+    """As Proxmox wires a container with a firewall, at a bridge of its own, joined to that of the LAN."""
+    sh(
+        "ip link add fwbr100i0 type bridge; ip link add fwln100i0 type veth peer name fwpr100p0; "
+        "ip link set fwln100i0 master fwbr100i0 up; ip link set fwpr100p0 master br-lan0 up; "
+        # As systemd and Proxmox do, or the kernel would answer there for addresses of this host.
+        "echo 2 > /proc/sys/net/ipv4/conf/fwbr100i0/rp_filter; "
+        "echo 1 > /proc/sys/net/ipv6/conf/fwbr100i0/disable_ipv6; "
+        "ip link set fwbr100i0 up"
+    )
+    net._node("machine")
+    sh("ip link add veth100i0 type veth peer name up0 netns {0}".format(net.nodes["machine"].path))
+    sh("ip link set veth100i0 master fwbr100i0 up")
+    own = addressed("up0", MACHINE4 + "/24", MACHINE6 + "/64")
+    net.nodes["machine"].ip_batch(*own, *default("192.168.1.1", "fd00:1::1"))
+    net._awake("machine", NAS4, NAS6)
+
+
+def tracked_apart(gate):
+    """Proxmox' manual asks for that where machines with a firewall are translated."""
+    chain = 'type filter hook prerouting priority -300; iifname "fwbr*" ct zone set 1;'
+    if gate.programs == "nft":
+        sh("nft 'table inet pve {{ chain zone {{ {0} }}; }}'".format(chain))
+        return
+    for family in ("ip", "ip6"):
+        sh("{0} -t raw -I PREROUTING -i fwbr+ -j CT --zone 1".format(gate.tool(family)))
+
+
+def beside_a_machine(net):
+    """The office at a bridge, with its options, and an undeclared network; its addresses."""
+    bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
+    # Ports that come later do not change it.
+    sh("ip link set br-lan0 address 02:00:00:00:01:01")
+    net.nodes["nas"].ip_batch("neigh flush all")
+    net.nodes["office"].ip_batch("neigh flush all")
+    net._awake("office", "192.168.1.1", "fd00:1::1")
+    forward = {"name": "web", "port": ["8443"], "to": [MACHINE4], "hairpin": True}
+    lans = [dict(OFFICE, interfaces=["br-lan0"], reaches=["guests"]), GUESTS]
+    return {"wans": [{"interface": "wan0"}], "lans": lans, "port_forwards": [forward]}, mgmt(net)
+
+
+def test_a_machine_behind_the_bridge_of_its_firewall_is_a_host_of_its_lan(gate, net):
+    """One that is started after the run, too. Its frames are first shown as those of an undeclared link."""
+    options, _there = beside_a_machine(net)
+    gate.apply(**options)
+    machine(net)
+    assert net.ping("machine", "192.168.1.1") and net.ping("machine", "fd00:1::1")
+    done = gate.apply(**options)
+    assert not done.changed
+    (told,) = [each for each in done.remarks if "conntrack zone" in each]
+    assert "office may be at fwbr*, which a veth pair joins to br-lan0" in told
+    tracked_apart(gate)
+    for ours, gateway, outer, outside in (
+        (MACHINE4, "192.168.1.1", GATE4, WAN4),
+        (MACHINE6, "fd00:1::1", GATE6, WAN6),
+    ):
+        guest = CLIENTS["guest"][1 + (":" in ours)]
+        assert net.tcp("machine", "wan", outside) == outer
+        assert net.tcp("machine", "guest", guest) == ours
+        assert net.tcp("machine", "gate", gateway) == ours
+        assert net.tcp("gate", "machine", ours) == gateway
+        assert net.tcp("office", "machine", ours) == (OFFICE6 if ":" in ours else OFFICE4)
+    with Servers(net, "tcp", ("gate", 8443), ("machine", 8443)) as servers:
+        for client, seen in (("wan", WAN4), ("office", GATE4)):
+            assert servers.asked(client, GATE4, 8443)[:3] == ("machine", 8443, seen)
+
+
+def test_a_machine_behind_that_bridge_speaks_for_hosts_of_its_lan_only(gate, net):
+    """To the bridge of the LAN, and to that bridge itself, which no route names."""
+    options, there = beside_a_machine(net)
+    machine(net)
+    gate.apply(**options)
+    ours, guest = (MACHINE4, MACHINE6), CLIENTS["guest"][1:]
+    strange = [("10.66.6.6", "fd66::6"), guest, there, (GATE4, GATE6), (WAN4, WAN6)]
+    targets = {"wan": (WAN4, WAN6), "mgmt": there, "guest": guest}
+    with contextlib.ExitStack() as stack:
+        heard = {node: stack.enter_context(Sniffer(net, node)) for node in targets}
+        server = stack.enter_context(net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM))
+        server.bind(("192.168.1.1", 53))
+        for link, sources in (("br-lan0", strange), ("fwbr100i0", [*strange, ours, (OFFICE4, OFFICE6)])):
+            pairs = [
+                pair for source in sources for target in targets.values() for pair in zip(source, target, strict=True)
+            ]
+            send(net, "machine", [udp(*pair) for pair in pairs], link)
+        send(net, "machine", [udp(OFFICE4, "192.168.1.1", 7777, 53)], "fwbr100i0")
+        time.sleep(SOON)
+        assert not select.select([server], [], [], 0)[0]
+        for node, sniffer in heard.items():
+            assert [source for source, protocol in sniffer.sources(0) if protocol == 17] == [], node
+    # In its own LAN, they hear of the guests from the gateway alone.
+    assert hears(net, "machine", "nas", [udp(MACHINE4, NAS4), udp(guest[0], NAS4), udp(guest[1], NAS6)]) == [0]

@@ -32,6 +32,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 SITES = tuple(str(net) for net in (*PRIVATE, SHARED, UNIQUE_LOCAL))
 #: Kinds of links that get their frames from the link below them. Those of macvtap and ipvtap go to virtual machines.
 STACKED = ("vlan", "macvlan", "ipvlan")
+#: The bridges of Proxmox' firewall, one for each card of a virtual machine, joined to the bridge that the card is for.
+FIREWALLS = "fwbr*"
 #: A link that leads to more public networks than this, or to one with a shorter prefix, does not lead to a site.
 MOST_BEHIND = 64
 SHORTEST = {"ip": 8, "ip6": 16}
@@ -82,6 +84,7 @@ def around(
             for bridge, link in _alone(beneath, facts)
             if matches_any([wan.interface for wan in wans], link.name)
         ),
+        joined=_joined(lans, declared, facts),
         twins=tuple(sorted((each.name, each.parent) for each in twins)),
         alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
@@ -169,6 +172,45 @@ def bridges_below(interface: Interface, facts: Facts) -> t.Set[str]:
 
 def _is_below(one: Interface, link: Interface) -> bool:
     return one.master == link.name or (link.kind in STACKED and one.name == link.parent)
+
+
+def _joined(
+    lans: t.Sequence[Lan], declared: t.Sequence[str], facts: Facts
+) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
+    """Undeclared bridges that veth pairs join to those of LANs, with the LANs' links there.
+
+    Proxmox makes its own whenever a virtual machine starts, so a pattern stands for them, found or not.
+    """
+    found: t.Dict[str, t.List[str]] = {}
+    links = [link for lan in lans for pattern in lan.interfaces for link in facts.meant_by(pattern)]
+    others = (each for each in facts.interfaces if each.kind != "bridge" or each.addresses)
+    by_pattern = not any(patterns_overlap(FIREWALLS, name) for name in (*declared, *(each.name for each in others)))
+    for link in links:
+        own = bridges_of(link, facts)
+        for name in joined_to(own, declared, facts) + ([FIREWALLS] if own and by_pattern else []):
+            known = FIREWALLS if by_pattern and matches_any([FIREWALLS], name) else name
+            found.setdefault(known, []).append(link.name)
+    return tuple((name, tuple(dict.fromkeys(there))) for name, there in sorted(found.items()))
+
+
+def bridges_of(link: Interface, facts: Facts) -> t.Set[str]:
+    """The link itself if it is a bridge, and those below it."""
+    return bridges_below(link, facts) | ({link.name} if link.kind == "bridge" else set())
+
+
+def joined_to(bridges: t.Iterable[str], declared: t.Sequence[str], facts: Facts) -> t.List[str]:
+    """Undeclared bridges without addresses, so that no route leads there, at the other ends of veth pairs."""
+    seen = dict.fromkeys(sorted(bridges))
+    left, start = list(seen), len(seen)
+    while left:
+        bridge = left.pop()
+        for port in facts.interfaces:
+            peer = facts.named(port.parent) if port.master == bridge and port.kind == "veth" and not port.far else None
+            there = facts.named(peer.master) if peer and peer.port_of == "bridge" else None
+            if there and there.name not in seen and not there.addresses and not matches_any(declared, there.name):
+                seen[there.name] = None
+                left.append(there.name)
+    return list(seen)[start:]
 
 
 def _comes_by_itself(interface: Interface) -> bool:

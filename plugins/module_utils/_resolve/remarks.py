@@ -13,7 +13,7 @@ import typing as t
 from .._base.net import family_of, is_address, matches_any, patterns_overlap
 from .._base.values import is_private, overlaps, shorten
 from .._facts.links import is_left_alone, is_vpn
-from .around import bridges_below, leads_anywhere
+from .around import FIREWALLS, bridges_below, bridges_of, joined_to, leads_anywhere
 from .choice import rogue_links
 from .inside import private_to, sources_of
 
@@ -76,8 +76,8 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
     on_wires = {name: wan for name, wan in _on_the_wire(gateway, facts).items() if not matches_any(elsewhere, name)}
     found += [words.format(shorten(name), wan) for name, wan in on_wires.items()]
-    found += _above_bridges(gateway, facts) + _without_source(gateway, facts) + _listed_twice(gateway)
-    found += _carried(gateway, facts)
+    found += _above_bridges(gateway, facts) + _beside_bridges(gateway, facts) + _without_source(gateway, facts)
+    found += _listed_twice(gateway) + _carried(gateway, facts)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
 
@@ -213,6 +213,28 @@ def _above_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
             found.append(words.format(shorten(link.name), outer[0], "the gateway drops packets to itself"))
         elif hairpins and any(not matches_any(_patterns(gateway), bridge) for bridge in below):
             found.append(words.format(shorten(link.name), below[0], taken))
+    return found
+
+
+def _beside_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """What a bridge decides about a connection of its own ports holds at the next bridge, unless that is another one.
+
+    A pattern stands for the bridges of Proxmox' firewall, which come and go with virtual machines.
+    """
+    words = (
+        "hosts of LAN {0} may be at {1}, which a veth pair joins to {2}: while net.bridge.bridge-nf-call-iptables is 1 "
+        "(Proxmox' firewall and Docker set it), only a conntrack zone for {1} lets them be translated, and keeps them "
+        "out of other LANs: iptables -t raw -I PREROUTING -i {3} -j CT --zone 1, and the same with ip6tables"
+    )
+    found = []
+    pairs = [(lan, link) for lan in gateway.lans for link in _links(lan, facts)]
+    for lan, link in pairs:
+        names = joined_to(bridges_of(link, facts), _patterns(gateway), facts)
+        names = [FIREWALLS if matches_any([FIREWALLS], name) else name for name in names]
+        found += [
+            words.format(lan.name, shorten(name), shorten(link.name), shorten(name).replace("*", "+"))
+            for name in dict.fromkeys(names)
+        ]
     return found
 
 

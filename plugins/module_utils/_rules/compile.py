@@ -36,7 +36,7 @@ from .around import (
     unseen,
     ways_out,
 )
-from .beneath import BENEATH, beneath, chain_beneath, with_bridges
+from .beneath import BENEATH, beneath, chain_beneath, own_frames, with_bridges
 from .bridged import SWITCHED, at_bridges, bridged
 from .carried import CARRIED, carried
 from .chains import (
@@ -115,7 +115,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
         (ARRIVE, unmarked() + follow.marked(gateway) + at_bridges(gateway) + strange(gateway)),
         (follow.FOLLOW_LAN, []),
-        (OUTSIDE, martians(gateway) + with_bridges(gateway, outside(gateway))),
+        (OUTSIDE, own_frames(gateway) + martians(gateway) + with_bridges(gateway, outside(gateway))),
         (HELPER, _helpers(gateway)),
         (DSTNAT, with_bridges(gateway, dstnat(gateway))),
         (REACHES, reaches(gateway)),
@@ -230,8 +230,7 @@ def _stray(gateway: Resolved) -> t.List[Rule]:
 def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     """Dispatch by origin: invalid packets, packets from a LAN, then by destination."""
     invalid = Match(iif=declared(gateway), ct_state=("invalid",))
-    shared = beneath(gateway, FORWARD.name) + bridged(gateway)
-    rules = [*shared, Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
+    rules = [*bridged(gateway), Rule(FORWARD.name, invalid, Action("jump", STRAY.name), "declared")]
     for lan in gateway.lans:
         # Before replies: a source outside the LAN is dropped even inside a known flow.
         rules.append(Rule(FORWARD.name, Match(iif=lan.interfaces), Action("jump", lan_chain(lan)), "lan/" + lan.name))
@@ -240,7 +239,7 @@ def _forward(gateway: Resolved, apart: bool) -> t.List[Rule]:
     rules += [Rule(FORWARD.name, Match(iif=side), Action("jump", TO.name), "declared") for side in sides]
     # Everything between two declared links is decided by now.
     ends = [Rule(FORWARD.name, Match(oif=side), Action("goto", UNDECLARED.name), "undeclared") for side in sides]
-    return rules + (ends + moved(gateway) if apart else [])
+    return rules + beneath(gateway, FORWARD.name) + (ends + moved(gateway) if apart else [])
 
 
 def _between(gateway: Resolved, apart: bool) -> t.List[Rule]:

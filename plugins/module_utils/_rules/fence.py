@@ -23,6 +23,7 @@ from dataclasses import replace
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .around import martians, other_links, unmarked, unseen, ways_out
+from .beneath import own_frames
 from .chains import (
     DROP,
     EGRESS,
@@ -79,7 +80,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     # After a flush nobody else clears the mark, which the rules above trust, or stops what claims to be this host.
     rules += [
         replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",)))
-        for rule in unmarked() + martians(gateway)
+        for rule in unmarked() + own_frames(gateway) + martians(gateway)
     ]
     # After the translation, no expect_nat is needed.
     rules = [

@@ -132,6 +132,45 @@ def test_bridges_below_declared_links():
     assert seen(replace(links[1], parent="ppp0"), link("ppp0", "bridge")).beneath == ()
 
 
+def joined(ours, theirs, bridge):
+    """A bridge at the other end of a cable; Proxmox' names are fwpr100p0, fwln100i0 and fwbr100i0."""
+    return (
+        replace(link(ours, "veth", ""), parent=theirs, master="lan0", port_of="bridge"),
+        replace(link(theirs, "veth", ""), parent=ours, master=bridge, port_of="bridge"),
+        link(bridge, "bridge", ""),
+    )
+
+
+def test_bridges_at_the_other_end_of_a_cable():
+    lan, firewall, lab = link("lan0", "bridge"), joined("p0", "p1", "fwbr100i0"), joined("c0", "c1", "lab")
+    # Those of virtual machines come and go without a run.
+    assert seen(lan).joined == seen(lan, *firewall).joined == (("fwbr*", ("lan0",)),)
+    assert seen(lan, *firewall, *lab).joined == (("fwbr*", ("lan0",)), ("lab", ("lan0",)))
+    below = (replace(link("lan0", "vlan"), parent="br0"), link("br0", "bridge"))
+    moved = tuple(replace(each, master="br0") if each.master == "lan0" else each for each in lab)
+    assert seen(*below, *moved).joined == (("fwbr*", ("lan0",)), ("lab", ("lan0",)))
+    # One behind it, too.
+    more = joined("d0", "d1", "more")
+    assert ("more", ("lan0",)) in seen(lan, *lab, replace(more[0], master="lab"), *more[1:]).joined
+    for others in (
+        (link("lan0"),),
+        (replace(lan, name="ppp0"), *(replace(each, master="ppp0") for each in firewall[:1]), *firewall[1:]),
+    ):
+        assert seen(*others).joined == ()
+    for others in (
+        (replace(lab[0], far=True, parent=""), *lab[1:]),
+        (*lab[:2], link("lab", "bridge")),
+        (lab[0], replace(lab[1], master="ppp0"), link("ppp0", "bridge", "")),
+        (lab[0], replace(lab[1], port_of="bond"), link("lab", "bond", "")),
+    ):
+        assert seen(lan, *others).joined == (("fwbr*", ("lan0",)),)
+    # With an address or by declaration, such a name is something else.
+    assert seen(lan, link("fwbr-x", "bridge")).joined == seen(lan, link("fwbr9")).joined == ()
+    assert seen(lan, link("fwbr-x", "bridge"), *firewall).joined == (("fwbr100i0", ("lan0",)),)
+    declared = (replace(LANS[0], interfaces=("lan0", "fwbr*")),)
+    assert around(declared, WANS, Facts((lan, *firewall))).joined == ()
+
+
 def test_a_bridge_with_one_wan_above_and_nothing_else():
     bridge = link("br0", "bridge", address="")
     wan = replace(link("ppp0", "vlan"), parent="br0", networks=("10.9.9.0/24",))

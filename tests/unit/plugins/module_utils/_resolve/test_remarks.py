@@ -262,6 +262,30 @@ def test_a_lan_above_the_bridge_that_is_the_wan():
     ]
 
 
+def test_a_bridge_at_the_other_end_of_a_cable():
+    """Of each of Proxmox' virtual machines with a firewall; one sentence for all."""
+    bridge = replace(LAN, kind="bridge")
+    machines = [
+        each
+        for number in (100, 101)
+        for each in (
+            Interface("fwpr{0}p0".format(number), kind="veth", master="lan0", port_of="bridge",
+                      parent="fwln{0}i0".format(number)),
+            Interface("fwln{0}i0".format(number), kind="veth", master="fwbr{0}i0".format(number), port_of="bridge",
+                      parent="fwpr{0}p0".format(number)),
+            Interface("fwbr{0}i0".format(number), kind="bridge"),
+        )
+    ]  # fmt: skip
+    (said,) = told([WAN, bridge, *machines]).remarks
+    assert said == (
+        "hosts of LAN office may be at fwbr*, which a veth pair joins to lan0: while net.bridge.bridge-nf-call-"
+        "iptables is 1 (Proxmox' firewall and Docker set it), only a conntrack zone for fwbr* lets them be translated, "
+        "and keeps them out of other LANs: iptables -t raw -I PREROUTING -i fwbr+ -j CT --zone 1, and the same with "
+        "ip6tables"
+    )
+    assert told([WAN, bridge]).remarks == ()
+
+
 @pytest.mark.parametrize("parent", ["lan0", "v10"])
 def test_a_shared_address_of_a_lan_that_is_or_has_a_bridge_below(parent):
     """A VLAN above the bridge, too, if the LAN is that one. Without a bridge, there is no remark."""
