@@ -6,13 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import socket
+
 import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
+from test_connections import WAITS, speaks
 from test_undeclared import SOON, closed, counted, masqueraded_by_another, third
 from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Sniffer, send, udp
+from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 #: Masqueraded by a rule of its own, and routed as it is.
 CARRIER4, CARRIER6 = "172.31.0.10", "2001:db8:77::7"
@@ -76,6 +83,48 @@ def test_another_instance_on_the_other_wan_lets_it_pass(gate, net, vpn, first):
     assert asked(net, CARRIER6) == CARRIER6
     closed(net, "vpn", "guest", *CLIENTS["guest"][1:])
     closed(net, "wan", "vpn", CARRIER6)
+
+
+@contextlib.contextmanager
+def open_flows(net):
+    """A TCP connection from each of these sources: its ends."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for source, target in ((CARRIER4, WAN4), (CARRIER6, WAN6)):
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            server = stack.enter_context(net.socket("wan", family, socket.SOCK_STREAM))
+            client = stack.enter_context(net.socket("vpn", family, socket.SOCK_STREAM))
+            client.settimeout(patience())
+            server.bind((target, 0))
+            server.listen(1)
+            client.bind((source, 0))
+            client.connect(server.getsockname()[:2])
+            accepted = stack.enter_context(server.accept()[0])
+            accepted.settimeout(patience())
+            found.append((client, accepted))
+        yield found
+
+
+@pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
+@pytest.mark.parametrize("others", [["wan0"], []], ids=["two WANs", "a kill switch"])
+def test_open_flows_end_with_the_permission(gate, net, vpn, others):
+    """They are a WAN's, and others translate them; a change of something else leaves them alone."""
+    plain = {"wans": [{"interface": name} for name in ("vpn0", *others)], "lans": [OFFICE]}
+    carried = dict(plain, wans=[{"interface": "vpn0", "carried_from": SOURCES}, *plain["wans"][1:]])
+    gate.apply(**carried)
+    with open_flows(net) as flows:
+        assert all(map(speaks, flows))
+        gate.apply(**dict(carried, lans=[OFFICE, GUESTS]))
+        assert all(map(speaks, flows))
+        gate.apply(**plain)
+        assert not any(speaks(ends, first) for first in (0, 1) for ends in flows)
+    # Those that began under a change end with its rollback.
+    gate.apply(confirmation=WAITS, **carried)
+    with open_flows(net) as flows:
+        assert all(map(speaks, flows))
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        assert not any(speaks(ends, first) for first in (0, 1) for ends in flows)
 
 
 def test_sources_that_no_wan_may_have_are_refused(nft):

@@ -65,6 +65,10 @@ class Flow:
         return (self.asked.destination, self.asked.destination_port) != (self.server, self.server_port)
 
     @property
+    def mapped(self) -> bool:
+        return self.seen_source != self.asked.source
+
+    @property
     def delete_words(self) -> t.List[str]:
         """The arguments after conntrack(8) -D that identify this connection."""
         words = ["-p", self.protocol, "--orig-src", self.asked.source, "--orig-dst", self.asked.destination]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from .._base.net import family_of, is_suffix, network
 from .._base.values import addresses_in, hosts_with, less
 from .._base.words import WITH_PORTS
+from .._rules.carried import CARRIED
 from .._rules.chains import INPUT, PROTECTED
 from .ending import FEW as MOST_SPARED, closing, sparing
 from .flow import NUMBERS, End, Flow
@@ -136,7 +137,10 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
 
 
 def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
-    """The rules on the packets' path through or to the host, by match and action."""
+    """The rules on the packets' path through or to the host, by match and action.
+
+    What carries a WAN is named where the rules for it are reached.
+    """
     chains = {
         chain.name
         for chain in ruleset.chains
@@ -146,7 +150,7 @@ def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
     return {
         (rule.chain, rule.match, rule.action): rule
         for rule in ruleset.rules
-        if rule.chain in chains and rule.action.kind in kinds
+        if rule.chain in chains and (rule.action.kind in kinds or rule.action.target == CARRIED.name)
     }
 
 

@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
 #: Parts of a match that are evaluated here. Whether any other part matches is unknown.
 SEEN = frozenset(
     ("family", "iif", "oif", "source", "destination", "ct_state", "not_destination", "local", "protocol", "port")
-    + ("translated", "rate", "asked", "not_asked", "asked_port", "mark", "routed")
+    + ("translated", "mapped", "rate", "asked", "not_asked", "asked_port", "mark", "routed")
 )
 UNSEEN = tuple((each.name, each.default) for each in fields(Match) if each.name not in SEEN)
 #: The hook that all packets meet before it is known where they go.
@@ -73,7 +73,11 @@ class Judge:
         self.others: t.List[t.Tuple[str, t.Tuple[str, ...]]] = [
             (net, (name,)) for net, name in rules.links if not matches_any(mine, name)
         ]
-        self._places = Places([*inside, *rules.routes, *self.others])
+        carried = [(net, (wan.interface,)) for wan in rules.gateway.wans for net in wan.carried_from]
+        self._carried = Places(carried)
+        #: The links through which a WAN may be carried.
+        self._carriers = self.wans + (rules.gateway.around.ways_out if rules.gateway.undeclared == "drop" else ())
+        self._places = Places([*inside, *rules.routes, *carried, *self.others])
         self._routed = Places(rules.routes)
         self._sets: t.Dict[int, Places] = {}
         self._suffixes: t.Dict[int, bool] = {}
@@ -93,7 +97,7 @@ class Judge:
 
     @property
     def near(self) -> t.Iterable[str]:
-        """The networks of links that are not WANs."""
+        """The networks of links that are not WANs, and of what carries a WAN."""
         return self._places.networks
 
     def chain(self, name: str) -> bool:
@@ -111,7 +115,8 @@ class Judge:
         ways_in = self._places.find(flow.asked.source) or beyond or ("",)
         if flow.server in self.local:
             return any(self._enters(flow, iif, certain) for iif in ways_in)
-        ways_out = self._places.find(flow.server) or beyond or ("",)
+        carriers = () if link else self._carried.find(flow.asked.source) and self._carriers
+        ways_out = self._places.find(flow.server) or carriers or beyond or ("",)
         return any(
             any(self._leaves(flow, iif, oif, certain) for oif in ways_out)
             for iif in ways_in
@@ -139,9 +144,12 @@ class Judge:
         """The same for what happens after that."""
         every = all if certain else any
         there = self.mark(Packet(flow, iif, oif, flow.server, flow.server_port))
-        return every(not _stops(rule) for rule in self.walk("forward", there)) and every(
-            self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif=""))
-        )
+        if not every(not _stops(rule) for rule in self.walk("forward", there)):
+            return False
+        # Who carries a WAN translates its packets, or nobody does.
+        if iif in self._carried.find(flow.asked.source):
+            return True
+        return every(self._same_source(flow, rule) for rule in self.walk("srcnat", there._replace(iif="")))
 
     def walk(self, name: str, packet: Packet) -> t.List[t.Optional[Rule]]:
         """The rules that may decide about a packet, and None if the chain may end without a verdict; one entry if all
@@ -204,6 +212,7 @@ class Judge:
             (not match.destination or suffix or self._in(match.destination, packet.to))
             and (not match.port or any(first <= packet.port <= last for first, last in match.port))
             and (not match.translated or flow.redirected)
+            and (not match.mapped or flow.mapped)
             and (not match.asked or self._in(match.asked, flow.asked.destination))
             and not (match.not_asked and self._in(match.not_asked, flow.asked.destination))
             and (not match.asked_port or match.asked_port[0] <= flow.asked.destination_port <= match.asked_port[1])

@@ -94,11 +94,14 @@ class Judges:
         return any(judge.right(flow, link, certain=True) for judge in self._old)
 
     def far_end(self, entry: Entry) -> t.Optional[Far]:
-        """The end that is in no known network; None if both are known."""
+        """The end that is in no known network; None if both are known, or if the other end carries a WAN."""
         ends = (entry.answer_source, entry.source)
         for far, near in (ends, ends[::-1]):
             if not self._links_of(text_of(far)) and text_of(far) not in self.local:
-                names = [name for name in self._links_of(text_of(near)) if not name.endswith("*")]
+                links = self._links_of(text_of(near))
+                if any(self.is_wan(name.rstrip("*")) for name in links):
+                    return None
+                names = [name for name in links if not name.endswith("*")]
                 return Far(text_of(far), text_of(near), names[0] if names else "")
         return None
 
@@ -113,7 +116,7 @@ class Judges:
 
     def _spot(self, address: bytes) -> t.Tuple[int, bool]:
         """A number shared by all addresses that the rules cannot distinguish, and whether the rules concern them: in a
-        network of a link that is not a WAN, or of this host.
+        network of a link that is not a WAN, of what carries a WAN, or of this host.
         """
         size = len(address)
         number = bisect_right(self._starts[size], int.from_bytes(address, "big")) * 2 + (size == 16)

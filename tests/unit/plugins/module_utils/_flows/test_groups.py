@@ -52,6 +52,8 @@ NO_MAIL = {"outbound": [{"name": "mail", "protocol": ["tcp"], "port": ["25"], "a
 REACH = {"lans": [dict(OFFICE, reaches=["guests"]), GUESTS]}
 SHUT = {"input": "protect", "input_controller_ports": [22]}
 ALLOW = dict(SHUT, input_allow=[{"name": "x", "protocol": ["tcp"], "port": ["80"]}])
+WANS = [{"interface": "vpn0"}, {"interface": "wan0"}]
+CARRIED = dict(WANS[0], carried_from=["172.31.0.10/32", "2001:db8:77::7/128"])
 #: What servers on this host wait for.
 LISTENING = (("tcp", 22), ("tcp", 80), ("udp", 5000))
 BOTH = ["-f ipv4 -s 192.168.1.0/24 -q ", "-f ipv4 -s 192.168.2.0/24 -q "]
@@ -107,6 +109,9 @@ CASES = [
         "-f ipv4 -s 192.168.1.0/24 -d 10.9.9.0/24", "-f ipv4 -s 192.168.2.0/24 -d 10.9.9.0/24",
     ]),
     ("an undeclared link, closed", {"undeclared": "leave"}, {}, []),
+    ("what carries a WAN", {"wans": WANS}, {"wans": [CARRIED, WANS[1]]},
+     ["-f ipv4 -s 172.31.0.10/32", "-f ipv6 -s 2001:db8:77::7/128"]),
+    ("what carries a WAN no longer", {"wans": [CARRIED, WANS[1]]}, {"wans": WANS}, []),
     ("the first run", None, {}, [words + WAN for words in BOTH]),
 ]  # fmt: skip
 

@@ -99,6 +99,10 @@ def here(port, source=FAR, to=WAN):
 
 
 CONTAINER = "172.17.0.2"
+#: What carries ppp*: masqueraded by somebody else, and routed as it is.
+CARRIERS = "172.31.0.10", "2001:db8:77::7"
+BOTH_WANS = [{"interface": "wan0"}, {"interface": "ppp*"}]
+CARRIED = {"wans": [BOTH_WANS[0], dict(BOTH_WANS[1], carried_from=[CARRIERS[0] + "/32", CARRIERS[1] + "/128"])]}
 
 #: what it is, the flow, options before and after a change, whether the flow has become wrong
 TEST_FLOWS = [
@@ -161,6 +165,13 @@ TEST_FLOWS = [
     ("a guest, by a pattern", out(source="192.168.2.7"), {}, WEB, False),
     ("of a LAN that is gone", out(source="192.168.2.7"), {}, ALONE, True),
     ("of a LAN that is still there", out(), {}, ALONE, False),
+    ("carries a WAN, masqueraded", out(source=CARRIERS[0]), CARRIED, dict(CARRIED, **WEB), False),
+    ("carries a WAN, masqueraded, and was not to before", out(source=CARRIERS[0]), {}, CARRIED, False),
+    ("carries a WAN no longer, masqueraded", out(source=CARRIERS[0]), CARRIED, {}, True),
+    ("carries a WAN, routed", six(CARRIERS[1]), CARRIED, dict(CARRIED, **WEB), False),
+    ("carries a WAN no longer, routed", six(CARRIERS[1]), CARRIED, {}, True),
+    ("does not carry a WAN that another host carries", out(source="172.31.0.11"), CARRIED, {}, False),
+    ("carries a WAN no longer, to a LAN by somebody's translation", back(source=CARRIERS[0]), CARRIED, {}, False),
     ("global IPv6, routed", six("2001:db8:1::9"), {}, WEB, False),
     ("unique local IPv6, untranslated", six("fd00:1::9"), None, {}, True),
 ]  # fmt: skip
@@ -224,3 +235,4 @@ def test_the_far_end_is_on_no_known_link():
     assert judges.far_end(entry_of(out())) == Far(FAR, PC, "lan0")
     assert judges.far_end(entry_of(out(to="172.17.0.2"))) is None
     assert judges.is_wan("ppp3") and not judges.is_wan("lan0")
+    assert Judges([rules(CARRIED)], rules({})).far_end(entry_of(out(source=CARRIERS[0]))) is None
