@@ -91,6 +91,21 @@ def test_hairpin_answers_for_its_own_wan_only_in_ipv6(gate, net):
                 assert servers.asked(client, address, 8443).node == "gate", address
 
 
+def test_hairpin_takes_no_address_of_a_vpn_a_container_or_loopback(gate, net):
+    sh("ip tuntap add tailscale0 mode tun; ip link add docker0 type bridge")
+    own = {"tailscale0": ("100.100.7.7", "2001:db8:7a::7"), "docker0": ("198.51.100.7", "2001:db8:7b::7")}
+    own["lo"] = ("192.0.2.7", "2001:db8:7c::7")
+    for link, addresses in own.items():
+        sh("ip link set {0} up; ip addr add {1}/32 dev {0}; ip addr add {2}/128 dev {0} nodad".format(link, *addresses))
+    forwards = [forward(hairpin=True), forward("six", to=[OFFICE6], hairpin=True)]
+    gate.apply(**with_forwards(*forwards))
+    with Servers(net, "tcp", ("gate", 8443), ("office", 8443)) as servers:
+        for address in (GATE4, GATE6):
+            assert servers.asked("guest", address, 8443).node == "office"
+        for address in (address for addresses in own.values() for address in addresses):
+            assert servers.asked("guest", address, 8443).node == "gate", address
+
+
 def test_hairpin_of_a_forward_for_some_sources_takes_nobody_else_inside(gate, net):
     net.wire_server()
     some = forward("some", source=["198.18.0.0/24", GUEST4 + "/32"], to=[SERVER4], hairpin=True)

@@ -43,14 +43,16 @@ def _around(gateway: Resolved, facts: Facts, wan: str) -> t.Tuple[str, ...]:
     every = [each.interface for each in gateway.wans]
     own = _links(facts, [wan] if wan else every)
     declared = [link.name for link in _links(facts, every)]
-    others = [link for link in facts.interfaces if link not in own and (link.name in declared or not manager_of(link))]
+    managed = [link for link in facts.interfaces if link not in own and link.name not in declared and manager_of(link)]
+    others = [link for link in facts.interfaces if link not in own and link not in managed]
     lans = by_family(net for lan in gateway.lans for net in lan.networks)
     found: t.List[str] = []
     for family in ("ip", "ip6"):
         ours = [net for link in own for net in _of(link) if family_of(net) == family]
         # Networks that container managers create later have private addresses.
         private = less(NOBODYS[family], ours)
-        found += collapse([*lans.get(family, ()), *_apart(ours, others, family), *private])
+        alone = [_host(address) for link in managed for address in link.addresses if family_of(address) == family]
+        found += collapse([*lans.get(family, ()), *_apart(ours, others, family), *private, *alone])
     return tuple(found)
 
 

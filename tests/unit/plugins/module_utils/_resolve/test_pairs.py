@@ -47,6 +47,20 @@ def test_private_addresses_are_none_of_a_public_wan():
     assert elsewhere() == elsewhere(WAN) == elsewhere(WAN, DOCKER) == {"": ALL_PRIVATE}
 
 
+def test_single_addresses_of_containers_and_vpns_are_none_of_the_wan():
+    """Their networks may be anywhere."""
+    links = [
+        Interface("tailscale0", kind="tun", networks=("100.64.0.0/10",), addresses=("100.100.7.7",)),
+        Interface("docker0", networks=("198.51.100.0/24",), addresses=("198.51.100.1", "2001:db8:7a::1")),
+        Interface("lo", addresses=("192.0.2.7",)),
+    ]
+    found = elsewhere(WAN, DOCKER, *links)[""]
+    assert set(found) == {*ALL_PRIVATE, "100.100.7.7/32", "198.51.100.1/32", "192.0.2.7/32", "2001:db8:7a::1/128"}
+    # One that is a WAN has its own.
+    alone = elsewhere(WAN, *links, wans=("wan0", "tailscale0"))[""]
+    assert set(found) - set(alone) == {"100.100.7.7/32"}
+
+
 def test_a_private_wan_is_where_it_is():
     apart = elsewhere(Interface("wan0", networks=("10.0.0.0/9",), addresses=("10.1.1.1",)))
     assert list(apart.values()) == [("10.128.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
