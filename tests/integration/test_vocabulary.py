@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 
@@ -27,6 +28,7 @@ from topology import (
     send,
     udp,
 )
+from unhurried import patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -671,6 +673,29 @@ def test_outbound_rate(gate, net):
             assert sniffer.refusals() == 1
         assert servers.asked("office", WAN4, 4001).peer == GATE4
         assert servers.asked("guest", WAN4, 4000).peer == GATE4
+
+
+def test_outbound_rate_counts_flows_and_not_their_packets(gate, net):
+    """Of a flow that nobody answers (syslog, NetFlow), each packet is new to conntrack."""
+    slow = {"name": "slow", "source": ["office"], "protocol": ["udp"], "port": ["514"], "rate": "1/minute"}
+    gate.apply(**with_outbound(slow))
+    for target in (WAN4, WAN6):
+        family = socket.AF_INET6 if ":" in target else socket.AF_INET
+        with net.socket("wan", family, socket.SOCK_DGRAM) as sink, contextlib.ExitStack() as flows:
+            sink.bind((target, 514))
+            sink.settimeout(patience())
+            for _flow in range(7):
+                client = flows.enter_context(net.socket("office", family, socket.SOCK_DGRAM))
+                client.connect((target, 514))
+                for _packet in range(8):
+                    with contextlib.suppress(OSError):  # above the rate
+                        client.send(b"x")
+            peers: dict = {}
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    peer = sink.recvfrom(9)[1]
+                    peers[peer] = peers.get(peer, 0) + 1
+            assert sorted(peers.values()) == [8] * 5
 
 
 def test_outbound_leaves_answers_of_a_forwarded_server_and_lans_alone(gate, net):

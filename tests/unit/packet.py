@@ -53,6 +53,7 @@ class Packet:
     ipsec: bool = False
     direction: str = "original"
     over_rate: bool = False  # more often than a rule with a rate holds
+    again: bool = False  # not the first one of its flow
     marks: t.List[int] = field(default_factory=list, compare=False)
 
 
@@ -183,6 +184,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
         and not (match.rate and packet.over_rate)
+        and (not match.again or packet.again)
         and not match.elsewhere  # the addresses of this host are those of the WAN
         and not match.decrypted
         and not match.astray

@@ -315,10 +315,10 @@ def _outbound(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
         for each in matches(gateway, item, sources):
             match = replace(each, ct_state=OPENING)
             if item.rate:
-                rules.append(Rule(opens_chain(lan), replace(match, rate=item.rate), ACCEPT, key))
-                rules.append(Rule(opens_chain(lan), match, REJECT, key))
-            else:
-                rules.append(Rule(opens_chain(lan), match, Action(item.action), key))
+                # A flow that nobody answers stays new.
+                begun = replace(match, ct_state=("new",), again=True)
+                rules += [Rule(opens_chain(lan), met, ACCEPT, key) for met in (begun, replace(match, rate=item.rate))]
+            rules.append(Rule(opens_chain(lan), match, REJECT if item.rate else Action(item.action), key))
     return rules
 
 

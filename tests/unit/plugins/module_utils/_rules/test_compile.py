@@ -771,6 +771,9 @@ OUTBOUND_TRACES = {
     "ping in ipv6": ("ping", out(PC6, FAR6, "icmpv6"), "reject", "outbound/ping"),
     "slowly": ("slowly", guest("udp", 53), "accept", "outbound/slow"),
     "too fast": ("slowly", guest("udp", 53, over_rate=True), "reject", "outbound/slow"),
+    "fast, but of a flow that has begun": (
+        "slowly", guest("udp", 53, over_rate=True, again=True), "accept", "outbound/slow",
+    ),
     "fast, but open already": (
         "slowly", guest("udp", 53, over_rate=True, ct_state="established", mapped=WAN4), "accept", "lan/guests",
     ),
@@ -786,10 +789,11 @@ def test_outbound(name):
     assert (seen.verdict, decided.split(" ", 1)[1]) == (verdict, key)
 
 
-def test_rate_is_one_accept_and_one_reject():
+def test_rate_is_one_accept_and_one_reject_of_flows_that_begin():
     rules = [rule for rule in rules_of(compiled(outbound=OUTBOUND["slowly"]), "opens-guests") if "slow" in rule.key]
-    assert [(rule.match.rate, rule.action.kind) for rule in rules] == [("10/second", "accept"), ("", "reject")]
-    assert replace(rules[0].match, rate="") == rules[1].match
+    said = [(rule.match.again, rule.match.rate, rule.action.kind) for rule in rules]
+    assert said == [(True, "", "accept"), (False, "10/second", "accept"), (False, "", "reject")]
+    assert replace(rules[1].match, rate="") == rules[2].match
 
 
 def test_outbound_holds_where_sources_are_not_checked():
