@@ -250,6 +250,25 @@ def test_a_lan_that_becomes_a_port_of_a_bridge_after_the_run(gate, net):
     assert net.tcp("office", "wan", WAN6) == GATE6
 
 
+def test_a_family_that_no_lan_lists_is_dropped_and_told_where_it_was_forwarded(nft, net):
+    """For that LAN, the host was an IPv6 router before."""
+    sh("ip -6 addr add 2001:db8:a::1/64 dev lan0 nodad")
+    net.nodes["office"].sh("ip -6 addr add 2001:db8:a::10/64 dev up0 nodad")
+    net.nodes["wan"].sh("ip -6 route add 2001:db8:a::/64 via {0}".format(GATE6))
+    options = {"wans": [{"interface": "wan0"}], "lans": [dict(OFFICE, networks=["192.168.1.0/24"])]}
+
+    def told(**more):
+        return [each for each in nft.apply(**options, **more).remarks if "not in the LAN's networks" in each]
+
+    assert told(check=True) == []
+    sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+    assert net.tcp("office", "wan", WAN6) == "2001:db8:a::10"
+    words = "LAN office: lan0 has {0}, which is not in the LAN's networks; packets from there are dropped as spoofed"
+    assert sorted(told()) == [words.format(net6) for net6 in ("2001:db8:a::/64", "fd00:1::/64")]
+    closed(net, "office", "wan", WAN6)
+    assert not nft.apply(**options).changed
+
+
 # --- Links of container and VM managers -----------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from .._facts.links import read_facts
 from .._facts.resolvers import resolvers
 from .._init import service
 from .._intent.neighbour import Neighbour
+from .._parts import sysctl
 from .._parts.declaration import DECLARATION, Declaration
 from .._parts.metrics import check_measurable
 from .._parts.part import Scene, parts_of
@@ -81,6 +82,7 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     facts = read_facts(host, gateway.managed_links)
     if gateway.serves:
         facts = replace(facts, resolvers=resolvers(host))
+    facts = replace(facts, forwarding=_forwarding(gateway, host))
     theirs = [DECLARATION.of(other) for other in known.others if other.owner == "gateway"]
     others = [each for each in (declared.read(other.intent) for other in theirs) if each]
     found_ports = reach(host) if gateway.input == "protect" else Reach(None, ())
@@ -123,6 +125,13 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, movable)
     remarks += through_vpn(gateway, facts, found_ports.ends)
     return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
+
+
+def _forwarding(gateway: Gateway, host: Sight) -> t.Tuple[str, ...]:
+    """The families that this host forwards although no LAN lists a network of them, as LANs list others."""
+    listed = forwarded_families(gateway)
+    missing = [family for family in sysctl.GLOBAL if listed and family not in listed]
+    return tuple(family for family in missing if sysctl.read(host, sysctl.GLOBAL[family]) == "1")
 
 
 def _foreign_drops(choice: Choice, gateway: Gateway, host: Sight, hook: str = "forward") -> Drops:

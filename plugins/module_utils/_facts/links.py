@@ -128,6 +128,7 @@ class Facts:
     routes: t.Tuple[Route, ...] = ()  # all default routes that policy routing rules refer to, the best first
     carriers: t.Tuple[str, ...] = ()  # links that carry kernel PPPoE sessions
     resolvers: t.Tuple[str, ...] = ()  # the host's DNS servers; read only for a gateway that has DNS
+    forwarding: t.Tuple[str, ...] = ()  # families that the host forwards, of those in which no LAN lists a network
 
     @property
     def default_routes(self) -> t.Tuple[str, ...]:

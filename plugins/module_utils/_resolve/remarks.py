@@ -290,7 +290,7 @@ def _with_network(interface: Interface) -> str:
 
 def _networks(gateway: Resolved, facts: Facts) -> t.List[str]:
     """Networks of a LAN's links that are missing from the LAN: packets from there are dropped as spoofed."""
-    families = {family_of(net) for lan in gateway.lans for net in lan.networks}
+    families = {family_of(net) for lan in gateway.lans for net in lan.networks}.union(facts.forwarding)
     found = []
     for lan in gateway.lans:
         if lan.follows or not lan.spoof_check:

@@ -326,6 +326,16 @@ def test_a_private_address_of_an_item_whose_wan_is_listed_twice(wans, wan, to, o
     )
 
 
+def test_a_family_that_no_lan_lists_is_told_where_the_host_forwards_it():
+    six = replace(LAN, networks=("192.168.1.0/24", "2001:db8:1::/64"))
+    gateway = gateway_from_params(gateway_params(wans=[{"interface": "wan0"}], lans=[OFFICE]))
+    words = (
+        "LAN office: lan0 has 2001:db8:1::/64, which is not in the LAN's networks; packets from there are dropped as "
+    )
+    for forwarding, expected in (((), ()), (("ip6",), (words + "spoofed",))):
+        assert resolve(gateway, Facts((WAN, six), (OUT,), forwarding=forwarding)).remarks == expected
+
+
 def test_an_advertisement_in_a_lan_is_a_danger():
     found = told([WAN, LAN], [OUT, Route("lan0", "ip6", "ra", metric=1024, by_kernel=True)])
     assert found.warnings == (
