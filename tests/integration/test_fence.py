@@ -22,6 +22,7 @@ import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_gateway
 from sandbox import sh
 from test_bridges import FRAMES, bridged, hears
+from test_carried import CARRIER4, CARRIER6, SOURCES, asked, vpn  # noqa: F401 - a fixture
 from test_marks import marked
 from test_multicast import GROUP4, GROUP6, TV, come_in, copies, seen
 from test_undeclared import closed, third, through_a_tunnel
@@ -375,6 +376,18 @@ def test_a_tunnel_with_a_default_route_stays_closed_through_a_flush(gate, net):
     gate.host.systemctl("stop ipmasq-fence.service")
     came, left = through_a_tunnel(net)
     assert came and left, "without a fence it would have been the same"
+
+
+@ON_TWO
+@pytest.mark.usefixtures("vpn")
+def test_what_carries_a_wan_passes_a_flush(gate, net):
+    """With 464XLAT, all of the gateway's own IPv4. Who masquerades a private source has been flushed, too."""
+    gate.apply(wans=[{"interface": "vpn0", "carried_from": SOURCES}, {"interface": "wan0"}], lans=[OFFICE])
+    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    assert [asked(net, source) for source in (CARRIER4, CARRIER6)] == ["timeout", CARRIER6]
+    assert asked(net, "172.31.0.11") == "timeout"
+    closed(net, "wan", "vpn", CARRIER6)
+    closed(net, "vpn", "office", OFFICE4, CLIENTS["office"][2])
 
 
 @ON_TWO

@@ -24,6 +24,7 @@ from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .around import martians, other_links, unmarked, unseen, ways_out
 from .beneath import own_frames
+from .carried import KEY as CARRIED_KEY, carried_public
 from .chains import (
     DROP,
     EGRESS,
@@ -99,6 +100,8 @@ def _from_outside(gateway: Resolved) -> t.List[Rule]:
     """Closed, except for what another program's DNAT accepts, and what our own rules open without DNAT."""
     here, wans = OUTSIDE.name, wan_interfaces(gateway)
     opened = _pinholes(gateway) + multicast(gateway)
+    # Private sources that nobody translates have been dropped before.
+    opened += [Rule(here, match, RETURN, CARRIED_KEY) for match in carried_public(gateway)]
     rules = [
         Rule(here, Match(translated=True), RETURN, "managed"),
         Rule(here, Match(mark=LET_THROUGH), RETURN, "reach"),
