@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.neighbour import Neighbour
     from .resolved import Resolved, ResolvedLan
 
-#: For CLATs alone (RFC 7335).
+#: For CLATs (RFC 7335), and for DS-Lite (RFC 6333).
 CLAT = "192.0.0.0/29"
 #: Names listed in one sentence.
 MOST_NAMED = 5
@@ -171,7 +171,10 @@ def _without_source(gateway: Resolved, facts: Facts) -> t.List[str]:
 
 
 def _carried(gateway: Resolved, facts: Facts) -> t.List[str]:
-    """A CLAT hands its own packets back on the link that it takes packets from, so they come from a WAN."""
+    """A CLAT hands its own packets back on the link that it takes packets from, so they come from a WAN.
+
+    Such a link is a TUN device. In DS-Lite (RFC 6333), a tunnel of the kernel has an address of the same network.
+    """
     words = (
         "WAN {0} has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
         "address of the CLAT in carried_from of that WAN, or its packets do not leave through {1}"
@@ -180,7 +183,7 @@ def _carried(gateway: Resolved, facts: Facts) -> t.List[str]:
     for wan in gateway.wans:
         others = [name for name in facts.default_routes if not matches_any([wan.interface], name)]
         for link in facts.meant_by(wan.interface):
-            if others and not wan.carried_from and overlaps([CLAT], link.addresses):
+            if others and not wan.carried_from and link.kind == "tun" and overlaps([CLAT], link.addresses):
                 found.append(words.format(shorten(link.name), _listed(others)))
     return found
 

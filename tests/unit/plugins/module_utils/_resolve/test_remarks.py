@@ -380,6 +380,7 @@ def test_links_of_other_instances_are_no_news():
 
 
 def test_a_clat_beside_its_uplink():
+    """In DS-Lite, the kernel's own tunnel has such an address, and sends as this host."""
     clat = Interface("clat", kind="tun", addresses=("192.0.0.1",))
     words = (
         "WAN clat has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
@@ -388,6 +389,7 @@ def test_a_clat_beside_its_uplink():
     for source, expected in (([], (words,)), (["2001:db8::c1a7/128"], ())):
         wans = [{"interface": "clat", "carried_from": source}, {"interface": "wan0"}]
         assert told([clat, WAN, LAN], [OUT, Route("clat")], wans=wans).remarks == expected
+        assert told([replace(clat, kind="ip6tnl"), WAN, LAN], [OUT, Route("clat")], wans=wans).remarks == ()
 
 
 VPN = link("wg0", "10.9.0.0/24", kind="wireguard", routed=("10.8.0.0/16",))
