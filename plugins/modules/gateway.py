@@ -50,6 +50,7 @@ options:
       - With V(report), broken promises are warnings. With V(off), nothing is tried.
       - What cannot be measured, for example because a link is down or the kernel lacks TUN, never fails a run. A run
         that changes nothing proves nothing.
+      - If another proof on the host leaves no time for this one, a run with V(required) fails, too.
     type: str
     default: required
     choices: [required, report, "off"]

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from dataclasses import replace
+
 import pytest
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
@@ -15,6 +19,7 @@ from topology import CLIENTS, ISP4, ISP6, SECOND4, WAN4, WAN6, Sniffer, Topology
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.info import gateway_info
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import loop
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 FORWARD = "nft add table inet other; nft 'add chain inet other f {type filter hook forward priority 5;}'; "
@@ -235,3 +240,30 @@ def test_a_change_that_waits_is_proven_before_it_is_confirmed(nft, wires):
 def test_check_mode_sends_nothing(nft, wires):
     sh(CAUSES["a rule that drops"])
     assert "proof" not in nft.apply(check=True, proof="required", **ONE_LAN).values
+
+
+WAITS = rollback.Confirmation(8, "token", "14:05:30")
+
+
+def test_another_proof_takes_no_time_of_this_one(nft, wires):
+    sh(CAUSES["a rule that drops"])
+    handle = loop.open_tun(loop.LOCK)  # what each proof has for as long as it runs
+    threading.Timer(3, os.close, (handle,)).start()
+    with pytest.raises(proving.Unproven, match="office reaches the Internet through wan0"):
+        nft.apply(proof="required", confirmation=WAITS, **ONE_LAN)
+
+
+def test_no_time_for_a_proof_is_no_proof(nft, wires, monkeypatch):
+    """The other proof begins after the change, and goes on until this one has to be confirmed."""
+    monkeypatch.setattr(proving, "wait", lambda _host: None, raising=False)
+    handle = loop.open_tun(loop.LOCK)
+    try:
+        with pytest.raises(GatewayError) as caught:
+            nft.apply(proof="required", confirmation=replace(WAITS, seconds=4), **ONE_LAN)
+        assert "no promise was tried: another proof has been running for 1 s" in caught.value.problems[0]
+        assert caught.value.problems[-1] == "the host is as it was before" and nft.state() is None
+        done = nft.apply(proof="report", confirmation=WAITS, **ONE_LAN)
+        assert any("another proof has been running" in note for note in done.notes)
+    finally:
+        os.close(handle)
+    rollback.finish("default", "token", True, nft.host)

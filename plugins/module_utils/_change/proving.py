@@ -19,8 +19,9 @@ from .._base.errors import GatewayError
 from .._base.origin import utc
 from .._facts.links import read_facts
 from .._parts.declaration import DECLARATION
+from .._proof.loop import PATIENCE as WAIT
 from .._proof.model import UNMEASURABLE, Report
-from .._proof.prove import LONGEST, Extent, prove
+from .._proof.prove import LONGEST, Extent, prove, wait
 from .._resolve import declared
 from .._rollback import rollback
 from . import persist
@@ -52,6 +53,14 @@ def sentence(result: Result) -> str:
     return "{0} is broken: {1}".format(result.name, "; ".join(filter(None, (result.reason, result.cause))))
 
 
+class Untried(GatewayError):  # noqa: N818 - reads as what it is
+    """There was no time to try any promise. What the host is without the change says nothing about that."""
+
+    def __init__(self, why: str) -> None:
+        told = "proof: no promise was tried: {0}; nothing shows that this change keeps the LANs connected, so run again"
+        super().__init__(told.format(why), KEPT_ANYWAY)
+
+
 class Proving:
     """The proof of one change. ``before`` and ``after`` are the intent as the state file has it."""
 
@@ -66,24 +75,31 @@ class Proving:
         return self._mode != "off" and self._after is not None
 
     def prepare(self, instance: str, host: Host) -> None:
-        """Before the change: measure what is broken, if the last proof found something."""
-        if self.wanted and self._known is None and (rollback.last_proof(instance, host) or {}).get("broken"):
+        """Before the change: measure what is broken, if the last proof found something. Later, time may be short."""
+        if not self.wanted:
+            return
+        wait(host)
+        if self._known is None and (rollback.last_proof(instance, host) or {}).get("broken"):
             self.measure(host)
 
     def measure(self, host: Host) -> None:
         """Without the change."""
-        self._known = _named(_proved(self._before, host, LONGEST).broken) if self._before else frozenset()
+        self._known = _named(_proved(self._before, host, Extent()).broken) if self._before else frozenset()
 
     def after(self, seconds: t.Optional[int], host: Host) -> t.Tuple[str, ...]:
         """With the change, which may take ``seconds`` until it is confirmed. Returns warnings.
 
-        Raises Unproven if the change breaks promises, and proof is required.
+        Raises Unproven if the change breaks promises, and Untried if another proof has taken the time, where proof is
+        required.
         """
         if not self.wanted:
             return ()
-        longest = min(LONGEST, seconds / 4) if seconds else LONGEST
+        # Half of the time is left for the change and for the person or program that confirms it.
+        most = seconds / 4 if seconds else WAIT
         gateway, known = t.cast("Resolved", self._after), self._known or frozenset()
-        self.report = _proved(gateway, host, longest)
+        self.report = _proved(gateway, host, Extent(min(LONGEST, most), min(WAIT, most)))
+        if self.report.untried and self._mode == "required":
+            raise Untried(self.report.untried)
         broken = [each for each in self.report.broken if (each.kind, each.name) not in known]
         if broken and self._mode == "required":
             raise Unproven(broken)
@@ -113,10 +129,10 @@ class Proving:
         return recorded(self.report, host) if self.report else {}
 
 
-def _proved(gateway: Resolved, host: Host, longest: float) -> Report:
+def _proved(gateway: Resolved, host: Host, extent: Extent) -> Report:
     """A bug of ours in the proof does not roll a change back."""
     try:
-        return prove(gateway, read_facts(host), host, Extent(longest, beside(gateway.instance, host)))
+        return prove(gateway, read_facts(host), host, extent._replace(beside=beside(gateway.instance, host)))
     except Exception as error:  # pylint: disable=broad-except
         bug = "the proof broke off, which is a bug in ipmasq.linux, please report it: {0}: {1}"
         return Report(notes=(bug.format(type(error).__name__, error),))

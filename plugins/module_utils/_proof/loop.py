@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import socket
 import struct
@@ -39,11 +40,15 @@ LOCK = setting.DEVICE
 #: Seconds to wait for another proof, and for the owners of addresses to answer.
 PATIENCE, ANSWERS = 60.0, 0.2
 BUSY = 16  # EBUSY
-IPV6 = "/proc/sys/net/ipv6"
+IPV6, DEVICES = "/proc/sys/net/ipv6", "/proc/net/dev"
 
 
 class NoLoop(Exception):  # noqa: N818 - nothing failed, nothing can be measured
     """This host cannot have a loop, and why."""
+
+
+class Busy(NoLoop):
+    """Another proof has it."""
 
 
 def open_tun(name: str) -> int:
@@ -56,9 +61,14 @@ def open_tun(name: str) -> int:
     return handle
 
 
-def _locked() -> int:
+def is_free(host: Host) -> bool:
+    """Whether no other proof runs now."""
+    return not re.search(r"^\s*{0}:".format(LOCK), host.read(DEVICES) or "", re.MULTILINE)
+
+
+def _locked(patience: float) -> int:
     """Wait for the proof of another process."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         try:
             return open_tun(LOCK)
@@ -66,7 +76,7 @@ def _locked() -> int:
             if error.errno != BUSY:
                 raise NoLoop("TUN devices are not available here ({0}: {1})".format(CLONE, error.strerror)) from None
         if time.monotonic() > until:
-            raise NoLoop("another proof has been running for {0:.0f} s".format(PATIENCE))
+            raise Busy("another proof has been running for {0:g} s".format(round(patience, 1)))
         time.sleep(0.05)
 
 
@@ -90,8 +100,9 @@ def _until_the_end(pipe: int) -> t.Tuple[t.List[packets.Packet], bool]:
 class Loop:
     """Use as a context. Raises NoLoop if the host lacks something."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, patience: float = PATIENCE) -> None:
+        """``patience``: seconds to wait for another proof."""
+        self._host, self._patience = host, patience
         self.places: t.Tuple[str, ...] = ()
         self._tuns: t.Dict[str, int] = {}
         self._names: t.Dict[int, str] = {}
@@ -103,7 +114,7 @@ class Loop:
     def __enter__(self) -> Loop:  # noqa: PYI034 - Self is newer than the Python of managed hosts
         if not self._host.which("tc"):
             raise NoLoop("tc is not installed; install the package iproute2 (iproute-tc, iproute2-tc)")
-        self._lock = _locked()
+        self._lock = _locked(self._patience)
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -238,6 +238,7 @@ class Report:
     results: t.Tuple[Result, ...] = ()
     seconds: float = 0.0
     notes: t.Tuple[str, ...] = ()
+    untried: str = ""  # why no packet was sent, where there was no time for it
 
     @property
     def counts(self) -> t.Dict[str, int]:

@@ -17,7 +17,7 @@ from .asking import SLOWEST, Asking, ask
 from .exchange import Exchange, Run
 from .inquest import examined
 from .judge import Talk
-from .loop import Loop, NoLoop
+from .loop import PATIENCE as WAIT, Busy, Loop, NoLoop, is_free
 from .model import ALIVE, BROKEN, Report
 from .oracle import Oracle
 from .promises import promises, targets
@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
     from .model import Result
 
-#: Seconds for everything, and for the packets that have to come; they are sent again until then.
+#: Seconds for all packets, and for those that have to come; they are sent again until then.
 LONGEST, PATIENCE = 15.0, 1.5
 AGAIN = (0.2, 0.6)
 #: Seconds in which nothing may come, once all that has to come is there.
@@ -39,6 +39,7 @@ class Extent(t.NamedTuple):
     """How far a proof goes."""
 
     longest: float = LONGEST  # in seconds, of what passes through the host
+    patience: float = WAIT  # in seconds, with another proof
     beside: t.Sequence[str] = ()  # links of other instances
     services: bool = False  # whether those of the gateway itself are asked, too, which takes seconds
 
@@ -48,14 +49,22 @@ PACKETS = Extent()
 
 def prove(gateway: Resolved, facts: Facts, host: Host, extent: Extent = PACKETS) -> Report:
     """Send a packet for each promise through the host, and see what comes out."""
-    began = host.clock()
+    began, untried = host.clock(), ""
     try:
-        with Loop(host) as loop:
-            run = Run(host, loop, began + extent.longest, itertools.count(1), gateway.instance)
+        with Loop(host, extent.patience) as loop:
+            run = Run(host, loop, began, itertools.count(1), gateway.instance)
             results, notes = _proved(gateway, facts, extent, run)
     except (NoLoop, OSError) as error:
+        untried = str(error) if isinstance(error, Busy) else ""
         results, notes = _unmeasured(gateway, facts, host, extent.services, str(error))
-    return Report(tuple(results), round(host.clock() - began, 3), tuple(notes))
+    return Report(tuple(results), round(host.clock() - began, 3), tuple(notes), untried)
+
+
+def wait(host: Host) -> None:
+    """Let another proof end, while nothing is at stake yet."""
+    until = host.clock() + WAIT
+    while not is_free(host) and host.clock() < until:
+        host.sleep(0.05)
 
 
 def _unmeasured(gateway: Resolved, facts: Facts, host: Host, services: bool, why: str) -> _Proved:
@@ -91,6 +100,8 @@ def _proved(gateway: Resolved, facts: Facts, extent: Extent, run: Run) -> _Prove
     run.loop.build(ground, places)
     promised, notes = promises(Oracle(gateway, ground), extent.services)
     notes = notes + grounds.before_bridges(places, facts, run.host) + grounds.before_links(places, facts, ground)
+    # The time counts from here: neither another proof nor the look at the host takes any of it.
+    run = run._replace(until=run.host.clock() + extent.longest)
     talks = [(Asking if promise.asks else Talk)(promise, next(run.numbers), ground.magic) for promise in promised]
     asking = [talk for talk in talks if isinstance(talk, Asking)]
     signs = [talk for talk in talks if talk.promise.kind == ALIVE]

@@ -99,6 +99,39 @@ def test_nothing_is_sent_where_nothing_is_to_be_proven(host, proofs, mode, after
     assert proofs[1] == []
 
 
+@pytest.mark.parametrize("mode", ["required", "report"])
+def test_no_time_beside_another_proof_is_no_proof(host, monkeypatch, mode):
+    """As silent as a sound one, it would keep a change that cuts LANs off. A rollback shows nothing about it."""
+    asked = []
+
+    def prove(_gateway, _facts, _host, extent):
+        asked.append((extent.longest, extent.patience))
+        return Report((LOST,), 7.5, (), "another proof has been running for 7.5 s")
+
+    monkeypatch.setattr(proving, "prove", prove)
+    proven = proving.Proving(mode, OLD, NEW)
+    proven.prepare("default", host)
+    if mode == "report":
+        assert proven.after(30, host) == () and proven.notes
+        return
+    with pytest.raises(proving.Untried) as caught:
+        proven.after(30, host)
+    assert caught.value.problems[0].startswith("proof: no promise was tried: another proof has been running for 7.5 s")
+    assert not proven.excuses(caught.value, host)
+    assert asked == [(7.5, 7.5)]
+    with pytest.raises(proving.Untried):
+        proven.after(None, host)
+    assert asked[1:] == [(15.0, 60.0)]
+
+
+def test_another_proof_is_waited_for_before_the_change(host, proofs, monkeypatch):
+    listed = iter(["ipmasq-probe: 0", "ipmasq-probe: 0", ""])
+    monkeypatch.setattr(host, "read", lambda path: next(listed) if path == "/proc/net/dev" else None)
+    proving.Proving("required", OLD, NEW).prepare("default", host)
+    assert [words for words in host.calls if words[0] == "sleep"] == [["sleep", "0.05"]] * 2
+    proving.Proving("off", OLD, NEW).prepare("default", host)
+
+
 def test_what_cannot_be_measured_is_one_sentence_for_each_reason(host, proofs):
     proofs[0].append([LOST, LOST, SOUND])
     proven = proving.Proving("required", None, NEW)

@@ -33,7 +33,7 @@ def test_without_tun_it_says_so(monkeypatch):
 
     monkeypatch.setattr(loop, "open_tun", refused)
     with pytest.raises(loop.NoLoop, match=r"TUN devices are not available here \(/dev/net/tun: No such file"):
-        loop._locked()
+        loop._locked(1.0)
 
 
 def test_another_proof_is_waited_for(monkeypatch):
@@ -47,11 +47,17 @@ def test_another_proof_is_waited_for(monkeypatch):
 
     monkeypatch.setattr(loop, "open_tun", busy)
     monkeypatch.setattr(loop.time, "sleep", lambda seconds: None)
-    assert loop._locked() == 7
-    monkeypatch.setattr(loop, "PATIENCE", -1)
+    assert loop._locked(1.0) == 7
     answers = iter([OSError(16, "busy")])
-    with pytest.raises(loop.NoLoop, match="another proof has been running"):
-        loop._locked()
+    with pytest.raises(loop.Busy, match="another proof has been running for -1 s"):
+        loop._locked(-1.0)
+
+
+@pytest.mark.parametrize(("line", "free"), [("ipmasq-probe: 0 0", False), ("ipmasq-probe0: 0 0", True), ("", True)])
+def test_whether_a_proof_runs_is_asked_without_a_device(line, free):
+    host = Host()
+    host.read = {"/proc/net/dev": "Inter-|\n    lo: 0 0\n  " + line}.get
+    assert loop.is_free(host) == free
 
 
 def test_the_role_knows_the_words_for_a_missing_tc():
