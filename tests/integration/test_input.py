@@ -19,6 +19,7 @@ import pytest
 from helpers import TWO_LANS
 from sandbox import sh
 from topology import CLIENTS, GATE4, GATE6, SECOND4, WAN4, WAN6, Servers, Sniffer, icmp, ip, mac, udp
+from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._facts import controller
@@ -223,6 +224,8 @@ def test_a_forward_to_a_shared_address_of_the_gateway(gateway, net, mode):
     ]
     gateway.apply(**TWO_LANS, port_forwards=forwards, input=mode)
     sh("ip addr add 192.168.1.254/32 dev lan0; ip addr add fd00:1::254/128 dev lan0 nodad")
+    # The kernel makes the route of an IPv6 address a moment later.
+    wait_until(lambda: sh("ip -6 route show table local fd00:1::254"), "fd00:1::254 does not become one of this host")
     with Servers(net, "tcp", ("gate", 8080)) as servers:
         assert servers.asked("wan", GATE4, 8443).peer == WAN4
         assert servers.asked("wan", GATE6, 8443).peer == WAN6
