@@ -351,6 +351,9 @@ def test_a_machine_behind_that_bridge_speaks_for_hosts_of_its_lan_only(gate, net
     """To the bridge of the LAN, and to that bridge itself, which no route names."""
     options, there = beside_a_machine(net)
     machine(net)
+    # Or the kernel itself would drop what the bridge is to route.
+    for switch in ("ipv4/conf/fwbr100i0/rp_filter", "ipv6/conf/fwbr100i0/disable_ipv6"):
+        sh("echo 0 > /proc/sys/net/" + switch)
     gate.apply(**options)
     ours, guest = (MACHINE4, MACHINE6), CLIENTS["guest"][1:]
     strange = [("10.66.6.6", "fd66::6"), guest, there, (GATE4, GATE6), (WAN4, WAN6)]
