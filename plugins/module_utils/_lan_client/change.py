@@ -301,7 +301,13 @@ class _Carrying(Transaction):
         return ()
 
     def verify(self) -> None:
+        """dhcpcd and ifupdown run our hook at each renewal of a lease, until the change is kept; so what came back in
+        this moment goes once more.
+        """
         for part, _delta, was, want in self._parts():
+            again = part.plan(was, want, self._scene, self._host)
+            if again.do is not None:
+                part.apply(again, want, self._scene, self._host)
             part.verify(was, want, self._scene, self._host)
 
     def lines(self) -> t.Sequence[str]:

@@ -129,6 +129,31 @@ def test_a_lease_that_is_renewed_before_the_hooks_are_gone():
     assert client.state() == before
 
 
+class Renewing(Client):
+    """A lease is renewed as soon as a route is gone, and the hook sets the route once more."""
+
+    renewals = 0
+
+    def run(self, argv, stdin=None):
+        done = super().run(argv, stdin)
+        if argv[:3] == ["ip", "-4", "route"] and argv[3] == "del" and self.renewals:
+            self.renewals -= 1
+            super().run([*argv[:3], "replace", *argv[4:]])
+        return done
+
+
+@pytest.mark.parametrize("renewals", [1, 2])
+def test_a_lease_that_is_renewed_while_routes_are_removed(renewals):
+    client = Renewing(manager="dhcpcd")
+    client.apply()
+    client.renewals = renewals
+    if renewals == 1:
+        assert run(params(state="absent"), client)["changed"] and client.routes() == []
+    else:
+        with pytest.raises(GatewayError, match="after the change, this is still to be done: - default via"):
+            run(params(state="absent"), client)
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_only_folders_that_our_files_have_brought_go_with_them(there):
     folder = "/etc/systemd/network/10-lan0.network.d"
