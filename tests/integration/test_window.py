@@ -438,15 +438,15 @@ def test_the_link_of_a_shared_address_is_shut_and_opened_with_its_lan(gate, net)
     with flood(net, "office", OFFICE4, WAN4):
         time.sleep(0.2)
     assert private.count() > 0
-    # A run opens it again, even if the link has gone since.
+    # A run opens it again, even if the link has gone since, and remembers it.
     sh("ip link del vrrp51")
     gate.apply(**TWO_LANS)
     assert "blackhole" not in sh(SHUT_BY)
-    assert gate.host.read("/etc/ipmasq/default.shut").split() == ["wan0", "lan0", "guest0"]
+    assert gate.host.read("/etc/ipmasq/default.shut").split() == ["wan0", "lan0", "vrrp51", "guest0"]
 
 
 def test_the_link_of_a_shared_address_is_a_lans_in_gateway_info(nft, net):
-    sh("ip link add vrrp51 link lan0 type macvlan")
+    sh("ip link add vrrp51 link lan0 address 00:00:5e:00:01:33 type macvlan")
     nft.apply(**TWO_LANS)
     found = nft.info()
     roles = {each["name"]: each["role"] for each in found["interfaces"]}
