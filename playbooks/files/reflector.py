@@ -409,10 +409,18 @@ def stop() -> str:
         pid = int(PID.read_text(encoding="ascii"))
         if _is_ours(pid):
             os.kill(pid, signal.SIGTERM)
-        while _is_ours(pid):
-            time.sleep(0.02)
+            while _has_sockets(pid):
+                time.sleep(0.02)
         PID.unlink()
     return ""
+
+
+def _has_sockets(pid: int) -> bool:
+    """A process that ends loses its words first, then its sockets, and is a zombie last (do_exit of the kernel)."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/proc/{0}/stat".format(pid)).read_text(encoding="ascii", errors="replace")
+        return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
 
 
 def _is_ours(pid: int) -> bool:

@@ -263,7 +263,8 @@ def test_no_time_for_a_proof_is_no_proof(nft, wires, monkeypatch):
         assert "no promise was tried: another proof has been running for 1 s" in caught.value.problems[0]
         assert caught.value.problems[-1] == "the host is as it was before" and nft.state() is None
         # The timer of the first one still runs, and knows its change by the token.
-        done = nft.apply(proof="report", confirmation=replace(WAITS, token="second"), **ONE_LAN)
+        second = rollback.Confirmation(8, "second", "14:05:30")
+        done = nft.apply(proof="report", confirmation=second, **ONE_LAN)
         assert any("another proof has been running" in note for note in done.notes)
     finally:
         os.close(handle)
