@@ -217,13 +217,20 @@ def test_a_rollback_does_not_fail_where_the_link_of_such_a_route_is_gone(nft, ne
     assert sh("cat /proc/sys/net/ipv6/conf/all/forwarding").strip() == "0"
 
 
-def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
-    """IPv6 forwarding takes route and address from every link but those with accept_ra=2."""
+def wire_mgmt(net, *switches: str) -> None:
+    """A link that nobody declares, to a router; with these switches, it takes what that advertises."""
     net._node("mgmt")
     sh("ip link add mgmt0 type veth peer name up0 netns " + net.nodes["mgmt"].path)
-    sh("echo 1 > /proc/sys/net/ipv6/conf/mgmt0/accept_ra; ip link set mgmt0 up")
+    for each in switches:
+        sh("echo 1 > /proc/sys/net/ipv6/conf/mgmt0/" + each)
+    sh("ip link set mgmt0 up")
     net.nodes["mgmt"].sh("ip link set up0 up; ip addr add fe80::aa/64 dev up0 nodad")
     assert until("ip -6 addr show dev mgmt0 -tentative scope link")
+
+
+def test_a_management_link_that_lives_on_advertisements_goes_on(nft, net):
+    """IPv6 forwarding takes route and address from every link but those with accept_ra=2."""
+    wire_mgmt(net, "accept_ra")
     advertise(net, "mgmt", "fe80::aa")
     assert until("ip -6 route show default dev mgmt0")
     nft.apply(**TWO_LANS)
@@ -244,11 +251,7 @@ def seconds_left(link: str) -> int:
 
 def test_a_management_link_keeps_its_advertised_address(nft, net):
     """An address lives as long as routers say so again; a host that forwards does not hear them by default."""
-    net._node("mgmt")
-    sh("ip link add mgmt0 type veth peer name up0 netns " + net.nodes["mgmt"].path)
-    sh("for each in accept_ra autoconf; do echo 1 > /proc/sys/net/ipv6/conf/mgmt0/$each; done; ip link set mgmt0 up")
-    net.nodes["mgmt"].sh("ip link set up0 up; ip addr add fe80::aa/64 dev up0 nodad")
-    assert until("ip -6 addr show dev mgmt0 -tentative scope link")
+    wire_mgmt(net, "accept_ra", "autoconf")
     advertise(net, "mgmt", "fe80::aa", PREFIX_OPTION)
     own = until("ip -6 -o addr show dev mgmt0 scope global dynamic").split()[3]
     nft.apply(**TWO_LANS)

@@ -14,6 +14,15 @@ from topology import CLIENTS, GATE4, WAN4
 
 OFFICE4 = CLIENTS["office"][1]
 WEB = {"name": "web", "port": ["8443"], "to": [OFFICE4]}
+#: What such a host has written by hand, in the words of iptables.
+LINES = (
+    "-t nat -A PREROUTING -i wan0 -p tcp --dport 8443 -j DNAT --to-destination " + OFFICE4,
+    "-t nat -A POSTROUTING -o wan0 -j MASQUERADE",
+    "-A FORWARD -i lan0 -o wan0 -j ACCEPT",
+    "-A FORWARD -i wan0 -o lan0 -p tcp --dport 8443 -j ACCEPT",
+    "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "-P FORWARD DROP",
+)
 
 
 def write_old_rules(gate):
@@ -28,30 +37,15 @@ def write_old_rules(gate):
             "nft add rule ip mine post oifname wan0 counter masquerade"
         )
         return
-    lines = (
-        "-t nat -A PREROUTING -i wan0 -p tcp --dport 8443 -j DNAT --to-destination " + OFFICE4,
-        "-t nat -A POSTROUTING -o wan0 -j MASQUERADE",
-        "-A FORWARD -i lan0 -o wan0 -j ACCEPT",
-        "-A FORWARD -i wan0 -o lan0 -p tcp --dport 8443 -j ACCEPT",
-        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        "-P FORWARD DROP",
-    )
-    sh(";".join("{0} {1}".format(gate.tool(), line) for line in lines))
+    sh(";".join("{0} {1}".format(gate.tool(), line) for line in LINES))
 
 
 def delete_old_rules(gate):
     if gate.programs == "nft":
         sh("nft delete table ip mine")
         return
-    lines = (
-        "-t nat -D PREROUTING -i wan0 -p tcp --dport 8443 -j DNAT --to-destination " + OFFICE4,
-        "-t nat -D POSTROUTING -o wan0 -j MASQUERADE",
-        "-D FORWARD -i lan0 -o wan0 -j ACCEPT",
-        "-D FORWARD -i wan0 -o lan0 -p tcp --dport 8443 -j ACCEPT",
-        "-D FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        "-P FORWARD ACCEPT",
-    )
-    sh(";".join("{0} {1}".format(gate.tool(), line) for line in lines))
+    for line in LINES:
+        sh("{0} {1}".format(gate.tool(), line.replace("-A ", "-D ").replace("FORWARD DROP", "FORWARD ACCEPT")))
 
 
 def old_rules(gate):

@@ -46,48 +46,34 @@ def one_to_one(**options):
 # --- Hairpin: whose address was asked --------------------------------------------------------------------------------
 
 
-def test_hairpin_answers_for_its_own_wan_only(gate, net):
+@pytest.mark.parametrize(
+    ("own", "second", "server", "office", "others"),
+    [
+        (GATE4, SECOND4, SERVER4, OFFICE4, ("10.9.9.1/24", "192.0.2.1/24", "192.168.1.1/24", "192.168.2.1/24")),
+        (GATE6, SECOND6, SERVER6, OFFICE6, ("fd09::1/64", "2001:db8:9::1/64", "fd00:1::1/64", "fd00:2::1/64")),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_hairpin_answers_for_its_own_wan_only(gate, net, own, second, server, office, others):
     """Two forwards of one port on two WANs, a third for one WAN only, and a link that nobody declared."""
     net.wire_server()
     net.wire_second_wan()
-    wire(mgmt0="10.9.9.1/24", mgmt1="192.0.2.1/24")
+    wire(mgmt0=others[0], mgmt1=others[1])
     forwards = [
-        forward("a", wan="wan0", hairpin=True),
-        forward("b", wan="wan1", to=[SERVER4], hairpin=True),
-        forward("c", wan="wan0", port=["25"], hairpin=True),
+        forward("a", wan="wan0", to=[office], hairpin=True),
+        forward("b", wan="wan1", to=[server], hairpin=True),
+        forward("c", wan="wan0", port=["25"], to=[office], hairpin=True),
     ]
     gate.apply(**dict(with_forwards(*forwards), wans=BOTH_WANS))
     for client in ("guest", "office"):
         places = [(node, port) for node in ("office", "server", "gate") for port in (8443, 25)]
         with Servers(net, "tcp", *places) as servers:
-            assert servers.asked(client, GATE4, 8443)[:3] == ("office", 8443, GATE4)
-            assert servers.asked(client, SECOND4, 8443)[:3] == ("server", 8443, SECOND4)
-            assert servers.asked(client, GATE4, 25).node == "office"
+            assert servers.asked(client, own, 8443)[:3] == ("office", 8443, own)
+            assert servers.asked(client, second, 8443)[:3] == ("server", 8443, second)
+            assert servers.asked(client, own, 25).node == "office"
             # The gateway's own services on its other addresses stay its own.
-            assert servers.asked(client, SECOND4, 25).node == "gate"
-            for address in ("10.9.9.1", "192.0.2.1", "192.168.1.1", "192.168.2.1"):
-                assert servers.asked(client, address, 8443).node == "gate", address
-
-
-def test_hairpin_answers_for_its_own_wan_only_in_ipv6(gate, net):
-    net.wire_server()
-    net.wire_second_wan()
-    wire(mgmt0="fd09::1/64", mgmt1="2001:db8:9::1/64")
-    forwards = [
-        forward("a", wan="wan0", to=[OFFICE6], hairpin=True),
-        forward("b", wan="wan1", to=[SERVER6], hairpin=True),
-        forward("c", wan="wan0", port=["25"], to=[OFFICE6], hairpin=True),
-    ]
-    gate.apply(**dict(with_forwards(*forwards), wans=BOTH_WANS))
-    for client in ("guest", "office"):
-        places = [(node, port) for node in ("office", "server", "gate") for port in (8443, 25)]
-        with Servers(net, "tcp", *places) as servers:
-            assert servers.asked(client, GATE6, 8443)[:3] == ("office", 8443, GATE6)
-            assert servers.asked(client, SECOND6, 8443)[:3] == ("server", 8443, SECOND6)
-            assert servers.asked(client, GATE6, 25).node == "office"
-            # The gateway's own services on its other addresses stay its own.
-            assert servers.asked(client, SECOND6, 25).node == "gate"
-            for address in ("fd09::1", "2001:db8:9::1", "fd00:1::1", "fd00:2::1"):
+            assert servers.asked(client, second, 25).node == "gate"
+            for address in (other.partition("/")[0] for other in others):
                 assert servers.asked(client, address, 8443).node == "gate", address
 
 

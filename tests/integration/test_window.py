@@ -110,12 +110,19 @@ class Counter:
         return found
 
 
+def with_and_without(net, network: str, host: str) -> tuple:
+    """A network on the LAN's link with this host, and the gateway's options without it and with it."""
+    net.nodes["office"].sh(
+        "ip addr add {0}/{1} dev up0{2}".format(host, network.split("/")[1], " nodad" * (":" in host))
+    )
+    sh("ip route add {0} dev lan0".format(network))
+    lans = [OFFICE, dict(OFFICE, networks=[*OFFICE["networks"], network])]
+    return tuple({"wans": [{"interface": "wan0"}], "lans": [lan, GUESTS]} for lan in lans)
+
+
 def test_networks_come_and_go_while_connections_begin(gate, net):
     """iptables commits a table at a time, and each order of them leaks in one direction."""
-    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(INNER4))
-    sh("ip route add {0} dev lan0".format(INNER))
-    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
-    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER]), GUESTS])
+    small, big = with_and_without(net, INNER, INNER4)
     gate.apply(**small)
     private, through = Counter(net, "wan", INNER4), Counter(net, "wan", "203.0.113.2")
     with flood(net, "office", INNER4, WAN4):
@@ -132,10 +139,7 @@ def test_networks_come_and_go_while_connections_begin(gate, net):
 
 def test_networks_of_ipv6_come_and_go_while_connections_begin(gate, net):
     """ip6tables-restore is a process of its own, and exchanges its tables like that of IPv4."""
-    net.nodes["office"].sh("ip addr add {0}/64 dev up0 nodad".format(INNER6))
-    sh("ip -6 route add {0} dev lan0".format(INNER_6))
-    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
-    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER_6]), GUESTS])
+    small, big = with_and_without(net, INNER_6, INNER6)
     gate.apply(**small)
     private, through = Counter(net, "wan", INNER6), Counter(net, "wan", GATE6)
     with flood(net, "office", INNER6, WAN6):
@@ -155,10 +159,7 @@ def test_networks_of_ipv6_come_and_go_while_connections_begin(gate, net):
 
 def test_networks_go_and_come_by_a_rollback_while_connections_begin(gate, net):
     """The script that rolls a change back exchanges the tables in the other direction."""
-    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(INNER4))
-    sh("ip route add {0} dev lan0".format(INNER))
-    small = {"wans": [{"interface": "wan0"}], "lans": [OFFICE, GUESTS]}
-    big = dict(small, lans=[dict(OFFICE, networks=[*OFFICE["networks"], INNER]), GUESTS])
+    small, big = with_and_without(net, INNER, INNER4)
     private, through = Counter(net, "wan", INNER4), Counter(net, "wan", "203.0.113.2")
     for kept, tried in ((small, big), (big, small)):
         gate.apply(**kept)

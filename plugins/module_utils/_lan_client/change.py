@@ -305,10 +305,11 @@ class _Carrying(Transaction):
         this moment goes once more.
         """
         for part, _delta, was, want in self._parts():
-            again = part.plan(was, want, self._scene, self._host)
-            if again.do is not None:
-                part.apply(again, want, self._scene, self._host)
-            part.verify(was, want, self._scene, self._host)
+            try:
+                part.verify(was, want, self._scene, self._host)
+            except GatewayError:
+                part.apply(part.plan(was, want, self._scene, self._host), want, self._scene, self._host)
+                part.verify(was, want, self._scene, self._host)
 
     def lines(self) -> t.Sequence[str]:
         return self._change.lines
