@@ -339,5 +339,5 @@ def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tup
         return ()
     return (
         "input: this run comes through VPN {0}; the packets that carry that VPN (for WireGuard, those to its UDP port) "
-        "are let in only if input_allow lists them, and nobody notices before the VPN has been idle".format(used[0]),
+        "are let in only if input_allow lists them, and nobody notices until the VPN has been idle".format(used[0]),
     )
