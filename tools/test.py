@@ -19,6 +19,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,10 @@ COUNTING = threading.Lock()
 ORDER = ("lab", "molecule", "lan_client", "integration", "unit", "house", "sanity", "lint")
 #: Stages that wait: a core is theirs as soon as they need it, and the others get what is left.
 WAITING = ("lab", "molecule", "lan_client", "neighbours")
+#: How much later than those the others get a core. The many workers of the integration tests fill both at any time;
+#: the others have few, so behind them, a core would be idle at the end.
+LATER_BY = {"integration": 10}
+USUALLY = 5
 #: Folders with the Python that is installed with the collection.
 TRAVELLING = ("playbooks/", "plugins/", "roles/")
 #: Scenarios that make test has no time for; the integration tests also cover iptables-legacy with packets.
@@ -114,7 +119,8 @@ def run(outcome: Outcome, *command: str, cwd: Path = ROOT, **env: str) -> int:
     say(outcome, "$ " + " ".join(part.replace(str(ROOT) + "/", "") for part in command))
     paths = [str(QUICK), *filter(None, [env.pop("PYTHONPATH", "")])]
     env = {**os.environ, **COMPILED, "PYTHONPATH": os.pathsep.join(paths), **env}
-    argv = command if outcome.stage in WAITING else ("nice", "-n", "5", *command)
+    nice = ("nice", "-n", str(LATER_BY.get(outcome.stage, USUALLY)))
+    argv = command if outcome.stage in WAITING else (*nice, *command)
     process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     last = ""
@@ -240,18 +246,20 @@ def answers(url: str) -> bool:
 
 
 def unit(outcome: Outcome) -> None:
-    side_by_side(lambda: pytest(outcome, "tests/unit", "-q", "-n", "2"), lambda: other_pythons(outcome))
+    side_by_side(
+        lambda: pytest(outcome, "tests/unit", "-q", "-n", "2"),
+        *(partial(other_python, outcome, *each) for each in unit_matrix.members()),
+    )
 
 
-def other_pythons(outcome: Outcome) -> None:
-    for member, interpreter, tests in unit_matrix.members():
-        if not interpreter:
-            outcome.notes.append(f"not run: this machine has no Python {member.python} (for core {member.core})")
-            continue
-        say(outcome, f"Python {member.python}, ansible-core {member.core}")
-        command, env = unit_matrix.command(member, interpreter, tests, ROOT)
-        env = {**env, "IPMASQ_EXAMPLES": "25"}  # examples from hypothesis; these runs are about the Python version
-        run(outcome, *command, cwd=ROOT, **env)
+def other_python(outcome: Outcome, member: unit_matrix.Member, interpreter: str, tests: tuple[str, ...]) -> None:
+    if not interpreter:
+        outcome.notes.append(f"not run: this machine has no Python {member.python} (for core {member.core})")
+        return
+    say(outcome, f"Python {member.python}, ansible-core {member.core}")
+    command, env = unit_matrix.command(member, interpreter, tests, ROOT)
+    # Examples from hypothesis, and parameters (tests/unit/conftest.py); these runs are about the Python version.
+    run(outcome, *command, cwd=ROOT, **env, IPMASQ_EXAMPLES="25")
 
 
 def house(outcome: Outcome) -> None:

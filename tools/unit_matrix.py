@@ -7,7 +7,8 @@
 A Python that is too old for a controller still runs modules: for it, ansible-core's module_utils come from the wheel.
 The oldest Python runs all tests, and the newest all but the two longest, which are about text and about rules, not
 about Python: the one about rules alone runs 11 lines of 19,577. What exists in both exists in those between them, which
-only run what depends on ansible-core: the modules.
+only run what depends on ansible-core: the modules. Of a test's parameters, each of them tries every fourth, and each
+others: together, the oldest and the newest run 17,728 of the 17,914 lines that all parameters run.
 """
 
 from __future__ import annotations
