@@ -26,24 +26,28 @@ REPOSITORY = "https://github.com/ipmasq/linux/blob/main/"
 #: Folders with the pictures of the guides. The site has them, too.
 PICTURES = ("docs/images", "docs/performance")
 LINK = re.compile(r"(?<=\]\()(?!https?://|#|mailto:)([^)#\s]+)")
+#: The front page is the README.
 INDEX = """\
-ipmasq.linux
-============
+.. include:: README.md
+   :parser: myst_parser.sphinx_
 
 .. toctree::
+   :hidden:
    :maxdepth: 1
    :caption: Guides
 
-   README
 {guides}
 
 .. toctree::
+   :hidden:
    :maxdepth: 2
    :caption: Reference
 
    collections/ipmasq/linux/index
    ansible
 """
+#: Pages link to the README as well, which is in no list of pages.
+ORPHAN = "---\norphan: true\n---\n"
 #: Pages of Ansible's own site that the reference refers to by name.
 ELSEWHERE = {
     "action_plugins": ("Action plugins", "plugins/action.html"),
@@ -61,7 +65,7 @@ def main(arguments: list[str]) -> int:
     for page in [readme, *guides]:
         place = SOURCE / page.relative_to(ROOT)
         place.parent.mkdir(exist_ok=True)
-        place.write_text(with_links(page), "utf-8")
+        place.write_text((ORPHAN if page == readme else "") + with_links(page), "utf-8")
     for folder in PICTURES:
         shutil.copytree(ROOT / folder, SOURCE / folder)
     lines = "\n".join(f"   docs/{page.stem}" for page in guides)
@@ -79,8 +83,11 @@ def main(arguments: list[str]) -> int:
 
 
 def pages() -> list[Path]:
-    """What becomes a page of the site, besides the reference."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """The pages of the site, besides the reference: the README, the index of the guides, and these in its order."""
+    index = ROOT / "docs/README.md"
+    listed = index.read_text("utf-8")
+    guides = sorted((ROOT / "docs").glob("*.md"), key=lambda page: listed.find(f"({page.name})"))
+    return [ROOT / "README.md", index, *(page for page in guides if page != index)]
 
 
 def ansible_page() -> str:

@@ -73,6 +73,14 @@ def test_pages_are_the_readme_and_the_guides() -> None:
     assert sum(len(anchors(page, DEPTH)) for page in docs.pages()) > 150
 
 
+def test_guides_come_in_the_order_of_their_index() -> None:
+    readme, index, *guides = docs.pages()
+    assert (readme, index) == (ROOT / "README.md", ROOT / "docs/README.md")
+    listed = [index.parent / target for target in LINK.findall(index.read_text(encoding="utf-8"))]
+    assert len(guides) > 15
+    assert guides == list(dict.fromkeys(page for page in listed if page in guides))
+
+
 @pytest.mark.parametrize("page", docs.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_picture_and_link_of_a_page_is_there(page: Path) -> None:
     text = prose_of(docs.with_links(page))
