@@ -14,6 +14,7 @@ from topology import GATE4, WAN4, WAN6, Topology
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._change.explaining import gateway_explain
 
 
 @pytest.fixture
@@ -125,6 +126,16 @@ def test_what_ipsec_encrypts_is_not_sent(nft, wires, there, ipsec):
     assert sh("ip xfrm state") == ""
 
 
+def test_what_an_ipsec_policy_blocks_is_not_sent(nft, wires):
+    """Nothing encrypts it: the kernel drops it, without a word."""
+    said = sh("ip xfrm policy add src {0} dst 0.0.0.0/0 dir fwd action block 2>&1 || true".format(INSIDE)).strip()
+    if said:
+        pytest.skip("this kernel has no IPsec policies: " + said)
+    done = nft.apply(proof="required", **ALONE)
+    assert done.values["proof"]["counts"]["broken"] == 0
+    assert any("(src 192.168.1.0/24 dst 0.0.0.0/0, action block)" in note for note in done.notes)
+
+
 # --- A port scan blocker --------------------------------------------------------------------------------------------
 
 
@@ -139,3 +150,25 @@ def test_who_tries_closed_ports_is_nobody_who_has_to_get_in(nft, wires):
     for forwards in ([WEB], [WEB, dict(WEB, name="ssh", port=["22"])]):
         assert counts(nft, port_forwards=forwards, **ALONE)["broken"] == 0
     assert "192.31.196.254" in sh("nft list set inet scan bad"), "it was one that the blocker looks at"
+
+
+# --- Rules against floods -------------------------------------------------------------------------------------------
+
+#: What published rule sets drop, as no real host sends it.
+FLOODS = {
+    "a SYN without an MSS": "-p tcp -m conntrack --ctstate NEW -m tcpmss ! --mss 536:65535",
+    "a SYN without options": "-p tcp --syn -m length --length 40",
+    "a SYN/ACK without an MSS": "-p tcp --tcp-flags SYN,ACK SYN,ACK -m tcpmss ! --mss 536:65535",
+    "a ping of another length": "-p icmp --icmp-type echo-request -m length ! --length 60:84",
+    "NTP of another length": "-p udp --dport 123 -m length ! --length 76",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_the_probe_sends_what_a_real_host_sends(nft, wires, flood):
+    sh("iptables-nft -t mangle -A PREROUTING {0} -j DROP".format(FLOODS[flood]))
+    time = {"name": "time", "protocol": ["udp"], "port": ["123"], "action": "accept"}
+    assert counts(nft, port_forwards=[WEB], outbound=[time], **ALONE)["broken"] == 0
+    assert wires.tcp("office", "wan", WAN4) == GATE4
+    asked = {"from": "192.168.1.10", "to": WAN4, "port": 443, "protocol": "tcp", "instance": "default"}
+    assert gateway_explain(asked, nft.host)["passes"] is True

@@ -7,7 +7,7 @@
 """Keep the probe's packets away from IPsec. No I/O.
 
 What a policy is for leaves as another packet, encrypted and on a wire, or waits for a key exchange that it has begun.
-What comes in without being encrypted is dropped. So it is not sent.
+What comes in without being encrypted is dropped, and so is everything that a policy blocks. So it is not sent.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ WAYS = ("out", "fwd", "in")
 #: Names as in /etc/protocols, which a small system lacks.
 PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmp", "ipv6-icmp": "icmp"}
 LACKS = "an IPsec policy (src {0.source} dst {0.target}) is for such packets, which would leave encrypted or be dropped"
+BLOCKS = "an IPsec policy (src {0.source} dst {0.target}, action block) is for such packets, and drops them"
 
 
 class Flow(t.NamedTuple):
@@ -70,7 +71,8 @@ def _policy(block: t.Sequence[str]) -> t.Optional[Policy]:
         return None
     protocol, encrypts = ends.get("proto", ""), any(words[:1] == ["tmpl"] for words in rest)
     protocol = PROTOCOLS.get(protocol, protocol)
-    return Policy(source, target, told["dir"], priority, encrypts, protocol, port, ends.get("dev", ""))
+    blocks = told.get("action") == "block"
+    return Policy(source, target, told["dir"], priority, encrypts, protocol, port, ends.get("dev", ""), blocks)
 
 
 def _is_of_a_link(words: t.Sequence[str]) -> bool:
@@ -89,7 +91,7 @@ class Policies:
     def lack(self, flows: t.Iterable[Flow]) -> str:
         """Why packets of these flows are not sent; empty if they may be."""
         policy = next(filter(None, map(self._taking, flows)), None)
-        return LACKS.format(policy) if policy else ""
+        return (BLOCKS if policy.blocks else LACKS).format(policy) if policy else ""
 
     def _taking(self, flow: Flow) -> t.Optional[Policy]:
         numbers = {number for target in flow.targets for number in self._by_target.find(target.split("/")[0])}
@@ -98,10 +100,10 @@ class Policies:
             # Of two with the same priority, the older one decides, which the listing does not show.
             first = min(
                 (each for each in fit if each.way == way),
-                key=lambda each: (each.priority, not each.encrypts),
+                key=lambda each: (each.priority, not each.takes),
                 default=None,
             )
-            if first and first.encrypts:
+            if first and first.takes:
                 return first
         return None
 

@@ -40,6 +40,8 @@ LOCK = setting.DEVICE
 #: Seconds to wait for another proof, and for the owners of addresses to answer.
 PATIENCE, ANSWERS = 60.0, 0.2
 BUSY = 16  # EBUSY
+#: The MTU of most links.
+ETHERNET = 1500
 IPV6, DEVICES = "/proc/sys/net/ipv6", "/proc/net/dev"
 
 
@@ -108,6 +110,7 @@ class Loop:
         self._names: t.Dict[int, str] = {}
         self._poll = select.poll()
         self._headers: t.Dict[str, int] = {}
+        self._mtus: t.Dict[str, int] = {}
         self._lock = self._pipe = -1
         self._guard = 0
 
@@ -130,6 +133,7 @@ class Loop:
         """Open a device for each interface, and put the filters in place. The guard knows first how to undo them."""
         self._start_guard(setting.undo(ground, places))
         self.places = tuple(places)
+        self._mtus = {name: ground.links[name].mtu for name in places}
         for number, name in enumerate(places):
             self._tuns[name] = open_tun("{0}{1}".format(setting.DEVICE, number))
             self._names[self._tuns[name]] = name
@@ -206,6 +210,7 @@ class Loop:
     # --- Packets -----------------------------------------------------------------------------------------------------
 
     def send(self, place: str, packet: packets.Packet) -> None:
+        packet = packets.fitted(packet, self._mtus.get(place, ETHERNET))
         try:
             self.forget(packet)
             os.write(self._tuns[place], packets.build(packet))

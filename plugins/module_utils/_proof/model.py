@@ -150,6 +150,12 @@ class Policy(t.NamedTuple):
     protocol: str = ""
     port: int = 0
     link: str = ""
+    blocks: bool = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether a packet that it is for does not go on as it is."""
+        return self.encrypts or self.blocks
 
 
 @dataclass(frozen=True)

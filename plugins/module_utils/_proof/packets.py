@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 NUMBERS = {"tcp": 6, "udp": 17}
@@ -27,8 +27,14 @@ IP4_LENGTH, IP6_LENGTH, TCP_LENGTH = 20, 40, 20
 SERVICES, ADVERTISEMENT = (53, 67, 547), (6, 134)
 #: The probe's own ports, one for each promise.
 FIRST_PORT = 50000
-#: What follows the magic in a payload.
-TEXT = b"ipmasq.linux probe"
+#: What follows the magic in a payload, and what ping fills it with.
+TEXT, FILLING = b"ipmasq.linux probe", bytes(range(0x10, 0x38))
+#: Bytes of a payload: those of ping, and those that belong to a UDP port. Published rules drop what has another length.
+PING, LENGTHS = 56, {123: 48}
+#: What every host accepts (RFC 9293), and what the option has room for.
+LEAST_MSS, MOST_MSS = 536, 0xFFFF
+#: How many bits TCP's window is shifted.
+SCALE = 7
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Packet:
     sport: int = 0  # of an ICMP echo: its identifier
     dport: int = 0
     flags: int = SYN  # of TCP
-    mss: int = 0  # of a SYN
+    mss: int = 0  # of a SYN; with it, the other options that hosts send
     mark: int = 0
     magic: int = 0
     acked: int = 0  # of TCP with ACK
@@ -59,6 +65,17 @@ class Packet:
     @property
     def family(self) -> str:
         return "ip6" if self.version == 6 else "ip"
+
+
+def fitted(packet: Packet, mtu: int) -> Packet:
+    """A SYN with the MSS that a host at a link with this MTU announces; any other packet as it is.
+
+    Hosts send no SYN without it, so published rules against floods drop these.
+    """
+    if packet.protocol != "tcp" or not packet.flags & SYN or packet.mss or packet.body is not None:
+        return packet
+    room = mtu - TCP_LENGTH - (IP6_LENGTH if packet.version == 6 else IP4_LENGTH)
+    return replace(packet, mss=min(max(room, LEAST_MSS), MOST_MSS))
 
 
 def checksum(data: bytes) -> int:
@@ -109,14 +126,22 @@ def _turned(version: int, length: int, number: int) -> t.Tuple[int, int]:
 
 
 def _tcp(packet: Packet) -> bytes:
-    options = struct.pack("!BBH", 2, 4, packet.mss) if packet.mss else b""
-    offset = (20 + len(options)) // 4 << 4
-    head = (packet.sport, packet.dport, packet.magic, packet.acked, offset, packet.flags, 64000, 0, 0)
+    options = _options(packet) if packet.mss else b""
+    offset = (TCP_LENGTH + len(options)) // 4 << 4
+    window = MOST_MSS // packet.mss * packet.mss if packet.mss else 64000
+    head = (packet.sport, packet.dport, packet.magic, packet.acked, offset, packet.flags, window, 0, 0)
     return struct.pack("!HHIIBBHHH", *head) + options
 
 
+def _options(packet: Packet) -> bytes:
+    """As Linux sends them: MSS, SACK permitted, timestamps, a NOP, window scale."""
+    echoed = packet.acked - 1 & 0xFFFFFFFF if packet.flags & ACK else 0
+    return struct.pack("!BBHBBBBIIBBBB", 2, 4, packet.mss, 4, 2, 8, 10, packet.magic, echoed, 1, 3, 3, SCALE)
+
+
 def _udp(packet: Packet) -> bytes:
-    payload = _payload(packet)
+    own = {LENGTHS[port] for port in (packet.sport, packet.dport) if port in LENGTHS}
+    payload = _payload(packet, max(own, default=0))
     return struct.pack("!HHHH", packet.sport, packet.dport, 8 + len(payload), 0) + payload
 
 
@@ -125,11 +150,12 @@ def _icmp(packet: Packet) -> bytes:
         return struct.pack("!BBHI", packet.kind, packet.code, 0, packet.rest) + build(packet.quoted)
     if packet.payload:
         return struct.pack("!BBH", packet.kind, packet.code, 0) + packet.payload
-    return struct.pack("!BBHHH", packet.kind, packet.code, 0, packet.sport, 1) + _payload(packet)
+    return struct.pack("!BBHHH", packet.kind, packet.code, 0, packet.sport, 1) + _payload(packet, PING)
 
 
-def _payload(packet: Packet) -> bytes:
-    return packet.payload or struct.pack("!I", packet.magic) + TEXT
+def _payload(packet: Packet, length: int = 0) -> bytes:
+    own = struct.pack("!I", packet.magic) + TEXT
+    return packet.payload or (own + FILLING)[: length or len(own)].ljust(length, b"\0")
 
 
 def parse(data: bytes) -> t.Optional[Packet]:

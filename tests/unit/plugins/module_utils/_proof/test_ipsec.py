@@ -24,6 +24,7 @@ LISTED = (
     + "src 203.0.113.2/24 dst 198.51.100.9/32 proto udp dport 1701 dev wan0 \n\tdir out priority 2 \n" + TMPL
     + "src 203.0.113.2/32 dst 198.51.100.9/32 proto udp sport 1701 \n\tdir out priority 2 \n" + TMPL
     + "src 192.168.1.0/24 dst 192.168.1.0/24 \n\tdir out priority 1 ptype main \n"
+    + "src 192.168.1.0/24 dst 0.0.0.0/0 \n\tdir fwd action block priority 3 ptype main \n"
 )  # fmt: skip
 OUT = Policy("192.168.1.0/24", "10.7.0.0/16", "out", 375423)
 
@@ -34,6 +35,7 @@ def test_what_ip_lists():
         Policy("10.7.0.0/16", "192.168.1.0/24", "fwd", 375423),
         Policy("203.0.113.0/24", "198.51.100.9/32", "out", 2, protocol="udp", port=1701, link="wan0"),
         Policy("192.168.1.0/24", "192.168.1.0/24", "out", 1, encrypts=False),
+        Policy("192.168.1.0/24", "0.0.0.0/0", "fwd", 3, encrypts=False, blocks=True),
     )
     assert ipsec.read("") == ipsec.read("RTNETLINK answers: x\n\ty\nsrc a dst b\n\tdir out\n") == ()
 
@@ -50,6 +52,7 @@ def packet(source, target, protocol="tcp", port=443):
         ((OUT,), packet("192.168.1.9", "9.9.9.9"), False),
         ((OUT, OUT._replace(priority=1, encrypts=False)), packet("192.168.1.9", "10.7.255.254"), False),
         ((OUT, OUT._replace(encrypts=False)), packet("192.168.1.9", "10.7.255.254"), True),
+        ((OUT._replace(encrypts=False, blocks=True),), packet("192.168.1.9", "10.7.255.254"), True),
         ((OUT._replace(source="203.0.113.2/32"),), packet("192.168.1.9", "10.7.255.254"), True),
         ((OUT._replace(protocol="tcp", port=443),), packet("192.168.1.9", "10.7.255.254"), True),
         ((OUT._replace(protocol="tcp", port=444),), packet("192.168.1.9", "10.7.255.254"), False),
@@ -62,6 +65,12 @@ def packet(source, target, protocol="tcp", port=443):
 )
 def test_a_packet_or_its_answer_may_be_for_a_policy(policies, step, taken):
     assert bool(ipsec.lack(policies, step)) == taken
+
+
+def test_the_reason_says_what_a_policy_does():
+    step = packet("192.168.1.9", "10.7.255.254")
+    assert "would leave encrypted" in ipsec.lack((OUT,), step)
+    assert ipsec.lack((OUT._replace(encrypts=False, blocks=True),), step).endswith("for such packets, and drops them")
 
 
 def test_nothing_that_a_policy_takes_is_sent():

@@ -18,6 +18,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import
     answer,
     build,
     checksum,
+    fitted,
     in_words,
     parse,
 )
@@ -49,6 +50,47 @@ def test_what_is_built_reads_back(ends, more):
         assert checksum(data[:20]) == 0
         pseudo = b"" if number == 1 else data[12:20] + struct.pack("!HH", number, len(body))
     assert checksum(pseudo + body) == 0
+
+
+@pytest.mark.parametrize(("ends", "mtu", "mss"), [(ENDS[0], 1500, 1460), (ENDS[1], 1500, 1440), (ENDS[0], 576, 536)])
+def test_a_syn_and_its_answer_have_the_options_of_a_real_host(ends, mtu, mss):
+    """MSS, SACK permitted, timestamps, NOP, window scale; a window of whole segments."""
+    syn = fitted(Packet(*ends, "tcp", 50001, 443, SYN, magic=0xABCDEF01), mtu)
+    back = fitted(answer(syn), mtu)
+    assert (syn.mss, back.mss) == (mss, mss)
+    for packet, echoed in ((syn, 0), (back, 0xABCDEF01)):
+        assert parse(build(packet)) == packet
+        body = build(packet)[40 if packet.version == 6 else 20 :]
+        assert body[12] >> 4 == 10 and len(body) == 40
+        window = struct.unpack("!H", body[14:16])[0]
+        assert window > 60000 and window % mss == 0
+        options = struct.unpack("!BBHBBBBIIBBBB", body[20:])
+        assert options == (2, 4, mss, 4, 2, 8, 10, 0xABCDEF01, echoed, 1, 3, 3, 7)
+
+
+def test_only_a_syn_without_an_mss_is_given_one():
+    for packet in (
+        Packet(*ENDS[0], "tcp", 1, 2, SYN, mss=8960),
+        Packet(*ENDS[0], "tcp", 1, 2, RST | ACK),
+        Packet(*ENDS[0], "tcp", flags=SYN, body=b"1234"),
+        Packet(*ENDS[0], "udp", 1, 2, 0),
+    ):
+        assert fitted(packet, 1500) == packet
+    assert fitted(Packet(*ENDS[0], "tcp", 1, 2, SYN), 100).mss == 536
+    assert fitted(Packet(*ENDS[0], "tcp", 1, 2, SYN), 1 << 20).mss == 0xFFFF
+
+
+@pytest.mark.parametrize(
+    ("packet", "length"),
+    [
+        (Packet(*ENDS[0], "icmp", 7, flags=0, kind=8), 84),
+        (Packet(*ENDS[1], "icmp", 7, flags=0, kind=128), 104),
+        (Packet(*ENDS[0], "udp", 50001, 123, 0), 76),
+        (Packet(*ENDS[0], "udp", 50001, 443, 0), 50),
+    ],
+)
+def test_a_ping_and_ntp_have_their_length(packet, length):
+    assert len(build(packet)) == length
 
 
 @pytest.mark.parametrize("ends", ENDS)
