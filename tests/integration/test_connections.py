@@ -161,6 +161,41 @@ def test_connections_of_networks_that_a_lan_has_by_its_routes_follow_a_change(ga
             assert change is not NO_MAIL or speaks(stays)
 
 
+@pytest.mark.parametrize("beside", ["", "ip addr add 10.77.0.2/24 dev wan0", "ip route add blackhole 10.66.9.0/24"])
+def test_a_summary_route_is_that_of_a_lan_but_for_what_leads_elsewhere(gate, net, beside):
+    """10.0.0.0/8 is behind an inner router of the office; a modem, for one, has an address in it."""
+    net.nodes["office"].sh("ip addr add 10.66.0.5/24 dev up0")
+    sh("ip route add 10.0.0.0/8 via {0}; {1}".format(OFFICE4, beside))
+    lans = [{"name": "office", "interfaces": ["lan0"]}]
+    gate.apply(wans=ONE_LAN["wans"], lans=lans)
+    with listening(net, "wan", 2525) as mail, joined(net, "office", mail, WAN4, 2525, own="10.66.0.5") as ends:
+        assert speaks(ends)
+        assert forgotten(gate.apply(wans=ONE_LAN["wans"], lans=lans, **NO_MAIL)) == 1
+        for each in ends:
+            each.settimeout(0.5)
+        assert not speaks(ends)
+
+
+@pytest.mark.usefixtures("vpn")
+def test_a_site_of_a_vpn_within_a_summary_route_is_none_of_a_lan(gate, net):
+    """The VPN's own server translates what its sites send out."""
+    sh("ip route add 10.0.0.0/8 via " + OFFICE4)
+    sh(
+        "nft add table ip theirs; nft 'add chain ip theirs post {type nat hook postrouting priority 90;}'; "
+        "nft add rule ip theirs post ip saddr 10.99.0.0/16 oifname wan0 masquerade"
+    )
+    lans = [{"name": "office", "interfaces": ["lan0"]}, GUESTS]
+    gate.apply(wans=ONE_LAN["wans"], lans=lans)
+    with (
+        listening(net, "wan", 8080) as at_wan,
+        joined(net, "far", at_wan, WAN4, 8080, own="10.99.0.10") as by_vpn,
+        connected(net, "office", "wan", WAN4, 8081) as ours,
+    ):
+        assert speaks(by_vpn) and speaks(ours)
+        assert forgotten(gate.apply(wans=ONE_LAN["wans"], lans=lans, **snat())) == 1
+        assert speaks(by_vpn, first=1)
+
+
 def test_connections_to_the_gateway_end_where_it_is_protected_now(gate, net):
     """Those of WANs and undeclared links; those of LANs, and what SSH needs, stay."""
     mgmt(net)

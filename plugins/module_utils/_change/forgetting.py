@@ -21,6 +21,7 @@ from dataclasses import replace
 from .._base.errors import GatewayError
 from .._base.net import family_of, network
 from .._base.values import networks_of, overlaps
+from .._facts.detours import led_elsewhere
 from .._facts.holders import listening
 from .._facts.links import HALF, read_facts, routed_to
 from .._flows import conntrack
@@ -135,6 +136,7 @@ class Forgetting:
         self._rules: t.List[t.Tuple[t.Any, Rules]] = []
         self._latest: t.Optional[Rules] = None
         self._routes: t.Dict[str, t.Tuple[str, ...]] = {}
+        self._led: t.Dict[t.Tuple[t.Tuple[str, ...], t.FrozenSet[str]], t.Tuple[str, ...]] = {}
         self._facts = facts
         self._owed = _listed(host.read(self._path))
 
@@ -186,17 +188,28 @@ class Forgetting:
         return self._rules[-1][1]
 
     def _following(self, rules: Rules) -> Rules:
-        """With the networks that LANs have by routes: their connections are known by a mark, not by an address."""
-        facts = self._around()
+        """With the networks that LANs have by routes: their connections are known by a mark, not by an address.
+
+        What a longer prefix leads elsewhere in one of these, such as a site behind a VPN, is nobody's.
+        """
+        facts, blocks = self._around(), followed(rules.gateway)
         found: t.Dict[str, t.Tuple[str, ...]] = {}
-        outer = [net for wan in rules.gateway.wans for link in facts.meant_by(wan.interface) for net in link.networks]
+        inner: t.Set[str] = set()
         for lan in (lan for lan in rules.gateway.lans if lan.follows):
             for link in (link for name in lan.interfaces for link in facts.meant_by(name)):
                 nets = [net for net in self._routes_of(link.name) if network(net).prefixlen >= SHORTEST[family_of(net)]]
-                beside = {net for net, _outer in overlaps(nets, outer)}
-                within = {net for net, _block in overlaps(nets, followed(rules.gateway))}
-                found.update((net, lan.interfaces) for net in nets if net in within and net not in beside)
+                found.update((net, lan.interfaces) for net, _block in overlaps(nets, blocks))
+                inner.add(link.name)
+        outer = [net for wan in rules.gateway.wans for link in facts.meant_by(wan.interface) for net in link.networks]
+        beside = [net for net, whole in overlaps(outer, found) if network(net).prefixlen >= network(whole).prefixlen]
+        found.update((net, ()) for net in (*self._elsewhere(tuple(found), inner, blocks), *beside))
         return replace(rules, routes=tuple(found.items())) if found else rules
+
+    def _elsewhere(self, nets: t.Tuple[str, ...], links: t.Set[str], blocks: t.Sequence[str]) -> t.Tuple[str, ...]:
+        key = (nets, frozenset(links))
+        if nets and key not in self._led:
+            self._led[key] = led_elsewhere(nets, links, blocks, self._host)
+        return self._led.get(key, ())
 
     def _routes_of(self, link: str) -> t.Tuple[str, ...]:
         if link not in self._routes:

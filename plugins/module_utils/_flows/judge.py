@@ -44,7 +44,8 @@ class Rules:
     local: t.FrozenSet[str] = frozenset()  # addresses of this host
     links: t.Tuple[t.Tuple[str, str], ...] = ()  # networks and their interfaces
     alone: bool = True  # no other instance exists that might mark a packet
-    #: Networks to which routes lead through links of LANs that follow these, with all links of that LAN.
+    #: Networks to which routes lead through links of LANs that follow these, with all links of that LAN; and parts of
+    #: them to which other routes lead, without any.
     routes: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()
 
 
@@ -77,7 +78,9 @@ class Judge:
         self._carried = Places(carried)
         #: The links through which a WAN may be carried.
         self._carriers = self.wans + (rules.gateway.around.ways_out if rules.gateway.undeclared == "drop" else ())
-        self._places = Places([*inside, *rules.routes, *carried, *self.others])
+        led = [each for each in rules.routes if each[1]]
+        elsewhere = [each for each in rules.routes if not each[1]]
+        self._places = Places([*inside, *led, *carried, *self.others, *elsewhere])
         self._routed = Places(rules.routes)
         self._sets: t.Dict[int, Places] = {}
         self._suffixes: t.Dict[int, bool] = {}
