@@ -116,7 +116,10 @@ ROWS = [line.strip("| ").split(" | ") for line in SECTION.splitlines() if line.s
 JOURNAL, RUN = ([each for row in ROWS for each in re.findall(r"`([^`]+)`", row[column])] for column in (0, 1))
 SOURCES = [
     *sorted((ROOT / "plugins/module_utils/_rollback").glob("*.py")),
-    *(ROOT / "plugins" / name for name in ("module_utils/_base/journal.py", "module_utils/_change/proving.py")),
+    *(
+        ROOT / "plugins/module_utils" / name
+        for name in ("_base/journal.py", "_change/proving.py", "_change/persist.py")
+    ),
     ROOT / "plugins/plugin_utils/confirming.py",
 ]
 

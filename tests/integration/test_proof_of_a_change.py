@@ -15,6 +15,7 @@ from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
 from sandbox import sh
 from test_undeclared import third
 from topology import CLIENTS, ISP4, ISP6, SECOND4, WAN4, WAN6, Sniffer, Topology, send, udp
+from unhurried import wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import proving
@@ -269,3 +270,47 @@ def test_no_time_for_a_proof_is_no_proof(nft, wires, monkeypatch):
     finally:
         os.close(handle)
     rollback.finish("default", "second", True, nft.host)
+
+
+#: What ends a change while it is proven, and what the run says about it.
+ENDS = {
+    "the deadline": (lambda _gate: None, "it took longer than its 3 s"),
+    "a service": (lambda gate: gate.host.boot(), "a service reloaded the rules while the change was pending"),
+    "a person": (lambda gate: rollback.finish("default", "token", False, gate.host), "reverted by "),
+}
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("by", ENDS)
+def test_a_change_that_is_taken_back_during_its_proof(nft, wires, monkeypatch, by, early):
+    """The packets show nothing about it then, whatever they found; and nothing is left that a later run has to wait
+    for."""
+    end, why = ENDS[by]
+    nft.apply(**ONE_LAN)
+    before, prove = nft.host.snapshot(), proving.prove
+
+    def proven(*words):
+        found = None if early else prove(*words)
+        end(nft)
+        wait_until(lambda: not nft.host.exists(rollback.folder_of("default")), "it was not rolled back")
+        return found or prove(*words)
+
+    monkeypatch.setattr(proving, "prove", proven)
+    # The old rules break the second promise, and keep all of the first change.
+    for change in ({"log": ["spoofed"]}, {"port_forwards": [{"name": "web", "port": ["443"], "to": ["192.168.1.10"]}]}):
+        waits = replace(WAITS, seconds=3 if by == "the deadline" else 60)
+        with pytest.raises(rollback.RolledBack) as caught:
+            nft.apply(proof="required", confirmation=waits, **ONE_LAN, **change)
+        assert caught.value.problems[0].startswith("the change was rolled back before it was complete: " + why)
+        assert caught.value.problems[1:] == ("the host is as it was before",)
+        assert nft.host.snapshot() == before and not nft.host.find(rollback.FOLDER + "/.default-*")
+    monkeypatch.setattr(proving, "prove", prove)
+    assert nft.apply(proof="required", **ONE_LAN, log=["spoofed"]).changed
+
+
+def test_a_folder_that_an_earlier_version_has_left_is_no_change(nft, wires):
+    nft.apply(**ONE_LAN)
+    left = rollback.folder_of("default") + "/proof"
+    nft.host.put(left, "{}")
+    assert not nft.apply(check=True, **ONE_LAN).changed and nft.host.exists(left)
+    assert nft.apply(mss="keep", **ONE_LAN).changed and not nft.host.exists(left)

@@ -471,9 +471,9 @@ class FakeHost(Host):
             self.armed = self.snapshot()
             for name in inside:
                 self.files[to + name[len(path) :]] = self.files.pop(name)
-                self.modes[to + name[len(path) :]] = self.modes.pop(name)
+                self.modes[to + name[len(path) :]] = self.modes.pop(name, 0o644)
             return True
-        if path not in self.files:
+        if path not in self.files or not self.exists(posixpath.dirname(to)):
             return False
         self.files[to], self.modes[to] = self.files.pop(path), self.modes.pop(path, 0o644)
         return True

@@ -106,9 +106,13 @@ class _Carrying(Transaction):
         proven, pending = self._terms.proven, self._terms.pending
         if not self._change.cuts:
             return ()
-        warnings = proven.after(pending.seconds if pending else None, self._host)
-        if proven.report:
-            rollback.leave(self._instance, rollback.PROOF, json.dumps(proven.record(self._host)), self._host)
+        proven.attempt(pending.seconds if pending else None, self._host)
+        # If the change is gone, what the packets met was not this change.
+        self.check_armed()
+        warnings = proven.judged()
+        if proven.report and self._known:
+            text = json.dumps(proven.record(self._host))
+            rollback.leave(self._instance, self._known.token, rollback.PROOF, text, self._host)
         return warnings
 
     def lines(self) -> t.Sequence[str]:

@@ -86,18 +86,24 @@ class Proving:
         """Without the change."""
         self._known = _named(_proved(self._before, host, Extent()).broken) if self._before else frozenset()
 
-    def after(self, seconds: t.Optional[int], host: Host) -> t.Tuple[str, ...]:
-        """With the change, which may take ``seconds`` until it is confirmed. Returns warnings.
+    def attempt(self, seconds: t.Optional[int], host: Host) -> None:
+        """With the change, which may take ``seconds`` until it is confirmed."""
+        if not self.wanted:
+            return
+        # Half of the time is left for the change and for the person or program that confirms it.
+        most = seconds / 4 if seconds else WAIT
+        gateway = t.cast("Resolved", self._after)
+        self.report = _proved(gateway, host, Extent(min(LONGEST, most), min(WAIT, most)))
+
+    def judged(self) -> t.Tuple[str, ...]:
+        """What the attempt says about the change. Returns warnings.
 
         Raises Unproven if the change breaks promises, and Untried if another proof has taken the time, where proof is
         required.
         """
-        if not self.wanted:
+        if not self.report:
             return ()
-        # Half of the time is left for the change and for the person or program that confirms it.
-        most = seconds / 4 if seconds else WAIT
-        gateway, known = t.cast("Resolved", self._after), self._known or frozenset()
-        self.report = _proved(gateway, host, Extent(min(LONGEST, most), min(WAIT, most)))
+        known = self._known or frozenset()
         if self.report.untried and self._mode == "required":
             raise Untried(self.report.untried)
         broken = [each for each in self.report.broken if (each.kind, each.name) not in known]

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import json
 import posixpath
+import shlex
 import typing as t
 import uuid
 from dataclasses import dataclass
 
 from .._base import codec
 from .._base.errors import GatewayError
-from .._base.host import RUN_FOLDER
 from .._base.lock import await_scripts
 from .._base.origin import Origin, origin, utc
+from .folder import FOLDER, change_of, clear, folder_of, last_of, last_proof, leave, owed_of, pending_of, proof_of
 from .meanwhile import UNDER_WAY
 from .scripts import (
     BACK,
@@ -45,50 +46,27 @@ from .timer import Confirmation, described, reason, start_guard, start_timer, st
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
 
-#: What callers need of the other two files.
-__all__ = ("BACK", "PROOF", "Confirmation", "Keeping", "Prepared", "Restoring", "unit_of", "waiting")
-FOLDER = RUN_FOLDER
+#: What callers need of the other files.
+__all__ = (
+    "BACK", "FOLDER", "PROOF", "Confirmation", "Keeping", "Prepared", "Restoring", "change_of", "folder_of", "last_of",
+    "last_proof", "leave", "owed_of", "proof_of", "unit_of", "waiting",
+)  # fmt: skip
 #: Seconds that a rollback may take: it may wait for the iptables lock, per family and filter.
 LONGEST = 120
+#: Seconds in which one nearly always ends.
+SHORTLY = 10
 #: Seconds after its deadline in which a rollback may still wait for the lock of another program.
 LATE = 180
 #: Seconds that a module may take for a change without confirmation.
 GUARD = 300
 
 
-def folder_of(instance: str) -> str:
-    return posixpath.join(FOLDER, instance)
-
-
-def last_of(instance: str) -> str:
-    return folder_of(instance) + ".last"
-
-
-def owed_of(instance: str) -> str:
-    """Exists while a kept change has not yet deleted the connections that it made wrong."""
-    return folder_of(instance) + ".owed"
-
-
-def proof_of(instance: str) -> str:
-    """The last proof of a kept change, or of gateway_probe, as JSON."""
-    return folder_of(instance) + "." + PROOF
-
-
-def last_proof(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
-    """The last proof since the host was booted; None if there is none."""
-    try:
-        found = json.loads(host.read(proof_of(instance)) or "null")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def check_free(instance: str, host: Sight) -> None:
     """Allow only one change at a time: an instance may remove what another one needs."""
     check_others(instance, host)
-    if not host.exists(folder_of(instance)):
+    if not host.exists(change_of(instance)):
         return
-    until = _pending(instance, host).get("until")
+    until = pending_of(instance, host).get("until")
     if until:
         raise GatewayError(
             "instance: a change to '{0}' awaits confirmation until {1}; wait, or confirm or revert it with "
@@ -113,13 +91,6 @@ def await_others(seconds: int, host: Sight) -> None:
         if not host.find(UNDER_WAY):
             return
         host.sleep(1)
-
-
-def _pending(instance: str, host: Sight) -> t.Dict[str, t.Any]:
-    try:
-        return dict(json.loads(host.read(folder_of(instance) + "/change.json") or "{}"))
-    except (ValueError, TypeError):
-        return {}
 
 
 def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, host: Host) -> Confirmation:
@@ -151,7 +122,9 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
             start_guard(instance, folder + "/timer", staged, known, host)
         if not host.rename(staged, folder):
             check_free(instance, host)
-            raise GatewayError("{0}: cannot be made".format(folder))
+            clear(instance, staged + "-left", host)
+            if not host.rename(staged, folder):
+                raise GatewayError("{0}: cannot be made".format(folder))
     except BaseException:
         host.remove_tree(staged)
         raise
@@ -169,7 +142,7 @@ def arm(instance: str, pending: t.Optional[Confirmation], prepared: Prepared, ho
 
 def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
     """A change that awaits confirmation, for people: without the token, which would let anyone confirm it."""
-    pending = _pending(instance, host)
+    pending = pending_of(instance, host)
     if not pending.get("until"):
         return None
     try:
@@ -183,7 +156,7 @@ def waits(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
 
 def disarm(instance: str, known: Confirmation, host: Host) -> None:
     """Remove what was prepared for a change, and its timer."""
-    if _pending(instance, host).get("token") != known.token:
+    if pending_of(instance, host).get("token") != known.token:
         return
     if known.until:
         stop_timer(instance, host)
@@ -205,17 +178,19 @@ class RolledBack(GatewayError):  # noqa: N818 - reads as what it is
 
 
 def check_armed(instance: str, known: Confirmation, host: Sight) -> None:
-    """Raises RolledBack if the deadline passed before the change was made."""
-    if _pending(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
-        raise RolledBack(
-            "the change was rolled back before it was complete: it took longer than its {0} s, or a service reloaded "
-            "the rules meanwhile".format(known.seconds)
-        )
+    """Raises RolledBack if the change has been rolled back before it was made."""
+    if pending_of(instance, host).get("token") != known.token or not host.exists(folder_of(instance) + "/armed"):
+        raise RolledBack("the change was rolled back before it was complete: " + _why(instance, known, host))
 
 
-def leave(instance: str, name: str, text: str, host: Host) -> None:
-    """Put a file into the folder of the change."""
-    host.write(posixpath.join(folder_of(instance), name), text, 0o600)
+def _why(instance: str, known: Confirmation, host: Sight) -> str:
+    """Why a change was rolled back while it was being made: the script that does so says it once it is done."""
+    late = "it took longer than its {0} s".format(known.seconds)
+    _await_end(instance, known, host, SHORTLY)
+    token, _outcome, _at, why = [*(host.read(last_of(instance)) or "").split(None, 3), "", "", "", ""][:4]
+    if token != known.token or not why:
+        return late + ", or a service reloaded the rules meanwhile"
+    return late if shlex.quote(why.strip()) == reason(known, origin(host)) else why.strip()
 
 
 def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> None:
@@ -225,22 +200,24 @@ def ready(instance: str, known: Confirmation, host: Host, forget: str = "") -> N
     """
     check_armed(instance, known, host)
     if forget:
-        leave(instance, "forget", forget, host)
-    leave(instance, "ready", "", host)
+        leave(instance, known.token, "forget", forget, host)
+    # From the moment that this is there, somebody may have confirmed the change.
+    if not leave(instance, known.token, "ready", "", host):
+        check_armed(instance, known, host)
 
 
 def _claim(instance: str, known: Confirmation, host: Host) -> bool:
     """Claim a change to roll it back: False if the timer is doing so, or has done so."""
-    if _pending(instance, host).get("token") != known.token:
+    if pending_of(instance, host).get("token") != known.token:
         return False
     folder = folder_of(instance)
     return any(host.rename("{0}/{1}".format(folder, name), folder + "/reverting") for name in ("armed", "confirming"))
 
 
-def _await_end(instance: str, known: Confirmation, host: Sight) -> bool:
+def _await_end(instance: str, known: Confirmation, host: Sight, most: int = LONGEST) -> bool:
     """Whether the timer has finished its rollback."""
-    for _each in range(2 * LONGEST):
-        if _pending(instance, host).get("token") != known.token:
+    for _each in range(2 * most):
+        if pending_of(instance, host).get("token") != known.token:
             return True
         host.sleep(0.5)
     return False
@@ -251,7 +228,7 @@ def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, 
 
     ``prepared`` is what it was armed with. The caller forgets connections, because it can judge each of them.
     """
-    pending = _pending(instance, host)
+    pending = pending_of(instance, host)
     if not _claim(instance, known, host):
         # The timer was faster. What was done since must still be undone.
         if not _await_end(instance, known, host):
@@ -260,7 +237,7 @@ def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, 
             known = arm(instance, None, prepared, host)
         except RolledBack:
             return ""  # by the loader, with the same scripts
-        pending = _pending(instance, host)
+        pending = pending_of(instance, host)
         _claim(instance, known, host)
     return _restore(instance, pending, why, host, FORGOTTEN)
 
@@ -292,7 +269,7 @@ def _keep(instance: str, token: str, said: str, host: Host) -> Kept:
     process kept it.
     """
     script = ["sh", folder_of(instance) + "/keep", said, time_of_day(host.now())]
-    commit = _pending(instance, host).get("commit", "")
+    commit = pending_of(instance, host).get("commit", "")
     done = host.run(script)
     if done.rc not in (0, UNFINISHED) and (host.exists(folder_of(instance) + "/decided") or host.exists(commit)):
         done = host.run(script)
@@ -322,7 +299,7 @@ class Answer:
 def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
     """Confirm or roll back a pending change: the one with this token or, without a token, any."""
     folder = folder_of(instance)
-    pending = _pending(instance, sight)
+    pending = pending_of(instance, sight)
     if not pending.get("until") or (token and pending["token"] != token):
         return _known(instance, token, sight)
     host = sight.acting()
@@ -365,7 +342,7 @@ def _restore(instance: str, pending: t.Mapping[str, t.Any], why: str, host: Host
     done = host.run(["sh", folder_of(instance) + "/restore", why, *words])
     # It tries several times, and says the same each time.
     said = "; ".join(dict.fromkeys(line.strip() for line in done.err.splitlines())) or "exit code {0}".format(done.rc)
-    if done.rc != 0 and _pending(instance, host).get("token") == pending["token"]:
+    if done.rc != 0 and pending_of(instance, host).get("token") == pending["token"]:
         again = "at {0}".format(pending["until"]) if pending["until"] else "once this run has ended"
         return "it is not rolled back yet ({0}); its timer tries again {1}".format(said, again)
     stop_timer(instance, host)
@@ -380,7 +357,7 @@ def _outcome(instance: str, token: str, host: Sight) -> Answer:
         known = _known(instance, token, host)
         if known.was:
             return known
-        if _pending(instance, host).get("token") != token:
+        if pending_of(instance, host).get("token") != token:
             # The outcome is written before the folder is removed.
             return _known(instance, token, host)
         host.sleep(0.5)

@@ -102,7 +102,7 @@ else
     outcome=failed
     say "{instance}: not rolled back completely; inspect this host: $why"
 fi
-echo "{token} $outcome $(date +%H:%M:%S)" > {folder}.last
+printf '%s\n' "{token} $outcome $(date +%H:%M:%S) $why" > {folder}.last
 [ ! -e back ] || [ "$2" = {forgotten} ] || mv -f back {folder}.forget
 cd / && mv {folder} {folder}.gone && rm -rf {folder}.gone
 """

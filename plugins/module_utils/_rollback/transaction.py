@@ -43,7 +43,7 @@ class Transaction:
         try:
             self._known = self._arm()
             warnings = self.make()
-            rollback.check_armed(self._instance, self._known, self._host)
+            self.check_armed()
             self.verify()
             return warnings + self.prove() + self._keep(self._known)
         except Outdated:
@@ -62,6 +62,11 @@ class Transaction:
             rollback.end_unmade(self._instance, known, self._host)
             raise Outdated
         return known
+
+    def check_armed(self) -> None:
+        """Raises RolledBack if the change has been rolled back while it was being made."""
+        if self._known:
+            rollback.check_armed(self._instance, self._known, self._host)
 
     def prepare(self) -> None:
         """What has to be known before anything is armed."""
@@ -121,7 +126,7 @@ class Transaction:
 
 def finish_decided(instance: str, commit: str, sight: Sight) -> None:
     """Finish a change that was decided before a power failure, where no loader has done so."""
-    if not sight.is_root() or not sight.exists(commit) or sight.exists(rollback.folder_of(instance)):
+    if not sight.is_root() or not sight.exists(commit) or sight.exists(rollback.change_of(instance)):
         return
     host = sight.acting()
     done = host.run(["sh", commit]) if host else None

@@ -92,7 +92,7 @@ uptime() {
 }
 # Whether a change is under way. Once it is decided to keep it, what is loaded is what was applied.
 undecided() {
-    [ -d "$run/$1" ] && [ ! -e "$run/$1/decided" ]
+    [ -e "$run/$1/change.json" ] && [ ! -e "$run/$1/decided" ]
 }
 # Whether the live rules are those that were loaded. Nobody can say while a change is under way.
 rules_as_applied() {

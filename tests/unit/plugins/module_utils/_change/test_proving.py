@@ -38,13 +38,18 @@ def proofs(monkeypatch):
     return found, asked
 
 
+def after(proven, seconds, host):
+    proven.attempt(seconds, host)
+    return proven.judged()
+
+
 def test_a_promise_that_breaks_fails_the_change(host, proofs):
     found, asked = proofs
     found += [[SENT, SOUND], [SOUND]]
     proven = proving.Proving("required", OLD, NEW)
     proven.prepare("default", host)
     with pytest.raises(proving.Unproven) as caught:
-        proven.after(30, host)
+        after(proven, 30, host)
     said = "proof: office reaches the Internet is broken: nothing came out of ppp0"
     assert caught.value.problems == (said, proving.KEPT_ANYWAY)
     assert not proven.excuses(caught.value, host)
@@ -56,16 +61,16 @@ def test_what_is_as_broken_without_the_change_is_excused(host, proofs):
     found += [[SENT], [SENT, LATER], [SENT]]
     proven = proving.Proving("required", OLD, NEW)
     with pytest.raises(proving.Unproven) as caught:
-        proven.after(None, host)
+        after(proven, None, host)
     assert proven.excuses(caught.value, host)
-    assert proven.after(None, host) == ("proof: " + proving.sentence(SENT),)
+    assert after(proven, None, host) == ("proof: " + proving.sentence(SENT),)
     # The next run knows that something is broken, so it measures first.
     host.write("/run/ipmasq/default.proof", '{"broken": ["x"]}', 0o600)
     later = proving.Proving("required", OLD, NEW)
     found += [[SENT], [SENT, LATER]]
     later.prepare("default", host)
     with pytest.raises(proving.Unproven) as caught:
-        later.after(None, host)
+        after(later, None, host)
     assert caught.value.problems[0] == "proof: " + proving.sentence(LATER)
     assert not later.excuses(caught.value, host)
     assert [mss for mss, _longest in asked] == ["pmtu", "keep", "pmtu", "keep", "pmtu"]
@@ -76,7 +81,7 @@ def test_nothing_excuses_a_first_run_or_another_error(host, proofs):
     found += [[SENT]]
     first = proving.Proving("required", None, NEW)
     with pytest.raises(proving.Unproven) as caught:
-        first.after(None, host)
+        after(first, None, host)
     assert not first.excuses(caught.value, host)
     assert not proving.Proving("required", OLD, NEW).excuses(ValueError(), host)
 
@@ -85,17 +90,17 @@ def test_many_are_counted(host, proofs):
     many = [Result("reach", "lan {0}".format(number), (), "broken", "x") for number in range(30)]
     proofs[0].append(many)
     with pytest.raises(proving.Unproven) as caught:
-        proving.Proving("required", None, NEW).after(None, host)
+        after(proving.Proving("required", None, NEW), None, host)
     assert len(caught.value.problems) == proving.MOST_TOLD + 2
     assert caught.value.problems[-2] == "and 20 more promises"
 
 
-@pytest.mark.parametrize(("mode", "after"), [("off", NEW), ("required", None), ("required", {"items": {}})])
-def test_nothing_is_sent_where_nothing_is_to_be_proven(host, proofs, mode, after):
+@pytest.mark.parametrize(("mode", "wanted"), [("off", NEW), ("required", None), ("required", {"items": {}})])
+def test_nothing_is_sent_where_nothing_is_to_be_proven(host, proofs, mode, wanted):
     host.write("/run/ipmasq/default.proof", '{"broken": ["x"]}', 0o600)
-    proven = proving.Proving(mode, OLD, after)
+    proven = proving.Proving(mode, OLD, wanted)
     proven.prepare("default", host)
-    assert proven.after(None, host) == () and proven.report is None and proven.notes == ()
+    assert after(proven, None, host) == () and proven.report is None and proven.notes == ()
     assert proofs[1] == []
 
 
@@ -112,15 +117,15 @@ def test_no_time_beside_another_proof_is_no_proof(host, monkeypatch, mode):
     proven = proving.Proving(mode, OLD, NEW)
     proven.prepare("default", host)
     if mode == "report":
-        assert proven.after(30, host) == () and proven.notes
+        assert after(proven, 30, host) == () and proven.notes
         return
     with pytest.raises(proving.Untried) as caught:
-        proven.after(30, host)
+        after(proven, 30, host)
     assert caught.value.problems[0].startswith("proof: no promise was tried: another proof has been running for 7.5 s")
     assert not proven.excuses(caught.value, host)
     assert asked == [(7.5, 7.5)]
     with pytest.raises(proving.Untried):
-        proven.after(None, host)
+        after(proven, None, host)
     assert asked[1:] == [(15.0, 60.0)]
 
 
@@ -135,7 +140,7 @@ def test_another_proof_is_waited_for_before_the_change(host, proofs, monkeypatch
 def test_what_cannot_be_measured_is_one_sentence_for_each_reason(host, proofs):
     proofs[0].append([LOST, LOST, SOUND])
     proven = proving.Proving("required", None, NEW)
-    assert proven.after(None, host) == ()
+    assert after(proven, None, host) == ()
     assert proven.notes == ("proof: 2 of 3 promises cannot be measured: lab0 is down",)
     counts = {"holds": 1, "broken": 0, "unmeasurable": 2}
     assert proven.record(host) == {"at": "2026-11-28T10:20:30Z", "seconds": 0.3, "counts": counts, "broken": []}
@@ -144,6 +149,6 @@ def test_what_cannot_be_measured_is_one_sentence_for_each_reason(host, proofs):
 def test_a_bug_in_the_proof_is_told_and_fails_nothing(host, monkeypatch):
     monkeypatch.setattr(proving, "prove", lambda *_words: 1 // 0)
     proven = proving.Proving("required", OLD, NEW)
-    assert proven.after(None, host) == ()
+    assert after(proven, None, host) == ()
     (note,) = proven.notes
     assert note.startswith("proof: the proof broke off, which is a bug in ipmasq.linux")

@@ -141,6 +141,30 @@ def test_a_change_that_meets_the_loader_is_not_begun(held, pending):
     assert not [path for path in host.files if path.startswith(FOLDER)]
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("nobody confirmed the change by root before 14:05:30", "it took longer than its 30 s"),
+        ("a service reloaded the rules", "a service reloaded the rules"),
+        ("", "it took longer than its 30 s, or a service reloaded the rules meanwhile"),
+    ],
+)
+def test_whoever_took_it_back_has_said_why(host, why, said):
+    known = armed(host)
+    host.remove_tree(FOLDER)
+    host.files[FOLDER + ".last"] = "secret reverted 14:05:30 {0}\n".format(why)
+    with pytest.raises(rollback.RolledBack) as caught:
+        rollback.ready("default", known, host)
+    assert caught.value.problems == ("the change was rolled back before it was complete: " + said,)
+
+
+def test_a_folder_without_a_change_is_in_nobodys_way(host):
+    host.files[FOLDER + "/proof"] = "{}"
+    rollback.check_free("default", host)
+    made(host)
+    assert FOLDER + "/proof" not in host.files and FOLDER + "/ready" in host.files
+
+
 def taken_back(host, known):
     return rollback.take_back("default", known, rollback.Prepared(BACK, KEEP), "it failed", host)
 
@@ -340,9 +364,3 @@ def test_somebody_elses_change_is_waited_for(host):
     rollback.await_others(60, host)
     rollback.check_free("default", host)
     host.sleep = sleep
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
-def test_a_damaged_record_of_a_proof_is_none(host, text):
-    host.write("/run/ipmasq/default.proof", text, 0o600)
-    assert rollback.last_proof("default", host) is None
