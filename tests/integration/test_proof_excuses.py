@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import ONE_LAN
+from helpers import OFFICE, ONE_LAN, wire
 from sandbox import sh
 from test_proof import proved
 from test_proof_of_a_change import CAUSES, HOPS
@@ -43,6 +43,20 @@ def test_what_another_table_refuses_is_closed(gate, net, priority):
     assert counts(gate, input="protect", **ONE_LAN)["broken"] == 0
     sh("nft delete table inet site; " + REFUSES.format("forward", priority, "admin-prohibited"))
     assert counts(gate, input="protect", mss="keep", **ONE_LAN)["broken"] == 0
+
+
+@pytest.mark.parametrize("by", ["nft", "iptables-legacy"])
+def test_refusals_of_many_wans_are_closed(nft, wires, by):
+    """Of more promises than culprits are looked for, while iptables-legacy is in use."""
+    more = {"wan{0}".format(n): "198.51.100.{0}/30 2001:db8:e{1}::2/64".format(n * 16 + 2, n) for n in range(2, 8)}
+    wire(**more)
+    if by == "nft":
+        sh("iptables-legacy -N theirs; ip6tables-legacy -N theirs; " + REFUSES.format("input", -10, "port-unreachable"))
+    for program in ("iptables-legacy", "ip6tables-legacy") if by == "iptables-legacy" else ():
+        sh("{0} -A INPUT -i wan+ -p tcp -j REJECT; {0} -A INPUT -i wan+ -p udp -j REJECT".format(program))
+    wans = [{"interface": name} for name in ("wan0", *more)]
+    found = counts(nft, input="protect", wans=wans, lans=[OFFICE])
+    assert found["broken"] == 0 and found["holds"] > 100
 
 
 def test_a_refusal_of_the_kernel_is_a_breach(nft, wires, monkeypatch):
@@ -82,7 +96,12 @@ def test_a_dead_line_excuses_no_forward_that_leads_elsewhere(nft, wires):
 
 
 #: What keeps a LAN with a rate from the Internet; the last one takes answers away, which no rate is for.
-NO_RATE = {"wrong source": WRONG, "dropped": CUT_OFF, "no route": "ip route add blackhole 192.168.1.128/25"}
+NO_RATE = {
+    "wrong source": WRONG,
+    "dropped": CUT_OFF,
+    "dropped by iptables-legacy": "iptables-legacy -t mangle -I FORWARD -i lan0 -j DROP",
+    "no route": "ip route add blackhole 192.168.1.128/25",
+}
 
 
 @pytest.mark.parametrize("cause", NO_RATE)
@@ -90,12 +109,14 @@ def test_a_rate_excuses_what_it_stops(gate, net, cause):
     given = {"outbound": [{"name": "slow", "source": ["office"], "rate": "50/second"}], **ALONE}
     assert counts(gate, **given)["broken"] == 0
     gate.absent()
-    sh(NO_RATE[cause])
+    sh("export XTABLES_LOCKFILE={0}/xtables.lock; {1}".format(gate.host.root, NO_RATE[cause]))
     assert "office reaches the Internet through wan0" in refused(gate, **given)
 
 
-def test_a_rate_that_is_used_up_is_no_fault(gate, net):
-    """By the probe itself: one packet a day."""
+@pytest.mark.parametrize("legacy", ["", "iptables-legacy -A OUTPUT -d 192.0.2.9 -j DROP"])
+def test_a_rate_that_is_used_up_is_no_fault(gate, net, legacy):
+    """By the probe itself: one packet a day. Where counters have to be read, too."""
+    sh("export XTABLES_LOCKFILE={0}/xtables.lock; {1}".format(gate.host.root, legacy))
     slow = {"name": "slow", "source": ["office"], "rate": "1/day"}
     found = counts(gate, outbound=[slow], **ALONE)
     assert found["broken"] == 0 and found["unmeasurable"] > 0

@@ -114,12 +114,12 @@ class _Judge:
 
     def unheard(self) -> _Found:
         """Only a rule of somebody else stops the packet in any case, or changes it so that one of ours does."""
-        found = self._ended(self._end) if self._end else None
+        found = self._ended(self._end) if self._end else self._rose_elsewhere()
         return found if found and found.by == OTHER else None
 
     def spent(self) -> _Found:
         """Our rule may stop it, and translation may drop it; what does not get that far is lost for another reason."""
-        if self._end or not self._flight or self._evidence.before:
+        if self._end or not self._flight or self._evidence.shared or self._rose(counters.STOPS):
             return self.unheard()
         return None if self._flight.reached("forward", "postrouting") else self._by_trace()
 
@@ -179,6 +179,11 @@ class _Judge:
                     return Culprit(earlier.by, "{0}; then {1}".format(earlier.words, words))
                 return Culprit(GATEWAY, _own(rise.text, words)) if own else Culprit(OTHER, words)
         return None
+
+    def _rose_elsewhere(self) -> _Found:
+        """What stops a packet, if no rule of ours may have done it, too."""
+        own = any(each.chain.startswith("IPMASQ-") and each.target in counters.STOPS for each in self._rises())
+        return None if own else self._rose(counters.STOPS)
 
     # --- Rules in words ---------------------------------------------------------------------------------------------
 

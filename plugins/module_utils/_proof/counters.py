@@ -71,6 +71,15 @@ def rose(before: Counts, after: Counts, packet: Packet) -> t.List[Rose]:
     ]
 
 
+def moved_once(rest: Counts, before: Counts, after: Counts) -> Counts:
+    """What rose by one while one packet was sent, and not at all in the time before, ``rest``: others move counters."""
+    return {
+        key: (count, each)
+        for key, (count, each) in after.items()
+        if key in rest and key in before and (before[key][0] - rest[key][0], count - before[key][0]) == (0, 1)
+    }
+
+
 def _may_meet(text: str, packet: Packet) -> bool:
     """Whether the rule's protocol is that of the packet, as other packets move counters, too."""
     words = shlex.split(text)

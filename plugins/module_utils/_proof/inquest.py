@@ -22,14 +22,17 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
     from .exchange import Run
     from .model import Ground, Result
-    from .watch import Evidence
+    from .watch import Evidence, Send
 
-#: For this many broken promises at most, the culprit is looked for; counters must be read for each one separately.
-MOST, MOST_COUNTED = 48, 12
+#: For this many broken promises at most, the culprit is looked for; counters must be read for each one separately, and
+#: for what may rightly be lost, twice. Whether a refusal is somebody else's is looked for in any case.
+MOST, MOST_COUNTED, MOST_DOUBTED = 48, 12, 6
 #: Seconds without any packet until nothing more is awaited, and at most.
 QUIET, LONGEST = 0.1, 0.5
 
 Judged = t.Tuple[Talk, "Result"]
+#: The outcome of another attempt, and who is to blame.
+_Now = t.Tuple[str, Culprit]
 
 
 def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Ground, run: Run) -> t.List[Result]:
@@ -40,24 +43,81 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
     """
     selects = functools.lru_cache(maxsize=None)(lambda family: routing.selects(family, run.host))
     results = [(talk, _permitted(talk, result, run.host, selects)) for talk, result in results]
-    broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN][:MOST]
+    broken = [at for at, (_talk, result) in enumerate(results) if result.outcome == BROKEN]
+    refused = [at for at in broken if results[at][1].reason == TURNED_AWAY]
     doubtful = [at for at, (talk, _result) in enumerate(results) if talk.doubt][:MOST]
+    chosen = list(dict.fromkeys([*broken[:MOST], *refused, *doubtful]))
     found = [result for _talk, result in results]
-    watch = Watch(run.loop, list(run.loop.places), run.host)
-    first = {at: results[at][0] for at in broken + doubtful}
-    again = {at: type(talk)(talk.promise, next(run.numbers), ground.magic) for at, talk in first.items()}
-    for at, talk in again.items():
-        talk.earlier = first[at]
-    groups = [[at] for at in broken[:MOST_COUNTED]] + [doubtful] if watch.legacy else [broken + doubtful]
-    if again:
-        watch.begin(setting.trace(ground, run.loop.places))
-        try:
-            for group in filter(None, groups):
-                found_now = _once({at: again[at] for at in group}, signs, watch, run)
-                found = [_merged(result, first.get(at), found_now.get(at)) for at, result in enumerate(found)]
-        finally:
-            watch.end()
+    if chosen:
+        look = _Look({at: results[at][0] for at in chosen}, signs, ground, run)
+        found = look.merged(found, (broken[:MOST_COUNTED], refused, doubtful))
     return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
+
+
+class _Look:
+    """A closer look at some conversations, by their places in the list of results."""
+
+    def __init__(self, first: t.Mapping[int, Talk], signs: t.Sequence[Talk], ground: Ground, run: Run) -> None:
+        self._first, self._signs, self._ground, self._run = first, signs, ground, run
+        self._watch = Watch(run.loop, list(run.loop.places), run.host)
+
+    def merged(self, found: t.List[Result], singly: t.Tuple[t.Sequence[int], ...]) -> t.List[Result]:
+        """The results by then. ``singly``: what is broken, refused and doubtful, if counters have to be read."""
+        self._watch.begin(setting.trace(self._ground, self._run.loop.places))
+        try:
+            found = self._with(found, self._at_once(list(self._first)))
+            broken, refused, doubtful = singly if self._watch.legacy else ((), (), ())
+            for at in dict.fromkeys((*broken, *refused)):
+                if self._in_time and found[at].outcome == BROKEN and not found[at].by:
+                    found = self._with(found, self._once({at: self._anew(at)}, self._watch.during))
+            for at in self._few([at for at in doubtful if found[at].outcome == UNMEASURABLE]):
+                found = self._with(found, self._surely(at))
+        finally:
+            self._watch.end()
+        return found
+
+    @property
+    def _in_time(self) -> bool:
+        return self._run.host.clock() <= self._run.until
+
+    def _with(self, found: t.Sequence[Result], now: t.Mapping[int, _Now]) -> t.List[Result]:
+        return [_merged(result, self._first.get(at), now.get(at)) for at, result in enumerate(found)]
+
+    def _at_once(self, chosen: t.Sequence[int]) -> t.Dict[int, _Now]:
+        """All of them together. Where counters of iptables-legacy count, only what somebody else's rule of nf_tables
+        has done is known then.
+        """
+        shared = bool(self._watch.legacy)
+        now = self._once({at: self._anew(at) for at in chosen}, functools.partial(self._watch.during, shared=shared))
+        if not shared:
+            return now
+        return {at: (outcome, who if who.by == OTHER else Culprit()) for at, (outcome, who) in now.items()}
+
+    def _few(self, doubtful: t.Sequence[int]) -> t.List[int]:
+        """One of each sort."""
+        sorts: t.Dict[t.Tuple[str, str, str], int] = {}
+        for at in doubtful:
+            for each in self._first[at].sent[-1:]:
+                sorts.setdefault((each.place, each.packet.family, each.packet.protocol), at)
+        return list(sorts.values())[:MOST_DOUBTED]
+
+    def _surely(self, at: int) -> t.Dict[int, _Now]:
+        """Twice, because an alarm that is false would be worse than none, and others may move a counter, too."""
+        found: t.List[_Now] = []
+        while self._in_time and len(found) < 2:
+            found.append(self._once({at: self._anew(at)}, self._watch.alone)[at])
+        sure = len(found) == 2 and (found[0] == found[1] or HOLDS in (found[0][0], found[1][0]))
+        return {at: max(found, key=lambda each: each[0] == HOLDS)} if sure else {}
+
+    def _anew(self, at: int) -> Talk:
+        first = self._first[at]
+        talk = type(first)(first.promise, next(self._run.numbers), self._ground.magic)
+        talk.earlier = first
+        return talk
+
+    def _once(self, talks: t.Mapping[int, Talk], watched: t.Callable[[Send], Evidence]) -> t.Dict[int, _Now]:
+        evidence = watched(lambda listen: _send(list(talks.values()), self._signs, self._run, listen))
+        return {at: (talk.outcome, _culprit(talk, evidence, self._run)) for at, talk in talks.items()}
 
 
 def _permitted(talk: Talk, result: Result, host: Host, selects: t.Callable[[str], bool]) -> Result:
@@ -98,13 +158,6 @@ def _yielding(talk: Talk, result: Result) -> Result:
     if not talk.promise.yields or result.outcome != BROKEN or ours:
         return result
     return replace(result, outcome=UNMEASURABLE, reason=talk.promise.yields, by="", cause="")
-
-
-def _once(
-    talks: t.Mapping[int, Talk], signs: t.Sequence[Talk], watch: Watch, run: Run
-) -> t.Dict[int, t.Tuple[str, Culprit]]:
-    evidence = watch.during(lambda listen: _send(list(talks.values()), signs, run, listen))
-    return {at: (talk.outcome, _culprit(talk, evidence, run)) for at, talk in talks.items()}
 
 
 def _send(talks: t.Sequence[Talk], signs: t.Sequence[Talk], run: Run, listen: t.Callable[[], None]) -> None:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import counters, setting, trace
 from .ground import asked
@@ -22,8 +22,12 @@ if t.TYPE_CHECKING:  # pragma: no cover
 LEGACY = {"ip": "/proc/net/ip_tables_names", "ip6": "/proc/net/ip6_tables_names"}
 PROGRAMS = {"ip": "iptables", "ip6": "ip6tables"}
 WAYS = ("ingress", "egress")
+#: Seconds in which counters show whether others move them.
+REST = 0.1
 
 Filters = t.Dict[t.Tuple[str, ...], t.Tuple[int, str]]
+
+Send = t.Callable[[t.Callable[[], None]], None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Evidence:
     before: t.Mapping[str, counters.Counts] = field(default_factory=dict)  # by family, of iptables-legacy
     after: t.Mapping[str, counters.Counts] = field(default_factory=dict)
     filters: t.Mapping[t.Tuple[str, str], t.Tuple[str, ...]] = field(default_factory=dict)  # of tc, that met packets
+    shared: bool = False  # by packets of several promises, so that counters say nothing about one of them
 
 
 class Watch:
@@ -55,7 +60,7 @@ class Watch:
         if self._kernel:
             self._kernel.__exit__()
 
-    def during(self, send: t.Callable[[t.Callable[[], None]], None]) -> Evidence:
+    def during(self, send: Send, shared: bool = False) -> Evidence:
         """``send`` sends packets, and calls what it gets now and then, as the kernel's news want to be read."""
         told: t.List[trace.Event] = []
 
@@ -65,11 +70,20 @@ class Watch:
                 told.extend(trace.events(data))
                 data = self._kernel.heard() if self._kernel else b""
 
-        before, filters = self._counts(), self._filters()
+        before, filters = {} if shared else self._counts(), self._filters()
         send(listen)
         listen()
-        after = self._counts()
-        return Evidence(bool(self._kernel), tuple(trace.flights(told)), before, after, taken(filters, self._filters()))
+        after = {} if shared else self._counts()
+        flights, met = tuple(trace.flights(told)), taken(filters, self._filters())
+        return Evidence(bool(self._kernel), flights, before, after, met, shared)
+
+    def alone(self, send: Send) -> Evidence:
+        """The same for one packet; only counters that nobody else moves."""
+        rest = self._counts()
+        self._host.sleep(REST)
+        found = self.during(send)
+        known = {family: (rest.get(family, {}), found.before.get(family, {})) for family in found.after}
+        return replace(found, after={of: counters.moved_once(*known[of], each) for of, each in found.after.items()})
 
     def _legacy(self) -> t.Iterator[t.Tuple[str, str]]:
         for family, path in LEGACY.items():
