@@ -46,9 +46,9 @@ def wires():
     made.close()
 
 
-def proved(gate):
+def proved(gate, extent=proving.PACKETS):
     gateway = declared.read(DECLARATION.of(gate.state()).intent)
-    return proving.prove(gateway, facts.read_facts(gate.host), gate.host)
+    return proving.prove(gateway, facts.read_facts(gate.host), gate.host, extent)
 
 
 def broken(gate, kind=""):

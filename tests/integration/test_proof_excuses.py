@@ -14,7 +14,7 @@ from test_proof_of_a_change import CAUSES, HOPS
 from test_proof_of_sound_hosts import ALONE, CUT_OFF, LAN4, WEB, counts, refused
 from topology import WAN4, Topology
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._proof import prove
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof import judge, prove
 
 
 @pytest.fixture
@@ -93,6 +93,17 @@ def test_a_dead_line_of_two_excuses_no_rule_of_others(gate, net, cause):
 def test_a_dead_line_excuses_no_forward_that_leads_elsewhere(nft, wires):
     sh("ip route replace default via 203.0.113.99; " + ELSEWHERE)
     assert "port forward 'web' from wan0 (tcp 443, IPv4) is broken" in refused(nft, port_forwards=[WEB], **ALONE)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 1.0, 1.5])
+def test_a_dead_line_leaves_time_for_what_must_not_pass(nft, wires, seconds):
+    """As with a confirm_timeout of 1, 4 or 6: the silence of the line used to take all of it."""
+    sh("ip route replace default via 203.0.113.99 dev wan0; ip -6 route del default")
+    nft.apply(proof="off", **ONE_LAN)
+    sh("nft insert rule inet ipmasq forward accept")
+    found = proved(nft, prove.Extent(seconds))
+    assert "office is closed from wan0 (tcp, IPv4)" in [each.name for each in found.broken]
+    assert not [each for each in found.results if each.reason == judge.LATE]
 
 
 #: What keeps a LAN with a rate from the Internet; the last one takes answers away, which no rate is for.

@@ -172,3 +172,26 @@ def test_the_probe_sends_what_a_real_host_sends(nft, wires, flood):
     assert wires.tcp("office", "wan", WAN4) == GATE4
     asked = {"from": "192.168.1.10", "to": WAN4, "port": 443, "protocol": "tcp", "instance": "default"}
     assert gateway_explain(asked, nft.host)["passes"] is True
+
+
+# --- Limits for one host --------------------------------------------------------------------------------------------
+
+#: As connlimit does: no more than these connections of one client, or of one host outside.
+LIMIT = (
+    "nft add table inet few; nft 'add set inet few c {{type ipv4_addr; flags dynamic;}}'; "
+    "nft 'add chain inet few f {{type filter hook forward priority -5;}}'; "
+    "nft 'add rule inet few f iifname {0} ct state new add @c {{ ip saddr ct count over {1} }} reject'"
+)
+
+
+@pytest.mark.parametrize(("link", "most"), [("lan0", 10), ("wan0", 10)])
+def test_no_limit_for_one_host_is_reached(nft, wires, link, most):
+    sh(LIMIT.format(link, most))
+    numbers = range(40)
+    outbound = [
+        {"name": "o{0}".format(number), "port": [str(8000 + number)], "protocol": ["tcp"], "action": "accept"}
+        for number in numbers
+    ]
+    forwards = [dict(WEB, name="f{0}".format(number), port=[str(8000 + number)]) for number in numbers]
+    found = counts(nft, outbound=outbound, port_forwards=forwards, **ALONE)
+    assert found["broken"] == 0 and found["holds"] > 80

@@ -19,6 +19,7 @@ from .._base.errors import GatewayError
 from .._base.origin import utc
 from .._facts.links import read_facts
 from .._parts.declaration import DECLARATION
+from .._proof.judge import LATE
 from .._proof.loop import PATIENCE as WAIT
 from .._proof.model import UNMEASURABLE, Report
 from .._proof.prove import LONGEST, Extent, prove, wait
@@ -61,6 +62,14 @@ class Untried(GatewayError):  # noqa: N818 - reads as what it is
         super().__init__(told.format(why), KEPT_ANYWAY)
 
 
+class Untimely(GatewayError):  # noqa: N818 - reads as what it is
+    """There was no time to try what must not pass."""
+
+    def __init__(self, late: t.Sequence[Result]) -> None:
+        told = "proof: there was no time to try {0} promises of what must not pass, such as: {1}; raise confirm_timeout"
+        super().__init__(told.format(len(late), late[0].name), KEPT_ANYWAY)
+
+
 class Proving:
     """The proof of one change. ``before`` and ``after`` are the intent as the state file has it."""
 
@@ -98,8 +107,8 @@ class Proving:
     def judged(self) -> t.Tuple[str, ...]:
         """What the attempt says about the change. Returns warnings.
 
-        Raises Unproven if the change breaks promises, and Untried if another proof has taken the time, where proof is
-        required.
+        Where proof is required, raises Unproven if the change breaks promises, Untried if another proof has taken the
+        time, and Untimely if there was none to try what must not pass.
         """
         if not self.report:
             return ()
@@ -109,6 +118,9 @@ class Proving:
         broken = [each for each in self.report.broken if (each.kind, each.name) not in known]
         if broken and self._mode == "required":
             raise Unproven(broken)
+        late = [each for each in self.report.results if each.reason == LATE]
+        if late and self._mode == "required":
+            raise Untimely(late)
         return tuple("proof: {0}".format(sentence(each)) for each in self.report.broken)
 
     def excuses(self, error: BaseException, host: Host) -> bool:

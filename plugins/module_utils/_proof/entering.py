@@ -25,7 +25,6 @@ from .places import (
     everywhere,
     families,
     hops,
-    host_outside,
     inside,
     intruder,
     is_public,
@@ -175,7 +174,7 @@ def _stranger(oracle: Oracle, item: t.Any, family: str) -> str:
     """A host outside that may use an item; empty if only clients inside may."""
     peers = of_family(item.source, family)
     if not item.source:
-        return host_outside(oracle.ground, family)
+        return oracle.host_outside(family)  # many hosts limit how many connections one outside may have
     networks = [net for lan in oracle.gateway.lans for net in lan.networks]
     return next((one_of(net) for net in peers if not overlaps([net], networks)), "")
 
@@ -289,7 +288,7 @@ def _mapped(oracle: Oracle, item: NatItem, wan: str, client: t.Tuple[str, str]) 
     name = words.format(item.name, wan, interface, sort_of("tcp", family))
     key = ("nat/" + item.name,)
     peers = of_family(item.destination, family)
-    nobodys = host_outside(ground, family) if item.inbound else intruder(ground, family)
+    nobodys = oracle.host_outside(family) if item.inbound else intruder(ground, family)
     stranger = one_of(peers[0]) if peers else nobodys
     lacks = lack_of(ground, wan)
     if item.destination:

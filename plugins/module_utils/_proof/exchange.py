@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Seconds to wait for packets that always get through, where the host is busy.
 SLOW = 3.0
+#: So many settled conversations keep their connections. Many hosts limit how many one client may have, to ten or so.
+MOST_OPEN = 4
 
 
 class Run(t.NamedTuple):
@@ -38,6 +40,7 @@ class Exchange:
         self._run = run
         self._numbered = {talk.number: talk for talk in talks}
         self._asking = [talk for talk in talks if talk.promise.asks]
+        self._over: t.List[Talk] = []
         self.alive: t.Set[str] = set()
 
     def begin(self, talks: t.Iterable[Talk]) -> None:
@@ -65,7 +68,20 @@ class Exchange:
                 self.alive.add(talk.sent[-1].place)
                 if talk.take(seen):
                     self._send(talk)
+                elif talk.settled:
+                    self._let_go(talk)
         return bool(come)
+
+    def _let_go(self, talk: Talk) -> None:
+        """End the connections of settled conversations, a few at a time."""
+        self._over += [talk] if talk not in self._over else []
+        if len(self._over) > MOST_OPEN:
+            self._run.loop.let_go([each.packet for over in self._over for each in over.sent])
+            self._over.clear()
+
+    def allow(self, seconds: float) -> None:
+        """At least so much time from now on."""
+        self._run = self._run._replace(until=max(self._run.until, self._run.host.clock() + seconds))
 
     def drain(self, alive: t.Iterable[Talk]) -> None:
         """Wait until the host has dealt with everything; until then, silence on a busy host says nothing.

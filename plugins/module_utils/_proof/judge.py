@@ -21,6 +21,8 @@ SECOND_PORT = 57000
 REFUSED = "it was refused"
 #: Of a promise that nothing is answered at all.
 TURNED_AWAY = "it was refused, and has to be dropped"
+#: Why what must not pass has not been tried.
+LATE = "time ran out before anything showed that it does not pass"
 #: ICMP redirects are advice, and do not end a conversation.
 REDIRECT = {4: 5, 6: 137}
 #: What the kernel says of a neighbour that does not answer (type, codes): no route to the network, or to the host.
@@ -156,7 +158,7 @@ class Talk:
         that do not answer ARP or NDP.
         """
         if not self.settled and not self.sent:
-            self._end(UNMEASURABLE, "time ran out before its turn")
+            self._end(UNMEASURABLE, LATE if self.promise.never else "time ran out before its turn")
         if not self.settled and self.promise.quiet and self._turned_away:
             self._end(BROKEN, TURNED_AWAY)
         elif not self.settled and self.promise.never:

@@ -222,6 +222,10 @@ class Loop:
         data = packets.build(packet)
         os.write(self._pipe, struct.pack("!H", len(data)) + data)
 
+    def let_go(self, sent: t.Sequence[packets.Packet]) -> None:
+        """At once: the connections that packets began."""
+        forget(sent, self._host)
+
     def receive(self, seconds: float) -> t.List[t.Tuple[str, packets.Packet]]:
         """Everything that has come out, by interface; waits only if there is nothing."""
         found = []

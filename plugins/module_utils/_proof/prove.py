@@ -33,6 +33,8 @@ LONGEST, PATIENCE = 15.0, 1.5
 AGAIN = (0.2, 0.6)
 #: Seconds in which nothing may come, once all that has to come is there.
 QUIET = 0.1
+#: Seconds that what must not pass has in any case.
+LEAST = 0.5
 
 
 class Extent(t.NamedTuple):
@@ -122,15 +124,17 @@ def _talk(talks: t.Sequence[Talk], run: Run) -> t.Set[str]:
     wanted = [talk for talk in talks if not talk.promise.never and talk.promise.kind != ALIVE]
     exchange.begin(wanted)
     start, again = run.host.clock(), list(AGAIN)
+    longest = min(PATIENCE, (run.until - start) / 2)
     while not all(talk.settled for talk in wanted):
         passed = run.host.clock() - start
-        if passed > PATIENCE or run.host.clock() > run.until:
+        if passed > longest:
             exchange.drain(signs)
             break
         if again and passed > again[0]:
             again.pop(0)
             exchange.begin([talk for talk in wanted if not talk.settled])
         exchange.listen(0.05)
+    exchange.allow(LEAST)
     exchange.begin([talk for talk in talks if talk.promise.never])
     exchange.drain(signs)
     quiet = run.host.clock() + QUIET

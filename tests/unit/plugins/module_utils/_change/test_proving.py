@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._change import forgetting, proving
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.judge import LATE
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.model import Report, Result
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Resolved
 from ansible_collections.ipmasq.linux.tests.unit import fakes
@@ -127,6 +128,23 @@ def test_no_time_beside_another_proof_is_no_proof(host, monkeypatch, mode):
     with pytest.raises(proving.Untried):
         after(proven, None, host)
     assert asked[1:] == [(15.0, 60.0)]
+
+
+@pytest.mark.parametrize("mode", ["required", "report"])
+def test_no_time_for_what_must_not_pass_is_no_proof(host, monkeypatch, mode):
+    late = Result("closed", "office is closed from wan0", (), "unmeasurable", LATE)
+    monkeypatch.setattr(proving, "prove", lambda *_more: Report((late, late)))
+    proven = proving.Proving(mode, OLD, NEW)
+    if mode == "report":
+        assert proven.after(4, host) == () and LATE in proven.notes[0]
+        return
+    with pytest.raises(proving.Untimely) as caught:
+        proven.after(4, host)
+    assert caught.value.problems[0] == (
+        "proof: there was no time to try 2 promises of what must not pass, such as: office is closed from wan0; "
+        "raise confirm_timeout"
+    )
+    assert not proven.excuses(caught.value, host)
 
 
 def test_another_proof_is_waited_for_before_the_change(host, proofs, monkeypatch):

@@ -196,6 +196,18 @@ def test_counters_of_iptables_legacy(line, by, words):
     assert found(evidence=rose(line)) == Culprit(by, words)
 
 
+def test_what_iptables_legacy_stops_in_any_case():
+    """Where a neighbour may be dead, or a rate used up; a rule of ours may be right."""
+    theirs, ours = "[0:0] -A FORWARD -j DROP", "[0:0] -A IPMASQ-OPENS -j DROP"
+    for case in (UNHEARD, SPENT):
+        for way in (None, flight(reached="prerouting"), flight(reached="forward")):
+            assert found(case, way, evidence=rose(theirs)).words.startswith("dropped by chain FORWARD of table filter")
+            assert found(case, way, evidence=rose(ours)) == Culprit()
+            assert found(case, way, evidence=rose(theirs, ours)) == Culprit()
+            assert found(case, way, evidence=Evidence(True, shared=True)) == Culprit()
+    assert found(SPENT, flight(reached="prerouting"), Host(forwarding="0"), evidence=Evidence(True)).by == HOST
+
+
 def test_what_iptables_legacy_translates_or_lets_through():
     guard = "[0:0] -A IPMASQ-EGRESS -m comment --comment ipmasq:default/guard -j DROP"
     found_now = found(evidence=rose("[0:0] -A PREROUTING -j CT --notrack", guard))

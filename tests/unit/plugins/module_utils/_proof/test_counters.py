@@ -44,3 +44,12 @@ def test_a_packet_of_others_is_left_out():
     negated = BEFORE.replace("-p icmp", "! -p tcp")
     found = counters.rose(counters.read(negated), counters.read(negated.replace("[1:50]", "[2:1]")), TCP)
     assert "-A FORWARD ! -p tcp -j DROP" in [each.text for each in found], "rather too many than too few"
+
+
+def test_only_what_one_packet_has_moved():
+    """Not what others move as well, nor what has come since."""
+    listing = "*filter\n:FORWARD DROP [{0}:0]\n[{1}:0] -A FORWARD -i lan0 -j DROP\n[{2}:0] -A FORWARD -j DROP\n"
+    rest, before = counters.read(listing.format(1, 4, 7)), counters.read(listing.format(1, 4, 8))
+    after = counters.read(listing.format(3, 5, 9) + "[1:0] -A FORWARD -p udp -j DROP\n")
+    found = counters.moved_once(rest, before, after)
+    assert [each.text for _count, each in found.values()] == ["-A FORWARD -i lan0 -j DROP"]

@@ -26,7 +26,10 @@ class Host:
 
 class Loop:
     def __init__(self):
-        self.sent, self.come = [], []
+        self.sent, self.come, self.ended = [], [], []
+
+    def let_go(self, sent):
+        self.ended.append(sent)
 
     def send(self, place, packet):
         self.sent.append((place, packet))
@@ -90,3 +93,30 @@ def test_what_gets_through_in_any_case_comes_behind_the_rest():
     host.now, exchange.alive = 0.0, set()
     exchange.drain([sign])
     assert host.now == 0.0, "nothing to wait for where nothing gets through"
+
+
+def test_settled_conversations_keep_few_connections():
+    """Many hosts limit how many one client may have."""
+    loop, talks = Loop(), [Talk(REACH, number, 0x1234) for number in range(1, 7)]
+    exchange = Exchange(talks, Run(Host(), loop, 1.0, itertools.count(8)))
+    for talk in talks:
+        exchange.begin([talk])
+        loop.come = [("wan0", loop.sent[-1][1])]
+        exchange.listen(0)
+        loop.come = [("lan0", loop.sent[-1][1])]
+        exchange.listen(0)
+        assert talk.outcome == HOLDS
+    (ended,) = loop.ended
+    assert len({packet.mark for packet in ended}) == 5 and talks[0].sent[0].packet in ended
+
+
+def test_time_is_allowed_but_never_taken_away():
+    host, loop = Host(), Loop()
+    exchange = Exchange([], Run(host, loop, 1.0, itertools.count(8)))
+    host.now = 2.0
+    exchange.allow(0.5)
+    exchange.begin([Talk(REACH, 7, 0)])
+    assert len(loop.sent) == 1
+    exchange.allow(-9.0)
+    exchange.begin([Talk(REACH, 8, 0)])
+    assert len(loop.sent) == 2

@@ -76,3 +76,14 @@ def test_counters_of_iptables_legacy():
     assert set(found.before) == set(found.after) == {"ip"}
     assert found.before != found.after
     assert seen(Host([], [], tables="")).after == {}
+
+
+def test_counters_that_others_move_say_nothing():
+    """The host's rises with each listing: in the time before the packet, too."""
+    made, rested = watch.Watch(Loop(), ["lan0"], Host([], [])), []
+    made._host.sleep = rested.append
+    found = made.alone(lambda listen: listen())
+    assert rested == [watch.REST]
+    assert found.before and found.after == {"ip": {}}
+    shared = watch.Watch(Loop(), ["lan0"], Host([], [])).during(lambda listen: listen(), shared=True)
+    assert (shared.before, shared.after, shared.shared) == ({}, {}, True)
