@@ -136,10 +136,10 @@ def test_no_time_for_what_must_not_pass_is_no_proof(host, monkeypatch, mode):
     monkeypatch.setattr(proving, "prove", lambda *_more: Report((late, late)))
     proven = proving.Proving(mode, OLD, NEW)
     if mode == "report":
-        assert proven.after(4, host) == () and LATE in proven.notes[0]
+        assert after(proven, 4, host) == () and LATE in proven.notes[0]
         return
     with pytest.raises(proving.Untimely) as caught:
-        proven.after(4, host)
+        after(proven, 4, host)
     assert caught.value.problems[0] == (
         "proof: there was no time to try 2 promises of what must not pass, such as: office is closed from wan0; "
         "raise confirm_timeout"
