@@ -15,7 +15,7 @@ from helpers import GUESTS, OFFICE
 from sandbox import sh
 from test_connections import WAITS, speaks
 from test_undeclared import SOON, closed, counted, masqueraded_by_another, third
-from topology import CLIENTS, GATE4, WAN4, WAN6, Servers, Sniffer, send, udp
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Servers, Sniffer, send, udp
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -125,6 +125,58 @@ def test_open_flows_end_with_the_permission(gate, net, vpn, others):
         assert rollback.finish("default", "token", False, gate.host).changed
         wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
         assert not any(speaks(ends, first) for first in (0, 1) for ends in flows)
+
+
+#: After the provider has changed it.
+LATER6 = "2001:db8:ff::77"
+
+
+@pytest.fixture
+def clatd(net):
+    """As clatd 2.1 sets it up by default: with this host's own address, and a conntrack mark for what comes back."""
+    third(net, "clat", "clat", "192.0.0", "fd46")
+    net.nodes["clat"].ip_batch(*("addr add {0}/128 dev up0 nodad".format(each) for each in (GATE6, LATER6)))
+    sh("ip addr add {0}/64 dev wan0 nodad".format(LATER6))
+    sh("nft add table ip6 clatd; nft 'add chain ip6 clatd in { type filter hook prerouting priority mangle; }'")
+    sh("ip -6 rule add prio 1 table local; ip -6 rule del prio 0 table local")
+    for own in (GATE6, LATER6):
+        sh(
+            "ip -6 route add {0} via fd46::10 dev clat table 49575; "
+            "ip -6 rule add prio 0 from {1} to {0} fwmark 49575 table 49575; "
+            "nft add rule ip6 clatd in iif clat ip6 saddr {0} ip6 daddr {1} ct mark set 49575 meta mark set 49575; "
+            "nft add rule ip6 clatd in iif wan0 ip6 saddr {1} ip6 daddr {0} ct mark 49575 meta mark set ct mark".format(
+                own, WAN6
+            )
+        )
+
+
+def translated(net, own):
+    """The address that the WAN sees of the CLAT."""
+    with Servers(net, "tcp", ("wan", 8080)) as servers:
+        seen = servers.asked("clat", WAN6, 8080, bind=(own, 0), timeout=SOON)
+    return seen if isinstance(seen, str) else seen.peer
+
+
+@pytest.mark.parametrize("proof", ["off", "required"])
+def test_a_clat_may_have_this_hosts_own_address(gate, net, clatd, proof):
+    options = {"lans": [OFFICE], "proof": proof}
+    # What was allowed by mistake, for an address that is not this host's, does not let others in.
+    for source, seen in ((CARRIER6, "timeout"), (GATE6, GATE6), (CARRIER6, "timeout"), (GATE6, GATE6)):
+        options["wans"] = [{"interface": "clat", "carried_from": [source]}, {"interface": "wan0"}]
+        gate.apply(**options)
+        assert translated(net, GATE6) == seen
+    # The kernel may choose another address of this host, and the provider may change it.
+    assert translated(net, LATER6) == LATER6
+    sh("ip addr del {0}/64 dev wan0".format(GATE6))
+    assert not gate.apply(**options).changed
+    assert translated(net, LATER6) == LATER6
+    # Nothing else is open.
+    assert translated(net, "fd46::10") == "timeout"
+    closed(net, "wan", "clat", "fd46::10")
+    closed(net, "clat", "office", *CLIENTS["office"][1:])
+    with Sniffer(net) as outside:
+        send(net, "clat", [udp(each, WAN6) for each in ("fd00:1::1", "2001:db8:50::5")], link="clat")
+        assert [str(source) for source, protocol in outside.sources(SOON) if protocol == 17] == []
 
 
 def test_sources_that_no_wan_may_have_are_refused(nft):

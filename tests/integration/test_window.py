@@ -260,8 +260,14 @@ def test_a_boot_that_fails_stays_closed_whoever_turns_forwarding_on(gate, net):
     assert load == gate.host.read("/etc/ipmasq/default.load")
 
 
-def test_a_boot_that_fails_stays_closed_for_ipv6(gate, net):
+#: clatd puts a rule of its own before that of the table local.
+BY_CLATD = "ip -6 rule add pref 1 table local; ip -6 rule del pref 0; ip -6 rule add pref 0 fwmark 49575 table 49575"
+
+
+@pytest.mark.parametrize("before", ["true", BY_CLATD], ids=["alone", "clatd"])
+def test_a_boot_that_fails_stays_closed_for_ipv6(gate, net, before):
     office6 = CLIENTS["office"][2]
+    sh(before)
     gate.apply(**TWO_LANS)
     gate.host.put("/etc/ipmasq/default.load", "false\n")
     sh(FLUSH[gate.programs])

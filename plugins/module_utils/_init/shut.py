@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: Family and link of each rule that shuts one.
 Shut = t.Tuple[t.Tuple[str, str], ...]
-#: After the table "local" (0), before all other rules.
+#: After the table "local" (0), before other rules.
 PREFERENCE = 6
 FAMILIES = ("-4", "-6")
 #: In place of a link: every link but this one, which stands for the host itself.
@@ -40,7 +40,8 @@ UNICAST, MULTICAST = "rule", "mrule"
 #: The kernel has at most this many of one link: with that protocol, and without.
 MOST = 2
 
-#: Functions of the loader. If the table "local" is not first (VRFs), the rules would cut off the host itself.
+#: Functions of the loader. If the table "local" comes after them (VRFs), the rules would cut off the host itself. Its own
+#: rule may be a little later than the kernel's: clatd sets it to 1, after one of its own.
 SHELL = r"""
 links_to_shut() {
     for list in ./*.shut; do
@@ -100,10 +101,7 @@ shut() {
         ! unlisted || every=yes
     fi
     for family in -4 -6; do
-        case "$(ip $family rule show 2> /dev/null | sed -n 1p)" in
-        "0:"*"lookup local"*) ;;
-        *) continue ;;
-        esac
+        ip $family rule show 2> /dev/null | grep -q "^[0-5]:.*from all lookup local" || continue
         for link in $(links_to_shut); do
             [ "$link" = lo ] || shut_off $family "iif $link"
         done

@@ -15,7 +15,7 @@ import typing as t
 from collections import Counter
 from dataclasses import replace
 
-from .._base.net import by_family, family_of, matches_any, network, patterns_overlap
+from .._base.net import by_family, family_of, matches_any, network, patterns_overlap, without_length
 from .._base.values import PRIVATE, SHARED, UNIQUE_LOCAL, is_plain_link, is_private, less, overlaps, shorten
 from .._facts.links import TUNNEL_LINKS, is_left_alone, managed_links
 from .resolved import Around
@@ -85,6 +85,7 @@ def around(
             if matches_any([wan.interface for wan in wans], link.name)
         ),
         joined=_joined(lans, declared, facts),
+        carried=_carried(wans, facts),
         twins=tuple(sorted((each.name, each.parent) for each in twins)),
         alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
         beside=tuple(net for each in others for net in public_behind(each)) if at_a_wan else (),
@@ -127,6 +128,12 @@ def _alike(wans: t.Sequence[Interface], facts: Facts) -> t.Tuple[t.Tuple[str, t.
     times = Counter(net for nets in own.values() for net in nets)
     shared = {name: sorted(net for net in nets if times[net] > 1 and is_private(net)) for name, nets in own.items()}
     return tuple((name, tuple(nets)) for name, nets in sorted(shared.items()) if nets)
+
+
+def _carried(wans: t.Sequence[Wan], facts: Facts) -> t.Tuple[t.Tuple[str, str], ...]:
+    """WANs with an address of this host as the source of what carries them."""
+    own = {address for each in facts.interfaces for address in each.addresses}
+    return tuple(sorted((wan.interface, net) for wan in wans for net in wan.carried_from if without_length(net) in own))
 
 
 def _parts(inside: t.Sequence[str], others: t.Sequence[Interface]) -> t.Tuple[str, ...]:

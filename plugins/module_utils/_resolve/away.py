@@ -47,6 +47,9 @@ def with_away(now: Around, before: Around, gateway: Gateway, facts: Facts) -> t.
     ]
     sites = [site for site in before.sites if away(site[0])]
     left = [name for name, _nets in sites if not matches_any(now.managed, name)]
+    # The provider may have given this host another address since.
+    sources = [(wan.interface, net) for wan in gateway.named_wans for net in wan.carried_from]
+    carried = [each for each in before.carried if each in sources]
     twins = [twin for twin in before.twins if away(twin[0]) and matches_any(inside, twin[1])]
     told = [(name, "a link with a default route that is not a WAN") for name in ways_out]
     told += [(name, "one that is not a manager's") for name in apart if name not in ways_out]
@@ -59,6 +62,7 @@ def with_away(now: Around, before: Around, gateway: Gateway, facts: Facts) -> t.
         apart=_merged(now.apart, apart),
         ways_out=_merged(now.ways_out, ways_out),
         behind=_merged(now.behind, (net for _name, nets in sites for net in nets)),
+        carried=_merged(now.carried, carried),
         twins=_merged(now.twins, twins),
         sites=_merged(now.sites, sites),
     )

@@ -177,7 +177,8 @@ def _carried(gateway: Resolved, facts: Facts) -> t.List[str]:
     """
     words = (
         "WAN {0} has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
-        "address of the CLAT in carried_from of that WAN, or its packets do not leave through {1}"
+        "address of the CLAT (clatd's default is this host's own) in carried_from of that WAN, or its packets do not "
+        "leave through {1}"
     )
     found = []
     for wan in gateway.wans:

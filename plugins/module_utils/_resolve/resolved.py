@@ -61,6 +61,7 @@ class Around:
     beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
     outer: t.Tuple[t.Tuple[str, str, t.Tuple[str, ...]], ...] = ()  # bridges with one WAN above; its networks
     joined: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges by veth pairs at LANs', and these
+    carried: t.Tuple[t.Tuple[str, str], ...] = ()  # WANs that are carried from an address of this host, and that one
     twins: t.Tuple[t.Tuple[str, str], ...] = ()  # undeclared links on the wire of a LAN's link, and that link
     alike: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # links of WANs, and private networks of another one, too
     beside: t.Tuple[str, ...] = ()  # public networks of undeclared links, where a WAN is a bridge

@@ -22,7 +22,7 @@ from .._resolve.around import reached
 from .._resolve.inside import sources_of, within
 from .beneath import of_lans
 from .bridged import own_networks
-from .carried import carried_outside, carried_public
+from .carried import as_this_host, carried_outside, carried_public
 from .chains import (
     ARRIVE,
     DROP,
@@ -128,7 +128,7 @@ def martians(gateway: Resolved) -> t.List[Rule]:
     links = declared(gateway) if gateway.undeclared == "leave" else ()
     forged = Match("ip6", iif=links, ct_state=("new",), not_destination=GROUPS["ip6"], martian=True)
     own = [] if links else [Rule(OUTSIDE.name, Match("ip6", iif=("lo",), ct_state=("new",)), RETURN, "declared")]
-    return [*own, Rule(OUTSIDE.name, forged, DROP, "spoofed")]
+    return [*own, *as_this_host(gateway), Rule(OUTSIDE.name, forged, DROP, "spoofed")]
 
 
 def strange(gateway: Resolved) -> t.List[Rule]:

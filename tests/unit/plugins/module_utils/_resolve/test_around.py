@@ -114,6 +114,12 @@ def test_bridges_are_known_and_what_listens_on_lo():
     assert (found.bridges, found.beside) == ((("ppp0", ("203.0.113.0/24",)),), ("8.8.8.0/24",))
 
 
+def test_wans_that_are_carried_from_an_address_of_this_host():
+    wans = [Wan("clat", carried_from=("10.9.9.1/32", "10.9.9.2/32", "10.9.9.0/24"))]
+    assert around(LANS, wans, Facts((link("eth0"),))).carried == (("clat", "10.9.9.1/32"),)
+    assert around(LANS, wans, Facts((link("eth0", "", ""),))).carried == ()
+
+
 def test_bridges_below_declared_links():
     """Below VLANs, of which one may be a port of another bridge."""
     links = (

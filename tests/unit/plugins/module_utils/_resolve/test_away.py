@@ -16,7 +16,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import 
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.away import with_away
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around
 
-GATEWAY = Gateway(wans=(Wan("ppp0"),), lans=(Lan("office", ("lan0",), ("192.168.1.0/24",)),))
+GATEWAY = Gateway(wans=(Wan("ppp0"), Wan("clat", carried_from=("2001:db8::1/128",))), lans=(Lan("office", ("lan0",), ("192.168.1.0/24",)),))
 NOW = Around(managed=("br-d*", "tun*"))
 BEFORE = replace(
     NOW,
@@ -24,6 +24,7 @@ BEFORE = replace(
     apart=("br-dmz", "tun9"),
     ways_out=("eth9", "tun9"),
     behind=("198.51.100.0/24",),
+    carried=(("clat", "2001:db8::1/128"),),
     twins=(("vrrp51", "lan0"),),
     sites=(("nebula1", ()), ("tun7", ("198.51.100.0/24",))),
 )
@@ -62,3 +63,10 @@ def test_what_is_declared_now_is_what_the_declaration_says():
     # A manager's link with a default route is closed, too.
     said = replace(GATEWAY, managed_links=("br-dmz", "tun9"))
     assert with_away(NOW, BEFORE, said, Facts(()))[0].apart == ("tun9",)
+
+
+def test_what_carried_a_wan_from_this_host_does_so_while_it_is_declared():
+    """Its provider may have changed that address."""
+    for sources, known in (((), ()), (("2001:db8::1/128", "2001:db8::2/128"), BEFORE.carried)):
+        changed = replace(GATEWAY, wans=(Wan("clat", carried_from=sources),))
+        assert with_away(NOW, BEFORE, changed, Facts(()))[0].carried == known

@@ -384,7 +384,8 @@ def test_a_clat_beside_its_uplink():
     clat = Interface("clat", kind="tun", addresses=("192.0.0.1",))
     words = (
         "WAN clat has the address of a CLAT (464XLAT), and what comes from a WAN reaches no other one: list the IPv6 "
-        "address of the CLAT in carried_from of that WAN, or its packets do not leave through wan0"
+        "address of the CLAT (clatd's default is this host's own) in carried_from of that WAN, or its packets do not "
+        "leave through wan0"
     )
     for source, expected in (([], (words,)), (["2001:db8::c1a7/128"], ())):
         wans = [{"interface": "clat", "carried_from": source}, {"interface": "wan0"}]

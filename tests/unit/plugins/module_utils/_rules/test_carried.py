@@ -7,7 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around, Resolved, ResolvedWan
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules.carried import carried, carried_outside
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.carried import (
+    as_this_host,
+    carried,
+    carried_outside,
+    carried_public,
+)
 
 CLAT = ResolvedWan("clat", carried_from=("2001:db8:ff::c1a7/128",))
 GATEWAY = Resolved(wans=(CLAT, ResolvedWan("wan0")))
@@ -30,3 +35,17 @@ def test_alone_it_reaches_undeclared_ways_out_only():
     (rule,) = carried_outside(alone, "undeclared")
     assert (rule.match.oif, rule.match.ct_state) == (("eth9",), ("new",))
     assert carried_outside(GATEWAY, "undeclared") == []
+
+
+def test_a_clat_with_an_address_of_this_host():
+    """Whatever the provider makes of it; a private one is the user's own."""
+    for mine, own in ((CLAT.carried_from[0], "2000::/3"), ("fd00:9::1/128", "fd00:9::1/128")):
+        wan = replace(CLAT, carried_from=(mine,))
+        shared = replace(GATEWAY, wans=(wan, ResolvedWan("wan0")), around=Around(carried=(("clat", mine),)))
+        (rule,) = as_this_host(shared)
+        assert (rule.match.iif, rule.match.source, rule.match.martian) == (("clat",), (own,), True)
+        more = [match for match in carried_public(shared) if match.martian]
+        assert [match.source for match in more] == [("2000::/3",)] * (own == "2000::/3")
+    assert [rule.match.source for rule in as_this_host(GATEWAY)] == [CLAT.carried_from]
+    assert not [match for match in carried_public(GATEWAY) if match.martian]
+    assert as_this_host(replace(GATEWAY, wans=(ResolvedWan("clat", carried_from=("10.9.9.0/24",)),))) == []
