@@ -280,22 +280,21 @@ def test_a_wan_above_a_bridge_is_a_wan_beside_docker(gate, net):
 MACHINE4, MACHINE6 = "192.168.1.50", "fd00:1::50"
 
 
-def machine(net):
-    """As Proxmox wires a container with a firewall, at a bridge of its own, joined to that of the LAN."""
+def machine(net, bridge="br-lan0", own=(MACHINE4 + "/24", MACHINE6 + "/64"), ways=("192.168.1.1", "fd00:1::1")):
+    """As Proxmox wires a container with a firewall, at a bridge of its own, joined to another one."""
     sh(
         "ip link add fwbr100i0 type bridge; ip link add fwln100i0 type veth peer name fwpr100p0; "
-        "ip link set fwln100i0 master fwbr100i0 up; ip link set fwpr100p0 master br-lan0 up; "
+        "ip link set fwln100i0 master fwbr100i0 up; ip link set fwpr100p0 master {0} up; "
         # As systemd and Proxmox do, or the kernel would answer there for addresses of this host.
         "echo 2 > /proc/sys/net/ipv4/conf/fwbr100i0/rp_filter; "
         "echo 1 > /proc/sys/net/ipv6/conf/fwbr100i0/disable_ipv6; "
-        "ip link set fwbr100i0 up"
+        "ip link set fwbr100i0 up".format(bridge)
     )
     net._node("machine")
     sh("ip link add veth100i0 type veth peer name up0 netns {0}".format(net.nodes["machine"].path))
     sh("ip link set veth100i0 master fwbr100i0 up")
-    own = addressed("up0", MACHINE4 + "/24", MACHINE6 + "/64")
-    net.nodes["machine"].ip_batch(*own, *default("192.168.1.1", "fd00:1::1"))
-    net._awake("machine", NAS4, NAS6)
+    net.nodes["machine"].ip_batch(*addressed("up0", *own), *default(*ways))
+    net._awake("machine", *ways)
 
 
 def tracked_apart(gate):
@@ -374,3 +373,89 @@ def test_a_machine_behind_that_bridge_speaks_for_hosts_of_its_lan_only(gate, net
             assert [source for source, protocol in sniffer.sources(0) if protocol == 17] == [], node
     # In its own LAN, they hear of the guests from the gateway alone.
     assert hears(net, "machine", "nas", [udp(MACHINE4, NAS4), udp(guest[0], NAS4), udp(guest[1], NAS6)]) == [0]
+
+
+OUTER4, OUTER6 = "203.0.113.60", "2001:db8:ff::60"
+
+
+@pytest.mark.parametrize("zone", [True, False], ids=["zone", "no zone"])
+@pytest.mark.parametrize("lan_bridge", [False, True], ids=["", "LAN at a bridge"])
+def test_a_machine_behind_such_a_bridge_at_a_wan(gate, net, zone, lan_bridge):
+    """This host and LANs speak to it as to any other host at the WAN's bridge, translated or not."""
+    lan = OFFICE
+    if lan_bridge:
+        bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
+        lan = dict(OFFICE, interfaces=["br-lan0"])
+    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", (VM4 + "/24", VM6 + "/64"))
+    sh("ip link set br-wan0 address 02:00:00:00:01:01; " + "; ".join("ip " + each for each in _to_the_wan()))
+    for node in ("wan", "vm"):
+        net.nodes[node].ip_batch("neigh flush all", *(default(GATE4, GATE6) if node == "vm" else ()))
+    net._awake("wan", GATE4, GATE6)
+    machine(net, "br-wan0", (OUTER4 + "/24", OUTER6 + "/64"), (GATE4, GATE6))
+    if zone:
+        tracked_apart(gate)
+    exempt = {"source": ["office"], "destination": ["203.0.113.0/24", "2001:db8:ff::/64"], "action": "exempt"}
+    for nat, seen in (
+        ({}, (GATE4, GATE6)),
+        ({"nat": [dict(exempt, name="plain"), {"name": "rest"}]}, (OFFICE4, OFFICE6)),
+    ):
+        gate.apply(wans=[{"interface": "br-wan0"}], lans=[lan], **nat)
+        for node, ends in (("vm", (VM4, VM6)), ("machine", (OUTER4, OUTER6))):
+            assert [net.tcp("gate", node, each) for each in ends] == [GATE4, GATE6], node
+            assert [net.tcp("office", node, each) for each in ends] == list(seen), node
+    closed(net, "machine", "office", OFFICE4, OFFICE6)
+
+
+def _to_the_wan():
+    return default(WAN4, WAN6, "replace")
+
+
+def test_a_machine_behind_such_a_bridge_at_one_that_nobody_declares(gate, net):
+    """This host itself speaks to it; what nobody declares is left alone."""
+    sh(
+        "ip link add vmbr5 type bridge; "
+        + "; ".join("ip " + each for each in addressed("vmbr5", "10.5.5.1/24", "2001:db8:5::1/64"))
+    )
+    shown(1)
+    machine(net, "vmbr5", ("10.5.5.5/24", "2001:db8:5::5/64"), ("10.5.5.1", "2001:db8:5::1"))
+    tracked_apart(gate)
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    assert [net.tcp("gate", "machine", each) for each in ("10.5.5.5", "2001:db8:5::5")] == ["10.5.5.1", "2001:db8:5::1"]
+    closed(net, "machine", "office", OFFICE4, OFFICE6)
+
+
+def test_another_instance_lets_this_host_speak_to_such_a_machine(gate, net):
+    """So does a network that the LAN has got since the run."""
+    options, _there = beside_a_machine(net)
+    machine(net)
+    tracked_apart(gate)
+    gate.apply(wans=options["wans"], lans=[{"name": "office", "interfaces": ["br-lan0"]}], ipv6="route")
+    gate.apply(instance="two", wans=options["wans"], lans=[GUESTS])
+    sh("ip addr add 2001:db8:9::1/64 dev br-lan0 nodad")
+    net.nodes["machine"].sh("ip addr add 2001:db8:9::50/64 dev up0 nodad")
+    for there, own in ((MACHINE4, "192.168.1.1"), (MACHINE6, "fd00:1::1"), ("2001:db8:9::50", "2001:db8:9::1")):
+        assert net.tcp("gate", "machine", there) == own
+
+
+def test_a_rate_holds_for_a_machine_behind_such_a_bridge_without_a_zone(gate, net):
+    """There, its flows have begun before they reach the LAN's bridge."""
+    options, _there = beside_a_machine(net)
+    machine(net)
+    nat = [{"name": "plain", "source": ["office"], "destination": ["203.0.113.0/24"], "action": "exempt"}]
+    slow = {"name": "slow", "source": ["office"], "rate": "2/minute"}
+    lans = [dict(OFFICE, interfaces=["br-lan0"])]
+    gate.apply(wans=options["wans"], lans=lans, nat=[*nat, {"name": "rest"}], outbound=[slow])
+    with Sniffer(net) as outside:
+        send(net, "machine", [udp(MACHINE4, WAN4, 5000 + turn, 7000 + turn) for turn in range(40)], "br-lan0")
+        assert 1 <= [str(source) for source, _protocol in outside.sources(SOON)].count(MACHINE4) <= 6
+
+
+def test_a_lan_of_another_instance_answers_such_a_machine(gate, net):
+    options, _there = beside_a_machine(net)
+    machine(net)
+    tracked_apart(gate)
+    two = {"instance": "two", "wans": options["wans"], "lans": [GUESTS]}
+    own = {"wans": options["wans"], "lans": [dict(OFFICE, interfaces=["br-lan0"], reaches=["two/guests"])]}
+    for each in (two, own, two):
+        gate.apply(**each)
+    assert [net.tcp("machine", "guest", each) for each in CLIENTS["guest"][1:]] == [MACHINE4, MACHINE6]

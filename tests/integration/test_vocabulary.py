@@ -675,6 +675,21 @@ def test_outbound_rate(gate, net):
         assert servers.asked("guest", WAN4, 4000).peer == GATE4
 
 
+def test_outbound_rate_is_one_for_all_ports_and_networks_of_an_item(gate, net):
+    """iptables has a row for each of them."""
+    to = ["203.0.113.0/25", "203.0.113.128/25", "2001:db8:ff::/65", "2001:db8:ff:0:8000::/65"]
+    slow = {"name": "slow", "protocol": ["udp"], "port": ["514", "600", "700"], "destination": to, "rate": "1/minute"}
+    gate.apply(**with_outbound(slow), ipv6="masquerade")
+    for family, targets in ((4, (WAN4, "203.0.113.200")), (6, (WAN6, "2001:db8:ff:0:8000::7"))):
+        own = CLIENTS["office"][1 if family == 4 else 2]
+        with Sniffer(net) as outside:
+            ports = [(target, port) for target in targets for port in (514, 600, 700)]
+            packets = [udp(own, target, 5000 + turn, port) for turn in range(3) for target, port in ports]
+            send(net, "office", packets)
+            assert len([1 for _source, protocol in outside.sources(0.5) if protocol == 17]) <= 5
+    assert not gate.apply(**with_outbound(slow), ipv6="masquerade").changed
+
+
 def test_outbound_rate_counts_flows_and_not_their_packets(gate, net):
     """Of a flow that nobody answers (syslog, NetFlow), each packet is new to conntrack."""
     slow = {"name": "slow", "source": ["office"], "protocol": ["udp"], "port": ["514"], "rate": "1/minute"}

@@ -40,8 +40,8 @@ UNICAST, MULTICAST = "rule", "mrule"
 #: The kernel has at most this many of one link: with that protocol, and without.
 MOST = 2
 
-#: Functions of the loader. If the table "local" comes after them (VRFs), the rules would cut off the host itself. Its own
-#: rule may be a little later than the kernel's: clatd sets it to 1, after one of its own.
+#: Functions of the loader. If the table "local" comes after them (VRFs), the rules would cut off the host itself. The
+#: rule of that table may not be the first: clatd sets it to 1, after one of its own.
 SHELL = r"""
 links_to_shut() {
     for list in ./*.shut; do

@@ -85,6 +85,7 @@ def around(
             if matches_any([wan.interface for wan in wans], link.name)
         ),
         joined=_joined(lans, declared, facts),
+        shown_twice=_shown_twice(lans, declared, facts),
         carried=_carried(wans, facts),
         twins=tuple(sorted((each.name, each.parent) for each in twins)),
         alike=_alike([link for wan in wans for link in facts.meant_by(wan.interface)], facts),
@@ -184,20 +185,34 @@ def _is_below(one: Interface, link: Interface) -> bool:
 def _joined(
     lans: t.Sequence[Lan], declared: t.Sequence[str], facts: Facts
 ) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
-    """Undeclared bridges that veth pairs join to those of LANs, with the LANs' links there.
+    """Undeclared bridges that veth pairs join to others, with the LANs' links there.
 
-    Proxmox makes its own whenever a virtual machine starts, so a pattern stands for them, found or not.
+    What this host or a LAN sends to any link at a bridge may be shown there once more. Proxmox makes its own whenever a
+    virtual machine starts, so a pattern stands for them, found or not.
     """
+    bridges = [each for each in facts.interfaces if each.kind == "bridge"]
+    if not bridges:
+        return ()
     found: t.Dict[str, t.List[str]] = {}
-    links = [link for lan in lans for pattern in lan.interfaces for link in facts.meant_by(pattern)]
+    inside = [name for lan in lans for name in lan.interfaces]
     others = (each for each in facts.interfaces if each.kind != "bridge" or each.addresses)
     by_pattern = not any(patterns_overlap(FIREWALLS, name) for name in (*declared, *(each.name for each in others)))
-    for link in links:
+    for link in facts.interfaces:
+        named = matches_any(declared, link.name)
+        if not named and (not link.addresses or matches_any(managed_links(), link.name)):
+            continue
         own = bridges_of(link, facts)
         for name in joined_to(own, declared, facts) + ([FIREWALLS] if own and by_pattern else []):
             known = FIREWALLS if by_pattern and matches_any([FIREWALLS], name) else name
-            found.setdefault(known, []).append(link.name)
+            found.setdefault(known, [])
+            if matches_any(inside, link.name):
+                found[known].append(link.name)
     return tuple((name, tuple(dict.fromkeys(there))) for name, there in sorted(found.items()))
+
+
+def _shown_twice(lans: t.Sequence[Lan], declared: t.Sequence[str], facts: Facts) -> t.Tuple[str, ...]:
+    links = [link for lan in lans for pattern in lan.interfaces for link in facts.meant_by(pattern)]
+    return tuple(sorted({each.name for each in links if joined_to(bridges_of(each, facts), declared, facts)}))
 
 
 def bridges_of(link: Interface, facts: Facts) -> t.Set[str]:

@@ -76,7 +76,8 @@ def remarks(gateway: Resolved, facts: Facts, neighbours: t.Iterable[Neighbour] =
     words = "{0} is on the wire of {1}, and dropped unless it is a WAN: add it to wans if it is for a shared address"
     on_wires = {name: wan for name, wan in _on_the_wire(gateway, facts).items() if not matches_any(elsewhere, name)}
     found += [words.format(shorten(name), wan) for name, wan in on_wires.items()]
-    found += _above_bridges(gateway, facts) + _beside_bridges(gateway, facts) + _without_source(gateway, facts)
+    found += _above_bridges(gateway, facts) + _beside_bridges(gateway, facts) + _at_bridges_of_wans(gateway, facts)
+    found += _without_source(gateway, facts)
     found += _listed_twice(gateway) + _carried(gateway, facts)
     return found + _broad(gateway, facts) + _undeclared(gateway, facts, elsewhere) + _networks(gateway, facts)
 
@@ -239,6 +240,23 @@ def _beside_bridges(gateway: Resolved, facts: Facts) -> t.List[str]:
             words.format(lan.name, shorten(name), shorten(link.name), shorten(name).replace("*", "+"))
             for name in dict.fromkeys(names)
         ]
+    return found
+
+
+def _at_bridges_of_wans(gateway: Resolved, facts: Facts) -> t.List[str]:
+    """What such hosts send looks like what is routed back there, and nothing lets that pass (see _rules/bridged.py)."""
+    words = (
+        "{0} is a bridge with {1} ports: while net.bridge.bridge-nf-call-iptables is 1 (Docker and Proxmox' firewall "
+        "set it), hosts there reach the Internet from {2} only, not from an additional address of the provider; set "
+        "that switch, and bridge-nf-call-ip6tables, to 0 if they have one"
+    )
+    bridges, wans = dict(gateway.around.bridges), [wan.interface for wan in gateway.wans]
+    found = []
+    for bridge in (name for name in bridges if matches_any(wans, name)):
+        ports = sum(each.master == bridge for each in facts.interfaces)
+        if ports > 1:
+            own = _listed(list(bridges[bridge])) or "the networks of its addresses"
+            found.append(words.format(shorten(bridge), ports, own))
     return found
 
 

@@ -60,7 +60,8 @@ class Around:
     bridges: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # declared links that are bridges, with their networks
     beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
     outer: t.Tuple[t.Tuple[str, str, t.Tuple[str, ...]], ...] = ()  # bridges with one WAN above; its networks
-    joined: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges by veth pairs at LANs', and these
+    joined: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges by veth pairs at others; LANs there
+    shown_twice: t.Tuple[str, ...] = ()  # links of LANs of which that is so in this run
     carried: t.Tuple[t.Tuple[str, str], ...] = ()  # WANs that are carried from an address of this host, and that one
     twins: t.Tuple[t.Tuple[str, str], ...] = ()  # undeclared links on the wire of a LAN's link, and that link
     alike: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # links of WANs, and private networks of another one, too

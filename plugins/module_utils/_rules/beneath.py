@@ -10,8 +10,9 @@ Where the kernel shows bridged frames to these rules (see bridged.py), packets f
 as those of the bridge, and input and forward as those of their own link. So prerouting lets a LAN's sources come from
 the bridge below it, and the other hooks drop them on any link at that bridge that is not declared.
 
-A veth pair may join another bridge to that of a LAN, as Proxmox does for each virtual machine with a firewall. What
-passes that one is shown as its own in all hooks, in both directions. It has no address, so nothing is routed there.
+A veth pair may join another bridge to that of a LAN, a WAN or neither, as Proxmox does for each virtual machine with a
+firewall. What passes that one is shown as its own in all hooks, in both directions: so is what this host and LANs send
+to that machine. It has no address, so nothing is routed there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import replace
 
 from .._base.net import by_family, matches_any
 from .._base.values import less
-from .bridged import LINK6, ON_ONE_LINK
+from .bridged import ON_ONE_LINK
 from .chains import DROP, FORWARD, INPUT, OUTSIDE, RETURN, declared
 from .model import Action, Chain, Match, Rule
 
@@ -36,33 +37,27 @@ LONGEST = 15
 def of_lans(gateway: Resolved) -> t.List[Match]:
     """What comes from a bridge with the source of a LAN above it.
 
-    At one that is joined to a LAN, so does what LANs with which that one may have flows send to it, and this host.
+    At one that is joined to another bridge, whatever LANs send there. The other bridge checks what comes from there.
     """
     found = [
         Match(family, iif=(bridge,), source=nets)
         for bridge, lans in _above(gateway)
         for family, nets in _sources(gateway, lans).items()
     ]
-    for bridge, links in _joined(gateway):
-        known = by_family(net for lan in _near(gateway, links) for net in lan.networks)
-        found += [Match(family, iif=(bridge,), source=nets) for family, nets in known.items()]
-        found.append(Match(iif=(bridge,), martian=True))
-    return found
+    return found + [Match(iif=(bridge,)) for bridge, _links in _joined(gateway)]
 
 
 def own_frames(gateway: Resolved) -> t.List[Rule]:
-    """What this host sends to a LAN is also shown at the bridges joined to it, where it comes in from a link."""
-    rules = []
-    for bridge, links in _joined(gateway):
-        nets = [net for lan in gateway.lans if _is_of(lan, links) for net in lan.networks]
-        match = Match("ip6", iif=(bridge,), ct_state=("new",), destination=(*by_family(nets).get("ip6", ()), *LINK6))
-        rules.append(Rule(OUTSIDE.name, match, RETURN, "declared"))
-    return rules
+    """What this host sends to a link at a bridge is also shown at bridges joined to it, and comes in from a link."""
+    return [
+        Rule(OUTSIDE.name, Match("ip6", iif=(bridge,), ct_state=("new",)), RETURN, "declared")
+        for bridge, _links in _joined(gateway)
+    ]
 
 
 def beneath(gateway: Resolved, chain: str) -> t.List[Rule]:
     """What prerouting could not tell apart, in a chain of input or forward."""
-    rules = _between_ports(gateway) if chain == FORWARD.name else _heard(gateway)
+    rules = between_ports(gateway, chain) if chain == FORWARD.name else _heard(gateway)
     for bridge, lans in _above(gateway):
         if chain == FORWARD.name:
             rules += _switched(bridge, lans)
@@ -98,18 +93,18 @@ def with_bridges(gateway: Resolved, rules: t.List[Rule]) -> t.List[Rule]:
     return found
 
 
-def _between_ports(gateway: Resolved) -> t.List[Rule]:
-    """At the bridge of the LAN itself, all of this is checked before it leaves that LAN, or has been."""
+def between_ports(gateway: Resolved, chain: str) -> t.List[Rule]:
+    """At the bridge to which it is joined, all of this is checked before it leaves that one, or has been."""
     rules = []
     for bridge, _links in _joined(gateway):
         here = Match(iif=(bridge,))
-        rules.append(Rule(FORWARD.name, replace(here, oif=(bridge,)), RETURN, "declared"))
-        rules.append(Rule(FORWARD.name, here, DROP, "undeclared"))
+        rules.append(Rule(chain, replace(here, oif=(bridge,)), RETURN, "declared"))
+        rules.append(Rule(chain, here, DROP, "undeclared"))
     return rules
 
 
 def _heard(gateway: Resolved) -> t.List[Rule]:
-    """Broadcasts of the LAN are for this host where it has addresses."""
+    """Broadcasts are for this host where it has addresses."""
     links = tuple(bridge for bridge, _links in _joined(gateway))
     return [Rule(INPUT.name, Match(iif=links), DROP, "declared")] if links else []
 
@@ -134,18 +129,6 @@ def _above(gateway: Resolved) -> t.List[t.Tuple[str, t.List[ResolvedLan]]]:
 
 def _joined(gateway: Resolved) -> t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...]:
     return gateway.around.joined if gateway.undeclared == "drop" else ()
-
-
-def _near(gateway: Resolved, links: t.Tuple[str, ...]) -> t.List[ResolvedLan]:
-    """The LANs with these links, and those that they reach or that reach them, if their sources are checked."""
-    here = [lan for lan in gateway.lans if _is_of(lan, links)]
-    names = {lan.name for lan in here}
-    reached = {name for lan in here for name in lan.reaches}
-    return [
-        lan
-        for lan in gateway.lans
-        if lan.spoof_check and (lan.name in names | reached or not names.isdisjoint(lan.reaches))
-    ]
 
 
 def _is_of(lan: ResolvedLan, links: t.Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ from .._base.values import less, networks_of
 from .._intent.helpers import HELPERS
 from .._intent.items import Masquerade, PortForwardItem
 from .._resolve.around import reached
-from .._resolve.inside import followed, inside_of, sources_of, within
+from .._resolve.inside import sources_of
 from . import follow, kept
 from .around import (
     BACK,
@@ -84,6 +84,7 @@ from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
 from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
+from .outbound import limits, outbound
 from .outside import ASKED, outside
 from .rerouted import AGAIN, MOVED, moved
 
@@ -150,6 +151,7 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     rules += kept.kept(gateway)
     for lan in gateway.lans:
         chains += [Chain(name) for name in (lan_chain(lan), opens_chain(lan), within_chain(lan), errors_chain(lan))]
+        chains += limits(gateway, lan)
         rules += _lan(gateway, lan)
     return RuleSet(gateway.instance, tuple(chains), tuple(_logged(gateway, rules)))
 
@@ -290,36 +292,12 @@ def _lan(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
     if gateway.drop_bogons:
         towards = Match(oif=wan_interfaces(gateway), ct_state=OPENING)
         rules.append(Rule(opens, towards, Action("jump", BOGONS.name), "bogons"))
-    rules += closed_inside(gateway, opens) + _outbound(gateway, lan)
+    rules += closed_inside(gateway, opens) + outbound(gateway, lan, opens)
     rules += [Rule(opens, Match(oif=wans), ACCEPT, key)] if wans else []
     return [*rules, *kept.towards(gateway, opens, Match()), Rule(opens, Match(oif=inside), ACCEPT, key)]
 
 
 # --- What LANs may open towards a WAN -------------------------------------------------------------------------------
-
-
-def _outbound(gateway: Resolved, lan: ResolvedLan) -> t.List[Rule]:
-    """Checked for new connections only, so replies to a port forward always leave."""
-    rules = []
-    for item in gateway.outbound:
-        sources: t.Tuple[str, ...] = ()
-        whole = not item.source or lan.name in item.source
-        # Only packets of this LAN arrive here. A rate applies to each family, so it needs the networks.
-        if not whole or (item.rate and lan.spoof_check):
-            sources = within(inside_of(gateway, item), lan.networks)
-            if whole and lan.follows:
-                sources += followed(gateway)
-            if not sources:
-                continue
-        key = "outbound/" + item.name
-        for each in matches(gateway, item, sources):
-            match = replace(each, ct_state=OPENING)
-            if item.rate:
-                # A flow that nobody answers stays new.
-                begun = replace(match, ct_state=("new",), again=True)
-                rules += [Rule(opens_chain(lan), met, ACCEPT, key) for met in (begun, replace(match, rate=item.rate))]
-            rules.append(Rule(opens_chain(lan), match, REJECT if item.rate else Action(item.action), key))
-    return rules
 
 
 def _bogon_destinations(gateway: Resolved) -> t.List[Rule]:

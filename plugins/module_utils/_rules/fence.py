@@ -23,7 +23,7 @@ from dataclasses import replace
 from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .around import martians, other_links, unmarked, unseen, ways_out
-from .beneath import own_frames
+from .beneath import between_ports, own_frames
 from .carried import KEY as CARRIED_KEY, carried_public
 from .chains import (
     DROP,
@@ -74,7 +74,12 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     if lans:
         rules.append(Rule(BEGIN.name, Match(iif=lans), Action("goto", INSIDE.name), KEY))
         rules += _to_lans(gateway, BEGIN.name) + _from_others(gateway)
-    rules += _multicast(gateway) + egress(gateway, outside) + egress_routed(gateway)
+    rules += (
+        between_ports(gateway, FENCE_FORWARD.name)
+        + _multicast(gateway)
+        + egress(gateway, outside)
+        + egress_routed(gateway)
+    )
     # What is exempted has returned by now.
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway) if rule.action == DROP]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)

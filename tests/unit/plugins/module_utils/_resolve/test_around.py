@@ -115,7 +115,7 @@ def test_bridges_are_known_and_what_listens_on_lo():
 
 
 def test_wans_that_are_carried_from_an_address_of_this_host():
-    wans = [Wan("clat", carried_from=("10.9.9.1/32", "10.9.9.2/32", "10.9.9.0/24"))]
+    wans = [ResolvedWan("clat", carried_from=("10.9.9.1/32", "10.9.9.2/32", "10.9.9.0/24"))]
     assert around(LANS, wans, Facts((link("eth0"),))).carried == (("clat", "10.9.9.1/32"),)
     assert around(LANS, wans, Facts((link("eth0", "", ""),))).carried == ()
 
@@ -158,11 +158,17 @@ def test_bridges_at_the_other_end_of_a_cable():
     # One behind it, too.
     more = joined("d0", "d1", "more")
     assert ("more", ("lan0",)) in seen(lan, *lab, replace(more[0], master="lab"), *more[1:]).joined
-    for others in (
-        (link("lan0"),),
-        (replace(lan, name="ppp0"), *(replace(each, master="ppp0") for each in firewall[:1]), *firewall[1:]),
-    ):
-        assert seen(*others).joined == ()
+    # Whatever the bridge is for.
+    for name in ("ppp0", "vmbr5"):
+        there = (replace(lan, name=name), *(replace(each, master=name) for each in lab[:1]), *lab[1:])
+        assert seen(there[0]).joined == (("fwbr*", ()),)
+        assert seen(*there).joined == (("fwbr*", ()), ("lab", ()))
+        assert seen(link("lan0"), replace(there[0], addresses=()), *there[1:]).joined == (
+            (("fwbr*", ()), ("lab", ())) if name == "ppp0" else ()
+        )
+    assert seen(link("lan0")).joined == seen(link("docker0", "bridge")).joined == ()
+    # Those of this run are known beside.
+    assert [seen(lan, *each).shown_twice for each in ((), firewall, lab)] == [(), ("lan0",), ("lan0",)]
     for others in (
         (replace(lab[0], far=True, parent=""), *lab[1:]),
         (*lab[:2], link("lab", "bridge")),

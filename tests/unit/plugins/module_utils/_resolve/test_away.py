@@ -16,7 +16,10 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._intent.sides import 
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.away import with_away
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import Around
 
-GATEWAY = Gateway(wans=(Wan("ppp0"), Wan("clat", carried_from=("2001:db8::1/128",))), lans=(Lan("office", ("lan0",), ("192.168.1.0/24",)),))
+GATEWAY = Gateway(
+    wans=(Wan("ppp0"), Wan("clat", carried_from=("2001:db8::1/128",))),
+    lans=(Lan("office", ("lan0",), ("192.168.1.0/24",)),),
+)
 NOW = Around(managed=("br-d*", "tun*"))
 BEFORE = replace(
     NOW,

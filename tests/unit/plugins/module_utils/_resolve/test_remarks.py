@@ -286,6 +286,21 @@ def test_a_bridge_at_the_other_end_of_a_cable():
     assert told([WAN, bridge]).remarks == ()
 
 
+def test_hosts_beside_the_uplink_at_a_bridge():
+    """One port is that of the uplink."""
+    bridge = replace(WAN, kind="bridge", networks=("203.0.113.0/24",))
+    ports = [Interface(name, master="wan0", port_of="bridge") for name in ("eth0", "tap100i0", "tap101i0")]
+    (said,) = told([bridge, LAN, *ports]).remarks
+    assert said == (
+        "wan0 is a bridge with 3 ports: while net.bridge.bridge-nf-call-iptables is 1 (Docker and Proxmox' firewall "
+        "set it), hosts there reach the Internet from 203.0.113.0/24 only, not from an additional address of the "
+        "provider; set that switch, and bridge-nf-call-ip6tables, to 0 if they have one"
+    )
+    (said,) = told([replace(bridge, networks=()), LAN, *ports]).remarks
+    assert "from the networks of its addresses only" in said
+    assert told([bridge, LAN, *ports[:1]]).remarks == ()
+
+
 @pytest.mark.parametrize("parent", ["lan0", "v10"])
 def test_a_shared_address_of_a_lan_that_is_or_has_a_bridge_below(parent):
     """A VLAN above the bridge, too, if the LAN is that one. Without a bridge, there is no remark."""

@@ -25,6 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._rules.beneath import
 )
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.compile import compile_gateway
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.fence import compile_fence
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Match
 
 OFFICE = ResolvedLan("office", ("br0.10",), ("192.168.1.0/24", "fd00:1::/64"))
 GUESTS = ResolvedLan("guests", ("lan1",), ("192.168.2.0/24",))
@@ -96,20 +97,20 @@ def test_a_name_has_fifteen_letters():
 
 
 def test_a_bridge_that_is_joined_to_that_of_a_lan():
-    """Between its ports pass sources of LANs that may have flows; nothing else begins there."""
+    """Between its ports passes what the other bridge checks; nothing else begins there, nor with the fence alone."""
     lans = (replace(OFFICE, interfaces=("br1",), reaches=("guests",)), GUESTS)
     lans += (ResolvedLan("lab", ("lan2",), ("192.168.3.0/24",)),)
     gateway = replace(GATEWAY, lans=lans, around=Around(joined=(("fwbr*", ("br1",)),)))
-    assert [match.source for match in of_lans(gateway)] == [("192.168.1.0/24", "192.168.2.0/24"), ("fd00:1::/64",), ()]
+    assert of_lans(gateway) == [Match(iif=("fwbr*",))]
     for source, destination in (("192.168.1.10", "198.51.100.7"), ("198.51.100.7", "192.168.1.10")):
         assert verdict("fwbr100i0", "fwbr100i0", source, destination, gateway) == "accept"
         for oif in ("", "br1", "wan0", "mgmt0"):
             assert verdict("fwbr100i0", oif, source, destination, gateway) == "drop"
-    # What this host itself sends to the LAN comes in there, too, with the fence.
+    closed = [rule for rule in compile_fence(gateway).rules if rule.chain == "fence-forward"]
+    assert [(rule.match.oif, rule.action.kind) for rule in closed] == [(("fwbr*",), "return"), ((), "drop")]
+    # What this host itself sends to that LAN, or to any link, comes in there, too, with the fence.
     for ruleset, chain in ((compile_gateway(gateway), "outside"), (compile_fence(gateway), "fence-arrive")):
         (own,) = (rule.match for rule in ruleset.rules if rule.chain == chain and rule.match.iif == ("fwbr*",))
-        assert (own.family, own.destination) == ("ip6", ("fd00:1::/64", "fe80::/10"))
+        assert (own.family, own.destination, own.ct_state) == ("ip6", (), ("new",))
     left = replace(gateway, undeclared="leave")
     assert of_lans(left) == [] and "fwbr*" not in str(compile_gateway(left))
-    unchecked = replace(gateway, lans=tuple(replace(lan, spoof_check=False) for lan in lans))
-    assert [match.martian for match in of_lans(unchecked)] == [True]

@@ -789,13 +789,6 @@ def test_outbound(name):
     assert (seen.verdict, decided.split(" ", 1)[1]) == (verdict, key)
 
 
-def test_rate_is_one_accept_and_one_reject_of_flows_that_begin():
-    rules = [rule for rule in rules_of(compiled(outbound=OUTBOUND["slowly"]), "opens-guests") if "slow" in rule.key]
-    said = [(rule.match.again, rule.match.rate, rule.action.kind) for rule in rules]
-    assert said == [(True, "", "accept"), (False, "10/second", "accept"), (False, "", "reject")]
-    assert replace(rules[1].match, rate="") == rules[2].match
-
-
 def test_outbound_holds_where_sources_are_not_checked():
     """A guest that takes an address of another network must not escape the items about guests."""
     ruleset = compiled(lans=[OFFICE, dict(GUESTS, spoof_check=False), PRINTERS], outbound=WEB_ONLY)

@@ -94,5 +94,5 @@ def test_which_items_translate_what_is_new(nat, lans, wanted):
 
 def test_a_rate_is_for_new_networks_too():
     rules = compile_gateway(gateway(OFFICE, outbound=[{"name": "slow", "rate": "10/second"}])).rules
-    limited = [rule.match.source for rule in rules if rule.key == "outbound/slow" and rule.match.rate]
+    limited = [rule.match.source for rule in rules if rule.action.target.startswith("limit-")]
     assert limited == [BLOCKS4, (GLOBAL, ULA)]
