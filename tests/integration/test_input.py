@@ -18,6 +18,7 @@ import time
 import pytest
 from helpers import TWO_LANS
 from sandbox import sh
+from test_undeclared import published_by_another
 from topology import CLIENTS, GATE4, GATE6, SECOND4, WAN4, WAN6, Servers, Sniffer, icmp, ip, mac, udp
 from unhurried import wait_until
 
@@ -232,6 +233,23 @@ def test_a_forward_to_a_shared_address_of_the_gateway(gateway, net, mode):
         for address in (GATE4, GATE6, "192.168.1.254") if mode == "protect" else ():
             assert servers.asked("wan", address, 8080, timeout=0.3) == "timeout"
     assert not gateway.apply(**TWO_LANS, port_forwards=forwards, input=mode).changed
+
+
+def test_a_forward_opens_nothing_that_another_program_translates(gateway, net):
+    """A NodePort of kube-proxy, for example, to an address of this host in the LAN."""
+    forwards = [
+        {"name": "v4", "port": ["443"], "to": ["192.168.1.20"]},
+        {"name": "v6", "port": ["443"], "to": ["fd00:1::20"]},
+    ]
+    for port, at in ((9000, ""), (9001, ":443")):
+        published_by_another(gateway, port, "192.168.1.1" + at)
+        published_by_another(gateway, port, "[fd00:1::1]" + at)
+    for given in ([], forwards):
+        gateway.apply(**TWO_LANS, port_forwards=given, input="protect")
+        with Servers(net, "tcp", ("gate", 9000), ("gate", 443)) as servers:
+            for address in (GATE4, GATE6):
+                assert servers.asked("wan", address, 9000, timeout=0.3) == "timeout"
+                assert servers.asked("wan", address, 9001, timeout=0.3) == "timeout"
 
 
 #: An SSH server under its own name: it listens on all addresses, and on loopback on another port.

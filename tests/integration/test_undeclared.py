@@ -100,15 +100,16 @@ def masqueraded_by_another(gate, network: str, link: str) -> None:
 
 
 def published_by_another(gate, port: int, to: str) -> None:
+    family = "ip6" if to.count(":") > 1 else "ip"
     if gate.programs == "nft":
         sh(
-            "nft add table ip given; nft 'add chain ip given pre {{ type nat hook prerouting priority -100; }}'; "
-            "nft add rule ip given pre fib daddr type local tcp dport {0} dnat to {1}".format(port, to)
+            "nft add table {0} given; nft 'add chain {0} given pre {{ type nat hook prerouting priority -100; }}'; "
+            "nft add rule {0} given pre fib daddr type local tcp dport {1} dnat to {2}".format(family, port, to)
         )
     else:
         sh(
             "{0} -t nat -A PREROUTING -m addrtype --dst-type LOCAL -p tcp --dport {1} "
-            "-j DNAT --to-destination {2}".format(gate.tool(), port, to)
+            "-j DNAT --to-destination {2}".format(gate.tool(family), port, to)
         )
 
 

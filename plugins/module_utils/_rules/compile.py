@@ -78,7 +78,7 @@ from .chains import (
 )
 from .claims import arrivals
 from .icmp_errors import ERRORS, dispatched, errors, errors_chain
-from .input import chain_input, chain_invalid, chain_own, chain_protected
+from .input import FORWARDED, chain_input, chain_invalid, chain_own, chain_protected
 from .late import offload, timers
 from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
@@ -105,7 +105,7 @@ BOGON_NETWORKS = (
 #: Chains that are reached by a jump, and exist only where they have rules.
 INNER = (
     ASKED, STRANGE, BENEATH, SWITCHED, NEW, OUT, CLAIMED, COMING, AGAIN, MOVED, MANAGED, ELSEWHERE, FROM_SITES,
-    TO_SITES, BACK, CARRIED,
+    TO_SITES, BACK, CARRIED, FORWARDED,
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from .chains import (
     with_twins,
 )
 from .follow import EGRESS_ROUTED, egress_routed
-from .input import chain_protected
+from .input import FORWARDED, chain_protected
 from .kept import fenced, kept_chains
 from .managed import GROUPS, from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
@@ -95,7 +95,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         if rule.action.kind != "expect_nat"
     ]
     filled = {rule.chain for rule in rules}
-    inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED)
+    inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED, FORWARDED)
     chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES) if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, (*chains, *kept_chains(gateway)), tuple(rules))

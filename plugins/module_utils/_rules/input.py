@@ -14,7 +14,6 @@ from dataclasses import replace
 from .._base.net import by_family
 from .._base.values import overlaps
 from .._facts.links import managed_links
-from .._intent.conflicts import is_pinhole
 from .._resolve.inside import inside
 from .chains import (
     DROP,
@@ -30,9 +29,9 @@ from .chains import (
     wan_interfaces,
     with_protocols,
 )
-from .model import REACH, Action, Match, Rule
+from .model import REACH, Action, Chain, Match, Rule
 from .nat import closed_inside, let_in_here
-from .services import services
+from .services import closes, services
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.forward import PortForward
@@ -50,6 +49,8 @@ ICMP_NEEDED = {
 ICMP_UNKNOWN = {"ip": ("icmp", (9, 10)), "ip6": ("icmpv6", (151, 152, 153))}
 #: Replies of DHCP servers to this host as a client: RFC 2131 section 4.1, RFC 8415 section 7.2.
 DHCP_CLIENT = {"ip": 68, "ip6": 546}
+#: What port forwards send to the gateway itself at an address of a LAN.
+FORWARDED = Chain("protected-forwards")
 
 
 def chain_own(gateway: Resolved) -> t.List[Rule]:
@@ -95,16 +96,10 @@ def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
     opened = [
         replace(rule, chain=INPUT.name)
         for forward in gateway.port_forwards
-        if not named.isdisjoint(forward.destination) or (served and _is_here(gateway, forward))
         for rule in let_in_here(gateway, forward)
+        if not named.isdisjoint(forward.destination)
+        or (served and closes(rule.match) and (_homes(gateway, forward) or _is_here(gateway, forward)))
     ]
-    if served:
-        opened += [
-            Rule(
-                INPUT.name, replace(match, ct_state=("new",), not_asked=outside.get(match.family, ())), RETURN, "input"
-            )
-            for match in _to_lans_here(gateway)
-        ]
     return opened + [
         Rule(INPUT.name, Match(family, iif=links, ct_state=("new",), translated=True, asked=nets), action, key)
         for family, nets in outside.items()
@@ -117,20 +112,16 @@ def _in_place_of_servers(gateway: Resolved) -> t.List[Rule]:
 
 
 def _is_here(gateway: Resolved, forward: PortForward) -> bool:
-    """Whether its server is this host, at an address that no other host of a LAN may have (see _to_lans_here())."""
-    own = set(forward.to) & set(gateway.own_servers)
-    return bool(own) and (is_pinhole(gateway, forward) or not all(inside(gateway).find(to) for to in own))
+    """Whether its server is this host, at an address that no other host of a LAN may have (see _homes())."""
+    return any(to in gateway.own_servers and not inside(gateway).find(to) for to in forward.to)
 
 
-def _to_lans_here(gateway: Resolved) -> t.List[Match]:
-    """What a forward sends to an address of a LAN that is this host's when the packet comes.
+def _homes(gateway: Resolved, forward: PortForward) -> t.List[str]:
+    """The networks of LANs that contain its servers, whose addresses may be this host's when the packet comes.
 
     That of several routers (VRRP) is the master's, who may change between two runs. Their rules do not depend on that.
     """
-    servers = [to for each in gateway.port_forwards if not is_pinhole(gateway, each) for to in each.to]
-    found = dict.fromkeys(place[1] for place in map(inside(gateway).find, servers) if place)
-    wans = wan_interfaces(gateway)
-    return [Match(family, iif=wans, destination=nets, translated=True) for family, nets in by_family(found).items()]
+    return [place[1] for place in map(inside(gateway).find, forward.to) if place]
 
 
 def chain_invalid() -> t.List[Rule]:
@@ -161,5 +152,15 @@ def chain_protected(gateway: Resolved) -> t.List[Rule]:
     for forward in gateway.port_forwards:
         if _is_here(gateway, forward):
             rules += let_in_here(gateway, forward)
-    rules += [Rule(PROTECTED.name, match, RETURN, "input") for match in _to_lans_here(gateway)]
-    return [*rules, Rule(PROTECTED.name, Match(), DROP, "protected")]
+    drop = Rule(PROTECTED.name, Match(), DROP, "protected")
+    inner = [rule for each in gateway.port_forwards if _homes(gateway, each) for rule in let_in_here(gateway, each)]
+    if not inner:
+        return [*rules, drop]
+    # There may be thousands, for packets that hardly ever come here.
+    wans, here = wan_interfaces(gateway), FORWARDED.name
+    nets = by_family(dict.fromkeys(net for each in gateway.port_forwards for net in _homes(gateway, each)))
+    rules += [
+        Rule(PROTECTED.name, Match(family, iif=wans, destination=those), Action("goto", here), "input")
+        for family, those in nets.items()
+    ]
+    return [*rules, drop, *(replace(rule, chain=here) for rule in (*inner, drop))]

@@ -57,6 +57,12 @@ def services(gateway: Resolved) -> t.List[Rule]:
     return rules
 
 
+def closes(match: Match) -> bool:
+    """Whether these packets have a port that is closed to WANs here."""
+    closed = [port for each in (DNS, DHCP, DHCP6) for port, _last in each]
+    return any(first <= port <= last for first, last in match.port for port in closed)
+
+
 def _questions(gateway: Resolved) -> t.List[Match]:
     """For names. A server of the user's own may listen at addresses of a WAN, or on lo."""
     own = by_family(gateway.around.loopback)

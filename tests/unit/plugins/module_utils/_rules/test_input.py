@@ -24,12 +24,15 @@ HERE, FAR = "192.0.2.1", "198.51.100.9"
 WANS = [{"interface": "wan0"}, {"interface": "br-0wan"}]
 
 
-def compiled(ports=(22,), addresses=(), there=(), **given):
+def resolved(addresses=(), there=(), **given):
     options = dict(wans=WANS, lans=[LAN], input="protect")
     options.update(given)
     facts = Facts((Interface("lan0", addresses=addresses), *map(Interface, there)))
-    gateway = resolve(gateway_from_params(gateway_params(**options)), facts).gateway
-    return compile_gateway(replace(gateway, controller_ports=ports))
+    return resolve(gateway_from_params(gateway_params(**options)), facts).gateway
+
+
+def compiled(ports=(22,), **given):
+    return compile_gateway(replace(resolved(**given), controller_ports=ports))
 
 
 @pytest.mark.parametrize(
@@ -79,27 +82,55 @@ def test_what_is_allowed_on_one_wan_and_on_every_link():
             assert decided.verdict == ("accept" if items in where else "drop")
 
 
+WEB = {"name": "web", "port": ["8443"], "to": ["192.168.1.1"], "to_port": 80, "wan": "wan0", "source": [FAR + "/32"]}
+
+
 @pytest.mark.parametrize("addresses", [(), ("192.168.1.1",)])
-def test_a_server_that_is_the_gateway_itself_is_let_in(addresses):
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, "accept"), ({"source": "198.51.100.8"}, "drop"), ({"iif": "br-0wan"}, "drop"), ({"port": 81}, "drop"),
+        ({"protocol": "udp"}, "drop"), ({"destination": "192.168.1.2"}, "drop"), ({"asked": ""}, "drop"),
+        ({"iif": "mgmt0"}, "drop"),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_the_gateway_itself_is_let_in(addresses, change, verdict):
     """It may get an address of a LAN, or lose it, between two runs (VRRP): the rules are the same."""
-    forward = {"name": "web", "port": ["8443"], "to": ["192.168.1.1"], "to_port": 80}
-    ruleset = compiled(port_forwards=[forward], addresses=addresses)
-    rules = [rule for rule in ruleset.rules if rule.chain == "protected" and rule.match.translated]
-    assert [(rule.key, rule.match.iif, rule.match.destination, rule.match.port) for rule in rules] == [
-        ("input", ("wan0", "br-0wan"), ("192.168.1.0/24",), ())
-    ]
+    ruleset = compiled(port_forwards=[WEB], addresses=addresses)
+    packet = Packet("wan0", "", FAR, "192.168.1.1", protocol="tcp", port=80, asked=HERE, asked_port=8443)
+    assert trace(ruleset, replace(packet, **change)).verdict == verdict
 
 
-def test_what_is_opened_without_translation_is_let_in_by_itself():
+def test_a_server_that_is_the_gateway_outside_its_lans_is_let_in():
+    """The LAN has lost the network that it had when the forward was accepted."""
+    gateway = resolved(port_forwards=[WEB], addresses=("192.168.1.1",))
+    lost = replace(gateway, lans=(replace(gateway.lans[0], networks=("192.168.7.0/24",), follows=True),))
+    packet = Packet("wan0", "", FAR, "192.168.1.1", protocol="tcp", port=80, asked=HERE, asked_port=8443)
+    assert trace(compile_gateway(lost), packet).verdict == "accept"
+    for change in ({"port": 81}, {"asked": ""}):
+        assert trace(compile_gateway(lost), replace(packet, **change)).verdict == "drop"
+
+
+def test_many_forwards_cost_others_nothing():
+    many = [{"name": "f{0}".format(n), "port": [str(n)], "to": ["192.168.1.10"]} for n in range(1000, 1100)]
+    for options in ({}, {"lans": [dict(LAN, dns=True)]}):
+        few, all_of_them = (
+            [rule for rule in compiled(port_forwards=each, **options).rules if rule.chain in ("input", "protected")]
+            for each in (many[:1], many)
+        )
+        assert len(few) == len(all_of_them)
+
+
+@pytest.mark.parametrize("addresses", [(), ("2001:db8:1::1",)])
+def test_what_is_opened_without_translation_is_let_in_by_itself(addresses):
     """Nothing but its address and port tells such packets from others."""
     forward = {"name": "web", "port": ["443"], "to": ["2001:db8:1::1"]}
     lan = dict(LAN, networks=["2001:db8:1::/64"])
-    ruleset = compiled(port_forwards=[forward], addresses=("2001:db8:1::1",), lans=[lan], ipv6="route")
-    rules = [rule for rule in ruleset.rules if rule.chain == "protected" and rule.key == "port_forward/web"]
-    assert [(rule.match.iif, rule.match.destination, rule.match.port) for rule in rules] == [
-        (("wan0", "br-0wan"), ("2001:db8:1::1/128",), ((443, 443),))
-    ]
-    assert not [rule for rule in ruleset.rules if rule.chain == "protected" and rule.match.translated]
+    ruleset = compiled(port_forwards=[forward], addresses=addresses, lans=[lan], ipv6="route")
+    packet = Packet("wan0", "", "2001:db8:9::9", "2001:db8:1::1", protocol="tcp", port=443)
+    assert trace(ruleset, packet).verdict == "accept"
+    for change in ({"port": 80}, {"destination": "2001:db8:1::2"}):
+        assert trace(ruleset, replace(packet, **change)).verdict == "drop"
 
 
 @pytest.mark.parametrize("mode", ["open", "protect"])
