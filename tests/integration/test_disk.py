@@ -11,8 +11,9 @@ import os
 import subprocess
 
 import pytest
-from helpers import ONE_LAN, Gate, wire_gateway
+from helpers import OFFICE, ONE_LAN, Gate, wire_gateway
 
+from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 FORWARD = {"name": "web", "protocol": ["tcp"], "port": ["443"], "to": ["192.168.1.10"]}
@@ -99,3 +100,48 @@ def test_a_power_cut_after_a_first_change_was_kept_leaves_a_loader_that_finishes
     change(gate)
     found = disk.after_a_power_cut()
     assert "boot" in found and {"default.commit", "default.nft"} & set(found)
+
+
+@contextlib.contextmanager
+def flagged(flag, folder):
+    """As some protect what is in /etc from hands that slip."""
+    run("chattr", "+" + flag, folder)
+    try:
+        yield
+    finally:
+        run("chattr", "-" + flag, folder)
+
+
+def of_ipv4_alone(gate):
+    gate.apply(wans=ONE_LAN["wans"], lans=[dict(OFFICE, networks=["192.168.1.0/24"])])
+
+
+def of_ipv4_alone_confirmed(gate):
+    waiting = rollback.waiting(60)
+    gate.apply(confirmation=waiting, wans=ONE_LAN["wans"], lans=[dict(OFFICE, networks=["192.168.1.0/24"])])
+    rollback.finish("default", waiting.token, True, gate.host)
+
+
+@pytest.mark.parametrize("flag", ["i", "a"])
+@pytest.mark.parametrize("change", [absent, of_ipv4_alone, of_ipv4_alone_confirmed])
+def test_a_change_that_cannot_remove_a_file_is_not_kept_by_half(disk, change, flag):
+    wire_gateway()
+    gate = Gate("nft", disk.top)
+    gate.apply(**ONE_LAN)
+    folder = gate.host.place("/etc/sysctl.d")
+    before = gate.host.snapshot()
+    with flagged(flag, folder), pytest.raises(GatewayError, match=r"/etc/sysctl\.d/.* cannot be replaced"):
+        change(gate)
+    assert gate.host.snapshot() == before
+    change(gate)
+    assert not os.listdir(folder)
+
+
+def test_a_first_change_in_a_folder_that_keeps_its_files(disk):
+    wire_gateway()
+    gate = Gate("nft", disk.top)
+    os.makedirs(disk.top / "etc/ipmasq")
+    before = gate.host.snapshot()
+    with flagged("a", disk.top / "etc/ipmasq"), pytest.raises(GatewayError, match="cannot be replaced"):
+        gate.apply(**ONE_LAN)
+    assert gate.host.snapshot()["rules"] == before["rules"]

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from .._base.journal import SAY
 from .._base.lock import SHELL as LOCK
+from .freeing import FREE_TEXT, OLD, put_back, quoted
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
@@ -258,55 +259,9 @@ def confirm_script(folder: str, token: str, said: str, unit: str) -> str:
 
 def _restore_text(restoring: Restoring, keeping: Keeping) -> str:
     lines = ["{0} || failing {1}".format(line, shlex.quote(line)) for line in restoring.lines]
-    lines += ["if [ -e undecided ]; then", "rm -rf {0}".format(_words(_begun(keeping))), *_put_back(keeping), "fi"]
+    begun, olds = quoted(_begun(keeping)), put_back(keeping.files, keeping.stale)
+    lines += ["if [ -e undecided ]; then", "rm -rf {0}".format(begun), *olds, "fi"]
     return FAILING_TEXT + "".join(line + "\n" for line in lines)
-
-
-#: A file that is immutable (chattr +i) or a mount cannot be replaced; check that in advance. It cannot have a second
-#: name either, and one process tries that for all files of our own folder. The second name of any other file is there,
-#: too, where the loader removes it if the power goes, unless it is on another file system.
-FREE_TEXT = """\
-give_up() {{
-    [ $# = 0 ] || echo "$1 cannot be replaced" >&2
-    rm -rf {begun}
-    put_back
-    exit 1
-}}
-put_back() {{
-    {put_back}
-}}
-free() {{
-    [ -e "$1" ] || return 0
-    [ ! -d "$1" ] || return 1
-    if ln -f "$1" {second}/one 2> /dev/null; then
-        return 0
-    elif ln "$1" "$1{old}" 2> /dev/null; then
-        rm -f "$1{old}"
-    else
-        mv -f "$1" "$1{old}" && mv -f "$1{old}" "$1" && return 0
-        [ ! -e "$1" ] || rm -f "$1{old}"
-        return 1
-    fi
-}}
-free_ours() {{
-    for path do
-        shift
-        [ ! -e "$path" ] || set -- "$@" "$path"
-    done
-    [ $# != 0 ] && ! ln "$@" {second} 2> /dev/null || return 0
-    for path do
-        free "$path" || give_up "$path"
-    done
-}}
-"""
-OLD = ".ipmasq-old"
-
-
-def _put_back(keeping: Keeping) -> t.List[str]:
-    """Undo what ``free`` has left if it was killed: a second name of a file, or a file under that name alone."""
-    olds = _words(path + OLD for path in [*keeping.files, *keeping.stale])
-    one = '[ ! -e "$old" ] || { [ -e "${old%.*}" ] && rm -f "$old"; } || mv -f "$old" "${old%.*}"'
-    return ["for old in {0}; do {1}; done".format(olds, one)] if olds else []
 
 
 def _keep_text(keeping: Keeping) -> str:
@@ -318,19 +273,21 @@ def _keep_text(keeping: Keeping) -> str:
     lines = ["if [ -e undecided ]; then"]
     lines += ["[ -d {0} ] || mkdir -p {0} || give_up".format(shlex.quote(folder)) for folder in (ours, *others)]
     gone = '[ ! -e "$part" ] && [ ! -L "$part" ] || rm -rf "$part" || give_up'
-    lines.append("for part in {0}; do {1}; done".format(_words(begun), gone))
+    lines.append("for part in {0}; do {1}; done".format(quoted(begun), gone))
     lines.append("cp -Rp {0} {1} || give_up".format(own, shlex.quote(stage)))
     for folder in others:
-        names = _words(sources[part] for part in elsewhere if posixpath.dirname(part) == folder)
+        names = quoted(sources[part] for part in elsewhere if posixpath.dirname(part) == folder)
         lines.append("cp -p {0} {1} || give_up".format(names, shlex.quote(folder)))
     lines.append("put_back")
     replaced = dict.fromkeys([*keeping.files, *keeping.stale])
     mine = [path for path in replaced if posixpath.dirname(path) == ours]
-    lines += ["free_ours {0}".format(_words(mine))] if mine else []
+    lines += ["free_ours {0}".format(quoted(mine))] if mine else []
     # Outside our own folder, no file has a second name for long.
     lines += ["free {0} || give_up {0}".format(shlex.quote(path)) for path in replaced if path not in mine]
+    stale = [path for path in keeping.stale if path not in mine]
+    lines.append("removable {0}".format(quoted([*begun, *stale])))
     parts = list(_parts(keeping).values())
-    lines.append("sync {0} 2> /dev/null || sync".format(_words([*parts, stage])))
+    lines.append("sync {0} 2> /dev/null || sync".format(quoted([*parts, stage])))
     lines.append("mv -f {0} {1} || give_up".format(shlex.quote(parts[-1]), shlex.quote(keeping.commit)))
     # A rename is on the disk once its folder is (fsync(2)); without that, ext4 writes it up to five seconds later.
     lines.append("sync {0} 2> /dev/null || sync".format(shlex.quote(ours)))
@@ -339,9 +296,9 @@ def _keep_text(keeping: Keeping) -> str:
     lines.append("[ ! -e {0} ] || sh {0} || sh {0}".format(shlex.quote(keeping.commit)))
     says = 'echo "{0}has failed:" {1} >&2'
     lines += ["{0} || {1}".format(line, says.format(SAYS, shlex.quote(line))) for line in keeping.after]
-    put_back = "".join(_put_back(keeping)) or ":"
+    olds = "".join(put_back(keeping.files, keeping.stale)) or ":"
     second = shlex.quote(posixpath.join(stage, SECOND))
-    head = FREE_TEXT.format(begun=_words(begun), old=OLD, put_back=put_back, second=second)
+    head = FREE_TEXT.format(begun=quoted(begun), old=OLD, put_back=olds, second=second)
     return head + "".join(line + "\n" for line in lines)
 
 
@@ -378,20 +335,16 @@ def _commit_text(keeping: Keeping) -> str:
     if mine:
         ours = shlex.quote(posixpath.dirname(keeping.commit))
         lines.append("set --")
-        lines.append('for part in {0}; do [ ! -e "$part" ] || set -- "$@" "$part"; done'.format(_words(mine)))
+        lines.append('for part in {0}; do [ ! -e "$part" ] || set -- "$@" "$part"; done'.format(quoted(mine)))
         lines.append('[ $# = 0 ] || mv -f "$@" {0} || exit 1'.format(ours))
     for path in keeping.files:
         part = shlex.quote(parts[path])
         if parts[path] not in mine:
             lines.append("[ ! -e {0} ] || mv -f {0} {1} || exit 1".format(part, shlex.quote(path)))
-    lines += ["rm -f {0} || exit 1".format(_words(keeping.stale))] if keeping.stale else []
+    lines += ["rm -f {0} || exit 1".format(quoted(keeping.stale))] if keeping.stale else []
     left = {posixpath.dirname(path) for path in keeping.stale if posixpath.dirname(path).endswith(".service.d")}
     lines += ["rmdir {0} 2> /dev/null || true".format(shlex.quote(folder)) for folder in sorted(left)]
-    lines.append("rm -rf {0}".format(_words((stage, keeping.commit))))
+    lines.append("rm -rf {0}".format(quoted((stage, keeping.commit))))
     if keeping.folder:
         lines.append("rmdir {0} 2> /dev/null || true".format(keeping.folder))
     return "".join(line + "\n" for line in lines)
-
-
-def _words(values: t.Iterable[str]) -> str:
-    return " ".join(shlex.quote(value) for value in values)
