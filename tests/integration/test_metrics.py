@@ -165,6 +165,27 @@ def test_counters_are_what_the_packets_did(gate, net, folder, promtool):
     assert of(after, "item_packets_total", kind="nat") == counted["nat/default"]
 
 
+def test_each_of_many_port_forwards_is_counted(gate, net, folder, promtool):
+    many = [dict(WEB, name="w{0}".format(port), port=[str(port)], to_port=port) for port in range(8000, 8100)]
+    metered(gate, folder, port_forwards=many)
+    before = written(gate, folder)
+    assert net.tcp("wan", "office", GATE4, port=8042) == WAN4
+    after = written(gate, folder)
+    rose = {
+        key: after[key] - before[key] for key in after if key[0] == "item_packets_total" and after[key] > before[key]
+    }
+    forwards = {dict(key[1:])["action"]: rose[key] for key in rose if ("item", "w8042") in key}
+    assert forwards == {"dnat": 1, "accept": 1}
+    assert not [key for key in rose if ("kind", "port_forward") in key and ("item", "w8042") not in key]
+    assert len([key for key in after if key[0] == "item_packets_total" and ("kind", "port_forward") in key]) == 200
+    assert of(after, "items_left_out") == 0
+    # A counter changes nothing, and somebody does.
+    assert of(after, "as_applied", what="rules") == 1
+    if gate.programs == "nft":
+        sh("nft add counter inet ipmasq port_forward/w1/dnat")
+        assert of(written(gate, folder), "as_applied", what="rules") == 0
+
+
 def test_whatever_somebody_changes_is_told(gate, net, folder):
     metered(gate, folder)
     parts = ("rules", "switches", "files")

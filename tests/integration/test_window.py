@@ -191,12 +191,15 @@ def test_rules_are_exchanged_with_what_their_sets_hold(gate, net):
 
 
 @pytest.mark.parametrize("backend", ["nft"])
-def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net):
-    """So many forwards have a map of ports, which is a hash, too."""
+@pytest.mark.parametrize("apart", [False, True], ids=["alike", "apart"])
+def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net, apart):
+    """So many forwards have maps of ports, whose elements are gone a moment before the old rules are."""
     forwards = [
         {"name": "f{0}".format(number), "port": [str(9999 + 16 * number)], "protocol": ["udp"], "to": [OFFICE4]}
         for number in range(80)
     ]
+    for number, each in enumerate(forwards if apart else ()):
+        each["source"] = [WAN4, "198.18.{0}.0/24".format(number)]
     gate.apply(port_forwards=forwards, **TWO_LANS)
     with (
         net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as own,

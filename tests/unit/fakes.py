@@ -134,7 +134,7 @@ class FakeNft:
         found: t.List[t.Any] = [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]
         found.append({"table": {"family": "inet", "name": table, "handle": 1}})
         place = self.tables[table]
-        for kind in ("chain", "rule"):
+        for kind in ("chain", "counter", "rule"):
             for handle, each in enumerate(place, 2):
                 if kind in each:
                     body = dict(each[kind], family="inet", table=table, handle=handle)
@@ -153,10 +153,19 @@ class FakeNft:
         return json.dumps({"nftables": found})
 
 
+def _turned(value: t.Any) -> t.Any:
+    """With the elements of its maps in the kernel's order."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each[::-1] if key == "set" else _turned(each) for key, each in value.items()}
+
+
 def _counted(part: t.Any) -> t.Any:
     """What the kernel prints: counters with numbers, sets in its own order."""
-    if "counter" in part:
+    if "counter" in part and "map" not in (part["counter"] or ()):
         return {"counter": part["counter"] or {"packets": 0, "bytes": 0}}
+    if "counter" in part or "dnat" in part:
+        return _turned(part)
     right = part.get("match", {}).get("right")
     if isinstance(right, dict) and "set" in right:
         return {"match": dict(part["match"], right={"set": right["set"][::-1]})}

@@ -33,7 +33,7 @@ class MissingProgram(GatewayError):  # noqa: N818 - reads as what it is
 
 def printable(text: str) -> str:
     """The text without characters that control a terminal: line breaks, escapes, direction marks."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def first_lines(err: str) -> str:

@@ -74,6 +74,8 @@ def _collapsed(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
 def by_family(networks: t.Iterable[str]) -> t.Dict[str, t.Tuple[str, ...]]:
     """Networks grouped into ``ip`` and ``ip6``; a family without networks is omitted."""
     listed = list(networks)
+    if len(listed) < 2:
+        return {family_of(net): collapse(listed) for net in listed}  # as nearly all port forwards have it
     grouped = {fam: [net for net in listed if family_of(net) == fam] for fam in ("ip", "ip6")}
     return {fam: collapse(nets) for fam, nets in grouped.items() if nets}
 

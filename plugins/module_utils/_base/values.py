@@ -195,6 +195,7 @@ def _address_range(where: str, raw: str, problems: Problems) -> str:
     return ""
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _plain_address(text: str) -> t.Any:
     try:
         # Accept a host network, too: people copy 203.0.113.9/32 from "ip addr".
@@ -311,13 +312,15 @@ def overlaps(ours: t.Iterable[str], theirs: t.Iterable[str]) -> t.List[t.Tuple[s
             if is_suffix(net):
                 continue
             parsed = parsed_network(net)
-            tagged.append((parsed.version, int(parsed.network_address), -parsed.prefixlen, side, net, parsed))
+            first = int(parsed.network_address)
+            last = first + (1 << (parsed.max_prefixlen - parsed.prefixlen)) - 1
+            tagged.append((parsed.version, first, -parsed.prefixlen, side, net, last))
     tagged.sort(key=lambda entry: entry[:4])
     found: t.List[t.Tuple[str, str]] = []
-    open_nets: t.List[t.Any] = []
+    open_nets: t.List[t.Tuple[int, int, int, int, str, int]] = []
     for entry in tagged:
         first = entry[1]
-        open_nets = [seen for seen in open_nets if seen[0] == entry[0] and int(seen[5].broadcast_address) >= first]
+        open_nets = [seen for seen in open_nets if seen[0] == entry[0] and seen[5] >= first]
         for seen in open_nets:
             if seen[3] != entry[3]:
                 pair = (seen, entry) if seen[3] == 0 else (entry, seen)

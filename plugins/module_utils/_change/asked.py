@@ -30,7 +30,7 @@ Json = t.Dict[str, t.Any]
 
 #: Counters and lifetimes, which change by themselves; groups are kept.
 VARYING = {
-    "nft": re.compile(r'()"counter": \{"packets": \d+, "bytes": \d+\}'),
+    "nft": re.compile(r'()"packets": \d+, "bytes": \d+'),
     # Lifetimes of addresses and routes from DHCP or router advertisements, bridge timers, and addresses that the kernel
     # still looks for elsewhere: for a second or two.
     "ip": re.compile(r'()"(?:valid_life_time|preferred_life_time|expires|[a-z_]*timer)":[0-9.]+|"tentative":true,'),

@@ -11,6 +11,8 @@ Single items and switches (``items``) and removal (``removing``) take the same w
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import typing as t
 
 from .._base.errors import GatewayError
@@ -34,7 +36,20 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .wanting import Wanted
 
 
+@contextlib.contextmanager
+def _uncollected() -> t.Iterator[None]:
+    """Look for no cycles of garbage: with 10,000 items that takes a tenth of the time, and there are next to none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 @planned_again
+@_uncollected()
 def apply_gateway(
     gateway: Gateway,
     requested: str,

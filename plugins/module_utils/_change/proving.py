@@ -75,7 +75,8 @@ class Proving:
 
     def __init__(self, mode: str = "off", before: t.Any = None, after: t.Any = None) -> None:
         self._mode = mode
-        self._before, self._after = declared.read(before), declared.read(after)
+        intents = (before, after) if mode != "off" else (None, None)
+        self._before, self._after = map(declared.read, intents)
         self._known: t.Optional[Broken] = None
         self.report: t.Optional[Report] = None
 

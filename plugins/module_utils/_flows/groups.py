@@ -17,6 +17,7 @@ import functools
 import ipaddress
 import itertools
 import typing as t
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 from .._base.net import family_of, is_suffix, network
@@ -36,8 +37,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The maximum number of groups; each costs a walk through the connection table.
 MOST = 300
-#: The maximum number of packets to judge, for one rule and for all.
-MOST_OF_A_RULE, MOST_ASKED = 400, 2000
+#: The maximum number of packets to judge, for one rule and for all: 1,000 networks are a million pairs.
+MOST_OF_A_RULE, MOST_ASKED = 400, 1000
 #: Pool addresses that are listed one by one.
 FEW = 16
 #: Represents any outside host: a benchmark network (RFC 2544, RFC 5180) that nobody uses.
@@ -120,19 +121,27 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
     found: t.Dict[str, None] = {}
     own: t.Dict[str, str] = {}
     known = set()  # several rules ask about the same packets
+    forwarded: t.Deque[t.Tuple[_Asked, t.Iterator[t.Tuple[str, str]]]] = deque()
     for about in abouts[:MOST_ASKED]:
         if about.chain in HERE:
             for server in [(about.protocol, about.ports[0])] if about.ports[0] else listening:
                 for words, but in _to_this_host(about, server, sides):
                     found[words] = None
                     own.update({words: but} if but is not None else {})
-            continue
-        for ends in _ends(about, gateways):
+        else:
+            forwarded.append((about, _ends(about, gateways)))
+    judged = 0  # in turn, because a rule about pairs of networks would leave nothing for those after it
+    while forwarded and judged < MOST_ASKED:
+        about, left_of_it = forwarded.popleft()
+        ends = next(left_of_it, None)
+        if ends is not None:
+            judged += 1
+            forwarded.append((about, left_of_it))
             asked_about = about._replace(chain=""), ends
             if asked_about not in known:
                 known.add(asked_about)
                 found.update(dict.fromkeys(_group(about, *ends, sides)))
-    left = max(0, len(found) - MOST) + max(0, len(abouts) - MOST_ASKED)
+    left = max(0, len(found) - MOST) + max(0, len(abouts) - MOST_ASKED) + len(forwarded)
     return Groups(tuple(found)[:MOST], left, own)
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+import weakref
 from collections import Counter
 
 from .._base.net import family_of, is_suffix, network, patterns_overlap
@@ -292,6 +293,32 @@ def is_pinhole(gateway: Gateway, item: PortForward) -> bool:
 
     That is so for a routed global IPv6 address, and for a server that NAT items exempt.
     """
+    return _pinholes(gateway).has(item)
+
+
+class _Pinholes:
+    """Remembers the answer for each forward, as the rules ask ten times about each of 10,000."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = weakref.ref(gateway)
+        # No other value has the identity of one of these while the gateway holds them.
+        self._held = frozenset(map(id, gateway.port_forwards))
+        self._known: t.Dict[int, bool] = {}
+
+    def has(self, item: PortForward) -> bool:
+        place = id(item)
+        if place in self._known:
+            return self._known[place]
+        found = _is_pinhole(t.cast("Gateway", self._gateway()), item)
+        if place in self._held:
+            self._known[place] = found
+        return found
+
+
+_pinholes = once(_Pinholes)
+
+
+def _is_pinhole(gateway: Gateway, item: PortForward) -> bool:
     if not item.to:
         return False
     if any(is_suffix(to) for to in item.to):

@@ -191,10 +191,19 @@ class _Judge:
         where = "chain {0} of table {1} {2}".format(event.chain, event.family, event.table)
         if event.kind == "policy":
             return "the policy of " + where
-        text, key = self._rules.text(event), rules.item(self._rules.listed(event))
+        text, key = self._rules.text(event), rules.item(self._rules.listed(event), self._at(event))
         if not key:
             return "{0} (rule: {1})".format(where, text)
         return "{0} ({1}, rule: {2})".format(rules.in_words(key), where, text)
+
+    def _at(self, event: Event) -> Packet:
+        """The packet as it is at a rule: the kernel shows it where it enters a base chain."""
+        packet = self._case.packet
+        for each in self._flight.events if self._flight else ():
+            packet = each.packet or packet
+            if each is event:
+                break
+        return packet
 
     # --- The kernel -------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import typing as t
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host
+    from .packets import Packet
     from .trace import Event
 
 #: Tables of iptables-nft, whose rules are written as iptables-save lists them.
@@ -19,6 +20,8 @@ IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
 TABLES = ("filter", "nat", "mangle", "raw", "security")
 COUNTER = re.compile(r"\s*\bcounter packets \d+ bytes \d+")
 COMMENT = re.compile(r'\s*(?:-m comment --)?comment (?:"ipmasq:\w+/([^"]*)"|ipmasq:\w+/(\S+))')
+#: The elements of a map, of which there may be thousands.
+ELEMENTS = re.compile(r"\bmap \{[^}]{200,}\}")
 #: The items of a declaration, by the comments of our rules; and the promises of a gateway.
 ITEMS = {"outbound": "outbound '{0}'", "nat": "nat '{0}'", "port_forward": "port forward '{0}'", "lan": "LAN '{0}'"}
 OWN = {
@@ -73,14 +76,23 @@ class Rules:
 
 
 def bare(text: str) -> str:
-    """A rule without its counter, and without our comment."""
-    return re.sub(r"\s+", " ", COUNTER.sub("", COMMENT.sub("", text))).strip()
+    """A rule without its counter, without our comment, and without the elements of a map."""
+    text = ELEMENTS.sub("map { ... }", COUNTER.sub("", COMMENT.sub("", text)))
+    return re.sub(r"\s+", " ", text).strip()
 
 
-def item(text: str) -> t.Tuple[str, ...]:
-    """What a rule of ours says about itself, such as outbound and the name of an item; nothing for any other."""
+def item(text: str, packet: t.Optional[Packet] = None) -> t.Tuple[str, ...]:
+    """What a rule of ours says about itself, such as outbound and the name of an item; nothing for any other.
+
+    A rule for many port forwards has their names in a map, where ``packet`` finds its own.
+    """
     found = COMMENT.search(text)
-    return tuple((found.group(1) or found.group(2)).split("/", 1)) if found else ()
+    key = tuple((found.group(1) or found.group(2)).split("/", 1)) if found else ()
+    if key != ("lookup",) or not packet:
+        return key
+    place = r"[{{,]\s*(?:{0} \. )?{1} : \"port_forward/([^/\"]+)/".format(re.escape(packet.target), packet.dport)
+    named = re.search(place, text)
+    return ("port_forward", named.group(1)) if named else key
 
 
 def in_words(key: t.Sequence[str]) -> str:

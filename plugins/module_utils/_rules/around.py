@@ -12,6 +12,7 @@ the others need not know it, regardless of the order in which they were applied.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import replace
 
@@ -105,6 +106,7 @@ def _checked_networks(gateway: Resolved) -> t.Dict[str, t.Tuple[str, ...]]:
     return by_family(net for lan in gateway.lans if lan.spoof_check for net in lan.networks)
 
 
+@functools.lru_cache(maxsize=16)
 def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
     """Fewer networks that cover all of these, if possible."""
     if len(networks) <= 4:
@@ -115,7 +117,7 @@ def _covering(networks: t.Tuple[str, ...]) -> t.Tuple[str, ...]:
         parsed = network(net)
         holding = (each for each in private if each.version == parsed.version and parsed.subnet_of(each))
         broad.append(str(next(holding, parsed)))
-    return next(iter(by_family(broad).values()))
+    return next(iter(by_family(dict.fromkeys(broad)).values()))
 
 
 def martians(gateway: Resolved) -> t.List[Rule]:

@@ -55,8 +55,8 @@ def to_ports(forward: PortForward, ports: Ports) -> t.Optional[Ports]:
     return forward.to_port, forward.to_port + ports[1] - ports[0]
 
 
-def arrivals(forward: PortForward) -> t.List[t.Tuple[Match, Ports]]:
-    """Packets that a forward has sent to its servers, and the ports that they had asked for."""
+def arrivals(forward: PortForward, oif: t.Tuple[str, ...] = ()) -> t.List[t.Tuple[Match, Ports]]:
+    """Packets that a forward has sent to its servers, by these links, and the ports that they had asked for."""
     ((family, servers),) = by_family(net for to in forward.to for net in networks_of(to)).items()
     # Each suffix has a mask of its own.
     destinations = [(net,) for net in servers] if is_suffix(servers[0]) else [servers]
@@ -64,6 +64,7 @@ def arrivals(forward: PortForward) -> t.List[t.Tuple[Match, Ports]]:
         (
             Match(
                 family,
+                oif=oif,
                 destination=destination,
                 protocol=protocol,
                 port=(to_ports(forward, ports) or ports,),

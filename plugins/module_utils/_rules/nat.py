@@ -207,7 +207,9 @@ def _redirect(gateway: Resolved, forward: PortForward) -> t.List[Rule]:
         inside = inside_sources(gateway, forward, match.family)
         taken = mapped(gateway, forward, match.family) if match.local else ()
         if outside is not None:
-            rules.append(Rule(DSTNAT.name, replace(match, source=outside, not_destination=taken), action, key))
+            alike = match.source == outside and not taken  # a copy would take longer than all the rest
+            mine = match if alike else replace(match, source=outside, not_destination=taken)
+            rules.append(Rule(DSTNAT.name, mine, action, key))
         if inside is not None:
             apart = collapse(around(gateway, forward, match.family) + taken) if match.local else ()
             hairpin = replace(match, iif=lan_interfaces(gateway), source=inside, not_destination=apart)
@@ -232,8 +234,9 @@ def redirections(forward: PortForward, iif: t.Tuple[str, ...]) -> t.List[t.Tuple
                 protocol=protocol,
                 port=(ports,),
             )
-            action = Action("dnat", to=forward.to, ports=to_ports(forward, ports), balance=forward.balance)
-            found.append((match, replace(action, shift=action.ports is not None and ports[0] != ports[1])))
+            to = to_ports(forward, ports)
+            shift = to is not None and ports[0] != ports[1]
+            found.append((match, Action("dnat", to=forward.to, ports=to, shift=shift, balance=forward.balance)))
     return found
 
 
@@ -242,8 +245,8 @@ def _server_side(gateway: Resolved, forward: PortForward) -> t.List[Match]:
     lan = lan_of(gateway, forward.to[0])
     oif = lan.interfaces if lan else home_of(gateway, forward.to[0])
     if is_pinhole(gateway, forward):
-        return [replace(match, oif=oif, translated=False) for match, _ports in arrivals(forward)]
-    return [told_apart(gateway, forward, replace(match, oif=oif), ports) for match, ports in arrivals(forward)]
+        return [replace(match, translated=False) for match, _ports in arrivals(forward, oif)]
+    return [told_apart(gateway, forward, match, ports) for match, ports in arrivals(forward, oif)]
 
 
 def let_in(gateway: Resolved, forward: PortForward) -> t.List[Rule]:

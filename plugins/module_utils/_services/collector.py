@@ -66,8 +66,9 @@ listed() {
 # come and go.
 digest() {
     if [ "$(value backend)" = nft ]; then
-        sed -e 's/counter packets [0-9]* bytes [0-9]*/counter/' -e '/^[[:space:]]*devices = /d' \
-            -e 's/{$/(/' -e 's/^[[:space:]]*}$/)/' "$1" | tr -s '\n\t ' '   ' > "$1.line"
+        sed -e 's/counter packets [0-9]* bytes [0-9]*/counter/' -e 's/^[[:space:]]*packets [0-9]* bytes [0-9]*$//' \
+            -e '/^[[:space:]]*devices = /d' -e 's/{$/(/' -e 's/^[[:space:]]*}$/)/' "$1" |
+            tr -s '\n\t ' '   ' > "$1.line"
         {
             sed 's/{[^{}]*}/{}/g' "$1.line"
             tr ',{}' '\n\n\n' < "$1.line" | sed 's/^ *//; s/ *$//' | sort

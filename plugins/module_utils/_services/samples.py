@@ -42,6 +42,26 @@ METRICS = {
 
 #: Counters by item. A rule that only leads to others decides nothing, so it does not count.
 COUNTERS = r"""
+function count(key, did, packets, octets,    kind, name, label) {
+    if (!(did in known)) return
+    kind = key; sub(/\/.*/, "", kind)
+    name = key; if (!sub(/^[^\/]*\//, "", name)) name = ""
+    if (did == "return" && kind != "nat") return
+    if (kind in item) {
+        if (!(key in seen)) { seen[key] = 1; items++ }
+        if (items > MOST_ITEMS) { if (seen[key] == 1) { left++; seen[key] = 2 } if (seen[key] == 2) return }
+        seen[key] = 3
+        label = "kind=\"" kind "\",item=\"" name "\",action=\"" did "\""
+        if (!(label in passed)) at[++items_seen] = label
+        passed[label] += packets; through[label] += octets
+    } else if (kind == "lookup") {
+        return
+    } else if (did == "drop" || did == "reject" || (kind == "guard" && did == "masquerade")) {
+        label = "reason=\"" kind "\",link=\"" name "\""
+        if (!(label in stopped)) place[++stops] = label
+        stopped[label] += packets; kept[label] += octets
+    }
+}
 BEGIN {
     split("accept drop reject dnat snat masquerade netmap return helper", words)
     for (each in words) known[words[each]] = 1
@@ -49,39 +69,31 @@ BEGIN {
     for (each in words) item[words[each]] = 1
     mine = "comment \"?ipmasq:" instance "/"
 }
+$1 == "counter" && $3 == "{" && $2 ~ /^port_forward\/./ { object[++objects] = $2; next }
+$1 == "packets" && objects > told { told = objects; packets_of[told] = $2; octets_of[told] = $4; next }
 $0 ~ mine {
     key = $0
     sub(".*" mine, "", key)
     sub(/[" ].*/, "", key)
     if ($0 ~ /^\[/) {
         split(substr($1, 2), n, /[]:]/)
-        packets = n[1]; octets = n[2]
         did = $0; sub(/.* -j /, "", did); sub(/ .*/, "", did); did = tolower(did)
         if (did == "ct") did = "helper"
+        count(key, did, n[1], n[2])
     } else if (match($0, /counter packets [0-9]+ bytes [0-9]+ /)) {
         split(substr($0, RSTART, RLENGTH), n, " ")
-        packets = n[3]; octets = n[5]
         did = substr($0, RSTART + RLENGTH); sub(/ .*/, "", did)
         if (did == "ct") did = "helper"
-    } else next
-    if (!(did in known)) next
-    kind = key; sub(/\/.*/, "", kind)
-    name = key; if (!sub(/^[^\/]*\//, "", name)) name = ""
-    if (did == "return" && kind != "nat") next
-    if (kind in item) {
-        if (!(key in seen)) { seen[key] = 1; items++ }
-        if (items > MOST_ITEMS) { if (seen[key] == 1) { left++; seen[key] = 2 } if (seen[key] == 2) next }
-        seen[key] = 3
-        label = "kind=\"" kind "\",item=\"" name "\",action=\"" did "\""
-        if (!(label in passed)) at[++items_seen] = label
-        passed[label] += packets; through[label] += octets
-    } else if (did == "drop" || did == "reject" || (kind == "guard" && did == "masquerade")) {
-        label = "reason=\"" kind "\",link=\"" name "\""
-        if (!(label in stopped)) place[++stops] = label
-        stopped[label] += packets; kept[label] += octets
+        count(key, did, n[3], n[5])
     }
 }
 END {
+    # The counters of many port forwards are listed before all rules, but there may be more than MOST_ITEMS of them.
+    for (i = 1; i <= objects; i++) {
+        did = object[i]; sub(/.*\//, "", did)
+        key = object[i]; sub(/\/[^\/]*$/, "", key)
+        count(key, did, packets_of[i], octets_of[i])
+    }
     for (i = 1; i <= items_seen; i++) printf "item_packets_total %s %.0f\n", at[i], passed[at[i]]
     for (i = 1; i <= items_seen; i++) printf "item_bytes_total %s %.0f\n", at[i], through[at[i]]
     printf "items_left_out  %d\n", left

@@ -24,6 +24,9 @@ from .expressions import (
     as_address,
     as_text,
     compare,
+    counter_row,
+    counts,
+    mapping,
     one_or_set,
     rule_row,
 )
@@ -45,7 +48,7 @@ def parse(listing: str) -> Rows:
     """All rows of our table, foreign ones included."""
     if not listing:
         return ()
-    rows = []
+    rows, counters = [], []
     try:
         entries = json.loads(listing)["nftables"]
     except ValueError:
@@ -62,6 +65,8 @@ def parse(listing: str) -> Rows:
         elif kind == "chain":
             kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
             rows.append(Row(body["name"], as_text({"chain": kept}), "chain"))
+        elif kind == "counter":
+            counters.append(counter_row(body["name"], body.get("packets", 0), body.get("bytes", 0)))
         elif kind not in ("metainfo", "table"):
             # The devices of a flowtable depend on existing links; the policy is in the name of the timers.
             apart = ("family", "table", "handle", "dev", "policy")
@@ -70,27 +75,35 @@ def parse(listing: str) -> Rows:
                 kept["protocol"] = NAMES.get(int(kept["protocol"]), kept["protocol"])
             rows.append(Row("", as_text({kind: kept}), OBJECTS.get(kind, "")))
     # Put the chain before its rules, as render does; nft lists all chains of a table before the first rule.
-    return tuple(rows)
+    return (*rows, *sorted(counters, key=lambda row: row.text))
 
 
 def _counted(expr: t.List[Json]) -> t.Tuple[int, int]:
     for part in expr:
-        if isinstance(part.get("counter"), dict):
+        if counts(part) and part["counter"]:
             return part["counter"]["packets"], part["counter"]["bytes"]
     return 0, 0
 
 
 def _canonical(expr: t.List[Json]) -> t.List[Json]:
     """Remove differences between loaded and listed rules, and between versions of nft."""
-    if any("vmap" in part for part in expr):
+    if any("vmap" in part or _by_server(part) for part in expr):
         # 0.9.8 lists what the addresses in the key imply.
         expr = [part for part in expr if part.get("match", {}).get("left") != NFPROTO]
     return [_canonical_part(part) for part in expr]
 
 
+def _by_server(part: Json) -> bool:
+    """Whether a counter is found by the address and port of a server."""
+    found = part.get("counter")
+    return isinstance(found, dict) and "map" in found and "concat" in found["map"]["key"]
+
+
 def _canonical_part(part: Json) -> Json:
     if "counter" in part:
-        return {"counter": None}
+        return {"counter": None if counts(part) else _sorted(part["counter"])}
+    if "dnat" in part:
+        return {"dnat": {key: _sorted(value) for key, value in part["dnat"].items()}}
     if "vmap" in part or "match" in part:
         return _canonical_lookup(part)
     if "limit" in part and part["limit"].get("burst") == DEFAULT_BURST:
@@ -111,6 +124,13 @@ def _canonical_lookup(part: Json) -> Json:
     if isinstance(match["right"], str) and match["left"] in (L4PROTO, NEXT_HEADER):
         return compare(match["left"], NUMBERS.get(match["right"], match["right"]), match["op"])
     return compare(_flat(match["left"]), _right(match["left"], match["right"]), match["op"])
+
+
+def _sorted(value: Json) -> Json:
+    """A map, with its elements in our order; anything else as it is."""
+    found = value.get("map", {}) if isinstance(value, dict) else {}
+    known = isinstance(found.get("data"), dict) and "set" in found["data"]
+    return mapping(found["key"], found["data"]["set"]) if known else value
 
 
 def _range(addr: Json) -> Json:

@@ -4,26 +4,32 @@
 
 # PRIVATE: part of ipmasq.linux, may change in any release. Do not import it from outside the collection.
 
-"""Many port forwards, or LANs, on nftables: a verdict map finds the right one without trying all of them.
+"""Many port forwards, or LANs, on nftables: a map finds the right one without trying all of them.
 
 New connections from clients pass the rules of every forward, too, so 10,000 rules in a row slow down each of them.
-Above ``FEW``, the rules move unchanged into chains of a few each; a map of ports (before the translation) or of
-addresses and ports (after it) leads to them. Chain names depend only on the port or address, so one more forward
-changes one chain.
+Above ``FEW``, those that differ only in ports and server become elements of one rule (``maps``). The others move
+unchanged into chains of a few each; a map of ports (before the translation) or of addresses and ports (after it) leads
+to them. Chain names depend only on the port or address, so one more forward changes one chain.
+
+While a transaction exchanges the rules, the kernel takes the elements of old maps away a moment before old rules end:
+of maps, not of sets (nft_map_deactivate in net/netfilter/nf_tables_api.c). A packet that is to be translated must not
+reach the gateway's own services then, so a set of the ports leads to a chain with the map, and what the map does not
+have is dropped at its end.
 """
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from ..._base.net import is_host
-from ..._rules.model import Match
+from ..._rules.model import Action, Match, Rule
 from ..blocks import FEW, block_of, blocks, catch_alls, is_forward
+from .maps import mapped
 
 if t.TYPE_CHECKING:  # pragma: no cover
-    from ..._rules.model import Rule
+    from .maps import Mapped
 
 #: From this number of LANs on, a map tells them apart; to compare fewer names in a row costs less.
 LINKS = 4
@@ -31,6 +37,8 @@ LINKS = 4
 BLOCK = 8
 #: Wider ranges are not in a map, but have a rule each.
 WIDE = 256
+#: Of rules that belong to no item.
+KEY = "lookup"
 #: The number of chains for all servers.
 CHAINS = 2048
 
@@ -45,6 +53,8 @@ class Lookup:
     protocol: str
     family: str  # empty: by port alone
     targets: t.Dict[Key, str]  # key to the name of a chain
+    #: By which a packet does not come back to the next rule, but to the one after the jump to this one's chain.
+    goes: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Part:
     """The contents of a chain, in order."""
 
     chain: str
-    rules: t.Tuple[Rule | Lookup | LinkLookup, ...]
+    rules: t.Tuple[Rule | Lookup | LinkLookup | Mapped, ...]
 
 
 def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Part]:
@@ -118,17 +128,34 @@ def _split(
     chain: str,
     rules: t.List[Rule],
     fits: t.Callable[[Rule], bool],
-    lookups: t.Callable[[str, t.List[Rule]], t.Tuple[t.List[Lookup], t.List[Part]]],
+    lookups: t.Callable[[str, t.List[Rule]], t.Tuple[t.List[Rule | Lookup], t.List[Part]]],
 ) -> t.List[Part]:
     """The chain with look-ups in place of the first such rule, and the chains that they lead to."""
     behind = catch_alls(rules)
     places = [index for index, rule in enumerate(rules) if fits(rule) and index not in behind]
     if len(places) <= FEW:
         return [Part(chain, tuple(rules))]
-    leading, parts = lookups(chain, [rules[index] for index in places])
-    place, looked_up = places[0], frozenset(places)
-    rest = [rule for index, rule in enumerate(rules) if index > place and index not in looked_up]
-    return [Part(chain, (*rules[:place], *leading, *rest)), *parts]
+    maps, moved = mapped(rules, chain if fits is _has_port else "")
+    place = min(places[0], *moved) if moved else places[0]
+    left = [index for index in places if index not in moved]
+    leading: t.List[Rule | Lookup] = []
+    parts: t.List[Part] = []
+    inside = [_dropping(each.chain, each) for each in maps if each.chain]
+    if len(left) > FEW:
+        leading, parts = lookups(chain, [rules[index] for index in left])
+        moved.update(left)
+    rest = [rule for index, rule in enumerate(rules) if index >= place and index not in moved]
+    first = [_entrance(chain, each.like.match, each.elements, each.chain) if each.chain else each for each in maps]
+    return [Part(chain, (*rules[:place], *first, *leading, *rest)), *inside, *parts]
+
+
+def _entrance(chain: str, match: Match, ports: t.Iterable[t.Any], target: str) -> Rule:
+    """A set of ports, which the kernel exchanges with the rules, before a map of the same ports."""
+    return Rule(chain, replace(match, port=tuple((port, port) for port in ports)), Action("jump", target), KEY)
+
+
+def _dropping(chain: str, rule: Lookup | Mapped) -> Part:
+    return Part(chain, (rule, Rule(chain, Match(), Action("drop"), KEY)))
 
 
 def _has_port(rule: Rule) -> bool:
@@ -147,14 +174,15 @@ def _has_server(rule: Rule) -> bool:
     )
 
 
-def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
+def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Rule | Lookup], t.List[Part]]:
     """The order within a block is kept.
 
     The map has single ports, because one of ranges would be a tree, which a transaction does not exchange together with
     the rules (see ``match.split``): new connections to a forwarded port would reach the gateway's own services. Wide
     ranges have rules of their own.
     """
-    leading, parts = [], []
+    leading: t.List[Rule | Lookup] = []
+    parts: t.List[Part] = []
     for protocol in sorted({rule.match.protocol for rule in rules}):
         mine = [rule for rule in rules if rule.match.protocol == protocol]
         shared = blocks((rule.match.port[0] for rule in mine), BLOCK)
@@ -169,14 +197,19 @@ def _by_port(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[
                 single.update({(port, port): name for port in range(first, last + 1)})
             else:
                 wide[first, last] = name
-        leading += [Lookup(protocol, "", single)] if single else []
+        if single:
+            inner = "{0}-{1}".format(chain, protocol)
+            ports = [port for port, _port in t.cast("t.Any", single)]
+            leading.append(_entrance(chain, Match(protocol=protocol), ports, inner))
+            parts.append(_dropping(inner, Lookup(protocol, "", single, goes=True)))
         leading += [Lookup(protocol, "", {key: name}) for key, name in wide.items()]
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts
 
 
-def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Lookup], t.List[Part]]:
-    leading, parts = [], []
+def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Rule | Lookup], t.List[Part]]:
+    leading: t.List[Rule | Lookup] = []
+    parts: t.List[Part] = []
     for family, protocol in sorted({(rule.match.family, rule.match.protocol) for rule in rules}):
         targets: t.Dict[Key, str] = {}
         chains: t.Dict[str, t.List[Rule]] = {}

@@ -14,10 +14,11 @@ from dataclasses import replace
 from ..._rules.model import Action, Chain, Match, Rule, owner, split_wildcards
 from ..._rules.rows import Row
 from .action import action_of, helper_name, timer_name
-from .expressions import as_ports, as_text, compare, payload, rule_row
+from .expressions import as_ports, as_text, compare, counter_row, mapping, payload, rule_row
 from .flowtable import FLOWTABLE
 from .known import with_known_first
 from .lookup import LinkLookup, Lookup, arranged
+from .maps import Mapped
 from .match import matches, split
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -63,7 +64,16 @@ def rows_of(ruleset: RuleSet) -> Rows:
     known = {chain.name for chain in ruleset.chains}
     # A chain after the NAT sees its result and needs no expect_nat.
     rules = [rule for rule in ruleset.rules if rule.action.kind != "expect_nat"]
-    for part in arranged(rules, "dstnat" if ruleset.whole else "", "between"):
+    parts = arranged(rules, "dstnat" if ruleset.whole else "", "between")
+    names = {
+        each.counter
+        for part in parts
+        for rule in part.rules
+        if isinstance(rule, Mapped)
+        for each in rule.elements.values()
+    }
+    rows += [counter_row(name) for name in sorted(names)]
+    for part in parts:
         if part.chain not in known:
             rows.append(_chain_row(part.chain))
         for rule in part.rules:
@@ -128,13 +138,15 @@ def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
     return replace(ruleset, chains=chains, rules=(head, *others, *moved, *rest))
 
 
-def _rows(rule: Rule | Lookup | LinkLookup, chain: str, ruleset: RuleSet) -> t.List[Row]:
+def _rows(rule: Rule | Lookup | LinkLookup | Mapped, chain: str, ruleset: RuleSet) -> t.List[Row]:
     if isinstance(rule, LinkLookup):
         links = [[name, {"jump": {"target": target}}] for name, target in rule.targets.items()]
         by_link = {"key": {"meta": {"key": "iifname"}}, "data": {"set": sorted(links, key=as_text)}}
         return [rule_row(chain, [{"vmap": by_link}], owner(ruleset.instance, "jump"))]
     if isinstance(rule, Lookup):
         return [rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
+    if isinstance(rule, Mapped):
+        return [rule_row(chain, _mapped(rule), owner(ruleset.instance, "lookup"))]
     # Packets that go on to another chain are counted there.
     counted: t.List[Json] = [] if rule.action.kind in ("jump", "goto") else [{"counter": None}]
     return [
@@ -145,13 +157,28 @@ def _rows(rule: Rule | Lookup | LinkLookup, chain: str, ruleset: RuleSet) -> t.L
 
 
 def _lookup(rule: Lookup) -> t.List[Json]:
-    port = payload(rule.protocol, "dport")
+    port, verdict = payload(rule.protocol, "dport"), "goto" if rule.goes else "jump"
     if len(rule.targets) == 1 and not rule.family:
         ((known, name),) = rule.targets.items()
-        return [compare(port, as_ports(t.cast("t.Any", known))), {"jump": {"target": name}}]
+        return [compare(port, as_ports(t.cast("t.Any", known))), {verdict: {"target": name}}]
     key = {"concat": [payload(rule.family, "daddr"), port]} if rule.family else port
     data = [
-        [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)), {"jump": {"target": name}}]
+        [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)), {verdict: {"target": name}}]
         for known, name in rule.targets.items()
     ]
     return [{"vmap": {"key": key, "data": {"set": sorted(data, key=as_text)}}}]
+
+
+def _mapped(rule: Mapped) -> t.List[Json]:
+    match, elements = rule.like.match, t.cast("t.Any", rule.elements).items()
+    port = payload(match.protocol, "dport")
+    if rule.chain:
+        body = {"family": match.family, "addr": mapping(port, [[known, each.to] for known, each in elements])}
+        if rule.like.action.ports:
+            body["port"] = mapping(port, [[known, each.port] for known, each in elements])
+        return [{"counter": mapping(port, [[known, each.counter] for known, each in elements])}, {"dnat": body}]
+    # The address in the key implies the family.
+    match = replace(match, family="", protocol="", port=(), destination=())
+    key = {"concat": [payload(rule.like.match.family, "daddr"), port]}
+    names = [[{"concat": list(known)}, each.counter] for known, each in elements]
+    return [*matches(match), {"counter": mapping(key, names)}, {"accept": None}]

@@ -13,7 +13,7 @@ import json
 import typing as t
 
 from ..steps import Step
-from .expressions import first_line, table
+from .expressions import counts, first_line, is_object, table
 from .flowtable import flowtable_text
 from .text import words
 
@@ -25,6 +25,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: that the first step accepts, so nothing is open or closed in between.
 LATE_CHAINS = ("timers", "offloaded")
 LATE_OBJECTS = ("timers", "flowtable")
+#: What is added to a counter's row; there are thousands.
+ADDED = ', "packets": {0}, "bytes": {1}, "family": "inet", "table": "{2}"'
 
 
 def steps(desired: Rows, live: Rows, instance: str) -> t.Tuple[Step, ...]:
@@ -46,10 +48,14 @@ def _transaction(listed: t.Sequence[Row], instance: str) -> str:
     if listed:
         commands.append(commands[0])
     # Objects come before the rules that refer to them.
-    for row in sorted(listed, key=lambda row: (bool(row.chain), row.key != "chain")):
+    for row in sorted(listed, key=_turn):
         commands += _added(row, row.packets, row.bytes, table(instance))
     # One command per line, because people read this file, too.
     return '{"nftables": [\n' + ",\n".join(commands) + "\n]}\n"
+
+
+def _turn(row: Row) -> t.Tuple[bool, bool]:
+    return not is_object(row), row.key != "chain"
 
 
 @functools.lru_cache(maxsize=1 << 15)
@@ -57,6 +63,9 @@ def _added(row: Row, _packets: int, _bytes: int, name: str) -> t.Tuple[str, ...]
     """The command for a row, with its counters, which do not distinguish rows. A change needs each of them four times:
     to load it, for the rollback, for the boot, and for the digest of the boot's file.
     """
+    if row.chain and is_object(row):
+        counter = row.text[:-2] + ADDED.format(row.packets, row.bytes, name)
+        return ('{"add": ' + counter + "}}}",)
     ((kind, body),) = json.loads(row.text).items()
     if kind == "table":
         return ()
@@ -70,7 +79,7 @@ def _added(row: Row, _packets: int, _bytes: int, name: str) -> t.Tuple[str, ...]
 def _late_text(rows: t.Iterable[Row], instance: str) -> str:
     """What nft accepts only as text, as lines that add to the table."""
     lines, place = [], "inet " + table(instance)
-    for row in sorted(rows, key=lambda row: (bool(row.chain), row.key != "chain")):
+    for row in sorted(rows, key=_turn):
         ((kind, body),) = json.loads(row.text).items()
         if kind == "flowtable":
             lines.append(flowtable_text(instance))
@@ -93,8 +102,8 @@ def _late_text(rows: t.Iterable[Row], instance: str) -> str:
 
 def _with_counts(expr: t.List[Json], row: Row) -> t.List[Json]:
     """A rule that stays keeps its counters."""
-    counts = {"packets": row.packets, "bytes": row.bytes} if row.packets else None
-    return [{"counter": counts} if "counter" in part else part for part in expr]
+    known = {"packets": row.packets, "bytes": row.bytes} if row.packets else None
+    return [{"counter": known} if counts(part) else part for part in expr]
 
 
 def _policy(name: str) -> t.List[t.Tuple[str, str]]:

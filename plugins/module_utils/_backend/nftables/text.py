@@ -44,6 +44,8 @@ NAT = ("snat", "dnat", "masquerade", "redirect")
 def shown(row: Row) -> str:
     """A row as text for people."""
     ((kind, body),) = json.loads(row.text).items()
+    if kind == "counter":
+        return "counter {0}".format(body["name"])
     if kind == "rule":
         text = " ".join(word for part in body["expr"] for word in words(_named(part)))
         note = ' comment "{0}"'.format(body["comment"]) if "comment" in body else ""
@@ -77,8 +79,16 @@ def _match(body: Json) -> t.List[str]:
     return [_value(body["left"])] + op + [_value(body["right"], quoted=_is_name(body["left"]))]
 
 
+def _counter(body: Json) -> t.List[str]:
+    if isinstance(body, dict) and "map" in body:
+        pairs = ['{0} : "{1}"'.format(_value(key), name) for key, name in body["map"]["data"]["set"]]
+        return ["counter name {0} map {{ {1} }}".format(_value(body["map"]["key"]), ", ".join(pairs))]
+    return [_filled("counter", body) or "counter {0}".format(json.dumps(body))]
+
+
 STATEMENTS: t.Mapping[str, t.Callable[[Json], t.List[str]]] = {
     "match": _match,
+    "counter": _counter,
     "mangle": lambda body: [_value(body["key"]), "set", _value(body["value"])],
     "vmap": lambda body: [_value(body["key"]), "vmap", _pairs(body["data"], _is_name(body["key"]))],
     "reject": lambda body: ["reject with {0} {1}".format(body.get("type", ""), body.get("expr", "")).strip()],

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,9 @@ TEXTS = {
     "by-hand": "accept",
     "raw": "iifname lan0 notrack",
     "nat": "snat to 203.0.113.77",
+    "between": 'counter name ip daddr . tcp dport map {{ {0} }} accept comment "ipmasq:default/lookup"'.format(
+        ", ".join('192.168.1.{0} . 80 : "port_forward/f{0}/accept"'.format(host) for host in range(1, 99))
+    ),
 }
 
 
@@ -119,6 +123,16 @@ def test_what_may_not_be_wrong():
     assert found(SPENT, lost, Host(forwarding="0")).by == HOST
     # What got as far as translation may lack a port there.
     assert found(SPENT, flight(reached="forward"), Host("wan1")) == found(SPENT) == Culprit()
+
+
+def test_which_of_many_port_forwards_lets_it_through():
+    """The packet at a rule has been translated since it came."""
+    inside = Event("inet", "ipmasq", "forward", packet=replace(OUT, target="192.168.1.42", dport=80), handle=1)
+    words = found(PASSED, flight(inside, met("between", "accept", "ipmasq"))).words
+    assert words == (
+        "let through by this gateway's port forward 'f42' (chain between of table inet ipmasq, "
+        "rule: counter name ip daddr . tcp dport map { ... } accept)"
+    )
 
 
 def test_what_lets_it_through():

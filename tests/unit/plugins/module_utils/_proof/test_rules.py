@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Done
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof import rules
+from ansible_collections.ipmasq.linux.plugins.module_utils._proof.packets import Packet
 from ansible_collections.ipmasq.linux.plugins.module_utils._proof.trace import Event
 
 NFT = """table {0} {1} {{ # handle 1
@@ -66,3 +67,25 @@ def test_words_for_what_is_ours():
     assert rules.in_words(("outbound", "mail")) == "this gateway's outbound 'mail'"
     assert rules.in_words(("guard",)) == "this gateway's guard against private sources outside"
     assert rules.in_words(("new",)) == "this gateway's rules"
+
+
+ELEMENTS = ", ".join('192.168.1.{0} . 80 : "port_forward/f{0}/accept"'.format(host) for host in range(9, 19))
+MAPPED = 'ct status dnat counter name ip daddr . tcp dport map {{ {0} }} accept comment "ipmasq:default/lookup"'
+
+
+def test_of_many_port_forwards_the_one_that_a_packet_meets_is_named():
+    text = MAPPED.format(ELEMENTS)
+    for target, dport, key in (
+        ("192.168.1.9", 80, ("port_forward", "f9")),
+        ("192.168.1.18", 80, ("port_forward", "f18")),
+        ("192.168.1.1", 80, ("lookup",)),
+        ("192.168.1.9", 8, ("lookup",)),
+    ):
+        assert rules.item(text, Packet("9.9.9.9", target, "tcp", 50007, dport)) == key
+    assert rules.item(text) == ("lookup",)
+    before = text.replace("192.168.1.", "70").replace(" . 80", "")
+    assert rules.item(before, Packet("9.9.9.9", "203.0.113.2", "tcp", 50007, 7010)) == ("port_forward", "f10")
+    assert rules.bare(text) == "ct status dnat counter name ip daddr . tcp dport map { ... } accept"
+    # A few elements remain.
+    few = "dnat to tcp dport map { 80 : 192.168.1.9 }"
+    assert rules.bare(few) == few

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given, strategies as st
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import lookup
+from ansible_collections.ipmasq.linux.plugins.module_utils._backend.nftables import lookup, maps
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Action, Match, Rule
 from ansible_collections.ipmasq.linux.tests.unit import strategies
 from ansible_collections.ipmasq.linux.tests.unit.backends import NFT, ruleset
@@ -33,21 +35,46 @@ def arranged(rules):
 
 
 def walked(chains, chain, protocol, port, address=""):
-    """The rules that a packet meets and that match its protocol and port, in order."""
+    """The items whose rules a packet meets and that match its protocol and port, in order."""
     met = []
     for rule in chains[chain]:
-        if isinstance(rule, lookup.Lookup):
-            if rule.protocol == protocol:
-                for known, target in rule.targets.items():
-                    if known == (address, port) or (not address and known[0] <= port <= known[1]):
-                        met += walked(chains, target, protocol, port, address)
-        elif (
-            rule.match.protocol == protocol
-            and rule.match.port[0][0] <= port <= rule.match.port[0][1]
-            and (not address or address + "/32" in rule.match.destination)
-        ):
-            met.append(rule)
+        found, ends = at_rule(chains, rule, protocol, port, address)
+        met += found
+        if ends:
+            break
     return met
+
+
+def at_rule(chains, rule, protocol, port, address):
+    """What a packet meets at one rule, and whether the rest of its chain does not matter."""
+    if isinstance(rule, lookup.Lookup):
+        known = {(address, port), *([] if address else rule.targets)}
+        led = [to for key, to in rule.targets.items() if key in known and (address or key[0] <= port <= key[1])]
+        led = led if rule.protocol == protocol else []
+        return [key for to in led for key in walked(chains, to, protocol, port, address)], bool(led) and rule.goes
+    if isinstance(rule, maps.Mapped):
+        known = rule.elements.get((address, port) if address else port)
+        fits = known and rule.like.match.protocol == protocol
+        return ([known.counter.rpartition("/")[0]], bool(rule.chain)) if fits else ([], False)
+    assert rule.action.kind != "drop", "what a set of ports lets in, the map behind it has"
+    fits = rule.match.protocol == protocol and any(first <= port <= last for first, last in rule.match.port)
+    if not fits or (address and address + "/32" not in rule.match.destination):
+        return [], False
+    if rule.action.kind == "jump":
+        return walked(chains, rule.action.target, protocol, port, address), False
+    return [rule.key], False
+
+
+def keys(rules):
+    return [rule.key for rule in rules]
+
+
+def apart(rules):
+    """Rules that no map of servers takes, as each of them matches something else."""
+    return [
+        dataclasses.replace(rule, match=dataclasses.replace(rule.match, source=("10.0.{0}.0/24".format(number),)))
+        for number, rule in enumerate(rules)
+    ]
 
 
 def test_a_few_stay_in_a_row():
@@ -59,21 +86,30 @@ def test_a_few_stay_in_a_row():
 @given(st.lists(PORTS, min_size=lookup.FEW + 1, max_size=120))
 def test_by_port_nothing_is_lost_added_or_out_of_order(ports):
     rules = [coming(*each, number=number) for number, each in enumerate(ports)]
-    chains = arranged(rules)
-    assert any(isinstance(rule, lookup.Lookup) for rule in chains["dstnat"])
+    for each in (rules, apart(rules)):
+        chains = arranged(each)
+        assert any(rule.action.kind == "jump" for rule in chains["dstnat"])
+        check_ports(each, chains)
+
+
+def check_ports(rules, chains):
     for protocol in ("tcp", "udp"):
         for port in range(1, 440, 3):
             wanted = [
                 r for r in rules if r.match.protocol == protocol and r.match.port[0][0] <= port <= r.match.port[0][1]
             ]
-            assert walked(chains, "dstnat", protocol, port) == wanted
+            assert walked(chains, "dstnat", protocol, port) == keys(wanted)
 
 
 @strategies.drawn(40)
 @given(st.lists(st.tuples(st.sampled_from(["tcp", "udp"]), st.integers(1, 40), st.integers(1, 9)), min_size=65))
 def test_by_server_nothing_is_lost_added_or_out_of_order(servers):
     rules = [going(p, port, "192.168.1.{0}".format(host), i) for i, (p, port, host) in enumerate(servers)]
-    chains = arranged(rules)
+    for each in (rules, apart(rules)):
+        check_servers(each, arranged(each))
+
+
+def check_servers(rules, chains):
     for protocol in ("tcp", "udp"):
         for port in range(1, 41, 7):
             for host in range(1, 10):
@@ -85,16 +121,16 @@ def test_by_server_nothing_is_lost_added_or_out_of_order(servers):
                     and rule.match.port == ((port, port),)
                     and rule.match.destination == (address + "/32",)
                 ]
-                assert walked(chains, "between", protocol, port, address) == wanted
+                assert walked(chains, "between", protocol, port, address) == keys(wanted)
 
 
 def test_a_wide_range_has_a_rule_of_its_own():
-    rules = [coming("udp", port, 0, port) for port in range(2000, 2100)] + [coming("udp", 3000, 999, 1)]
+    rules = apart([coming("udp", port, 0, port) for port in range(2000, 2100)]) + [coming("udp", 3000, 999, 1)]
     chains = arranged(rules)
-    maps = [rule for rule in chains["dstnat"] if isinstance(rule, lookup.Lookup)]
-    assert {last - first for each in maps[:1] for first, last in each.targets} == {0}
-    assert [list(each.targets) for each in maps[1:]] == [[(3000, 3999)]]
-    assert walked(chains, "dstnat", "udp", 3500) == rules[-1:]
+    entrance, wide = chains["dstnat"]
+    assert {last - first for first, last in entrance.match.port} == {0}
+    assert list(wide.targets) == [(3000, 3999)]
+    assert walked(chains, "dstnat", "udp", 3500) == keys(rules[-1:])
 
 
 def test_what_does_not_fit_a_map_keeps_its_place():
@@ -106,18 +142,17 @@ def test_what_does_not_fit_a_map_keeps_its_place():
         "port_forward/farm",
     )
     closed = Rule("between", Match(iif=("wan0",)), Action("drop"), "closed")
-    rules = [answers, farm, *[going("tcp", port, "192.168.1.9", port) for port in range(1, 70)], closed]
-    kinds = arranged(rules)["between"]
-    assert kinds[0] == answers
-    assert kinds[1] == farm
-    assert isinstance(kinds[2], lookup.Lookup)
-    assert kinds[3] == closed
+    many = [going("tcp", port, "192.168.1.9", port) for port in range(1, 70)]
+    for rules, kind in ((many, maps.Mapped), (apart(many), lookup.Lookup)):
+        kinds = arranged([answers, farm, *rules, closed])["between"]
+        assert kinds[:2] + kinds[3:] == (answers, farm, closed)
+        assert isinstance(kinds[2], kind)
 
 
 def test_one_forward_more_changes_its_chain_and_the_map():
-    rules = [coming("tcp", 8 * number, 0, number) for number in range(1, 80)]
+    rules = apart([coming("tcp", 8 * number, 0, number) for number in range(1, 80)])
     before, after = arranged(rules), arranged([*rules, coming("tcp", 81, 0, 99)])
-    assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat", "dstnat-tcp-80"]
+    assert [chain for chain in after if before.get(chain) != after[chain]] == ["dstnat", "dstnat-tcp", "dstnat-tcp-80"]
 
 
 def lans(*links):
