@@ -141,6 +141,49 @@ def test_odd_packets_never_leave_with_a_private_source(gate, net):
     assert counted["invalid"] >= 16, counted
 
 
+def only_ipv4(lan):
+    return dict(lan, networks=[net for net in lan["networks"] if ":" not in net])
+
+
+@pytest.mark.parametrize("lans", [[OFFICE], [only_ipv4(OFFICE), only_ipv4(GUESTS)]], ids=["one", "two"])
+def test_open_flows_pass_first_and_nothing_else_with_them(gate, net, lans):
+    """On nftables, what is established between so few LANs and a WAN has rules of its own, before the others."""
+    gate.apply(wans=ONE_LAN["wans"], lans=lans)
+    if gate.option == "nftables":
+        assert "ct state established iifname" in gate.rules()
+    for name in ("all", "lan0", "guest0", "wan0"):
+        sh("echo 0 > /proc/sys/net/ipv4/conf/{0}/rp_filter".format(name))
+    one, other = ("office", "guest") if len(lans) == 1 else ("guest", "office")
+    address = CLIENTS[one][1]
+    with (
+        Sniffer(net) as sniffer,
+        net.socket("wan", socket.AF_INET, socket.SOCK_DGRAM) as server,
+        net.socket(one, socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((WAN4, 5353))
+        client.bind((address, 5354))
+        for each in (server, client):
+            each.settimeout(2)
+        for _packet in range(3):
+            client.sendto(b"mine", (WAN4, 5353))
+            data, peer = server.recvfrom(9)
+            assert (data, peer[0]) == (b"mine", GATE4)
+            server.sendto(b"yours", peer)
+            assert client.recv(9) == b"yours"
+        # Into the same flow: from another link, and from the WAN in the name of the client; and a source of no LAN.
+        send(net, other, [udp(address, WAN4, 5354, 5353)])
+        send(net, "wan", [udp(address, GATE4, 5354, peer[1]), udp(address, address, 5353, 5354)], link="wan0")
+        send(net, one, [udp("198.51.100.3", WAN4, 5354, 5353)])
+        for each in (server, client):
+            each.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                each.recvfrom(9)
+        assert leaking(net, sniffer) == []
+        assert net.udp("guest", "office", CLIENTS["office"][1]) == "timeout"
+        assert net.tcp("wan", "office", CLIENTS["office"][1]) == "timeout"
+    assert net.udp(one, "wan", WAN4) == net.tcp(one, "wan", WAN4) == GATE4
+
+
 def test_of_odd_packets_itself_sees_leaks(nft):
     """Without our filter and guard, plain masquerade leaks: otherwise the test above would prove nothing."""
     net = Topology()

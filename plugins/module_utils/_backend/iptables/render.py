@@ -14,6 +14,7 @@ from dataclasses import replace
 from ..._rules.model import owner
 from ..._rules.rows import Row
 from . import ipset
+from .known import with_known_first
 from .lookup import Branch, arranged
 from .names import HOOKS, chain_name, chain_row, jump_row
 from .rule import branch_text, rule_texts
@@ -76,7 +77,7 @@ def _chain_rows(
         before = ruleset.chains[: ruleset.chains.index(chain)]
         position = 1 + sum(each.hook == chain.hook and table in TABLES[each.stage] for each in before)
         rows.append(jump_row(" ".join((*where, HOOKS[chain.hook])), name, ruleset.instance, position))
-    for rule in rules:
+    for rule in with_known_first(chain, list(rules)) if ruleset.whole else rules:
         if isinstance(rule, Branch):
             text = branch_text(rule, chain_name(ruleset.instance, rule.chain), owner(ruleset.instance, LOOKUP))
             rows.append(Row(place, text, LOOKUP))

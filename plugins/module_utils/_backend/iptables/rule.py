@@ -13,6 +13,7 @@ import typing as t
 
 from ..._base.net import without_length
 from ..._rules.model import split_wildcards
+from .known import TRANSLATED
 from .match import BEGINNING, TRACKED, other_matches, port_words
 from .names import PROTOCOLS
 from .quoting import join_words
@@ -96,8 +97,9 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     if kind in ("guard", "log_guard"):
         ways = _leaving(rule.match.leaves_as) if rule.match.leaves_as else GUARDS
         return [(middle + words, target_of(action, family, target)) for words in ways] if table == "mangle" else []
-    if kind == "expect_nat" and table == "mangle":
-        return [(middle + BEGINNING, ["-j", "RETURN"])]
+    if kind == TRANSLATED.kind or (kind == "expect_nat" and table == "mangle"):
+        words = BEGINNING if kind == "expect_nat" else SENT_ON
+        return [(middle + words, ["-j", "RETURN"])] if table == "mangle" else []
     if kind == "expect_nat":
         return [(middle + words, end) for words, end in translations(t.cast("Action", action.nat), family)]
     if kind in ("masquerade", "snat", "netmap", "hairpin"):
@@ -105,6 +107,10 @@ def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple
     if kind == "dnat":
         return [(middle + words, end) for words, end in redirections(rule, family)]
     return [(middle, target_of(action, family, target))]
+
+
+#: A packet whose source conntrack translates, in the direction of the first one of its flow: GUARDS are for others.
+SENT_ON = ["-m", "conntrack", "--ctstate", "SNAT", "--ctdir", "ORIGINAL"]
 
 
 def _leaving(networks: t.Iterable[str]) -> t.Iterable[t.List[str]]:

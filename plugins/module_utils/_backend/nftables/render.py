@@ -16,7 +16,7 @@ from ..._rules.rows import Row
 from .action import action_of, helper_name, timer_name
 from .expressions import as_ports, as_text, compare, counter_row, mapping, payload, rule_row
 from .flowtable import FLOWTABLE
-from .known import with_known_first
+from .known import before_the_others, with_known_first
 from .lookup import LinkLookup, Lookup, arranged
 from .maps import Mapped
 from .match import matches, split
@@ -59,7 +59,7 @@ def rows_of(ruleset: RuleSet) -> Rows:
     rows = _helper_rows(ruleset) + _timer_rows(ruleset)
     if any(rule.action.kind == "offload" for rule in ruleset.rules):
         rows.append(Row("", as_text({"flowtable": FLOWTABLE}), "flowtable"))
-    ruleset = _with_mss_inside(_with_reaches_inside(with_known_first(ruleset)))
+    ruleset = _with_mss_inside(before_the_others(_with_reaches_inside(with_known_first(ruleset))))
     rows += [_chain_row(chain.name, chain.hook, chain.stage, ruleset.instance) for chain in ruleset.chains]
     known = {chain.name for chain in ruleset.chains}
     # A chain after the NAT sees its result and needs no expect_nat.

@@ -19,6 +19,7 @@ def test_guard_before_the_nat_lets_new_flows_of_an_item_pass_and_no_others():
     """Row by row: what a guard in mangle must contain, because it cannot see the result of NAT."""
     texts = [row.text for row in V4.render(small()) if row.chain == "ip mangle IPMASQ-EGRESS"][1:]
     assert [(text.split("-m comment")[0].strip(), text.split(" -j ")[1]) for text in texts] == [
+        ("-m conntrack --ctstate SNAT --ctdir ORIGINAL", "RETURN"),
         ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW ! --ctstatus CONFIRMED", "RETURN"),
         ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate INVALID,UNTRACKED", "DROP"),
         ("-s 192.168.1.0/24 -o ppp+ -m conntrack --ctstate NEW,RELATED,ESTABLISHED --ctdir ORIGINAL "
