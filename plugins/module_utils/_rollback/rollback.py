@@ -64,7 +64,8 @@ GUARD = 300
 def check_free(instance: str, host: Sight) -> None:
     """Allow only one change at a time: an instance may remove what another one needs."""
     check_others(instance, host)
-    if not host.exists(change_of(instance)):
+    # A folder without a change was left by an earlier version, and does not count; a link was not.
+    if not host.exists(change_of(instance)) and not host.link(folder_of(instance)):
         return
     until = pending_of(instance, host).get("until")
     if until:
