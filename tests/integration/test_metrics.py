@@ -464,3 +464,29 @@ def test_the_alerts(promtool):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_rule_that_is_slipped_in_before_a_change_is_confirmed_was_not_applied(gate, folder, net, first):
+    waits = rollback.waiting(600)
+    if not first:
+        metered(gate, folder)
+    metered(gate, folder, port_forwards=[WEB], confirmation=waits)
+    if gate.programs == "nft":
+        sh("nft insert rule inet ipmasq forward accept")
+    else:
+        sh(gate.tool() + " -I IPMASQ-BETWEEN -j ACCEPT")
+    rollback.finish("default", waits.token, True, gate.host)
+    assert of(written(gate, folder), "as_applied", what="rules") == 0
+    assert metered(gate, folder, port_forwards=[WEB]).changed
+    assert of(written(gate, folder), "as_applied", what="rules") == 1
+
+
+@ON_NFT
+def test_a_rollback_leaves_what_was_loaded_before(gate, folder, net):
+    metered(gate, folder)
+    waits = rollback.waiting(600)
+    metered(gate, folder, port_forwards=[WEB], confirmation=waits)
+    rollback.finish("default", waits.token, False, gate.host)
+    assert of(written(gate, folder), "as_applied", what="rules") == 1
+    assert not gate.host.exists("/run/ipmasq/default.loading")

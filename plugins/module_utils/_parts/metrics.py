@@ -6,8 +6,8 @@
 
 """Metrics of an instance, which a timer writes for Prometheus.
 
-No packet depends on them, so all of it is files, and the timer starts once a change is kept. That is also when the
-collector notes which rules are loaded, so that it can tell if somebody changes them.
+No packet depends on them, so all of it is files, and the timer starts once a change is kept. Which rules are loaded is
+noted as soon as they are, so that the collector can tell if somebody changes them, also before the change is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._base.errors import GatewayError, printable
 from .._init.metering import COLLECTOR, PATHS, metering
 from .._services.collector import TEXT
 from .._services.metrics import config
-from .part import NOTHING, Delta, Part
+from .part import NOTHING, Delta, Part, Shell
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -84,6 +84,10 @@ class _MetricsPart(Part[Metrics]):
         return Delta(("~ metrics: written again",), want, drifted=True)
 
     def apply(self, delta: Delta, want: Metrics, scene: Scene, host: Host) -> t.Tuple[str, ...]:
+        if want.text and scene.backend:
+            # The collector may not be there yet. What differs from the change by now, ``verify`` of the rules sees.
+            words = ("digest", scene.instance, scene.backend.programs)
+            host.write(_noted(scene.instance), host.run(["sh", "-c", TEXT, COLLECTOR, *words]).out, 0o600)
         if delta.do is None:
             return ()
         by = metering(scene.init)
@@ -93,6 +97,10 @@ class _MetricsPart(Part[Metrics]):
 
     def verify(self, was: Metrics, want: Metrics, scene: Scene, sight: Sight) -> None:
         """A gateway without metrics is still a gateway; a warning says so."""
+
+    def restore(self, delta: Delta, was: Metrics, want: Metrics, scene: Scene, sight: Sight) -> Shell:
+        """Until then, nobody reads what was noted."""
+        return Shell(("rm -f " + _noted(scene.instance),) if want.text else ())
 
     def settle(self, was: Metrics, want: Metrics, scene: Scene) -> t.Tuple[str, ...]:
         by, lines = metering(scene.init), []
@@ -106,7 +114,8 @@ class _MetricsPart(Part[Metrics]):
                 lines
                 + ["rm -f /run/ipmasq/{0}.loaded /run/ipmasq/{0}.metering".format(scene.instance)] * bool(was.text)
             )
-        record = "sh {0} record {1}".format(COLLECTOR, scene.instance)
+        noted = _noted(scene.instance)
+        record = "{{ [ ! -e {0} ] || mv -f {0} {1}; }}".format(noted, "/run/ipmasq/{0}.loaded".format(scene.instance))
         return (*lines, record, by.started.format(scene.instance))
 
     def boot(self, want: Metrics, scene: Scene) -> t.Mapping[str, str]:
@@ -132,6 +141,11 @@ class _MetricsPart(Part[Metrics]):
 
 def _file(folder: str, instance: str) -> str:
     return "{0}/ipmasq-{1}.prom".format(folder, instance)
+
+
+def _noted(instance: str) -> str:
+    """A digest of the rules that a change has loaded."""
+    return "/run/ipmasq/{0}.loading".format(instance)
 
 
 def _above(folder: str) -> t.List[str]:

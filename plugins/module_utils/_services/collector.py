@@ -29,16 +29,19 @@ COLLECT = """\
 #!/bin/sh
 # Written by the Ansible collection ipmasq.linux.
 # Usage: sh metrics write|record|start|stop INSTANCE
+#        sh metrics digest INSTANCE BACKEND
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 umask 022
-here=$(cd "${0%/*}" && pwd) || exit 1
+here=${0%/*}
+# A digest is made also before there is such a folder.
+[ "$1" = digest ] || here=$(cd "$here" && pwd) || exit 1
 run=${here%/etc/ipmasq}/run/ipmasq
 leases=${here%/etc/ipmasq}/var/lib/ipmasq/$2.leases
 conf=$here/$2.metrics
 # What the environment calls so is nobody's to remove.
-part= work=
+part= work= given=$3
 
 """
 
@@ -47,9 +50,13 @@ ACTS = r"""
 value() {
     sed -n "s/^$1 //p" "$conf"
 }
+backend() {
+    [ -z "$given" ] || { echo "$given"; return; }
+    value backend
+}
 # The live rules: those of nft, or those of both families of iptables.
 listed() {
-    backend=$(value backend)
+    backend=$(backend)
     case $backend in
     nft)
         table=ipmasq
@@ -65,7 +72,7 @@ listed() {
 # A digest of rules without counters. The kernel lists the elements of a set in any order, and the links of a flowtable
 # come and go.
 digest() {
-    if [ "$(value backend)" = nft ]; then
+    if [ "$(backend)" = nft ]; then
         sed -e 's/counter packets [0-9]* bytes [0-9]*/counter/' -e 's/^[[:space:]]*packets [0-9]* bytes [0-9]*$//' \
             -e '/^[[:space:]]*devices = /d' -e 's/{$/(/' -e 's/^[[:space:]]*}$/)/' "$1" |
             tr -s '\n\t ' '   ' > "$1.line"
@@ -79,9 +86,9 @@ digest() {
 }
 # An update of the tools may list the same rules otherwise.
 tools() {
-    case $(value backend) in
+    case $(backend) in
     nft) nft --version ;;
-    *) "$(value backend)-save" --version ;;
+    *) "$(backend)-save" --version ;;
     esac
 }
 epoch() {
@@ -181,7 +188,7 @@ proven() {
 collected() {
     state=$here/$1.json
     version=$(sed -n 's/^ "collection": "\([0-9A-Za-z.+-]*\)",*$/\1/p' "$state")
-    echo "build_info version=\"$version\",backend=\"$(value backend)\" 1"
+    echo "build_info version=\"$version\",backend=\"$(backend)\" 1"
     at=$(epoch "$(sed -n 's/^  "at": "\([^"]*\)",*$/\1/p' "$state")")
     [ -z "$at" ] || echo "applied_timestamp_seconds $at"
     pending=0
@@ -211,12 +218,16 @@ begin() {
     trap 'rm -rf "$work"; [ -z "$part" ] || rm -f "$part"' EXIT
     trap 'exit 1' HUP INT TERM
 }
+digested() {
+    listed "$1" > "$work/rules"
+    digest "$work/rules" "$1"
+    tools
+}
 # What is loaded is what was applied.
 record() {
     [ -e "$conf" ] || exit 0
     begin
-    listed "$1" > "$work/rules"
-    { digest "$work/rules" "$1"; tools; } > "$work/loaded"
+    digested "$1" > "$work/loaded"
     mv -f "$work/loaded" "$run/$1.loaded"
 }
 # Go to a folder from the root, each step into a real one, even if somebody exchanges one for a link meanwhile.
@@ -274,9 +285,10 @@ start() {
 case "$1" in
 write) write "$2" ;;
 record) record "$2" ;;
+digest) begin && digested "$2" ;;
 start) start "$2" ;;
 stop) stop "$2" ;;
-*) echo "usage: $0 write|record|start|stop INSTANCE" >&2; exit 3 ;;
+*) echo "usage: $0 write|record|digest|start|stop INSTANCE" >&2; exit 3 ;;
 esac
 """
 

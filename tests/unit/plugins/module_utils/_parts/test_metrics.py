@@ -144,7 +144,8 @@ def test_only_folders_that_were_made_go_and_only_if_they_are_empty():
     moved = METRICS.settle(value(), value("/srv/elsewhere"), Scene("default"))
     assert moved[0] == "rm -f /srv/textfiles/ipmasq-default.prom" and "restart" in moved[-1]
     stays = METRICS.settle(value(), value(), Scene("default"))
-    assert stays[0] == "sh /etc/ipmasq/metrics record default" and len(stays) == 2
+    noted = "/run/ipmasq/default.loading"
+    assert stays[0] == "{{ [ ! -e {0} ] || mv -f {0} /run/ipmasq/default.loaded; }}".format(noted) and len(stays) == 2
 
 
 def test_what_a_lost_state_has_left_is_known():
