@@ -57,7 +57,7 @@ def record(path: str, host: Sight) -> Json:
 def answered(seen: Json, options: str, host: Sight) -> t.Optional[Json]:
     """The recorded result, if these are its options (a digest) and all answers are the same; otherwise None."""
     try:
-        if seen.get("options") != options or seen["here"] != here(seen["ports"], host):
+        if seen.get("options") != options or seen["here"] != here(seen["ports"], seen["ends"], host):
             return None
         for kind, words, answer in seen["asked"]:
             if digest(_answer(host, kind, words)) != answer:
@@ -67,14 +67,17 @@ def answered(seen: Json, options: str, host: Sight) -> t.Optional[Json]:
         return None
 
 
-def here(ports: str, host: Sight) -> t.List[t.Any]:
-    """The Python, and the ``ports`` of SSH that matter: ``all``, that of this ``run``, or none."""
+def here(ports: str, ends: bool, host: Sight) -> t.List[t.Any]:
+    """The Python, and the ``ports`` of SSH that matter: ``all``, that of this ``run``, or none. With them, if they
+    matter, the addresses of both ``ends`` of this run's connection.
+    """
     found: t.List[t.Any] = [sys.version]
     if ports:
         from .._facts.controller import reach  # noqa: PLC0415 - its imports take longer than most questions
 
         known = reach(host)
         found += known.ports if ports == "all" else (known.run,)
+        found += known.ends if ends else ()
     return found
 
 

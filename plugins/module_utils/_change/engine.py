@@ -93,6 +93,7 @@ def apply_gateway(
         remarks=wanted.remarks,
         why=wanted.choice.why,
         flows=flows,
+        by_ends=wanted.by_ends,
     )
 
 

@@ -52,20 +52,20 @@ def repeated(params: t.Mapping[str, t.Any], host: Sight, step: t.Callable[[Sight
         listener = Listener(host)
         result = step(listener)
         known = not listener.spoiled and not result.get("changed")
+        ends = bool(result.pop("by_ends", False))
         if acting:
-            known = _keep(params, options, listener.asked, result if known else None, acting)
+            seen = {"options": options, "ends": ends, "asked": listener.asked, "result": result}
+            known = _keep(params, seen if known else None, acting)
     if known and acting and acting.task:
         _leave(params["instance"], options, acting)
     return result
 
 
-def _keep(
-    params: t.Mapping[str, t.Any], options: str, asked: t.Sequence[t.Any], result: t.Optional[Json], host: Host
-) -> bool:
-    """Record a result that can be repeated; without one, remove what was recorded. Whether there is a record now."""
+def _keep(params: t.Mapping[str, t.Any], seen: t.Optional[Json], host: Host) -> bool:
+    """Record what can be repeated; without it, remove what was recorded. Whether there is a record now."""
     path = place(params["instance"], "seen")
     try:
-        if result is None:
+        if seen is None:
             host.remove(path)
             host.remove(place(params["instance"], "again"))
             return False
@@ -73,11 +73,8 @@ def _keep(
         # Which of the known ports this run uses makes no difference, unless the user's list may lack it.
         if ports and params.get("input_controller_ports") is None:
             ports = "all"
-        seen = {
-            "options": options, "ports": ports, "here": here(ports, host), "asked": asked, "result": result,
-            "params": shortened(params),
-        }  # fmt: skip
-        host.write(path, json.dumps(seen), 0o600)
+        known = dict(seen, ports=ports, here=here(ports, seen["ends"], host), params=shortened(params))
+        host.write(path, json.dumps(known), 0o600)
     except GatewayError:
         return False  # the next run takes longer
     return True

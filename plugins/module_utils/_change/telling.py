@@ -33,6 +33,7 @@ class Result:
     remarks: t.Tuple[str, ...] = ()  # warnings in the first run that sees them
     why: str = ""  # this backend
     flows: int = 0  # connections that the change makes wrong and deletes
+    by_ends: bool = False  # whether it depends on where the run comes from
 
     @property
     def changed(self) -> bool:
@@ -58,6 +59,8 @@ class Result:
             described["warnings"] = list(self.warnings)
         if self.remarks:
             described["remarks"] = list(self.remarks)
+        if self.by_ends:
+            described["by_ends"] = True
         return described
 
 

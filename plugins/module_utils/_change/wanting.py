@@ -30,7 +30,7 @@ from .._parts.rules import RULES
 from .._parts.services import check_servable
 from .._resolve import declared
 from .._resolve.inside import forwarded_families
-from .._resolve.remarks import through_vpn
+from .._resolve.remarks import is_vpn_at_stake, through_vpn
 from .._resolve.resolve import resolve
 from .._resolve.resolved import describe_gateway, only_sound
 from .._rules.chains import with_twins
@@ -66,6 +66,7 @@ class Wanted:
     controller_ports: t.Tuple[int, ...]  # for the next run
     remarks: t.Tuple[str, ...]  # warnings in the first run that sees them
     chosen: Chosen
+    by_ends: bool  # whether the remarks are about where this run comes from
 
     @property
     def interfaces(self) -> t.Tuple[str, ...]:
@@ -124,7 +125,8 @@ def want(gateway: Gateway, requested: str, foreign: str, known: Earlier, host: S
     warnings = drops + resolved.warnings
     remarks = resolved.remarks + service.remarks(init, host) + _shut_sentences(shut, gateway, movable)
     remarks += through_vpn(gateway, facts, found_ports.ends)
-    return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen)
+    by_ends = is_vpn_at_stake(gateway, facts)
+    return Wanted(gateway, ruleset, facts, choice, notes, warnings, kept.known, remarks, resolved.chosen, by_ends)
 
 
 def _forwarding(gateway: Gateway, host: Sight) -> t.Tuple[str, ...]:

@@ -339,6 +339,12 @@ def _is_plain(end: str) -> bool:
     return is_address(end) and "%" not in end
 
 
+def is_vpn_at_stake(gateway: Resolved, facts: Facts) -> bool:
+    """Whether it matters from where a run comes: there is a VPN, and what carries it may be shut out."""
+    allowed = {protocol for item in gateway.input_allow for protocol in item.protocol or ("any",)}
+    return gateway.input == "protect" and not allowed - {"tcp"} and any(map(is_vpn, facts.interfaces))
+
+
 def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tuple[str, ...]:
     """If the operator comes through a VPN of this host. ``ends``: the addresses of both ends of the SSH connection,
     the controller's first; none if there is no such connection.
@@ -346,8 +352,7 @@ def through_vpn(gateway: Resolved, facts: Facts, ends: t.Sequence[str]) -> t.Tup
     What carries the VPN is a connection that is open already, so a change that closes it passes every test that is
     made through the VPN.
     """
-    allowed = {protocol for item in gateway.input_allow for protocol in item.protocol or ("any",)}
-    if gateway.input != "protect" or allowed - {"tcp"} or not ends or not all(map(_is_plain, ends)):
+    if not is_vpn_at_stake(gateway, facts) or not ends or not all(map(_is_plain, ends)):
         return ()
     here = [each for each in facts.interfaces if ends[1] in each.addresses]
     # At the address of a LAN or of lo, from a network behind the VPN.

@@ -187,6 +187,29 @@ def test_operators_by_different_ports_are_one(run, monkeypatch):
         assert run.whole == before + (2 if given else 0)
 
 
+@pytest.mark.parametrize("carried", [(), ("udp",)])
+@pytest.mark.parametrize("vpn", [True, False])
+def test_whoever_comes_through_a_vpn_is_told(monkeypatch, vpn, carried):
+    """Where there is a VPN that the filter may shut out, it matters from where a run comes."""
+    links = [fakes.link("lo"), fakes.link("ppp0", "203.0.113.1/32"), fakes.link("lan0", "192.168.1.1/24")]
+    links += [fakes.link("wg0", "10.8.0.1/24", kind="wireguard")] * vpn
+    run = Run(fakes.FakeHost(links=links))
+    allow = [{"name": "vpn", "protocol": list(carried), "port": ["51820"]}] if carried else []
+
+    def come(source, here):
+        for module in (controller, wanting):
+            monkeypatch.setattr(module, "reach", lambda _host: Reach(22, (22,), (source, here)))
+        done = run(input="protect", input_allow=allow)
+        assert "by_ends" not in done
+        return [each for each in done.get("remarks", ()) if "this run comes through VPN wg0" in each]
+
+    near, far = ("192.168.1.5", "192.168.1.1"), ("10.8.0.2", "10.8.0.1")
+    at_stake = vpn and not carried
+    for ends in (near, near, near, far, far, near):
+        assert bool(come(*ends)) == (at_stake and ends == far)
+    assert run.whole == (4 if at_stake else 2)
+
+
 def test_check_mode_writes_nothing_down():
     made = Run(fakes.FakeHost())
     made()
