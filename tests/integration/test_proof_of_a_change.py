@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,28 @@ def test_on_every_backend(gate, net):
     assert told(done) == [] and gate.info()["proof"]["counts"] == counts
     # A run that changes nothing sends nothing.
     assert "proof" not in gate.apply(proof="required", **ONE_LAN).values
+
+
+def test_a_change_that_is_made_again_has_all_of_its_time(nft, wires, monkeypatch):
+    """Without systemd, the timer of the first attempt cannot be stopped. It ends no other attempt than its own."""
+    nft.apply(proof="required", **ONE_LAN)
+    sh(FORWARD + "nft add rule inet other f iifname lan0 meta l4proto udp drop")
+    began, arm, waits = [], rollback.arm, rollback.Confirmation(12, "token", "14:05:30")
+
+    def armed(*words):
+        began.append(time.monotonic())
+        return arm(*words)
+
+    monkeypatch.setattr(rollback, "arm", armed)
+    pending = nft.apply(proof="required", mss="keep", confirmation=waits, **ONE_LAN).values["pending"]
+    assert len(began) == 2 and pending["token"] != waits.token and pending["seconds"] == 12
+    wait_until(lambda: time.monotonic() > began[0] + 13, "the timer of the first attempt")
+    if time.monotonic() < began[1] + 12:
+        assert nft.host.exists(rollback.folder_of("default"))
+    assert rollback.finish("default", "token", True, nft.host).was == "reverted"
+    wait_until(lambda: not nft.host.exists(rollback.folder_of("default")), "it was not rolled back")
+    assert time.monotonic() > began[1] + 11.5
+    assert rollback.finish("default", pending["token"], True, nft.host).was == "reverted"
 
 
 def test_what_was_broken_before_is_told_and_stays(nft, wires):

@@ -52,24 +52,31 @@ class Terms:
     proven: proving.Proving = field(default_factory=proving.Proving)
 
 
-def carry_out(change: Change, sight: Sight, terms: Terms) -> t.Tuple[str, ...]:
-    """Carry out a change; everything that writes is below here. Returns warnings."""
+class Carried(t.NamedTuple):
+    """What carrying out a change has come to."""
+
+    warnings: t.Tuple[str, ...]
+    pending: t.Optional[Confirmation]  # what it awaits by now
+
+
+def carry_out(change: Change, sight: Sight, terms: Terms) -> Carried:
+    """Carry out a change; everything that writes is below here."""
     if not change.changed:
-        return ()
+        return Carried((), terms.pending)
     for move in change.moves:
         move.part.check(move.delta, sight)
     rollback.check_free(change.scene.instance, sight)
     host = sight.acting()
     if not host:
-        return ()
+        return Carried((), terms.pending)
     step = _Carrying(change, host, terms)
     try:
         warnings = step.run()
     except proving.Unproven as error:
         if not terms.proven.excuses(error, host):
             raise
-        warnings = step.run()
-    return warnings + _boot_warnings(change, terms.pending, host)
+        warnings = step.again()
+    return Carried(warnings + _boot_warnings(change, terms.pending, host), step.pending)
 
 
 class _Carrying(Transaction):

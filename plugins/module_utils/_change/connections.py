@@ -29,9 +29,9 @@ def with_connections(
     host: Sight,
     pending: t.Optional[Confirmation],
     proven: t.Optional[Proving] = None,
-) -> t.Tuple[int, t.Tuple[str, ...]]:
+) -> t.Tuple[int, t.Tuple[str, ...], t.Optional[Confirmation]]:
     """Carry out a change, and delete connections that it makes wrong, now or after confirmation, or those of a
-    rollback. Returns their number, and warnings.
+    rollback. Returns their number, warnings, and what the change awaits by now.
     """
     instance, links = change.scene.instance, change.delta(ADDRESSES).do or Steps()
     found: t.List[conntrack.Found] = []
@@ -50,7 +50,7 @@ def with_connections(
         kept=lambda: conntrack.script(look(), instance),
         undone=lambda host: connections.undone(links, host),
     )
-    warnings = carry_out(change, host, Terms(pending, aftermath, proven or Proving()))
+    warnings, pending = carry_out(change, host, Terms(pending, aftermath, proven or Proving()))
     if (change.changed or connections.owed) and not found:
         look()
     for each in found:
@@ -61,4 +61,4 @@ def with_connections(
             "conntrack is not installed: if this change is rolled back, connections that began under it stay; "
             "install the package conntrack (conntrack-tools)",
         )
-    return sum(each.count for each in found), warnings
+    return sum(each.count for each in found), warnings, pending

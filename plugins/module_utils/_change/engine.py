@@ -78,7 +78,7 @@ def apply_gateway(
     alone, facts = not known.others, wanted.facts
     connections = Forgetting(gateway.instance, before, after, alone, host, compiled=compiled, facts=facts)
     proven = Proving(proof, before, after)
-    flows, warnings = with_connections(change, connections, host, pending, proven)
+    flows, warnings, pending = with_connections(change, connections, host, pending, proven)
     # What to tell
     warnings += tuple(told for move in change.moves for told in move.part.warnings(move.want, scene, host))
     values = {**gateway_values(wanted.gateway, wanted.facts), **pending_values(pending, host)}

@@ -79,7 +79,7 @@ def apply_item(
     pending = awaited(change, confirmation)
     before, after = DECLARATION.of(known.state).intent, _intent_of(known, item, present)
     connections = forgetting.Forgetting(instance, before, after, not known.others, host, facts=facts)
-    flows, more = with_connections(change, connections, host, pending)
+    flows, more, pending = with_connections(change, connections, host, pending)
     values, remarks = pending_values(pending, host), service.remarks(scene.init, host) if state else ()
     return Result(change, warnings + more, values, notes, remarks, choice.why, flows)
 
@@ -172,7 +172,7 @@ def apply_switches(
     state = (known.state or State(instance, "items")).holding(SWITCHES, SWITCHES.held(was, held, scene, host))
     change = compare(PARTS, scene, known.state, state if rules.rows or held else None, host)
     pending = awaited(change, confirmation)
-    warnings = carry_out(change, host, Terms(pending))
+    warnings, pending = carry_out(change, host, Terms(pending))
     return _switches_result(Result(change, warnings), switches, pending, host)
 
 

@@ -57,7 +57,7 @@ def remove_instance(instance: str, host: Sight, confirmation: t.Optional[Confirm
     change = compare(PARTS, scene, state, None, host)
     pending = awaited(change, confirmation)
     connections = forgetting.Forgetting(instance, before, None, not scene.others, host, facts=scene.facts)
-    flows, more = with_connections(change, connections, host, pending)
+    flows, more, pending = with_connections(change, connections, host, pending)
     warnings = lost + _strange_sentences(state) + more
     return Result(change, warnings, pending_values(pending, host), why=choice.why if choice else "", flows=flows)
 

@@ -18,6 +18,7 @@ import typing as t
 
 from .._base.errors import GatewayError
 from .._base.host import RUN_FOLDER
+from .timer import Confirmation, renewed
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
@@ -55,7 +56,9 @@ def marks(sight: Sight, armed: bool = False) -> str:
 
 
 def planned_again(act: Act) -> Act:
-    """Read the host and plan the change anew if another one has ended meanwhile."""
+    """Read the host and plan the change anew if another one has ended meanwhile. It then awaits a confirmation of its
+    own.
+    """
 
     @functools.wraps(act)
     def acting(*values: t.Any, **more: t.Any) -> t.Any:
@@ -63,7 +66,12 @@ def planned_again(act: Act) -> Act:
             try:
                 return act(*values, **more)
             except Outdated:
-                pass
+                values = tuple(_anew(each) for each in values)
+                more = {name: _anew(each) for name, each in more.items()}
         return act(*values, **more)
 
     return t.cast("Act", acting)
+
+
+def _anew(value: t.Any) -> t.Any:
+    return renewed(value) if isinstance(value, Confirmation) else value

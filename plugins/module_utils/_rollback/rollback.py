@@ -41,7 +41,18 @@ from .scripts import (
     scripts,
     write_copies,
 )
-from .timer import Confirmation, described, reason, start_guard, start_timer, stop_timer, time_of_day, unit_of, waiting
+from .timer import (
+    Confirmation,
+    described,
+    reason,
+    renewed,
+    start_guard,
+    start_timer,
+    stop_timer,
+    time_of_day,
+    unit_of,
+    waiting,
+)
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
@@ -49,7 +60,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: What callers need of the other files.
 __all__ = (
     "BACK", "FOLDER", "PROOF", "Confirmation", "Keeping", "Prepared", "Restoring", "change_of", "folder_of", "last_of",
-    "last_proof", "leave", "owed_of", "proof_of", "unit_of", "waiting",
+    "last_proof", "leave", "owed_of", "proof_of", "renewed", "unit_of", "waiting",
 )  # fmt: skip
 #: Seconds that a rollback may take: it may wait for the iptables lock, per family and filter.
 LONGEST = 120

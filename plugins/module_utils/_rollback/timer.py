@@ -66,6 +66,11 @@ def waiting(seconds: int, host: str = "") -> Confirmation:
     return Confirmation(seconds, uuid.uuid4().hex, time_of_day(time.time() + seconds), host)
 
 
+def renewed(known: Confirmation) -> Confirmation:
+    """For the next attempt at the same change. The timer of the first one may still run, and asks for the token."""
+    return waiting(known.seconds, known.host)
+
+
 def time_of_day(seconds: float) -> str:
     """For people, as ``date +%H:%M:%S`` prints it."""
     return time.strftime("%H:%M:%S", time.localtime(seconds))

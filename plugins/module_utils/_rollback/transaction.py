@@ -36,6 +36,15 @@ class Transaction:
         self._by = origin(host).words
         self._known: t.Optional[Confirmation] = None
 
+    @property
+    def pending(self) -> t.Optional[Confirmation]:
+        return self._pending
+
+    def again(self) -> t.Tuple[str, ...]:
+        """Once more, after a rollback. What it awaits is then another ``pending``."""
+        self._pending = rollback.renewed(self._pending) if self._pending else None
+        return self.run()
+
     def run(self) -> t.Tuple[str, ...]:
         """Returns warnings. An error says whether the host is as it was before."""
         self._known = None

@@ -75,14 +75,14 @@ def scripts_of(host, monkeypatch):
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_removal_goes_the_other_way(host, gone):
     one, two = _Noted("one"), _Noted("two")
-    made = carry_out(change(host, one, two, gone=gone), host, Terms())
+    made, _pending = carry_out(change(host, one, two, gone=gone), host, Terms())
     assert made[:2] == (("two", "one") if gone else ("one", "two"))
     assert host.files["/srv/one"] == host.files["/srv/two"] == ("" if gone else "new")
 
 
 def test_check_mode_asks_and_does_nothing(host):
     one = _Noted("one")
-    assert carry_out(change(host, one), fakes.seen(host, True), Terms()) == ()
+    assert carry_out(change(host, one), fakes.seen(host, True), Terms()) == ((), None)
     assert one.noted == ["check"] and host.files["/srv/one"] == "old"
 
 

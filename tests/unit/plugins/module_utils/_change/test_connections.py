@@ -52,7 +52,7 @@ def change(delta):
 def test_they_are_deleted_once_the_change_is_kept(check):
     told, host = Forgetting(), fakes.seen(fakes.FakeHost(), check)
     host_change = change(Delta(("x",), Steps(), drifted=True))
-    flows, warnings = connections.with_connections(host_change, told, host, None)
+    flows, warnings, _pending = connections.with_connections(host_change, told, host, None)
     assert flows == 2 and told.asked[0] == ("found", Steps(), True, 20)
     assert told.asked[1:] == ([] if check else [("forget", 2)])
     assert warnings == (() if check else ("1 of 2 remain",))
@@ -62,15 +62,16 @@ def test_a_change_that_waits_deletes_nothing_yet():
     told, host = Forgetting(), fakes.FakeHost()
     host.programs.discard("conntrack")
     pending = Confirmation(30, "0123", "14:05:30")
-    flows, warnings = connections.with_connections(change(Delta(("x",), Steps(), cuts=True)), told, host, pending)
-    assert flows == 2 and [name for name, *_rest in told.asked] == ["found"]
+    awaiting = change(Delta(("x",), Steps(), cuts=True))
+    flows, warnings, awaited = connections.with_connections(awaiting, told, host, pending)
+    assert awaited is pending and flows == 2 and [name for name, *_rest in told.asked] == ["found"]
     assert told.asked[0][3] == 7.5
     assert warnings[-1].startswith("conntrack is not installed: if this change is rolled back")
 
 
 def test_without_a_change_nobody_is_asked():
     told = Forgetting()
-    assert connections.with_connections(change(NOTHING), told, fakes.FakeHost(), None) == (0, ())
+    assert connections.with_connections(change(NOTHING), told, fakes.FakeHost(), None) == (0, (), None)
     assert told.asked == []
     told.owed = True
     assert connections.with_connections(change(NOTHING), told, fakes.FakeHost(), None)[0] == 2

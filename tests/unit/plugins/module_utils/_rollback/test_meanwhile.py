@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import meanwhile
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback.timer import Confirmation
 from ansible_collections.ipmasq.linux.tests.unit import fakes
 
 WRITTEN = {
@@ -39,6 +40,21 @@ def test_a_host_that_was_read_during_a_change_has_to_be_read_again():
     host.files["/run/ipmasq/branch/change.json"] = "{}"
     busy = meanwhile.marks(host)
     assert busy != calm == meanwhile.marks(host, armed=True)
+
+
+def test_each_plan_awaits_a_confirmation_of_its_own():
+    """The timer of the change that was given up may still run."""
+    seen, first = [], Confirmation(30, "first", "14:05:30", "gw")
+
+    @meanwhile.planned_again
+    def act(one, two):
+        seen.extend((one, two))
+        if len(seen) < 5:
+            raise meanwhile.Outdated
+
+    act(first, two=first)
+    assert seen[:2] == [first, first] and len({each.token for each in seen[1:]}) == 5
+    assert {(each.seconds, each.host) for each in seen} == {(30, "gw")}
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 3])

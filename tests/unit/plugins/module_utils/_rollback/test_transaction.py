@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -74,6 +76,22 @@ def test_what_waits_is_not_kept_yet(host):
     Steps(host, PENDING).run()
     assert host.files[FOLDER + "/forget"] == "forget them" and FOLDER + "/ready" in host.files
     assert not [call for call in host.calls if call[:2] == ["sh", FOLDER + "/keep"]]
+
+
+@pytest.mark.parametrize("pending", [None, PENDING])
+def test_what_is_made_again_is_another_change(host, pending):
+    """The timer of the first attempt may still run."""
+    steps = Steps(host, pending, "prove")
+    with pytest.raises(GatewayError):
+        steps.run()
+    assert steps.pending is pending
+    steps.fails = ""
+    assert steps.again() == ("make", "prove")
+    if pending:
+        assert steps.pending.token != PENDING.token and steps.pending.seconds == PENDING.seconds
+        assert json.loads(host.files[FOLDER + "/change.json"])["token"] == steps.pending.token
+    else:
+        assert steps.pending is None
 
 
 @pytest.mark.parametrize("fails", ["make", "verify", "prove"])
