@@ -183,6 +183,7 @@ def _holds(match: Match, packet: Packet) -> bool:
         and (not match.port or any(first <= packet.port <= last for first, last in match.port))
         and (not match.translated or bool(packet.asked))
         and (not match.ipsec or packet.ipsec)
+        and not (match.plain and packet.ipsec)
         and not (match.rate and packet.over_rate)
         and (not match.again or packet.again)
         and not match.elsewhere  # the addresses of this host are those of the WAN

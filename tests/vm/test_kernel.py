@@ -18,6 +18,7 @@ import typing as t
 import pytest
 from wiring import (
     ANSWERS,
+    BOX,
     CLIENT,
     GATE,
     OFFICE,
@@ -28,6 +29,7 @@ from wiring import (
     hang_up,
     keep_asking,
     wait_for,
+    wire_container,
     wire_lan,
     wire_provider,
     wire_wan,
@@ -152,7 +154,6 @@ def test_ppp_goes_away_and_comes_back_with_another_address(machine: Machine, gat
 
 
 REMOTE = "10.9.0.1"
-OUT, BACK = "src 192.168.1.0/24 dst 10.9.0.0/24", "src 10.9.0.0/24 dst 192.168.1.0/24"
 THERE, HOME = "src {0} dst {1}".format(GATE, SERVER), "src {0} dst {1}".format(SERVER, GATE)
 TUNNEL = "proto esp reqid 1 mode tunnel"
 KEY = "aead 'rfc4106(gcm(aes))' 0x0102030405060708090a0b0c0d0e0f1011121314 128"
@@ -182,13 +183,35 @@ def test_only_what_an_ipsec_policy_encrypts_is_exempt(machine: Machine, gateway:
     assert ask(machine, REMOTE) == GATE
 
 
-def tunnel(machine: Machine) -> None:
-    """IPsec by hand between the gateway and the server, for the LAN and a network behind the server."""
+def test_what_an_ipsec_policy_encrypts_for_a_container_leaves(machine: Machine, gateway: dict[str, t.Any]) -> None:
+    """A private source leaves only encrypted, in the rules and in the fence."""
+    wire_lan(machine)
+    wire_wan(machine)
+    wire_container(machine)
+    machine.sh("ip -n server address add {0}/32 dev lo".format(REMOTE))
+    machine.apply(gateway)
+    assert ask(machine, REMOTE, who="box") == "timed out"
+
+    tunnel(machine, "172.17.0.0/24")
+    for flushed in (False, True):
+        if flushed:
+            machine.sh("nft flush ruleset")
+        assert {ask(machine, REMOTE, kind, who="box") for kind in ("tcp", "udp")} == {BOX}
+        assert {ask(machine, SERVER, kind, who="box") for kind in ("tcp", "udp")} == {"timed out"}
+
+    machine.apply(gateway)
+    machine.sh("ip xfrm policy flush; ip -n server xfrm policy flush")
+    assert ask(machine, REMOTE, who="box") == "timed out"
+
+
+def tunnel(machine: Machine, inside: str = "192.168.1.0/24") -> None:
+    """IPsec by hand between the gateway and the server, for a network and another one behind the server."""
+    out, back = "src {0} dst 10.9.0.0/24".format(inside), "src 10.9.0.0/24 dst {0}".format(inside)
     policy = "xfrm policy add {0} dir {1} tmpl {2} " + TUNNEL
     steps = []
     for ip, out_net, out_tmpl, in_net, in_tmpl in (
-        ("ip", OUT, THERE, BACK, HOME),
-        ("ip -n server", BACK, HOME, OUT, THERE),
+        ("ip", out, THERE, back, HOME),
+        ("ip -n server", back, HOME, out, THERE),
     ):
         for spi, ends in (("0x100", THERE), ("0x101", HOME)):
             steps.append("{0} xfrm state add {1} spi {2} {3} {4}".format(ip, ends, spi, TUNNEL, KEY))

@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
 
 TALK = "/usr/local/lib/vm/talk.py"
 CLIENT, GATE, SERVER = "192.168.1.10", "203.0.113.2", "203.0.113.1"
+BOX = "172.17.0.10"
 PORT = "8000"
 #: The LAN behind lan0, as a gateway declares it.
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24"]}
@@ -32,6 +33,17 @@ def wire_lan(machine: Machine) -> None:
     )
     machine.put(TALK, (Path(__file__).resolve().parent / "guest" / "talk.py").read_bytes())
     wait_for(machine, "ip netns exec client ping -n -c1 -W1 192.168.1.1")
+
+
+def wire_container(machine: Machine) -> None:
+    """A host behind a link with a name of Docker's."""
+    machine.sh(
+        "ip netns add box; ip link add docker0 type veth peer name up0 netns box;"
+        "ip address add 172.17.0.1/24 dev docker0; ip link set docker0 up;"
+        "ip -n box address add {0}/24 dev up0; ip -n box link set up0 up; ip -n box link set lo up;"
+        "ip -n box route add default via 172.17.0.1; ip -n server route add 172.17.0.0/16 via {1}".format(BOX, GATE)
+    )
+    wait_for(machine, "ip netns exec box ping -n -c1 -W1 172.17.0.1")
 
 
 def wire_wan(machine: Machine) -> None:
@@ -82,11 +94,9 @@ def serve(machine: Machine) -> None:
     wait_for(machine, "ip netns exec server ss -Hltn sport = :{0} | grep -q .".format(PORT))
 
 
-def ask(machine: Machine, address: str = SERVER, kind: str = "tcp") -> str:
+def ask(machine: Machine, address: str = SERVER, kind: str = "tcp", who: str = "client") -> str:
     """The address that the server sees of the client, or why the client has no answer."""
-    return machine.sh(
-        shlex.join(["ip", "netns", "exec", "client", "python3", TALK, "ask", kind, address, PORT])
-    ).strip()
+    return machine.sh(shlex.join(["ip", "netns", "exec", who, "python3", TALK, "ask", kind, address, PORT])).strip()
 
 
 def keep_asking(machine: Machine, address: str) -> None:

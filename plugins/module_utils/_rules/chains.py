@@ -86,9 +86,9 @@ def declared(gateway: Resolved) -> t.Tuple[str, ...]:
 
 
 def kept_inside(chain: str, *found: Match) -> t.List[Rule]:
-    """Drop these packets if their source is private."""
+    """Drop these packets if their source is private, and seen outside: one that IPsec encrypts is not."""
     return [
-        Rule(chain, replace(match, family=family, source=nets), DROP, "guard")
+        Rule(chain, replace(match, family=family, source=nets, plain=True), DROP, "guard")
         for family, nets in by_family(NEVER_OUTSIDE).items()
         for match in found
     ]

@@ -76,6 +76,7 @@ class Match:
     not_asked: t.Tuple[str, ...] = ()
     asked_port: t.Optional[Ports] = None  # and its original port, of ``protocol``
     ipsec: bool = False  # an IPsec policy will encrypt the packet
+    plain: bool = False  # no IPsec policy will
     rate: str = ""  # matches at most this often, such as "10/second", after a burst of 5
     mark: t.Tuple[int, ...] = ()  # the value of the packet mark, and the mask
     routed: bool = False  # the route to the source leads to the input interface

@@ -100,4 +100,5 @@ WORDS = {
     "translated": ["-m", "conntrack", "--ctstate", "DNAT"],
     "mapped": ["-m", "conntrack", "--ctstate", "SNAT"],
     "ipsec": ["-m", "policy", "--dir", "out", "--pol", "ipsec"],
+    "plain": ["-m", "policy", "--dir", "out", "--pol", "none"],
 }

@@ -113,6 +113,7 @@ WORDS = {
     "mapped": compare({"ct": {"key": "status"}}, "snat", "in"),
     "decrypted": compare({"meta": {"key": "ipsec"}}, True),
     "ipsec": compare({"rt": {"key": "ipsec"}}, True),
+    "plain": compare({"rt": {"key": "ipsec"}}, False),
 }
 MARTIAN = [
     compare({"fib": {"result": "type", "flags": ["saddr"]}}, "local"),

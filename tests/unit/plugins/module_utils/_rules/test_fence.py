@@ -80,6 +80,11 @@ def test_what_is_exempt_comes_before_what_is_guarded():
     assert rule.match.ipsec
 
 
+def test_what_ipsec_encrypts_for_undeclared_links_may_leave():
+    private = [rule.match for rule in fence().rules if rule.chain == "egress" and "10.0.0.0/8" in rule.match.source]
+    assert private and all(match.plain for match in private)
+
+
 def test_a_default_route_that_nobody_declared_is_outside_too():
     facts = Facts((Interface("wan0"), Interface("lan0"), Interface("eth9", ("198.51.100.2/24",))), (Route("eth9"),))
     ruleset = fence(facts)

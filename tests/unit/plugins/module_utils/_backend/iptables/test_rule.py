@@ -167,6 +167,7 @@ TEST_ROWS = [
     (LAN_CHAIN, Match("ip6", protocol="ah"), Action("drop"), ["-m ah -j DROP"]),
     (LAN_CHAIN, Match("ip", translated=True), Action("accept"), ["-m conntrack --ctstate DNAT -j ACCEPT"]),
     (LAN_CHAIN, Match("ip", ipsec=True), Action("accept"), ["-m policy --dir out --pol ipsec -j ACCEPT"]),
+    (LAN_CHAIN, Match("ip", plain=True), Action("drop"), ["-m policy --dir out --pol none -j DROP"]),
     (
         LAN_CHAIN,
         Match("ip", ct_state=("new",), rate="60/minute"),

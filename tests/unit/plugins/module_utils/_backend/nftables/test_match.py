@@ -67,6 +67,7 @@ TEST_MATCHES = [
     (Match(protocol="udp", port=((5, 5), (7, 7))), [match(DPORT, {"set": [5, 7]})]),
     (Match(translated=True), [match({"ct": {"key": "status"}}, "dnat", "in")]),
     (Match(ipsec=True), [match({"rt": {"key": "ipsec"}}, True)]),
+    (Match(plain=True), [match({"rt": {"key": "ipsec"}}, False)]),
     (Match(rate="10/second"), [{"limit": {"rate": 10, "per": "second"}}]),
     (Match(local=True), [LOCAL]),
     (

@@ -22,6 +22,7 @@ def match(left, right, op="=="):
         (match({"meta": {"key": "iifname"}}, {"set": ["a", "b"]}), 'iifname { "a", "b" }'),
         (match({"meta": {"key": "l4proto"}}, "tcp"), "meta l4proto tcp"),
         (match({"rt": {"key": "ipsec"}}, True), "rt ipsec exists"),
+        (match({"rt": {"key": "ipsec"}}, False), "rt ipsec missing"),
         (match({"ct": {"key": "state"}}, ["established", "related"], "in"), "ct state established,related"),
         (
             match({"payload": {"protocol": "ip", "field": "daddr"}}, {"prefix": {"addr": "10.0.0.0", "len": 8}}, "!="),
