@@ -25,7 +25,7 @@ from test_bridges import FRAMES, bridged, hears
 from test_carried import CARRIER4, CARRIER6, SOURCES, asked, vpn  # noqa: F401 - a fixture
 from test_marks import marked
 from test_multicast import GROUP4, GROUP6, TV, come_in, copies, seen
-from test_undeclared import closed, third, through_a_tunnel
+from test_undeclared import OFFICE6, closed, container, mgmt, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
 from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, send, udp
 from unhurried import patience, wait_until
@@ -324,16 +324,51 @@ def test_rules_that_somebody_has_saved_with_it(gate, net):
     assert gate.host.holder == holder
 
 
+#: Its own address, and the gateway's, on each link that is neither a WAN nor a LAN.
+LINKS = {
+    "mgmt": (("10.9.9.10", "10.9.9.1"), ("fd09::10", "fd09::1")),
+    "tunnel": (("10.8.8.10", "10.8.8.1"), ("fd08::10", "fd08::1")),
+    "container": (("172.17.0.10", "172.17.0.1"), ("fd17::10", "fd17::1")),
+}
+
+
 @ON_TWO
 def test_protect_holds_through_a_flush(gate, net):
+    """On WANs, undeclared links and tunnels, as before it; LANs and the links of managers are left alone."""
+    mgmt(net)
+    third(net, "tun7", "tunnel", "10.8.8", "fd08")
+    container(net)
     gate.apply(input="protect", **ONE_LAN)
-    assert net.tcp("wan", "gate", GATE4, 8080, timeout=0.2) == "timeout"
-    sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
-    assert net.tcp("wan", "gate", GATE4, 8080, timeout=0.2) == "timeout"
-    assert net.tcp("wan", "gate", "2001:db8:ff::2", 8080, timeout=0.2) == "timeout"
-    assert net.tcp("wan", "gate", GATE4, 22) == WAN4
-    assert net.ping("wan", GATE4) and net.ping("wan", "2001:db8:ff::2")
-    assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+    shut = {"wan": ((WAN4, GATE4), (WAN6, GATE6)), "mgmt": LINKS["mgmt"], "tunnel": LINKS["tunnel"]}
+    opened = {"container": LINKS["container"], "office": ((OFFICE4, "192.168.1.1"), (OFFICE6, "fd00:1::1"))}
+    for flushed in (False, True):
+        if flushed:
+            sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+        for node, there in shut.items():
+            for own, address in there:
+                assert net.tcp(node, "gate", address, 8080, timeout=0.2) == "timeout", (node, address)
+                assert net.tcp(node, "gate", address, 22) == own
+                assert net.ping(node, address)
+        for node, there in opened.items():
+            for own, address in there:
+                assert net.tcp(node, "gate", address, 8080) == own
+
+
+@ON_TWO
+@pytest.mark.parametrize("first", ["one", "two"])
+def test_what_another_instance_leaves_open_stays_open(gate, net, first):
+    """Both protect this host. Neither has to know the LANs of the other one, which may come later."""
+    given = {"one": ONE_LAN, "two": {"wans": [{"interface": "mgmt0"}], "lans": [GUESTS]}}
+    mgmt(net)
+    for instance in sorted(given, key=lambda name: name != first):
+        gate.apply(instance=instance, input="protect", **given[instance])
+    for flushed in (False, True):
+        if flushed:
+            sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+        assert net.tcp("office", "gate", "192.168.1.1", 8080) == OFFICE4
+        assert net.tcp("guest", "gate", "192.168.2.1", 8080) == CLIENTS["guest"][1]
+        for node, address in (("wan", GATE4), ("mgmt", "10.9.9.1")):
+            assert net.tcp(node, "gate", address, 8080, timeout=0.2) == "timeout"
 
 
 @pytest.mark.parametrize("reaches", [[], ["guests"]])

@@ -29,7 +29,6 @@ from .chains import (
     DROP,
     EGRESS,
     LET_THROUGH,
-    NOT_LET_THROUGH,
     PROTECTED,
     RETURN,
     declared,
@@ -38,7 +37,7 @@ from .chains import (
     with_twins,
 )
 from .follow import EGRESS_ROUTED, egress_routed
-from .input import FORWARDED, chain_protected
+from .input import FORWARDED, by_link, chain_own, chain_protected
 from .kept import fenced, kept_chains
 from .managed import GROUPS, from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
@@ -50,10 +49,13 @@ if t.TYPE_CHECKING:
 
 FENCE = Chain("fence", "postrouting", "fence")
 FENCE_INPUT = Chain("fence-input", "input", "fence")
+#: Before the fence of any instance decides, as their own rules do before a flush.
+FENCE_OWN = Chain("fence-own", "input", "fence_own")
 FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
 FENCE_FORWARD = Chain("fence-forward", "forward", "fence")
 #: Sees each packet, not only the first of a flow.
 FENCE_COPIES = Chain("fence-copies", "postrouting", "guard")
+HOOKS = (FENCE, FENCE_OWN, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES)
 #: New, untranslated flows from elsewhere, and multicast packets.
 BEGIN, MULTICAST, COPIES = Chain("begin"), Chain("groups"), Chain("copies")
 OUTSIDE, INSIDE, OTHERS = Chain("from-outside"), Chain("from-inside"), Chain("from-others")
@@ -83,6 +85,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     # What is exempted has returned by now.
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway) if rule.action == DROP]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
+    rules += [replace(rule, chain=FENCE_OWN.name) for rule in chain_own(gateway)]
     # After a flush nobody else clears the mark, which the rules above trust, or stops what claims to be this host.
     rules += [
         replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",)))
@@ -96,7 +99,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     ]
     filled = {rule.chain for rule in rules}
     inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED, FORWARDED)
-    chains = [each for each in (FENCE, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES) if each.name in filled]
+    chains = [each for each in HOOKS if each.name in filled]
     chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, (*chains, *kept_chains(gateway)), tuple(rules))
 
@@ -186,13 +189,10 @@ def _pinholes(gateway: Resolved) -> t.List[Rule]:
 
 
 def _input(gateway: Resolved) -> t.List[Rule]:
-    """Packets from outside to the gateway itself, if it is protected."""
+    """Packets to the gateway itself, if it is protected."""
     if gateway.input != "protect":
         return []
-    jump, here, wans = Action("jump", PROTECTED.name), FENCE_INPUT.name, wan_interfaces(gateway)
-    rules = [Rule(here, Match(iif=wans, ct_state=("new",)), jump, KEY)] if wans else []
-    undeclared = tuple(name for name in ways_out(gateway) if name not in wans)
-    if undeclared:
-        # Unless it belongs to another instance.
-        rules.append(Rule(here, Match(iif=undeclared, ct_state=("new",), mark=NOT_LET_THROUGH), jump, KEY))
-    return rules + chain_protected(gateway)
+    new = [
+        replace(rule, chain=FENCE_INPUT.name, match=replace(rule.match, ct_state=("new",))) for rule in by_link(gateway)
+    ]
+    return new + chain_protected(gateway)

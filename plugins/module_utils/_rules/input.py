@@ -66,13 +66,15 @@ def chain_input(gateway: Resolved) -> t.List[Rule]:
     rules += services(gateway)
     if gateway.input != "protect":
         return rules
-    # A WAN or an undeclared link may have a name like a manager's link.
+    return [*rules, Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"), *by_link(gateway)]
+
+
+def by_link(gateway: Resolved) -> t.List[Rule]:
+    """Which links are protected. A WAN or an undeclared link may have a name like a manager's link."""
     protected = Action("goto", PROTECTED.name)
-    rules += [
-        Rule(INPUT.name, Match(ct_state=("related", "established")), RETURN, "input"),
-        Rule(INPUT.name, Match(iif=wan_interfaces(gateway)), protected, "input"),
-        Rule(INPUT.name, Match(mark=(REACH, REACH)), RETURN, "reach"),
-    ]
+    wans = wan_interfaces(gateway)
+    rules = [Rule(INPUT.name, Match(iif=wans), protected, "input")] if wans else []
+    rules.append(Rule(INPUT.name, Match(mark=(REACH, REACH)), RETURN, "reach"))
     if gateway.around.apart:
         rules.append(Rule(INPUT.name, Match(iif=gateway.around.apart), protected, "input"))
     left_alone = lan_interfaces(gateway) + ("lo",) + managed_links() + gateway.managed_links

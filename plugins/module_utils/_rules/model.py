@@ -22,9 +22,11 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: translates, ``guard`` sees what leaves afterwards. ``helper`` runs once a connection is known and before it is
 #: translated, ``timers`` before it is accepted, and ``offload`` after that. ``arrive`` runs before routing, and
 #: ``outside`` before a new packet is translated. ``reach`` runs before any instance filters forwarded packets, and
-#: ``unseen`` after NAT had its chance; ``fence`` is the same in a table that survives a flush.
+#: ``unseen`` after NAT had its chance; ``fence`` is the same in a table that survives a flush, after the
+#: ``fence_own`` of all instances.
 STAGES = (
-    "arrive", "outside", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard", "fence",
+    "arrive", "outside", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard",
+    "fence", "fence_own",
 )  # fmt: skip
 
 #: Verdicts end the evaluation of a hook; ``return`` leaves the chain; everything else continues with the next rule.

@@ -41,6 +41,7 @@ PRIORITIES = {
     "unseen": 149,
     "guard": 150,
     "fence": 151,
+    "fence_own": 150,
 }
 #: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
 #: each packet more than one test.
@@ -49,7 +50,9 @@ FIRST = {"filter": -5, "offload": -4}
 #: the kernel takes a NAT chain.
 PREROUTING = {"nat": -105, "fence": -199}
 #: A NAT chain after all others sees the first packet of flows that none of them translated.
-TYPES = {stage: "nat" if stage in ("nat", "unseen", "outside", "fence") else "filter" for stage in PRIORITIES}
+TYPES = {
+    stage: "nat" if stage in ("nat", "unseen", "outside", "fence", "fence_own") else "filter" for stage in PRIORITIES
+}
 #: The packets that carry the MSS option.
 SYN = Match(tcp_syn=True)
 

@@ -31,13 +31,14 @@ def test_only_the_first_packet_of_a_flow_is_asked():
     hooks = {chain.name: (chain.hook, chain.stage) for chain in ruleset.chains if chain.hook}
     assert hooks == {
         "fence": ("postrouting", "fence"),
+        "fence-own": ("input", "fence_own"),
         "fence-input": ("input", "fence"),
         "fence-arrive": ("prerouting", "fence"),
     }
     for rule in ruleset.rules:
         # Without a word of conntrack the kernel would track nothing once all other rules are gone.
         assert rule.match.ct_state == ("new",) if rule.chain in hooks else rule.match.ct_state in ((), ("related",))
-        assert rule.action.kind in ("jump", "goto", "return", "drop", "unmark")
+        assert rule.action.kind in ("jump", "goto", "return", "drop", "mark", "unmark")
     assert {rule.chain for rule in ruleset.rules} <= {chain.name for chain in ruleset.chains}
 
 
