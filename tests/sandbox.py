@@ -25,7 +25,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._base.host import Don
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 #: Where programs are found; tests with the tools of another release put theirs in front.
-PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+PATH = USUAL = "/usr/sbin:/sbin:/usr/bin:/bin"
 #: What the scripts among these start, by their path, for a start without a shell: words, and more of the environment.
 STARTED: dict[str, tuple[list[str], dict[str, str]]] = {}
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
@@ -189,6 +189,13 @@ def ip_batch(*commands: str) -> None:
 SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|new/\d+/([^/]+\.)?commit)")
 
 
+def with_tools(script: str) -> str:
+    """A script that sets PATH itself finds the tools of another release, too: what one nft has listed may crash an
+    older one that loads it.
+    """
+    return script.replace("\nPATH=", "\nPATH=" + PATH[: -len(USUAL)])
+
+
 class SandboxHost(Host):
     """Everything below /proc is the kernel's, every other path is under ``root``.
 
@@ -248,7 +255,7 @@ class SandboxHost(Host):
         self.writes.append(path)
         if SCRIPT.fullmatch(path):
             # What the shell will run has to stay in the folder of this host.
-            text = re.sub(r"/(etc|run|var/lib)/", lambda found: self.place(found.group()), text)
+            text = with_tools(re.sub(r"/(etc|run|var/lib)/", lambda found: self.place(found.group()), text))
         super().write(self.place(path), text, mode)
 
     def mode(self, path):
@@ -292,6 +299,7 @@ class SandboxHost(Host):
         loader = pathlib.Path(self.place("/etc/ipmasq/boot")).read_text(encoding="utf-8")
         moved = re.sub(r"/(etc|run)/(?=ipmasq)", lambda found: self.place(found.group()), loader)
         assert moved != loader
+        moved = with_tools(moved)
         env = dict(os.environ, PATH=PATH, XTABLES_LOCKFILE=str(self.root / "xtables.lock"))
         return {"args": ["sh", "-c", moved, "boot", *words], "text": True, "env": env}
 
