@@ -85,18 +85,20 @@ def test_one_more_or_less_changes_what_it_must(gate, net, plain):
 
 
 @pytest.mark.parametrize(
-    ("plain", "changes"),
+    ("backend", "plain", "change"),
     [
-        (PLAIN, "flush chain inet ipmasq dstnat"),
-        (PLAIN, "add counter inet ipmasq port_forward/mine/dnat"),
-        (PLAIN, "insert rule inet ipmasq between counter name port_forward/p7000/accept accept"),
-        (APART, "flush chain inet ipmasq dstnat-tcp-7040"),
+        ("nft", PLAIN, "nft flush chain inet ipmasq dstnat"),
+        ("nft", PLAIN, "nft add counter inet ipmasq port_forward/mine/dnat"),
+        ("nft", PLAIN, "nft insert rule inet ipmasq between counter name port_forward/p7000/accept accept"),
+        ("nft", APART, "nft flush chain inet ipmasq dstnat-tcp-7040"),
+        ("iptables-nft", APART, "iptables-nft -t nat -F IPMASQ-DSTNAT-tcp-b6912"),
+        ("iptables-legacy", APART, "iptables-legacy -t nat -F IPMASQ-DSTNAT-tcp-b6912"),
     ],
-    ids=["map", "counter", "rule", "chain"],
+    ids=["map", "counter", "rule", "chain", "iptables-nft", "iptables-legacy"],
 )
-def test_somebody_elses_change_inside_is_drift(gate, net, plain, changes):
+def test_somebody_elses_change_inside_is_drift(gate, net, plain, change):
     gate.apply(port_forwards=plain + ODD, **LANS)
-    sh("nft " + changes if gate.programs == "nft" else "{0} -t nat -F IPMASQ-DSTNAT-tcp-b6912".format(gate.programs))
+    sh(change)
     assert gate.info()["drift"]
     assert not gate.info()["as_applied"]
     assert gate.apply(port_forwards=plain + ODD, **LANS).changed
