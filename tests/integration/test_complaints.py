@@ -836,12 +836,17 @@ def test_counters_go_on_counting_over_a_change(gate):
         listed = json.loads(sh("nft -j list table inet ipmasq"))["nftables"]
         assert any("counter" in part for entry in listed if "rule" in entry for part in entry["rule"]["expr"])
     sh("ping -c1 -W0.1 -I 192.168.1.1 203.0.113.1 >/dev/null || true")
-    before = {row.key: row.packets for row in gate.live() if row.packets}
+    before = counted(gate)
+    assert any(before.values())
     gate.apply(**TWO_LANS)
-    after = {row.key: row.packets for row in gate.live() if row.packets}
-    assert all(
-        after.get(key, 0) >= count for key, count in before.items() if key in ("invalid", "lan/office", "answers")
-    )
+    after = counted(gate)
+    assert [key for key in before if key in after and after[key] < before[key]] == []
+
+
+def counted(gate):
+    """Packets by rule. iptables 1.8.9 ignores the counters that ip6tables-nft-restore is given (measured)."""
+    rows = [row for row in gate.live() if gate.programs != "iptables-nft" or not row.chain.startswith("ip6 ")]
+    return {(row.chain, row.text): row.packets for row in rows}
 
 
 def test_links_that_stay_on_when_forwarding_is_turned_off_are_named(nft):
