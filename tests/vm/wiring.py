@@ -25,25 +25,25 @@ SEEN, ANSWERS = "/run/seen", "/run/answers"
 
 def wire_lan(machine: Machine) -> None:
     """A client behind lan0."""
-    machine.sh(
-        "ip netns add client; ip link add lan0 type veth peer name up0 netns client;"
-        "ip address add 192.168.1.1/24 dev lan0; ip link set lan0 up;"
-        "ip -n client address add {0}/24 dev up0; ip -n client link set up0 up; ip -n client link set lo up;"
-        "ip -n client route add default via 192.168.1.1".format(CLIENT)
-    )
+    wire_host(machine, "client", CLIENT, "lan0", "192.168.1.1")
     machine.put(TALK, (Path(__file__).resolve().parent / "guest" / "talk.py").read_bytes())
-    wait_for(machine, "ip netns exec client ping -n -c1 -W1 192.168.1.1")
 
 
 def wire_container(machine: Machine) -> None:
     """A host behind a link with a name of Docker's."""
+    wire_host(machine, "box", BOX, "docker0", "172.17.0.1")
+    machine.sh("ip -n server route add 172.17.0.0/16 via {0}".format(GATE))
+
+
+def wire_host(machine: Machine, node: str, address: str, link: str, gate: str) -> None:
+    """A host behind a link of the gateway, which has the address ``gate`` there."""
     machine.sh(
-        "ip netns add box; ip link add docker0 type veth peer name up0 netns box;"
-        "ip address add 172.17.0.1/24 dev docker0; ip link set docker0 up;"
-        "ip -n box address add {0}/24 dev up0; ip -n box link set up0 up; ip -n box link set lo up;"
-        "ip -n box route add default via 172.17.0.1; ip -n server route add 172.17.0.0/16 via {1}".format(BOX, GATE)
+        "ip netns add {0}; ip link add {2} type veth peer name up0 netns {0};"
+        "ip address add {3}/24 dev {2}; ip link set {2} up;"
+        "ip -n {0} address add {1}/24 dev up0; ip -n {0} link set up0 up; ip -n {0} link set lo up;"
+        "ip -n {0} route add default via {3}".format(node, address, link, gate)
     )
-    wait_for(machine, "ip netns exec box ping -n -c1 -W1 172.17.0.1")
+    wait_for(machine, "ip netns exec {0} ping -n -c1 -W1 {1}".format(node, gate))
 
 
 def wire_wan(machine: Machine) -> None:

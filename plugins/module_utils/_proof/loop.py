@@ -41,7 +41,7 @@ LOCK = setting.DEVICE
 PATIENCE, ANSWERS = 60.0, 0.2
 BUSY = 16  # EBUSY
 #: The MTU of most links.
-ETHERNET = 1500
+MTU = 1500
 IPV6, DEVICES = "/proc/sys/net/ipv6", "/proc/net/dev"
 
 
@@ -210,7 +210,7 @@ class Loop:
     # --- Packets -----------------------------------------------------------------------------------------------------
 
     def send(self, place: str, packet: packets.Packet) -> None:
-        packet = packets.fitted(packet, self._mtus.get(place, ETHERNET))
+        packet = packets.fitted(packet, self._mtus.get(place, MTU))
         try:
             self.forget(packet)
             os.write(self._tuns[place], packets.build(packet))
