@@ -191,9 +191,10 @@ SCRIPT = re.compile(r"/run/ipmasq/[^/]+/(timer|restore|keep|new/\d+/([^/]+\.)?co
 
 def with_tools(script: str) -> str:
     """A script that sets PATH itself finds the tools of another release, too: what one nft has listed may crash an
-    older one that loads it.
+    older one that loads it. One that a test has given a PATH of its own keeps it.
     """
-    return script.replace("\nPATH=", "\nPATH=" + PATH[: -len(USUAL)])
+    first = PATH[: -len(USUAL)] if PATH.endswith(USUAL) else ""
+    return script.replace("\nPATH=", "\nPATH=" + first)
 
 
 class SandboxHost(Host):
