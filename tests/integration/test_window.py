@@ -216,6 +216,29 @@ def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net, apart):
         assert select.select([server], [], [], 1)[0], "nothing came through, so nothing could go astray"
 
 
+def unreachable() -> int:
+    """How many destinations the gateway has called unreachable."""
+    names, values = [line.split() for line in sh("cat /proc/net/snmp").splitlines() if line.startswith("Icmp:")]
+    return int(values[names.index("OutDestUnreachs")])
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_no_packet_of_a_lan_is_rejected_meanwhile(gate, net):
+    """So many links have a map, whose elements are gone a moment before the old rules are."""
+    more = [
+        {"name": "floor{0}".format(number), "interfaces": ["lan{0}".format(number)], "networks": [network]}
+        for number, network in enumerate(("10.5.0.0/24", "10.6.0.0/24", "10.7.0.0/24"), 5)
+    ]
+    gate.apply(wans=TWO_LANS["wans"], lans=[*TWO_LANS["lans"], *more])
+    through, before = Counter(net, "wan", "203.0.113.2"), unreachable()
+    with flood(net, "office", OFFICE4, WAN4):
+        for _round in range(ROUNDS):
+            sh("conntrack -F 2> /dev/null")
+            sh("for n in $(seq 100); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+            assert through.count() > 0, "nothing came through, so nothing could be rejected"
+    assert unreachable() == before
+
+
 class Intruder:
     """What knocks at a LAN host from the WAN, that knows the way, and what of it comes in."""
 

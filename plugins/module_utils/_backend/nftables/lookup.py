@@ -14,7 +14,7 @@ to them. Chain names depend only on the port or address, so one more forward cha
 While a transaction exchanges the rules, the kernel takes the elements of old maps away a moment before old rules end:
 of maps, not of sets (nft_map_deactivate in net/netfilter/nf_tables_api.c). A packet that is to be translated must not
 reach the gateway's own services then, so a set of the ports leads to a chain with the map, and what the map does not
-have is dropped at its end.
+have is dropped at its end. One from a LAN must not be rejected, so the rules that a map of links stands for follow it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: From this number of LANs on, a map tells them apart; to compare fewer names in a row costs less.
 LINKS = 4
+#: What the name of a chain with such a map contains.
+BY_LINK = "by-link"
 #: The number of ports that share a chain.
 BLOCK = 8
 #: Wider ranges are not in a map, but have a rule each.
@@ -59,7 +61,9 @@ class Lookup:
 
 @dataclass(frozen=True)
 class LinkLookup:
-    """A rule that dispatches packets by the link that they came from: its name to the name of a chain."""
+    """A rule that dispatches packets by the link that they came from: its name to the name of a chain, by which they
+    come back to the rule after the jump to this one's chain.
+    """
 
     targets: t.Dict[str, str]
 
@@ -87,28 +91,41 @@ def arranged(rules: t.Iterable[Rule], by_port: str, by_server: str) -> t.List[Pa
         elif chain == by_server:
             found += _split(chain, standing, _has_server, _by_server)
         else:
-            found.append(Part(chain, tuple(_by_link(standing))))
+            found += _by_link(chain, standing)
     return found
 
 
-def _by_link(rules: t.List[Rule]) -> t.Iterator[Rule | LinkLookup]:
-    """The rules of a chain, with one look-up in place of each row of jumps by the link alone, one for each LAN.
+def _by_link(chain: str, rules: t.List[Rule]) -> t.List[Part]:
+    """The chain, with a jump to a look-up in place of each row of jumps by the link alone, one for each LAN.
 
     A packet comes from one link, so the order in such a row does not matter, as long as no link is in two of its rules.
     """
-    waiting: t.List[Rule] = []
+    rows: t.List[t.List[Rule]] = []
     known: t.Set[str] = set()
     for rule in rules:
         names = rule.match.iif if _is_of_link(rule) else ()
-        if not names or not known.isdisjoint(names):
-            yield from _gathered(waiting)
-            waiting, known = [], set()
-        if names:
-            waiting.append(rule)
-            known.update(names)
-        else:
-            yield rule
-    yield from _gathered(waiting)
+        if not names or not known or not known.isdisjoint(names):
+            rows.append([])
+            known = set()
+        rows[-1].append(rule)
+        known.update(names)
+    own: t.List[Rule] = []
+    parts: t.List[Part] = []
+    for row in rows:
+        if len(row) < LINKS:
+            own += row
+            continue
+        name = "{0}-{1}-{2}".format(chain, BY_LINK, len(parts) + 1)
+        own.append(Rule(chain, Match(), Action("jump", name), KEY))
+        parts.append(_links(name, row))
+    return [Part(chain, tuple(own)), *parts]
+
+
+def _links(name: str, rules: t.List[Rule]) -> Part:
+    """A chain with a map, and the same as rules, which a packet meets only when the map has lost its elements."""
+    lookup = LinkLookup({link: rule.action.target for rule in rules for link in rule.match.iif})
+    row = [replace(rule, chain=name, action=replace(rule.action, kind="goto")) for rule in rules]
+    return Part(name, (lookup, *row))
 
 
 def _is_of_link(rule: Rule) -> bool:
@@ -116,12 +133,6 @@ def _is_of_link(rule: Rule) -> bool:
     names = rule.match.iif
     exact = bool(names) and not any(name.endswith("*") for name in names)
     return exact and rule.action.kind == "jump" and rule.match == Match(iif=names)
-
-
-def _gathered(rules: t.List[Rule]) -> t.List[Rule | LinkLookup]:
-    if len(rules) < LINKS:
-        return list(rules)
-    return [LinkLookup({name: rule.action.target for rule in rules for name in rule.match.iif})]
 
 
 def _split(

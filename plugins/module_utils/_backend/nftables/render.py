@@ -143,7 +143,7 @@ def _with_reaches_inside(ruleset: RuleSet) -> RuleSet:
 
 def _rows(rule: Rule | Lookup | LinkLookup | Mapped, chain: str, ruleset: RuleSet) -> t.List[Row]:
     if isinstance(rule, LinkLookup):
-        links = [[name, {"jump": {"target": target}}] for name, target in rule.targets.items()]
+        links = [[name, {"goto": {"target": target}}] for name, target in rule.targets.items()]
         by_link = {"key": {"meta": {"key": "iifname"}}, "data": {"set": sorted(links, key=as_text)}}
         return [rule_row(chain, [{"vmap": by_link}], owner(ruleset.instance, "jump"))]
     if isinstance(rule, Lookup):

@@ -80,9 +80,9 @@ def test_more_rows_than_a_packet_gains_by_are_left_out():
 
 def test_where_one_map_leads_to_all_chains_it_stays_one():
     links = {"a0": "192.168.1.0/24", "b0": "192.168.2.0/24", "c0": "192.168.3.0/24"}
-    forward = rows("forward", lans=[{"name": a, "interfaces": [a], "networks": [b]} for a, b in links.items()])
-    assert (
-        'iifname vmap { "a0" : jump lan-a0, "b0" : jump lan-b0, "c0" : jump lan-c0, "ppp0" : jump from-wan }' in forward
+    lans = [{"name": a, "interfaces": [a], "networks": [b]} for a, b in links.items()]
+    assert rows("forward-by-link-1", lans=lans)[0] == (
+        'iifname vmap { "a0" : goto lan-a0, "b0" : goto lan-b0, "c0" : goto lan-c0, "ppp0" : goto from-wan }'
     )
 
 

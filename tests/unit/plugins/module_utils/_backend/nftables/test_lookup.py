@@ -162,23 +162,41 @@ def lans(*links):
     ]
 
 
-def forward(*links):
+def chain(name, *links):
     rows = NFT.render(ruleset(wans=[{"interface": "ppp0"}], lans=lans(*links)))
     texts = [NFT.show(row).partition(" comment ")[0] for row in rows]
-    return [text.partition(": ")[2] for text in texts if text.startswith("forward: ")]
+    return [text.partition(": ")[2] for text in texts if text.startswith(name + ": ")]
 
 
 def test_many_lans_are_told_apart_by_one_map():
     links = [("a0",), ("b0", "b1"), ("c0",), ("d0",)]
-    rows = forward(*links)
-    known = ", ".join('"{0}" : jump lan-l{1}'.format(name, at) for at, names in enumerate(links) for name in names)
-    assert rows.count('iifname vmap {{ {0}, "ppp0" : jump from-wan }}'.format(known)) == 1
-    assert not any("jump lan-" in row for row in rows if "vmap" not in row)
+    rows = chain("forward", *links)
+    assert rows.count("jump forward-by-link-1") == 1
+    assert not any("vmap" in row or "jump lan-" in row for row in rows)
     # What a LAN says to no one in particular goes on from there.
     assert 'iifname { "a0", "b0", "b1", "c0", "d0" } jump to' in rows
-    assert not any("vmap" in row for row in forward(*links[:2]))
+    assert not any("by-link" in row for row in chain("forward", *links[:2]))
+
+
+def test_where_the_map_of_links_has_no_elements_the_same_rules_follow_it():
+    links = [("a0",), ("b0", "b1"), ("c0",), ("d0",)]
+    known = ", ".join('"{0}" : goto lan-l{1}'.format(name, at) for at, names in enumerate(links) for name in names)
+    assert chain("forward-by-link-1", *links) == [
+        'iifname vmap {{ {0}, "ppp0" : goto from-wan }}'.format(known),
+        'iifname "ppp0" goto from-wan',
+        'iifname "a0" goto lan-l0',
+        'iifname { "b0", "b1" } goto lan-l1',
+        'iifname "c0" goto lan-l2',
+        'iifname "d0" goto lan-l3',
+    ]
 
 
 def test_a_pattern_is_in_no_map():
-    rows = forward(("a0",), ("b0",), ("v*",), ("c0",), ("d0",), ("e0",), ("f0",))
-    assert [row.count("jump lan-") for row in rows if "jump lan-" in row] == [1, 1, 1, 4]
+    links = (("a0",), ("b0",), ("v*",), ("c0",), ("d0",), ("e0",), ("f0",))
+    jumps = [row for row in chain("forward", *links) if "jump lan-" in row or "by-link" in row]
+    assert jumps == [
+        'iifname "a0" jump lan-l0',
+        'iifname "b0" jump lan-l1',
+        'iifname "v*" jump lan-l2',
+        "jump forward-by-link-1",
+    ]
