@@ -14,6 +14,7 @@ import time
 import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
+from test_connections import WAITS, connected, speaks
 from test_undeclared import closed, counted, mgmt
 from topology import (
     CLIENTS,
@@ -30,6 +31,8 @@ from topology import (
     udp,
 )
 from unhurried import wait_until
+
+from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 SOON = 0.4
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
@@ -448,6 +451,24 @@ def test_a_rate_holds_for_a_machine_behind_such_a_bridge_without_a_zone(gate, ne
     with Sniffer(net) as outside:
         send(net, "machine", [udp(MACHINE4, WAN4, 5000 + turn, 7000 + turn) for turn in range(40)], "br-lan0")
         assert 1 <= [str(source) for source, _protocol in outside.sources(SOON)].count(MACHINE4) <= 6
+
+
+def test_what_began_under_a_rate_ends_with_its_rollback(gate, net):
+    options, _there = beside_a_machine(net)
+    machine(net)
+    tracked_apart(gate)
+    base = {"wans": options["wans"], "lans": [dict(OFFICE, interfaces=["br-lan0"])]}
+    none = {"name": "none", "protocol": ["tcp"], "port": ["2525"], "action": "reject"}
+    gate.apply(outbound=[none], **base)
+    few = {"name": "few", "protocol": ["tcp"], "port": ["2525"], "rate": "60/minute"}
+    gate.apply(confirmation=WAITS, outbound=[few, none], **base)
+    with connected(net, "office", "wan", WAN4, 2525) as ends:
+        assert speaks(ends)
+        assert rollback.finish("default", "token", False, gate.host).changed
+        wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+        for each in ends:
+            each.settimeout(0.5)
+        assert not speaks(ends)
 
 
 def test_a_lan_of_another_instance_answers_such_a_machine(gate, net):

@@ -70,6 +70,23 @@ def test_measured_foreign_accept_above_our_nat_rule_is_drift_and_mended(gate, in
         assert any("-j ACCEPT" in line for line in rules[1:]) and "IPMASQ-SRCNAT" in "".join(rules)
 
 
+@pytest.mark.parametrize(
+    ("objects", "rule"),
+    [
+        ("add counter inet ipmasq wan_packets", "counter name wan_packets"),
+        ("add limit inet ipmasq few { rate 10/second; }", "limit name few drop"),
+        ("add map inet ipmasq m { type inet_service : counter; }", "counter name tcp dport map @m"),
+    ],
+    ids=["counter", "limit", "map"],
+)
+def test_a_foreign_rule_of_any_shape_is_drift_and_mended(nft, objects, rule):
+    nft.apply(**ONE_LAN)
+    sh("nft '{0}'; nft insert rule inet ipmasq forward {1}".format(objects, rule))
+    assert any(rule.split(" name ")[0] in line for line in nft.info()["drift"]), nft.info()["drift"]
+    assert nft.apply(**ONE_LAN).changed
+    assert nft.info()["drift"] == [] and not nft.apply(**ONE_LAN).changed
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_measured_foreign_accept_above_a_masquerade_item_is_drift_and_mended(gate, inside):
     item = {"name": "lan", "source": ["192.168.1.0/24"], "out_interface": "wan0"}

@@ -176,6 +176,23 @@ def test_a_summary_route_is_that_of_a_lan_but_for_what_leads_elsewhere(gate, net
         assert not speaks(ends)
 
 
+def test_a_declared_network_within_a_summary_route_is_that_of_its_lan(gate, net):
+    """10.0.0.0/8 is behind an inner router of the office, which has the networks of its routes; the guests do not."""
+    sh("ip addr add 10.2.1.1/24 dev guest0; ip route add 10.0.0.0/8 via " + OFFICE4)
+    net.nodes["guest"].sh("ip addr add 10.2.1.10/24 dev up0")
+    guests = dict(GUESTS, networks=["10.2.0.0/16", "192.168.2.0/24"])
+    lans = [{"name": "office", "interfaces": ["lan0"]}, guests]
+    gate.apply(wans=ONE_LAN["wans"], lans=[OFFICE, guests])
+    with listening(net, "wan", 2525) as mail, joined(net, "guest", mail, WAN4, 2525, own="10.2.1.10") as ends:
+        assert speaks(ends)
+        assert forgotten(gate.apply(wans=ONE_LAN["wans"], lans=lans)) == 0
+        assert speaks(ends, first=1)
+        assert forgotten(gate.apply(wans=ONE_LAN["wans"], lans=lans, **NO_MAIL)) == 1
+        for each in ends:
+            each.settimeout(0.5)
+        assert not speaks(ends)
+
+
 @pytest.mark.usefixtures("vpn")
 def test_a_site_of_a_vpn_within_a_summary_route_is_none_of_a_lan(gate, net):
     """The VPN's own server translates what its sites send out."""
@@ -301,6 +318,39 @@ def test_a_rollback_of_a_wider_network_leaves_alone_what_was_there(gate, net):
         # The server speaks first: what the client says would begin the flow anew.
         before[1].sendall(b"y")
         assert before[0].recv(1) == b"y"
+
+
+def test_a_connection_to_an_address_of_the_gateway_that_is_routed_goes_with_the_forward_that_opened_it(gate, net):
+    own, inside = "2001:db8:b::1", "2001:db8:b::/64"
+    sh("ip addr add {0}/64 dev lan0 nodad".format(own))
+    net.nodes["wan"].sh("ip -6 route add {0} via {1}".format(inside, GATE6))
+    lan = dict(OFFICE, networks=["192.168.1.0/24", inside])
+    shut = {
+        "wans": ONE_LAN["wans"],
+        "lans": [lan],
+        "ipv6": "route",
+        "input": "protect",
+        "input_controller_ports": [8082],
+    }
+    gate.apply(**shut)
+    pinhole = {"name": "own", "port": ["8443"], "to": [own], "protocol": ["tcp"]}
+    gate.apply(confirmation=WAITS, port_forwards=[pinhole], **shut)
+    with (
+        net.socket("gate", socket.AF_INET6, socket.SOCK_STREAM) as server,
+        net.socket("wan", socket.AF_INET6, socket.SOCK_STREAM) as client,
+    ):
+        server.bind((own, 8443))
+        server.listen(1)
+        client.settimeout(patience())
+        client.connect((own, 8443))
+        with server.accept()[0] as accepted:
+            accepted.settimeout(patience())
+            assert speaks((client, accepted))
+            assert rollback.finish("default", "token", False, gate.host).changed
+            wait_until(lambda: not gate.host.exists("/run/ipmasq/default.forget"), "nothing was forgotten")
+            for each in (client, accepted):
+                each.settimeout(0.5)
+            assert not speaks((client, accepted))
 
 
 def test_a_connection_by_a_forward_to_the_gateway_goes_with_the_forward(gate, net):

@@ -34,7 +34,7 @@ VARIANTS = ("nft-save", "nft-restore", "legacy-save", "legacy-restore")
 # sh runs what a change prepares, and the names of these files are not text of users.
 PROGRAMS = {"nft", "ip", "conntrack", "modprobe", "iptables", "sh"}
 PROGRAMS |= {"ip{0}tables-{1}".format(six, variant) for six in ("", "6") for variant in VARIANTS}
-OURS = re.compile(r"IPMASQ-[A-Za-z0-9_.@-]+")
+OURS = re.compile(r"IPMASQ-[A-Za-z0-9_.@/-]+")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS
+from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate
 from sandbox import sh
 from test_undeclared import third
 from topology import CLIENTS, ISP4, ISP6, SECOND4, WAN4, WAN6, Sniffer, Topology, send, udp
@@ -329,6 +329,30 @@ def test_a_change_that_is_taken_back_during_its_proof(nft, wires, monkeypatch, b
         assert nft.host.snapshot() == before and not nft.host.find(rollback.FOLDER + "/.default-*")
     monkeypatch.setattr(proving, "prove", prove)
     assert nft.apply(proof="required", **ONE_LAN, log=["spoofed"]).changed
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("other", ["default", "branch"])
+def test_what_another_run_has_made_since_a_rollback_stays(nft, wires, monkeypatch, first, other):
+    """Forwarding, for one, was switched off again by the run whose change a person had already rolled back."""
+    if not first:
+        nft.apply(**ONE_LAN)
+    prove, theirs = proving.prove, Gate("nft", nft.host.root)
+    lans = {"wans": ONE_LAN["wans"], "lans": [GUESTS]} if other == "branch" else TWO_LANS
+
+    def proven(*words):
+        monkeypatch.setattr(proving, "prove", prove)
+        found = prove(*words)
+        assert rollback.finish("default", "token", False, nft.host).changed
+        theirs.apply(instance=other, **lans)
+        return found
+
+    monkeypatch.setattr(proving, "prove", proven)
+    with pytest.raises(rollback.RolledBack) as caught:
+        nft.apply(proof="required", confirmation=WAITS, log=["spoofed"], **ONE_LAN)
+    said = "another run has changed this host since; run this one again"
+    assert caught.value.problems[1:] == (said if other == "default" else "the host is as it was before",)
+    assert theirs.info(other)["as_applied"] and wires.tcp("guest", "wan", WAN4) == "203.0.113.2"
 
 
 def test_a_folder_that_an_earlier_version_has_left_is_no_change(nft, wires):

@@ -30,7 +30,7 @@ from unhurried import wait_until
 from ansible_collections.ipmasq.linux.plugins.module_utils._rollback import rollback
 
 ROUNDS = max(1, int(os.environ.get("IPMASQ_CHANGES", "30")) // 10)
-OFFICE4 = CLIENTS["office"][1]
+OFFICE4, GUEST4 = CLIENTS["office"][1], CLIENTS["guest"][1]
 #: A network that comes and goes, and a host in it.
 INNER, INNER4 = "192.168.5.0/24", "192.168.5.10"
 INNER_6, INNER6 = "fd00:5::/64", "fd00:5::10"
@@ -190,30 +190,57 @@ def test_rules_are_exchanged_with_what_their_sets_hold(gate, net):
     assert through.count() > 0, "nothing came through, so nothing could leak"
 
 
+MANY = [
+    {"name": "f{0}".format(number), "port": [str(9999 + 16 * number)], "protocol": ["udp"], "to": [OFFICE4]}
+    for number in range(80)
+]
+NAS4 = "192.168.1.11"
+TWO_SERVERS = {"name": "farm", "port": ["9999"], "protocol": ["udp"], "to": [OFFICE4, NAS4]}
+FORWARDS = {
+    "alike": MANY,
+    "apart": [dict(each, source=[WAN4, "198.18.{0}.0/24".format(number)]) for number, each in enumerate(MANY)],
+    "in turn": [TWO_SERVERS],
+    "by source": [dict(TWO_SERVERS, balance="source")],
+    "range": [{"name": "range", "port": ["9990-10009"], "protocol": ["udp"], "to": [OFFICE4], "to_port": 19990}],
+}
+
+
+def reload(gate) -> None:
+    sh("conntrack -F 2> /dev/null")
+    sh("for n in $(seq 100); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+
+
 @pytest.mark.parametrize("backend", ["nft"])
-@pytest.mark.parametrize("apart", [False, True], ids=["alike", "apart"])
-def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net, apart):
-    """So many forwards have maps of ports, whose elements are gone a moment before the old rules are."""
-    forwards = [
-        {"name": "f{0}".format(number), "port": [str(9999 + 16 * number)], "protocol": ["udp"], "to": [OFFICE4]}
-        for number in range(80)
-    ]
-    for number, each in enumerate(forwards if apart else ()):
-        each["source"] = [WAN4, "198.18.{0}.0/24".format(number)]
-    gate.apply(port_forwards=forwards, **TWO_LANS)
+@pytest.mark.parametrize("kind", FORWARDS)
+def test_a_forwarded_port_is_never_the_gateways_own_meanwhile(gate, net, kind):
+    """These have maps of ports or servers, whose elements are gone a moment before the old rules are."""
+    net.nodes["office"].sh("ip addr add {0}/24 dev up0".format(NAS4))
+    gate.apply(port_forwards=FORWARDS[kind], **TWO_LANS)
     with (
         net.socket("gate", socket.AF_INET, socket.SOCK_DGRAM) as own,
         net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as server,
         flood(net, "wan", WAN4, "203.0.113.2"),
     ):
-        for listener, address in ((own, "203.0.113.2"), (server, OFFICE4)):
-            listener.bind((address, 9999))
+        for listener, place in ((own, ("203.0.113.2", 9999)), (server, ("", 19999 if kind == "range" else 9999))):
+            listener.bind(place)
             listener.setblocking(False)
         for _round in range(ROUNDS):
-            sh("conntrack -F 2> /dev/null")
-            sh("for n in $(seq 50); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+            reload(gate)
             assert not select.select([own], [], [], 0)[0]
         assert select.select([server], [], [], 1)[0], "nothing came through, so nothing could go astray"
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+def test_a_client_of_a_pool_has_no_other_address_meanwhile(gate, net):
+    sh("ip addr add 203.0.113.20/24 dev wan0; ip addr add 203.0.113.22/24 dev wan0")
+    pool = {"name": "pool", "source": ["office"], "action": "snat", "to": ["203.0.113.20", "203.0.113.22"]}
+    gate.apply(nat=[pool, {"name": "others"}], **TWO_LANS)
+    wrong, right = Counter(net, "wan", "203.0.113.2"), Counter(net, "wan", "203.0.113.22")
+    with flood(net, "office", OFFICE4, WAN4):
+        for _round in range(ROUNDS):
+            reload(gate)
+            assert wrong.count() == 0
+    assert right.count() > 0, "nothing came through, so nothing could go wrong"
 
 
 def unreachable() -> int:
@@ -233,9 +260,27 @@ def test_no_packet_of_a_lan_is_rejected_meanwhile(gate, net):
     through, before = Counter(net, "wan", "203.0.113.2"), unreachable()
     with flood(net, "office", OFFICE4, WAN4):
         for _round in range(ROUNDS):
-            sh("conntrack -F 2> /dev/null")
-            sh("for n in $(seq 100); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+            reload(gate)
             assert through.count() > 0, "nothing came through, so nothing could be rejected"
+    assert unreachable() == before
+
+
+@pytest.mark.parametrize("backend", ["nft"])
+@pytest.mark.parametrize("kind", ["alike", "apart"])
+def test_no_client_inside_is_rejected_meanwhile_that_asks_a_forwarded_port(gate, net, kind):
+    inside = [dict(each, hairpin=True) for each in MANY]
+    for number, each in enumerate(inside if kind == "apart" else ()):
+        each["source"] = [GUEST4, "198.18.{0}.0/24".format(number)]
+    gate.apply(port_forwards=inside, **TWO_LANS)
+    before = unreachable()
+    with (
+        net.socket("office", socket.AF_INET, socket.SOCK_DGRAM) as server,
+        flood(net, "guest", GUEST4, "203.0.113.2"),
+    ):
+        server.bind(("", 9999))
+        for _round in range(ROUNDS):
+            reload(gate)
+        assert select.select([server], [], [], 1)[0], "nothing came through, so nothing could be rejected"
     assert unreachable() == before
 
 

@@ -145,7 +145,7 @@ range & |
 """
 NFT_WORDS = frozenset([*NFT_TEXT.split(), "ct helper", "ct timeout", "tcp option"])
 #: Words of nft, addresses, names of ours and of interfaces.
-NFT_VALUE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9_.@:*-]*(?: daddr)?|==|!=|in|&|\|")
+NFT_VALUE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9_.@:*/-]*(?: daddr)?|==|!=|in|&|\|")
 COMMENT = re.compile(r"ipmasq:[a-z][a-z0-9_]{0,9}/[A-Za-z0-9_./@-]+\*?")
 
 
@@ -187,7 +187,7 @@ def _leaves(value: t.Any, key: str = "") -> t.Iterator[t.Tuple[str, str]]:
         yield key, value
 
 
-LATE = re.compile(r"add (ct timeout|chain|rule|flowtable) inet (\w+) ([\w.@-]+)\b(.*)")
+LATE = re.compile(r"add (ct timeout|chain|rule|flowtable) inet (\w+) ([\w.@/-]+)\b(.*)")
 LATE_WORD = re.compile(r'"[A-Za-z0-9][A-Za-z0-9_.@*-]*"|[A-Za-z0-9@][\w.@:/-]*|[{};:,=&]|!=|-[0-9]+')
 LATE_COMMENT = re.compile(r' comment "([^"]*)"$')
 
@@ -248,7 +248,7 @@ def read_iptables(script: str, instance: str, prefix: str) -> None:
 
 @functools.lru_cache(maxsize=None)
 def _read_iptables_line(line: str, instance: str, prefix: str) -> None:
-    ours = re.compile(r"IPMASQ-{0}[A-Za-z0-9_.@-]+".format("" if instance == "default" else instance + "-"))
+    ours = re.compile(r"IPMASQ-{0}[A-Za-z0-9_.@/-]+".format("" if instance == "default" else instance + "-"))
     found = IPTABLES_LINE.fullmatch(line)
     assert found, line
     for name in (found.group("chain"), found.group("gone"), found.group("place")):

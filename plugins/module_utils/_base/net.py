@@ -21,6 +21,10 @@ def family_of(network: str) -> str:
     return "ip6" if ":" in network else "ip"
 
 
+#: The option of ``ip`` for a family.
+OPTION = {"ip": "-4", "ip6": "-6"}
+
+
 @functools.lru_cache(maxsize=1 << 16)
 def network(text: str) -> t.Any:
     """A parsed network, cached, because 10,000 items ask for the same ones several times."""

@@ -195,11 +195,12 @@ class Forgetting:
         facts, blocks = self._around(), followed(rules.gateway)
         found: t.Dict[str, t.Tuple[str, ...]] = {}
         inner: t.Set[str] = set()
-        for lan in (lan for lan in rules.gateway.lans if lan.follows):
+        for lan in rules.gateway.lans:
             for link in (link for name in lan.interfaces for link in facts.meant_by(name)):
-                nets = [net for net in self._routes_of(link.name) if network(net).prefixlen >= SHORTEST[family_of(net)]]
-                found.update((net, lan.interfaces) for net, _block in overlaps(nets, blocks))
                 inner.add(link.name)
+                known = self._routes_of(link.name) if lan.follows else ()
+                nets = [net for net in known if network(net).prefixlen >= SHORTEST[family_of(net)]]
+                found.update((net, lan.interfaces) for net, _block in overlaps(nets, blocks))
         outer = [net for wan in rules.gateway.wans for link in facts.meant_by(wan.interface) for net in link.networks]
         beside = [net for net, whole in overlaps(outer, found) if network(net).prefixlen >= network(whole).prefixlen]
         found.update((net, ()) for net in (*self._elsewhere(tuple(found), inner, blocks), *beside))

@@ -20,7 +20,7 @@ from .._base.origin import utc
 from .._facts.links import read_facts
 from .._parts.declaration import DECLARATION
 from .._proof.judge import LATE
-from .._proof.loop import PATIENCE as WAIT
+from .._proof.loop import WAIT
 from .._proof.model import UNMEASURABLE, Report
 from .._proof.prove import LONGEST, Extent, prove, wait
 from .._resolve import declared

@@ -11,7 +11,7 @@ import json
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._base.net import matches_any, matches_name
+from .._base.net import OPTION, family_of, matches_any, matches_name
 from .._base.values import is_private, overlaps
 from .._proof.model import FAMILY_NAMES, within
 from .._proof.places import outside
@@ -25,7 +25,6 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .question import Question
 
 LAN, WAN, HERE, OTHER, NOWHERE = "lan", "wan", "here", "undeclared", "nowhere"
-OPTION = {"ip": "-4", "ip6": "-6"}
 #: What the kernel answers where no route leads on, by what ip prints.
 REFUSALS = (
     ("Network is unreachable", "no {family} route leads to {target}"),
@@ -69,7 +68,7 @@ class _Road(t.NamedTuple):
 
 
 def road(host: Sight, target: str, source: str = "", link: str = "") -> _Road:
-    question = ["ip", "-j", OPTION["ip6" if ":" in target else "ip"], "route", "get", target]
+    question = ["ip", "-j", OPTION[family_of(target)], "route", "get", target]
     done = host.ask(question + (["from", source, "iif", link] if link else []))
     try:
         found = json.loads(done.out or "[]", strict=False)[0]

@@ -11,14 +11,13 @@ import ipaddress
 import json
 import typing as t
 
-from .._base.net import network
+from .._base.net import OPTION, family_of, network
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Sight
 
 #: With more networks than this, those of whole blocks are asked for, as each question is a process of its own.
 MOST = 8
-OPTION = {4: "-4", 6: "-6"}
 
 
 def led_elsewhere(
@@ -32,7 +31,7 @@ def led_elsewhere(
         own = list(ipaddress.collapse_addresses(each for each in map(network, nets) if each.version == version))
         whole = [each for each in map(network, blocks) if each.version == version and any(map(each.overlaps, own))]
         for root in own if len(own) <= MOST else whole:
-            best = _best(str(root), OPTION[version], host)
+            best = _best(str(root), host)
             known = (
                 dict.fromkeys(nets) if best is None else {dst: None for dst, on in best.items() if not on & set(links)}
             )
@@ -40,9 +39,9 @@ def led_elsewhere(
     return tuple(found)
 
 
-def _best(root: str, option: str, host: Sight) -> t.Optional[t.Dict[str, t.Set[str]]]:
+def _best(root: str, host: Sight) -> t.Optional[t.Dict[str, t.Set[str]]]:
     """The links of the best route to each network in ``root``."""
-    done = host.ask(["ip", "-j", option, "route", "show", "table", "main", "root", root])
+    done = host.ask(["ip", "-j", OPTION[family_of(root)], "route", "show", "table", "main", "root", root])
     try:
         listed = json.loads(done.out or "[]", strict=False)
         if done.rc != 0 or not isinstance(listed, list):

@@ -25,6 +25,8 @@ from .._base.values import addresses_in, hosts_with, less
 from .._base.words import WITH_PORTS
 from .._rules.carried import CARRIED
 from .._rules.chains import INPUT, PROTECTED
+from .._rules.input import FORWARDED
+from .._rules.outbound import is_limit
 from .ending import FEW as MOST_SPARED, closing, sparing
 from .flow import NUMBERS, End, Flow
 from .index import Packet
@@ -48,7 +50,7 @@ FAMILY = {"ip": "ipv4", "ip6": "ipv6"}
 KNOWN = ("tcp", "udp", "sctp", "icmp", "icmpv6", "gre")
 NATTED = ("masquerade", "snat", "netmap", "hairpin")
 #: The chains of packets to the host itself.
-HERE = (INPUT.name, PROTECTED.name)
+HERE = (INPUT.name, PROTECTED.name, FORWARDED.name)
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,17 @@ class _Sides:
         self.now, self.then = now, then
         self.local, self.outer = {}, {}
         for family in FAMILY:
-            local = sorted(address for address in now.local | then.local if family_of(address) == family)
-            self.local[family] = tuple(local)
+            local = tuple(sorted(each for each in now.local | then.local if family_of(each) == family))
+            self.local[family] = local
             self.outer[family] = [each for each in local if not now.links_of(each) and not then.links_of(each)]
         self._wrong: t.Dict[t.Tuple[Flow, str], bool] = {}
 
     def wrong(self, flow: Flow, link: str = "") -> bool:
         """Whether this connection begins under the present rules only. Several rules ask about the same one."""
-        known = self._wrong.get((flow, link))
-        if known is None:
+        if (flow, link) not in self._wrong:
             right = self.now.right(flow, link, certain=False)
-            known = self._wrong[flow, link] = right and not self.then.right(flow, link, certain=False)
-        return known
+            self._wrong[flow, link] = right and not self.then.right(flow, link, certain=False)
+        return self._wrong[flow, link]
 
     def clients(self, flow: Flow) -> t.Iterator[str]:
         """The networks of clients of this host that one side may treat in another way than the rest."""
@@ -148,18 +149,16 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
 def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
     """The rules on the packets' path through or to the host, by match and action.
 
-    What carries a WAN is named where the rules for it are reached.
+    What carries a WAN, or is counted, is named where the rules for it are reached.
     """
-    chains = {
-        chain.name
-        for chain in ruleset.chains
-        if not chain.hook or chain.stage == "nat" or chain.hook == "forward" or chain.name in HERE
-    }
+    hooked = {each.name for each in ruleset.chains if each.hook and each.stage != "nat" and each.hook != "forward"}
+    chains = {each.name for each in ruleset.chains} - (hooked - set(HERE))
     kinds = ("accept", "drop", "reject", "return", "dnat", *NATTED)
+    leading = {CARRIED.name, *filter(is_limit, chains)}
     return {
         (rule.chain, rule.match, rule.action): rule
         for rule in ruleset.rules
-        if rule.chain in chains and (rule.action.kind in kinds or rule.action.target == CARRIED.name)
+        if rule.chain in chains and (rule.action.kind in kinds or rule.action.target in leading)
     }
 
 

@@ -13,7 +13,7 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from .._base.net import family_of, is_address, network
+from .._base.net import OPTION, family_of, is_address, network
 from .._base.values import overlaps
 from .._services.dnsmasq import LEASES
 from . import ipsec
@@ -34,7 +34,6 @@ OUTSIDE = {
 }
 #: Free addresses are looked for among the last ones of a network.
 CANDIDATES = 6
-OPTION = {"ip": "-4", "ip6": "-6"}
 #: Link and family to addresses there.
 Candidates = t.Mapping[t.Tuple[str, str], t.Sequence[str]]
 #: Names of links that ip -batch reads as one word.

@@ -38,7 +38,7 @@ IFF_TUN, IFF_NO_PI, TUNSETIFF = 1, 0x1000, 0x400454CA
 #: A device that only one process can have, in each network namespace; the kernel frees it.
 LOCK = setting.DEVICE
 #: Seconds to wait for another proof, and for the owners of addresses to answer.
-PATIENCE, ANSWERS = 60.0, 0.2
+WAIT, ANSWERS = 60.0, 0.2
 BUSY = 16  # EBUSY
 #: The MTU of most links.
 MTU = 1500
@@ -68,9 +68,9 @@ def is_free(host: Host) -> bool:
     return not re.search(r"^\s*{0}:".format(LOCK), host.read(DEVICES) or "", re.MULTILINE)
 
 
-def _locked(patience: float) -> int:
+def _locked(wait: float) -> int:
     """Wait for the proof of another process."""
-    until = time.monotonic() + patience
+    until = time.monotonic() + wait
     while True:
         try:
             return open_tun(LOCK)
@@ -78,7 +78,7 @@ def _locked(patience: float) -> int:
             if error.errno != BUSY:
                 raise NoLoop("TUN devices are not available here ({0}: {1})".format(CLONE, error.strerror)) from None
         if time.monotonic() > until:
-            raise Busy("another proof has been running for {0:g} s".format(round(patience, 1)))
+            raise Busy("another proof has been running for {0:g} s".format(round(wait, 1)))
         time.sleep(0.05)
 
 
@@ -102,9 +102,9 @@ def _until_the_end(pipe: int) -> t.Tuple[t.List[packets.Packet], bool]:
 class Loop:
     """Use as a context. Raises NoLoop if the host lacks something."""
 
-    def __init__(self, host: Host, patience: float = PATIENCE) -> None:
-        """``patience``: seconds to wait for another proof."""
-        self._host, self._patience = host, patience
+    def __init__(self, host: Host, wait: float = WAIT) -> None:
+        """``wait``: seconds to wait for another proof."""
+        self._host, self._wait = host, wait
         self.places: t.Tuple[str, ...] = ()
         self._tuns: t.Dict[str, int] = {}
         self._names: t.Dict[int, str] = {}
@@ -117,7 +117,7 @@ class Loop:
     def __enter__(self) -> Loop:  # noqa: PYI034 - Self is newer than the Python of managed hosts
         if not self._host.which("tc"):
             raise NoLoop("tc is not installed; install the package iproute2 (iproute-tc, iproute2-tc)")
-        self._lock = _locked(self._patience)
+        self._lock = _locked(self._wait)
         return self
 
     def __exit__(self, *_error: object) -> None:

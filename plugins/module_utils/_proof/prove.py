@@ -17,7 +17,7 @@ from .asking import SLOWEST, Asking, ask
 from .exchange import Exchange, Run
 from .inquest import examined
 from .judge import Talk
-from .loop import PATIENCE as WAIT, Busy, Loop, NoLoop, is_free
+from .loop import WAIT, Busy, Loop, NoLoop, is_free
 from .model import ALIVE, BROKEN, Report
 from .oracle import Oracle
 from .promises import promises, targets
@@ -41,7 +41,7 @@ class Extent(t.NamedTuple):
     """How far a proof goes."""
 
     longest: float = LONGEST  # in seconds, of what passes through the host
-    patience: float = WAIT  # in seconds, with another proof
+    wait: float = WAIT  # in seconds, for another proof
     beside: t.Sequence[str] = ()  # links of other instances
     services: bool = False  # whether those of the gateway itself are asked, too, which takes seconds
 
@@ -53,7 +53,7 @@ def prove(gateway: Resolved, facts: Facts, host: Host, extent: Extent = PACKETS)
     """Send a packet for each promise through the host, and see what comes out."""
     began, untried = host.clock(), ""
     try:
-        with Loop(host, extent.patience) as loop:
+        with Loop(host, extent.wait) as loop:
             run = Run(host, loop, began, itertools.count(1), gateway.instance)
             results, notes = _proved(gateway, facts, extent, run)
     except (NoLoop, OSError) as error:

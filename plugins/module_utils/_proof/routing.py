@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._base.net import network
-from .ground import OPTION, asked
+from .._base.net import OPTION, network
+from .ground import asked
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host

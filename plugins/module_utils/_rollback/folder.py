@@ -20,6 +20,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.host import Host, Sight
 
 FOLDER = RUN_FOLDER
+#: The file that the folder of a change has from its first moment to its last.
+CHANGE = "change.json"
 
 
 def folder_of(instance: str) -> str:
@@ -51,7 +53,7 @@ def last_proof(instance: str, host: Sight) -> t.Optional[t.Dict[str, t.Any]]:
 
 def change_of(instance: str) -> str:
     """Exists as long as the folder is that of a change; it comes and goes together with it."""
-    return folder_of(instance) + "/change.json"
+    return posixpath.join(folder_of(instance), CHANGE)
 
 
 def pending_of(instance: str, host: Sight) -> t.Dict[str, t.Any]:
@@ -89,7 +91,7 @@ def clear(instance: str, aside: str, host: Host) -> None:
     """
     if host.exists(change_of(instance)) or not host.rename(folder_of(instance), aside):
         return
-    if host.exists(aside + "/change.json"):
+    if host.exists(posixpath.join(aside, CHANGE)):
         host.rename(aside, folder_of(instance))
     else:
         host.remove_tree(aside)

@@ -235,6 +235,17 @@ def _await_end(instance: str, known: Confirmation, host: Sight, most: int = LONG
     return False
 
 
+def ended_by_another(instance: str, known: Confirmation, host: Sight) -> str:
+    """What another process has made of a change: the timer, the loader or a person's. ``overtaken``: another change
+    has ended since. Empty if it has not ended.
+    """
+    if pending_of(instance, host).get("token") == known.token:
+        begun = [name for name in ("armed", "confirming") if host.exists(folder_of(instance) + "/" + name)]
+        if begun or not _await_end(instance, known, host):
+            return ""
+    return _known(instance, known.token, host).was or "overtaken"
+
+
 def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, host: Host) -> str:
     """Roll back a change that has failed. Returns why that failed, too, as text; empty if it succeeded.
 

@@ -24,6 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .rollback import Confirmation, Prepared
 
 AS_BEFORE = "the host is as it was before"
+OVERTAKEN = "another run has changed this host since; run this one again"
 
 
 class Transaction:
@@ -35,6 +36,7 @@ class Transaction:
         self._since = prepared.since
         self._by = origin(host).words
         self._known: t.Optional[Confirmation] = None
+        self._made = False
 
     @property
     def pending(self) -> t.Optional[Confirmation]:
@@ -47,12 +49,13 @@ class Transaction:
 
     def run(self) -> t.Tuple[str, ...]:
         """Returns warnings. An error says whether the host is as it was before."""
-        self._known = None
+        self._known, self._made = None, False
         self.prepare()
         try:
             self._known = self._arm()
             warnings = self.make()
             self.check_armed()
+            self._made = True
             self.verify()
             return warnings + self.prove() + self._keep(self._known)
         except Outdated:
@@ -122,6 +125,11 @@ class Transaction:
         if not known or (self.untouched() and rollback.end_unmade(self._instance, known, host)):
             host.log(journal.line(self._instance, why))
             return AS_BEFORE
+        ended = rollback.ended_by_another(self._instance, known, host)
+        if ended == "overtaken" or (self._made and ended == "reverted"):
+            # Nothing is left to undo, and a second rollback would also undo what others have done since.
+            host.log(journal.line(self._instance, why))
+            return OVERTAKEN if ended == "overtaken" else AS_BEFORE
         try:
             left = rollback.take_back(self._instance, known, self._prepared, why, host)
         except GatewayError as error:

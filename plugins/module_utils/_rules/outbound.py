@@ -24,6 +24,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.outbound import Outbound
     from .._resolve.resolved import Resolved, ResolvedLan
 
+#: How the name of a chain begins that counts.
+LIMIT = "limit-"
+
 
 def outbound(gateway: Resolved, lan: ResolvedLan, opens: str) -> t.List[Rule]:
     """Checked for new connections only, so replies to a port forward always leave."""
@@ -56,7 +59,13 @@ def limits(gateway: Resolved, lan: ResolvedLan) -> t.List[Chain]:
 
 
 def _limit(lan: ResolvedLan, item: Outbound, number: int) -> str:
-    return "limit-{0}-{1}-{2}".format(lan.name, item.name, number)
+    """Names may contain hyphens, but no slash: a LAN home and an item iot-mail, a LAN home-iot and an item mail."""
+    return LIMIT + "{0}/{1}/{2}".format(lan.name, item.name, number)
+
+
+def is_limit(chain: str) -> bool:
+    """Whether a chain counts what an item accepts."""
+    return chain.startswith(LIMIT)
 
 
 def _matches(gateway: Resolved, item: Outbound, lan: ResolvedLan) -> t.List[Match]:

@@ -92,21 +92,31 @@ def _protocols(match: Match) -> t.List[t.List[str]]:
 
 def _endings(rule: Rule, family: str, table: str, target: str) -> t.List[t.Tuple[t.List[str], t.List[str]]]:
     """What follows addresses and interfaces: other matches, the comment, and then the target."""
-    action, kind = rule.action, rule.action.kind
+    if rule.action.kind in IN_MANGLE and table != "mangle":
+        return []
     middle = other_matches(rule.match)
+    return [(middle + words, end) for words, end in _ways(rule, family, table, target)]
+
+
+def _ways(rule: Rule, family: str, table: str, target: str) -> t.Iterable[t.Tuple[t.List[str], t.List[str]]]:
+    """The last matches, and the target."""
+    action, kind = rule.action, rule.action.kind
     if kind in ("guard", "log_guard"):
         ways = _leaving(rule.match.leaves_as) if rule.match.leaves_as else GUARDS
-        return [(middle + words, target_of(action, family, target)) for words in ways] if table == "mangle" else []
-    if kind == TRANSLATED.kind or (kind == "expect_nat" and table == "mangle"):
-        words = BEGINNING if kind == "expect_nat" else SENT_ON
-        return [(middle + words, ["-j", "RETURN"])] if table == "mangle" else []
-    if kind == "expect_nat":
-        return [(middle + words, end) for words, end in translations(t.cast("Action", action.nat), family)]
-    if kind in ("masquerade", "snat", "netmap", "hairpin"):
-        return [(middle + words, end) for words, end in translations(action, family)]
+        return [(words, target_of(action, family, target)) for words in ways]
+    if kind == TRANSLATED.kind:
+        return [(SENT_ON, ["-j", "RETURN"])]
+    if kind == "expect_nat" and table == "mangle":
+        return [(BEGINNING, ["-j", "RETURN"])]
     if kind == "dnat":
-        return [(middle + words, end) for words, end in redirections(rule, family)]
-    return [(middle, target_of(action, family, target))]
+        return redirections(rule, family)
+    if kind in ("expect_nat", "masquerade", "snat", "netmap", "hairpin"):
+        return translations(t.cast("Action", action.nat if kind == "expect_nat" else action), family)
+    return [([], target_of(action, family, target))]
+
+
+#: What the nat table does not do.
+IN_MANGLE = ("guard", "log_guard", TRANSLATED.kind)
 
 
 #: A packet whose source conntrack translates, in the direction of the first one of its flow: GUARDS are for others.

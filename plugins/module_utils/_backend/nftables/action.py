@@ -62,6 +62,12 @@ def action_of(rule: Rule) -> t.List[Json]:
     return [known.get(kind, {kind: None})]
 
 
+def has_map(statements: t.List[Json]) -> bool:
+    """Whether a translation looks its address or port up."""
+    found = [value for part in statements for value in (part.get("snat") or part.get("dnat") or {}).values()]
+    return any(isinstance(value, dict) and "map" in value for value in found)
+
+
 def _translation(rule: Rule) -> Json:
     action, family = rule.action, rule.match.family
     body: t.Dict[str, Json] = {"family": family}

@@ -84,7 +84,8 @@ def is_object(row: Row) -> bool:
 
 def counts(part: Json) -> bool:
     """Whether a statement is a counter of the rule itself, and not one that a map leads to."""
-    return "counter" in part and (part["counter"] is None or "packets" in part["counter"])
+    found = part.get("counter", "")
+    return found is None or (isinstance(found, dict) and "packets" in found)
 
 
 def mapping(key: Json, pairs: t.List[Json]) -> Json:
@@ -127,6 +128,11 @@ def as_address(network: str) -> Json:
 def _order(value: Json) -> str:
     """As text."""
     return '"' + value + '"' if isinstance(value, str) and PLAIN.match(value) else as_text(value)
+
+
+def any_of(values: t.Sequence[Json]) -> Json:
+    """A set also of one: nft compares addresses and ports together with nothing else."""
+    return {"set": sorted(values, key=_order)}
 
 
 def one_or_set(values: t.Sequence[Json]) -> Json:

@@ -21,6 +21,7 @@ from .expressions import (
     NEXT_HEADER,
     NFPROTO,
     NUMBERS,
+    any_of,
     as_address,
     as_text,
     compare,
@@ -60,8 +61,7 @@ def parse(listing: str) -> Rows:
             # Our table has no flags. nft 1.0.6 does not list which flags are set.
             rows.append(DORMANT)
         elif kind == "rule":
-            expr = body["expr"]
-            rows.append(rule_row(body["chain"], _canonical(expr), body.get("comment", ""), *_counted(expr)))
+            rows.append(rule_row(body["chain"], _read(body["expr"]), body.get("comment", ""), *_counted(body["expr"])))
         elif kind == "chain":
             kept = {key: body[key] for key in ("type", "hook", "prio", "policy") if key in body}
             rows.append(Row(body["name"], as_text({"chain": kept}), "chain"))
@@ -85,18 +85,28 @@ def _counted(expr: t.List[Json]) -> t.Tuple[int, int]:
     return 0, 0
 
 
+def _read(expr: t.List[Json]) -> t.List[Json]:
+    """In our form. A rule of somebody else's may have any shape, such as a limit that is called by its name."""
+    try:
+        return _canonical(expr)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return expr
+
+
 def _canonical(expr: t.List[Json]) -> t.List[Json]:
     """Remove differences between loaded and listed rules, and between versions of nft."""
-    if any("vmap" in part or _by_server(part) for part in expr):
+    if any("vmap" in part or _is_by_server(part) for part in expr):
         # 0.9.8 lists what the addresses in the key imply.
         expr = [part for part in expr if part.get("match", {}).get("left") != NFPROTO]
     return [_canonical_part(part) for part in expr]
 
 
-def _by_server(part: Json) -> bool:
-    """Whether a counter is found by the address and port of a server."""
-    found = part.get("counter")
-    return isinstance(found, dict) and "map" in found and "concat" in found["map"]["key"]
+def _is_by_server(part: Json) -> bool:
+    """Whether a counter is found by the address and port of a server, or a packet is compared with several."""
+    counter, left = part.get("counter"), part.get("match", {}).get("left")
+    return (isinstance(counter, dict) and "map" in counter and "concat" in counter["map"]["key"]) or (
+        isinstance(left, dict) and "concat" in left
+    )
 
 
 def _canonical_part(part: Json) -> Json:
@@ -161,6 +171,8 @@ def _right(left: Json, right: Json) -> Json:
         return sorted(right, key=as_text) if len(right) > 1 else right[0]
     if not isinstance(right, dict):
         return right
+    if isinstance(left, dict) and "concat" in left:
+        return any_of(right.get("set", [right]))
     payload, tracked = (left.get(kind, {}) if isinstance(left, dict) else {} for kind in ("payload", "ct"))
     addresses = payload.get("protocol") in ("ip", "ip6") and payload.get("field") in ("saddr", "daddr")
     addresses = addresses or tracked.get("key") in ("ip daddr", "ip6 daddr")

@@ -14,7 +14,8 @@ to them. Chain names depend only on the port or address, so one more forward cha
 While a transaction exchanges the rules, the kernel takes the elements of old maps away a moment before old rules end:
 of maps, not of sets (nft_map_deactivate in net/netfilter/nf_tables_api.c). A packet that is to be translated must not
 reach the gateway's own services then, so a set of the ports leads to a chain with the map, and what the map does not
-have is dropped at its end. One from a LAN must not be rejected, so the rules that a map of links stands for follow it.
+have is dropped at its end. One from a LAN must not be rejected, so the rules that a map of links stands for follow it,
+and what is on its way to a known server is dropped, too, as if it were lost (``render`` does the same for other maps).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Key = t.Union[t.Tuple[int, int], t.Tuple[str, int]]
 
 @dataclass(frozen=True)
 class Lookup:
-    """A rule that dispatches packets of a protocol by port, or by address and port."""
+    """A rule that dispatches packets of a protocol by port, or by address and port; to a single chain by a set."""
 
     protocol: str
     family: str  # empty: by port alone
@@ -230,6 +231,8 @@ def _by_server(chain: str, rules: t.List[Rule]) -> t.Tuple[t.List[Rule | Lookup]
                 number = crc32("{0} {1}".format(address, port).encode()) % CHAINS
                 name = targets[address, port] = "{0}-{1}-{2}-{3}".format(chain, family, protocol, number)
                 chains.setdefault(name, []).append(rule)
-        leading.append(Lookup(protocol, family, targets))
+        inner = "{0}-{1}-{2}".format(chain, family, protocol)
+        leading.append(Lookup(protocol, family, dict.fromkeys(targets, inner)))
+        parts.append(_dropping(inner, Lookup(protocol, family, targets, goes=True)))
         parts += [Part(name, tuple(standing)) for name, standing in chains.items()]
     return leading, parts

@@ -25,8 +25,9 @@ from .match import split
 if t.TYPE_CHECKING:  # pragma: no cover
     from ..._rules.model import Rule
 
-#: Wider ranges are in no map.
-WIDE = 256
+#: Wider ranges are in no map, in which each of their ports would be an element on both sides of the translation: nft
+#: took 30 s to load 240 ranges of 250 ports, and 0.7 s where a map of chains has them (1.0.6).
+WIDE = 8
 #: Each packet tries so many of these rules in a row; what else there is, is looked up by chains.
 MOST = 8
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from ..._rules.model import Action, Chain, Match, Rule, owner, split_wildcards
 from ..._rules.rows import Row
-from .action import action_of, helper_name, timer_name
-from .expressions import as_ports, as_text, compare, counter_row, mapping, payload, rule_row
+from .action import action_of, has_map, helper_name, timer_name
+from .expressions import any_of, as_ports, as_text, compare, counter_row, mapping, one_or_set, payload, rule_row
 from .flowtable import FLOWTABLE
 from .known import before_the_others, with_known_first
-from .lookup import LinkLookup, Lookup, arranged
+from .lookup import KEY, LinkLookup, Lookup, arranged
 from .maps import Mapped
 from .match import matches, split
 
@@ -149,39 +149,46 @@ def _rows(rule: Rule | Lookup | LinkLookup | Mapped, chain: str, ruleset: RuleSe
     if isinstance(rule, Lookup):
         return [rule_row(chain, _lookup(rule), owner(ruleset.instance, "jump"))]
     if isinstance(rule, Mapped):
-        return [rule_row(chain, _mapped(rule), owner(ruleset.instance, "lookup"))]
+        return [rule_row(chain, each, owner(ruleset.instance, KEY)) for each in _mapped(rule)]
     # Packets that go on to another chain are counted there.
     counted: t.List[Json] = [] if rule.action.kind in ("jump", "goto") else [{"counter": None}]
-    return [
-        rule_row(chain, matches(each, rule.action.kind == "guard") + counted + action_of(rule), ruleset.owner(rule))
-        for match in split_wildcards(rule.match)
-        for each in split(match)
-    ]
+    does = action_of(rule)
+    rows = []
+    for each in (each for match in split_wildcards(rule.match) for each in split(match)):
+        known = matches(each, rule.action.kind == "guard")
+        rows.append(rule_row(chain, known + counted + does, ruleset.owner(rule)))
+        if has_map(does):
+            # Its elements are gone a moment before the rules are (see ``lookup``).
+            rows.append(rule_row(chain, [*known, {"drop": None}], owner(ruleset.instance, KEY)))
+    return rows
 
 
 def _lookup(rule: Lookup) -> t.List[Json]:
     port, verdict = payload(rule.protocol, "dport"), "goto" if rule.goes else "jump"
-    if len(rule.targets) == 1 and not rule.family:
-        ((known, name),) = rule.targets.items()
-        return [compare(port, as_ports(t.cast("t.Any", known))), {verdict: {"target": name}}]
     key = {"concat": [payload(rule.family, "daddr"), port]} if rule.family else port
-    data = [
-        [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)), {verdict: {"target": name}}]
-        for known, name in rule.targets.items()
-    ]
+    keys = [{"concat": list(known)} if rule.family else as_ports(t.cast("t.Any", known)) for known in rule.targets]
+    if len(set(rule.targets.values())) == 1:
+        known = any_of(keys) if rule.family else one_or_set(keys)
+        return [compare(key, known), {verdict: {"target": next(iter(rule.targets.values()))}}]
+    data = [[known, {verdict: {"target": name}}] for known, name in zip(keys, rule.targets.values())]
     return [{"vmap": {"key": key, "data": {"set": sorted(data, key=as_text)}}}]
 
 
-def _mapped(rule: Mapped) -> t.List[Json]:
+def _mapped(rule: Mapped) -> t.List[t.List[Json]]:
+    """What accepts is followed by the same without counters: a set, which the kernel exchanges with the rules."""
     match, elements = rule.like.match, t.cast("t.Any", rule.elements).items()
     port = payload(match.protocol, "dport")
     if rule.chain:
         body = {"family": match.family, "addr": mapping(port, [[known, each.to] for known, each in elements])}
         if rule.like.action.ports:
             body["port"] = mapping(port, [[known, each.port] for known, each in elements])
-        return [{"counter": mapping(port, [[known, each.counter] for known, each in elements])}, {"dnat": body}]
+        return [[{"counter": mapping(port, [[known, each.counter] for known, each in elements])}, {"dnat": body}]]
     # The address in the key implies the family.
     match = replace(match, family="", protocol="", port=(), destination=())
     key = {"concat": [payload(rule.like.match.family, "daddr"), port]}
     names = [[{"concat": list(known)}, each.counter] for known, each in elements]
-    return [*matches(match), {"counter": mapping(key, names)}, {"accept": None}]
+    known = compare(key, any_of([name for name, _counter in names]))
+    return [
+        [*matches(match), {"counter": mapping(key, names)}, {"accept": None}],
+        [*matches(match), known, {"accept": None}],
+    ]

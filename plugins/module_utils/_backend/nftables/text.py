@@ -63,10 +63,13 @@ def _named(part: Json) -> Json:
 def words(part: Json) -> t.List[str]:
     """A statement as text; nothing for a counter that is zero."""
     ((kind, body),) = part.items()
-    if kind in STATEMENTS and body:
-        return STATEMENTS[kind](body)
-    if kind in NAT and body:
-        return [kind] + _nat(body)
+    try:
+        if kind in STATEMENTS and body:
+            return STATEMENTS[kind](body)
+        if kind in NAT and body:
+            return [kind] + _nat(body)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ["{0} {1}".format(kind, json.dumps(body))]  # a rule of somebody else's, in a form that ours do not have
     if body is None:
         return [] if kind == "counter" else [kind]
     return [_filled(kind, body) or "{0} {1}".format(kind, json.dumps(body))]

@@ -221,6 +221,7 @@ def test_on_another_host_the_system_log_is_told_as_much_as_by_ansible():
 
 def test_the_files_are_all_that_the_module_imports():
     found = direct.sources()
+    files = {str(path.relative_to(direct.UTILS))[:-3] for path in direct.UTILS.rglob("*.py")}
     needed, left = set(), ["_change/direct"]
     while left:
         name = left.pop()
@@ -230,7 +231,6 @@ def test_the_files_are_all_that_the_module_imports():
                 folder = pathlib.PurePath(name).parents[node.level - 1]
                 module = str(folder.joinpath(*(node.module or "").split("."))) if node.module else str(folder)
                 named = {module, *("{0}/{1}".format(module, each.name) for each in node.names)}
-                files = {str(path.relative_to(direct.UTILS))[:-3] for path in direct.UTILS.rglob("*.py")}
                 left += sorted(named & files - needed)
     assert needed <= set(found)
     assert not {name.split("/")[0] for name in found} & set(direct.OTHERS)

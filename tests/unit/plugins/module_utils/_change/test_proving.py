@@ -111,7 +111,7 @@ def test_no_time_beside_another_proof_is_no_proof(host, monkeypatch, mode):
     asked = []
 
     def prove(_gateway, _facts, _host, extent):
-        asked.append((extent.longest, extent.patience))
+        asked.append((extent.longest, extent.wait))
         return Report((LOST,), 7.5, (), "another proof has been running for 7.5 s")
 
     monkeypatch.setattr(proving, "prove", prove)

@@ -31,12 +31,20 @@ def test_a_rate_counts_in_one_place_for_each_family_and_protocol():
     both = replace(GATEWAY, outbound=(replace(SLOW, protocol=("udp", "tcp")),))
     for gateway, count in ((GATEWAY, 2), (both, 4)):
         chains = [chain.name for chain in limits(gateway, LAN)]
-        assert chains == ["limit-office-slow-{0}".format(number) for number in range(count)]
+        assert chains == ["limit-office/slow/{0}".format(number) for number in range(count)]
         rules = outbound(gateway, LAN, "opens")
         assert [rule.action.target for rule in rules if rule.action.kind == "jump"] == chains
         counting = [rule for rule in rules if rule.match.rate]
         assert [rule.chain for rule in counting] == chains
         assert not any(rule.match.port or rule.match.oif or rule.match.source for rule in counting)
+
+
+def test_a_lan_and_an_item_never_count_in_the_chain_of_others():
+    home, iot = replace(LAN, name="home"), replace(LAN, name="home-iot")
+    items = (replace(SLOW, name="iot-mail"), replace(SLOW, name="mail"))
+    gateway = replace(GATEWAY, lans=(home, iot), outbound=items)
+    chains = [chain.name for lan in (home, iot) for chain in limits(gateway, lan)]
+    assert len(set(chains)) == len(chains) == 8
 
 
 def test_a_flow_that_nobody_answers_counts_once_unless_another_bridge_has_shown_it_before():

@@ -50,14 +50,8 @@ def matches(rule, packet):
     links = not match.iif or any(
         link == name or (name.endswith("*") and link.startswith(name[:-1])) for name in match.iif
     )
-    (first, last), source = match.port[0], not match.source or inside
-    kind = match.family in ("", family) and match.protocol == protocol
-    return links and source and kind and first <= port <= last
-
-
-def leads(rule, packet):
-    ports = [replace(rule, match=replace(rule.match, port=(each,))) for each in rule.match.port]
-    return any(matches(each, packet) for each in ports)
+    source, kind = not match.source or inside, match.family in ("", family) and match.protocol == protocol
+    return links and source and kind and any(first <= port <= last for first, last in match.port)
 
 
 def target(rule, port):
@@ -81,7 +75,7 @@ def decided(chains, chain, packet):
                 if led and rule.goes:
                     return found
         elif rule.action.kind == "jump":
-            found = decided(chains, rule.action.target, packet) if leads(rule, packet) else None
+            found = decided(chains, rule.action.target, packet) if matches(rule, packet) else None
         elif matches(rule, packet):
             found = target(rule, port)
         if found:
