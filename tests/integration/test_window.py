@@ -177,6 +177,12 @@ def test_networks_go_and_come_by_a_rollback_while_connections_begin(gate, net):
     assert "HOLD" not in gate.rules()
 
 
+def reload(gate) -> None:
+    """Exchange the rules for the same ones, again and again."""
+    sh("conntrack -F 2> /dev/null")
+    sh("for n in $(seq 100); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+
+
 @pytest.mark.parametrize("backend", ["nft"])
 def test_rules_are_exchanged_with_what_their_sets_hold(gate, net):
     """In one transaction. Two networks in one set used to be a tree, which the kernel exchanges a little later."""
@@ -184,8 +190,7 @@ def test_rules_are_exchanged_with_what_their_sets_hold(gate, net):
     private, through = Counter(net, "wan", OFFICE4), Counter(net, "wan", "203.0.113.2")
     with flood(net, "office", OFFICE4, WAN4):
         for _round in range(ROUNDS):
-            sh("conntrack -F 2> /dev/null")
-            sh("for n in $(seq 50); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
+            reload(gate)
             assert private.count() == 0
     assert through.count() > 0, "nothing came through, so nothing could leak"
 
@@ -203,11 +208,6 @@ FORWARDS = {
     "by source": [dict(TWO_SERVERS, balance="source")],
     "range": [{"name": "range", "port": ["9990-10009"], "protocol": ["udp"], "to": [OFFICE4], "to_port": 19990}],
 }
-
-
-def reload(gate) -> None:
-    sh("conntrack -F 2> /dev/null")
-    sh("for n in $(seq 100); do nft -j -f {0}/etc/ipmasq/default.nft || exit 1; done".format(gate.host.root))
 
 
 @pytest.mark.parametrize("backend", ["nft"])

@@ -236,8 +236,8 @@ def _await_end(instance: str, known: Confirmation, host: Sight, most: int = LONG
 
 
 def ended_by_another(instance: str, known: Confirmation, host: Sight) -> str:
-    """What another process has made of a change: the timer, the loader or a person's. ``overtaken``: another change
-    has ended since. Empty if it has not ended.
+    """How the timer, the loader or a person has ended a change (``Answer.was``); ``overtaken`` if another change has
+    ended since; empty if it has not ended.
     """
     if pending_of(instance, host).get("token") == known.token:
         begun = [name for name in ("armed", "confirming") if host.exists(folder_of(instance) + "/" + name)]

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._intent.outbound import Outbound
     from .._resolve.resolved import Resolved, ResolvedLan
 
-#: How the name of a chain begins that counts.
+#: The prefix of the names of chains that count.
 LIMIT = "limit-"
 
 
