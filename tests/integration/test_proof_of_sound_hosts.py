@@ -184,7 +184,7 @@ LIMIT = (
 )
 
 
-@pytest.mark.parametrize(("link", "most"), [("lan0", 10), ("wan0", 10)])
+@pytest.mark.parametrize(("link", "most"), [("lan0", 10), ("lan0", 6), ("wan0", 10)])
 def test_no_limit_for_one_host_is_reached(nft, wires, link, most):
     sh(LIMIT.format(link, most))
     numbers = range(40)
@@ -195,3 +195,16 @@ def test_no_limit_for_one_host_is_reached(nft, wires, link, most):
     forwards = [dict(WEB, name="f{0}".format(number), port=[str(8000 + number)]) for number in numbers]
     found = counts(nft, outbound=outbound, port_forwards=forwards, **ALONE)
     assert found["broken"] == 0 and found["holds"] > 80
+
+
+def test_what_a_dead_line_leaves_unanswered_reaches_no_limit(nft, wires):
+    wires.wire_second_wan()
+    sh("ip route add default via 198.51.100.99 dev wan1 table 7; ip rule add iif guest0 lookup 7")
+    sh(LIMIT.format("guest0", 10))
+    outbound = [
+        {"name": "o{0}".format(number), "port": [str(8000 + number)], "protocol": ["tcp"], "action": "accept"}
+        for number in range(20)
+    ]
+    lans = [LAN4, dict(GUESTS, networks=["192.168.2.0/24"])]
+    found = counts(nft, outbound=outbound, wans=[{"interface": "wan0"}, {"interface": "wan1"}], lans=lans)
+    assert found["broken"] == 0 and found["unmeasurable"] > 10

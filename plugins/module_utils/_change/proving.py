@@ -34,6 +34,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: More broken promises than this are counted, not listed, in an error.
 MOST_TOLD = 10
+#: A proof may take a fourth of confirm_timeout, but no more than LONGEST, so more seconds than these do not help.
+ENOUGH = int(4 * LONGEST)
 KEPT_ANYWAY = "to keep such a change anyway, set proof=report"
 
 Broken = t.FrozenSet[t.Tuple[str, str]]
@@ -63,11 +65,16 @@ class Untried(GatewayError):  # noqa: N818 - reads as what it is
 
 
 class Untimely(GatewayError):  # noqa: N818 - reads as what it is
-    """There was no time to try what must not pass."""
+    """There was no time to try what must not pass. ``seconds``: until the change must be confirmed, if it must."""
 
-    def __init__(self, late: t.Sequence[Result]) -> None:
-        told = "proof: there was no time to try {0} promises of what must not pass, such as: {1}; raise confirm_timeout"
-        super().__init__(told.format(len(late), late[0].name), KEPT_ANYWAY)
+    def __init__(self, late: t.Sequence[Result], seconds: t.Optional[int]) -> None:
+        told = "proof: there was no time to try {0} promises of what must not pass, such as: {1}; ".format(
+            len(late), late[0].name
+        )
+        more = "set confirm_timeout to {0}".format(ENOUGH)
+        if not seconds or seconds >= ENOUGH:
+            more = "run again when this host is less busy"
+        super().__init__(told + more, KEPT_ANYWAY)
 
 
 class Proving:
@@ -78,6 +85,7 @@ class Proving:
         intents = (before, after) if mode != "off" else (None, None)
         self._before, self._after = map(declared.read, intents)
         self._known: t.Optional[Broken] = None
+        self._seconds: t.Optional[int] = None
         self.report: t.Optional[Report] = None
 
     @property
@@ -101,7 +109,7 @@ class Proving:
         if not self.wanted:
             return
         # Half of the time is left for the change and for the person or program that confirms it.
-        most = seconds / 4 if seconds else WAIT
+        self._seconds, most = seconds, seconds / 4 if seconds else WAIT
         gateway = t.cast("Resolved", self._after)
         self.report = _proved(gateway, host, Extent(min(LONGEST, most), min(WAIT, most)))
 
@@ -121,7 +129,7 @@ class Proving:
             raise Unproven(broken)
         late = [each for each in self.report.results if each.reason == LATE]
         if late and self._mode == "required":
-            raise Untimely(late)
+            raise Untimely(late, self._seconds)
         return tuple("proof: {0}".format(sentence(each)) for each in self.report.broken)
 
     def excuses(self, error: BaseException, host: Host) -> bool:

@@ -23,6 +23,9 @@ if t.TYPE_CHECKING:  # pragma: no cover
 SLOW = 3.0
 #: So many settled conversations keep their connections. Many hosts limit how many one client may have, to ten or so.
 MOST_OPEN = 4
+#: Seconds for which a limit of connections for one host (connlimit, nft's "ct count") may count a deleted one: until
+#: the next of the kernel's ticks, or the one after it (net/netfilter/nf_conncount.c, Linux 6.18), of 10 ms at most.
+COUNTED = 0.03
 
 
 class Run(t.NamedTuple):
@@ -36,8 +39,9 @@ class Run(t.NamedTuple):
 class Exchange:
     """Sends what conversations have to send, and hands each packet that comes out to the one that it belongs to."""
 
-    def __init__(self, talks: t.Sequence[Talk], run: Run) -> None:
-        self._run = run
+    def __init__(self, talks: t.Sequence[Talk], run: Run, pause: float = 0) -> None:
+        """``pause``: seconds after connections have been ended."""
+        self._run, self._pause = run, pause
         self._numbered = {talk.number: talk for talk in talks}
         self._asking = [talk for talk in talks if talk.promise.asks]
         self._over: t.List[Talk] = []
@@ -76,8 +80,14 @@ class Exchange:
         """End the connections of settled conversations, a few at a time."""
         self._over += [talk] if talk not in self._over else []
         if len(self._over) > MOST_OPEN:
-            self._run.loop.let_go([each.packet for over in self._over for each in over.sent])
+            self.end(self._over)
             self._over.clear()
+
+    def end(self, talks: t.Iterable[Talk]) -> None:
+        """End the connections of conversations, whatever they still wait for."""
+        self._run.loop.let_go([each.packet for talk in talks for each in talk.sent])
+        if self._pause:
+            self._run.host.sleep(self._pause)
 
     def allow(self, seconds: float) -> None:
         """At least so much time from now on."""

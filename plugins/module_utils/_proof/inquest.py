@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from . import answering, blame, routing, setting
 from .asking import Asking
-from .exchange import Exchange
-from .judge import TURNED_AWAY, Talk
+from .exchange import COUNTED, MOST_OPEN, Exchange
+from .judge import REFUSED, TURNED_AWAY, Talk
 from .model import BROKEN, GATEWAY, HOLDS, OTHER, UNMEASURABLE, Culprit
 from .watch import Watch
 
@@ -49,6 +49,7 @@ def examined(results: t.Sequence[Judged], signs: t.Sequence[Talk], ground: Groun
     chosen = list(dict.fromkeys([*broken[:MOST], *refused, *doubtful]))
     found = [result for _talk, result in results]
     if chosen:
+        Exchange((), run, COUNTED).end(talk for talk, _result in results)  # what has no answer counts for limits, too
         look = _Look({at: results[at][0] for at in chosen}, signs, ground, run)
         found = look.merged(found, (broken[:MOST_COUNTED], refused, doubtful))
     return [_yielding(talk, result) for (talk, _before), result in zip(results, found)]
@@ -161,15 +162,27 @@ def _yielding(talk: Talk, result: Result) -> Result:
 
 
 def _send(talks: t.Sequence[Talk], signs: t.Sequence[Talk], run: Run, listen: t.Callable[[], None]) -> None:
-    exchange = Exchange(talks, run)
+    exchange = Exchange(talks, run, COUNTED)
     exchange.alive.update(talk.sent[-1].place for talk in signs if talk.outcome)
     began = run.host.clock()
-    for talk in talks:
-        exchange.begin([talk])
-        listen()
+    for few in _together(talks):
+        for talk in few:
+            exchange.begin([talk])
+            listen()
+        if len(few) < len(talks):
+            while not all(talk.settled for talk in few) and exchange.listen(QUIET):
+                listen()
+            exchange.end(few)
     exchange.drain(signs)
     while exchange.listen(QUIET) and run.host.clock() - began < LONGEST:
         listen()
+
+
+def _together(talks: t.Sequence[Talk]) -> t.Iterator[t.Sequence[Talk]]:
+    """A few at a time if any was refused: a limit of connections may have been reached by those without an answer."""
+    most = MOST_OPEN if any(talk.earlier and talk.earlier.reason == REFUSED for talk in talks) else max(1, len(talks))
+    for at in range(0, len(talks), most):
+        yield talks[at : at + most]
 
 
 def _culprit(talk: Talk, evidence: Evidence, run: Run) -> Culprit:

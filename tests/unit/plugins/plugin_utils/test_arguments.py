@@ -166,6 +166,7 @@ def test_whatever_is_given_is_told_in_words(value):
         ("timeouts.udp: 1 is not a number", "gateway_timeouts.udp: 1 is not a number"),
         ("backend: not here; or set backend=iptables", "gateway_backend: not here; or set gateway_backend=iptables"),
         ("table x drops; set foreign_drops=warn", "table x drops; set gateway_foreign_drops=warn"),
+        ("proof: no time; set confirm_timeout to 60", "gateway_proof: no time; set gateway_confirm_timeout to 60"),
         ("input_allow: set input to protect", "gateway_input_allow: set gateway_input to protect"),
         (
             "instance: 'x' holds single items (forward/a); to remove them, run once with state=absent",

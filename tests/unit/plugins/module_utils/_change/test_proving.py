@@ -142,9 +142,13 @@ def test_no_time_for_what_must_not_pass_is_no_proof(host, monkeypatch, mode):
         after(proven, 4, host)
     assert caught.value.problems[0] == (
         "proof: there was no time to try 2 promises of what must not pass, such as: office is closed from wan0; "
-        "raise confirm_timeout"
+        "set confirm_timeout to 60"
     )
     assert not proven.excuses(caught.value, host)
+    for seconds in (60, None):
+        with pytest.raises(proving.Untimely) as caught:
+            after(proven, seconds, host)
+        assert caught.value.problems[0].endswith("; run again when this host is less busy")
 
 
 def test_another_proof_is_waited_for_before_the_change(host, proofs, monkeypatch):

@@ -40,6 +40,9 @@ class Host:
         self.time += 0.01
         return self.time
 
+    def sleep(self, seconds):
+        self.time += seconds
+
     def read(self, path):
         return None
 
@@ -56,7 +59,10 @@ class Loop:
     places = ("lan0", "wan0")
 
     def __init__(self, comes):
-        self.comes, self.sent = comes, []
+        self.comes, self.sent, self.ended = comes, [], []
+
+    def let_go(self, sent):
+        self.ended += sent
 
     def trace(self, lines):
         assert "add table inet ipmasq_trace" in lines
