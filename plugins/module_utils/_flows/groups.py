@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import itertools
 import typing as t
 from collections import deque
 from dataclasses import dataclass, field, replace
 
 from .._base.net import family_of, is_suffix, network
-from .._base.values import addresses_in, hosts_with, less
+from .._base.values import addresses_in, hosts_with
 from .._base.words import WITH_PORTS
-from .._rules.carried import CARRIED
-from .._rules.chains import INPUT, PROTECTED
-from .._rules.input import FORWARDED
-from .._rules.outbound import is_limit
+from .asked import HERE, NATTED, Asked, asked, deciding
 from .ending import FEW as MOST_SPARED, closing, sparing
 from .flow import NUMBERS, End, Flow
 from .index import Packet
@@ -34,13 +30,13 @@ from .judge import judge_of
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
-    from .._rules.model import Action, Match, Rule, RuleSet
+    from .._rules.model import Rule
     from .judge import Judge, Rules
 
 #: The maximum number of groups; each costs a walk through the connection table.
 MOST = 300
-#: The maximum number of packets to judge, for one rule and for all: 1,000 networks are a million pairs.
-MOST_OF_A_RULE, MOST_ASKED = 400, 1000
+#: The maximum number of packets to judge: 1,000 networks are a million pairs.
+MOST_ASKED = 1000
 #: Pool addresses that are listed one by one.
 FEW = 16
 #: Represents any outside host: a benchmark network (RFC 2544, RFC 5180) that nobody uses.
@@ -48,9 +44,6 @@ OUTSIDE = {"ip": ("198.18.0.1", "198.19.0.1"), "ip6": ("2001:2::1", "2001:2:0:1:
 FAMILY = {"ip": "ipv4", "ip6": "ipv6"}
 #: The protocols that conntrack(8) knows by name without /etc/protocols.
 KNOWN = ("tcp", "udp", "sctp", "icmp", "icmpv6", "gre")
-NATTED = ("masquerade", "snat", "netmap", "hairpin")
-#: The chains of packets to the host itself.
-HERE = (INPUT.name, PROTECTED.name, FORWARDED.name)
 
 
 @dataclass(frozen=True)
@@ -63,21 +56,6 @@ class Groups:
 
 #: Protocols and ports.
 Listening = t.Sequence[t.Tuple[str, int]]
-
-
-class _Asked(t.NamedTuple):
-    """The packets that a rule matches, as far as it tells; unknown parts are empty."""
-
-    chain: str
-    family: str
-    iif: str
-    oif: str
-    source: str
-    destination: str
-    local: bool
-    protocol: str
-    ports: t.Tuple[int, int]
-    broad: t.Optional[Match] = None  # one of too many matches, which the arguments omit
 
 
 class _Sides:
@@ -113,16 +91,16 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
 
     ``listening`` are the protocols and ports of this host's servers. Connections to others are not forgotten.
     """
-    deciding = [_deciding(rules.ruleset) for rules in (now, then)]
-    changed = [dict.fromkeys(_asked(side, other)) for side, other in (deciding, deciding[::-1])]
-    asked = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
+    both = [deciding(rules.ruleset) for rules in (now, then)]
+    changed = [dict.fromkeys(asked(side, other)) for side, other in (both, both[::-1])]
+    differing = [each for one, other in (changed, changed[::-1]) for each in one if each not in other]
     sides = _Sides(judge_of(now), judge_of(then))
     gateways = now.gateway, then.gateway
-    abouts = [about for about, _action in asked] + list(_undeclared(sides, now.gateway))
+    abouts = [about for about, _action in differing] + list(_undeclared(sides, now.gateway))
     found: t.Dict[str, None] = {}
     own: t.Dict[str, str] = {}
     known = set()  # several rules ask about the same packets
-    forwarded: t.Deque[t.Tuple[_Asked, t.Iterator[t.Tuple[str, str]]]] = deque()
+    forwarded: t.Deque[t.Tuple[Asked, t.Iterator[t.Tuple[str, str]]]] = deque()
     for about in abouts[:MOST_ASKED]:
         if about.chain in HERE:
             for server in [(about.protocol, about.ports[0])] if about.ports[0] else listening:
@@ -146,72 +124,7 @@ def groups(now: Rules, then: Rules, listening: Listening = ()) -> Groups:
     return Groups(tuple(found)[:MOST], left, own)
 
 
-def _deciding(ruleset: RuleSet) -> t.Dict[t.Any, Rule]:
-    """The rules on the packets' path through or to the host, by match and action.
-
-    What carries a WAN, or is counted, is named where the rules for it are reached.
-    """
-    hooked = {each.name for each in ruleset.chains if each.hook and each.stage != "nat" and each.hook != "forward"}
-    chains = {each.name for each in ruleset.chains} - (hooked - set(HERE))
-    kinds = ("accept", "drop", "reject", "return", "dnat", *NATTED)
-    leading = {CARRIED.name, *filter(is_limit, chains)}
-    return {
-        (rule.chain, rule.match, rule.action): rule
-        for rule in ruleset.rules
-        if rule.chain in chains and (rule.action.kind in kinds or rule.action.target in leading)
-    }
-
-
-def _asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Iterator[t.Tuple[_Asked, Action]]:
-    """The packets of each rule that the other side lacks, with their action."""
-    elsewhere = {_except_source(rule): rule.match.source for rule in other.values()}
-    for about, rule in side.items():
-        match = rule.match
-        if about in other or "new" not in (match.ct_state or ("new",)) or match.translated:
-            continue
-        sources = _only_here(match.source, elsewhere.get(_except_source(rule), ()))
-        if match.source and not sources:
-            continue
-        parts: t.List[t.Sequence[t.Any]] = [
-            match.iif or ("",), match.oif or ("",), sources or ("",), match.destination or ("",),
-            match.port or ((0, 0),),
-        ]  # fmt: skip
-        broad = None
-        if _product(parts) > MOST_OF_A_RULE:
-            parts = [_fresh(part, other) if len(part) > FEW else part for part in parts]
-        if _product(parts) > MOST_OF_A_RULE:
-            parts, broad = [part[:1] for part in parts], match
-        for iif, oif, source, destination, ports in itertools.product(*parts):
-            ends = (iif, oif, source, destination)
-            yield (
-                _Asked(rule.chain, match.family, *ends, match.local, match.protocol, ports, broad),
-                rule.action,
-            )
-
-
-def _except_source(rule: Rule) -> t.Any:
-    match = replace(rule.match, source=()) if rule.match.source else rule.match
-    return rule.chain, match, rule.action
-
-
-def _only_here(sources: t.Tuple[str, ...], others: t.Tuple[str, ...]) -> t.Sequence[str]:
-    """What the same rule on the other side does not have, such as the rest of a wider network."""
-    if len(sources) * len(others) > MOST_OF_A_RULE:
-        return sources
-    return less(sources, others) if sources and others else sources
-
-
-def _product(parts: t.Iterable[t.Sequence[t.Any]]) -> int:
-    return functools.reduce(lambda product, part: product * len(part), parts, 1)
-
-
-def _fresh(part: t.Sequence[t.Any], other: t.Iterable[t.Any]) -> t.Sequence[t.Any]:
-    """The entries of a long list that no rule of the other side names; if there are none, the whole list."""
-    named = {each for _chain, match, _action in other for each in (*match.source, *match.destination, *match.port)}
-    return [each for each in part if each not in named] or part
-
-
-def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[_Asked]:
+def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[Asked]:
     """The packets between LANs and undeclared links, which no rule names where these are left alone."""
     if gateway.undeclared != "leave":
         return
@@ -219,11 +132,11 @@ def _undeclared(sides: _Sides, gateway: Resolved) -> t.Iterator[_Asked]:
     for net in dict.fromkeys(net for net, _link in (*sides.now.others, *sides.then.others)):
         for near in inside:
             if family_of(near) == family_of(net):
-                yield _Asked("forward", family_of(net), "", "", near, net, False, "", (0, 0))
-                yield _Asked("forward", family_of(net), "", "", net, near, False, "", (0, 0))
+                yield Asked("forward", family_of(net), "", "", near, net, False, "", (0, 0))
+                yield Asked("forward", family_of(net), "", "", net, near, False, "", (0, 0))
 
 
-def _to_this_host(about: _Asked, server: t.Tuple[str, int], sides: _Sides) -> t.Iterator[t.Tuple[str, t.Optional[str]]]:
+def _to_this_host(about: Asked, server: t.Tuple[str, int], sides: _Sides) -> t.Iterator[t.Tuple[str, t.Optional[str]]]:
     """The arguments for connections to a server on this host, and the end of the filter for its sockets; None if these
     are not to be closed. What others have redirected to it is theirs.
     """
@@ -261,7 +174,7 @@ def _from(client: str, flow: Flow) -> Flow:
     return replace(flow, asked=asked, answer=answer)
 
 
-def _words(about: _Asked, family: str, source: str, destination: str) -> t.List[str]:
+def _words(about: Asked, family: str, source: str, destination: str) -> t.List[str]:
     """The arguments for what a connection was before anybody translated it."""
     words = ["-f", FAMILY[family]]
     if about.protocol:
@@ -274,7 +187,7 @@ def _words(about: _Asked, family: str, source: str, destination: str) -> t.List[
     return words
 
 
-def _ends(about: _Asked, gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
+def _ends(about: Asked, gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[str, str]]:
     """The source and destination networks of these packets; empty for any outside network."""
     lans = {lan.name: lan for gateway in gateways for lan in gateway.lans}
     inside = {name: lan.networks for lan in lans.values() for name in lan.interfaces}
@@ -288,10 +201,8 @@ def _ends(about: _Asked, gateways: t.Iterable[Resolved]) -> t.Iterator[t.Tuple[s
     for source in sources:
         for destination in destinations:
             families = {family_of(net) for net in (source, destination) if net} | ({about.family} - {""})
-            if len(families) == 1:
+            if len(families) < 2:
                 yield source, destination
-            elif not families:
-                yield from ((source, destination),)
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -306,7 +217,7 @@ def _first(net: str, local: t.Tuple[str, ...]) -> str:
     return str(parsed.network_address)
 
 
-def _group(about: _Asked, source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
+def _group(about: Asked, source: str, destination: str, sides: _Sides) -> t.Iterator[str]:
     now = sides.now
     family = about.family or family_of(source or destination or "0.0.0.0")
     far, other = OUTSIDE[family]
@@ -327,7 +238,7 @@ def _link(judge: Judge, address: str, given: str) -> str:
 
 
 def _translated(
-    about: _Asked,
+    about: Asked,
     between: t.Tuple[str, str],
     flow: Flow,
     redirect: t.Optional[Rule],
