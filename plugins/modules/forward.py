@@ -91,7 +91,8 @@ notes:
   sample: ["wan is an alternative name of enp3s0; the rules use enp3s0"]
 differences:
   description:
-    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run.
+      At most 200 rules, and 500 characters of each.
   returned: success
   type: list
   elements: str

@@ -852,7 +852,8 @@ first_run:
   sample: true
 differences:
   description:
-    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run. At most 200 rules.
+    - What was missing (C(+)), superfluous (C(-)) or different (C(~)) on the host before this run.
+      At most 200 rules, and 500 characters of each.
   returned: success
   type: list
   elements: str

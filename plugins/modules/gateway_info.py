@@ -76,7 +76,9 @@ as_applied:
   type: bool
   sample: true
 drift:
-  description: What is missing (C(+)), superfluous (C(-)) or different (C(~)) on the host. At most 200 rules.
+  description:
+    - What is missing (C(+)), superfluous (C(-)) or different (C(~)) on the host.
+      At most 200 rules, and 500 characters of each.
   returned: success
   type: list
   elements: str

@@ -47,6 +47,8 @@ class Row:
 Rows = t.Tuple[Row, ...]
 #: Nobody reads 10,000 lines, and all of them are transferred.
 MOST_TOLD = 200
+#: Characters of a line. A rule may have a set of 10,000 elements.
+LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,19 @@ class Plan:
         return self.changed and not self.add and not self.remove
 
     def differences(self, show: t.Callable[[Row], str]) -> t.List[str]:
-        """One line per difference: + is missing on the host, - is superfluous. At most MOST_TOLD lines."""
+        """One line per difference: + is missing on the host, - is superfluous. At most MOST_TOLD lines,
+        of LONGEST characters each.
+        """
         rows = [("- ", row) for row in self.remove] + [("+ ", row) for row in self.add]
-        lines = [sign + show(row) for sign, row in rows[:MOST_TOLD]]
+        lines = [_cut(sign + show(row)) for sign, row in rows[:MOST_TOLD]]
         if len(rows) > MOST_TOLD:
             lines.append("~ {0} more rules".format(len(rows) - MOST_TOLD))
         return lines or (["~ the order of rules"] if self.moved else [])
+
+
+def _cut(line: str) -> str:
+    more = len(line) - LONGEST
+    return "{0}… and {1} more characters".format(line[:LONGEST], more) if more > 0 else line
 
 
 @once

@@ -46,6 +46,12 @@ def test_of_many_differences_a_part_is_told():
     assert lines[-1] == "~ 51 more rules"
 
 
+def test_of_a_long_difference_the_beginning_is_told():
+    (line,) = Plan((), (Row("f", "1234567890" * 1000),)).differences(show)
+    assert line.startswith("+ ") and line[:500] == ("+ " + show(Row("f", "1234567890" * 1000)))[:500]
+    assert len(line) < 540 and line.endswith(" more characters")
+
+
 def test_counters_and_positions_are_no_difference():
     counted = Row("f", "a", "k/a", packets=7, bytes=700, position=3)
     assert not Plan((counted,), (A,)).changed
