@@ -49,9 +49,11 @@ def wrong(
 ) -> tuple[list[str], list[str]]:
     """Missed budgets without an entry; and entries for budgets that are held, or that there are not."""
     known = entries() if known is None else known
-    missed = [line["what"] for line in _lines(results) if measure.is_held(line) is False]
+    verdicts = {line["what"]: measure.is_held(line) for line in _lines(results)}
+    missed = [what for what, held in verdicts.items() if held is False]
     explained = [what for each in known for what in each["budgets"]]
-    return [what for what in missed if what not in explained], [what for what in explained if what not in missed]
+    stale = [what for what in explained if verdicts.get(what, True)]
+    return [what for what in missed if what not in explained], stale
 
 
 def one(words: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,17 +25,19 @@ from pathlib import Path
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._change.probe import gateway_probe
 
-from . import digits, measure, report, rig
+from . import digits, fail_over, measure, report, rig
 
 if t.TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .job import Found, Job
 
-LOOP, CHANGES = "closed loop", "changes under load"
+LOOP, CHANGES, FAIL_OVER = "closed loop", "changes under load", "fail-over"
 #: Seconds of a part, as long as no run has told how long it takes.
-PLAN = {LOOP: 30, CHANGES: 60}
+PLAN = {LOOP: 30, CHANGES: 60, FAIL_OVER: 50}
 FORWARDS = 10
-#: Mode → how often a gateway is proven, and how many changes there are.
-COUNTS = {"full": (10, 100), "quick": (2, 5), "smoke": (1, 2)}
+#: Mode → how often a gateway is proven, how many changes there are, and how often a WAN is cut in each way.
+COUNTS = {"full": (10, 100, 10), "quick": (2, 5, 0), "smoke": (1, 2, 1)}
 #: A flow of 5 Mbit/s in packets of 1,000 bytes, until it is told to end.
 TRANSFER = ("-u", "-b", "5M", "-l", "1000", "-t", "600")
 
@@ -42,15 +45,24 @@ TRANSFER = ("-u", "-b", "5M", "-l", "1000", "-t", "600")
 def run(job: Job) -> None:
     rig.check_root()
     rig.require("nft", "ip", "iperf3", "conntrack")
-    for name, count in zip((LOOP, CHANGES), COUNTS[job.mode], strict=True):
-        if not job.due(name):
+    for name, count in zip(PLAN, COUNTS[job.mode], strict=True):
+        if not count or not job.due(name):
             continue
         with job.part(name) as found:
-            found.update(child(name, count))
+            found.update(cut(count) if name == FAIL_OVER else child(name, count))
             job.say(f"    {name}: " + ", ".join(f"{key} {value}" for key, value in found.items()))
 
 
-def child(name: str, count: int) -> Found:
+def cut(count: int) -> Found:
+    """How sources are translated → backend → what came of the rounds; each in a gateway of its own."""
+    counts = {fail_over.MASQUERADE: count, fail_over.SNAT: math.ceil(count / fail_over.FEWER)}
+    return {
+        how: {backend: child(FAIL_OVER, many, programs, how) for backend, programs in fail_over.BACKENDS.items()}
+        for how, many in counts.items()
+    }
+
+
+def child(name: str, count: int, programs: str = "nft", *more: str) -> Found:
     folders = [
         report.ROOT,
         report.ROOT / ".cache/collections",
@@ -58,7 +70,7 @@ def child(name: str, count: int) -> Found:
         report.ROOT / "tests/integration",
     ]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
-    argv = [sys.executable, "-m", "benchmarks.promises", name, str(count)]
+    argv = [sys.executable, "-m", "benchmarks.promises", name, str(count), programs, *more]
     done = subprocess.run(
         argv, env=env, cwd=report.ROOT, capture_output=True, text=True, check=False, timeout=60 + 10 * count
     )
@@ -71,7 +83,7 @@ def child(name: str, count: int) -> Found:
 # --- in a process of its own -----------------------------------------------------------------------------------------
 
 
-def main(name: str, count: str) -> int:
+def main(name: str, count: str, programs: str, *more: str) -> int:
     sandbox = importlib.import_module("sandbox")
     helpers, topology = importlib.import_module("helpers"), importlib.import_module("topology")
 
@@ -81,7 +93,8 @@ def main(name: str, count: str) -> int:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ipmasq-bench-", dir=rig.MEMORY)))
         net = topology.Topology()
         stack.callback(net.close)
-        print(json.dumps({LOOP: prove, CHANGES: change}[name](helpers.Gate("nft", root), net, int(count))))
+        parts: dict[str, Callable[..., Found]] = {LOOP: prove, CHANGES: change, FAIL_OVER: change_wans}
+        print(json.dumps(parts[name](helpers.Gate(programs, root), net, int(count), *more)))
     return 0
 
 
@@ -149,6 +162,14 @@ def change(gate: t.Any, net: t.Any, count: int) -> Found:
     }
 
 
+def change_wans(gate: t.Any, net: t.Any, count: int, how: str) -> Found:
+    """As benchmarks/fail_over says; ``how`` sources are translated."""
+    helpers, topology = importlib.import_module("helpers"), importlib.import_module("topology")
+    rounds = fail_over.Rounds(net, topology, importlib.import_module("sandbox").ip_batch)
+    gate.apply(**{**helpers.TWO_LANS, **fail_over.declared(how, topology)})
+    return fail_over.fail_over(rounds, count)
+
+
 def forward(number: int, to: str) -> dict[str, t.Any]:
     return {"name": f"web{number}", "port": [str(8000 + number)], "to": [to]}
 
@@ -172,10 +193,13 @@ def told(found: dict[str, Found], full: bool = True) -> dict[str, t.Any]:
             ["packets of the flow", changes["packets"], ""],
             ["packets of the flow lost", changes["packets lost"], ""],
         ]
+    rows += fail_over.rows(found.get(FAIL_OVER, {}))
     columns = ["what", "median", "lowest – highest"]
     return {
         "title": "Proof and changes",
-        "tables": [{"id": "promises", "title": "A proof, and changes under load", "columns": columns, "rows": rows}],
+        "tables": [
+            {"id": "promises", "title": "A proof, changes under load, and fail-over", "columns": columns, "rows": rows}
+        ],
         "curves": [],
         "budgets": budgets(found, full),
         "notes": NOTES,
@@ -200,20 +224,14 @@ def budgets(found: dict[str, Found], full: bool) -> list[dict[str, t.Any]]:
                        at_most=0, unit="packets", why="" if changes else why),
     ]  # fmt: skip
     if full:
-        # A gateway does not watch its WANs yet: which one leads out is decided by routes that others set.
-        why = "not built: a gateway does not watch its WANs yet; tests/integration/test_fail_over.py moves the routes"
-        lines += [
-            measure.budget("fail-over: from the cut to the first packet by the other WAN", None, at_most=1,
-                           unit="s more than down_after", why=why),
-            measure.budget("fail-over: packets with the wrong source", None, at_most=0, unit="packets",
-                           why="tests/integration/test_fail_over.py allows none"),
-        ]  # fmt: skip
+        lines += fail_over.budgets(found.get(FAIL_OVER, {}), why)
     return lines
 
 
 NOTES = [
     "Clients, gateway and WAN are network namespaces with IPv4 and IPv6; the engine is used as the module uses it.",
     "During the changes a client pings each millisecond, and a UDP flow of 5 Mbit/s goes through the gateway.",
+    *fail_over.NOTES,
 ]
 
 if __name__ == "__main__":

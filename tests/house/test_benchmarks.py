@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from ansible_collections.ipmasq.linux.benchmarks import (
     controller,
     data,
     digits,
+    fail_over,
     fleet,
     job,
     machine,
@@ -334,8 +336,8 @@ PROMISED = {
     r"nftables, 10,000 .* against one: new UDP flows inward": "≥ 0.9 ×",
     r"nftables, 10,000 .*: to load them": "≤ 3 s",
     r"offload: .* against the four classic lines": "≥ 1.3 ×",
-    r"fail-over: from the cut .*": "≤ 1 s more than down_after",
-    r"fail-over: packets with the wrong source": "≤ 0 packets",
+    r"fail-over, (masqueraded|with `snat`): from a link set down .* leave through the other WAN": "≤ 1 s",
+    r"fail-over, (masqueraded|with `snat`): TCP and UDP packets with the source of another link": "≤ 0 packets",
 }
 
 
@@ -359,6 +361,38 @@ def test_offload_against_the_four_lines() -> None:
     assert frames["offload: small packets against the four classic lines"] is None
 
 
+def test_a_fail_over_is_judged_by_its_slowest_round_and_all_of_its_packets() -> None:
+    fast = {"seconds": {"a": [0.01, 0.02], "b": [0.03, 0.9]}, "packets": 9, "wrong": 0, "errors": 1, "sources": []}
+    slow = {**fast, "seconds": {"a": [fail_over.NEVER], "b": [0.5]}, "wrong": 2}
+    found = {
+        fail_over.MASQUERADE: {"nftables": fast, "iptables": fast},
+        fail_over.SNAT: {"nftables": fast, "iptables": slow},
+    }
+    told = promises.told({promises.FAIL_OVER: {**found, "date": "2026-12-01"}})
+    lines = [line for line in told["budgets"] if line["what"].startswith("fail-over")]
+    assert [(line["measured"], measure.is_held(line)) for line in lines] == [
+        (0.9, True),
+        (0, True),
+        (fail_over.NEVER, False),
+        (2, False),
+    ]
+    assert lines[2]["why"] == "some flows had not moved after 2 s"
+    rows = {row[0]: row[1] for row in told["tables"][0]["rows"]}
+    assert rows["fail-over, iptables, with `snat`: TCP and UDP packets with the source of another link"] == 2
+    assert rows["fail-over, nftables, masqueraded: ICMP errors with the source of another link"] == 1
+    assert rows["fail-over, nftables, masqueraded: seconds until all leave through the other WAN, when b"] == 0.465
+    assert not [line for line in promises.told({}, full=False)["budgets"] if line["what"].startswith("fail-over")]
+
+
+@pytest.mark.parametrize("proto, port", [(17, 7001), (6, 7002), (1, 0), (58, 0)])
+def test_what_a_packet_on_a_wire_says(proto: int, port: int) -> None:
+    body = struct.pack("!HH", 40000, 7001 if proto == 17 else 7002)
+    four = struct.pack("!B8xB2x4s4s", 0x45, proto, bytes((192, 0, 2, 1)), bytes(4))
+    six = struct.pack("!B5xBx16s16s", 0x60, proto, bytes((0xFD, *[0] * 14, 1)), bytes(16))
+    assert fail_over.read(four + body) == ("192.0.2.1", (4, port), port == 0)
+    assert fail_over.read(six + body) == ("fd00::1", (6, port), port == 0)
+
+
 def test_the_page_and_the_readme_show_what_is_stored(tmp_path: Path) -> None:
     """Written by make bench, or python -m benchmarks --report; not by hand."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.svg"))
@@ -379,6 +413,9 @@ def test_a_missed_budget_without_a_reason_is_told_and_so_is_a_reason_for_one_tha
     assert missed.wrong({"data": DATA}, []) == (["bulk"], [])
     assert missed.wrong({"data": DATA}, [known]) == ([], [])
     assert missed.wrong({"data": DATA}, [{**known, "budgets": ["bulk", "small"]}]) == ([], ["small"])
+    # What was known before a run measured it is not out of date.
+    unknown = {"data": {**DATA, "budgets": [*DATA["budgets"], measure.budget("small", None, at_least=1)]}}
+    assert missed.wrong(unknown, [{**known, "budgets": ["bulk", "small"]}]) == ([], [])
     assert missed.text({"data": DATA}, [known]) == "- **Bulk** (bulk). Rules. *Tried*: Fewer: 0.9. *Next*: None."
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import struct
 import typing as t
@@ -14,7 +15,8 @@ import typing as t
 import pytest
 from helpers import GUESTS, OFFICE
 from sandbox import sh
-from topology import CLIENTS, WAN4, WAN6, Sniffer, hardware_address, udp
+from test_nat_pairs import lines
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, hardware_address, udp
 from unhurried import patience
 
 OFFICE4, OFFICE6 = CLIENTS["office"][1:]
@@ -331,6 +333,41 @@ def test_no_private_source_of_one_wan_leaves_by_another(gate, net):
         assert leads_by("wan0", FAR4, FAR6)
         speak(four, six)
         assert said(outside) == []
+
+
+@pytest.mark.skipif(not shutil.which("conntrack"), reason="conntrack is not installed")
+def test_flows_with_snat_take_the_address_of_the_other_wan_once_they_are_forgotten(gate, net):
+    """Without that, they keep theirs, as docs/nat.md says; masqueraded ones do not."""
+    link(net, "wan1", "isp", "198.51.100", "2001:db8:ee")
+    net.nodes["wan"].sh("ip addr add {0}/32 dev lo; ip -6 addr add {1}/128 dev lo nodad".format(FAR4, FAR6))
+    second = ("198.51.100.1", "2001:db8:ee::1")
+    fixed = [
+        {"name": wan, "wan": wan, "action": "snat", "to": list(to)}
+        for wan, to in (("wan0", (GATE4, GATE6)), ("wan1", second))
+    ]
+    sources = {}
+    for name, more in (("masquerade", {}), ("snat", {"nat": fixed})):
+        sh("ip route replace {0} via {1}; ip -6 route replace {2} via {3}".format(FAR4, WAN4, FAR6, WAN6))
+        gate.apply(wans=[{"interface": "wan0"}, {"interface": "wan1"}], lans=[OFFICE, GUESTS], **more)
+        with (
+            Sniffer(net, "isp") as outside,
+            flow(net, "office", OFFICE4, "wan", FAR4) as four,
+            flow(net, "office", OFFICE6, "wan", FAR6) as six,
+        ):
+            assert (four.seen[0], six.seen[0]) == (GATE4, GATE6)
+            lead("198.51.100", "2001:db8:ee")
+            speak(four, six)
+            sources[name] = set(said(outside))
+            for address in (GATE4, GATE6):
+                sh(lines("Fail-over with `snat`", "sh").replace("203.0.113.2", address) + " 2>&1", check=False)
+            speak(four, six)
+            sources[name + ", forgotten"] = set(said(outside))
+    assert sources == {
+        "masquerade": set(second),
+        "masquerade, forgotten": set(second),
+        "snat": {GATE4, GATE6},
+        "snat, forgotten": set(second),
+    }
 
 
 def test_a_route_to_a_host_of_a_lan_by_a_wan_is_not_taken(gate, net):
