@@ -66,13 +66,19 @@ def bridged(net, link, ours, node, theirs):
         net._awake(node, own.partition("/")[0])
 
 
-def hears(net, source, target, frames):
-    """Which of these packets arrive: by their number, those that one node sends to the other without a route."""
+def across(net, source, target, frames):
+    """One node sends these to another at its bridge, whomever they are for."""
     ether = hardware_address(net, target, "up0") + hardware_address(net, source, "up0")
-    with net.socket(source, socket.AF_PACKET, socket.SOCK_RAW) as wire, Sniffer(net, target) as heard:
+    with net.socket(source, socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind(("up0", 0))
         for packet in frames:
             wire.send(ether + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet)
+
+
+def hears(net, source, target, frames):
+    """Which of these packets arrive: by their number, those that one node sends to the other without a route."""
+    with Sniffer(net, target) as heard:
+        across(net, source, target, frames)
         time.sleep(SOON)
         got = {bytes(packet) for packet in heard.packets(0)}
     return [number for number, packet in enumerate(frames) if any(packet in each for each in got)]
@@ -381,6 +387,16 @@ def test_a_machine_behind_that_bridge_speaks_for_hosts_of_its_lan_only(gate, net
 OUTER4, OUTER6 = "203.0.113.60", "2001:db8:ff::60"
 
 
+def a_bridge_of_a_wan(net):
+    """In place of wan0, with a host beside the router."""
+    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", (VM4 + "/24", VM6 + "/64"))
+    # Ports that come later do not change it.
+    sh("ip link set br-wan0 address 02:00:00:00:01:01; " + "; ".join("ip " + each for each in _to_the_wan()))
+    for node in ("wan", "vm"):
+        net.nodes[node].ip_batch("neigh flush all", *(default(GATE4, GATE6) if node == "vm" else ()))
+    net._awake("wan", GATE4, GATE6)
+
+
 @pytest.mark.parametrize("zone", [True, False], ids=["zone", "no zone"])
 @pytest.mark.parametrize("lan_bridge", [False, True], ids=["", "LAN at a bridge"])
 def test_a_machine_behind_such_a_bridge_at_a_wan(gate, net, zone, lan_bridge):
@@ -389,11 +405,7 @@ def test_a_machine_behind_such_a_bridge_at_a_wan(gate, net, zone, lan_bridge):
     if lan_bridge:
         bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
         lan = dict(OFFICE, interfaces=["br-lan0"])
-    bridged(net, "wan0", (GATE4 + "/24", GATE6 + "/64"), "vm", (VM4 + "/24", VM6 + "/64"))
-    sh("ip link set br-wan0 address 02:00:00:00:01:01; " + "; ".join("ip " + each for each in _to_the_wan()))
-    for node in ("wan", "vm"):
-        net.nodes[node].ip_batch("neigh flush all", *(default(GATE4, GATE6) if node == "vm" else ()))
-    net._awake("wan", GATE4, GATE6)
+    a_bridge_of_a_wan(net)
     machine(net, "br-wan0", (OUTER4 + "/24", OUTER6 + "/64"), (GATE4, GATE6))
     if zone:
         tracked_apart(gate)

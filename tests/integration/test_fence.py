@@ -10,9 +10,11 @@ systemd is not the first process here, so a program of the test starts and stops
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import time
@@ -21,13 +23,32 @@ import pytest
 import sandbox
 from helpers import GUESTS, OFFICE, ONE_LAN, TWO_LANS, Gate, ServiceHost, wire_gateway
 from sandbox import sh
-from test_bridges import FRAMES, bridged, hears
+from test_bridges import (
+    FRAMES,
+    MACHINE4,
+    MACHINE6,
+    NAS4,
+    NAS6,
+    OUTER4,
+    OUTER6,
+    VM4,
+    VM6,
+    a_bridge_of_a_wan,
+    across,
+    beside_a_machine,
+    bridged,
+    hears,
+    machine,
+    shown,
+    tracked_apart,
+)
 from test_carried import CARRIER4, CARRIER6, SOURCES, asked, vpn  # noqa: F401 - a fixture
+from test_connections import connected, speaks
 from test_marks import marked
 from test_multicast import GROUP4, GROUP6, TV, come_in, copies, seen
 from test_undeclared import OFFICE6, closed, container, mgmt, third, through_a_tunnel
 from test_window import OFFICE4, ROUNDS, Counter, Intruder, flood
-from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, send, udp
+from topology import CLIENTS, GATE4, GATE6, WAN4, WAN6, Sniffer, default, hardware_address, send, udp
 from unhurried import patience, wait_until
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
@@ -527,3 +548,201 @@ def test_a_transparent_proxy_on_the_gateway_is_let_in(gate, net):
             proxy.bind((client, 0))
             proxy.sendto(b"x", (server, 8443))
             assert client in [str(source) for source, _protocol in inside.sources(0.4)]
+
+
+# --- Flows that a bridge has shown before -----------------------------------------------------------------------------
+
+#: How a flow begins: with a packet to this host, with one to a neighbour, and with a forged answer from there as well.
+BEGUN = {"here": (), "beside": (False,), "answered": (False, True)}
+STATES = ("rules", "fence alone", "nothing")
+
+
+def without(gate, state):
+    """Flush the rules, and then stop the fence."""
+    if state == "fence alone":
+        sh("nft flush ruleset" if gate.programs != "iptables-legacy" else LEGACY)
+    if state == "nothing":
+        gate.host.systemctl("stop ipmasq-fence.service")
+        sh("conntrack -F 2> /dev/null")
+
+
+def begin(net, how, node, beside, pairs, sport, dport=9999):
+    """The packets of these flows, after what is sent to a neighbour at the bridge."""
+    for answered in BEGUN[how]:
+        ends = [(*pair[::-1], dport, sport) if answered else (*pair, sport, dport) for pair in pairs]
+        across(net, node, beside, [udp(*each) for each in ends])
+        time.sleep(0.1)
+    return [udp(*pair, sport, dport) for pair in pairs]
+
+
+def arrived(net, listeners, deliver):
+    """Which of these nodes gets something at these addresses."""
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for node, address in listeners:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            server = stack.enter_context(net.socket(node, family, socket.SOCK_DGRAM))
+            server.bind((address, 9999))
+            servers[server] = (node, address)
+        deliver()
+        time.sleep(0.4)
+        return sorted(servers[each] for each in select.select(list(servers), [], [], 0)[0])
+
+
+@pytest.mark.parametrize("how", BEGUN)
+def test_nobody_at_the_bridge_of_a_wan_comes_in_after_a_flush(gate, net, how):
+    """The kernel has seen the flow before, from port to port, so it asks no NAT chain about it again."""
+    a_bridge_of_a_wan(net)
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[OFFICE], input="protect")
+    inside = [("office", OFFICE4), ("office", CLIENTS["office"][2]), ("gate", GATE4), ("gate", GATE6)]
+    for turn, state in enumerate(STATES):
+        without(gate, state)
+
+        def deliver(turn=turn):
+            pairs = [(VM6 if ":" in address else VM4, address) for _node, address in inside]
+            send(net, "vm", begin(net, how, "vm", "wan", pairs, 4000 + turn), "br-wan0")
+
+        assert arrived(net, inside, deliver) == (sorted(inside) if state == "nothing" else []), state
+
+
+@ON_TWO
+def test_no_connection_begins_beside_this_host_after_a_flush(gate, net):
+    """Its first packet goes to a neighbour, by a wrong entry for the gateway, and all others to the gateway."""
+    a_bridge_of_a_wan(net)
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[OFFICE])
+    net.nodes["wan"].sh("echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects")
+    wrong, right = (hardware_address(net, *end).hex(":") for end in (("wan", "up0"), ("gate", "br-wan0")))
+    sets = "ip neigh replace {0} lladdr {1} dev up0 nud permanent"
+    for state in STATES:
+        without(gate, state)
+        net.nodes["vm"].sh(sets.format(GATE4, wrong))
+        with (
+            net.socket("office", socket.AF_INET, socket.SOCK_STREAM) as server,
+            net.socket("vm", socket.AF_INET, socket.SOCK_STREAM) as client,
+        ):
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((OFFICE4, 8080))
+            server.listen(1)
+            client.setblocking(False)
+            client.connect_ex((OFFICE4, 8080))
+            time.sleep(0.2)
+            net.nodes["vm"].sh(sets.format(GATE4, right))
+            # The kernel of the client sends once more after a second.
+            assert bool(select.select([server], [], [], 2)[0]) == (state == "nothing"), state
+
+
+@pytest.mark.parametrize("how", BEGUN)
+def test_nobody_at_the_bridge_of_a_lan_leaves_it_after_a_flush(gate, net, how):
+    """Neither with a private source nor to another LAN."""
+    bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
+    gate.apply(wans=[{"interface": "wan0"}], lans=[dict(OFFICE, interfaces=["br-lan0"]), GUESTS])
+    own, guest = CLIENTS["office"][1:], CLIENTS["guest"][1:]
+    for turn, state in enumerate(STATES):
+        without(gate, state)
+        pairs = [*zip(own, (WAN4, WAN6), strict=True), *zip(own, guest, strict=True)]
+        with Sniffer(net) as outside, Sniffer(net, "guest") as beside:
+            send(net, "office", begin(net, how, "office", "nas", pairs, 5000 + turn), "br-lan0")
+            left = [sorted(str(each) for each, kind in node.sources(0.4) if kind == 17) for node in (outside, beside)]
+        if state == "rules":
+            assert left in ([[], []], [sorted((GATE4, GATE6)), []])
+        else:
+            assert left == ([sorted(own)] * 2 if state == "nothing" else [[], []]), state
+
+
+@pytest.mark.parametrize("node", ["nas", "machine"])
+def test_no_machine_behind_the_bridge_of_its_firewall_leaves_a_lan_after_a_flush(gate, net, node):
+    """The flush takes its conntrack zone away, too, so a bridge shows each of its flows before."""
+    options, _there = beside_a_machine(net)
+    machine(net)
+    tracked_apart(gate)
+    net.nodes["nas"].ip_batch(*default("192.168.1.1", "fd00:1::1"))
+    gate.apply(wans=options["wans"], lans=[dict(OFFICE, interfaces=["br-lan0"])])
+    assert [net.tcp(node, "wan", address) for address in (WAN4, WAN6)] == [GATE4, GATE6]
+    own = {"nas": (NAS4, NAS6), "machine": (MACHINE4, MACHINE6)}[node]
+    for state in STATES[1:]:
+        without(gate, state)
+        with Sniffer(net) as outside:
+            packets = [udp(*pair, 5000 + n) for n in range(3) for pair in zip(own, (WAN4, WAN6), strict=True)]
+            send(net, node, packets, "br-lan0")
+            left = {str(source) for source, protocol in outside.sources(0.4) if protocol == 17}
+        assert left == (set(own) if state == "nothing" else set())
+
+
+@pytest.mark.parametrize("zone", [True, False], ids=["zone", "no zone"])
+def test_no_machine_behind_the_bridge_of_its_firewall_comes_in_from_a_wan_after_a_flush(gate, net, zone):
+    a_bridge_of_a_wan(net)
+    machine(net, "br-wan0", (OUTER4 + "/24", OUTER6 + "/64"), (GATE4, GATE6))
+    if zone:
+        tracked_apart(gate)
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[OFFICE], input="protect")
+    inside = [("office", OFFICE4), ("office", CLIENTS["office"][2]), ("gate", GATE4), ("gate", GATE6)]
+    for state in STATES:
+        without(gate, state)
+        flows = [(OUTER6 if ":" in to else OUTER4, to, 4000 + n, 9999) for n in range(3) for _node, to in inside]
+        got = arrived(net, inside, lambda flows=flows: send(net, "machine", [udp(*each) for each in flows], "br-wan0"))
+        assert got == (sorted(inside) if state == "nothing" else []), state
+
+
+@ON_NFT
+def test_nor_does_one_at_a_bridge_that_nobody_declares(gate, net):
+    """With a public address: those with private ones are a site's, which reaches LANs after a flush."""
+    sh("ip link add vmbr5 type bridge; ip link set vmbr5 up; ip addr add 10.5.5.1/24 dev vmbr5")
+    sh("ip addr add 2001:db8:5::1/64 dev vmbr5 nodad")
+    shown(1)
+    machine(net, "vmbr5", ("10.5.5.5/24", "2001:db8:5::5/64"), ("10.5.5.1", "2001:db8:5::1"))
+    gate.apply(wans=[{"interface": "wan0"}], lans=[OFFICE])
+    for state in STATES:
+        without(gate, state)
+        seen = net.tcp("machine", "office", "fd00:1::10", timeout=patience() if state == "nothing" else 0.4)
+        assert seen == ("2001:db8:5::5" if state == "nothing" else "timeout"), state
+
+
+def test_what_has_begun_at_bridges_outlives_a_flush(gate, net):
+    """Translated or not, with answers or without: the fence asks about each packet there."""
+    bridged(net, "lan0", ("192.168.1.1/24", "fd00:1::1/64"), "nas", (NAS4 + "/24", NAS6 + "/64"))
+    net.nodes["nas"].ip_batch(*default("192.168.1.1", "fd00:1::1"))
+    a_bridge_of_a_wan(net)
+    own, guest = CLIENTS["office"][1:], CLIENTS["guest"][1:]
+    exempt = {"name": "plain", "action": "exempt", "source": ["office"], "destination": [VM4, VM6]}
+    forwards = [
+        {"name": "web4", "protocol": ["tcp", "udp"], "port": ["443"], "to": [NAS4]},
+        {"name": "web6", "protocol": ["tcp", "udp"], "port": ["443"], "to": [NAS6]},
+    ]
+    gate.apply(
+        wans=[{"interface": "br-wan0"}],
+        lans=[dict(OFFICE, interfaces=["br-lan0"], reaches=["guests"]), GUESTS],
+        nat=[exempt, {"name": "rest"}],
+        port_forwards=forwards,
+        input="protect",
+        input_allow=[{"name": "ask", "protocol": ["tcp", "udp"], "port": ["7700-7799"]}],
+    )
+    ways = [  # from, to, the addresses there, and what is seen of the first
+        ("office", "wan", (WAN4, WAN6), (GATE4, GATE6)),
+        ("office", "vm", (VM4, VM6), own),
+        ("office", "guest", guest, own),
+        ("office", "nas", (NAS4, NAS6), own),
+        ("vm", "nas", (GATE4, GATE6), (VM4, VM6)),
+        ("wan", "vm", (VM4, VM6), (WAN4, WAN6)),
+        ("vm", "gate", (GATE4, GATE6), (VM4, VM6)),
+    ]
+    with contextlib.ExitStack() as stack:
+        open_ones, one_way = [], []
+        for number, (source, target, there, seen) in enumerate(ways):
+            port = 443 if (source, target) == ("vm", "nas") else 7700 + number
+            open_ones.append((source, target, stack.enter_context(connected(net, source, target, there[0], port))))
+            for family, to, who in zip((socket.AF_INET, socket.AF_INET6), there, seen, strict=True):
+                server = stack.enter_context(net.socket(target, family, socket.SOCK_DGRAM))
+                client = stack.enter_context(net.socket(source, family, socket.SOCK_DGRAM))
+                if family == socket.AF_INET6:
+                    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                server.bind(("", port))
+                server.settimeout(patience())
+                client.connect((to, port))
+                one_way.append((source, to, who, client, server))
+        for state in ("rules", "fence alone"):
+            without(gate, state)
+            for source, target, ends in open_ones:
+                assert speaks(ends), (state, source, target)
+            for source, to, seen, client, server in one_way:
+                client.send(b"x")
+                assert server.recvfrom(9)[1][0] == seen, (state, source, to)

@@ -87,7 +87,7 @@ def facts(case: dict) -> Facts:
     """The host of a case."""
     raw = case.get("facts", {})
     interfaces = (
-        Interface(name=each["name"], **{key: tuple(each[key]) for key in each if key != "name"})
+        Interface(**{key: tuple(said) if isinstance(said, list) else said for key, said in each.items()})
         for each in raw.get("interfaces", ())
     )
     return Facts(tuple(interfaces), tuple(Route(name) for name in raw.get("default_routes", ())))

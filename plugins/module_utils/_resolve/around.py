@@ -85,6 +85,7 @@ def around(
             if matches_any([wan.interface for wan in wans], link.name)
         ),
         joined=_joined(lans, declared, facts),
+        bridged=any(each.kind == "bridge" for each in facts.interfaces),
         shown_twice=_shown_twice(lans, declared, facts),
         carried=_carried(wans, facts),
         twins=tuple(sorted((each.name, each.parent) for each in twins)),

@@ -65,6 +65,7 @@ def with_away(now: Around, before: Around, gateway: Gateway, facts: Facts) -> t.
         carried=_merged(now.carried, carried),
         twins=_merged(now.twins, twins),
         sites=_merged(now.sites, sites),
+        bridged=now.bridged or before.bridged,
     )
     return found, [WORDS.format(shorten(name), what) for name, what in told]
 

@@ -61,6 +61,7 @@ class Around:
     beneath: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges below declared links, all above
     outer: t.Tuple[t.Tuple[str, str, t.Tuple[str, ...]], ...] = ()  # bridges with one WAN above; its networks
     joined: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # undeclared bridges by veth pairs at others; LANs there
+    bridged: bool = False  # this host has a bridge, of whatever use, or an earlier run has seen one
     shown_twice: t.Tuple[str, ...] = ()  # links of LANs of which that is so in this run
     carried: t.Tuple[t.Tuple[str, str], ...] = ()  # WANs that are carried from an address of this host, and that one
     twins: t.Tuple[t.Tuple[str, str], ...] = ()  # undeclared links on the wire of a LAN's link, and that link

@@ -13,6 +13,12 @@ passes between undeclared links is up to the gateway's own rules alone.
 
 After routing, the kernel does not say from which link a multicast packet came, and asks once for all its copies.
 Where groups are declared, and so a multicast router runs, each packet is therefore asked before that, too.
+
+Where a bridge shows its frames to the rules, the first packet of a flow may be a frame from port to port, which is
+nobody's to stop: if its sender then sends the others to this host, NAT chains are not asked again. Nor are they about
+machines behind a second bridge. So, on hosts with a bridge, filter chains ask about what nobody has translated, once
+more and with each packet. A host that is at the bridge may even forge an answer, so it is not enough to ask about new
+flows: of the known ones, those between declared links are checked whose verdict depends on no mark, which a flush ends.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .around import martians, other_links, unmarked, unseen, ways_out
 from .beneath import between_ports, own_frames
+from .bridged import at_bridges
 from .carried import KEY as CARRIED_KEY, carried_public
 from .chains import (
     DROP,
@@ -38,7 +45,7 @@ from .chains import (
 )
 from .follow import EGRESS_ROUTED, egress_routed
 from .input import FORWARDED, by_link, chain_own, chain_protected
-from .kept import fenced, kept_chains
+from .kept import fenced, kept_chains, towards
 from .managed import GROUPS, from_sites, to_sites
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
@@ -53,12 +60,29 @@ FENCE_INPUT = Chain("fence-input", "input", "fence")
 FENCE_OWN = Chain("fence-own", "input", "fence_own")
 FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
 FENCE_FORWARD = Chain("fence-forward", "forward", "fence")
+#: Before conntrack takes a forged answer for one.
+FENCE_FORGED = Chain("fence-forged", "prerouting", "raw")
 #: Sees each packet, not only the first of a flow.
 FENCE_COPIES = Chain("fence-copies", "postrouting", "guard")
-HOOKS = (FENCE, FENCE_OWN, FENCE_INPUT, FENCE_ARRIVE, FENCE_FORWARD, FENCE_COPIES)
+#: Beside FENCE_OWN and FENCE_INPUT, for flows that a bridge has shown before.
+FENCE_OWN_SEEN = Chain("fence-own-seen", "input", "own_seen")
+FENCE_INPUT_SEEN = Chain("fence-input-seen", "input", "seen")
 #: New, untranslated flows from elsewhere, and multicast packets.
 BEGIN, MULTICAST, COPIES = Chain("begin"), Chain("groups"), Chain("copies")
 OUTSIDE, INSIDE, OTHERS = Chain("from-outside"), Chain("from-inside"), Chain("from-others")
+#: Packets of flows that conntrack knows, in the direction of the first one and in the other.
+SEEN, ANSWERS = Chain("seen"), Chain("answers")
+#: What comes to this host: which links are protected.
+LINKS = Chain("links")
+HOOKS = (
+    FENCE, FENCE_OWN, FENCE_OWN_SEEN, FENCE_INPUT, FENCE_INPUT_SEEN, FENCE_ARRIVE, FENCE_FORGED, FENCE_FORWARD,
+    FENCE_COPIES,
+)  # fmt: skip
+INNER = (
+    BEGIN, MULTICAST, COPIES, SEEN, ANSWERS, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, LINKS, PROTECTED,
+    FORWARDED,
+)  # fmt: skip
+ESTABLISHED = ("established",)
 KEY = "fence"
 
 
@@ -79,13 +103,18 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     rules += (
         between_ports(gateway, FENCE_FORWARD.name)
         + _multicast(gateway)
+        + _forged(gateway)
+        + _seen(gateway)
         + egress(gateway, outside)
         + egress_routed(gateway)
     )
+    if gateway.around.bridged:
+        # A flush ends the marks of what another instance exempts, and known flows need not begin again.
+        rules.append(Rule(EGRESS.name, Match(ct_state=ESTABLISHED), RETURN, KEY))
     # What is exempted has returned by now.
     rules += [replace(rule, chain=EGRESS.name) for rule in unseen(gateway) if rule.action == DROP]
     rules += _from_outside(gateway) + _from_inside(gateway) + _input(gateway)
-    rules += [replace(rule, chain=FENCE_OWN.name) for rule in chain_own(gateway)]
+    rules += _own(gateway)
     # After a flush nobody else clears the mark, which the rules above trust, or stops what claims to be this host.
     rules += [
         replace(rule, chain=FENCE_ARRIVE.name, match=replace(rule.match, ct_state=("new",)))
@@ -98,9 +127,8 @@ def compile_fence(gateway: Resolved) -> RuleSet:
         if rule.action.kind != "expect_nat"
     ]
     filled = {rule.chain for rule in rules}
-    inner = (BEGIN, MULTICAST, COPIES, OUTSIDE, INSIDE, OTHERS, EGRESS, EGRESS_ROUTED, PROTECTED, FORWARDED)
     chains = [each for each in HOOKS if each.name in filled]
-    chains += [Chain(each.name) for each in inner if each.name in filled or each in (BEGIN, EGRESS)]
+    chains += [Chain(each.name) for each in INNER if each.name in filled or each in (BEGIN, EGRESS)]
     return RuleSet(gateway.instance, (*chains, *kept_chains(gateway)), tuple(rules))
 
 
@@ -182,6 +210,49 @@ def _multicast(gateway: Resolved) -> t.List[Rule]:
     return rules
 
 
+def _forged(gateway: Resolved) -> t.List[Rule]:
+    """Nobody at the bridge of a WAN answers in place of a host elsewhere, and so makes its own flow a known one.
+
+    The gateway's own rules drop such packets, too, but after conntrack has seen them.
+    """
+    rules = [replace(rule, chain=FENCE_FORGED.name) for rule in at_bridges(gateway)]
+    if gateway.input == "protect":
+        links = dict.fromkeys(rule.match.iif for rule in rules)
+        rules += [Rule(FENCE_FORGED.name, Match(iif=link, martian=True), DROP, "spoofed") for link in links]
+    return rules
+
+
+def _seen(gateway: Resolved) -> t.List[Rule]:
+    """Flows that a bridge may have shown before, so that no NAT chain is asked about them."""
+    outside, lans, here = ways_out(gateway), lan_interfaces(gateway), SEEN.name
+    if not gateway.around.bridged or not outside:
+        return []
+    known = Match(direction="original", again=True)
+    rules = [
+        Rule(FENCE_FORWARD.name, known, Action("jump", here), KEY),
+        Rule(FENCE_FORWARD.name, Match(oif=outside, direction="reply"), Action("jump", ANSWERS.name), KEY),
+        Rule(ANSWERS.name, Match(translated=True), RETURN, KEY),
+        Rule(ANSWERS.name, Match(ct_state=ESTABLISHED), Action("goto", EGRESS.name), KEY),
+        Rule(here, Match(mapped=True), RETURN, KEY),
+    ]
+    # Between the ports of a bridge, or back to where it came from.
+    rules += [Rule(here, Match(iif=(link,), oif=(link,)), RETURN, KEY) for link in outside]
+    rules += [
+        replace(rule, chain=here, match=replace(rule.match, iif=rule.match.iif or declared(gateway)))
+        for rule in martians(gateway)
+        if rule.match.iif != ("lo",)
+    ]
+    rules.append(Rule(here, Match(ct_state=("new",), foreign=True), Action("goto", BEGIN.name), KEY))
+    rules.append(Rule(here, Match(oif=outside, ct_state=ESTABLISHED), Action("jump", EGRESS.name), KEY))
+    if lans:
+        rules.append(Rule(here, Match(expected=True), RETURN, "answers"))
+        into = Match(iif=outside, oif=lans, ct_state=ESTABLISHED)
+        rules.append(Rule(here, into, Action("goto", OUTSIDE.name), KEY))
+        rules += towards(gateway, here, Match(ct_state=ESTABLISHED))
+        rules.append(Rule(here, replace(into, iif=lans), Action("goto", INSIDE.name), KEY))
+    return rules
+
+
 def _pinholes(gateway: Resolved) -> t.List[Rule]:
     """Rules that open a server at its own address."""
     forwards = (forward for forward in gateway.port_forwards if is_pinhole(gateway, forward))
@@ -192,7 +263,16 @@ def _input(gateway: Resolved) -> t.List[Rule]:
     """Packets to the gateway itself, if it is protected."""
     if gateway.input != "protect":
         return []
-    new = [
-        replace(rule, chain=FENCE_INPUT.name, match=replace(rule.match, ct_state=("new",))) for rule in by_link(gateway)
-    ]
-    return new + chain_protected(gateway)
+    asked, new = Action("goto", LINKS.name), Match(ct_state=("new",))
+    rules = [Rule(FENCE_INPUT.name, new, asked, "input")]
+    if gateway.around.bridged:
+        rules.append(Rule(FENCE_INPUT_SEEN.name, replace(new, again=True), asked, "input"))
+    return rules + [replace(rule, chain=LINKS.name) for rule in by_link(gateway)] + chain_protected(gateway)
+
+
+def _own(gateway: Resolved) -> t.List[Rule]:
+    """What comes to this host through links of this instance."""
+    rules = [replace(rule, chain=FENCE_OWN.name) for rule in chain_own(gateway)]
+    if gateway.around.bridged:
+        rules += [replace(rule, chain=FENCE_OWN_SEEN.name, match=replace(rule.match, again=True)) for rule in rules]
+    return rules

@@ -23,10 +23,11 @@ if t.TYPE_CHECKING:  # pragma: no cover
 #: translated, ``timers`` before it is accepted, and ``offload`` after that. ``arrive`` runs before routing, and
 #: ``outside`` before a new packet is translated. ``reach`` runs before any instance filters forwarded packets, and
 #: ``unseen`` after NAT had its chance; ``fence`` is the same in a table that survives a flush, after the
-#: ``fence_own`` of all instances.
+#: ``fence_own`` of all instances; ``seen`` and ``own_seen`` filter beside them, and
+#: ``raw`` does before conntrack.
 STAGES = (
     "arrive", "outside", "helper", "reach", "mangle", "timers", "filter", "offload", "nat", "unseen", "guard",
-    "fence", "fence_own",
+    "fence", "fence_own", "seen", "own_seen", "raw",
 )  # fmt: skip
 
 #: Verdicts end the evaluation of a hook; ``return`` leaves the chain; everything else continues with the next rule.
@@ -86,6 +87,7 @@ class Match:
     elsewhere: bool = False  # the destination is not an address of the input interface
     decrypted: bool = False  # the packet came out of IPsec
     again: bool = False  # not the first packet of its flow
+    expected: bool = False  # a helper of conntrack has announced the flow
     foreign: bool = False  # the source is not an address of this host
     forwarded: bool = False  # it came from a link and is routed: neither sent by this host nor bridged
     martian: bool = False  # the source is an address of this host, the destination is not

@@ -94,6 +94,7 @@ WORDS = {
     "elsewhere": ELSEWHERE,
     "decrypted": ["-m", "policy", "--dir", "in", "--pol", "ipsec"],
     "again": ["-m", "conntrack", "--ctstatus", "CONFIRMED"],
+    "expected": ["-m", "conntrack", "--ctstatus", "EXPECTED"],
     "foreign": ["-m", "addrtype", "!", "--src-type", "LOCAL"],
     "martian": ["-m", "addrtype", "--src-type", "LOCAL", "!", "--dst-type", "LOCAL"],
     "untranslated": UNTRANSLATED,

@@ -109,6 +109,7 @@ WORDS = {
     "forwarded": compare({"meta": {"key": "iif"}}, "0", "!="),
     "foreign": compare({"fib": {"result": "type", "flags": ["saddr"]}}, "local", "!="),
     "again": compare({"ct": {"key": "status"}}, "confirmed", "in"),
+    "expected": compare({"ct": {"key": "status"}}, "expected", "in"),
     "translated": compare({"ct": {"key": "status"}}, "dnat", "in"),
     "mapped": compare({"ct": {"key": "status"}}, "snat", "in"),
     "decrypted": compare({"meta": {"key": "ipsec"}}, True),

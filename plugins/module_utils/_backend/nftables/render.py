@@ -42,6 +42,9 @@ PRIORITIES = {
     "guard": 150,
     "fence": 151,
     "fence_own": 150,
+    "seen": 151,
+    "own_seen": 150,
+    "raw": -301,
 }
 #: The first instance filters before the others, so its marks need no chain of their own at the hook, which would cost
 #: each packet more than one test.

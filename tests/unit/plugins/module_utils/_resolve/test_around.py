@@ -106,6 +106,8 @@ def test_bridges_are_known_and_what_listens_on_lo():
     found = around(served, WANS, Facts(links))
     assert (found.bridges, found.loopback, found.beside) == ((("br0", ()),), ("10.9.9.1",), ())
     assert seen(*links).loopback == ()
+    # One that nobody declares counts, too.
+    assert seen(link("docker0", "bridge")).bridged and not seen(link("lan0"), link("br9", "vlan")).bridged
     public = (
         replace(link("ppp0", "bridge"), networks=("203.0.113.0/24",)),
         replace(link("x"), networks=("8.8.8.0/24",)),

@@ -10,6 +10,7 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._facts.links import F
 from ansible_collections.ipmasq.linux.plugins.module_utils._intent.read import gateway_from_params
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolve import resolve
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.fence import compile_fence
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import FOLLOWED, REACH, Match
 from ansible_collections.ipmasq.linux.tests.unit.params import gateway_params
 
 OFFICE = {"name": "office", "interfaces": ["lan0"], "networks": ["192.168.1.0/24", "2001:db8:1::/64"]}
@@ -40,6 +41,45 @@ def test_only_the_first_packet_of_a_flow_is_asked():
         assert rule.match.ct_state == ("new",) if rule.chain in hooks else rule.match.ct_state in ((), ("related",))
         assert rule.action.kind in ("jump", "goto", "return", "drop", "mark", "unmark")
     assert {rule.chain for rule in ruleset.rules} <= {chain.name for chain in ruleset.chains}
+
+
+def bridges(*names):
+    return Facts(tuple(Interface(name, networks=("203.0.113.0/24",), kind="bridge") for name in names))
+
+
+def test_on_a_host_with_a_bridge_each_packet_is_asked():
+    """One that the gateway does not use counts, too; packets of a LAN's own flows end at the first rule."""
+    ruleset = fence(bridges("docker0"), input="protect")
+    hooks = {chain.name: (chain.hook, chain.stage) for chain in ruleset.chains if chain.hook}
+    assert hooks == {
+        "fence": ("postrouting", "fence"),
+        "fence-own": ("input", "fence_own"),
+        "fence-own-seen": ("input", "own_seen"),
+        "fence-input": ("input", "fence"),
+        "fence-input-seen": ("input", "seen"),
+        "fence-arrive": ("prerouting", "fence"),
+        "fence-forward": ("forward", "fence"),
+    }
+    asked = [(rule.match, rule.action.target) for rule in ruleset.rules if rule.chain == "fence-forward"]
+    assert asked == [
+        (Match(direction="original", again=True), "seen"),
+        (Match(oif=("wan0",), direction="reply"), "answers"),
+    ]
+    seen = [rule for rule in ruleset.rules if rule.chain == "seen"]
+    assert seen[0].match == Match(mapped=True) and seen[0].action.kind == "return"
+    # What another instance's marks have let out is asked while it is new, and not later.
+    told = [(rule.match.ct_state, rule.match.mark) for rule in ruleset.rules if rule.chain == "egress"]
+    known = told.index((("established",), ()))
+    assert {mark for _states, mark in told[:known]} <= {(), (FOLLOWED, FOLLOWED)}
+    assert all(mark == (0, REACH) for _states, mark in told[known + 1 :])
+
+
+def test_a_forged_answer_at_the_bridge_of_a_wan_is_dropped_before_conntrack_sees_it():
+    assert "fence-forged" not in {chain.name for chain in fence(bridges("lan0", "docker0")).chains}
+    for options, known in (({}, 2), ({"input": "protect"}, 3)):
+        forged = [rule for rule in fence(bridges("wan0"), **options).rules if rule.chain == "fence-forged"]
+        assert len(forged) == known
+        assert all(rule.match.iif == ("wan0",) and rule.match.ct_state == () for rule in forged)
 
 
 def test_each_multicast_packet_is_asked_where_groups_are_declared():
