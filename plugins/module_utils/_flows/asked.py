@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 import itertools
 import typing as t
-from dataclasses import replace
 
 from .._base.values import less
 from .._rules.carried import CARRIED
 from .._rules.chains import INPUT, PROTECTED
 from .._rules.input import FORWARDED
+from .._rules.model import altered
 from .._rules.outbound import is_limit
 
 if t.TYPE_CHECKING:  # pragma: no cover
@@ -90,7 +90,7 @@ def asked(side: t.Mapping[t.Any, Rule], other: t.Mapping[t.Any, Rule]) -> t.Iter
 
 
 def _except_source(rule: Rule) -> t.Any:
-    match = replace(rule.match, source=()) if rule.match.source else rule.match
+    match = altered(rule.match, source=()) if rule.match.source else rule.match
     return rule.chain, match, rule.action
 
 

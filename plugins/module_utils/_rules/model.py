@@ -13,7 +13,7 @@ are evaluated in order, the first verdict wins, and a chain without a verdict re
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 if t.TYPE_CHECKING:  # pragma: no cover
     from .._base.net import Ports
@@ -146,6 +146,15 @@ def owner(instance: str, key: str) -> str:
     return "ipmasq:{0}/{1}".format(instance, key)
 
 
+def altered(match: Match, **parts: t.Any) -> Match:
+    """What ``dataclasses.replace`` makes, in an eighth of the time: that reads and sets each of the 30 parts. A gateway
+    has hundreds of copies."""
+    made = object.__new__(Match)
+    made.__dict__.update(match.__dict__, **parts)
+    assert len(made.__dict__) == len(match.__dict__), parts
+    return made
+
+
 def split_wildcards(match: Match) -> t.List[Match]:
     """Matches in which each side names either exact interfaces or one pattern.
 
@@ -156,7 +165,7 @@ def split_wildcards(match: Match) -> t.List[Match]:
     sides = [(iif, oif) for iif in _exact_then_patterns(match.iif) for oif in _exact_then_patterns(match.oif)]
     if sides == [(match.iif, match.oif)]:
         return [match]  # as nearly all are; a copy of each took most of the time of all copies
-    return [replace(match, iif=iif, oif=oif) for iif, oif in sides]
+    return [altered(match, iif=iif, oif=oif) for iif, oif in sides]
 
 
 def _exact_then_patterns(names: t.Tuple[str, ...]) -> t.List[t.Tuple[str, ...]]:

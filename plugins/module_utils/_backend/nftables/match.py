@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import itertools
 import typing as t
-from dataclasses import replace
 
 from ..._base.net import family_of, is_host, is_suffix, network
+from ..._rules.model import altered
 from .expressions import (
     L4PROTO,
     MARK_OF_PACKET,
@@ -79,7 +79,7 @@ def split(match: Match) -> t.List[Match]:
     if all(len(each) == 1 for each in parts):
         return [match]  # as nearly all of them: a copy takes longer than everything else here
     return [
-        replace(match, source=source, leaves_as=leaves_as, destination=destination, asked=asked, port=port)
+        altered(match, source=source, leaves_as=leaves_as, destination=destination, asked=asked, port=port)
         for source, leaves_as, destination, asked, port in itertools.product(*parts)
     ]
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Match, owner, split_wildcards
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Match, altered, owner, split_wildcards
 
 TEST_SPLIT = [
     ((), (), [((), ())]),
@@ -34,3 +36,12 @@ def test_split_wildcards(iif, oif, wanted):
 
 def test_owner():
     assert owner("lab", "nat/default") == "ipmasq:lab/nat/default"
+
+
+def test_a_copy_is_what_dataclasses_make_and_has_no_part_that_a_match_lacks():
+    match = Match("ip", iif=("lan0",), port=((80, 80),))
+    made = altered(match, iif=(), source=("10.0.0.0/8",))
+    assert made == replace(match, iif=(), source=("10.0.0.0/8",)) and hash(made) != hash(match)
+    assert match == Match("ip", iif=("lan0",), port=((80, 80),))
+    with pytest.raises(AssertionError):
+        altered(match, sources=())
