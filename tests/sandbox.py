@@ -316,7 +316,9 @@ class SandboxHost(Host):
 
 def files(root: pathlib.Path) -> dict:
     found = {}
-    for path in sorted(root.rglob("*")):
+    # os.walk skips a folder that somebody removes meanwhile, as the end of a change does.
+    listed = [pathlib.Path(folder, name) for folder, _below, names in os.walk(root) for name in names]
+    for path in sorted(listed):
         if (
             path.is_file()
             and not path.is_symlink()

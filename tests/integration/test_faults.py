@@ -451,6 +451,29 @@ def test_somebody_holds_the_lock_of_iptables(gate, monkeypatch, seconds):
     assert (ended, found) == (("done", "after") if seconds == 1 else ("refused", "before")), error
 
 
+class StallingHost(FaultHost):
+    """The module stalls once it has begun to keep its change, and learns nothing of it."""
+
+    def rename(self, old, new):
+        if not new.endswith("/confirming"):
+            return super().rename(old, new)
+        assert super().rename(old, new)
+        self.hang()
+        return False
+
+
+def test_a_change_that_the_timer_has_kept_stays(gate):
+    become(gate, ONE_LAN)
+    become(gate, MORE)
+    after = holds(gate)
+    become(gate, ONE_LAN)
+    ended, _what, error, _steps = in_child(gate, lambda: become(gate, MORE), "", 0, StallingHost)
+    settled(gate)
+    assert ended == "refused" and error.endswith(rollback.STAYS)
+    assert holds(gate) == after, differences(after, holds(gate))
+    assert not become(gate, MORE).changed
+
+
 def test_two_at_once(gate):
     """One wins; the other follows it or gets a clear error."""
     ends = {}

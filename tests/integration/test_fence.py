@@ -605,6 +605,23 @@ def test_nobody_at_the_bridge_of_a_wan_comes_in_after_a_flush(gate, net, how):
         assert arrived(net, inside, deliver) == (sorted(inside) if state == "nothing" else []), state
 
 
+@pytest.mark.parametrize("how", BEGUN)
+def test_nobody_at_the_bridge_of_a_wan_comes_in_where_no_fence_stands(gate, net, how):
+    """As on hosts without nft."""
+    a_bridge_of_a_wan(net)
+    gate.apply(wans=[{"interface": "br-wan0"}], lans=[OFFICE], input="protect")
+    inside = [("office", OFFICE4), ("office", CLIENTS["office"][2]), ("gate", GATE4), ("gate", GATE6)]
+    without(gate, "nothing")
+    for turn, there in enumerate(([], sorted(inside))):
+
+        def deliver(turn=turn):
+            pairs = [(VM6 if ":" in address else VM4, address) for _node, address in inside]
+            send(net, "vm", begin(net, how, "vm", "wan", pairs, 4000 + turn), "br-wan0")
+
+        assert arrived(net, inside, deliver) == there
+        without(gate, "fence alone")
+
+
 @ON_TWO
 def test_no_connection_begins_beside_this_host_after_a_flush(gate, net):
     """Its first packet goes to a neighbour, by a wrong entry for the gateway, and all others to the gateway."""

@@ -68,6 +68,9 @@ LONGEST = 120
 SHORTLY = 10
 #: Seconds after its deadline in which a rollback may still wait for the lock of another program.
 LATE = 180
+#: How a change has ended that is kept, and what its run says if another process has done so.
+KEPT = ("confirmed", "unfinished")
+STAYS = "the change is made and stays: this run took too long, and the timer has kept it"
 #: Seconds that a module may take for a change without confirmation.
 GUARD = 300
 
@@ -262,7 +265,9 @@ def take_back(instance: str, known: Confirmation, prepared: Prepared, why: str, 
             return ""  # by the loader, with the same scripts
         pending = pending_of(instance, host)
         _claim(instance, known, host)
-    return _restore(instance, pending, why, host, FORGOTTEN)
+    left = _restore(instance, pending, why, host, FORGOTTEN)
+    # Its timer may have begun to keep the change before it was claimed here.
+    return left or (STAYS if _known(instance, known.token, host).was in KEPT else "")
 
 
 def keep(instance: str, known: Confirmation, host: Host, said: str = "") -> t.Tuple[str, ...]:
@@ -344,7 +349,7 @@ def finish(instance: str, token: str, keep_it: bool, sight: Sight) -> Answer:
         if kept.problem:
             host.rename(folder + "/confirming", folder + "/reverting")
             back = _restore(instance, pending, "it could not be written to disk: " + kept.problem, host)
-            if not back and _known(instance, pending["token"], host).was in ("confirmed", "unfinished"):
+            if not back and _known(instance, pending["token"], host).was in KEPT:
                 # The lock was held by another process, which was keeping this change, and has.
                 return Answer(True, "pending")
             raise GatewayError(

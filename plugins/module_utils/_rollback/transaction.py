@@ -126,10 +126,10 @@ class Transaction:
             host.log(journal.line(self._instance, why))
             return AS_BEFORE
         ended = rollback.ended_by_another(self._instance, known, host)
-        if ended == "overtaken" or (self._made and ended == "reverted"):
+        if ended == "overtaken" or ended in rollback.KEPT or (self._made and ended == "reverted"):
             # Nothing is left to undo, and a second rollback would also undo what others have done since.
             host.log(journal.line(self._instance, why))
-            return OVERTAKEN if ended == "overtaken" else AS_BEFORE
+            return OVERTAKEN if ended == "overtaken" else AS_BEFORE if ended == "reverted" else rollback.STAYS
         try:
             left = rollback.take_back(self._instance, known, self._prepared, why, host)
         except GatewayError as error:

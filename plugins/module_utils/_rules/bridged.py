@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from .._base.net import by_family, matches_any
 from .._base.values import less
-from .chains import ACCEPT, ARRIVE, DROP, FORWARD, NEVER_OUTSIDE, RETURN, lan_interfaces
+from .chains import ACCEPT, DROP, FORWARD, NEVER_OUTSIDE, RETURN, lan_interfaces
 from .managed import GROUPS
 from .model import Action, Chain, Match, Rule
 from .outside import NARROW
@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:  # pragma: no cover
     from .._resolve.resolved import Resolved
 
 SWITCHED = Chain("switched")
+#: Before conntrack, which takes a forged answer for one, and the flow for a known one from then on.
+FORGED = Chain("forged", "prerouting", "raw")
 LINK4, LINK6 = ("169.254.0.0/16",), ("fe80::/10",)
 #: What is not routed: DHCP, neighbour discovery, and what hosts without an address of the LAN say to each other. As the
 #: kernel forwards no IPv6 packet with a link-local source, nothing that is sent to one is answered elsewhere.
@@ -59,14 +61,18 @@ def bridged(gateway: Resolved) -> t.List[Rule]:
     return rules
 
 
-def at_bridges(gateway: Resolved) -> t.List[Rule]:
-    """Nobody at a WAN's bridge sends for hosts to which routes lead through another link, known to the run or not."""
+def forged(gateway: Resolved) -> t.List[Rule]:
+    """Nobody at a WAN's bridge sends for hosts to which routes lead through another link, known to the run or not, nor
+    as this host where it is protected. That would also be an answer to a packet of his own that passes the bridge.
+    """
     rules = []
     for link, networks in _of_wans(gateway):
         for family, nets in by_family(networks).items():
             coming = Match(family, iif=(link,), astray=True)
             there = replace(coming, destination=nets, elsewhere=True)
-            rules += [Rule(ARRIVE.name, match, DROP, "spoofed") for match in (there, replace(coming, source=nets))]
+            rules += [Rule(FORGED.name, match, DROP, "spoofed") for match in (there, replace(coming, source=nets))]
+        if networks and gateway.input == "protect":
+            rules.append(Rule(FORGED.name, Match(iif=(link,), martian=True), DROP, "spoofed"))
     return rules
 
 

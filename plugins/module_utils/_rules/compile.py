@@ -37,7 +37,7 @@ from .around import (
     ways_out,
 )
 from .beneath import BENEATH, beneath, chain_beneath, own_frames, with_bridges
-from .bridged import SWITCHED, at_bridges, bridged
+from .bridged import FORGED, SWITCHED, bridged, forged
 from .carried import CARRIED, carried
 from .chains import (
     ACCEPT,
@@ -114,7 +114,8 @@ def compile_gateway(gateway: Resolved) -> RuleSet:
     gateway = with_twins(gateway)
     apart = undeclared(gateway)
     parts: t.Tuple[t.Tuple[Chain, t.List[Rule]], ...] = (
-        (ARRIVE, unmarked() + follow.marked(gateway) + at_bridges(gateway) + strange(gateway)),
+        (FORGED, forged(gateway)),
+        (ARRIVE, unmarked() + follow.marked(gateway) + strange(gateway)),
         (follow.FOLLOW_LAN, []),
         (OUTSIDE, own_frames(gateway) + martians(gateway) + with_bridges(gateway, outside(gateway))),
         (HELPER, _helpers(gateway)),

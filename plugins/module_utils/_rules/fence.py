@@ -30,7 +30,7 @@ from .._intent.conflicts import is_pinhole
 from .._resolve.around import reached
 from .around import martians, other_links, unmarked, unseen, ways_out
 from .beneath import between_ports, own_frames
-from .bridged import at_bridges
+from .bridged import FORGED, forged
 from .carried import KEY as CARRIED_KEY, carried_public
 from .chains import (
     DROP,
@@ -60,8 +60,7 @@ FENCE_INPUT = Chain("fence-input", "input", "fence")
 FENCE_OWN = Chain("fence-own", "input", "fence_own")
 FENCE_ARRIVE = Chain("fence-arrive", "prerouting", "fence")
 FENCE_FORWARD = Chain("fence-forward", "forward", "fence")
-#: Before conntrack takes a forged answer for one.
-FENCE_FORGED = Chain("fence-forged", "prerouting", "raw")
+FENCE_FORGED = Chain("fence-forged", "prerouting", FORGED.stage)
 #: Sees each packet, not only the first of a flow.
 FENCE_COPIES = Chain("fence-copies", "postrouting", "guard")
 #: Beside FENCE_OWN and FENCE_INPUT, for flows that a bridge has shown before.
@@ -103,7 +102,7 @@ def compile_fence(gateway: Resolved) -> RuleSet:
     rules += (
         between_ports(gateway, FENCE_FORWARD.name)
         + _multicast(gateway)
-        + _forged(gateway)
+        + [replace(rule, chain=FENCE_FORGED.name) for rule in forged(gateway)]
         + _seen(gateway)
         + egress(gateway, outside)
         + egress_routed(gateway)
@@ -207,18 +206,6 @@ def _multicast(gateway: Resolved) -> t.List[Rule]:
     rules += [Rule(FENCE_COPIES.name, match, Action("goto", COPIES.name), KEY) for match in leaving]
     rules.append(Rule(COPIES.name, Match(mapped=True), RETURN, KEY))
     rules.append(Rule(COPIES.name, Match(), Action("goto", EGRESS.name), KEY))
-    return rules
-
-
-def _forged(gateway: Resolved) -> t.List[Rule]:
-    """Nobody at the bridge of a WAN answers in place of a host elsewhere, and so makes its own flow a known one.
-
-    The gateway's own rules drop such packets, too, but after conntrack has seen them.
-    """
-    rules = [replace(rule, chain=FENCE_FORGED.name) for rule in at_bridges(gateway)]
-    if gateway.input == "protect":
-        links = dict.fromkeys(rule.match.iif for rule in rules)
-        rules += [Rule(FENCE_FORGED.name, Match(iif=link, martian=True), DROP, "spoofed") for link in links]
     return rules
 
 

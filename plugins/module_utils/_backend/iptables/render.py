@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:  # pragma: no cover
 
 #: The table of each stage. The guard has two halves, see GUARDS in rule.py.
 TABLES = {
+    "raw": ("raw",),
     "arrive": ("mangle",),
     "outside": ("mangle",),
     "helper": ("raw",),

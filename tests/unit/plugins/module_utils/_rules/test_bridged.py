@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved import (
     Around,
     Resolved,
@@ -15,10 +17,11 @@ from ansible_collections.ipmasq.linux.plugins.module_utils._resolve.resolved imp
 from ansible_collections.ipmasq.linux.plugins.module_utils._rules.bridged import (
     ON_ONE_LINK,
     SWITCHED,
-    at_bridges,
     bridged,
+    forged,
     own_networks,
 )
+from ansible_collections.ipmasq.linux.plugins.module_utils._rules.model import Match
 
 AROUND = Around(
     bridges=(("br-lan", ("192.168.1.0/24",)), ("br0", ("203.0.113.0/24", "10.0.0.0/24"))), beside=("2001:db8:9::/64",)
@@ -52,9 +55,11 @@ def test_at_a_wan_its_own_networks_and_what_comes_to_them_from_the_internet():
     ]
     closed = [net for rule in bridged(GATEWAY) if rule.chain == SWITCHED.name for net in rule.match.source]
     assert {"192.168.0.0/16", "10.0.0.0/8", "fc00::/7", "100.64.0.0/10", "2001:db8:9::/64"} <= set(closed)
-    asked = [(rule.match.source, rule.match.destination, rule.match.elsewhere) for rule in at_bridges(GATEWAY)]
+    asked = [(rule.match.source, rule.match.destination, rule.match.elsewhere) for rule in forged(GATEWAY)]
     nets = ("10.0.0.0/24", "203.0.113.0/24")
     assert asked == [((), nets, True), (nets, (), False)]
+    (*rest, last) = forged(replace(GATEWAY, input="protect"))
+    assert rest == forged(GATEWAY) and last.match == Match(iif=("br0",), martian=True)
     assert [match.source for match in own_networks(GATEWAY)] == [("10.0.0.128/25", "203.0.113.0/24")]
 
 
