@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 
 import rtnetlink
 
@@ -316,7 +317,11 @@ class SandboxHost(Host):
 
 def files(root: pathlib.Path) -> dict:
     found = {}
-    # os.walk skips a folder that somebody removes meanwhile, as the end of a change does.
+    # The script that ends a change removes its folder last. Of one that is killed meanwhile, it stays.
+    deadline = time.monotonic() + 5
+    while any(root.glob("run/ipmasq/*.gone")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # os.walk skips a folder that somebody removes meanwhile.
     listed = [pathlib.Path(folder, name) for folder, _below, names in os.walk(root) for name in names]
     for path in sorted(listed):
         if (
