@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import pathlib
 import re
+import select
 import shutil
+import socket
 
 import pytest
 from helpers import GUESTS, OFFICE, TWO_LANS, wire, wire_gateway
 from sandbox import sh
 from test_packets import PROHIBITED
 from topology import CLIENTS, GATE4, GATE6, SECOND4, SECOND6, SERVER4, SERVER6, WAN4, WAN6, Servers
+from unhurried import patience
 
 from ansible_collections.ipmasq.linux.plugins.module_utils._base.errors import GatewayError
 
@@ -400,6 +403,32 @@ def test_all_other_ports_go_to_one_server(gate, net, many):
         assert servers.asked("wan", GATE4, 53).node == "office"
         assert servers.asked("wan", GATE4, 22).node == "server"
     assert not gate.apply(**params).changed
+
+
+@pytest.mark.parametrize("many", [0, 80], ids=["few", "many"])
+def test_what_is_sent_to_a_link_local_address_is_for_the_gateway(gate, net, many):
+    """A DHCPv6 server answers there, and clients ask the DNS server there that a router advertisement has named."""
+    net.wire_server()
+    single = [forward("f{0}".format(port), port=[str(port)], to=[SERVER6]) for port in range(2000, 2000 + many)]
+    rest = forward("rest", port=["1-65535"], to=[SERVER6], protocol=["both"])
+    gate.apply(**with_forwards(*single, rest))
+    own = {
+        node: re.search(r"inet6 (fe80::[0-9a-f:]+)", sh("ip -6 addr show dev {0} scope link".format(link))).group(1)
+        for node, link in (("wan", "wan0"), ("office", "lan0"))
+    }
+    for port in (53, 546, 2001):
+        with (
+            net.socket("gate", socket.AF_INET6, socket.SOCK_DGRAM) as here,
+            net.socket("server", socket.AF_INET6, socket.SOCK_DGRAM) as there,
+        ):
+            for each in (here, there):
+                each.bind(("::", port))
+            for node, address in (*own.items(), ("wan", GATE6)):
+                with net.inside(node), net.socket(node, socket.AF_INET6, socket.SOCK_DGRAM) as client:
+                    client.sendto(b"x", (address, port, 0, socket.if_nametoindex("up0")))
+                (got,) = select.select([here, there], [], [], patience())[0]
+                got.recv(1)
+                assert got == (there if address == GATE6 else here), (node, address, port)
 
 
 # --- Lines beside ours, as docs/nat.md has them ----------------------------------------------------------------------

@@ -83,7 +83,7 @@ from .late import offload, timers
 from .managed import ELSEWHERE, FROM_SITES, MANAGED, TO_SITES
 from .model import Action, Chain, Match, Rule, RuleSet
 from .multicast import multicast
-from .nat import closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
+from .nat import LINK_LOCAL, closed_inside, dstnat, egress, fail_over, let_in, let_in_static, redirections, srcnat
 from .outbound import limits, outbound
 from .outside import ASKED, outside
 from .rerouted import AGAIN, MOVED, moved
@@ -183,7 +183,11 @@ def _port_forward_item(item: PortForwardItem) -> t.List[Rule]:
     if not item.to:
         return []
     iif = (item.in_interface,)
-    rules = [Rule(DSTNAT.name, match, action, item.key) for match, action in redirections(item, iif)]
+    rules = [
+        Rule(DSTNAT.name, replace(match, not_destination=kept), action, item.key)
+        for match, action in redirections(item, iif)
+        for kept in (LINK_LOCAL if match.local and match.family == "ip6" else (),)
+    ]
     for match, _ports in arrivals(item):
         coming = replace(match, iif=iif, source=by_family(item.source).get(match.family, ()))
         rules.append(Rule(FORWARD.name, coming, ACCEPT, item.key))

@@ -46,6 +46,8 @@ from .chains import (
 from .claims import around, arrivals, asked_address, to_ports, told_apart
 from .model import Action, Match, Rule
 
+#: Addresses that only hosts on the same link can send to (RFC 4291 section 2.5.6).
+LINK_LOCAL = ("fe80::/10",)
 #: The number of addresses of a mapped network that iptables lists one by one for hairpins.
 MOST_NAMED = 16
 
@@ -182,6 +184,9 @@ def dstnat(gateway: Resolved) -> t.List[Rule]:
     for forward in gateway.port_forwards:
         if not is_pinhole(gateway, forward):
             rules += _redirect(gateway, forward)
+    if any(rule.match.local and rule.match.family == "ip6" for rule in rules):
+        # What is sent there is for this host: a DHCPv6 server's answer, a client's question to the DNS server of an RA.
+        rules.insert(0, Rule(DSTNAT.name, Match("ip6", destination=LINK_LOCAL), RETURN, "declared"))
     for item in gateway.nat:
         if item.action in ("static", "prefix"):
             wans = wan_interfaces(gateway, item)
